@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How errors travel. A function that returns int gives
+ *
+ *	0		done
+ *	-errno		fatal for the caller, who passes it up unchanged through error_trace()
+ *	MODULE_E_X > 0	a documented answer of this one function, which its caller must handle
+ *
+ * Logging goes to stderr with the "<N>" prefixes of sd-daemon(3), which the journal understands.
+ * The library never logs.
+ */
+#pragma once
+
+#include <errno.h>
+
+/* Levels are those of syslog(3); messages above `max` are dropped. Set once, by main(). */
+void log_set_max_level(int max);
+void log_message(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Where an error began: logs it at debug level with its place and returns it. */
+int error_trace_at(int r, const char *file, int line);
+#define error_trace(r) error_trace_at((r), __FILE__, __LINE__)
+
+/* "EPERM" for EPERM and -EPERM, "E?" for what has no name. */
+const char *error_name(int error);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Descriptors: CLOEXEC from birth, copies from 3 up. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Closes FD when it is one, keeping errno. Returns: -1, so that `fd = fd_close(fd)`. */
+int fd_close(int fd);
+
+/* shutdown(2) in both directions, then close: no duplicate stays connected. Returns: -1. */
+int fd_shutdown_close(int fd);
+
+/* Returns: a duplicate, CLOEXEC, 3 or above; or -errno. */
+int fd_dup(int fd);
+
+/* Returns: 0 or -errno. */
+int fd_set_nonblock(int fd, bool on);
+int fd_set_cloexec(int fd, bool on);
+
+/* The socket's cookie: the same for every duplicate, for no other socket. Returns: 0 or -errno. */
+int fd_socket_cookie(int fd, uint64_t *ret);
+
+/* Two connected SEQPACKET or STREAM sockets, CLOEXEC. Returns: 0 or -errno. */
+int fd_socketpair(int type, int ret_fds[2]);
+
+/*
+ * The descriptors that this process has open, ascending, without the one used to find out.
+ * The array belongs to the caller (free). Returns: 0 or -errno.
+ */
+int fd_list(int **ret_fds, size_t *ret_n);

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+noinst_LTLIBRARIES += base/libbase.la
+base_libbase_la_SOURCES = \
+	base/cleanup.h \
+	base/error.c base/error.h \
+	base/fd.c base/fd.h \
+	base/index.c base/index.h \
+	base/list.h \
+	base/msg.c base/msg.h \
+	base/number.c base/number.h \
+	base/text.c base/text.h

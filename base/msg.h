@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Messages with descriptors: the only place that touches cmsg. Whatever a peer sends, either all
+ * of its descriptors are handed over, CLOEXEC, or none is left open.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define MSG_FDS_MAX 253 /* SCM_MAX_FD of the kernel */
+
+/*
+ * Sends N bytes with N_FDS descriptors (which stay the caller's) as one message, MSG_NOSIGNAL.
+ * FLAGS are those of sendmsg(2), such as MSG_DONTWAIT.
+ * Returns: the number of bytes sent, or -errno: -EAGAIN, -EPIPE, -ETOOMANYREFS (too many
+ * descriptors of this user in flight), -EMSGSIZE.
+ */
+ssize_t msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fds, int flags);
+
+/*
+ * Receives one message of at most SIZE bytes and FDS_MAX descriptors, all CLOEXEC.
+ * FLAGS are those of recvmsg(2); with MSG_PEEK no descriptor is taken and *RET_N_FDS tells 1 when
+ * the message carries any.
+ * Returns: the number of bytes, 0 at the end, or -errno: -EAGAIN, -EMSGSIZE (the message was
+ * longer), -EBADMSG (more descriptors than FDS_MAX, or some were lost; all are closed).
+ */
+ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	int flags);
+
+/*
+ * Takes and discards whatever is queued at a socket that was shut down, descriptors too.
+ */
+void msg_discard_all(int fd);
