@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A capability's own record says what it was given. What counts is the smallest along its
+ * ancestors: rights, expiry, what is left of calls and connections, and whether it is alive. So a
+ * parent that shrinks or ends takes its descendants along by one record of its own.
+ */
+#include "config.h"
+
+#include "capfsd/model/capability.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "capfsd/model/private.h"
+
+static void
+capability_init(struct model *m, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+
+	list_init(&c->children);
+	list_init(&c->sibling_link);
+	list_init(&c->origin_link);
+	list_init(&c->expiry_link);
+}
+
+static struct place
+capability_place(const struct entity *e)
+{
+	struct session *s = capability_of(e)->session;
+
+	return (struct place){&s->entity, &s->slots, &s->n_slots, s};
+}
+
+static int
+resolve_parent(struct model *m, struct capability *c)
+{
+	struct entity *e = entity_find(m, c->record.parent);
+
+	if (!e || e->kind != ENTITY_CAPABILITY || capability_of(e)->object != c->object)
+		return -EBADMSG;
+	c->parent = capability_of(e);
+	if (c->parent->depth >= DERIVATION_DEPTH_MAX)
+		return -EBADMSG;
+	c->depth = c->parent->depth + 1;
+	return 0;
+}
+
+static int
+capability_resolve(struct model *m, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+	const struct capability_record *r = &c->record;
+	struct entity *s = entity_find(m, r->session), *o = entity_find(m, r->object);
+
+	if (!s || s->kind != ENTITY_SESSION || !o || o->kind != ENTITY_OBJECT)
+		return -EBADMSG;
+	c->session = session_of(s);
+	c->object = object_of(o);
+	if ((r->rights & ~(uint32_t)RIGHTS_OBJECT) || (r->flags & ~CAPABILITY_DEAD) ||
+		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
+		return -EBADMSG;
+	if (r->calls_used > r->calls_limit || r->revoked_upto >= m->header.next_id)
+		return -EBADMSG;
+	return r->parent ? resolve_parent(m, c) : 0;
+}
+
+static void
+link_expiry(struct model *m, struct capability *c)
+{
+	if (c->record.expires_usec == LIMIT_NONE || (c->record.flags & CAPABILITY_DEAD))
+		return;
+	if (list_empty(&c->expiry_link))
+		list_append(&m->expiring, &c->expiry_link);
+	if (c->record.expires_usec < m->next_expiry_usec)
+		m->next_expiry_usec = c->record.expires_usec;
+}
+
+static void
+capability_link(struct model *m, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+
+	if (c->parent) {
+		list_append(&c->parent->children, &c->sibling_link);
+		c->parent->n_children++;
+	} else {
+		list_append(&c->object->origins, &c->origin_link);
+	}
+	link_expiry(m, c);
+}
+
+static void
+capability_unlink(struct model *m, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+
+	assert(list_empty(&c->children));
+	if (c->parent)
+		c->parent->n_children--;
+	list_unlink(&c->sibling_link);
+	list_unlink(&c->origin_link);
+	list_unlink(&c->expiry_link);
+}
+
+static bool
+is_shown_below(const struct capability_record *r, const struct capability_record *before)
+{
+	return r->rights != before->rights || r->calls_limit != before->calls_limit ||
+		r->conns_limit != before->conns_limit || r->expires_usec != before->expires_usec;
+}
+
+static unsigned
+capability_applied(struct model *m, struct entity *e, const void *old)
+{
+	struct capability *c = capability_of(e);
+	const struct capability_record *r = &c->record, *before = old;
+	bool reduced = is_shown_below(r, before);
+	bool ended = ((r->flags & ~before->flags) & CAPABILITY_DEAD) ||
+		r->revoked_upto != before->revoked_upto;
+
+	if (ended)
+		entity_set_ending(m, e);
+	if (r->flags & CAPABILITY_DEAD)
+		list_unlink(&c->expiry_link);
+	link_expiry(m, c);
+	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
+}
+
+const struct kind capability_kind = {
+	.size = sizeof(struct capability),
+	.record_offset = offsetof(struct capability, record),
+	.record_bytes = sizeof(struct capability_record),
+	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}},
+	.init = capability_init,
+	.place = capability_place,
+	.resolve = capability_resolve,
+	.link = capability_link,
+	.unlink = capability_unlink,
+	.applied = capability_applied,
+};
+
+static const struct {
+	const char *name;
+	enum right right;
+} right_names[] = {
+	{"call", RIGHT_CALL},
+	{"grant", RIGHT_GRANT},
+	{"replicate", RIGHT_REPLICATE},
+	{"reduce", RIGHT_REDUCE},
+	{"transfer", RIGHT_TRANSFER},
+	{"share", RIGHT_SHARE},
+};
+
+#define N_RIGHTS (sizeof(right_names) / sizeof(right_names[0]))
+
+void
+rights_format(uint32_t rights, struct text *t)
+{
+	const char *separator = "";
+
+	for (size_t i = 0; i < N_RIGHTS; i++)
+		if (rights & right_names[i].right) {
+			text_add(t, separator);
+			text_add(t, right_names[i].name);
+			separator = ",";
+		}
+	if (!*separator)
+		text_add(t, "-");
+}
+
+uint32_t
+right_find(const char *name, size_t n)
+{
+	for (size_t i = 0; i < N_RIGHTS; i++)
+		if (strlen(right_names[i].name) == n && memcmp(right_names[i].name, name, n) == 0)
+			return right_names[i].right;
+	return 0;
+}
+
+bool
+capability_is_doomed(const struct capability *c)
+{
+	if (entity_is_doomed(&c->object->entity))
+		return true;
+	for (; c; c = c->parent)
+		if ((c->record.flags & CAPABILITY_DEAD) ||
+			c->session->record.state != SESSION_RUNNING ||
+			(c->parent && c->entity.id <= c->parent->record.revoked_upto))
+			return true;
+	return false;
+}
+
+bool
+capability_has_revoked(const struct capability *c)
+{
+	struct list *first = list_first(&c->children);
+
+	/* Children stand in the order of their ids. */
+	return first && list_entry(first, struct capability, sibling_link)->entity.id <=
+		c->record.revoked_upto;
+}
+
+uint64_t
+capability_expires(const struct capability *c)
+{
+	uint64_t expires = LIMIT_NONE;
+
+	for (; c; c = c->parent)
+		if (c->record.expires_usec < expires)
+			expires = c->record.expires_usec;
+	return expires;
+}
+
+bool
+capability_is_live(const struct capability *c)
+{
+	uint64_t expires = capability_expires(c);
+
+	return !capability_is_doomed(c) &&
+		(expires == LIMIT_NONE || expires > c->session->model->now_usec());
+}
+
+uint32_t
+capability_rights(const struct capability *c)
+{
+	uint32_t rights = RIGHTS_OBJECT;
+
+	for (; c; c = c->parent)
+		rights &= c->record.rights;
+	return rights;
+}
+
+uint64_t
+capability_calls_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE;
+
+	for (; c; c = c->parent)
+		if (c->record.calls_limit != LIMIT_NONE &&
+			c->record.calls_limit - c->record.calls_used < least)
+			least = c->record.calls_limit - c->record.calls_used;
+	return least;
+}
+
+uint64_t
+capability_conns_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE;
+
+	for (; c; c = c->parent) {
+		uint64_t limit = c->record.conns_limit;
+		uint64_t left = limit > c->conns_used ? limit - c->conns_used : 0;
+
+		if (limit != LIMIT_NONE && left < least)
+			least = left;
+	}
+	return least;
+}
+
+void
+capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
+{
+	bool own = c->record.mode != CAPABILITY_MODE_INHERIT;
+
+	*ret_uid = own ? c->record.uid : c->session->record.uid;
+	*ret_gid = own ? c->record.gid : c->session->record.gid;
+	*ret_mode = own ? c->record.mode : c->session->record.mode;
+}
+
+static int
+check_connect(struct change *ch, const struct capability *c)
+{
+	for (; c; c = c->parent) {
+		const struct capability_record *r = change_record(ch, &c->entity);
+
+		if (!(r->rights & RIGHT_CALL))
+			return CAPABILITY_E_RIGHT;
+		if (r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
+			return CAPABILITY_E_LIMIT_CALLS;
+		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
+			return CAPABILITY_E_LIMIT_CONNS;
+	}
+	return 0;
+}
+
+int
+capability_connect(struct change *ch, struct capability *c)
+{
+	struct capability_record *record;
+	int r;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	r = check_connect(ch, c);
+	if (r)
+		return r;
+	for (; c; c = c->parent) {
+		if (c->record.calls_limit == LIMIT_NONE)
+			continue;
+		record = change_edit(ch, &c->entity);
+		if (!record)
+			return -ENOMEM;
+		record->calls_used++;
+	}
+	return 0;
+}
+
+void
+capability_connected(struct capability *c)
+{
+	for (struct capability *i = c; i; i = i->parent)
+		i->conns_used++;
+	capability_touch(c);
+}
+
+void
+capability_disconnected(struct capability *c)
+{
+	for (struct capability *i = c; i; i = i->parent) {
+		assert(i->conns_used > 0);
+		i->conns_used--;
+	}
+	capability_touch(c);
+}
+
+struct capability *
+capability_next_below(const struct capability *top, struct capability *c)
+{
+	struct list *first = list_first(&c->children);
+
+	if (first)
+		return list_entry(first, struct capability, sibling_link);
+	while (c != top) {
+		if (c->sibling_link.next != &c->parent->children)
+			return list_entry(c->sibling_link.next, struct capability, sibling_link);
+		c = c->parent;
+	}
+	return NULL;
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a change stages hangs in two lists: one item for each entity that it touches, and notes,
+ * the records of others. All memory that is needed is allocated while it is staged; what is behind
+ * the store's commit cannot fail.
+ *
+ * The store is written in the order of staging, so that what a note is put and dropped under stays
+ * in order. Then the model follows: what is new is linked, records and names are replaced, live
+ * connections are told of restrictions, what goes is unlinked and told, everything that shows any
+ * of it is told, and only then memory is freed, since hooks may look at neighbours.
+ */
+#include "config.h"
+
+#include "capfsd/model/change.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/model/private.h"
+
+struct note {
+	struct list link;
+	uint64_t key;
+	size_t n;
+	bool drop;
+	uint8_t data[];
+};
+
+struct change {
+	struct model *model;
+	struct list items; /* of struct staged */
+	struct list notes; /* of struct note */
+	uint64_t next_id, next_badge, n_entities;
+	bool active;
+};
+
+struct change *
+change_new(struct model *m)
+{
+	struct change *ch = calloc(1, sizeof(*ch));
+
+	if (!ch)
+		return NULL;
+	ch->model = m;
+	list_init(&ch->items);
+	list_init(&ch->notes);
+	return ch;
+}
+
+struct change *
+change_free(struct change *ch)
+{
+	if (!ch)
+		return NULL;
+	assert(!ch->active && list_empty(&ch->items) && list_empty(&ch->notes));
+	free(ch);
+	return NULL;
+}
+
+struct change *
+change_begin(struct model *m)
+{
+	struct change *ch = m->change;
+
+	assert(!ch->active);
+	ch->active = true;
+	ch->next_id = m->header.next_id;
+	ch->next_badge = m->header.next_badge;
+	ch->n_entities = m->header.n_entities;
+	return ch;
+}
+
+struct model *
+change_model(struct change *ch)
+{
+	return ch->model;
+}
+
+uint64_t
+change_new_badge(struct change *ch)
+{
+	return ch->next_badge++;
+}
+
+uint64_t
+change_last_id(const struct change *ch)
+{
+	return ch->next_id - 1;
+}
+
+static struct staged *
+stage(struct change *ch, struct entity *e)
+{
+	const struct kind *kind = entity_kind(e);
+	struct staged *item = e->staged;
+
+	assert(ch->active);
+	if (item)
+		return item;
+	item = calloc(1, sizeof(*item) + kind->record_bytes);
+	if (!item)
+		return NULL;
+	item->entity = e;
+	list_append(&ch->items, &item->link);
+	e->staged = item;
+	return item;
+}
+
+void *
+change_edit(struct change *ch, struct entity *e)
+{
+	struct staged *item = stage(ch, e);
+
+	if (!item)
+		return NULL;
+	if (item->added)
+		return entity_record(e);
+	if (!item->edited) {
+		memcpy(item->record, entity_record(e), entity_kind(e)->record_bytes);
+		item->edited = true;
+	}
+	return item->record;
+}
+
+const void *
+change_record(struct change *ch, const struct entity *e)
+{
+	assert(ch->active);
+	return e->staged && e->staged->edited ? e->staged->record : entity_record(e);
+}
+
+int
+change_add(struct change *ch, struct entity *e)
+{
+	struct staged *item;
+
+	if (ch->next_id > ID_MAX) {
+		entity_free(e);
+		return -ENOSPC;
+	}
+	item = stage(ch, e);
+	if (!item) {
+		entity_free(e);
+		return -ENOMEM;
+	}
+	item->added = true;
+	e->id = ch->next_id++;
+	ch->n_entities++;
+	return 0;
+}
+
+int
+change_drop(struct change *ch, struct entity *e)
+{
+	struct staged *item = stage(ch, e);
+
+	if (!item)
+		return -ENOMEM;
+	assert(!item->added);
+	if (!item->dropped)
+		ch->n_entities--;
+	item->dropped = true;
+	return 0;
+}
+
+int
+change_rename(struct change *ch, struct entity *e, const char *name, size_t n)
+{
+	struct staged *item = stage(ch, e);
+	char *copy = strndup(name, n);
+
+	if (!item || !copy) {
+		free(copy);
+		return -ENOMEM;
+	}
+	free(item->name);
+	item->name = copy;
+	return 0;
+}
+
+int
+change_note(struct change *ch, uint64_t key, const void *data, size_t n)
+{
+	struct note *note = malloc(sizeof(*note) + (data ? n : 0));
+
+	assert(ch->active);
+	if (!note)
+		return -ENOMEM;
+	note->key = key;
+	note->drop = !data;
+	note->n = data ? n : 0;
+	if (note->n > 0)
+		memcpy(note->data, data, n);
+	list_append(&ch->notes, &note->link);
+	return 0;
+}
+
+struct entity *
+change_find_added(struct change *ch, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	list_for_each (i, &ch->items) {
+		struct staged *item = list_entry(i, struct staged, link);
+
+		if (item->added && entity_is_named(item->entity, owner_id, kind, name, n))
+			return item->entity;
+	}
+	return NULL;
+}
+
+static bool
+is_renamed_to(const struct staged *item, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	const struct entity *e = item->entity;
+
+	return item->name && e->kind == kind && strlen(item->name) == n &&
+		memcmp(item->name, name, n) == 0 && entity_kind(e)->place(e).owner->id == owner_id;
+}
+
+bool
+change_name_is_taken(struct change *ch, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	if (entity_find_name(ch->model, owner_id, kind, name, n) ||
+		change_find_added(ch, owner_id, kind, name, n))
+		return true;
+	list_for_each (i, &ch->items)
+		if (is_renamed_to(list_entry(i, struct staged, link), owner_id, kind, name, n))
+			return true;
+	return false;
+}
+
+/* What ITEM takes from S; modulo 2^64, since limits of children also become smaller. */
+static uint64_t
+item_charge(const struct staged *item, const struct session *s, unsigned kind)
+{
+	const struct entity *e = item->entity;
+	struct place place = entity_kind(e)->place(e);
+	uint64_t sum = 0;
+
+	if (place.payer != s || !(item->added || item->edited))
+		return 0;
+	if (item->added)
+		sum += entity_kind(e)->cost.n[kind];
+	if (e->kind == ENTITY_SESSION) {
+		const struct session_record *new = (const void *)item->record;
+
+		sum += item->added ? session_of(e)->record.limit.n[kind]
+				   : new->limit.n[kind] - session_of(e)->record.limit.n[kind];
+	}
+	return sum;
+}
+
+uint64_t
+change_charged(struct change *ch, const struct session *s, unsigned kind)
+{
+	uint64_t sum = 0;
+
+	list_for_each (i, &ch->items)
+		sum += item_charge(list_entry(i, struct staged, link), s, kind);
+	return sum;
+}
+
+bool
+change_affords(struct change *ch, const struct session *s, const struct quota *cost,
+	enum quota_kind *ret_kind)
+{
+	const struct session_record *record = change_record(ch, &s->entity);
+
+	for (enum quota_kind kind = 0; kind < QUOTA_N_KINDS; kind++) {
+		uint64_t available = quota_available(s, kind);
+
+		available += record->limit.n[kind] - s->record.limit.n[kind];
+		available -= change_charged(ch, s, kind);
+		if (cost->n[kind] > available) {
+			*ret_kind = kind;
+			return false;
+		}
+	}
+	return true;
+}
+
+size_t
+record_encode(const struct entity *e, const void *record, const char *name, uint8_t *buffer)
+{
+	struct record_header header = {.kind = e->kind, .n_name = (uint8_t)strlen(name)};
+	size_t n = entity_kind(e)->record_bytes;
+
+	memcpy(buffer, &header, sizeof(header));
+	memcpy(buffer + sizeof(header), record, n);
+	memcpy(buffer + sizeof(header) + n, name, header.n_name);
+	return sizeof(header) + n + header.n_name;
+}
+
+static int
+store_item(struct change *ch, const struct staged *item)
+{
+	const struct model *m = ch->model;
+	const struct entity *e = item->entity;
+	uint8_t buffer[RECORD_BUFFER_BYTES];
+	size_t n;
+
+	if (item->dropped)
+		return m->store->drop(m->store_data, STORE_KEY(STORE_ENTITY, e->id));
+	if (!item->added && !item->edited && !item->name)
+		return 0;
+	n = record_encode(e, change_record(ch, e), item->name ? item->name : e->name, buffer);
+	return m->store->put(m->store_data, STORE_KEY(STORE_ENTITY, e->id), buffer, n);
+}
+
+/* What the header is after the commit. Events count on their own, whatever becomes of the change. */
+static struct model_header
+new_header(const struct change *ch)
+{
+	return (struct model_header){
+		.next_id = ch->next_id,
+		.next_badge = ch->next_badge,
+		.next_event = ch->model->header.next_event,
+		.n_entities = ch->n_entities,
+	};
+}
+
+static int
+store_all(struct change *ch, bool events)
+{
+	struct model *m = ch->model;
+	struct model_header header = new_header(ch);
+	int r;
+
+	list_for_each (i, &ch->items) {
+		r = store_item(ch, list_entry(i, struct staged, link));
+		if (r < 0)
+			return r;
+	}
+	list_for_each (i, &ch->notes) {
+		const struct note *note = list_entry(i, struct note, link);
+
+		r = note->drop ? m->store->drop(m->store_data, note->key)
+			       : m->store->put(m->store_data, note->key, note->data, note->n);
+		if (r < 0)
+			return r;
+	}
+	r = events_stage(m, events);
+	if (r == 0 && memcmp(&header, &m->stored_header, sizeof(header)) != 0)
+		r = m->store->put(m->store_data, STORE_KEY(STORE_HEADER, 0), &header,
+			sizeof(header));
+	return r;
+}
+
+static int
+store_transaction(struct change *ch, bool events)
+{
+	struct model *m = ch->model;
+	int r = m->store->begin(m->store_data);
+
+	if (r < 0)
+		return r;
+	r = store_all(ch, events);
+	if (r == 0)
+		r = m->store->commit(m->store_data);
+	if (r < 0) {
+		m->store->abort(m->store_data);
+		return r;
+	}
+	m->stored_header = new_header(ch);
+	events_settle(m, events);
+	return 0;
+}
+
+/* Brings the records, names and links of what is not dropped up to date. */
+static void
+publish_item(struct model *m, struct staged *item)
+{
+	struct entity *e = item->entity;
+	const struct kind *kind = entity_kind(e);
+	uint64_t old[RECORD_BYTES_MAX / sizeof(uint64_t)];
+
+	if (item->added)
+		entity_link(m, e);
+	if (item->name)
+		entity_set_name(m, e, take_ptr(item->name));
+	if (item->edited) {
+		memcpy(old, entity_record(e), kind->record_bytes);
+		memcpy(entity_record(e), item->record, kind->record_bytes);
+		item->applied = kind->applied(m, e, old);
+	}
+}
+
+static void
+publish_drop(struct model *m, struct entity *e)
+{
+	entity_unlink(m, e);
+	if (m->hooks && m->hooks->gone)
+		m->hooks->gone(m->hooks_data, e);
+	if (e->kind == ENTITY_CAPABILITY)
+		while (capability_of(e)->conns_used > 0)
+			capability_disconnected(capability_of(e));
+}
+
+static void
+publish(struct change *ch)
+{
+	struct model *m = ch->model;
+	uint64_t stamp;
+
+	m->header.next_id = ch->next_id;
+	m->header.next_badge = ch->next_badge;
+	list_for_each (i, &ch->items)
+		if (!list_entry(i, struct staged, link)->dropped)
+			publish_item(m, list_entry(i, struct staged, link));
+	list_for_each (i, &ch->items)
+		if (list_entry(i, struct staged, link)->applied & APPLIED_RESTRICTED)
+			entity_tell_restricted(m, list_entry(i, struct staged, link)->entity);
+	list_for_each (i, &ch->items)
+		if (list_entry(i, struct staged, link)->dropped)
+			publish_drop(m, list_entry(i, struct staged, link)->entity);
+	stamp = model_stamp(m);
+	list_for_each (i, &ch->items)
+		entity_touch_all(m, list_entry(i, struct staged, link)->entity, stamp);
+	list_for_each (i, &ch->items)
+		if (list_entry(i, struct staged, link)->applied & APPLIED_BELOW)
+			entity_touch_below(m, list_entry(i, struct staged, link)->entity, stamp);
+}
+
+/* Ends the change. What it owns is freed: new entities unless they were published, dropped ones if. */
+static void
+change_end(struct change *ch, bool published)
+{
+	list_for_each_safe (i, &ch->items) {
+		struct staged *item = list_entry(i, struct staged, link);
+
+		item->entity->staged = NULL;
+		if (published ? item->dropped : item->added)
+			entity_free(item->entity);
+		free(item->name);
+		free(item);
+	}
+	list_for_each_safe (i, &ch->notes)
+		free(list_entry(i, struct note, link));
+	list_init(&ch->items);
+	list_init(&ch->notes);
+	ch->active = false;
+}
+
+void
+change_abort(struct change *ch)
+{
+	assert(ch->active);
+	change_end(ch, false);
+}
+
+int
+change_commit(struct change *ch)
+{
+	bool events = events_are_queued(ch->model);
+	int r;
+
+	assert(ch->active);
+	if (!events && list_empty(&ch->items) && list_empty(&ch->notes)) {
+		change_end(ch, false);
+		return 0;
+	}
+	r = store_transaction(ch, events);
+	/* Events may wait, and must not keep from a full store what would make room in it. */
+	if (r == -ENOSPC && events)
+		r = store_transaction(ch, false);
+	if (r < 0) {
+		change_abort(ch);
+		return error_trace(r);
+	}
+	publish(ch);
+	change_end(ch, true);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A change of the model: staged, committed to the store in one transaction, and only then
+ * published in memory. Until change_commit() returns 0 nobody sees any of it, and a refusal, a
+ * full store or a failed allocation leaves everything as it was, without anything to undo.
+ *
+ * Staged records are read by the checks that follow within the same change through
+ * change_record(), so that one change may touch an entity several times.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfsd/model/entity.h"
+
+struct model;
+
+/* The one change of this model that is under way; there is never a second. */
+struct change *change_begin(struct model *m);
+struct model *change_model(struct change *ch);
+
+/* A copy of E's record that replaces it at the commit; the same copy when asked again. NULL: no memory. */
+void *change_edit(struct change *ch, struct entity *e);
+
+/* The record as this change leaves it: the staged copy, or the present one. */
+const void *change_record(struct change *ch, const struct entity *e);
+
+/* A new entity: belongs to the change, and to the model after the commit. Takes E even on failure. */
+int change_add(struct change *ch, struct entity *e);
+
+/* E goes with the commit. */
+int change_drop(struct change *ch, struct entity *e);
+
+/* A new name for E, which is copied. */
+int change_rename(struct change *ch, struct entity *e, const char *name, size_t n);
+
+/* How much of KIND this change has charged to S so far (for checks), and a further charge. */
+struct session;
+uint64_t change_charged(struct change *ch, const struct session *s, unsigned kind);
+
+/*
+ * A record that is not the model's (a committed reply, a connection), stored or, with data NULL,
+ * deleted in the same transaction. DATA is copied.
+ */
+int change_note(struct change *ch, uint64_t key, const void *data, size_t n);
+
+/*
+ * Stores all of it in one transaction, then publishes it: links, unlinks, moves quota, calls the
+ * hooks. Returns: 0 or -errno (-ENOSPC: the store is full); then nothing has changed. The change is
+ * over in both cases.
+ */
+int change_commit(struct change *ch);
+void change_abort(struct change *ch);

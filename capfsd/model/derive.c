@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one primitive, derive, its inverse, end, and what changes a capability in place. Each checks
+ * everything, also what the same change has staged before, and then stages.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+/* Up to this number automatic names are tried one by one; what follows is found by bisection. */
+#define NAME_NUMBERS_DENSE 8
+
+/* BASE, or BASE-K for K > 1, shortened where it would be too long. */
+static size_t
+name_format(const char *base, uint64_t k, char name[NAME_BYTES_MAX + 1])
+{
+	char suffix[KEY_BYTES_MAX + 1] = "";
+	size_t n = strlen(base), n_suffix = 0;
+
+	if (k > 1)
+		n_suffix = (size_t)snprintf(suffix, sizeof(suffix), "-%" PRIu64, k);
+	if (n > NAME_BYTES_MAX - n_suffix)
+		n = NAME_BYTES_MAX - n_suffix;
+	memcpy(name, base, n);
+	memcpy(name + n, suffix, n_suffix + 1);
+	return n + n_suffix;
+}
+
+static bool
+name_is_taken(struct change *ch, const struct session *to, const char *base, uint64_t k,
+	char name[NAME_BYTES_MAX + 1])
+{
+	size_t n = name_format(base, k, name);
+
+	return change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n);
+}
+
+/* A free name: the first where few are taken, some where many are, without trying them all. */
+static void
+pick_name(struct change *ch, const struct session *to, const char *base,
+	char name[NAME_BYTES_MAX + 1])
+{
+	uint64_t taken, free_one;
+
+	for (uint64_t k = 1; k <= NAME_NUMBERS_DENSE; k++)
+		if (!name_is_taken(ch, to, base, k, name))
+			return;
+	taken = NAME_NUMBERS_DENSE;
+	free_one = 2 * taken;
+	while (name_is_taken(ch, to, base, free_one, name)) {
+		taken = free_one;
+		free_one *= 2;
+	}
+	while (free_one - taken > 1) {
+		uint64_t middle = taken + (free_one - taken) / 2;
+
+		if (name_is_taken(ch, to, base, middle, name))
+			taken = middle;
+		else
+			free_one = middle;
+	}
+	name_format(base, free_one, name);
+}
+
+/* What a session must fulfil to get a new slot, called NAME unless that is NULL. */
+static int
+check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
+{
+	const struct session_record *record = change_record(ch, &to->entity);
+	enum quota_kind kind;
+
+	if (record->state != SESSION_RUNNING)
+		return CAPABILITY_E_CLOSING;
+	if (name && !name_is_valid(name, n_name))
+		return CAPABILITY_E_NAME;
+	if (name && change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n_name))
+		return CAPABILITY_E_EXISTS;
+	if (change_affords(ch, to, &capability_kind.cost, &kind))
+		return 0;
+	return kind == QUOTA_CAPS ? CAPABILITY_E_QUOTA_CAPS : CAPABILITY_E_QUOTA_RAM;
+}
+
+/* A slot in TO for O, made of RECORD, whose other members are set here. */
+static int
+add_slot(struct change *ch, struct object *o, struct capability *parent, struct session *to,
+	const char *name, size_t n_name, const struct capability_record *record,
+	struct capability **ret)
+{
+	struct model *m = change_model(ch);
+	struct entity *e = entity_new(m, ENTITY_CAPABILITY, name, n_name);
+	struct capability *c;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	c = capability_of(e);
+	c->session = to;
+	c->object = o;
+	c->parent = parent;
+	c->depth = parent ? parent->depth + 1 : 0;
+	c->record = *record;
+	c->record.session = to->entity.id;
+	c->record.object = o->entity.id;
+	c->record.parent = parent ? parent->entity.id : 0;
+	c->record.since_usec = m->now_usec();
+	c->record.mode = CAPABILITY_MODE_INHERIT;
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret = c;
+	return r;
+}
+
+/* What HOW leaves of HELD, written into RECORD. Members that are not given stay as they are held. */
+static int
+apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
+	struct capability_record *record)
+{
+	uint32_t rights = how->has_rights ? how->rights : held->rights;
+
+	if (rights & ~held->rights)
+		return CAPABILITY_E_NOT_HELD;
+	if (how->immutable)
+		rights &= ~(uint32_t)RIGHTS_COMMON;
+	if (!rights)
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_calls && (how->calls == 0 || how->calls > held->calls_limit))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_conns && (how->conns == 0 || how->conns > held->conns_limit))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_expires && (how->expires_usec <= now || how->expires_usec > held->expires_usec))
+		return CAPABILITY_E_NOT_SMALLER;
+	record->rights = rights;
+	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
+	record->conns_limit = how->has_conns ? how->conns : held->conns_limit;
+	if (how->has_expires)
+		record->expires_usec = how->expires_usec;
+	return 0;
+}
+
+/* C's record as this change leaves it, with the rights and the expiry that count. */
+static struct capability_record
+held_record(struct change *ch, const struct capability *c)
+{
+	struct capability_record held = *(const struct capability_record *)change_record(ch,
+		&c->entity);
+
+	for (c = c->parent; c; c = c->parent) {
+		const struct capability_record *r = change_record(ch, &c->entity);
+
+		held.rights &= r->rights;
+		if (r->expires_usec < held.expires_usec)
+			held.expires_usec = r->expires_usec;
+	}
+	return held;
+}
+
+int
+capability_grant(struct change *ch, struct capability *source, struct session *to, const char *name,
+	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret)
+{
+	struct capability_record record = {.by_uid = by_uid, .expires_usec = LIMIT_NONE}, held;
+	char picked[NAME_BYTES_MAX + 1];
+	int r;
+
+	if (!capability_is_live(source))
+		return CAPABILITY_E_DEAD;
+	held = held_record(ch, source);
+	if (!(held.rights & RIGHT_GRANT))
+		return CAPABILITY_E_RIGHT;
+	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	if (r == 0)
+		r = check_slot(ch, to, name, n_name);
+	if (r == 0 && source->depth >= DERIVATION_DEPTH_MAX)
+		r = CAPABILITY_E_DEPTH;
+	if (r)
+		return r;
+	if (!name) {
+		pick_name(ch, to, source->entity.name, picked);
+		name = picked;
+		n_name = strlen(picked);
+	}
+	return add_slot(ch, source->object, source, to, name, n_name, &record, ret);
+}
+
+int
+capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
+	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret)
+{
+	struct capability_record record = {
+		.rights = rights & RIGHTS_OBJECT,
+		.by_uid = by_uid,
+		.expires_usec = LIMIT_NONE,
+		.calls_limit = LIMIT_NONE,
+		.conns_limit = LIMIT_NONE,
+	};
+	int r;
+
+	if (entity_is_doomed(&o->entity))
+		return CAPABILITY_E_CLOSING;
+	if (!name)
+		return CAPABILITY_E_NAME;
+	r = check_slot(ch, to, name, n_name);
+	return r ? r : add_slot(ch, o, NULL, to, name, n_name, &record, ret);
+}
+
+static bool
+is_smaller(const struct capability_record *record, const struct capability_record *held)
+{
+	return record->rights != held->rights || record->calls_limit < held->calls_limit ||
+		record->conns_limit < held->conns_limit ||
+		record->expires_usec < held->expires_usec;
+}
+
+int
+capability_reduce(struct change *ch, struct capability *c, const struct reductions *how)
+{
+	struct capability_record record, held, *edited;
+	int r;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	held = held_record(ch, c);
+	if (!(held.rights & RIGHT_REDUCE))
+		return CAPABILITY_E_RIGHT;
+	record = held;
+	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	if (r)
+		return r;
+	if (!is_smaller(&record, &held))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (record.calls_limit < record.calls_used || record.conns_limit < c->conns_used)
+		return CAPABILITY_E_IN_USE;
+	edited = change_edit(ch, &c->entity);
+	if (!edited)
+		return -ENOMEM;
+	/* The ancestors' expiry stays theirs. */
+	if (!how->has_expires)
+		record.expires_usec = edited->expires_usec;
+	*edited = record;
+	return 0;
+}
+
+int
+capability_rename(struct change *ch, struct capability *c, const char *name, size_t n)
+{
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	if (!name_is_valid(name, n))
+		return CAPABILITY_E_NAME;
+	if (entity_is_named(&c->entity, c->session->entity.id, ENTITY_CAPABILITY, name, n))
+		return 0;
+	if (change_name_is_taken(ch, c->session->entity.id, ENTITY_CAPABILITY, name, n))
+		return CAPABILITY_E_EXISTS;
+	return change_rename(ch, &c->entity, name, n);
+}
+
+int
+capability_end(struct change *ch, struct capability *c)
+{
+	struct capability_record *record;
+
+	if (capability_is_doomed(c))
+		return 0;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->flags |= CAPABILITY_DEAD;
+	return 0;
+}
+
+int
+capability_end_children(struct change *ch, struct capability *c)
+{
+	struct capability_record *record;
+
+	if (list_empty(&c->children))
+		return 0;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->revoked_upto = change_last_id(ch);
+	return 0;
+}

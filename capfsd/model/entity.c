@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/model/entity.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+bool
+name_is_valid(const char *name, size_t n)
+{
+	if (n < 1 || n > NAME_BYTES_MAX || name[0] == '.')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = name[i];
+
+		if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+			c != '.' && c != '_' && c != '-')
+			return false;
+	}
+	return true;
+}
+
+static const struct kind *
+kind_row(unsigned kind)
+{
+	static const struct kind *const kinds[ENTITY_N_KINDS] = {
+		[ENTITY_SESSION] = &session_kind,
+		[ENTITY_CAPABILITY] = &capability_kind,
+		[ENTITY_ENTRYPOINT] = &entrypoint_kind,
+		[ENTITY_OBJECT] = &object_kind,
+		[ENTITY_THREAD] = &thread_kind,
+	};
+
+	assert(kind > 0 && kind < ENTITY_N_KINDS);
+	return kinds[kind];
+}
+
+const struct kind *
+entity_kind(const struct entity *e)
+{
+	return kind_row(e->kind);
+}
+
+void *
+entity_record(const struct entity *e)
+{
+	return (char *)(uintptr_t)e + entity_kind(e)->record_offset;
+}
+
+static char *
+name_copy(const char *name, size_t n)
+{
+	char *copy = malloc(n + 1);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, name, n);
+	copy[n] = '\0';
+	return copy;
+}
+
+struct entity *
+entity_new(struct model *m, enum entity_kind kind, const char *name, size_t n)
+{
+	struct entity *e = calloc(1, kind_row(kind)->size);
+
+	if (!e)
+		return NULL;
+	e->kind = kind;
+	list_init(&e->owner_link);
+	list_init(&e->ending_link);
+	kind_row(kind)->init(m, e);
+	e->name = name_copy(name, n);
+	return e->name ? e : entity_free(e);
+}
+
+struct entity *
+entity_free(struct entity *e)
+{
+	if (!e)
+		return NULL;
+	assert(!e->linked && !e->staged);
+	free(e->name);
+	free(e);
+	return NULL;
+}
+
+uint64_t
+entity_hash_name(const struct model *m, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	char buffer[sizeof(owner_id) + NAME_BYTES_MAX];
+
+	assert(n <= NAME_BYTES_MAX);
+	memcpy(buffer, &owner_id, sizeof(owner_id));
+	memcpy(buffer + sizeof(owner_id), name, n);
+	return index_hash(m->seed + kind, buffer, sizeof(owner_id) + n);
+}
+
+static uint64_t
+owner_id_of(const struct entity *e)
+{
+	struct place place = entity_kind(e)->place(e);
+
+	return place.owner ? place.owner->id : 0;
+}
+
+static void
+link_name(struct model *m, struct entity *e)
+{
+	uint64_t hash = entity_hash_name(m, owner_id_of(e), e->kind, e->name, strlen(e->name));
+
+	/* It fails only in an index without any bucket, and model_new() has made some. */
+	if (index_add(&m->by_name, &e->name_link, hash) < 0)
+		abort();
+}
+
+void
+entity_set_name(struct model *m, struct entity *e, char *name)
+{
+	index_remove(&m->by_name, &e->name_link);
+	free(e->name);
+	e->name = name;
+	link_name(m, e);
+}
+
+static void
+charge_cost(struct session *payer, const struct quota *cost, bool give_back)
+{
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		payer->used.n[i] += give_back ? 0 - cost->n[i] : cost->n[i];
+	if (!give_back)
+		events_yield(payer);
+}
+
+void
+entity_link(struct model *m, struct entity *e)
+{
+	const struct kind *kind = entity_kind(e);
+	struct place place = kind->place(e);
+
+	assert(!e->linked);
+	e->linked = true;
+	if (index_add(&m->by_id, &e->id_link, index_hash_id(e->id)) < 0)
+		abort();
+	link_name(m, e);
+	if (place.owner) {
+		list_append(place.list, &e->owner_link);
+		++*place.n;
+		charge_cost(place.payer, &kind->cost, false);
+	}
+	m->n[e->kind]++;
+	m->header.n_entities++;
+	kind->link(m, e);
+}
+
+void
+entity_unlink(struct model *m, struct entity *e)
+{
+	const struct kind *kind = entity_kind(e);
+	struct place place = kind->place(e);
+
+	assert(e->linked);
+	e->linked = false;
+	kind->unlink(m, e);
+	index_remove(&m->by_id, &e->id_link);
+	index_remove(&m->by_name, &e->name_link);
+	list_unlink(&e->owner_link);
+	list_unlink(&e->ending_link);
+	if (place.owner) {
+		--*place.n;
+		charge_cost(place.payer, &kind->cost, true);
+	}
+	m->n[e->kind]--;
+	m->header.n_entities--;
+}
+
+struct entity *
+entity_find(struct model *m, uint64_t id)
+{
+	struct index_link *i = index_first(&m->by_id, index_hash_id(id));
+
+	for (; i; i = index_next(i)) {
+		struct entity *e = container_of(i, struct entity, id_link);
+
+		if (e->id == id)
+			return e;
+	}
+	return NULL;
+}
+
+bool
+entity_is_named(const struct entity *e, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	return e->kind == kind && strlen(e->name) == n && memcmp(e->name, name, n) == 0 &&
+		owner_id_of(e) == owner_id;
+}
+
+struct entity *
+entity_find_name(struct model *m, uint64_t owner_id, enum entity_kind kind, const char *name,
+	size_t n)
+{
+	struct index_link *i;
+
+	if (n > NAME_BYTES_MAX)
+		return NULL;
+	i = index_first(&m->by_name, entity_hash_name(m, owner_id, kind, name, n));
+	for (; i; i = index_next(i)) {
+		struct entity *e = container_of(i, struct entity, name_link);
+
+		if (entity_is_named(e, owner_id, kind, name, n))
+			return e;
+	}
+	return NULL;
+}
+
+static struct entity *
+entity_after(struct list *owner_list, struct list *link)
+{
+	return link->next == owner_list ? NULL : list_entry(link->next, struct entity, owner_link);
+}
+
+struct entity *
+entity_next(struct model *m, struct list *owner_list, uint64_t id)
+{
+	struct entity *e = id ? entity_find(m, id) : NULL;
+
+	if (id == 0)
+		return entity_after(owner_list, owner_list);
+	if (e && entity_kind(e)->place(e).list == owner_list)
+		return entity_after(owner_list, &e->owner_link);
+	/* Whoever deletes what was just listed finds the next one near the beginning. */
+	list_for_each (i, owner_list) {
+		e = list_entry(i, struct entity, owner_link);
+		if (e->id > id)
+			return e;
+	}
+	return NULL;
+}
+
+bool
+entity_is_doomed(const struct entity *e)
+{
+	switch ((enum entity_kind)e->kind) {
+	case ENTITY_SESSION:
+		return session_of(e)->record.state == SESSION_CLOSING;
+	case ENTITY_CAPABILITY:
+		return capability_is_doomed(capability_of(e));
+	case ENTITY_ENTRYPOINT:
+		return (entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD) ||
+			entity_is_doomed(&entrypoint_of(e)->session->entity);
+	case ENTITY_OBJECT:
+		return (object_of(e)->record.flags & OBJECT_DEAD) ||
+			entity_is_doomed(&object_of(e)->entrypoint->entity);
+	case ENTITY_THREAD:
+	case ENTITY_N_KINDS:
+		break;
+	}
+	return false;
+}
+
+void
+entity_set_ending(struct model *m, struct entity *e)
+{
+	if (list_empty(&e->ending_link))
+		list_append(&m->ending, &e->ending_link);
+}

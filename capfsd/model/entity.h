@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What all things of the model share: an id that is never reused, a name within an owner, a place
+ * in the owner's list in order of ids, and a record: the plain bytes that are stored.
+ *
+ * The record is the truth, everything else is derived from it when it is linked. A record is
+ * changed only by a committed `struct change` (change.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/index.h"
+#include "base/list.h"
+
+struct model;
+struct staged;
+
+#define NAME_BYTES_MAX 64
+#define LABEL_BYTES_MAX 1024
+#define SESSION_DEPTH_MAX 64
+#define DERIVATION_DEPTH_MAX 1024
+
+enum entity_kind {
+	ENTITY_SESSION = 1,
+	ENTITY_CAPABILITY,
+	ENTITY_ENTRYPOINT,
+	ENTITY_OBJECT, /* has no name: its name is its key, in decimal */
+	ENTITY_THREAD,
+	ENTITY_N_KINDS,
+};
+
+struct entity {
+	uint64_t id;
+	struct index_link id_link;   /* model.by_id */
+	struct index_link name_link; /* model.by_name, under the owner's id, kind and name */
+	struct list owner_link;      /* the owner's list of this kind, ascending ids */
+	struct list ending_link;     /* model.ending, while it is the root of what is being ended */
+	char *name;
+	struct staged *staged;       /* what the change under way does to it (change.c), else NULL */
+	uint64_t changed_nsec;       /* CLOCK_REALTIME of the last change, strictly growing */
+	/*
+	 * Bit per file of this entity (its row in ops/tree.c) whose attributes the kernel may have
+	 * cached. Belongs to the file system's front; all ones after a restart.
+	 */
+	uint32_t cached;
+	uint8_t kind; /* enum entity_kind */
+	bool linked;  /* in the model; not yet, or no longer, while it is being published */
+};
+
+/* 1-64 of [A-Za-z0-9._-], no leading dot. */
+bool name_is_valid(const char *name, size_t n);
+
+/* NULL if there is none. NAME need not be terminated. */
+struct entity *entity_find(struct model *m, uint64_t id);
+struct entity *entity_find_name(struct model *m, uint64_t owner_id, enum entity_kind kind,
+	const char *name, size_t n);
+
+/* The next in the owner's list after ID, which may be gone by now; 0 for the first. NULL: no more. */
+struct entity *entity_next(struct model *m, struct list *owner_list, uint64_t id);

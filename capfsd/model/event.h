@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Events: one line each, kept by the session where it happened and by all above it, so that each
+ * reads its own and what is below. A session keeps its last 1000 lines, charged to its `ram`; when
+ * that is used up the oldest go first. A log is a text that only grows: its end is the number of
+ * bytes ever written, and reading before its start gives what is still there.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct model;
+struct session;
+
+#define EVENTS_LINES_MAX 1000
+#define EVENT_BYTES_MAX 512
+
+/*
+ * Logs "HH:MM:SS e=N " and the text, a line feed behind it, in S and all its ancestors. Never
+ * fails: without memory the event is dropped and counted in model.events_lost.
+ */
+void event_log(struct model *m, struct session *s, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The offsets of the oldest byte that is kept and of the end. */
+uint64_t events_start(const struct session *s);
+uint64_t events_end(const struct session *s);
+
+/* Copies up to SIZE bytes from OFFSET, which lies within start and end. Returns how many. */
+size_t events_read(const struct session *s, uint64_t offset, char *buffer, size_t size);
+
+/* Used when a session goes. */
+void events_free(struct session *s);
+
+/*
+ * Stores what was logged since the last commit, in a transaction of its own if there is anything;
+ * each change_commit() takes it along as well, so this is for quiet times. Returns: 0 or -errno.
+ */
+int events_store(struct model *m);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The model made again from its records. Their bytes may be damaged in any way: each is checked on
+ * its own and against what came before, and what belongs together is checked when all are there.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "capfsd/model/private.h"
+
+/* More is not reserved on the word of a header; indexes grow by themselves. */
+#define RESERVE_MAX (UINT64_C(1) << 22)
+
+static int
+load_header(struct model *m, const void *data, size_t n)
+{
+	struct model_header *header = &m->stored_header;
+	size_t reserve;
+
+	if (m->header.next_id != 1 || n != sizeof(*header))
+		return -EBADMSG;
+	memcpy(header, data, sizeof(*header));
+	if (header->next_id < 2 || header->next_id - 1 > ID_MAX || header->next_badge < 1 ||
+		header->next_event < 1 || header->n_entities >= header->next_id)
+		return -EBADMSG;
+	m->header = *header;
+	m->header.n_entities = 0;
+	reserve = header->n_entities < RESERVE_MAX ? (size_t)header->n_entities : RESERVE_MAX;
+	/* Only speed depends on it. */
+	(void)index_reserve(&m->by_id, reserve);
+	(void)index_reserve(&m->by_name, reserve);
+	return 0;
+}
+
+/* A name that is free where E stands; of objects, the ended ones keep theirs for a while. */
+static bool
+name_is_free(struct model *m, const struct entity *e)
+{
+	struct entity *owner = entity_kind(e)->place(e).owner;
+	struct entity *other;
+
+	if (e->kind == ENTITY_OBJECT)
+		return true;
+	other = entity_find_name(m, owner ? owner->id : 0, e->kind, e->name, strlen(e->name));
+	return !other;
+}
+
+static int
+load_checked(struct model *m, struct entity *e)
+{
+	int r = entity_kind(e)->resolve(m, e);
+	struct list *list;
+
+	if (r < 0)
+		return r;
+	list = entity_kind(e)->place(e).list;
+	if (list && !list_empty(list) &&
+		list_entry(list->prev, struct entity, owner_link)->id >= e->id)
+		return -EBADMSG;
+	if (!name_is_free(m, e))
+		return -EBADMSG;
+	e->changed_nsec = m->stamp_nsec;
+	e->cached = UINT32_MAX;
+	entity_link(m, e);
+	return 0;
+}
+
+static int
+load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
+{
+	struct entity blank = {}, *e;
+	struct record_header header;
+	size_t n_record;
+	int r;
+
+	if (n < sizeof(header) || id == 0 || id >= m->header.next_id || entity_find(m, id))
+		return -EBADMSG;
+	memcpy(&header, data, sizeof(header));
+	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
+		return -EBADMSG;
+	blank.kind = header.kind;
+	n_record = entity_kind(&blank)->record_bytes;
+	data += sizeof(header);
+	if (n != sizeof(header) + n_record + header.n_name ||
+		!name_is_valid((const char *)data + n_record, header.n_name))
+		return -EBADMSG;
+	e = entity_new(m, header.kind, (const char *)data + n_record, header.n_name);
+	if (!e)
+		return -ENOMEM;
+	e->id = id;
+	memcpy(entity_record(e), data, n_record);
+	r = load_checked(m, e);
+	if (r < 0)
+		entity_free(e);
+	return r;
+}
+
+int
+model_load(struct model *m, uint64_t key, const void *data, size_t n)
+{
+	int r;
+
+	if (m->stamp_nsec == 0)
+		model_stamp(m);
+	switch (STORE_KEY_SPACE(key)) {
+	case STORE_HEADER:
+		r = STORE_KEY_ID(key) == 0 ? load_header(m, data, n) : -EBADMSG;
+		break;
+	case STORE_ENTITY:
+		r = load_entity(m, STORE_KEY_ID(key), data, n);
+		break;
+	case STORE_EVENT:
+		r = event_load(m, STORE_KEY_ID(key), data, n);
+		break;
+	default:
+		r = -EBADMSG;
+		break;
+	}
+	return r < 0 ? error_trace(r) : 0;
+}
+
+static int
+check_session(const struct session *s)
+{
+	uint64_t sum;
+
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (__builtin_add_overflow(s->used.n[i], s->lent.n[i], &sum) ||
+			sum > s->record.limit.n[i])
+			return -EBADMSG;
+	return 0;
+}
+
+/* A thread has a larger id than an entrypoint that is taken up again, so it comes later. */
+static int
+finish_entrypoint(struct model *m, struct entrypoint *ep)
+{
+	struct entity *e = ep->record.thread ? entity_find(m, ep->record.thread) : NULL;
+
+	if (!ep->record.thread)
+		return 0;
+	if (!e || e->kind != ENTITY_THREAD || thread_of(e)->session != ep->session ||
+		(thread_of(e)->serves && thread_of(e)->serves != ep))
+		return -EBADMSG;
+	entrypoint_set_thread(m, ep);
+	return 0;
+}
+
+static int
+finish_entity(struct model *m, struct entity *e)
+{
+	bool ending = false;
+	int r = 0;
+
+	switch ((enum entity_kind)e->kind) {
+	case ENTITY_SESSION:
+		ending = session_of(e)->record.state == SESSION_CLOSING;
+		r = check_session(session_of(e));
+		if (ending && (session_of(e)->n_sessions > 0 || !session_of(e)->parent))
+			r = -EBADMSG;
+		break;
+	case ENTITY_CAPABILITY:
+		ending = (capability_of(e)->record.flags & CAPABILITY_DEAD) ||
+			capability_has_revoked(capability_of(e));
+		break;
+	case ENTITY_ENTRYPOINT:
+		ending = entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
+		r = finish_entrypoint(m, entrypoint_of(e));
+		break;
+	case ENTITY_OBJECT:
+		ending = object_of(e)->record.flags & OBJECT_DEAD;
+		break;
+	case ENTITY_THREAD:
+	case ENTITY_N_KINDS:
+		break;
+	}
+	if (ending)
+		entity_set_ending(m, e);
+	return r;
+}
+
+/* Every thread serves; it would never end otherwise. */
+static int
+check_threads(const struct model *m)
+{
+	for (size_t i = 0; i < m->by_id.size; i++)
+		for (struct index_link *link = m->by_id.buckets[i]; link; link = link->next) {
+			struct entity *e = container_of(link, struct entity, id_link);
+
+			if (e->kind == ENTITY_THREAD && !thread_of(e)->serves)
+				return -EBADMSG;
+		}
+	return 0;
+}
+
+int
+model_load_done(struct model *m)
+{
+	int r = 0;
+
+	if (!m->root || m->header.n_entities != m->stored_header.n_entities)
+		return error_trace(-EBADMSG);
+	for (size_t i = 0; i < m->by_id.size; i++)
+		for (struct index_link *link = m->by_id.buckets[i]; r == 0 && link;
+			link = link->next)
+			r = finish_entity(m, container_of(link, struct entity, id_link));
+	if (r == 0 && m->n[ENTITY_THREAD] > 0)
+		r = check_threads(m);
+	return r < 0 ? error_trace(r) : 0;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/model/model.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/model/private.h"
+
+#define BUCKETS_MIN 64
+#define EXPIRE_BATCH 4096 /* dead marks in one transaction */
+
+static uint64_t
+now_realtime(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static struct model *
+model_alloc(void)
+{
+	struct model *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	list_init(&m->expiring);
+	list_init(&m->ending);
+	list_init(&m->event_queue);
+	m->now_usec = now_realtime;
+	m->next_expiry_usec = LIMIT_NONE;
+	m->header = (struct model_header){.next_id = 1, .next_badge = 1, .next_event = 1};
+	return m;
+}
+
+CLEANUP_DEFINE(struct model *, model_free)
+
+int
+model_new(const struct store_ops *store, void *store_data, struct model **ret)
+{
+	cleanup(model_free_p) struct model *m = model_alloc();
+
+	if (!m)
+		return -ENOMEM;
+	m->store = store;
+	m->store_data = store_data;
+	if (getrandom(&m->seed, sizeof(m->seed), 0) != sizeof(m->seed))
+		return error_trace(-EIO);
+	m->change = change_new(m);
+	/* Once an index has buckets, adding to it cannot fail. */
+	if (!m->change || index_reserve(&m->by_id, BUCKETS_MIN) < 0 ||
+		index_reserve(&m->by_name, BUCKETS_MIN) < 0 ||
+		index_reserve(&m->by_badge, BUCKETS_MIN) < 0)
+		return -ENOMEM;
+	*ret = take_ptr(m);
+	return 0;
+}
+
+/* Everything goes, so nothing is unlinked from anything. */
+static void
+free_entities(struct model *m)
+{
+	for (size_t i = 0; i < m->by_id.size; i++)
+		for (struct index_link *link = m->by_id.buckets[i], *next; link; link = next) {
+			struct entity *e = container_of(link, struct entity, id_link);
+
+			next = link->next;
+			if (e->kind == ENTITY_SESSION)
+				events_free(session_of(e));
+			e->linked = false;
+			entity_free(e);
+		}
+	m->by_id.n = m->by_name.n = m->by_badge.n = 0;
+}
+
+struct model *
+model_free(struct model *m)
+{
+	if (!m)
+		return NULL;
+	change_free(m->change);
+	free_entities(m);
+	events_deinit(m);
+	index_deinit(&m->by_id);
+	index_deinit(&m->by_name);
+	index_deinit(&m->by_badge);
+	free(m);
+	return NULL;
+}
+
+int
+model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const struct quota *limit)
+{
+	struct change *ch;
+	struct entity *e;
+	int r;
+
+	assert(!m->root && m->header.next_id == 1);
+	e = entity_new(m, ENTITY_SESSION, "init", strlen("init"));
+	if (!e)
+		return -ENOMEM;
+	session_of(e)->record = (struct session_record){
+		.created_usec = m->now_usec(),
+		.limit = *limit,
+		.uid = uid,
+		.gid = gid,
+		.mode = (uint16_t)(mode & 07777),
+		.state = SESSION_RUNNING,
+	};
+	ch = change_begin(m);
+	r = change_add(ch, e);
+	if (r < 0) {
+		change_abort(ch);
+		return r;
+	}
+	return change_commit(ch);
+}
+
+int
+model_set_root_limit(struct model *m, const struct quota *limit)
+{
+	struct session *root = m->root;
+	struct session_record *record;
+	struct change *ch;
+	struct quota wanted;
+
+	for (int i = 0; i < QUOTA_N_KINDS; i++) {
+		uint64_t least = root->used.n[i] + root->lent.n[i];
+
+		wanted.n[i] = limit->n[i] > least ? limit->n[i] : least;
+	}
+	if (memcmp(&wanted, &root->record.limit, sizeof(wanted)) == 0)
+		return 0;
+	ch = change_begin(m);
+	record = change_edit(ch, &root->entity);
+	if (!record) {
+		change_abort(ch);
+		return -ENOMEM;
+	}
+	record->limit = wanted;
+	return change_commit(ch);
+}
+
+/* Stages the end of what has expired, a batch of it at most. */
+static int
+stage_expired(struct change *ch, uint64_t now, uint64_t *ret_next)
+{
+	struct model *m = change_model(ch);
+	uint64_t next = LIMIT_NONE;
+	size_t n = 0;
+
+	list_for_each (i, &m->expiring) {
+		struct capability *c = list_entry(i, struct capability, expiry_link);
+		int r;
+
+		if (c->record.expires_usec > now) {
+			if (c->record.expires_usec < next)
+				next = c->record.expires_usec;
+			continue;
+		}
+		if (n++ == EXPIRE_BATCH) {
+			next = now;
+			break;
+		}
+		r = capability_end(ch, c);
+		if (r < 0)
+			return r;
+	}
+	*ret_next = next;
+	return 0;
+}
+
+int
+model_expire(struct model *m, uint64_t *ret_next_usec)
+{
+	uint64_t now, next = m->next_expiry_usec;
+	struct change *ch;
+	int r;
+
+	if (next == LIMIT_NONE || next > (now = m->now_usec())) {
+		*ret_next_usec = next;
+		return 0;
+	}
+	ch = change_begin(m);
+	r = stage_expired(ch, now, &next);
+	if (r < 0) {
+		change_abort(ch);
+		return r;
+	}
+	r = change_commit(ch);
+	if (r < 0)
+		return r;
+	m->next_expiry_usec = next;
+	*ret_next_usec = next;
+	return 0;
+}

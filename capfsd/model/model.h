@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The model: sessions, capabilities, entrypoints, objects, threads, quota, events. It knows no
+ * FUSE, no sockets, no event loop; what it must keep it gives to a store, and what others must
+ * learn it tells by hooks. Owned by the broker, used by one thread.
+ *
+ * The model in memory is a cache of the store, rebuilt at the start by one scan in order of keys.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "capfsd/model/capability.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/entity.h"
+#include "capfsd/model/entrypoint.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/quota.h"
+#include "capfsd/model/session.h"
+
+/*
+ * Keys of the store: a space in the top byte, an id below it. Entities come in order of their ids,
+ * and an owner, an object or a parent always has a smaller id than what refers to it.
+ */
+enum store_space {
+	STORE_HEADER = 0,   /* one record: versions and counters */
+	STORE_ENTITY = 1,   /* id: kind, record, name */
+	STORE_EVENT = 2,    /* event number: line and where it stands in each session's log */
+	STORE_REPLY = 3,    /* of the fronts: committed replies */
+	STORE_CONNECTION = 4, /* socket cookie: struct connection_record */
+	STORE_OPEN = 5,     /* file handle: what an open command file gives to its reader */
+};
+
+#define STORE_KEY(space, id) ((uint64_t)(space) << 56 | (id))
+#define STORE_KEY_SPACE(key) ((enum store_space)((key) >> 56))
+#define STORE_KEY_ID(key) ((key) & ((UINT64_C(1) << 56) - 1))
+
+/* What keeps the model. All return 0 or -errno; after a failed put or commit comes abort. */
+struct store_ops {
+	int (*begin)(void *store);
+	int (*put)(void *store, uint64_t key, const void *data, size_t n);
+	int (*drop)(void *store, uint64_t key); /* of what is there */
+	int (*commit)(void *store);
+	void (*abort)(void *store);
+};
+
+/* Told after the commit, from inside change_commit(). They must not change the model. */
+struct model_hooks {
+	/*
+	 * Something that its files show has changed: record, children, connections, quota. Told of
+	 * the entity, its session, and the ancestors of a capability; not of its descendants.
+	 */
+	void (*changed)(void *data, struct entity *e);
+	/*
+	 * It is unlinked and will be freed; what it points to is still there. Its connections,
+	 * listener, channel must go now.
+	 */
+	void (*gone)(void *data, struct entity *e);
+	/*
+	 * A capability was marked dead or reduced, also by the end of its session or object: live
+	 * connections of it and of all that is derived from it must be checked again.
+	 */
+	void (*restricted)(void *data, struct capability *c);
+	/* An event: the `events` of S are longer now. Called for the session and all above it. */
+	void (*logged)(void *data, struct session *s);
+};
+
+struct model_header {
+	uint64_t next_id, next_badge, next_event;
+	uint64_t n_entities;
+};
+
+struct model {
+	const struct store_ops *store;
+	void *store_data;
+	const struct model_hooks *hooks; /* NULL members are skipped */
+	void *hooks_data;
+	struct session *root;
+	struct index by_id, by_name, by_badge;
+	uint64_t seed; /* of name hashes */
+	struct model_header header, stored_header; /* as it is, and as the store has it */
+	struct change *change; /* the one that is reused, never NULL */
+	struct list expiring;  /* capabilities with an expiry of their own */
+	uint64_t next_expiry_usec; /* none of them expires before */
+	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
+	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
+	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
+	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
+	uint64_t events_lost;
+	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */
+	const struct metrics *metrics; /* of the broker (ops/metrics.h), NULL: none to show */
+};
+
+/* An empty model over an empty or full store; model_load() or model_create_root() comes next. */
+int model_new(const struct store_ops *store, void *store_data, struct model **ret);
+struct model *model_free(struct model *m);
+
+/* Makes the root session `init`, owned by UID, GID, with these limits. Returns: 0 or -errno. */
+int model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const struct quota *limit);
+
+/* The root's limits at a later start; never below what is used and lent there. */
+int model_set_root_limit(struct model *m, const struct quota *limit);
+
+/*
+ * One record of the store, in order of keys; only spaces HEADER, ENTITY and EVENT.
+ * Returns: 0, -EBADMSG for a record that does not fit, -ENOMEM.
+ */
+int model_load(struct model *m, uint64_t key, const void *data, size_t n);
+/* After the last: takes up what was ending. Returns: 0, -EBADMSG when there is no root. */
+int model_load_done(struct model *m);
+
+/*
+ * Goes on with ending what is marked dead or closing: removes at most BUDGET entities, leaves first,
+ * in one transaction. Returns: 1 if more is to do, 0 if nothing is left, -errno.
+ */
+int model_reap(struct model *m, unsigned budget);
+
+/*
+ * Ends what has expired by now (as a dead mark each, then model_reap()), and tells when the next
+ * one does, LIMIT_NONE: none. Returns: 0 or -errno.
+ */
+int model_expire(struct model *m, uint64_t *ret_next_usec);
+
+/*
+ * Is ID (an ended capability, entrypoint or session, or a capability whose children were ended)
+ * still being reaped?
+ */
+bool model_is_ending(struct model *m, uint64_t id);
+
+/* Walks all invariants and aborts when one does not hold. For tests, after every step. */
+void model_check(struct model *m);

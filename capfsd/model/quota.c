@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/model/quota.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+static const char *const kind_names[QUOTA_N_KINDS] = {
+	[QUOTA_CAPS] = "caps",
+	[QUOTA_SOCKETS] = "sockets",
+	[QUOTA_THREADS] = "threads",
+	[QUOTA_RAM] = "ram",
+	[QUOTA_INFLIGHT] = "inflight",
+};
+
+const char *
+quota_kind_name(enum quota_kind kind)
+{
+	assert(kind < QUOTA_N_KINDS);
+	return kind_names[kind];
+}
+
+enum quota_kind
+quota_kind_find(const char *name, size_t n)
+{
+	enum quota_kind kind = 0;
+
+	while (kind < QUOTA_N_KINDS &&
+		(strlen(kind_names[kind]) != n || memcmp(kind_names[kind], name, n) != 0))
+		kind++;
+	return kind;
+}
+
+uint64_t
+quota_free(const struct session *s, enum quota_kind kind)
+{
+	return s->record.limit.n[kind] - s->used.n[kind] - s->lent.n[kind];
+}
+
+uint64_t
+quota_available(const struct session *s, enum quota_kind kind)
+{
+	return quota_free(s, kind) + (kind == QUOTA_RAM ? s->event_bytes : 0);
+}
+
+int
+charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t n)
+{
+	if (n > quota_available(s, kind))
+		return QUOTA_E_EXCEEDED;
+	c->session = s;
+	c->kind = (uint8_t)kind;
+	c->n = n;
+	s->used.n[kind] += n;
+	s->charged.n[kind] += n;
+	events_yield(s);
+	entity_touch(s->model, &s->entity);
+	return 0;
+}
+
+void
+charge_deinit(struct charge *c)
+{
+	struct session *s = c->session;
+
+	if (!s)
+		return;
+	c->session = NULL;
+	assert(s->charged.n[c->kind] >= c->n);
+	s->used.n[c->kind] -= c->n;
+	s->charged.n[c->kind] -= c->n;
+	entity_touch(s->model, &s->entity);
+}
+
+/* The next session of the tree below TOP, parents first. NULL: no more. */
+static struct session *
+session_next_below(const struct session *top, struct session *s)
+{
+	struct list *first = list_first(&s->sessions);
+
+	if (first)
+		return session_of(list_entry(first, struct entity, owner_link));
+	while (s != top) {
+		if (s->entity.owner_link.next != &s->parent->sessions)
+			return session_of(
+				list_entry(s->entity.owner_link.next, struct entity, owner_link));
+		s = s->parent;
+	}
+	return NULL;
+}
+
+struct session *
+quota_largest(struct session *s, enum quota_kind kind)
+{
+	struct session *largest = s;
+
+	for (struct session *i = s; i; i = session_next_below(s, i))
+		if (i->used.n[kind] > largest->used.n[kind])
+			largest = i;
+	return largest;
+}

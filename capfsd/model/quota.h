@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Quota: what a session may hold. It is moved between a session and its parent, never made. At
+ * every session and for every kind,
+ *
+ *	limit = used + lent + free
+ *
+ * where `lent` is the sum of the children's limits and `used` the sum of the charges. `free` is
+ * what is left; it is computed, never stored.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct session;
+
+enum quota_kind {
+	QUOTA_CAPS,
+	QUOTA_SOCKETS,
+	QUOTA_THREADS,
+	QUOTA_RAM, /* bytes */
+	QUOTA_INFLIGHT,
+	QUOTA_N_KINDS,
+};
+
+#define QUOTA_RAM_SLOT 512
+#define QUOTA_RAM_SESSION 4096
+
+/* An amount of each kind. */
+struct quota {
+	uint64_t n[QUOTA_N_KINDS];
+};
+
+/* "caps", "sockets", "threads", "ram", "inflight". */
+const char *quota_kind_name(enum quota_kind kind);
+/* The kind of that name, or QUOTA_N_KINDS. */
+enum quota_kind quota_kind_find(const char *name, size_t n);
+
+enum {
+	QUOTA_E_EXCEEDED = 1, /* more than is free there */
+	QUOTA_E_DONATION,     /* the session would fall below its first donation */
+};
+
+uint64_t quota_free(const struct session *s, enum quota_kind kind);
+
+/*
+ * A charge is embedded in the thing that costs; releasing it, also twice or when it was never
+ * made, gives everything back.
+ */
+struct charge {
+	struct session *session; /* NULL: not charged */
+	uint32_t n;
+	uint8_t kind;
+};
+
+/* Returns: 0 or QUOTA_E_EXCEEDED; then nothing is charged. */
+int charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t n);
+void charge_deinit(struct charge *c);
+
+/*
+ * The descendant session, S included, that uses most of this kind itself: named when a quota is
+ * exceeded. `lent` quota is searched too. Never NULL.
+ */
+struct session *quota_largest(struct session *s, enum quota_kind kind);

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/model/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "base/text.h"
+#include "capfsd/model/private.h"
+
+static void
+session_init(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	s->model = m;
+	list_init(&s->sessions);
+	list_init(&s->slots);
+	list_init(&s->entrypoints);
+	list_init(&s->threads);
+}
+
+static struct place
+session_place(const struct entity *e)
+{
+	struct session *parent = session_of(e)->parent;
+
+	if (!parent)
+		return (struct place){};
+	return (struct place){&parent->entity, &parent->sessions, &parent->n_sessions, parent};
+}
+
+static int
+resolve_parent(struct model *m, struct session *s)
+{
+	struct entity *e = entity_find(m, s->record.parent);
+	uint64_t sum;
+
+	if (!e || e->kind != ENTITY_SESSION)
+		return -EBADMSG;
+	s->parent = session_of(e);
+	s->depth = s->parent->depth + 1;
+	if (s->depth > SESSION_DEPTH_MAX)
+		return -EBADMSG;
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (!number_add(s->parent->lent.n[i], s->record.limit.n[i], &sum))
+			return -EBADMSG;
+	return 0;
+}
+
+static int
+session_resolve(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+	const struct session_record *r = &s->record;
+
+	if (r->state > SESSION_CLOSING || r->mode > 07777)
+		return -EBADMSG;
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (r->donation.n[i] > r->limit.n[i])
+			return -EBADMSG;
+	if (r->parent)
+		return resolve_parent(m, s);
+	return m->root ? -EBADMSG : 0;
+}
+
+static void
+session_link(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	if (!s->parent) {
+		m->root = s;
+		return;
+	}
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		s->parent->lent.n[i] += s->record.limit.n[i];
+	events_yield(s->parent);
+}
+
+static void
+session_unlink(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	assert(list_empty(&s->sessions) && list_empty(&s->slots));
+	assert(list_empty(&s->entrypoints) && list_empty(&s->threads));
+	events_free(s);
+	if (!s->parent) {
+		m->root = NULL;
+		return;
+	}
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		s->parent->lent.n[i] -= s->record.limit.n[i];
+}
+
+static unsigned
+session_applied(struct model *m, struct entity *e, const void *old)
+{
+	struct session *s = session_of(e);
+	const struct session_record *before = old;
+	bool closed = s->record.state == SESSION_CLOSING && before->state != SESSION_CLOSING;
+
+	for (int i = 0; s->parent && i < QUOTA_N_KINDS; i++)
+		s->parent->lent.n[i] += s->record.limit.n[i] - before->limit.n[i];
+	if (s->parent)
+		events_yield(s->parent);
+	events_yield(s);
+	if (closed)
+		entity_set_ending(m, e);
+	return closed ? APPLIED_RESTRICTED : 0;
+}
+
+const struct kind session_kind = {
+	.size = sizeof(struct session),
+	.record_offset = offsetof(struct session, record),
+	.record_bytes = sizeof(struct session_record),
+	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SESSION}},
+	.init = session_init,
+	.place = session_place,
+	.resolve = session_resolve,
+	.link = session_link,
+	.unlink = session_unlink,
+	.applied = session_applied,
+};
+
+struct session *
+session_find(struct model *m, struct session *s, const char *path, size_t n)
+{
+	const char *end = path + n;
+
+	for (;;) {
+		const char *slash = memchr(path, '/', (size_t)(end - path));
+		size_t n_name = slash ? (size_t)(slash - path) : (size_t)(end - path);
+		struct entity *e;
+
+		if (!name_is_valid(path, n_name))
+			return NULL;
+		e = entity_find_name(m, s->entity.id, ENTITY_SESSION, path, n_name);
+		if (!e || session_of(e)->record.state != SESSION_RUNNING)
+			return NULL;
+		s = session_of(e);
+		if (!slash)
+			return s;
+		path = slash + 1;
+	}
+}
+
+void
+session_label(const struct session *s, struct text *t)
+{
+	const struct session *path[SESSION_DEPTH_MAX + 1];
+	size_t n = 0;
+
+	for (; s; s = s->parent)
+		path[n++] = s;
+	while (n-- > 0) {
+		text_add(t, path[n]->entity.name);
+		if (n > 0)
+			text_add(t, "/");
+	}
+}
+
+bool
+session_is_within(const struct session *s, const struct session *of)
+{
+	while (s && s != of)
+		s = s->parent;
+	return s;
+}
+
+void
+session_default_donation(const struct session *parent, struct quota *ret)
+{
+	static const struct quota usual = {{
+		[QUOTA_CAPS] = 32,
+		[QUOTA_SOCKETS] = 64,
+		[QUOTA_THREADS] = 16,
+		[QUOTA_RAM] = 1 << 20,
+		[QUOTA_INFLIGHT] = 64,
+	}};
+
+	for (int i = 0; i < QUOTA_N_KINDS; i++) {
+		uint64_t n = quota_free(parent, i), half = n / 2, cost = session_kind.cost.n[i];
+
+		/* The session itself has to be paid for from the other half. */
+		if (n - half < cost)
+			half = n < cost ? 0 : n - cost;
+		ret->n[i] = half < usual.n[i] ? half : usual.n[i];
+	}
+}
+
+static size_t
+label_bytes(const struct session *s)
+{
+	size_t n = 0;
+
+	for (; s; s = s->parent)
+		n += strlen(s->entity.name) + 1;
+	return n;
+}
+
+static int
+check_create(struct change *ch, struct session *parent, const char *name, size_t n_name,
+	const struct quota *donation, enum quota_kind *ret_kind)
+{
+	const struct session_record *record = change_record(ch, &parent->entity);
+	struct quota cost = session_kind.cost;
+
+	if (record->state != SESSION_RUNNING)
+		return SESSION_E_CLOSING;
+	if (!name_is_valid(name, n_name) || parent->depth >= SESSION_DEPTH_MAX ||
+		label_bytes(parent) + n_name > LABEL_BYTES_MAX)
+		return SESSION_E_NAME;
+	if (change_name_is_taken(ch, parent->entity.id, ENTITY_SESSION, name, n_name))
+		return SESSION_E_EXISTS;
+	for (enum quota_kind i = 0; i < QUOTA_N_KINDS; i++)
+		if (!number_add(cost.n[i], donation->n[i], &cost.n[i])) {
+			*ret_kind = i;
+			return SESSION_E_QUOTA;
+		}
+	return change_affords(ch, parent, &cost, ret_kind) ? 0 : SESSION_E_QUOTA;
+}
+
+int
+session_create(struct change *ch, struct session *parent, const char *name, size_t n_name, uid_t uid,
+	gid_t gid, const struct quota *donation, struct session **ret, enum quota_kind *ret_kind)
+{
+	struct model *m = change_model(ch);
+	struct session *s;
+	struct entity *e;
+	int r;
+
+	r = check_create(ch, parent, name, n_name, donation, ret_kind);
+	if (r)
+		return r;
+	e = entity_new(m, ENTITY_SESSION, name, n_name);
+	if (!e)
+		return -ENOMEM;
+	s = session_of(e);
+	s->parent = parent;
+	s->depth = parent->depth + 1;
+	s->record = (struct session_record){
+		.parent = parent->entity.id,
+		.created_usec = m->now_usec(),
+		.limit = *donation,
+		.donation = *donation,
+		.uid = uid,
+		.gid = gid,
+		.mode = SESSION_MODE_DEFAULT,
+		.state = SESSION_RUNNING,
+	};
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret = s;
+	return r;
+}
+
+int
+session_close(struct change *ch, struct session *s)
+{
+	const struct session_record *present = change_record(ch, &s->entity);
+	struct session_record *record;
+
+	if (!s->parent)
+		return SESSION_E_BUSY;
+	if (present->state != SESSION_RUNNING)
+		return SESSION_E_CLOSING;
+	if (s->n_sessions > 0)
+		return SESSION_E_NOT_EMPTY;
+	if (s->n_threads > 0)
+		return SESSION_E_BUSY;
+	record = change_edit(ch, &s->entity);
+	if (!record)
+		return -ENOMEM;
+	record->state = SESSION_CLOSING;
+	return 0;
+}
+
+/* From S to its parent. */
+static int
+check_give_back(struct change *ch, const struct session *s, const struct quota *amount,
+	enum quota_kind *ret_kind)
+{
+	const struct session_record *record = change_record(ch, &s->entity);
+
+	if (!change_affords(ch, s, amount, ret_kind))
+		return QUOTA_E_EXCEEDED;
+	for (enum quota_kind i = 0; i < QUOTA_N_KINDS; i++)
+		if (amount->n[i] > 0 && record->limit.n[i] - amount->n[i] < record->donation.n[i]) {
+			*ret_kind = i;
+			return QUOTA_E_DONATION;
+		}
+	return 0;
+}
+
+/* From the parent of S to S. */
+static int
+check_lend(struct change *ch, const struct session *s, const struct quota *amount,
+	enum quota_kind *ret_kind)
+{
+	const struct session_record *record = change_record(ch, &s->entity);
+	uint64_t sum;
+
+	if (!change_affords(ch, s->parent, amount, ret_kind))
+		return QUOTA_E_EXCEEDED;
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (!number_add(record->limit.n[i], amount->n[i], &sum))
+			return -EOVERFLOW;
+	return 0;
+}
+
+int
+session_transfer_quota(struct change *ch, struct session *from, struct session *to,
+	const struct quota *amount, enum quota_kind *ret_kind)
+{
+	struct session *child = from->parent == to ? from : to;
+	struct session_record *record;
+	int r;
+
+	if (from == to)
+		return 0;
+	if (child->parent != (child == from ? to : from))
+		return -EINVAL;
+	r = child == from ? check_give_back(ch, child, amount, ret_kind)
+			  : check_lend(ch, child, amount, ret_kind);
+	if (r)
+		return r;
+	record = change_edit(ch, &child->entity);
+	if (!record)
+		return -ENOMEM;
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		record->limit.n[i] += child == from ? 0 - amount->n[i] : amount->n[i];
+	return 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A session: a protection domain and an account. Sessions form a tree whose root is `init`.
+ * A session owns slots, entrypoints and threads, and child sessions.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capfsd/model/entity.h"
+#include "capfsd/model/quota.h"
+
+struct text;
+struct change;
+struct events;
+
+enum session_state {
+	SESSION_RUNNING,
+	SESSION_CLOSING, /* its slots are being ended; nothing new is accepted in it */
+};
+
+#define SESSION_MODE_DEFAULT 0700
+#define SESSION_MODE_ROOT 0711
+
+struct session_record {
+	uint64_t parent; /* 0: the root */
+	uint64_t created_usec;
+	struct quota limit;
+	struct quota donation; /* the first one: the limit never falls below it */
+	uint64_t threads_made; /* counts the N of thread ids S.N */
+	uint32_t uid, gid;
+	uint16_t mode;
+	uint8_t state;
+	uint8_t reserved[5];
+};
+
+struct session {
+	struct entity entity;
+	struct session_record record;
+	struct model *model;
+	struct session *parent;
+	struct list sessions;    /* of struct session, entity.owner_link */
+	struct list slots;       /* of struct capability */
+	struct list entrypoints; /* of struct entrypoint */
+	struct list threads;     /* of struct thread */
+	uint64_t n_sessions, n_slots, n_entrypoints, n_threads;
+	struct quota used, lent;
+	struct quota charged;  /* the part of `used` that is held by struct charge */
+	uint64_t event_bytes;  /* the part of `used` that its events hold: they give way to others */
+	unsigned depth; /* the root has 0 */
+	struct events *events; /* allocated with the first event (event.h) */
+	void *listener;        /* of capfsd/ipc: its struct listener of `control`, or NULL */
+};
+
+/* Names another session than its own: by path below, as in "web/db". */
+enum {
+	SESSION_E_NOT_FOUND = 1,
+	SESSION_E_EXISTS,
+	SESSION_E_NAME,    /* not a valid name, or too deep */
+	SESSION_E_QUOTA,   /* the parent's quota; *RET_KIND tells which */
+	SESSION_E_CLOSING, /* the parent is being closed */
+	SESSION_E_NOT_EMPTY,
+	SESSION_E_BUSY,    /* live threads */
+};
+
+/* The descendant that PATH ("web", "web/db") names, never S itself. NULL: none, or closing. */
+struct session *session_find(struct model *m, struct session *s, const char *path, size_t n);
+
+/* Appends the path from the root: "init/web/db". */
+void session_label(const struct session *s, struct text *t);
+
+/* Is S the session OF or one below it? */
+bool session_is_within(const struct session *s, const struct session *of);
+
+/*
+ * What a new child of PARENT gets when nothing is said: caps=32 sockets=64 threads=16 inflight=64
+ * ram=1M, of each at most half of what is free.
+ */
+void session_default_donation(const struct session *parent, struct quota *ret);
+
+/*
+ * Stages a new child session. The parent pays caps=1 ram=4K and lends DONATION.
+ * Returns: 0, SESSION_E_EXISTS, _NAME, _QUOTA, _CLOSING; -errno.
+ */
+int session_create(struct change *ch, struct session *parent, const char *name, size_t n_name,
+	uid_t uid, gid_t gid, const struct quota *donation, struct session **ret,
+	enum quota_kind *ret_kind);
+
+/*
+ * Stages the beginning of the end of a session: state closing, which ends all its slots and all
+ * that its entrypoints serve; model_reap() does the rest in slices (model.h).
+ * Returns: 0, SESSION_E_NOT_EMPTY, SESSION_E_BUSY (also for the root), SESSION_E_CLOSING; -errno.
+ */
+int session_close(struct change *ch, struct session *s);
+
+/*
+ * Stages a move of AMOUNT (of all kinds or of none) from FROM to TO, one of which is the other's
+ * parent. The same session twice is a no-op (G24).
+ * Returns: 0, QUOTA_E_EXCEEDED, QUOTA_E_DONATION with *RET_KIND, -EINVAL when they are not parent
+ * and child, -EOVERFLOW; -ENOMEM.
+ */
+int session_transfer_quota(struct change *ch, struct session *from, struct session *to,
+	const struct quota *amount, enum quota_kind *ret_kind);
