@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/ops/info.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "capfsd/ops/metrics.h"
+#include "capfsd/ops/request.h"
+
+static struct session *
+session_of(struct entity *e)
+{
+	return container_of(e, struct session, entity);
+}
+
+static struct capability *
+capability_of(struct entity *e)
+{
+	return container_of(e, struct capability, entity);
+}
+
+static void
+add_time(struct text *t, uint64_t usec)
+{
+	time_t seconds = (time_t)(usec / 1000000);
+	char buffer[32];
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		text_add(t, buffer);
+}
+
+void
+info_slot_path(const struct capability *c, struct text *t)
+{
+	session_label(c->session, t);
+	text_addf(t, "/caps/%s", c->entity.name);
+}
+
+void
+info_account(struct session *s, unsigned kind, struct text *t)
+{
+	struct session *largest = quota_largest(s, kind);
+
+	session_label(s, t);
+	text_addf(t, " %s limit=%" PRIu64 " used=%" PRIu64, quota_kind_name(kind),
+		s->record.limit.n[kind], s->used.n[kind]);
+	if (s->lent.n[kind] > 0)
+		text_addf(t, " lent=%" PRIu64, s->lent.n[kind]);
+	text_add(t, "; largest: ");
+	session_label(largest, t);
+	text_addf(t, " %" PRIu64, largest->used.n[kind]);
+}
+
+void
+info_readme(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t,
+		"This tree shows who may talk to whom. Every session directory has the same shape;\n"
+		"this directory is the root session, init.\n"
+		"\n"
+		"  caps/SLOT/socket        connect(2) here: curl --unix-socket caps/web/socket http://x/\n"
+		"  caps/SLOT/info          what the capability refers to, its rights, limits and use\n"
+		"  caps/SLOT/holders       everything that was derived from it\n"
+		"  caps/SLOT/grant         echo 'to=SESSION [as=NAME] [rights=call] [conns=4]' > grant\n"
+		"  caps/SLOT/reduce        echo 'conns=2' > reduce\n"
+		"  caps/SLOT/revoke        echo 1 > revoke ends all that was derived from it, at once\n"
+		"  rmdir caps/SLOT         drops the slot and all that was derived from it\n"
+		"  entrypoints/NAME/info   who serves it\n"
+		"  sessions/NAME           a child session; mkdir makes one, rmdir closes it\n"
+		"  transfer_quota          echo 'to=SESSION caps=16' > transfer_quota\n"
+		"  quota  label  state  events\n"
+		"\n"
+		"cat a command file for its usage. A refusal says why at the end of `events`. One command\n"
+		"is one write of at most 4095 bytes. capfs(5) describes every file and every error.\n");
+}
+
+void
+info_version(struct request *r, struct entity *e, struct text *t)
+{
+	const struct metrics *m = r->model->metrics;
+
+	text_add(t, "version=" PACKAGE_VERSION "\n");
+	if (m)
+		text_addf(t, "instance=%016" PRIx64 "\n", m->instance);
+}
+
+static void
+add_metric(struct text *t, const char *name, const char *type, const char *help, uint64_t value)
+{
+	text_addf(t, "# TYPE capfs_%s %s\n# HELP capfs_%s %s\ncapfs_%s%s %" PRIu64 "\n", name, type,
+		name, help, name, type[0] == 'c' ? "_total" : "", value);
+}
+
+static void
+add_quota_metrics(struct text *t, const struct session *root)
+{
+	text_add(t, "# TYPE capfs_quota gauge\n# HELP capfs_quota Quota of the root session.\n");
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++) {
+		const char *name = quota_kind_name(kind);
+
+		text_addf(t, "capfs_quota{kind=\"%s\",part=\"limit\"} %" PRIu64 "\n", name,
+			root->record.limit.n[kind]);
+		text_addf(t, "capfs_quota{kind=\"%s\",part=\"used\"} %" PRIu64 "\n", name,
+			root->used.n[kind]);
+		text_addf(t, "capfs_quota{kind=\"%s\",part=\"lent\"} %" PRIu64 "\n", name,
+			root->lent.n[kind]);
+	}
+}
+
+void
+info_metrics(struct request *r, struct entity *e, struct text *t)
+{
+	static const struct {
+		enum entity_kind kind;
+		const char *name, *help;
+	} kinds[] = {
+		{ENTITY_SESSION, "sessions", "Sessions, the root included."},
+		{ENTITY_CAPABILITY, "capabilities", "Slots in all sessions."},
+		{ENTITY_ENTRYPOINT, "entrypoints", "Entrypoints, served or detached."},
+		{ENTITY_OBJECT, "objects", "Objects of all entrypoints."},
+		{ENTITY_THREAD, "threads", "Threads that serve."},
+	};
+	const struct metrics *m = r->model->metrics;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		add_metric(t, kinds[i].name, "gauge", kinds[i].help, r->model->n[kinds[i].kind]);
+	if (m) {
+		add_metric(t, "connections", "gauge", "Open connections.", m->connections);
+		add_metric(t, "listeners", "gauge", "Bound socket nodes.", m->listeners);
+		add_metric(t, "connections_accepted", "counter", "Connections handed to servers.",
+			m->connections_total);
+		add_metric(t, "connections_refused", "counter", "Connections refused by a limit.",
+			m->connections_refused);
+		add_metric(t, "fuse_requests", "counter", "Requests of the kernel.",
+			m->fuse_requests);
+		add_metric(t, "control_requests", "counter", "Requests of control clients.",
+			m->control_requests);
+		add_metric(t, "invalidations", "counter", "Cached nodes invalidated.",
+			m->invalidations);
+		add_metric(t, "brokers", "gauge", "Brokers started for this mount.", m->n_brokers);
+	}
+	add_metric(t, "events_lost", "counter", "Events dropped without memory.",
+		r->model->events_lost);
+	add_quota_metrics(t, r->model->root);
+	text_add(t, "# EOF\n");
+}
+
+void
+info_label(struct request *r, struct entity *e, struct text *t)
+{
+	session_label(session_of(e), t);
+	text_add(t, "\n");
+}
+
+void
+info_state(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, session_of(e)->record.state == SESSION_RUNNING ? "running\n" : "closing\n");
+}
+
+void
+info_quota(struct request *r, struct entity *e, struct text *t)
+{
+	const struct session *s = session_of(e);
+
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+		text_addf(t, "%s limit=%" PRIu64 " used=%" PRIu64 " free=%" PRIu64 " lent=%" PRIu64 "\n",
+			quota_kind_name(kind), s->record.limit.n[kind], s->used.n[kind],
+			quota_free(s, kind), s->lent.n[kind]);
+}
+
+static const char *
+socket_name(const struct object *o)
+{
+	return o->record.socket == OBJECT_STREAM ? "stream" : "seqpacket";
+}
+
+static void
+add_limits(const struct capability *c, struct text *t)
+{
+	uint64_t calls = capability_calls_left(c), conns = capability_conns_left(c);
+
+	if (c->record.calls_limit != LIMIT_NONE)
+		text_addf(t, "calls limit=%" PRIu64 " used=%" PRIu64 " left=%" PRIu64 "\n",
+			c->record.calls_limit, c->record.calls_used, calls);
+	if (c->record.conns_limit != LIMIT_NONE)
+		text_addf(t, "conns limit=%" PRIu64 " used=%" PRIu32 " left=%" PRIu64 "\n",
+			c->record.conns_limit, c->conns_used, conns);
+}
+
+static const struct capability *
+capability_origin(const struct capability *c)
+{
+	while (c->parent)
+		c = c->parent;
+	return c;
+}
+
+void
+info_capability(struct request *r, struct entity *e, struct text *t)
+{
+	const struct capability *c = capability_of(e);
+	const struct entrypoint *ep = c->object->entrypoint;
+	uint64_t expires = capability_expires(c);
+
+	text_add(t, "type=object\nentrypoint=");
+	session_label(ep->session, t);
+	text_addf(t, "/%s\nobject=%" PRIu64 " badge=0x%" PRIx64 "\nsocket=%s\nrights=",
+		ep->entity.name, c->object->entity.id, c->object->record.badge,
+		socket_name(c->object));
+	rights_format(capability_rights(c), t);
+	text_add(t, "\n");
+	add_limits(c, t);
+	text_add(t, "expires=");
+	if (expires == LIMIT_NONE)
+		text_add(t, "never");
+	else
+		add_time(t, expires);
+	text_add(t, "\nparent=");
+	if (c->parent)
+		info_slot_path(c->parent, t);
+	else
+		text_add(t, "none");
+	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu64 "\norigin=", c->entity.id, c->n_children);
+	info_slot_path(capability_origin(c), t);
+	text_addf(t, "\nmade=");
+	add_time(t, c->record.since_usec);
+	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=full\n", c->record.by_uid,
+		ep->thread ? "yes" : "no");
+}
+
+static void
+add_holder(const struct capability *c, struct text *t)
+{
+	text_addf(t, "id=%" PRIu64 " ", c->entity.id);
+	info_slot_path(c, t);
+	text_add(t, " rights=");
+	rights_format(capability_rights(c), t);
+	if (c->record.calls_limit != LIMIT_NONE)
+		text_addf(t, " calls=%" PRIu64 "/%" PRIu64, c->record.calls_used,
+			c->record.calls_limit);
+	if (c->record.conns_limit != LIMIT_NONE)
+		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
+	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
+	add_time(t, c->record.since_usec);
+	text_add(t, "\n");
+}
+
+void
+info_holders(struct request *r, struct entity *e, struct text *t)
+{
+	struct capability *top = capability_of(e);
+
+	for (struct capability *c = capability_next_below(top, top); c;
+		c = capability_next_below(top, c))
+		add_holder(c, t);
+}
+
+void
+info_entrypoint(struct request *r, struct entity *e, struct text *t)
+{
+	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+
+	text_addf(t, "state=%s thread=%s mode=broker objects=%" PRIu64 " connections=%" PRIu32
+		     " waiting=%" PRIu32 "\n",
+		ep->thread ? "served" : "detached", ep->thread ? ep->thread->entity.name : "none",
+		ep->n_objects, ep->n_connections, ep->n_waiting);
+}
+
+void
+info_objects(struct request *r, struct entity *e, struct text *t)
+{
+	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+
+	list_for_each (i, &ep->objects) {
+		const struct object *o = list_entry(i, struct object, entity.owner_link);
+
+		text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s",
+			o->record.key, o->entity.id, o->record.badge, socket_name(o));
+		list_for_each (j, &o->origins) {
+			text_add(t, " slot=");
+			info_slot_path(list_entry(j, struct capability, origin_link), t);
+		}
+		text_add(t, "\n");
+	}
+}
+
+void
+info_thread(struct request *r, struct entity *e, struct text *t)
+{
+	const struct thread *th = container_of(e, struct thread, entity);
+
+	text_addf(t, "pid=%" PRIu32 "\nstate=serving\nsession=", th->record.pid);
+	session_label(th->session, t);
+	if (th->serves)
+		text_addf(t, "\nserves=%s", th->serves->entity.name);
+	text_add(t, "\n");
+}
+
+void
+usage_grant(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION [as=NAME] [rights=call,grant,reduce] [calls=N] [conns=N] "
+		    "[expires=SECONDS|TIME] [immutable]\n");
+}
+
+void
+usage_reduce(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "[rights=call,grant,reduce] [calls=N] [conns=N] [expires=SECONDS|TIME] "
+		    "[immutable]\n");
+}
+
+void
+usage_revoke(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "1 | self | to=SESSION | id=N\n");
+}
+
+void
+usage_transfer_quota(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION|from=SESSION [caps=N] [sockets=N] [threads=N] [ram=N] "
+		    "[inflight=N]\n");
+}

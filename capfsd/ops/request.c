@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/ops/request.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#include "base/error.h"
+
+int
+refuse(struct request *r, int error, const char *format, ...)
+{
+	va_list args;
+
+	r->error = error;
+	text_reset(&r->text);
+	va_start(args, format);
+	text_vaddf(&r->text, format, args);
+	va_end(args);
+	return 0;
+}
+
+int
+request_fail(struct request *r, struct change *ch, int error)
+{
+	if (ch)
+		change_abort(ch);
+	switch (error) {
+	case -ENOMEM:
+		return refuse(r, ENOMEM, "the daemon is out of memory");
+	case -ENOSPC:
+		return refuse(r, ENOSPC, "the state store is full");
+	default:
+		return error_trace(error);
+	}
+}
+
+int
+request_commit(struct request *r, struct change *ch)
+{
+	int e;
+
+	if (r->note) {
+		e = r->note(r, ch);
+		if (e < 0)
+			return request_fail(r, ch, e);
+	}
+	e = change_commit(ch);
+	if (e < 0) {
+		r->pending = 0;
+		return request_fail(r, NULL, e);
+	}
+	return 0;
+}
+
+void
+request_deinit(struct request *r)
+{
+	text_deinit(&r->text);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One thing asked by somebody, from either front (a file, a control message). A handler decodes,
+ * checks everything, stages a change, commits it, and leaves the answer here; the front replies,
+ * once. Whoever refuses says why in one line, which becomes the reply's text and an event.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/text.h"
+#include "capfsd/model/model.h"
+
+struct request {
+	struct model *model;
+	uid_t uid; /* of the caller: information for events, and the owner of what it makes */
+	gid_t gid;
+	pid_t pid; /* likewise; decides nothing */
+
+	/* The answer. */
+	int error;          /* positive errno, 0 when done */
+	struct text text;   /* the result's line, or the reason of the refusal; no line feed */
+	uint64_t pending;   /* id of what must be reaped before the reply goes out, 0: reply now */
+
+	/*
+	 * Called by request_commit() before the commit: the front stages its reply's record
+	 * (change_note), so that a repeated request is answered from the store. May be NULL.
+	 */
+	int (*note)(struct request *r, struct change *ch);
+	void *data; /* the front's */
+};
+
+/* Sets the refusal; always returns 0, so that handlers end by `return refuse(…)`. */
+int refuse(struct request *r, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Commits CH with the front's note. A store that is full becomes a refusal (ENOSPC).
+ * Returns: 0 when the answer stands in R (r->error tells), -errno for what ends the daemon.
+ */
+int request_commit(struct request *r, struct change *ch);
+
+/* Aborts CH and turns -ENOMEM, -ENOSPC into refusals. Returns: 0, else the error. */
+int request_fail(struct request *r, struct change *ch, int error);
+
+void request_deinit(struct request *r);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is done with entrypoints: objects come and go, the entrypoint ends. */
+#include "config.h"
+
+#include "capfsd/ops/verbs.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "capfsd/ops/grammar.h"
+#include "capfsd/ops/refusals.h"
+#include "capfsd/ops/request.h"
+
+/* What an origin may do; all of it is kept by the present operations. */
+#define RIGHTS_ORIGIN (RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE)
+
+static int
+refuse_object(struct request *r, struct entrypoint *ep, int answer)
+{
+	switch (answer) {
+	case ENTRYPOINT_E_EXISTS:
+		return refuse(r, EEXIST, "that key has an object with another socket type");
+	case ENTRYPOINT_E_QUOTA_RAM:
+		return refuse_quota(r, ep->session, QUOTA_RAM);
+	case ENTRYPOINT_E_CLOSING:
+		return refuse(r, EBUSY, "the session is being closed");
+	default:
+		return refuse(r, EIO, "unexpected answer %d", answer);
+	}
+}
+
+/*
+ * The slot that the server wants for its object. One that refers to the object already is what it
+ * had before its restart; any other is in the way. NULL in *RET: there is none yet.
+ */
+static bool
+find_slot(struct request *r, struct entrypoint *ep, const struct object *o, const struct word *w,
+	struct capability **ret)
+{
+	struct entity *e = entity_find_name(r->model, ep->session->entity.id, ENTITY_CAPABILITY,
+		w->p, w->n);
+
+	*ret = e ? container_of(e, struct capability, entity) : NULL;
+	if (*ret && (*ret)->object != o)
+		return refuse(r, EEXIST, "the slot '%.*s' refers to something else", (int)w->n, w->p);
+	return true;
+}
+
+static int
+add_object(struct request *r, struct entrypoint *ep, const struct command *c)
+{
+	const struct word *socket = &c->value[KEY_SOCKET], *as = &c->value[KEY_AS];
+	enum object_socket type = OBJECT_SEQPACKET;
+	struct capability *slot = NULL;
+	struct object *o;
+	struct change *ch;
+	uint64_t key;
+	int a;
+
+	if (!command_number(r, c, KEY_KEY, &key))
+		return 0;
+	if (command_has(c, KEY_SOCKET)) {
+		if (socket->n == 6 && memcmp(socket->p, "stream", 6) == 0)
+			type = OBJECT_STREAM;
+		else if (socket->n != 9 || memcmp(socket->p, "seqpacket", 9) != 0)
+			return refuse(r, EINVAL, "socket is stream or seqpacket");
+	}
+	ch = change_begin(r->model);
+	a = object_add(ch, ep, key, type, &o);
+	if (a < 0)
+		return request_fail(r, ch, a);
+	if (a > 0) {
+		change_abort(ch);
+		return refuse_object(r, ep, a);
+	}
+	if (command_has(c, KEY_AS) && !find_slot(r, ep, o, as, &slot)) {
+		change_abort(ch);
+		return 0;
+	}
+	if (command_has(c, KEY_AS) && !slot) {
+		a = capability_originate(ch, o, ep->session, as->p, as->n, RIGHTS_ORIGIN, r->uid,
+			&slot);
+		if (a < 0)
+			return request_fail(r, ch, a);
+		if (a > 0) {
+			change_abort(ch);
+			return refuse_capability(r, slot, ep->session, as, a, "grant");
+		}
+	}
+	text_addf(&r->text, "object=%" PRIu64 " badge=0x%" PRIx64, o->entity.id, o->record.badge);
+	return request_commit(r, ch);
+}
+
+static int
+remove_object(struct request *r, struct entrypoint *ep, const struct command *c)
+{
+	struct object *o;
+	struct change *ch;
+	uint64_t badge;
+	int a;
+
+	if (!command_number(r, c, KEY_REMOVE, &badge))
+		return 0;
+	o = object_find(ep, badge);
+	if (!o)
+		return refuse(r, ENOENT, "no object of this entrypoint has that badge");
+	ch = change_begin(r->model);
+	a = object_end(ch, o);
+	if (a < 0)
+		return request_fail(r, ch, a);
+	text_addf(&r->text, "removed=0x%" PRIx64, badge);
+	r->pending = o->entity.id;
+	return request_commit(r, ch);
+}
+
+int
+verb_objects(struct request *r, struct entity *e, const char *text, size_t n)
+{
+	const uint32_t keys_add = 1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET;
+	struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	struct command c;
+
+	if (!command_parse(r, text, n, keys_add | 1u << KEY_REMOVE, &c))
+		return 0;
+	if (c.given == 1u << KEY_REMOVE)
+		return remove_object(r, ep, &c);
+	if (!command_has(&c, KEY_KEY) || command_has(&c, KEY_REMOVE))
+		return refuse(r, EINVAL, "key=N [as=SLOT] [socket=stream|seqpacket], or remove=BADGE");
+	return add_object(r, ep, &c);
+}
+
+int
+verb_entrypoint_end(struct request *r, struct entrypoint *e)
+{
+	struct session *s = e->session;
+	struct change *ch = change_begin(r->model);
+	int a = entrypoint_end(ch, e);
+
+	if (a < 0)
+		return request_fail(r, ch, a);
+	r->pending = e->entity.id;
+	a = request_commit(r, ch);
+	if (a == 0 && !r->error)
+		event_log(r->model, s, "end entrypoints/%s uid=%u", e->entity.name,
+			(unsigned)r->uid);
+	return a;
+}
+

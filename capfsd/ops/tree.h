@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The tree of nodes that both fronts show: every entity has a directory with the files that the
+ * tables in tree.c list for its kind. A node is an entity and a row of its table; its number is
+ * made of both, so nothing is allocated for a node, and numbers are the same after a restart.
+ *
+ * Adding a file is adding a row.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "capfsd/ops/request.h"
+
+enum row_type {
+	ROW_DIRECTORY,
+	ROW_INFO,    /* read: a text made when it is opened */
+	ROW_COMMAND, /* write one command; the same open file reads the result, a fresh one the usage */
+	ROW_LOG,     /* read: a text that grows (events) */
+	ROW_SOCKET,
+};
+
+struct node;
+
+struct row {
+	const char *name; /* NULL: the entity's own directory */
+	enum row_type type;
+	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
+	uint8_t parent; /* the row in whose directory it stands */
+	bool root_only; /* only in the root session */
+	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
+	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
+	void (*read)(struct request *r, struct entity *e, struct text *t); /* info; command: usage */
+	int (*write)(struct request *r, struct entity *e, const char *text, size_t n);
+	const char *verb; /* of a command, in events */
+};
+
+struct node {
+	struct entity *entity;
+	const struct row *row;
+};
+
+/* The root of the whole tree, and a session's own directory. */
+struct node tree_session(struct session *s);
+
+/* The node's number: never 0, the root's is 1, low bits spread. And back; false: no such node now. */
+uint64_t tree_number(struct node node);
+bool tree_node(struct model *m, uint64_t number, struct node *ret);
+
+/* The node NAME in the directory AT. Returns: 0, ENOENT, ENOTDIR. */
+int tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct node *ret);
+
+/* The node at PATH ("caps/web/info") below AT. No "..". Returns: 0, ENOENT, ENOTDIR, ENAMETOOLONG. */
+int tree_walk(struct model *m, struct node at, const char *path, size_t n, struct node *ret);
+
+/* The directory in which NODE stands; the root's is itself. */
+struct node tree_parent(struct node node);
+
+/*
+ * Calls EACH for the entries of directory AT after COOKIE (0: from the start) until it returns false
+ * or all are listed. A cookie stays good when entries come and go. "." and ".." are not given.
+ */
+typedef bool tree_each(void *data, const char *name, struct node node, uint64_t cookie);
+int tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data);
+
+struct node_stat {
+	mode_t mode; /* with S_IFMT */
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	uint64_t nlink;
+	uint64_t mtime_nsec;
+};
+
+int tree_stat(struct request *r, struct node node, struct node_stat *ret);
+
+/* The text of an info node, or the usage of a command; -ENOMEM sticks in T. */
+void tree_read(struct request *r, struct node node, struct text *t);
+
+/*
+ * What the fronts ask for. The answer is in R; refusals are logged as events. All return 0, or
+ * -errno for what ends the daemon.
+ */
+int tree_write(struct request *r, struct node node, const char *text, size_t n);
+int tree_create(struct request *r, struct node at, const char *name, size_t n, const char *quota,
+	size_t n_quota, struct node *ret);
+int tree_remove(struct request *r, struct node at, const char *name, size_t n);
+int tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
+	const char *new_name, size_t n_new);
+/* UID, GID or MODE -1: unchanged. Only directories of sessions and slots have their own. */
+int tree_set_owner(struct request *r, struct node node, uid_t uid, gid_t gid, mode_t mode);
+
+/* A node's path below its session's own directory, for messages: "caps/web/grant". */
+void tree_path(struct node node, struct text *t);
+/* The session in whose tree the node stands. */
+struct session *tree_session_of(struct node node);

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The tree and its operations over a model that is kept by nobody: no root, no FUSE, no sockets. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "capfsd/ops/grammar.h"
+#include "capfsd/ops/tree.h"
+#include "tests/fixture.h"
+
+/* A store that forgets, and that is full when told so. */
+struct store {
+	bool full;
+	unsigned n_commits;
+};
+
+static int
+store_begin(void *data)
+{
+	return 0;
+}
+
+static int
+store_put(void *data, uint64_t key, const void *record, size_t n)
+{
+	return ((struct store *)data)->full ? -ENOSPC : 0;
+}
+
+static int
+store_drop(void *data, uint64_t key)
+{
+	return 0;
+}
+
+static int
+store_commit(void *data)
+{
+	((struct store *)data)->n_commits++;
+	return 0;
+}
+
+static void
+store_abort(void *data)
+{
+}
+
+static const struct store_ops store_ops = {
+	.begin = store_begin,
+	.put = store_put,
+	.drop = store_drop,
+	.commit = store_commit,
+	.abort = store_abort,
+};
+
+struct world {
+	struct store store;
+	struct model *model;
+	struct request request; /* the last answer */
+};
+
+static void
+world_init(struct world *w)
+{
+	const struct quota quota = {.n = {1024, 1024, 64, 64 << 20, 256}};
+
+	*w = (struct world){};
+	ck_assert_int_eq(model_new(&store_ops, &w->store, &w->model), 0);
+	ck_assert_int_eq(
+		model_create_root(w->model, 0, 0, SESSION_MODE_ROOT, &quota), 0);
+}
+
+static void
+world_deinit(struct world *w)
+{
+	request_deinit(&w->request);
+	w->model = model_free(w->model);
+}
+
+static struct request *
+ask(struct world *w)
+{
+	request_deinit(&w->request);
+	w->request = (struct request){.model = w->model, .uid = 1000, .gid = 1000};
+	return &w->request;
+}
+
+static struct node
+walk(struct world *w, const char *path)
+{
+	struct node node;
+
+	ck_assert_msg(tree_walk(w->model, tree_session(w->model->root), path, strlen(path), &node) == 0,
+		"no node %s", path);
+	return node;
+}
+
+static bool
+exists(struct world *w, const char *path)
+{
+	struct node node;
+
+	return tree_walk(w->model, tree_session(w->model->root), path, strlen(path), &node) == 0;
+}
+
+/* Returns the errno of the refusal, 0 when done; what must be reaped is reaped. */
+static int
+put(struct world *w, const char *path, const char *text)
+{
+	struct request *r = ask(w);
+
+	ck_assert_int_eq(tree_write(r, walk(w, path), text, strlen(text)), 0);
+	while (model_reap(w->model, 8) > 0)
+		;
+	model_check(w->model);
+	return r->error;
+}
+
+static int
+make(struct world *w, const char *at, const char *name, const char *quota)
+{
+	struct request *r = ask(w);
+	struct node node;
+
+	ck_assert_int_eq(tree_create(r, walk(w, at), name, strlen(name), quota, strlen(quota), &node),
+		0);
+	model_check(w->model);
+	return r->error;
+}
+
+static int
+removed(struct world *w, const char *at, const char *name)
+{
+	struct request *r = ask(w);
+
+	ck_assert_int_eq(tree_remove(r, walk(w, at), name, strlen(name)), 0);
+	while (model_reap(w->model, 8) > 0)
+		;
+	model_check(w->model);
+	return r->error;
+}
+
+static char *
+text_of(struct world *w, const char *path)
+{
+	struct text t = {};
+
+	tree_read(ask(w), walk(w, path), &t);
+	ck_assert_int_eq(text_done(&t), 0);
+	return text_take(&t);
+}
+
+static void
+expect_line(struct world *w, const char *path, const char *line)
+{
+	char *text = text_of(w, path);
+
+	ck_assert_msg(strstr(text, line) != NULL, "%s has no '%s':\n%s", path, line, text);
+	free(text);
+}
+
+static void
+expect_event(struct world *w, const char *part)
+{
+	char buffer[4096];
+	struct session *s = w->model->root;
+	uint64_t end = events_end(s), start = events_start(s);
+	size_t n;
+
+	if (end - start > sizeof(buffer) - 1)
+		start = end - (sizeof(buffer) - 1);
+	n = events_read(s, start, buffer, sizeof(buffer) - 1);
+	buffer[n] = '\0';
+	ck_assert_msg(strstr(buffer, part) != NULL, "no event '%s' in:\n%s", part, buffer);
+}
+
+/* A served entrypoint "kv" with an object and a slot of that name. */
+static void
+serve(struct world *w)
+{
+	struct entrypoint *e;
+	struct change *ch = change_begin(w->model);
+
+	ck_assert_int_eq(entrypoint_attach(ch, w->model->root, "kv", 2, 0, 1, &e), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	ck_assert_int_eq(put(w, "entrypoints/kv/objects", "key=0 as=kv socket=stream"), 0);
+}
+
+START_TEST(S20_info_tells_object_badge_and_owner)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	expect_line(&w, "caps/kv/info", "type=object\nentrypoint=init/kv\n");
+	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,reduce\n");
+	expect_line(&w, "caps/kv/info", "served=yes revocation=full\n");
+	expect_line(&w, "entrypoints/kv/objects", "key=0 ");
+	expect_line(&w, "entrypoints/kv/info", "state=served");
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(grant_defaults_to_call_and_limits_are_shown)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=8"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app conns=4\n"), 0);
+	ck_assert_int_eq(strncmp(w.request.text.data, "slot=kv id=", 11), 0);
+	expect_line(&w, "sessions/app/caps/kv/info", "rights=call\nconns limit=4 used=0 left=4\n");
+	expect_line(&w, "caps/kv/holders", "init/app/caps/kv rights=call conns=0/4");
+	expect_event(&w, "grant init/caps/kv to=init/app id=");
+	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/grant", "to=x"), EPERM);
+	expect_event(&w, "refused grant caps/kv uid=1000 EPERM: init/app does not hold right 'grant'");
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(Z41_bad_commands_change_nothing)
+{
+	static const struct {
+		const char *path, *text;
+		int error;
+	} bad[] = {
+		{"caps/kv/grant", "", EINVAL},
+		{"caps/kv/grant", "to=app to=app", EINVAL},
+		{"caps/kv/grant", "to", EINVAL},
+		{"caps/kv/grant", "to=app immutable=1", EINVAL},
+		{"caps/kv/grant", "to=app colour=red", EINVAL},
+		{"caps/kv/grant", "to=app rights=fly", EINVAL},
+		{"caps/kv/grant", "to=app rights=call,", EINVAL},
+		{"caps/kv/grant", "to=app conns=0", EINVAL},
+		{"caps/kv/grant", "to=app conns=-1", EINVAL},
+		{"caps/kv/grant", "to=app conns=18446744073709551616", EINVAL},
+		{"caps/kv/grant", "to=app expires=0", EINVAL},
+		{"caps/kv/grant", "to=app expires=yesterday", EINVAL},
+		{"caps/kv/grant", "to=app expires=18446744073709551615", EINVAL},
+		{"caps/kv/grant", "to=app rate=5/s", EOPNOTSUPP},
+		{"caps/kv/grant", "to=app methods=1-2", EOPNOTSUPP},
+		{"caps/kv/grant", "to=app\nas=x", EINVAL},
+		{"caps/kv/grant", "to=app as=\xff", EINVAL},
+		{"caps/kv/grant", "to=app as=.hidden", EINVAL},
+		{"caps/kv/grant", "to=nobody", ENOENT},
+		{"caps/kv/grant", "to=../app", ENOENT},
+		{"caps/kv/reduce", "rights=call,grant,reduce", EINVAL},
+		{"caps/kv/reduce", "to=app", EINVAL},
+		{"caps/kv/revoke", "2", EINVAL},
+		{"caps/kv/revoke", "1 self", EINVAL},
+		{"caps/kv/revoke", "id=999", ENOENT},
+		{"caps/kv/revoke", "to=app", ENOENT},
+		{"transfer_quota", "to=app", EINVAL},
+		{"transfer_quota", "caps=1", EINVAL},
+		{"transfer_quota", "to=app from=app caps=1", EINVAL},
+		{"transfer_quota", "to=app caps=99999999", EDQUOT},
+		{"transfer_quota", "from=app caps=1", EDQUOT},
+		{"entrypoints/kv/objects", "key=x", EINVAL},
+		{"entrypoints/kv/objects", "key=0 socket=seqpacket", EEXIST},
+		{"entrypoints/kv/objects", "remove=0xdead", ENOENT},
+	};
+	struct world w;
+	char *before, *after;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	before = text_of(&w, "caps/kv/info");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		int error = put(&w, bad[i].path, bad[i].text);
+
+		ck_assert_msg(error == bad[i].error, "%s '%s': %s instead of %s", bad[i].path,
+			bad[i].text, strerror(error), strerror(bad[i].error));
+		ck_assert_uint_gt(w.request.text.n, 0);
+	}
+	after = text_of(&w, "caps/kv/info");
+	ck_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	ck_assert_uint_eq(w.model->n[ENTITY_CAPABILITY], 1);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(Z40_reduce_shrinks_in_place)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "conns=5"), 0);
+	expect_line(&w, "caps/kv/info", "conns limit=5 used=0");
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "conns=6"), EINVAL);
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "rights=call"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "conns=1"), EPERM);
+	expect_line(&w, "caps/kv/info", "rights=call\n");
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(P02_quota_refusal_names_the_largest_consumer)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=2"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert(exists(&w, "sessions/app/caps/kv-2"));
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), EDQUOT);
+	ck_assert_str_eq(w.request.text.data, "init/app caps limit=2 used=2; largest: init/app 2");
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=app caps=1"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(G26_rmdir_returns_quota_and_ends_slots)
+{
+	struct world w;
+	char *before, *after;
+
+	world_init(&w);
+	serve(&w);
+	before = text_of(&w, "quota");
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(make(&w, "sessions/app/sessions", "sub", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert_int_eq(removed(&w, "sessions", "app"), ENOTEMPTY);
+	ck_assert_int_eq(removed(&w, "sessions/app/sessions", "sub"), 0);
+	ck_assert_int_eq(removed(&w, "sessions", "app"), 0);
+	ck_assert(!exists(&w, "sessions/app"));
+	expect_line(&w, "caps/kv/info", "children=0");
+	after = text_of(&w, "quota");
+	/* Events are charged to ram: compare the other kinds. */
+	*strstr(before, "ram ") = '\0';
+	*strstr(after, "ram ") = '\0';
+	ck_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(revoke_ends_what_was_derived_and_only_that)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "a", ""), 0);
+	ck_assert_int_eq(make(&w, "sessions", "b", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=b"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "to=a"), 0);
+	ck_assert(!exists(&w, "sessions/a/caps/kv"));
+	ck_assert(exists(&w, "sessions/b/caps/kv"));
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "1"), 0);
+	ck_assert(!exists(&w, "sessions/a/caps/kv") && !exists(&w, "sessions/b/caps/kv"));
+	ck_assert(exists(&w, "caps/kv"));
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a"), 0);
+	ck_assert(exists(&w, "sessions/a/caps/kv"));
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "self"), 0);
+	ck_assert(!exists(&w, "caps/kv") && !exists(&w, "sessions/a/caps/kv"));
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(full_store_refuses_and_changes_nothing)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	w.store.full = true;
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), ENOSPC);
+	ck_assert(!exists(&w, "sessions/app/caps/kv"));
+	w.store.full = false;
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	world_deinit(&w);
+}
+END_TEST
+
+static bool
+count_entry(void *data, const char *name, struct node node, uint64_t cookie)
+{
+	uint64_t *last = data;
+
+	ck_assert_uint_gt(cookie, last[0]);
+	last[0] = cookie;
+	last[1]++;
+	return last[1] % 10 != 0;
+}
+
+START_TEST(listing_resumes_by_cookie_also_when_that_slot_is_gone)
+{
+	struct world w;
+	uint64_t state[2] = {};
+	char text[64];
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=100"), 0);
+	for (int i = 0; i < 35; i++) {
+		snprintf(text, sizeof(text), "to=app as=n%d", i);
+		ck_assert_int_eq(put(&w, "caps/kv/grant", text), 0);
+	}
+	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps"), 0, count_entry, state), 0);
+	ck_assert_uint_eq(state[1], 10);
+	ck_assert_int_eq(removed(&w, "sessions/app/caps", "n9"), 0);
+	while (state[1] < 35) {
+		uint64_t n = state[1];
+
+		ck_assert_int_eq(
+			tree_list(w.model, walk(&w, "sessions/app/caps"), state[0], count_entry, state),
+			0);
+		ck_assert_uint_gt(state[1], n);
+	}
+	ck_assert_uint_eq(state[1], 35);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(P13_modes_follow_the_session_and_the_slot)
+{
+	struct world w;
+	struct node_stat st;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "sessions/app/caps/kv/info"), &st), 0);
+	ck_assert_uint_eq(st.mode, S_IFREG | 0400);
+	ck_assert_uint_eq(st.uid, 1000);
+	ck_assert_int_eq(
+		tree_set_owner(ask(&w), walk(&w, "sessions/app/caps/kv"), 7, (gid_t)-1, 0750), 0);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "sessions/app/caps/kv/socket"), &st), 0);
+	ck_assert_uint_eq(st.mode, S_IFSOCK | 0640);
+	ck_assert_uint_eq(st.uid, 7);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "README"), &st), 0);
+	ck_assert_uint_eq(st.mode, S_IFREG | 0444);
+	ck_assert_int_eq(tree_set_owner(ask(&w), walk(&w, "caps"), 7, (gid_t)-1, 0750), 0);
+	ck_assert_int_eq(w.request.error, EPERM);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(node_numbers_lead_back)
+{
+	static const char *const paths[] = {"", "README", "caps", "caps/kv", "caps/kv/socket",
+		"entrypoints/kv/objects", "sessions/app/control"};
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_uint_eq(tree_number(walk(&w, "")), 1);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct node node = walk(&w, paths[i]), back;
+
+		ck_assert(tree_node(w.model, tree_number(node), &back));
+		ck_assert_ptr_eq(back.entity, node.entity);
+		ck_assert_ptr_eq(back.row, node.row);
+	}
+	ck_assert(!exists(&w, "sessions/app/README"));
+	world_deinit(&w);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("ops");
+	TCase *t = tcase_create("tree");
+
+	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
+	tcase_add_test(t, S20_info_tells_object_badge_and_owner);
+	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
+	tcase_add_test(t, Z41_bad_commands_change_nothing);
+	tcase_add_test(t, Z40_reduce_shrinks_in_place);
+	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
+	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
+	tcase_add_test(t, revoke_ends_what_was_derived_and_only_that);
+	tcase_add_test(t, full_store_refuses_and_changes_nothing);
+	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
+	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);
+	tcase_add_test(t, node_numbers_lead_back);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
