@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The store keeps a reserve: pages at the end of the file that are taken before they are needed.
+ * While it cannot be kept, new records are refused, but what ends something still finds room: a
+ * full store must not stop a revocation. The file's length with its reserve stands in the header,
+ * so that a file which was cut off is known by that.
+ */
+#include "config.h"
+
+#include "capfsd/state/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/state/crc.h"
+#include "capfsd/state/inspect.h"
+
+#define STATE_FILE "state.mdb"
+#define RESERVE_PAGES 32
+#define DAMAGED_MAX 1000
+
+/* What state_get() gave out: lives until the next transaction. */
+struct copy {
+	struct copy *next;
+	_Alignas(16) char data[];
+};
+
+struct state {
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *txn; /* the write transaction under way, or NULL */
+	struct crc crc;
+	struct state_header header;
+	struct copy *copies;
+	char *dir;
+	void *buffer; /* one record with its CRC */
+	size_t buffer_size;
+	uint64_t file_bytes; /* the file's length, as far as we made it */
+	uint64_t page_bytes;
+	size_t size_max_bytes;
+	bool new;
+	bool full; /* no reserve: new records are refused */
+};
+
+static int
+error_from_lmdb(int r)
+{
+	switch (r) {
+	case 0:
+		return 0;
+	case MDB_NOTFOUND:
+		return -ENOENT;
+	case MDB_MAP_FULL:
+	case EDQUOT:
+	case EFBIG:
+		return -ENOSPC;
+	default:
+		return r > 0 ? -r : -EBADMSG;
+	}
+}
+
+static void
+copies_free(struct state *s)
+{
+	while (s->copies) {
+		struct copy *c = s->copies;
+
+		s->copies = c->next;
+		free(c);
+	}
+}
+
+struct state *
+state_free(struct state *s)
+{
+	if (!s)
+		return NULL;
+	if (s->txn)
+		mdb_txn_abort(s->txn);
+	if (s->env)
+		mdb_env_close(s->env);
+	copies_free(s);
+	free(s->buffer);
+	free(s->dir);
+	free(s);
+	return NULL;
+}
+
+CLEANUP_DEFINE(struct state *, state_free)
+
+bool
+state_is_new(const struct state *s)
+{
+	return s->new;
+}
+
+/* Puts the store aside under the first free name, and says all that in *RET_REASON. */
+static int
+set_aside(const char *dir, const char *why, char **ret_reason)
+{
+	cleanup_free char *from = NULL;
+
+	if (asprintf(&from, "%s/" STATE_FILE, dir) < 0)
+		return -ENOMEM;
+	for (unsigned n = 1; n <= DAMAGED_MAX; n++) {
+		cleanup_free char *to = NULL;
+
+		if (asprintf(&to, "%s/state.damaged-%u", dir, n) < 0)
+			return -ENOMEM;
+		if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0) {
+			if (errno == EEXIST)
+				continue;
+			return error_trace(-errno);
+		}
+		if (asprintf(ret_reason, "the state in %s is damaged: %s; it is kept as %s", from,
+			    why, to) < 0)
+			return -ENOMEM;
+		return STATE_E_DAMAGED;
+	}
+	return error_trace(-EEXIST);
+}
+
+int
+state_set_aside(struct state *s, const char *why, char **ret_reason)
+{
+	return set_aside(s->dir, why, ret_reason);
+}
+
+/* Makes room for a record of N bytes and its CRC in the buffer. */
+static int
+buffer_reserve(struct state *s, size_t n)
+{
+	void *grown;
+
+	if (n > UINT32_MAX / 2)
+		return -EMSGSIZE;
+	n += STATE_CRC_BYTES;
+	if (n <= s->buffer_size)
+		return 0;
+	n = (n + 4095) & ~(size_t)4095;
+	grown = realloc(s->buffer, n);
+	if (!grown)
+		return -ENOMEM;
+	s->buffer = grown;
+	s->buffer_size = n;
+	return 0;
+}
+
+static int
+put_record(struct state *s, uint64_t key, const void *data, size_t n, unsigned flags)
+{
+	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, value = {};
+	uint32_t sum = state_crc(&s->crc, key, data, n);
+	int r = buffer_reserve(s, n);
+
+	if (r < 0)
+		return r;
+	memcpy(s->buffer, &sum, STATE_CRC_BYTES);
+	if (n > 0)
+		memcpy((char *)s->buffer + STATE_CRC_BYTES, data, n);
+	value = (MDB_val){.mv_data = s->buffer, .mv_size = n + STATE_CRC_BYTES};
+	return error_from_lmdb(mdb_put(s->txn, s->dbi, &k, &value, flags));
+}
+
+/* Checks the CRC and takes it off. */
+static bool
+record_is_good(const struct state *s, uint64_t key, MDB_val *value)
+{
+	uint32_t sum;
+
+	if (value->mv_size < STATE_CRC_BYTES)
+		return false;
+	memcpy(&sum, value->mv_data, STATE_CRC_BYTES);
+	value->mv_data = (char *)value->mv_data + STATE_CRC_BYTES;
+	value->mv_size -= STATE_CRC_BYTES;
+	return sum == state_crc(&s->crc, key, value->mv_data, value->mv_size);
+}
+
+/* Makes the file so long, with pages that are there. */
+static bool
+extend(struct state *s, uint64_t bytes)
+{
+	off_t from = (off_t)s->file_bytes, n = (off_t)(bytes - s->file_bytes);
+	int fd, r;
+
+	mdb_env_get_fd(s->env, &fd);
+	do
+		r = fallocate(fd, 0, from, n);
+	while (r < 0 && errno == EINTR);
+	/* A file system that cannot do it gives the length without the pages. */
+	if (r < 0 && errno == EOPNOTSUPP)
+		r = ftruncate(fd, (off_t)bytes);
+	if (r == 0)
+		s->file_bytes = bytes;
+	return r == 0;
+}
+
+/* Keeps the reserve behind the last page in use, or remembers that there is none. */
+static void
+reserve(struct state *s)
+{
+	MDB_envinfo info;
+	uint64_t wanted, n_free;
+	MDB_txn *txn;
+
+	mdb_env_info(s->env, &info);
+	wanted = ((uint64_t)info.me_last_pgno + 1 + RESERVE_PAGES) * s->page_bytes;
+	s->full = false;
+	if (wanted > info.me_mapsize)
+		s->full = true;
+	else if (wanted > s->file_bytes && !extend(s, wanted + RESERVE_PAGES * s->page_bytes))
+		s->full = true;
+	/* What was given back inside the file is as good; LMDB shows its list to readers only. */
+	if (s->full && mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) == 0) {
+		if (state_free_pages(txn, &n_free) == 0 && n_free >= RESERVE_PAGES)
+			s->full = false;
+		mdb_txn_abort(txn);
+	}
+}
+
+static int
+state_begin(void *store)
+{
+	struct state *s = store;
+	int r;
+
+	assert(!s->txn);
+	copies_free(s);
+	reserve(s);
+	r = mdb_txn_begin(s->env, NULL, 0, &s->txn);
+	return r == 0 ? 0 : error_trace(error_from_lmdb(r));
+}
+
+static int
+state_put(void *store, uint64_t key, const void *data, size_t n)
+{
+	struct state *s = store;
+	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, present;
+
+	assert(s->txn && key != STATE_KEY_HEADER);
+	if (s->full && mdb_get(s->txn, s->dbi, &k, &present) == MDB_NOTFOUND)
+		return -ENOSPC;
+	return error_trace(put_record(s, key, data, n, 0));
+}
+
+static int
+state_drop(void *store, uint64_t key)
+{
+	struct state *s = store;
+	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)};
+
+	assert(s->txn && key != STATE_KEY_HEADER);
+	return error_trace(error_from_lmdb(mdb_del(s->txn, s->dbi, &k, NULL)));
+}
+
+static void
+state_abort(void *store)
+{
+	struct state *s = store;
+
+	if (s->txn)
+		mdb_txn_abort(s->txn);
+	s->txn = NULL;
+}
+
+/* LMDB calls a write that the file system cut short EIO. */
+static int
+commit_error(struct state *s, int r)
+{
+	struct statvfs vfs;
+	int fd;
+
+	if (r != EIO || mdb_env_get_fd(s->env, &fd) != 0 || fstatvfs(fd, &vfs) < 0)
+		return error_from_lmdb(r);
+	return vfs.f_bavail * vfs.f_frsize < RESERVE_PAGES * s->page_bytes ? -ENOSPC : -EIO;
+}
+
+/* The header is written when what it says has changed; the number of records is LMDB's own. */
+static int
+state_commit(void *store)
+{
+	struct state *s = store;
+	struct state_header header = s->header;
+	MDB_stat stat;
+	int r;
+
+	assert(s->txn);
+	r = error_from_lmdb(mdb_stat(s->txn, s->dbi, &stat));
+	if (r < 0)
+		goto fail;
+	header.n_records = stat.ms_entries - (s->header.magic != 0);
+	header.magic = STATE_MAGIC;
+	header.file_bytes = s->file_bytes;
+	if (memcmp(&header, &s->header, sizeof(header)) != 0) {
+		r = put_record(s, STATE_KEY_HEADER, &header, sizeof(header), 0);
+		if (r < 0)
+			goto fail;
+	}
+	/* Frees the transaction, also when it fails. */
+	r = mdb_txn_commit(take_ptr(s->txn));
+	if (r != 0)
+		return error_trace(commit_error(s, r));
+	s->header = header;
+	return 0;
+fail:
+	state_abort(s);
+	return error_trace(r);
+}
+
+const struct store_ops state_store_ops = {
+	.begin = state_begin,
+	.put = state_put,
+	.drop = state_drop,
+	.commit = state_commit,
+	.abort = state_abort,
+};
+
+/*
+ * A new store gets its name when its header is committed, so that a store without one is never
+ * a beginning that was interrupted.
+ */
+static int
+create(struct state *s, const char *path)
+{
+	cleanup_free char *temporary = NULL;
+	int r;
+
+	if (asprintf(&temporary, "%s.new", path) < 0)
+		return -ENOMEM;
+	if (unlink(temporary) < 0 && errno != ENOENT)
+		return error_trace(-errno);
+	if (getrandom(&s->header.instance, sizeof(s->header.instance), 0) < 0)
+		return error_trace(-errno);
+	s->header.version = STATE_VERSION;
+	r = state_env_open(temporary, s->size_max_bytes, &s->env);
+	if (r == 0)
+		r = mdb_txn_begin(s->env, NULL, 0, &s->txn);
+	if (r == 0)
+		r = state_dbi_open(s->txn, &s->dbi);
+	if (r != 0)
+		return error_trace(error_from_lmdb(r));
+	r = state_commit(s);
+	if (r < 0)
+		return r;
+	s->new = true;
+	return rename(temporary, path) < 0 ? error_trace(-errno) : 0;
+}
+
+/* Opens what the inspection found good. */
+static int
+open_existing(struct state *s, const char *path)
+{
+	uint64_t key = STATE_KEY_HEADER;
+	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, value;
+	MDB_txn *txn;
+	int r;
+
+	r = state_env_open(path, s->size_max_bytes, &s->env);
+	if (r == 0)
+		r = mdb_txn_begin(s->env, NULL, 0, &txn);
+	if (r != 0)
+		return error_trace(error_from_lmdb(r));
+	r = state_dbi_open(txn, &s->dbi);
+	if (r == 0)
+		r = mdb_get(txn, s->dbi, &k, &value);
+	if (r == 0 && record_is_good(s, key, &value) && value.mv_size >= sizeof(s->header))
+		memcpy(&s->header, value.mv_data, sizeof(s->header));
+	if (r != 0) {
+		mdb_txn_abort(txn);
+		return error_trace(error_from_lmdb(r));
+	}
+	r = mdb_txn_commit(txn);
+	if (r != 0)
+		return error_trace(error_from_lmdb(r));
+	s->new = s->header.n_records == 0;
+	return s->header.magic == STATE_MAGIC ? 0 : error_trace(-EBADMSG);
+}
+
+static int
+open_store(struct state *s, char **ret_reason)
+{
+	cleanup_free char *path = NULL;
+	const char *why;
+	struct stat st;
+	MDB_stat stat;
+	int r;
+
+	if (asprintf(&path, "%s/" STATE_FILE, s->dir) < 0)
+		return -ENOMEM;
+	if (lstat(path, &st) == 0) {
+		r = state_inspect(path, s->size_max_bytes, &why);
+		if (r == STATE_E_DAMAGED)
+			return set_aside(s->dir, why, ret_reason);
+		if (r == STATE_E_VERSION &&
+			asprintf(ret_reason, "the state in %s cannot be used: %s", path, why) < 0)
+			return -ENOMEM;
+		if (r != 0)
+			return r;
+		s->file_bytes = (uint64_t)st.st_size;
+		r = open_existing(s, path);
+	} else if (errno == ENOENT) {
+		r = create(s, path);
+	} else {
+		return error_trace(-errno);
+	}
+	if (r < 0)
+		return r;
+	mdb_env_stat(s->env, &stat);
+	s->page_bytes = stat.ms_psize;
+	return 0;
+}
+
+int
+state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason)
+{
+	cleanup(state_free_p) struct state *s = calloc(1, sizeof(*s));
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	*ret_reason = NULL;
+	crc_init(&s->crc);
+	s->size_max_bytes = (size_max_bytes + page - 1) & ~(page - 1);
+	s->dir = strdup(dir);
+	if (!s->dir)
+		return -ENOMEM;
+	r = open_store(s, ret_reason);
+	if (r != 0)
+		return r;
+	*ret = take_ptr(s);
+	return 0;
+}
+
+/* Gives one record to EACH, from a place where a struct may be read in it. */
+static int
+scan_record(struct state *s, uint64_t key, const MDB_val *value, state_each *each, void *data)
+{
+	int r = buffer_reserve(s, value->mv_size);
+
+	if (r < 0)
+		return r;
+	memcpy(s->buffer, value->mv_data, value->mv_size);
+	return each(data, key, s->buffer, value->mv_size);
+}
+
+static int
+scan(struct state *s, MDB_cursor *cursor, state_each *each, void *data, const char **ret_why)
+{
+	MDB_val key, value;
+	uint64_t n = 0, id;
+	int r;
+
+	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		*ret_why = "a record does not match its checksum";
+		if (key.mv_size != sizeof(id))
+			return STATE_E_DAMAGED;
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (!record_is_good(s, id, &value))
+			return STATE_E_DAMAGED;
+		*ret_why = NULL;
+		if (id == STATE_KEY_HEADER)
+			continue;
+		n++;
+		r = scan_record(s, id, &value, each, data);
+		if (r != 0)
+			return r;
+	}
+	if (r == MDB_NOTFOUND && n == s->header.n_records)
+		return 0;
+	*ret_why = "the number of its records is not what its header says";
+	return r == MDB_NOTFOUND ? STATE_E_DAMAGED : error_trace(error_from_lmdb(r));
+}
+
+int
+state_scan(struct state *s, state_each *each, void *data, char **ret_reason)
+{
+	const char *why = NULL;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int r;
+
+	*ret_reason = NULL;
+	r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	if (r != 0)
+		return error_trace(error_from_lmdb(r));
+	r = mdb_cursor_open(txn, s->dbi, &cursor);
+	if (r == 0) {
+		r = scan(s, cursor, each, data, &why);
+		mdb_cursor_close(cursor);
+	} else {
+		r = error_trace(error_from_lmdb(r));
+	}
+	mdb_txn_abort(txn);
+	return r == STATE_E_DAMAGED && why ? set_aside(s->dir, why, ret_reason) : r;
+}
+
+int
+state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n)
+{
+	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, value;
+	struct copy *c = NULL;
+	MDB_txn *txn;
+	int r;
+
+	r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	if (r != 0)
+		return error_trace(error_from_lmdb(r));
+	r = error_from_lmdb(mdb_get(txn, s->dbi, &k, &value));
+	if (r == 0 && !record_is_good(s, key, &value))
+		r = error_trace(-EBADMSG);
+	if (r == 0) {
+		c = malloc(sizeof(*c) + value.mv_size);
+		r = c ? 0 : -ENOMEM;
+	}
+	if (r == 0) {
+		memcpy(c->data, value.mv_data, value.mv_size);
+		c->next = s->copies;
+		s->copies = c;
+		*ret = c->data;
+		*ret_n = value.mv_size;
+	}
+	mdb_txn_abort(txn);
+	return r;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The store: LMDB in the run directory, one write transaction per operation. Each record carries a
+ * CRC; the header carries the version and the number of records, so that a store that was cut off,
+ * emptied or damaged is refused, kept aside, and never taken for a new one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfsd/model/model.h"
+
+struct state;
+
+enum {
+	STATE_E_DAMAGED = 1, /* kept aside as state.damaged-N; *RET_REASON says what was wrong */
+	STATE_E_VERSION,     /* of a newer capfsd; left alone */
+};
+
+/*
+ * Opens DIR/state.mdb, of at most SIZE_MAX_BYTES (the map's size), or makes it. Checks its length
+ * before mapping it. REASON belongs to the caller (free).
+ * Returns: 0, STATE_E_*; -errno.
+ */
+int state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason);
+struct state *state_free(struct state *s);
+
+/* Nothing was ever stored. */
+bool state_is_new(const struct state *s);
+
+/* For model_new(). */
+extern const struct store_ops state_store_ops;
+
+/*
+ * Calls EACH for all records in order of keys, CRC checked and taken off. Stops at the first that
+ * does not return 0 and returns that. Returns: 0, STATE_E_DAMAGED, what EACH returned; -errno.
+ */
+typedef int state_each(void *data, uint64_t key, const void *record, size_t n);
+int state_scan(struct state *s, state_each *each, void *data, char **ret_reason);
+
+/*
+ * Keeps the store aside for a damage that only its reader could see. S is of no use after that.
+ * Returns: STATE_E_DAMAGED; -errno.
+ */
+int state_set_aside(struct state *s, const char *why, char **ret_reason);
+
+/* One record. Returns: 0, -ENOENT, -EBADMSG; the data is valid until the next transaction. */
+int state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n);
