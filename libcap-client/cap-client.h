@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libcap-client: use and serve the capabilities that capfsd keeps.
+ *
+ * There is one grammar. A control request is a node's path below a session and the text that one
+ * would write there; its answer is an errno and the text that one would read. The functions for
+ * delegation are short forms of capc_write(), and their options are the text of the files.
+ *
+ * Rules for all functions:
+ *
+ *	Results		0 or positive when done, -errno when not. Results in last arguments are
+ *			written only on success, unless it is said otherwise.
+ *	Timeouts	are relative, in microseconds; CAPC_FOREVER waits for ever. What has no
+ *			timeout of its own uses the session's, see capc_session_set_timeout().
+ *	"Takes fd"	the descriptor belongs to the library from then on, also on failure.
+ *	Threads		one object (a session, a connection, an entrypoint) is used by one thread
+ *			at a time, different objects by any. A connection of capc_open() and an
+ *			entrypoint use their session: they count as one object with it.
+ *	fork		an object belongs to the process that made it. In a child every function
+ *			gives -ECHILD, and the destructors only close the child's descriptors, so
+ *			that the parent's connections go on. The child makes objects of its own.
+ *
+ * Besides those that are listed, a function may give -ENOMEM, -EMFILE, -ENFILE, -ECHILD.
+ */
+#ifndef CAP_CLIENT_H
+#define CAP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CAPC_PUBLIC __attribute__((visibility("default")))
+
+#define CAPC_FOREVER UINT64_MAX
+#define CAPC_TIMEOUT_USEC UINT64_C(30000000) /* a session's and an entrypoint's, unless set */
+#define CAPC_PAYLOAD_MAX 65536               /* bytes of data in one message */
+#define CAPC_FDS_MAX 1                       /* descriptors in one message */
+
+typedef struct capc_session capc_session;
+typedef struct capc capc;
+typedef struct capc_entrypoint capc_entrypoint;
+typedef struct capc_request capc_request;
+
+/*
+ * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
+ * there. One that the library made owns its data and descriptors until capc_msg_done().
+ */
+struct capc_msg {
+	uint32_t code;    /* of a request: the method; of a reply: 0, or the errno of the refusal */
+	const void *data; /* followed by a NUL that is not counted, in what the library made */
+	size_t n_data;
+	const int *fds;
+	size_t n_fds;
+	void *owned; /* the library's; NULL in one that you make */
+};
+
+/* Through which capability a connection came: the daemon's word, not the client's. */
+struct capc_caller {
+	uint64_t badge;      /* of the object, unique for ever */
+	uint64_t key;        /* of the object, as it was added */
+	uint64_t capability; /* the slot's id */
+	uint32_t rights;     /* when it connected: CAPC_RIGHT_X */
+	uid_t uid;           /* of the process that connected: information, no authority */
+	gid_t gid;
+	pid_t pid;
+	int pidfd;         /* of that process, or -1; borrowed */
+	const char *label; /* of the session whose slot it is, "init/web" */
+};
+
+#define CAPC_RIGHT_CALL (1 << 0)
+#define CAPC_RIGHT_GRANT (1 << 1)
+#define CAPC_RIGHT_REPLICATE (1 << 2)
+#define CAPC_RIGHT_REDUCE (1 << 3)
+#define CAPC_RIGHT_TRANSFER (1 << 4)
+#define CAPC_RIGHT_SHARE (1 << 5)
+
+/* ---- A session ------------------------------------------------------------------------------ */
+
+/*
+ * Connects to the session whose directory is ROOT.
+ *
+ * ROOT     a directory such as /cap or /cap/sessions/web; NULL: $CAPFS, else /cap
+ * timeout  of the connection; looking the path up may take longer when the daemon is stopped
+ *
+ * Returns: 0, -ENOENT (no session there), -EACCES, -ECONNREFUSED (no daemon), -ENAMETOOLONG,
+ * -ETIMEDOUT. Blocks.
+ */
+CAPC_PUBLIC int capc_session_open(const char *root, uint64_t timeout, capc_session **ret);
+
+/*
+ * Makes a session of a connected control socket, such as an inherited one. Takes fd.
+ *
+ * Returns: 0, -EBADF, -ENOTSOCK, -EPROTOTYPE (not a SEQPACKET socket).
+ */
+CAPC_PUBLIC int capc_session_from_fd(int fd, capc_session **ret);
+
+/*
+ * Closes the connection; what was made through it must be gone before. Takes NULL.
+ * Returns: NULL.
+ */
+CAPC_PUBLIC capc_session *capc_session_free(capc_session *s);
+
+/*
+ * How long the functions without a timeout of their own may take: for each request that they make.
+ */
+CAPC_PUBLIC void capc_session_set_timeout(capc_session *s, uint64_t timeout);
+
+/*
+ * The session's label, such as "init/web", asked for once.
+ *
+ * Returns: the label, which belongs to S; NULL when it cannot be had now. Blocks the first time.
+ */
+CAPC_PUBLIC const char *capc_session_label(capc_session *s);
+
+/*
+ * Why the daemon refused the last request of this session, in one line.
+ *
+ * Returns: the reason, which belongs to S and lasts until the next request; "" when the last
+ * request was not refused by the daemon.
+ */
+CAPC_PUBLIC const char *capc_session_reason(const capc_session *s);
+
+/*
+ * The descriptor to poll for POLLIN; when it is ready, capc_session_process() is due.
+ * Returns: the descriptor, which stays the library's; -ENOTCONN.
+ */
+CAPC_PUBLIC int capc_session_fd(const capc_session *s);
+
+/*
+ * Does what is due without waiting: discards answers that came too late, notices the end.
+ * Returns: 0, -ENOTCONN (the daemon or the session ended; nothing more can be done with S).
+ */
+CAPC_PUBLIC int capc_session_process(capc_session *s);
+
+/*
+ * ---- Nodes ------------------------------------------------------------------------------------
+ *
+ * NODE is a path below the session: "caps/web/info", "sessions/app/quota", "" for itself.
+ *
+ * All of them give, besides what stands there: -ENOENT (no such node), -ETIMEDOUT (no answer; it
+ * may still be executed, its answer will be discarded, and the session can be used further),
+ * -ECONNRESET (the connection ended under it), -ENOTCONN (it had ended before), -EBADMSG, -EPROTO
+ * (another version). Any other errno of capfs(5) is the daemon's refusal, for which
+ * capc_session_reason() has the reason. They block.
+ */
+
+/*
+ * Reads a node whole, as cat(1) does.
+ *
+ * ret  the text, NUL-terminated; belongs to the caller (free)
+ *
+ * Returns: 0, -errno as above.
+ */
+CAPC_PUBLIC int capc_read(capc_session *s, const char *node, char **ret, uint64_t timeout);
+
+/*
+ * Reads a growing node (events) from where the last read ended.
+ *
+ * offset  where to begin, 0 for the oldest; then where the next one begins
+ *
+ * Returns: 0 (with an empty text if nothing is new), -errno as above.
+ */
+CAPC_PUBLIC int capc_read_from(capc_session *s, const char *node, uint64_t *offset, char **ret,
+	uint64_t timeout);
+
+/*
+ * Writes one command, as echo(1) does.
+ *
+ * ret_text  may be NULL; always written: the result ("slot=web-2 id=44"), or the reason of a
+ *           refusal, or NULL when nothing was answered; belongs to the caller (free)
+ *
+ * Returns: 0, -EMSGSIZE (longer than a command may be), -errno as above.
+ */
+CAPC_PUBLIC int capc_write(capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout);
+
+/*
+ * Calls EACH for every name in a directory, as ls(1) does, until it returns other than 0. EACH may
+ * use S. Names that come or go meanwhile may be missed, others are not, and none comes twice.
+ *
+ * Returns: 0, what EACH returned, -ENOTDIR, -errno as above. Each request may take TIMEOUT.
+ */
+CAPC_PUBLIC int capc_list(capc_session *s, const char *node,
+	int (*each)(const char *name, void *data), void *data, uint64_t timeout);
+
+/* Makes a node, as mkdir(1) does; TEXT are options, may be NULL. ret_text as capc_write(). */
+CAPC_PUBLIC int capc_create(capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout);
+
+/* Removes a node, as rmdir(1) does: a session, a slot, an entrypoint. ret_text as capc_write(). */
+CAPC_PUBLIC int capc_remove(capc_session *s, const char *node, char **ret_text, uint64_t timeout);
+
+/*
+ * ---- Delegation -------------------------------------------------------------------------------
+ *
+ * SLOT is a slot's name, or the path of one in a session below, "sessions/app/caps/kv".
+ * TO is a session below, "app" or "app/db". HOW is the text that the file takes, see capfs(5).
+ * All block for at most the session's timeout, and give 0 or -errno as capc_write() does:
+ * -EPERM (a right is missing), -EDQUOT, -EEXIST, -EINVAL, -EOPNOTSUPP, -ENOENT and the rest.
+ */
+
+/*
+ * Derives a capability of SLOT for the session TO.
+ *
+ * how       "as=kv rights=call conns=4", may be NULL
+ * ret_slot  may be NULL; the new slot's name there; belongs to the caller (free)
+ */
+CAPC_PUBLIC int capc_grant(capc_session *s, const char *slot, const char *to, const char *how,
+	char **ret_slot);
+
+/* Takes something away from SLOT and from all that was derived from it: "rights=call conns=2". */
+CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
+
+/*
+ * Ends what was derived from SLOT. When it returns, no connection of these is left.
+ *
+ * what  "1" or NULL: all; "self": SLOT too; "to=SESSION"; "id=N"
+ */
+CAPC_PUBLIC int capc_revoke(capc_session *s, const char *slot, const char *what);
+
+/* Ends SLOT and all that was derived from it. */
+CAPC_PUBLIC int capc_drop(capc_session *s, const char *slot);
+
+/* Moves quota between this session and a child: "to=web caps=16", "from=web caps=8 sockets=4". */
+CAPC_PUBLIC int capc_transfer_quota(capc_session *s, const char *how);
+
+/* Makes the session NAME below this one with a first donation, "caps=32 sockets=8" or NULL. */
+CAPC_PUBLIC int capc_session_create(capc_session *s, const char *name, const char *quota);
+
+#define CAPC_CLOSE_ALL 1 /* end its entrypoints, and close the sessions below it, first */
+
+/*
+ * Closes the session NAME below this one.
+ *
+ * flags  0 or CAPC_CLOSE_ALL, which is many requests: when one is refused, the others stay done
+ *
+ * Returns: 0, -ENOTEMPTY (it has child sessions), -EBUSY (it has live threads), -errno as above.
+ */
+CAPC_PUBLIC int capc_session_close(capc_session *s, const char *name, unsigned flags);
+
+/* ---- Calling a service ---------------------------------------------------------------------- */
+
+/*
+ * Opens a connection through a slot. S must outlive it.
+ *
+ * Returns: 0, -ENOENT (no such slot), -EPERM (without the right `call`), -EDQUOT (a limit is
+ * reached), -ECONNREFUSED (nobody serves), -errno as capc_read(). Blocks.
+ */
+CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, capc **ret);
+
+/*
+ * Opens a connection through a slot's directory in the file system, without a session.
+ *
+ * dirfd  of the directory caps/SLOT, O_PATH is enough; borrowed
+ *
+ * Returns: 0, -ENOENT (revoked), -EACCES, -ECONNREFUSED (nobody serves), -ETIMEDOUT. Blocks.
+ */
+CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
+
+/* Shuts the connection down and closes it. Takes NULL. Returns: NULL. */
+CAPC_PUBLIC capc *capc_free(capc *c);
+
+/*
+ * The socket itself, for a service that speaks a protocol of its own: blocking, stays the
+ * library's. Do not mix this with calls.
+ *
+ * Returns: the descriptor, -ENOTCONN (the connection ended).
+ */
+CAPC_PUBLIC int capc_fd(const capc *c);
+
+/*
+ * Sends REQ and waits for its reply. A connection that has ended since the last call is opened
+ * once more before; a call that was sent is never repeated.
+ *
+ * req  at most CAPC_PAYLOAD_MAX bytes and CAPC_FDS_MAX descriptors, which stay the caller's
+ * ret  always written, so that capc_msg_done() is always right: the reply; or, with its code not
+ *      0, the service's refusal, whose data is the reason; else empty
+ *
+ * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL,
+ * -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not answered, perhaps
+ * executed; the reply will be discarded), -ECONNRESET (the connection ended under it, perhaps
+ * executed), -EBADMSG, -EPROTO (not this protocol), or, nothing having been sent, any of
+ * capc_open(). Blocks.
+ */
+CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *ret,
+	uint64_t timeout);
+
+/*
+ * Takes descriptor I out of a message that the library made; it then belongs to the caller.
+ * Returns: the descriptor, -EBADF (none there, or taken before).
+ */
+CAPC_PUBLIC int capc_msg_take_fd(struct capc_msg *m, size_t i);
+
+/* Frees what the library put into M, closes the descriptors that were not taken, empties M. */
+CAPC_PUBLIC void capc_msg_done(struct capc_msg *m);
+
+/*
+ * ---- Serving ----------------------------------------------------------------------------------
+ *
+ * A server attaches to an entrypoint, adds its objects, and runs rounds of capc_serve(). A key is
+ * the server's own name of an object: the same entrypoint and key keep object, badge and every
+ * capability over a restart of the server. Objects are best added before the first round.
+ */
+
+/*
+ * Answers R, now or later, by capc_reply() or capc_reply_error(), once. M and its descriptors
+ * belong to R and go with it. DATA is the object's.
+ */
+typedef void capc_handler(capc_request *r, struct capc_msg *m, void *data);
+
+/*
+ * Gets a connected, blocking socket. FD belongs to the handler, who ends it by capc_raw_close();
+ * CALLER lasts until the handler returns.
+ */
+typedef void capc_raw_handler(int fd, const struct capc_caller *caller, void *data);
+
+#define CAPC_ATTACH_ONCE 1 /* the entrypoint ends with this server, instead of being detached */
+
+/*
+ * Makes the entrypoint NAME of this session, or takes it up again. S must outlive it.
+ *
+ * flags  0 or CAPC_ATTACH_ONCE
+ *
+ * Returns: 0, -EBUSY (served by another), -EDQUOT, -errno as capc_write(). Blocks for at most the
+ * session's timeout.
+ */
+CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
+	capc_entrypoint **ret);
+
+/*
+ * Stops serving: shuts the connections of calls down; the entrypoint stays, detached. Sockets that
+ * a raw handler has are not the library's, but the daemon shuts them down. Requests that were kept
+ * can still be replied to, in vain. May be called from a handler. Takes NULL. Returns: NULL.
+ */
+CAPC_PUBLIC capc_entrypoint *capc_detach(capc_entrypoint *e);
+
+/* Poll this for POLLIN; when it is ready, capc_serve() has something to do. Stays the library's. */
+CAPC_PUBLIC int capc_entrypoint_fd(const capc_entrypoint *e);
+
+/* How long a client may take none of its replies before it is disconnected. */
+CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeout);
+
+/*
+ * One round: waits until there is something to do, takes new connections, calls handlers.
+ *
+ * timeout  of the waiting; 0 only does what is due
+ *
+ * Returns: how many connections and calls it served, 0 when the time was over; -ENOTCONN (the
+ * entrypoint or the daemon ended, or E was detached by a handler; all connections of calls are
+ * closed), -EBADMSG, -EPROTO (likewise, after something that was not understood). Blocks.
+ */
+CAPC_PUBLIC int capc_serve(capc_entrypoint *e, uint64_t timeout);
+
+/*
+ * Adds the object KEY, or takes it up again: same key, same badge.
+ *
+ * f          runs its calls; may be NULL where capc_accept_raw() is used
+ * how        "as=kv socket=stream": a slot of this session that refers to it, made if need be,
+ *            and the type of its sockets: seqpacket (which calls need, and the default) or stream;
+ *            NULL: no slot
+ * ret_badge  may be NULL
+ *
+ * Returns: 0, -EEXIST (AS refers to something else, or KEY has another type), -EDQUOT, -EINVAL,
+ * -ENOTCONN, -errno as capc_write(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_object_add(capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
+	const char *how, uint64_t *ret_badge);
+
+/*
+ * Ends an object and with it all its capabilities and connections.
+ * Returns: 0, -ENOENT, -errno as capc_write(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_object_remove(capc_entrypoint *e, uint64_t badge);
+
+/*
+ * Gives new connections of this entrypoint to F instead of reading calls from them. NULL: calls.
+ * Returns: 0.
+ */
+CAPC_PUBLIC int capc_accept_raw(capc_entrypoint *e, capc_raw_handler *f, void *data);
+
+/*
+ * Ends a raw connection: shutdown(2), then close(2). The daemon holds a duplicate of the socket in
+ * order to be able to revoke it, so that after a mere close(2) the client would wait on. Keeps
+ * errno; takes -1.
+ */
+CAPC_PUBLIC void capc_raw_close(int fd);
+
+/* Who calls. Lasts until R is answered. Never NULL. */
+CAPC_PUBLIC const struct capc_caller *capc_caller(const capc_request *r);
+
+/*
+ * Answers R and frees it, also on failure. Never blocks: what the client does not take at once is
+ * sent in later rounds; see capc_entrypoint_set_timeout().
+ *
+ * m  its code is ignored; NULL: an empty reply; descriptors stay the caller's
+ *
+ * Returns: 0, -ECONNRESET (the client is gone), -EMSGSIZE, -EINVAL, -EBADF, -ETOOMANYREFS
+ * (the client got this error instead).
+ */
+CAPC_PUBLIC int capc_reply(capc_request *r, const struct capc_msg *m);
+
+/*
+ * Refuses R and frees it.
+ *
+ * error   an errno, positive or negative, not 0
+ * reason  one line for people, may be NULL
+ *
+ * Returns: as capc_reply().
+ */
+CAPC_PUBLIC int capc_reply_error(capc_request *r, int error, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

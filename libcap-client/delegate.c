@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The short forms of capc_write(): they put a node and a command together. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "libcap-client/private.h"
+
+const char *
+result_find(const char *result, const char *key, size_t *ret_n)
+{
+	size_t n_key = strlen(key);
+
+	while (*result) {
+		size_t n = strcspn(result, " \n");
+
+		if (n >= n_key && strncmp(result, key, n_key) == 0) {
+			*ret_n = n - n_key;
+			return result + n_key;
+		}
+		result += n;
+		result += strspn(result, " \n");
+	}
+	return NULL;
+}
+
+/* A value is one word: nothing in it may become a key of its own. */
+static bool
+is_word(const char *s)
+{
+	return *s && !s[strcspn(s, " \t\r\n")];
+}
+
+static void
+add_slot(struct text *t, const char *slot)
+{
+	if (!strchr(slot, '/'))
+		text_add(t, "caps/");
+	text_add(t, slot);
+}
+
+/* "app/db" is sessions/app/sessions/db. */
+static void
+add_session(struct text *t, const char *name)
+{
+	while (*name) {
+		size_t n = strcspn(name, "/");
+
+		text_addf(t, "%ssessions/%.*s", t->n > 0 ? "/" : "", (int)n, name);
+		name += n;
+		name += *name == '/';
+	}
+}
+
+/* Writes TEXT to the command NODE of SLOT. */
+static int
+slot_write(struct capc_session *s, const char *slot, const char *node, struct text *command,
+	char **ret_text)
+{
+	cleanup_text struct text path = {};
+
+	add_slot(&path, slot);
+	text_add(&path, node);
+	return session_do_text(s, WIRE_WRITE, &path, command, ret_text);
+}
+
+int
+capc_grant(struct capc_session *s, const char *slot, const char *to, const char *how,
+	char **ret_slot)
+{
+	cleanup_text struct text command = {};
+	cleanup_free char *result = NULL;
+	const char *made;
+	char *name;
+	size_t n;
+	int r;
+
+	if (!is_word(to))
+		return -EINVAL;
+	text_addf(&command, "to=%s%s%s", to, how && *how ? " " : "", how ? how : "");
+	r = slot_write(s, slot, "/grant", &command, &result);
+	if (r < 0 || !ret_slot)
+		return r;
+	made = result_find(result, "slot=", &n);
+	if (!made)
+		return -EBADMSG;
+	name = strndup(made, n);
+	if (!name)
+		return -ENOMEM;
+	*ret_slot = name;
+	return 0;
+}
+
+int
+capc_reduce(struct capc_session *s, const char *slot, const char *how)
+{
+	cleanup_text struct text command = {};
+
+	text_add(&command, how);
+	return slot_write(s, slot, "/reduce", &command, NULL);
+}
+
+int
+capc_revoke(struct capc_session *s, const char *slot, const char *what)
+{
+	cleanup_text struct text command = {};
+
+	text_add(&command, what ? what : "1");
+	return slot_write(s, slot, "/revoke", &command, NULL);
+}
+
+int
+capc_drop(struct capc_session *s, const char *slot)
+{
+	cleanup_text struct text path = {};
+
+	add_slot(&path, slot);
+	return session_do_text(s, WIRE_REMOVE, &path, &(struct text){}, NULL);
+}
+
+int
+capc_transfer_quota(struct capc_session *s, const char *how)
+{
+	return session_do(s, WIRE_WRITE, "transfer_quota", how, NULL, session_deadline(s));
+}
+
+int
+capc_session_create(struct capc_session *s, const char *name, const char *quota)
+{
+	cleanup_text struct text path = {}, text = {};
+
+	if (!*name)
+		return -EINVAL;
+	add_session(&path, name);
+	text_add(&text, quota ? quota : "");
+	return session_do_text(s, WIRE_CREATE, &path, &text, NULL);
+}
+
+static int close_all(struct capc_session *s, const char *node);
+
+struct closing {
+	struct capc_session *session;
+	const char *node;
+};
+
+static int
+close_entrypoint(const char *name, void *data)
+{
+	const struct closing *c = data;
+	cleanup_text struct text path = {};
+
+	text_addf(&path, "%s/entrypoints/%s", c->node, name);
+	return session_do_text(c->session, WIRE_REMOVE, &path, &(struct text){}, NULL);
+}
+
+static int
+close_child(const char *name, void *data)
+{
+	const struct closing *c = data;
+	cleanup_text struct text path = {};
+	int r;
+
+	text_addf(&path, "%s/sessions/%s", c->node, name);
+	r = text_done(&path);
+	return r < 0 ? r : close_all(c->session, path.data);
+}
+
+/* As deep as sessions are nested, which the length of a path bounds. */
+static int
+close_all(struct capc_session *s, const char *node)
+{
+	struct closing c = {.session = s, .node = node};
+	cleanup_text struct text entrypoints = {}, sessions = {};
+	int r;
+
+	text_addf(&entrypoints, "%s/entrypoints", node);
+	text_addf(&sessions, "%s/sessions", node);
+	if (text_done(&entrypoints) < 0 || text_done(&sessions) < 0)
+		return -ENOMEM;
+	r = capc_list(s, entrypoints.data, close_entrypoint, &c, session_timeout(s));
+	if (r == 0)
+		r = capc_list(s, sessions.data, close_child, &c, session_timeout(s));
+	if (r == 0)
+		r = session_do(s, WIRE_REMOVE, node, NULL, NULL, session_deadline(s));
+	return r;
+}
+
+int
+capc_session_close(struct capc_session *s, const char *name, unsigned flags)
+{
+	cleanup_text struct text path = {};
+	int r;
+
+	if (!*name || flags & ~(unsigned)CAPC_CLOSE_ALL)
+		return -EINVAL;
+	add_session(&path, name);
+	r = text_done(&path);
+	if (r < 0)
+		return r;
+	if (flags & CAPC_CLOSE_ALL)
+		return close_all(s, path.data);
+	return session_do(s, WIRE_REMOVE, path.data, NULL, NULL, session_deadline(s));
+}

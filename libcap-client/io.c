@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/private.h"
+
+/* How long to wait when the kernel has too many descriptors of this user in flight. */
+#define IN_FLIGHT_RETRY_MSEC 10
+
+uint64_t
+now_usec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t
+deadline_after(uint64_t timeout)
+{
+	uint64_t now;
+
+	if (timeout == CAPC_FOREVER)
+		return UINT64_MAX;
+	now = now_usec();
+	return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
+}
+
+/* Microseconds until then, 0 if it is over. */
+static uint64_t
+deadline_left(uint64_t deadline)
+{
+	uint64_t now = now_usec();
+
+	return deadline > now ? deadline - now : 0;
+}
+
+int
+deadline_left_msec(uint64_t deadline)
+{
+	uint64_t left;
+
+	if (deadline == UINT64_MAX)
+		return -1;
+	left = deadline_left(deadline);
+	return left / 1000 >= INT_MAX ? INT_MAX : (int)((left + 999) / 1000);
+}
+
+/*
+ * Waits until FD is ready for EVENTS or has an error, which the next call will report.
+ * A timeout of 0 still asks once.
+ */
+static int
+wait_until(int fd, short events, uint64_t deadline)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	for (;;) {
+		int n = poll(&p, 1, deadline_left_msec(deadline));
+
+		if (n > 0)
+			return p.revents & POLLNVAL ? -EBADF : 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (deadline != UINT64_MAX && deadline_left(deadline) == 0)
+			return -ETIMEDOUT;
+	}
+}
+
+/* Others' descriptors have to be received first, and nothing tells when. */
+static int
+wait_in_flight(uint64_t deadline)
+{
+	int left = deadline_left_msec(deadline);
+
+	if (left == 0)
+		return -ETIMEDOUT;
+	poll(NULL, 0, left < 0 || left > IN_FLIGHT_RETRY_MSEC ? IN_FLIGHT_RETRY_MSEC : left);
+	return 0;
+}
+
+int
+send_until(int fd, const void *data, size_t n, const int *fds, size_t n_fds, uint64_t deadline)
+{
+	for (;;) {
+		ssize_t sent = msg_send(fd, data, n, fds, n_fds, MSG_DONTWAIT);
+		int r;
+
+		if (sent >= 0)
+			return 0;
+		if (sent == -EAGAIN)
+			r = wait_until(fd, POLLOUT, deadline);
+		else if (sent == -ETOOMANYREFS)
+			r = wait_in_flight(deadline);
+		else
+			return (int)sent;
+		if (r < 0)
+			return r;
+	}
+}
+
+ssize_t
+receive_until(int fd, void *data, size_t size, int *ret_fd, uint64_t deadline)
+{
+	for (;;) {
+		int fds[1], r;
+		size_t n_fds;
+		ssize_t n = msg_receive(fd, data, size, fds, 1, &n_fds, MSG_DONTWAIT);
+
+		if (n >= 0) {
+			*ret_fd = n_fds > 0 ? fds[0] : -1;
+			return n;
+		}
+		if (n != -EAGAIN)
+			return n;
+		r = wait_until(fd, POLLIN, deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+/*
+ * connect(2) of AF_UNIX waits for room in the backlog by the send timeout of the socket; a
+ * non-blocking one would have to ask again and again.
+ */
+static int
+connect_timeout(int fd, const struct sockaddr_un *address, uint64_t deadline)
+{
+	struct timeval none = {}, t = {};
+
+	for (;;) {
+		if (deadline != UINT64_MAX) {
+			uint64_t left = deadline_left(deadline);
+
+			/* Zero would be for ever. */
+			left = left > 0 ? left : 1;
+			t.tv_sec = (time_t)(left / 1000000);
+			t.tv_usec = (suseconds_t)(left % 1000000);
+		}
+		if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0)
+			return -errno;
+		if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+			break;
+		if (errno != EINTR)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	}
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none)) < 0 ? -errno : 0;
+}
+
+int
+connect_path(const char *path, int type, uint64_t deadline, int *ret_fd)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	cleanup_close int fd = -1, node = -1;
+	int r;
+
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) < sizeof(address.sun_path)) {
+		strcpy(address.sun_path, path);
+	} else {
+		node = open(path, O_PATH | O_CLOEXEC);
+		if (node < 0)
+			return -errno;
+		snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", node);
+	}
+	r = connect_timeout(fd, &address, deadline);
+	if (r < 0)
+		return r;
+	*ret_fd = take_fd(fd);
+	return 0;
+}
+
+int
+socket_type(int fd)
+{
+	socklen_t n = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ? -errno : type;
+}
+
+int
+close_owned(int fd, pid_t owner)
+{
+	return owner == getpid() ? fd_shutdown_close(fd) : fd_close(fd);
+}

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# wire.c is shared with the daemon.
+noinst_LTLIBRARIES += libcap-client/libwire.la
+libcap_client_libwire_la_SOURCES = libcap-client/wire.c libcap-client/wire.h
+
+lib_LTLIBRARIES += libcap-client/libcap-client.la
+include_HEADERS += libcap-client/cap-client.h
+pkgconfig_DATA += libcap-client/cap-client.pc
+libcap_client_libcap_client_la_SOURCES = \
+	libcap-client/call.c \
+	libcap-client/cap-client.h \
+	libcap-client/connection.c \
+	libcap-client/delegate.c \
+	libcap-client/io.c \
+	libcap-client/private.h \
+	libcap-client/server.c \
+	libcap-client/session.c
+libcap_client_libcap_client_la_LIBADD = libcap-client/libwire.la base/libbase.la
+libcap_client_libcap_client_la_LDFLAGS = $(AM_LDFLAGS) \
+	-version-info $(CAP_CLIENT_VERSION_INFO) \
+	-Wl,--version-script=$(top_srcdir)/libcap-client/libcap-client.sym
+EXTRA_libcap_client_libcap_client_la_DEPENDENCIES = libcap-client/libcap-client.sym
+EXTRA_DIST += libcap-client/libcap-client.sym

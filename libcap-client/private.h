@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside the library:
+ *
+ *	io.c		deadlines, and sockets that keep them
+ *	session.c	the control connection, nodes
+ *	delegate.c	the short forms of capc_write()
+ *	call.c		calling a service; messages
+ *	server.c	entrypoints: the channel, objects, the round
+ *	connection.c	of a served entrypoint: the calls of one client, their replies
+ *
+ * No socket is made non-blocking, since that would show in every duplicate: all sending and
+ * receiving is MSG_DONTWAIT, and waits in poll(2).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "base/index.h"
+#include "base/list.h"
+#include "base/text.h"
+#include "libcap-client/cap-client.h"
+#include "libcap-client/wire.h"
+
+/* io.c. A deadline is in microseconds of CLOCK_MONOTONIC, UINT64_MAX is never. */
+
+uint64_t now_usec(void);
+uint64_t deadline_after(uint64_t timeout);
+
+/* Milliseconds until then for poll(2), rounded up; -1: for ever. */
+int deadline_left_msec(uint64_t deadline);
+
+/* As msg_send() and msg_receive(), but until the deadline. Give -ETIMEDOUT. */
+int send_until(int fd, const void *data, size_t n, const int *fds, size_t n_fds, uint64_t deadline);
+ssize_t receive_until(int fd, void *data, size_t size, int *ret_fd, uint64_t deadline);
+
+/* A socket connected to PATH, however long it is. Returns: 0, -ETIMEDOUT, -errno. */
+int connect_path(const char *path, int type, uint64_t deadline, int *ret_fd);
+
+/* SOCK_STREAM and so on, or -errno. */
+int socket_type(int fd);
+
+/* Closes FD; shuts it down before if this process is OWNER. Returns -1. */
+int close_owned(int fd, pid_t owner);
+
+/* session.c */
+
+uint64_t session_timeout(const struct capc_session *s);
+uint64_t session_deadline(const struct capc_session *s);
+
+/*
+ * One request; the deadline is for all of it. A refusal is a -errno with capc_session_reason().
+ * RET_TEXT as capc_write(), may be NULL.
+ */
+int session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	char **ret_text, uint64_t deadline);
+
+/* One request whose answer is a descriptor. */
+int session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t deadline, int *ret_fd);
+
+/* The same for a node and a text that were put together: -ENOMEM when that failed. */
+int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
+	char **ret_text);
+
+/* delegate.c: the value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
+const char *result_find(const char *result, const char *key, size_t *ret_n);
+
+/* call.c: a message that owns a copy of DATA; consumes FD (-1: none) on success. */
+int message_make(uint32_t code, const void *data, size_t n_data, int fd, struct capc_msg *ret);
+
+/* -EMSGSIZE, -EINVAL for what cannot be sent. */
+int message_check(const struct capc_msg *m);
+
+/* server.c, connection.c */
+
+struct object {
+	struct index_link by_key, by_badge;
+	uint64_t key, badge;
+	capc_handler *handler;
+	void *data;
+};
+
+struct capc_entrypoint {
+	pid_t owner;
+	struct capc_session *session; /* borrowed */
+	char *name;
+	int error;   /* why it ended: all its descriptors but the epoll are closed then; or 0 */
+	int epoll;   /* watches channel, timer, connections */
+	int channel;
+	int timer;   /* runs out when the first of `stalled` has been so for too long */
+	uint64_t timeout; /* how long that is */
+	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
+	uint64_t serial;         /* of the last hand-over */
+	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
+	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
+	bool detached;           /* to be freed when `serving` ends */
+	struct index objects_by_key, objects_by_badge;
+	struct list connections;
+	struct list stalled; /* of these, by the time since when they take nothing */
+	struct list dead;    /* closed while `serving` */
+	capc_raw_handler *raw;
+	void *raw_data;
+	uint8_t buffer[WIRE_CALL_MAX];
+};
+
+/* Counted by: being open or dead (1), and each request that is not answered. */
+struct connection {
+	unsigned n_refs;
+	struct capc_entrypoint *entrypoint; /* NULL once closed */
+	struct list link;
+	struct list stalled_link;
+	uint64_t stalled_since;
+	struct list replies; /* that the client did not take yet */
+	unsigned n_unanswered; /* requests without a reply that was sent */
+	uint32_t events;       /* that epoll watches */
+	int fd;
+	struct capc_caller caller;
+	char label[];
+};
+
+struct object *entrypoint_find(const struct capc_entrypoint *e, uint64_t key);
+
+/* Sets the timer to when the connection that is stalled longest is due. */
+void entrypoint_set_timer(struct capc_entrypoint *e);
+
+/* Starts to read calls. Takes FD and the caller's pidfd. Returns: 0, -ENOMEM, -errno. */
+int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller);
+
+/* Shuts down and closes; frees unless that must wait. */
+void connection_close(struct connection *c);
+struct connection *connection_unref(struct connection *c);
+
+/* Returns how many calls were given to handlers. C may be closed, not freed, afterwards. */
+int connection_dispatch(struct connection *c, uint32_t events);
+
+/* Closes those that took nothing for too long. */
+void connections_expire(struct capc_entrypoint *e);

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Serving. The daemon hands connected sockets over on the entrypoint's channel, each with a serial
+ * that ascends, and counts those that were not acknowledged; after its own restart it may offer
+ * one again, which the serial tells.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/private.h"
+
+#define EVENTS_MAX 32 /* of one round */
+
+CLEANUP_DEFINE(struct capc_entrypoint *, capc_detach)
+
+static int
+entrypoint_check(const struct capc_entrypoint *e)
+{
+	if (e->owner != getpid())
+		return -ECHILD;
+	return e->error;
+}
+
+struct object *
+entrypoint_find(const struct capc_entrypoint *e, uint64_t key)
+{
+	struct index_link *i = index_first(&e->objects_by_key, index_hash_id(key));
+
+	while (i && container_of(i, struct object, by_key)->key != key)
+		i = index_next(i);
+	return i ? container_of(i, struct object, by_key) : NULL;
+}
+
+static struct object *
+find_badge(const struct capc_entrypoint *e, uint64_t badge)
+{
+	struct index_link *i = index_first(&e->objects_by_badge, index_hash_id(badge));
+
+	while (i && container_of(i, struct object, by_badge)->badge != badge)
+		i = index_next(i);
+	return i ? container_of(i, struct object, by_badge) : NULL;
+}
+
+static void
+object_unlink(struct capc_entrypoint *e, struct object *o)
+{
+	index_remove(&e->objects_by_key, &o->by_key);
+	index_remove(&e->objects_by_badge, &o->by_badge);
+	free(o);
+}
+
+/* Makes room first, so that nothing can fail after the daemon has said yes. */
+static int
+object_prepare(struct capc_entrypoint *e, uint64_t key, struct object **ret)
+{
+	struct object *o;
+
+	if (index_reserve(&e->objects_by_key, e->objects_by_key.n + 1) < 0 ||
+		index_reserve(&e->objects_by_badge, e->objects_by_badge.n + 1) < 0)
+		return -ENOMEM;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->key = key;
+	*ret = o;
+	return 0;
+}
+
+/* Takes O; replaces one with the same key. */
+static void
+object_link(struct capc_entrypoint *e, struct object *o)
+{
+	struct object *old = entrypoint_find(e, o->key);
+
+	if (old)
+		object_unlink(e, old);
+	index_add(&e->objects_by_key, &o->by_key, index_hash_id(o->key));
+	index_add(&e->objects_by_badge, &o->by_badge, index_hash_id(o->badge));
+}
+
+static int
+objects_write(struct capc_entrypoint *e, struct text *command, char **ret_text)
+{
+	cleanup_text struct text node = {};
+
+	text_addf(&node, "entrypoints/%s/objects", e->name);
+	return session_do_text(e->session, WIRE_WRITE, &node, command, ret_text);
+}
+
+/* The badge in "object=12 badge=0x4c"; never 0. */
+static int
+parse_badge(const char *result, uint64_t *ret)
+{
+	size_t n;
+	const char *p = result_find(result, "badge=", &n);
+	uint64_t badge;
+	char *end;
+
+	if (!p || n < 3 || p[0] != '0' || p[1] != 'x')
+		return -EBADMSG;
+	errno = 0;
+	badge = strtoull(p + 2, &end, 16);
+	if (end != p + n || errno || badge == 0)
+		return -EBADMSG;
+	*ret = badge;
+	return 0;
+}
+
+int
+capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
+	const char *how, uint64_t *ret_badge)
+{
+	cleanup_text struct text command = {};
+	cleanup_free char *result = NULL;
+	cleanup_free struct object *o = NULL;
+	uint64_t badge;
+	int r;
+
+	r = entrypoint_check(e);
+	if (r < 0)
+		return r;
+	r = object_prepare(e, key, &o);
+	if (r < 0)
+		return r;
+	text_addf(&command, "key=%" PRIu64 "%s%s", key, how && *how ? " " : "", how ? how : "");
+	r = objects_write(e, &command, &result);
+	if (r < 0)
+		return r;
+	r = parse_badge(result, &badge);
+	if (r < 0)
+		return r;
+	o->badge = badge;
+	o->handler = f;
+	o->data = data;
+	object_link(e, take_ptr(o));
+	if (ret_badge)
+		*ret_badge = badge;
+	return 0;
+}
+
+int
+capc_object_remove(struct capc_entrypoint *e, uint64_t badge)
+{
+	cleanup_text struct text command = {};
+	struct object *o;
+	int r;
+
+	r = entrypoint_check(e);
+	if (r < 0)
+		return r;
+	text_addf(&command, "remove=%" PRIu64, badge);
+	r = objects_write(e, &command, NULL);
+	o = find_badge(e, badge);
+	if (o && (r == 0 || r == -ENOENT))
+		object_unlink(e, o);
+	return r;
+}
+
+int
+capc_accept_raw(struct capc_entrypoint *e, capc_raw_handler *f, void *data)
+{
+	int r = entrypoint_check(e);
+
+	if (r < 0)
+		return r;
+	e->raw = f;
+	e->raw_data = data;
+	return 0;
+}
+
+void
+capc_entrypoint_set_timeout(struct capc_entrypoint *e, uint64_t timeout)
+{
+	e->timeout = timeout;
+	if (entrypoint_check(e) == 0)
+		entrypoint_set_timer(e);
+}
+
+static int
+spares_take(struct capc_entrypoint *e)
+{
+	for (size_t i = 0; i < 2; i++) {
+		if (e->spare[i] >= 0)
+			continue;
+		e->spare[i] = fd_dup(e->epoll);
+		if (e->spare[i] < 0)
+			return e->spare[i];
+	}
+	return 0;
+}
+
+static void
+spares_give(struct capc_entrypoint *e)
+{
+	for (size_t i = 0; i < 2; i++)
+		e->spare[i] = fd_close(e->spare[i]);
+}
+
+static int
+watch(struct capc_entrypoint *e, int fd, void *what)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+
+	return epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int
+entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *name)
+{
+	memset(e, 0, offsetof(struct capc_entrypoint, buffer));
+	e->owner = getpid();
+	e->session = s;
+	e->timeout = CAPC_TIMEOUT_USEC;
+	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = -1;
+	list_init(&e->connections);
+	list_init(&e->stalled);
+	list_init(&e->dead);
+	e->name = strdup(name);
+	if (!e->name)
+		return -ENOMEM;
+	e->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (e->epoll < 0)
+		return -errno;
+	e->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (e->timer < 0)
+		return -errno;
+	return spares_take(e);
+}
+
+int
+capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
+{
+	cleanup(capc_detach_p) struct capc_entrypoint *e = NULL;
+	cleanup_text struct text node = {};
+	int r;
+
+	if (flags & ~(unsigned)CAPC_ATTACH_ONCE)
+		return -EINVAL;
+	e = malloc(sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	r = entrypoint_init(e, s, name);
+	if (r < 0)
+		return r;
+	text_addf(&node, "entrypoints/%s", name);
+	r = text_done(&node);
+	if (r < 0)
+		return r;
+	r = session_do_fd(s, WIRE_ATTACH, node.data, flags & CAPC_ATTACH_ONCE ? "once" : NULL,
+		session_deadline(s), &e->channel);
+	if (r == 0)
+		r = watch(e, e->channel, &e->channel);
+	if (r == 0)
+		r = watch(e, e->timer, &e->timer);
+	if (r < 0)
+		return r;
+	*ret = take_ptr(e);
+	return 0;
+}
+
+/* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */
+static void
+entrypoint_end(struct capc_entrypoint *e, int error)
+{
+	while (!list_empty(&e->connections))
+		connection_close(list_entry(list_first(&e->connections), struct connection, link));
+	e->channel = close_owned(e->channel, e->owner);
+	spares_give(e);
+	e->error = error;
+}
+
+static void
+objects_free(struct capc_entrypoint *e)
+{
+	for (size_t i = 0; i < e->objects_by_key.size; i++)
+		while (e->objects_by_key.buckets[i])
+			object_unlink(e, container_of(e->objects_by_key.buckets[i], struct object,
+						 by_key));
+	index_deinit(&e->objects_by_key);
+	index_deinit(&e->objects_by_badge);
+}
+
+static void
+entrypoint_free(struct capc_entrypoint *e)
+{
+	objects_free(e);
+	fd_close(e->timer);
+	fd_close(e->epoll);
+	free(e->name);
+	free(e);
+}
+
+struct capc_entrypoint *
+capc_detach(struct capc_entrypoint *e)
+{
+	if (!e)
+		return NULL;
+	entrypoint_end(e, -ENOTCONN);
+	if (e->serving)
+		e->detached = true;
+	else
+		entrypoint_free(e);
+	return NULL;
+}
+
+int
+capc_entrypoint_fd(const struct capc_entrypoint *e)
+{
+	return e->owner == getpid() ? e->epoll : -ECHILD;
+}
+
+static void
+channel_watch(struct capc_entrypoint *e, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = &e->channel};
+
+	if (epoll_ctl(e->epoll, EPOLL_CTL_MOD, e->channel, &event) < 0)
+		entrypoint_end(e, -errno);
+}
+
+/*
+ * Tells the daemon that the last hand-over was taken. When the channel is full nothing else is
+ * received until it was told.
+ */
+static void
+channel_acknowledge(struct capc_entrypoint *e)
+{
+	uint8_t message[16];
+	int n = wire_taken_encode(e->unacknowledged, message, sizeof(message));
+	ssize_t sent = msg_send(e->channel, message, (size_t)n, NULL, 0, MSG_DONTWAIT);
+
+	if (sent == -EAGAIN)
+		channel_watch(e, EPOLLOUT);
+	else if (sent < 0)
+		entrypoint_end(e, -ENOTCONN);
+	else
+		e->unacknowledged = 0;
+}
+
+/* Gives the connection to the raw handler or starts to read calls. Takes the descriptors. */
+static void
+handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd, int pidfd)
+{
+	char label[WIRE_LABEL_MAX + 1];
+	struct capc_caller caller = {
+		.badge = m->badge,
+		.key = m->key,
+		.capability = m->capability,
+		.rights = m->rights,
+		.uid = m->uid,
+		.gid = m->gid,
+		.pid = (pid_t)m->pid,
+		.pidfd = pidfd,
+		.label = label,
+	};
+
+	memcpy(label, m->label, m->n_label);
+	label[m->n_label] = '\0';
+	if (!e->raw) {
+		/* A failure has shut FD down: its client sees the end, which is all to be said. */
+		connection_new(e, fd, &caller);
+		return;
+	}
+	if (fd_set_nonblock(fd, false) < 0)
+		fd_shutdown_close(fd);
+	else
+		e->raw(fd, &caller, e->raw_data);
+	fd_close(pidfd);
+}
+
+/*
+ * One message of the daemon with the descriptors in FDS, closed on failure. Returns: 1 when it was
+ * a connection, 0 for a repetition, -EBADMSG, -EPROTO.
+ */
+static int
+channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
+{
+	cleanup_close int fd = n_fds > 0 ? fds[0] : -1, pidfd = n_fds > 1 ? fds[1] : -1;
+	struct wire_handover m;
+	int r = wire_handover_decode(e->buffer, n, &m);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return -EBADMSG;
+	e->unacknowledged = m.serial;
+	if (m.serial <= e->serial) {
+		/* The same connection again: a shutdown would end the one that is served. */
+		channel_acknowledge(e);
+		return 0;
+	}
+	e->serial = m.serial;
+	channel_acknowledge(e);
+	if (e->error || spares_take(e) < 0)
+		fd = fd_shutdown_close(fd);
+	else
+		handover_accept(e, &m, take_fd(fd), take_fd(pidfd));
+	return 1;
+}
+
+/*
+ * A process at its limit of descriptors would lose the socket on receipt, and the client would
+ * wait for ever, for the daemon has a duplicate. So two spare ones make room; when they cannot be
+ * taken again afterwards, the connection is ended at once instead.
+ */
+static int
+channel_receive(struct capc_entrypoint *e)
+{
+	int fds[2], r;
+	size_t n_fds;
+	ssize_t n;
+
+	spares_give(e);
+	n = msg_receive(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds, MSG_DONTWAIT);
+	r = n > 0 ? channel_take(e, (size_t)n, fds, n_fds) : n == -EAGAIN ? 0 : -ENOTCONN;
+	if (n == -EBADMSG || n == -EMSGSIZE)
+		r = -EBADMSG;
+	if (n == 0 && n_fds > 0)
+		fd_close(fds[0]);
+	if (r < 0 && !e->error)
+		entrypoint_end(e, r);
+	/* The sockets that were closed meanwhile have made room, or others have taken it. */
+	if (!e->error)
+		spares_take(e);
+	return r > 0 ? r : 0;
+}
+
+static int
+channel_dispatch(struct capc_entrypoint *e)
+{
+	if (!e->unacknowledged)
+		return channel_receive(e);
+	channel_acknowledge(e);
+	if (!e->error && !e->unacknowledged)
+		channel_watch(e, EPOLLIN);
+	return 0;
+}
+
+static void
+timer_dispatch(struct capc_entrypoint *e)
+{
+	uint64_t n;
+
+	if (read(e->timer, &n, sizeof(n)) < 0)
+		return;
+	connections_expire(e);
+	entrypoint_set_timer(e);
+}
+
+static int
+dispatch(struct capc_entrypoint *e, const struct epoll_event *event)
+{
+	if (event->data.ptr == &e->channel)
+		return channel_dispatch(e);
+	if (event->data.ptr != &e->timer)
+		return connection_dispatch(event->data.ptr, event->events);
+	timer_dispatch(e);
+	return 0;
+}
+
+static int
+events_wait(struct capc_entrypoint *e, struct epoll_event *events, uint64_t deadline)
+{
+	for (;;) {
+		int left = deadline_left_msec(deadline);
+		int n = epoll_wait(e->epoll, events, EVENTS_MAX, left);
+
+		if (n > 0 || (n == 0 && left == 0))
+			return n;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+int
+capc_serve(struct capc_entrypoint *e, uint64_t timeout)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int n, r, n_served = 0;
+
+	r = entrypoint_check(e);
+	if (r < 0)
+		return r;
+	if (e->serving)
+		return -EBUSY;
+	n = events_wait(e, events, deadline_after(timeout));
+	if (n < 0)
+		return n;
+	e->serving = true;
+	for (int i = 0; i < n && !e->error; i++)
+		n_served += dispatch(e, &events[i]);
+	e->serving = false;
+	while (!list_empty(&e->dead)) {
+		struct connection *c = list_entry(list_first(&e->dead), struct connection, link);
+
+		list_unlink(&c->link);
+		connection_unref(c);
+	}
+	r = e->error;
+	if (e->detached)
+		entrypoint_free(e);
+	return r < 0 ? r : n_served;
+}

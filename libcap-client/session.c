@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A session's control connection. One request at a time: what arrives with an older serial is the
+ * answer to one that was given up, or a repetition, and is discarded.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/private.h"
+
+#define ROOT_DEFAULT "/cap"
+#define ERRNO_MAX 4095 /* the kernel's; an answer beyond is no errno */
+
+struct capc_session {
+	pid_t owner;
+	int fd; /* -1 once the connection ended */
+	uint64_t serial;
+	uint64_t timeout;
+	char *label;  /* NULL until somebody asks */
+	char *reason; /* of the last refusal */
+	uint8_t buffer[WIRE_CONTROL_MAX];
+};
+
+int
+capc_session_from_fd(int fd, struct capc_session **ret)
+{
+	cleanup_close int owned = fd;
+	struct capc_session *s;
+	int type, r;
+
+	type = socket_type(fd);
+	if (type < 0)
+		return type;
+	if (type != SOCK_SEQPACKET)
+		return -EPROTOTYPE;
+	r = fd_set_cloexec(fd, true);
+	if (r < 0)
+		return r;
+	s = malloc(sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->owner = getpid();
+	s->fd = take_fd(owned);
+	s->serial = 0;
+	s->timeout = CAPC_TIMEOUT_USEC;
+	s->label = NULL;
+	s->reason = NULL;
+	*ret = s;
+	return 0;
+}
+
+int
+capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
+{
+	cleanup_text struct text path = {};
+	int fd, r;
+
+	if (!root)
+		root = secure_getenv("CAPFS");
+	if (!root || !*root)
+		root = ROOT_DEFAULT;
+	text_addf(&path, "%s/control", root);
+	r = text_done(&path);
+	if (r < 0)
+		return r;
+	r = connect_path(path.data, SOCK_SEQPACKET, deadline_after(timeout), &fd);
+	if (r < 0)
+		return r;
+	return capc_session_from_fd(fd, ret);
+}
+
+struct capc_session *
+capc_session_free(struct capc_session *s)
+{
+	if (!s)
+		return NULL;
+	close_owned(s->fd, s->owner);
+	free(s->label);
+	free(s->reason);
+	free(s);
+	return NULL;
+}
+
+void
+capc_session_set_timeout(struct capc_session *s, uint64_t timeout)
+{
+	s->timeout = timeout;
+}
+
+uint64_t
+session_timeout(const struct capc_session *s)
+{
+	return s->timeout;
+}
+
+uint64_t
+session_deadline(const struct capc_session *s)
+{
+	return deadline_after(s->timeout);
+}
+
+const char *
+capc_session_label(struct capc_session *s)
+{
+	char *label;
+
+	if (!s->label && capc_read(s, "label", &label, s->timeout) == 0) {
+		label[strcspn(label, "\n")] = '\0';
+		s->label = label;
+	}
+	return s->label;
+}
+
+const char *
+capc_session_reason(const struct capc_session *s)
+{
+	return s->reason ? s->reason : "";
+}
+
+static int
+session_check(const struct capc_session *s)
+{
+	if (s->owner != getpid())
+		return -ECHILD;
+	return s->fd < 0 ? -ENOTCONN : 0;
+}
+
+int
+capc_session_fd(const struct capc_session *s)
+{
+	int r = session_check(s);
+
+	return r < 0 ? r : s->fd;
+}
+
+/* Nothing can be told from what comes after this. Returns ERROR. */
+static int
+session_end(struct capc_session *s, int error)
+{
+	s->fd = fd_shutdown_close(s->fd);
+	return error;
+}
+
+int
+capc_session_process(struct capc_session *s)
+{
+	int r = session_check(s);
+
+	if (r < 0)
+		return r;
+	for (;;) {
+		int fds[1];
+		size_t n_fds;
+		ssize_t n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), fds, 1, &n_fds,
+			MSG_DONTWAIT);
+
+		if (n == -EAGAIN)
+			return 0;
+		if (n >= 0 && n_fds > 0)
+			fd_close(fds[0]);
+		if (n <= 0)
+			return session_end(s, -ENOTCONN);
+	}
+}
+
+static int
+session_send(struct capc_session *s, const struct wire_request *q, uint64_t deadline)
+{
+	int n = wire_request_encode(q, s->buffer, sizeof(s->buffer));
+	int r;
+
+	if (n < 0)
+		return q->n_path > WIRE_PATH_MAX ? -ENAMETOOLONG : n;
+	r = send_until(s->fd, s->buffer, (size_t)n, NULL, 0, deadline);
+	if (r == -EPIPE || r == -ECONNRESET)
+		return session_end(s, -ECONNRESET);
+	return r;
+}
+
+/* Waits for the answer to the last request. Its text stays in the buffer. */
+static int
+session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wire_reply *ret,
+	int *ret_fd)
+{
+	for (;;) {
+		cleanup_close int fd = -1;
+		ssize_t n = receive_until(s->fd, s->buffer, sizeof(s->buffer), &fd, deadline);
+		int r;
+
+		if (n == -ETIMEDOUT)
+			return (int)n;
+		if (n <= 0)
+			return session_end(s, n == 0 ? -ECONNRESET : (int)n);
+		r = wire_reply_decode(s->buffer, (size_t)n, ret);
+		if (r < 0)
+			return session_end(s, r);
+		/*
+		 * Too late, or repeated by a daemon that was restarted: then its socket is a
+		 * duplicate of one that is in use, so it is closed, never shut down.
+		 */
+		if (ret->serial < s->serial)
+			continue;
+		if (ret->serial > s->serial || ret->op != op || ret->error > ERRNO_MAX)
+			return session_end(s, -EBADMSG);
+		*ret_fd = take_fd(fd);
+		return 0;
+	}
+}
+
+/*
+ * One request and its answer, with the answer's descriptor (which belongs to the caller, who gives
+ * NULL where none is expected).
+ */
+static int
+session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
+	struct wire_reply *ret, int *ret_fd)
+{
+	cleanup_close int fd = -1;
+	int r = session_check(s);
+
+	free(s->reason);
+	s->reason = NULL;
+	if (r < 0)
+		return r;
+	q->serial = ++s->serial;
+	r = session_send(s, q, deadline);
+	if (r == 0)
+		r = session_receive(s, q->op, deadline, ret, &fd);
+	if (r < 0)
+		return r;
+	if (ret->error) {
+		s->reason = strndup(ret->text, ret->n_text);
+		return -(int)ret->error;
+	}
+	if (ret_fd && fd < 0)
+		return session_end(s, -EBADMSG);
+	if (ret_fd)
+		*ret_fd = take_fd(fd);
+	return 0;
+}
+
+static struct wire_request
+request_make(enum wire_op op, const char *node, const char *text)
+{
+	return (struct wire_request){
+		.op = (uint8_t)op,
+		.path = node,
+		.n_path = strlen(node),
+		.text = text,
+		.n_text = text ? strlen(text) : 0,
+	};
+}
+
+int
+session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	char **ret_text, uint64_t deadline)
+{
+	struct wire_request q = request_make(op, node, text);
+	struct wire_reply reply;
+	int r = session_ask(s, &q, deadline, &reply, NULL);
+
+	if (!ret_text)
+		return r;
+	*ret_text = NULL;
+	if (r == 0)
+		*ret_text = strndup(reply.text, reply.n_text);
+	else if (s->reason)
+		*ret_text = strdup(s->reason);
+	return r == 0 && !*ret_text ? -ENOMEM : r;
+}
+
+int
+session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t deadline, int *ret_fd)
+{
+	struct wire_request q = request_make(op, node, text);
+	struct wire_reply reply;
+	int room;
+
+	/* A descriptor that does not fit would be lost together with the answer that it came in. */
+	if (session_check(s) == 0) {
+		room = fd_dup(s->fd);
+		if (room < 0)
+			return room;
+		fd_close(room);
+	}
+	return session_ask(s, &q, deadline, &reply, ret_fd);
+}
+
+int
+session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
+	char **ret_text)
+{
+	int r = text_done(node);
+
+	if (r == 0)
+		r = text_done(text);
+	if (r < 0)
+		return r;
+	return session_do(s, op, node->data, text->data, ret_text, session_deadline(s));
+}
+
+/* Reads from *OFFSET to the end that the node has now; *OFFSET is then where that is. */
+static int
+session_read(struct capc_session *s, const char *node, uint64_t *offset, uint64_t timeout,
+	char **ret)
+{
+	cleanup_text struct text t = {};
+	uint64_t deadline = deadline_after(timeout);
+	struct wire_reply reply;
+	uint64_t at = *offset;
+	int r;
+
+	do {
+		struct wire_request q = request_make(WIRE_READ, node, NULL);
+
+		q.offset = at;
+		r = session_ask(s, &q, deadline, &reply, NULL);
+		if (r < 0)
+			return r;
+		text_add_n(&t, reply.text, reply.n_text);
+		if (reply.flags & WIRE_MORE && reply.value <= at)
+			return session_end(s, -EBADMSG);
+		at = reply.value;
+	} while (reply.flags & WIRE_MORE);
+	r = text_done(&t);
+	if (r < 0)
+		return r;
+	*ret = text_take(&t);
+	if (!*ret)
+		return -ENOMEM;
+	*offset = at;
+	return 0;
+}
+
+int
+capc_read(struct capc_session *s, const char *node, char **ret, uint64_t timeout)
+{
+	uint64_t offset = 0;
+	char *text;
+	int r = session_read(s, node, &offset, timeout, &text);
+
+	if (r == 0)
+		*ret = text;
+	return r;
+}
+
+int
+capc_read_from(struct capc_session *s, const char *node, uint64_t *offset, char **ret,
+	uint64_t timeout)
+{
+	char *text;
+	int r = session_read(s, node, offset, timeout, &text);
+
+	if (r == 0)
+		*ret = text;
+	return r;
+}
+
+/* EACH may ask for something by S, so the names are a copy of the buffer. */
+static int
+list_each(char *names, int (*each)(const char *name, void *data), void *data)
+{
+	char *rest = names, *name;
+	int r;
+
+	while ((name = strsep(&rest, "\n"))) {
+		if (!*name)
+			continue;
+		r = each(name, data);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+int
+capc_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
+	void *data, uint64_t timeout)
+{
+	struct wire_reply reply;
+	uint64_t cookie = 0;
+	int r;
+
+	do {
+		struct wire_request q = request_make(WIRE_LIST, node, NULL);
+		cleanup_free char *names = NULL;
+
+		q.offset = cookie;
+		r = session_ask(s, &q, deadline_after(timeout), &reply, NULL);
+		if (r < 0)
+			return r;
+		if (reply.flags & WIRE_MORE && reply.value == cookie)
+			return session_end(s, -EBADMSG);
+		cookie = reply.value;
+		names = strndup(reply.text, reply.n_text);
+		if (!names)
+			return -ENOMEM;
+		r = list_each(names, each, data);
+		if (r != 0)
+			return r;
+	} while (reply.flags & WIRE_MORE);
+	return 0;
+}
+
+int
+capc_write(struct capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout)
+{
+	return session_do(s, WIRE_WRITE, node, text, ret_text, deadline_after(timeout));
+}
+
+int
+capc_create(struct capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout)
+{
+	return session_do(s, WIRE_CREATE, node, text, ret_text, deadline_after(timeout));
+}
+
+int
+capc_remove(struct capc_session *s, const char *node, char **ret_text, uint64_t timeout)
+{
+	return session_do(s, WIRE_REMOVE, node, NULL, ret_text, deadline_after(timeout));
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The bytes between capfsd, libcap-client and services; doc/PROTOCOL describes them, and changes
+ * with this file. Everything is little-endian and unpadded; every message is one SEQPACKET.
+ *
+ * Decoding goes through one bounds-checked cursor: a read beyond the end sticks as `failed` and
+ * gives zeros, so that a decoder reads everything and checks once, by wire_reader_done().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_VERSION 1
+
+#define WIRE_PATH_MAX 4096             /* bytes of a node's path */
+#define WIRE_TEXT_MAX 32768            /* bytes of text in one control message */
+#define WIRE_CONTROL_MAX (WIRE_TEXT_MAX + WIRE_PATH_MAX + 64)
+#define WIRE_LABEL_MAX 1024            /* bytes of a session's label */
+#define WIRE_CHANNEL_MAX (WIRE_LABEL_MAX + 128)
+#define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload */
+#define WIRE_CALL_MAX (WIRE_PAYLOAD_MAX + 64)
+
+/* What a control request asks. */
+enum wire_op {
+	WIRE_READ = 1, /* cat: text of the node from `offset`; offset 0 takes a new snapshot */
+	WIRE_WRITE,    /* echo: `text` to the node; gives the result, or the reason of the refusal */
+	WIRE_LIST,     /* ls: names after cookie `offset`, one a line; `value` is the next cookie */
+	WIRE_CREATE,   /* mkdir: sessions/NAME; `text` is the quota, e.g. "caps=8", or empty */
+	WIRE_REMOVE,   /* rmdir: sessions/NAME, caps/SLOT, entrypoints/NAME */
+	WIRE_ATTACH,   /* serve entrypoints/NAME; gives the channel's descriptor */
+	WIRE_OPEN,     /* caps/SLOT: gives a connected socket */
+};
+
+#define WIRE_REPLY 0x80  /* or'ed to the op of a reply; `op` of struct wire_reply is without it */
+#define WIRE_MORE 1      /* flag of a reply: go on at `value` */
+
+struct wire_request {
+	uint8_t op;
+	uint64_t serial; /* chosen by the client, never 0, ascending on one connection */
+	uint64_t offset;
+	const char *path; /* relative to the session, "" is the session itself; not terminated */
+	size_t n_path;
+	const char *text;
+	size_t n_text;
+};
+
+struct wire_reply {
+	uint8_t op;
+	uint16_t flags;
+	uint32_t error; /* an errno, 0 when done */
+	uint64_t serial;
+	uint64_t value; /* next offset or cookie */
+	const char *text;
+	size_t n_text;
+};
+
+/* What goes over an entrypoint's channel. */
+enum wire_channel_type {
+	WIRE_HANDOVER = 1, /* daemon to server, with the connected socket, and a pidfd if there is one */
+	WIRE_TAKEN,        /* server to daemon: it has the socket with this serial */
+};
+
+struct wire_handover {
+	uint64_t serial; /* ascending; one that the server has already is a repetition: drop it */
+	uint64_t key;    /* of the object, as the server chose it */
+	uint64_t badge;
+	uint64_t capability;
+	uint32_t rights;
+	uint32_t uid, gid, pid; /* of the client, by SO_PEERCRED: information, no authority */
+	const char *label;      /* of the session whose slot it came through; not terminated */
+	size_t n_label;
+};
+
+/* A call of the library's protocol and its reply, on a connected socket. */
+enum wire_call_type {
+	WIRE_CALL = 1,
+	WIRE_RETURN,
+};
+
+struct wire_call {
+	uint8_t type;
+	uint32_t code; /* WIRE_CALL: the method; WIRE_RETURN: an errno, 0 when done */
+	uint64_t serial;
+	const void *payload;
+	size_t n_payload;
+};
+
+/* Encoders: give the length of the message in BUFFER, or -EMSGSIZE. */
+int wire_request_encode(const struct wire_request *m, void *buffer, size_t size);
+int wire_reply_encode(const struct wire_reply *m, void *buffer, size_t size);
+int wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size);
+int wire_taken_encode(uint64_t serial, void *buffer, size_t size);
+int wire_call_encode(const struct wire_call *m, void *buffer, size_t size);
+
+/*
+ * Decoders: pointers in *RET point into DATA.
+ * Returns: 0, -EBADMSG (malformed), -EPROTO (another version).
+ */
+int wire_request_decode(const void *data, size_t n, struct wire_request *ret);
+int wire_reply_decode(const void *data, size_t n, struct wire_reply *ret);
+int wire_handover_decode(const void *data, size_t n, struct wire_handover *ret);
+int wire_taken_decode(const void *data, size_t n, uint64_t *ret_serial);
+int wire_call_decode(const void *data, size_t n, struct wire_call *ret);
+
+/* The cursor. */
+struct wire_reader {
+	const uint8_t *p, *end;
+	bool failed;
+};
+
+struct wire_writer {
+	uint8_t *start, *p, *end;
+	bool failed;
+};
+
+uint64_t wire_get(struct wire_reader *r, unsigned n_bytes); /* 1, 2, 4 or 8 */
+const void *wire_get_bytes(struct wire_reader *r, size_t n);
+bool wire_reader_done(const struct wire_reader *r); /* everything read, nothing failed */
+void wire_put(struct wire_writer *w, uint64_t value, unsigned n_bytes);
+void wire_put_bytes(struct wire_writer *w, const void *data, size_t n);

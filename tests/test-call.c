@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Calls, as a client makes them: the test plays the daemon and the service. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/cap-client.h"
+#include "libcap-client/wire.h"
+#include "tests/fixture.h"
+#include "tests/played-daemon.h"
+
+#define SHORT 20000 /* usec, where the time is to run out */
+
+static struct played d;
+static int service = -1; /* the server's end of the last connection */
+static capc *c;
+static uint8_t buffer[WIRE_CALL_MAX];
+static const struct capc_msg hello = {.code = 3, .data = "hello", .n_data = 5};
+
+/* The daemon will open a connection of this type. */
+static void
+answer_open(int type)
+{
+	int fds[2];
+
+	played_pair(type, fds);
+	played_answer(&d, WIRE_OPEN, 0, "", fds[1]);
+	close(fds[1]);
+	service = fds[0];
+}
+
+static void
+setup(void)
+{
+	fixture_setup();
+	played_init(&d);
+	answer_open(SOCK_SEQPACKET);
+	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &c), 0);
+	played_asked(&d, WIRE_OPEN, "caps/kv", "");
+}
+
+static void
+teardown(void)
+{
+	c = capc_free(c);
+	service = fd_close(service);
+	played_deinit(&d);
+	fixture_teardown();
+}
+
+static void
+put_return(uint64_t serial, uint32_t code, const char *data, int fd)
+{
+	struct wire_call reply = {
+		.type = WIRE_RETURN,
+		.code = code,
+		.serial = serial,
+		.payload = data,
+		.n_payload = strlen(data),
+	};
+	int n = wire_call_encode(&reply, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(msg_send(service, buffer, (size_t)n, &fd, fd >= 0, 0), n);
+}
+
+/* What the service got. RET_FD may be NULL. */
+static void
+get_call(uint64_t serial, const struct capc_msg *m, int *ret_fd)
+{
+	struct wire_call call;
+	size_t n_fds;
+	int fds[1];
+	ssize_t n = msg_receive(service, buffer, sizeof(buffer), fds, ret_fd ? 1 : 0, &n_fds,
+		MSG_DONTWAIT);
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(wire_call_decode(buffer, (size_t)n, &call), 0);
+	ck_assert_uint_eq(call.type, WIRE_CALL);
+	ck_assert_uint_eq(call.serial, serial);
+	ck_assert_uint_eq(call.code, m->code);
+	ck_assert_uint_eq(call.n_payload, m->n_data);
+	ck_assert(call.n_payload == 0 || memcmp(call.payload, m->data, m->n_data) == 0);
+	if (ret_fd)
+		*ret_fd = n_fds > 0 ? fds[0] : -1;
+}
+
+START_TEST(a_call_comes_back)
+{
+	struct capc_msg reply;
+
+	put_return(1, 0, "world", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.code, 0);
+	ck_assert_uint_eq(reply.n_data, 5);
+	ck_assert_str_eq(reply.data, "world");
+	ck_assert_uint_eq(reply.n_fds, 0);
+	ck_assert_int_eq(capc_msg_take_fd(&reply, 0), -EBADF);
+	get_call(1, &hello, NULL);
+	capc_msg_done(&reply);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+START_TEST(an_empty_and_a_full_call_come_back)
+{
+	static char big[CAPC_PAYLOAD_MAX + 1];
+	struct capc_msg req = {}, reply;
+
+	put_return(1, 0, "", -1);
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.n_data, 0);
+	capc_msg_done(&reply);
+	get_call(1, &req, NULL);
+	memset(big, 'x', sizeof(big) - 1);
+	put_return(2, 0, big, -1);
+	req.data = big;
+	req.n_data = CAPC_PAYLOAD_MAX;
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.n_data, CAPC_PAYLOAD_MAX);
+	capc_msg_done(&reply);
+	get_call(2, &req, NULL);
+	req.n_data++;
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EMSGSIZE);
+	capc_msg_done(&reply);
+	req = (struct capc_msg){.n_data = 1};
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EINVAL);
+}
+END_TEST
+
+START_TEST(descriptors_go_both_ways)
+{
+	struct capc_msg req = hello, reply;
+	int pipes[2], got;
+
+	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+	req.fds = &pipes[0];
+	req.n_fds = 1;
+	put_return(1, 0, "", pipes[1]);
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.n_fds, 1);
+	got = capc_msg_take_fd(&reply, 0);
+	ck_assert_int_ge(got, 0);
+	ck_assert_int_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(capc_msg_take_fd(&reply, 0), -EBADF);
+	capc_msg_done(&reply);
+	close(got);
+	get_call(1, &req, &got);
+	ck_assert_int_ge(got, 0);
+	close(got);
+	/* One that is not taken is closed with the message. */
+	put_return(2, 0, "", pipes[1]);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+	req.n_fds = 2;
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EINVAL);
+	close(pipes[0]);
+	close(pipes[1]);
+	/* What is no descriptor is told, and the connection goes on. */
+	req.n_fds = 1;
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EBADF);
+	put_return(4, 0, "good", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+START_TEST(a_refusal_carries_its_reason)
+{
+	struct capc_msg reply;
+
+	put_return(1, EPERM, "not on Sundays", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EPERM);
+	ck_assert_uint_eq(reply.code, EPERM);
+	ck_assert_str_eq(reply.data, "not on Sundays");
+	capc_msg_done(&reply);
+}
+END_TEST
+
+START_TEST(a_call_that_was_given_up_is_not_mixed_up)
+{
+	struct capc_msg reply;
+	int fds[2];
+
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_eq(reply.code, 0);
+	ck_assert_ptr_null(reply.owned);
+	played_pair(SOCK_STREAM, fds);
+	put_return(1, EPERM, "too late", fds[0]);
+	put_return(2, 0, "in time", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_str_eq(reply.data, "in time");
+	capc_msg_done(&reply);
+	close(fds[0]);
+	ck_assert(played_at_end(fds[1]));
+	close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_service_that_does_not_read_costs_no_more_than_the_time)
+{
+	static char big[CAPC_PAYLOAD_MAX];
+	struct capc_msg req = {.data = big, .n_data = sizeof(big)}, reply;
+
+	/* The socket's buffer takes some; then sending itself has to wait. */
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -ETIMEDOUT);
+}
+END_TEST
+
+START_TEST(the_end_of_an_idle_connection_is_repaired)
+{
+	struct capc_msg reply;
+
+	/* Nothing was sent when the connection had ended, so it may be opened again. */
+	close(service);
+	answer_open(SOCK_SEQPACKET);
+	put_return(1, 0, "again", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_str_eq(reply.data, "again");
+	capc_msg_done(&reply);
+	played_asked(&d, WIRE_OPEN, "caps/kv", "");
+	get_call(1, &hello, NULL);
+	/* What ended it stays: the slot is gone. */
+	close(service);
+	service = -1;
+	played_answer(&d, WIRE_OPEN, ENOENT, "no slot 'kv'", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ENOENT);
+	ck_assert_str_eq(capc_session_reason(d.session), "no slot 'kv'");
+	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
+}
+END_TEST
+
+START_TEST(a_call_that_was_sent_is_never_repeated)
+{
+	struct capc_msg reply;
+
+	/* The end comes after the request went. */
+	ck_assert_int_eq(shutdown(service, SHUT_WR), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, CAPC_FOREVER), -ECONNRESET);
+	get_call(1, &hello, NULL);
+	played_quiet(&d);
+	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
+	close(service);
+	answer_open(SOCK_SEQPACKET);
+	put_return(2, 0, "next", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+START_TEST(malformed_replies_end_the_connection)
+{
+	static const struct {
+		struct wire_call m;
+		size_t cut;
+		uint8_t version;
+		int error;
+	} cases[] = {
+		{{.type = WIRE_RETURN, .serial = 2}, 0, 1, -EBADMSG},
+		{{.type = WIRE_CALL, .serial = 1}, 0, 1, -EBADMSG},
+		{{.type = WIRE_RETURN, .serial = 1, .code = 5000}, 0, 1, -EBADMSG},
+		{{.type = WIRE_RETURN, .serial = 1}, 3, 1, -EBADMSG},
+		{{.type = WIRE_RETURN, .serial = 1}, 0, 9, -EPROTO},
+	};
+	struct capc_msg reply;
+	int n = wire_call_encode(&cases[_i].m, buffer, sizeof(buffer));
+
+	buffer[0] = cases[_i].version;
+	ck_assert_int_gt(send(service, buffer, (size_t)n - cases[_i].cut, 0), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), cases[_i].error);
+	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
+	ck_assert_int_gt(recv(service, buffer, sizeof(buffer), MSG_DONTWAIT), 0);
+	ck_assert(played_at_end(service));
+}
+END_TEST
+
+START_TEST(more_descriptors_than_fit_are_refused)
+{
+	struct wire_call m = {.type = WIRE_RETURN, .serial = 1};
+	struct capc_msg reply;
+	int fds[2], n = wire_call_encode(&m, buffer, sizeof(buffer));
+
+	played_pair(SOCK_STREAM, fds);
+	ck_assert_int_eq(msg_send(service, buffer, (size_t)n, fds, 2, 0), n);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EBADMSG);
+	close(fds[0]);
+	ck_assert(played_at_end(fds[1]));
+	close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_service_of_another_protocol_has_its_socket)
+{
+	struct capc_msg reply;
+	char byte;
+	capc *plain;
+
+	close(service);
+	answer_open(SOCK_STREAM);
+	ck_assert_int_eq(capc_open(d.session, "sessions/app/caps/web", SHORT, &plain), 0);
+	played_asked(&d, WIRE_OPEN, "sessions/app/caps/web", "");
+	ck_assert_int_eq(write(capc_fd(plain), "x", 1), 1);
+	ck_assert_int_eq(read(service, &byte, 1), 1);
+	ck_assert_int_eq(fcntl(capc_fd(plain), F_GETFL) & O_NONBLOCK, 0);
+	ck_assert_int_eq(capc_call(plain, &hello, &reply, SHORT), -EPROTOTYPE);
+	capc_free(plain);
+	ck_assert(played_at_end(service));
+}
+END_TEST
+
+/* A daemon that was killed after its answer and before it took the request answers again. */
+START_TEST(a_repeated_answer_does_no_harm)
+{
+	struct capc_msg reply;
+	int fds[2];
+	capc *twice;
+
+	played_pair(SOCK_SEQPACKET, fds);
+	played_answer(&d, WIRE_OPEN, 0, "", fds[1]);
+	d.serial--;
+	played_answer(&d, WIRE_OPEN, 0, "", fds[1]);
+	close(fds[1]);
+	close(service);
+	service = fds[0];
+	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &twice), 0);
+	if (_i > 0)
+		ck_assert_int_eq(capc_session_process(d.session), 0);
+	played_answer(&d, WIRE_READ, 0, "init", -1);
+	ck_assert_str_eq(capc_session_label(d.session), "init");
+	put_return(1, 0, "still here", -1);
+	ck_assert_int_eq(capc_call(twice, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+	capc_free(twice);
+}
+END_TEST
+
+START_TEST(refused_opens_tell_why)
+{
+	capc *none;
+
+	played_answer(&d, WIRE_OPEN, ECONNREFUSED, "nobody serves init/kv", -1);
+	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &none), -ECONNREFUSED);
+	ck_assert_str_eq(capc_session_reason(d.session), "nobody serves init/kv");
+	/* Done, but without a socket: not what was asked for. */
+	played_answer(&d, WIRE_OPEN, 0, "", -1);
+	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &none), -EBADMSG);
+}
+END_TEST
+
+/* A directory that looks like that of a slot. */
+struct slot {
+	char path[32];
+	int listener, dir;
+};
+
+static void
+slot_make(struct slot *slot, int type)
+{
+	strcpy(slot->path, "/tmp/call-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(slot->path));
+	slot->listener = played_listen(slot->path, "socket", type, 4);
+	slot->dir = open(slot->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void
+slot_remove(struct slot *slot)
+{
+	close(slot->listener);
+	ck_assert_int_eq(unlinkat(slot->dir, "socket", 0), 0);
+	close(slot->dir);
+	ck_assert_int_eq(rmdir(slot->path), 0);
+}
+
+START_TEST(a_slot_is_opened_by_its_directory)
+{
+	struct capc_msg reply;
+	struct slot slot;
+	capc *by_dir;
+
+	slot_make(&slot, SOCK_SEQPACKET);
+	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), 0);
+	close(service);
+	service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
+	put_return(1, 0, "here", -1);
+	ck_assert_int_eq(capc_call(by_dir, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+	get_call(1, &hello, NULL);
+	/* And again, when that connection ended. */
+	close(service);
+	ck_assert_int_eq(capc_call(by_dir, &hello, &reply, SHORT), -ETIMEDOUT);
+	service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
+	get_call(2, &hello, NULL);
+	capc_free(by_dir);
+	slot_remove(&slot);
+}
+END_TEST
+
+START_TEST(a_stream_slot_is_opened_by_its_directory)
+{
+	struct slot slot;
+	capc *by_dir;
+
+	slot_make(&slot, SOCK_STREAM);
+	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), 0);
+	ck_assert_int_ge(capc_fd(by_dir), 0);
+	capc_free(by_dir);
+	close(slot.listener);
+	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), -ECONNREFUSED);
+	ck_assert_int_eq(capc_open_dir(-1, SHORT, &by_dir), -EBADF);
+	slot.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	slot_remove(&slot);
+}
+END_TEST
+
+START_TEST(a_child_of_fork_does_no_harm)
+{
+	struct capc_msg reply;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		bool good = capc_call(c, &hello, &reply, SHORT) == -ECHILD &&
+			capc_fd(c) == -ECHILD;
+
+		capc_free(c);
+		_exit(good ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	put_return(1, 0, "still here", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *suite = suite_create("call");
+	TCase *t = tcase_create("call");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, a_call_comes_back);
+	tcase_add_test(t, an_empty_and_a_full_call_come_back);
+	tcase_add_test(t, descriptors_go_both_ways);
+	tcase_add_test(t, a_refusal_carries_its_reason);
+	tcase_add_test(t, a_call_that_was_given_up_is_not_mixed_up);
+	tcase_add_test(t, a_service_that_does_not_read_costs_no_more_than_the_time);
+	tcase_add_test(t, the_end_of_an_idle_connection_is_repaired);
+	tcase_add_test(t, a_call_that_was_sent_is_never_repeated);
+	tcase_add_loop_test(t, malformed_replies_end_the_connection, 0, 5);
+	tcase_add_test(t, more_descriptors_than_fit_are_refused);
+	tcase_add_test(t, a_service_of_another_protocol_has_its_socket);
+	tcase_add_loop_test(t, a_repeated_answer_does_no_harm, 0, 2);
+	tcase_add_test(t, refused_opens_tell_why);
+	tcase_add_test(t, a_slot_is_opened_by_its_directory);
+	tcase_add_test(t, a_stream_slot_is_opened_by_its_directory);
+	tcase_add_test(t, a_child_of_fork_does_no_harm);
+	suite_add_tcase(suite, t);
+	return suite;
+}
+
+int
+main(void)
+{
+	return fixture_main(suite());
+}
