@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of this front share. A listener owns the connections that came through its
+ * capability (or the control clients of its session); a channel lists the same connections by how
+ * far their hand-over is; struct ipc owns the rest.
+ *
+ * Whatever runs inside a hook of the model (ipc_gone, ipc_restricted) must not start a change:
+ * records are dropped later, through struct memo.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "base/text.h"
+#include "capfsd/ipc/ipc.h"
+#include "capfsd/ops/tree.h"
+#include "libcap-client/wire.h"
+
+#define ACCEPTS_MAX 16            /* connections accepted of one listener in a row */
+#define REQUESTS_MAX 16           /* requests of one control client in a row */
+#define MESSAGES_MAX 32           /* messages of one server, or of the binder, in a row */
+#define BACKLOG 128               /* of each listener: one flooder does not keep others out */
+#define CREDIT_MAX 8              /* hand-overs to one server that it has not taken yet */
+#define IDLE_LISTENERS_MAX 4096
+#define COMMAND_BYTES_MAX 4095
+#define MEMOS_MAX 64              /* staged in one transaction */
+
+#define RETIRE_USEC 1000000       /* from the invalidation of a node to the end of its listener */
+#define FORGET_USEC 100000        /* from the end of a listener to the kernel's FORGET */
+#define PAUSE_USEC 100000         /* without descriptors nobody is accepted for so long */
+#define RETRY_USEC 10000          /* too many descriptors in flight: send again after that */
+#define FLUSH_USEC 20000          /* records that may be late are written after that … */
+#define FLUSH_AGAIN_USEC 1000000  /* … and tried again after that when the store is full */
+
+enum socket_kind {
+	SOCKET_CONNECTION = 1,
+	SOCKET_CHANNEL,
+	SOCKET_CONTROL,
+};
+
+enum connection_state {
+	CONNECTION_WAITING, /* for credit. To the store this is the same as offered */
+	CONNECTION_OFFERED,
+	CONNECTION_TAKEN,
+};
+
+/* What the store has about a socket, under STORE_CONNECTION and its cookie. */
+struct connection_record {
+	uint64_t cookie;    /* in full: the key has 56 bits of it */
+	uint64_t owner;     /* the capability, entrypoint or session */
+	uint64_t serial;    /* of the hand-over; channel: its epoch; control: of the reply */
+	uint64_t value;     /* channel: the thread; control: what is to be reaped before the reply */
+	uint64_t fd_cookie; /* control: of the descriptor that goes with the reply, or 0 */
+	uint32_t uid, gid, pid; /* of the client */
+	uint32_t error;     /* control: of the reply */
+	uint8_t kind;       /* enum socket_kind */
+	uint8_t state;      /* enum connection_state */
+	uint8_t op;         /* control: of the reply, whose text follows this record */
+	uint8_t reserved[5];
+};
+
+/*
+ * A record and what is still to be done about it in the store. It outlives its socket, until the
+ * store has forgotten it too.
+ */
+struct memo {
+	struct list link; /* ipc.dirty or ipc.staged while it is to be written */
+	struct connection_record record;
+	bool stored;
+	bool drop;
+};
+
+enum listener_state {
+	LISTENER_UNBOUND,  /* no socket; there are connections by WIRE_OPEN, or it is just made */
+	LISTENER_QUEUED,   /* to be sent to the binder */
+	LISTENER_SENT,     /* the binder is at it */
+	LISTENER_BOUND,
+	LISTENER_RETIRING, /* still accepts; the kernel was told to look the node up again */
+	LISTENER_CLOSED,   /* waits for the kernel to forget the node */
+};
+
+struct listener {
+	struct ipc *ipc;
+	struct entity *entity; /* a capability or a session */
+	struct list link;      /* ipc.listeners */
+	struct list state_link;
+	struct list paused_link;
+	struct list connections; /* of struct connection, or of struct control for a session */
+	size_t n_connections;
+	sd_event_source *source;
+	struct charge charge;
+	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
+	uint64_t refused_usec; /* of the last refusal that became an event */
+	int fd;
+	uint8_t state;         /* enum listener_state */
+	bool wanted;           /* a look-up waits */
+};
+
+struct connection {
+	struct ipc *ipc;
+	struct capability *capability; /* NULL: ended, and only its credit is still out */
+	struct channel *channel;
+	struct listener *listener;
+	struct list listener_link;
+	struct list channel_link; /* of the list of its state */
+	sd_event_source *source;
+	struct charge socket, inflight;
+	struct memo *memo;
+	uint64_t serial;
+	int fd; /* a duplicate of what the server has */
+	uint8_t state;  /* enum connection_state */
+	uint8_t n_sent; /* descriptors in flight */
+	bool paired;    /* made by WIRE_OPEN: its peer credentials are the daemon's own */
+	bool hung_up;   /* the client went before the server took it */
+};
+
+struct channel {
+	struct ipc *ipc;
+	struct entrypoint *entrypoint; /* NULL: it ended */
+	struct list link;         /* ipc.channels; ipc.detaching when the server is gone */
+	struct list starved_link; /* ipc.starved: waits for others' credit */
+	struct list waiting, offered, taken;
+	sd_event_source *source;
+	struct charge charge;
+	struct memo *memo;
+	uint64_t next_serial;
+	unsigned n_offered;
+	int fd;
+};
+
+/* A reply that could not be sent at once. */
+struct parcel {
+	uint8_t *data; /* NULL: none */
+	size_t n;
+	struct charge ram;
+	uint64_t pending; /* goes out when this is reaped */
+	int fd;           /* goes with it */
+};
+
+struct control {
+	struct ipc *ipc;
+	struct session *session;
+	struct listener *listener;
+	struct list listener_link;
+	struct list pending_link; /* ipc.pending */
+	struct list starved_link; /* ipc.starved_controls */
+	sd_event_source *source;
+	struct charge charge;
+	struct memo *memo;
+	struct ucred peer;
+	uint64_t serial; /* of the last request that was executed */
+	struct parcel parcel;
+	struct text snapshot; /* of the node that is being read in pieces */
+	struct charge snapshot_ram;
+	uint64_t snapshot_node;
+	int fd;
+	bool replay; /* PARCEL answers SERIAL, executed by a predecessor, if that is asked again */
+};
+
+struct ipc {
+	struct model *model;
+	struct state *state;
+	const struct boot *boot;
+	sd_event *event;
+	const struct ipc_fs *fs;
+	void *fs_data;
+
+	struct list listeners;
+	struct list queued, sent, idle, retiring, closed; /* of listeners, by state_link */
+	struct list paused;                               /* of listeners, by paused_link */
+	struct list channels, detaching;
+	struct list starved;          /* of channels */
+	struct list starved_controls;
+	struct list pending;          /* of controls */
+	struct list dirty, staged;    /* of memos */
+	size_t n_listeners, n_idle, n_idle_max;
+	size_t n_inflight, n_inflight_max;
+
+	sd_event_source *binder_source;
+	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer;
+	int binder_fd;
+	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
+	uint64_t logged_usec;     /* of the last complaint about descriptors */
+	uint64_t activity;
+	bool stopped;
+	bool forgetting; /* ipc_free(): descriptors and records stay for the next broker */
+};
+
+/* ipc.c */
+int ipc_add_io(struct ipc *ipc, int fd, uint32_t events, sd_event_io_handler_t f, void *data,
+	sd_event_source **ret);
+uint64_t ipc_now(const struct ipc *ipc);
+/* Runs TIMER after USEC, unless it is going to run anyway. */
+void ipc_arm(sd_event_source *timer, uint64_t usec);
+/* shutdown(2) and close(2), but when all is only forgotten. Returns: -1. */
+int ipc_close(const struct ipc *ipc, int fd);
+/* An error that the next broker may not meet: ends the loop. -ENOMEM and -ENOSPC do not. */
+void ipc_fail(struct ipc *ipc, int error);
+/* change_commit() together with memos that wait. Returns: as that. */
+int ipc_commit(struct ipc *ipc, struct change *ch);
+
+/* memos.c */
+struct memo *memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner);
+/* Stages MEMO with N bytes of TEXT behind its record. Returns: 0 or -ENOMEM. */
+int memo_stage(struct memo *memo, struct change *ch, const char *text, size_t n);
+/* The record changed: written some time. */
+void memo_touch(struct ipc *ipc, struct memo *memo);
+/* Its socket is gone. Takes MEMO, which may be NULL. Returns: NULL. */
+struct memo *memo_drop(struct ipc *ipc, struct memo *memo);
+void memos_stage(struct ipc *ipc, struct change *ch);
+void memos_settle(struct ipc *ipc, bool committed);
+/* Writes all. Returns: 0 or -errno. */
+int memos_flush(struct ipc *ipc);
+int memos_on_timer(sd_event_source *source, uint64_t usec, void *data);
+
+/* listener.c */
+struct listener *listener_find(const struct entity *e);
+/* The one of E, made when there is none. NULL: no memory. */
+struct listener *listener_get(struct ipc *ipc, struct entity *e);
+/* Is somebody there to accept for E? */
+bool listener_is_served(const struct entity *e);
+/* FD listens for it now; an older one is given up. Takes FD. Returns: 0 or -errno. */
+int listener_set_fd(struct listener *l, int fd);
+/* Gives its socket up; clients in the backlog are served when SERVE, else refused. */
+void listener_close(struct listener *l, bool serve);
+/* A connection or a control client comes and goes; the last one may free L. */
+void listener_link(struct listener *l, struct list *link);
+void listener_unlink(struct listener *l, struct list *link);
+void listener_touch(struct listener *l);
+/* Leaves the list of its state for LIST, or for none. */
+void listener_move(struct listener *l, enum listener_state state, struct list *list);
+/* Frees L if nothing is left of it. */
+void listener_release(struct listener *l);
+/* Ends everything of L, and L, which may be NULL. */
+struct listener *listener_free(struct listener *l);
+/* Somebody connected. Takes FD. */
+void listener_accepted(struct listener *l, int fd);
+/* Makes it pay for its socket. Returns: 0 or EDQUOT. */
+int listener_charge(struct listener *l);
+/* A look-up waits for L: this is how it ended. */
+void listener_done(struct listener *l, int error);
+/* Somebody was not let in: an event, at most one a second. */
+void listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reason);
+int listener_on_pause(sd_event_source *source, uint64_t usec, void *data);
+
+/* binding.c */
+void binding_request(struct listener *l);
+/* What "…/OBJECT.CAPABILITY", the name of the socket FD, tells. NULL: no such name or thing. */
+struct entity *binding_entity(struct ipc *ipc, int fd);
+void binding_balance(struct ipc *ipc);
+/* Gives back an idle one of S, other than KEEP, its quota at once. Returns: was there one? */
+bool binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep);
+int binding_on_retire(sd_event_source *source, uint64_t usec, void *data);
+
+/* connection.c */
+enum {
+	CONNECTION_E_ENDED = 1, /* the capability */
+	CONNECTION_E_RIGHT,
+	CONNECTION_E_UNSERVED,
+	CONNECTION_E_CALLS,
+	CONNECTION_E_CONNS,
+	CONNECTION_E_SOCKETS, /* quota */
+	CONNECTION_E_INFLIGHT,
+	CONNECTION_E_STORE,
+	CONNECTION_E_MEMORY,
+};
+
+/* The errno of an answer, and its reason appended to T. */
+int connection_refusal(const struct capability *c, int answer, struct text *t);
+
+/*
+ * Stages a connection through C over FD for the client PEER. After the commit comes
+ * connection_publish(), else connection_free(). Takes FD on success.
+ * Returns: 0, CONNECTION_E_*, -errno.
+ */
+int connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int fd,
+	const struct ucred *peer, bool paired, struct connection **ret);
+void connection_publish(struct connection *conn);
+struct connection *connection_free(struct connection *conn);
+/* One of a predecessor, with its record; takes both. */
+void connection_adopt(struct ipc *ipc, int fd, struct memo *memo);
+/* Shuts it down, discards what is queued, forgets it. CONN may be freed. */
+void connection_end(struct connection *conn);
+/* The server has it. */
+void connection_taken(struct connection *conn);
+/* Is C, with all it came from, still good for calls? */
+bool connection_is_allowed(const struct capability *c);
+/* accept(2) gave FD for the capability of L. Takes FD. */
+void connection_accepted(struct listener *l, int fd);
+/* Shuts FD down, discards what is queued, closes it. Returns: -1. */
+int socket_discard(int fd);
+int socket_peer(int fd, struct ucred *ret);
+
+/* channel.c */
+/* Takes FD and MEMO on success. Returns: 0 or -errno. */
+int channel_new(struct ipc *ipc, int fd, struct memo *memo, struct channel **ret);
+/* E is served through CHANNEL from now on. */
+void channel_publish(struct channel *channel, struct entrypoint *e);
+struct channel *channel_free(struct channel *channel);
+void channel_adopt(struct ipc *ipc, int fd, struct memo *memo);
+/* CONN waits for its hand-over; by its serial among the others. */
+void channel_enqueue(struct channel *channel, struct connection *conn);
+void channel_pump(struct channel *channel);
+/* Notices a server that is gone before the loop does. May free CHANNEL. */
+void channel_look(struct channel *channel);
+/* The server is gone. Frees CHANNEL, at once or when the store has it. */
+void channel_lost(struct channel *channel);
+/* The store says that E is served, but there is no channel. */
+void channel_orphan(struct ipc *ipc, struct entrypoint *e);
+void channels_retry(struct ipc *ipc);
+int channels_on_retry(sd_event_source *source, uint64_t usec, void *data);
+
+/* control.c */
+void control_accepted(struct listener *l, int fd);
+/* One of a predecessor, with its record and N bytes of its reply's text. Takes descriptors, MEMO. */
+void control_adopt(struct ipc *ipc, int fd, struct memo *memo, const char *text, size_t n,
+	int reply_fd);
+struct control *control_free(struct control *c);
+/* What C waits for may have come. C may be freed. */
+void control_resume(struct control *c);
+
+/* perform.c */
+struct answer {
+	struct request request;
+	struct control *control;
+	const struct wire_request *asked;
+	const char *text; /* instead of request.text, when set */
+	size_t n_text;
+	uint64_t value;
+	uint16_t flags;
+	int fd;           /* goes with the reply */
+	bool noted;       /* the reply was staged */
+};
+
+/* Does what is asked; the answer stands in A. Returns: 0, -errno for what ends the daemon. */
+int perform(struct answer *a);
+void answer_deinit(struct answer *a);
+
+/* attach.c */
+int perform_attach(struct answer *a);
+int perform_open(struct answer *a);
+/* The directory of PATH and the name in it. Returns: 0, else refused. */
+int perform_split(struct answer *a, struct node *ret_at, const char **ret_name, size_t *ret_n);
