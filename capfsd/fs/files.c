@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Open files. An informing file's text is made when it is opened; a command's result stays with the
+ * open file that was written to; a log is read by offset. Each is charged to the session in whose
+ * tree it stands.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capfsd/fs/private.h"
+
+#define COMMAND_BYTES_MAX 4095
+#define FILE_RAM 256
+#define FH_LENGTH_SHIFT 40
+#define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
+#define READ_BYTES_MAX 131072
+
+/* What is stored of a command file that was written to. */
+struct open_record {
+	uint64_t number, base;
+	/* the text follows */
+};
+
+static struct fs_file *
+file_find(struct fs *fs, uint64_t fh, uint64_t number)
+{
+	struct index_link *l = index_first(&fs->files, index_hash_id(fh));
+
+	for (; l; l = index_next(l)) {
+		struct fs_file *f = container_of(l, struct fs_file, link);
+
+		if (f->fh == fh && f->number == number)
+			return f;
+	}
+	return NULL;
+}
+
+static void
+file_free(struct fs *fs, struct fs_file *f)
+{
+	index_remove(&fs->files, &f->link);
+	list_unlink(&f->all);
+	if (f->poll)
+		fuse_pollhandle_destroy(f->poll);
+	charge_deinit(&f->charge);
+	text_deinit(&f->text);
+	free(f);
+}
+
+/* Makes the file known under FH. Returns: 0, or a positive errno. */
+static int
+file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct fs_file **ret)
+{
+	struct fs_file *f = calloc(1, sizeof(*f));
+	size_t ram = FILE_RAM + text->n;
+
+	if (!f)
+		return ENOMEM;
+	f->session = tree_session_of(node);
+	if (ram > UINT32_MAX || charge_init(&f->charge, f->session, QUOTA_RAM, (uint32_t)ram) > 0) {
+		free(f);
+		return EDQUOT;
+	}
+	f->fh = fh;
+	f->number = tree_number(node);
+	f->log = node.row->type == ROW_LOG;
+	if (index_add(&fs->files, &f->link, index_hash_id(fh)) < 0) {
+		charge_deinit(&f->charge);
+		free(f);
+		return ENOMEM;
+	}
+	list_append(&fs->all_files, &f->all);
+	f->text = *text;
+	*text = (struct text){};
+	*ret = f;
+	return 0;
+}
+
+/* Below the length: the broker's number and a counter, so that no two brokers give the same. */
+static uint64_t
+next_fh(struct fs *fs, size_t length)
+{
+	uint64_t n = ++fs->n_opened & ((UINT64_C(1) << 28) - 1);
+	uint64_t broker = fs->boot->page->n_brokers & 0xfff;
+
+	if (length > FH_LENGTH_MAX)
+		length = FH_LENGTH_MAX;
+	return (uint64_t)length << FH_LENGTH_SHIFT | broker << 28 | n;
+}
+
+static int
+make_text(struct fs *fs, fuse_req_t req, struct node node, struct text *t)
+{
+	struct request r;
+
+	if (node.row->type == ROW_LOG)
+		return 0;
+	fs_request_init(fs, req, &r);
+	tree_read(&r, node, t);
+	request_deinit(&r);
+	return text_done(t);
+}
+
+void
+fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	cleanup_text struct text text = {};
+	struct fs_file *f;
+	struct node node;
+	int e;
+
+	if (!tree_node(fs->model, ino, &node)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (make_text(fs, req, node, &text) < 0) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = next_fh(fs, node.row->type == ROW_INFO ? text.n : 0);
+	fi->direct_io = 1;
+	e = file_new(fs, fi->fh, node, &text, &f);
+	if (e) {
+		fuse_reply_err(req, e);
+		return;
+	}
+	/* Interrupted before it was answered: the kernel will not release what it has not opened. */
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		file_free(fs, f);
+}
+
+/* A file that an earlier broker opened. Returns: 0, or a positive errno. */
+static int
+file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struct fs_file **ret)
+{
+	const uint64_t key = STORE_KEY(STORE_OPEN, fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1));
+	cleanup_text struct text text = {};
+	struct open_record record = {};
+	uint64_t length = fh >> FH_LENGTH_SHIFT;
+	bool stored = false;
+	const void *data;
+	size_t n;
+	int e;
+
+	if (node.row->type == ROW_COMMAND && state_get(fs->state, key, &data, &n) == 0 &&
+		n >= sizeof(record)) {
+		memcpy(&record, data, sizeof(record));
+		stored = record.number == tree_number(node);
+	}
+	if (stored)
+		text_add_n(&text, (const char *)data + sizeof(record), n - sizeof(record));
+	else if (make_text(fs, req, node, &text) < 0)
+		return ENOMEM;
+	if (text_done(&text) < 0)
+		return ENOMEM;
+	/* Its reader was told a length: not a byte more, whatever the text says by now. */
+	if (node.row->type == ROW_INFO && text.n > length && length < FH_LENGTH_MAX)
+		text.n = length;
+	e = file_new(fs, fh, node, &text, ret);
+	if (e)
+		return e;
+	(*ret)->base = record.base;
+	(*ret)->written = (*ret)->stored = stored;
+	return 0;
+}
+
+static void
+read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t offset)
+{
+	const struct session *s = f->session;
+	uint64_t at = offset + f->skew, start = events_start(s), end = events_end(s);
+	char *buffer;
+	size_t n = 0;
+
+	if (at < start) {
+		f->skew = start - offset;
+		at = start;
+	}
+	if (size > READ_BYTES_MAX)
+		size = READ_BYTES_MAX;
+	buffer = malloc(size ? size : 1);
+	if (!buffer) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (at < end)
+		n = events_read(s, at, buffer, size);
+	f->read_end = at + n;
+	fuse_reply_buf(req, buffer, n);
+	free(buffer);
+}
+
+void
+fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_file *f = file_find(fs, fi->fh, ino);
+	uint64_t at = (uint64_t)offset;
+	struct node node;
+	int e;
+
+	if (!tree_node(fs->model, ino, &node)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (!f) {
+		e = file_restore(fs, req, node, fi->fh, &f);
+		if (e) {
+			fuse_reply_err(req, e);
+			return;
+		}
+	}
+	if (f->log) {
+		read_log(fs, req, f, size, at);
+		return;
+	}
+	/* The result stands behind what was written; who goes back to the start reads it there. */
+	if (at < f->base)
+		f->base = 0;
+	at -= f->base;
+	if (at >= f->text.n)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_buf(req, f->text.data + at, size < f->text.n - at ? size : f->text.n - at);
+}
+
+/* Of a write: its answer, and what the open file gives to its reader. */
+struct noted {
+	struct fs *fs;
+	struct fs_file *file;
+	struct fs_reply reply;
+	uint64_t end;
+};
+
+static int
+note_write(struct request *r, struct change *ch)
+{
+	struct noted *noted = r->data;
+	cleanup_text struct text record = {};
+	const struct open_record head = {.number = noted->file->number, .base = noted->end};
+	const uint64_t fh = noted->file->fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1);
+	int e;
+
+	noted->reply.pending = r->pending;
+	e = fs_note(noted->fs, ch, &noted->reply);
+	if (e < 0)
+		return e;
+	text_add_n(&record, &head, sizeof(head));
+	text_add_n(&record, r->text.data, r->text.n);
+	text_add(&record, "\n");
+	e = text_done(&record);
+	if (e == 0)
+		e = change_note(ch, STORE_KEY(STORE_OPEN, fh), record.data, record.n);
+	if (e == 0)
+		noted->file->stored = true;
+	return e;
+}
+
+static void
+write_command(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
+	size_t n, uint64_t end)
+{
+	struct request r;
+	struct noted noted = {
+		.fs = fs,
+		.file = f,
+		.end = end,
+		.reply =
+			{
+				.instance = fs->boot->instance,
+				.unique = fs->current.unique,
+				.opcode = fs->current.opcode,
+				.size = (uint32_t)n,
+			},
+	};
+	int e;
+
+	fs_request_init(fs, req, &r);
+	r.note = note_write;
+	r.data = &noted;
+	e = tree_write(&r, node, data, n);
+	if (e < 0 && !r.error)
+		r.error = EIO;
+	text_add(&r.text, "\n");
+	text_deinit(&f->text);
+	f->text = r.text;
+	r.text = (struct text){};
+	f->base = end;
+	f->written = true;
+	fs_finish(fs, req, &r, &noted.reply);
+	request_deinit(&r);
+}
+
+void
+fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t offset,
+	struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_file *f = file_find(fs, fi->fh, ino);
+	struct node node;
+	int e;
+
+	if (fs_replay(fs, req))
+		return;
+	if (!tree_node(fs->model, ino, &node)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (!f) {
+		e = file_restore(fs, req, node, fi->fh, &f);
+		if (e) {
+			fuse_reply_err(req, e);
+			return;
+		}
+	}
+	/*
+	 * The first part of a long write might be a command by itself, without the limits at its
+	 * end: after one that is too long nothing more is taken.
+	 */
+	if (f->failed || n > COMMAND_BYTES_MAX) {
+		f->failed = true;
+		fuse_reply_err(req, EMSGSIZE);
+		return;
+	}
+	write_command(fs, req, node, f, data, n, (uint64_t)offset + n);
+}
+
+void
+fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_file *f = file_find(fs, fi->fh, ino);
+	const uint64_t key = STORE_KEY(STORE_OPEN, fi->fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1));
+	struct change *ch;
+
+	if (f && f->stored) {
+		ch = change_begin(fs->model);
+		if (change_note(ch, key, NULL, 0) < 0)
+			change_abort(ch);
+		else
+			change_commit(ch);
+	}
+	if (f)
+		file_free(fs, f);
+	fuse_reply_err(req, 0);
+}
+
+void
+fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *poll)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_file *f = file_find(fs, fi->fh, ino);
+	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+
+	if (f && f->log) {
+		events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
+		if (poll) {
+			if (f->poll)
+				fuse_pollhandle_destroy(f->poll);
+			f->poll = poll;
+			poll = NULL;
+		}
+	}
+	if (poll)
+		fuse_pollhandle_destroy(poll);
+	fuse_reply_poll(req, events);
+}
+
+void
+fs_files_logged(struct fs *fs, struct session *s)
+{
+	list_for_each (i, &fs->all_files) {
+		struct fs_file *f = list_entry(i, struct fs_file, all);
+
+		if (f->session != s || !f->poll)
+			continue;
+		fuse_lowlevel_notify_poll(f->poll);
+		fuse_pollhandle_destroy(f->poll);
+		f->poll = NULL;
+	}
+}
+
+/* Their kernel side stays, and reads ESTALE from now on. */
+void
+fs_files_gone(struct fs *fs, struct session *s)
+{
+	list_for_each_safe (i, &fs->all_files) {
+		struct fs_file *f = list_entry(i, struct fs_file, all);
+
+		if (f->session == s)
+			file_free(fs, f);
+	}
+}
+
+void
+fs_files_free(struct fs *fs)
+{
+	list_for_each_safe (i, &fs->all_files)
+		file_free(fs, list_entry(i, struct fs_file, all));
+	index_deinit(&fs->files);
+}

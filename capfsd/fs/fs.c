@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/fs/fs.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "capfsd/fs/private.h"
+
+#define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
+#define RESENT (UINT64_C(1) << 63)
+
+static void
+refuse_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EPERM);
+}
+
+static void
+refuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, EPERM);
+}
+
+static void
+on_init(void *data, struct fuse_conn_info *conn)
+{
+	const struct fs *fs = data;
+	struct fuse_init_out granted;
+
+	/* Only what the keeper has told the kernel. */
+	memcpy(&granted, fs->boot->init.reply + sizeof(struct fuse_out_header), sizeof(granted));
+	conn->max_write = granted.max_write;
+	conn->max_readahead = granted.max_readahead;
+	conn->max_background = granted.max_background;
+	conn->congestion_threshold = granted.congestion_threshold;
+}
+
+const struct fuse_lowlevel_ops fs_operations = {
+	.init = on_init,
+	.lookup = fs_lookup,
+	.forget = fs_forget,
+	.forget_multi = fs_forget_multi,
+	.getattr = fs_getattr,
+	.setattr = fs_setattr,
+	.mkdir = fs_mkdir,
+	.rmdir = fs_rmdir,
+	.rename = fs_rename,
+	.mknod = fs_mknod,
+	.unlink = fs_unlink,
+	.symlink = refuse_symlink,
+	.link = refuse_link,
+	.opendir = fs_opendir,
+	.readdir = fs_readdir,
+	.statfs = fs_statfs,
+	.open = fs_open,
+	.read = fs_file_read,
+	.write = fs_file_write,
+	.release = fs_release,
+	.poll = fs_poll,
+};
+
+int
+fs_new(struct model *m, struct state *state, const struct boot *boot,
+	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret)
+{
+	const struct fuse_custom_io io = {.writev = fs_writev, .read = fs_read};
+	char *argv[] = {(char[]){"capfsd"}, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int r;
+
+	if (!fs)
+		return -ENOMEM;
+	fs->model = m;
+	fs->state = state;
+	fs->boot = boot;
+	fs->sockets = sockets;
+	fs->sockets_data = sockets_data;
+	list_init(&fs->all_files);
+	list_init(&fs->lookups);
+	list_init(&fs->reaping);
+	fs->buffer_size = 131072 + 8192;
+	fs->buffer = aligned_alloc(4096, fs->buffer_size);
+	fs->session = fuse_session_new(&args, &fs_operations, sizeof(fs_operations), fs);
+	r = fs->buffer && fs->session ? fuse_session_custom_io(fs->session, &io, BOOT_FD_FUSE)
+				      : -ENOMEM;
+	if (r < 0) {
+		fs_free(fs);
+		return r;
+	}
+	*ret = fs;
+	return 0;
+}
+
+/* The descriptor is the holder's too, and stays open: libfuse would close it with its session. */
+struct fs *
+fs_free(struct fs *fs)
+{
+	if (!fs)
+		return NULL;
+	list_for_each_safe (i, &fs->lookups)
+		free(list_entry(i, struct fs_waiter, link));
+	list_for_each_safe (i, &fs->reaping)
+		free(list_entry(i, struct fs_waiter, link));
+	fs_files_free(fs);
+	free(fs->buffer);
+	free(fs);
+	return NULL;
+}
+
+/* These are no requests of anybody: they have no answer. */
+static bool
+has_answer(uint32_t opcode)
+{
+	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT &&
+		opcode != FUSE_DESTROY;
+}
+
+static void
+answer_poisoned(const struct fuse_in_header *in)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO, .unique = in->unique};
+
+	log_message(LOG_ERR, "request %llu (opcode %u) ended two brokers and is refused",
+		(unsigned long long)in->unique, in->opcode);
+	/* An interrupted request is gone by now: nobody to tell. */
+	if (write(BOOT_FD_FUSE, &out, sizeof(out)) < 0)
+		return;
+}
+
+static void
+serve(struct fs *fs, size_t n)
+{
+	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)fs->buffer;
+	struct fuse_buf buf = {.size = n, .mem = fs->buffer};
+
+	if (n < sizeof(*in))
+		return;
+	fs->current = (struct fs_current){
+		.unique = BOOT_REQUEST_FUSE(in->unique),
+		.opcode = in->opcode,
+		.resent = in->unique & RESENT,
+	};
+	if (!has_answer(in->opcode)) {
+		fuse_session_process_buf(fs->session, &buf);
+	} else if (boot_page_enter(fs->boot->page, fs->current.unique)) {
+		fuse_session_process_buf(fs->session, &buf);
+		boot_page_leave(fs->boot->page);
+	} else {
+		answer_poisoned(in);
+	}
+}
+
+int
+fs_drain(struct fs *fs)
+{
+	int served = 0;
+
+	while (served < REQUESTS_MAX) {
+		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
+
+		if (n < 0 && errno == EAGAIN)
+			break;
+		/* ENOENT: the request was interrupted before it could be read. */
+		if (n < 0 && (errno == EINTR || errno == ENOENT))
+			continue;
+		if (n < 0)
+			return errno == ENODEV ? -ENODEV : error_trace(-errno);
+		if (n == 0)
+			return -ENODEV;
+		serve(fs, (size_t)n);
+		served++;
+	}
+	return served;
+}
+
+static uint64_t
+now_usec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void
+answer_lookup(struct fs *fs, struct fs_waiter *w, bool cached)
+{
+	struct node node;
+
+	list_unlink(&w->link);
+	if (tree_node(fs->model, w->number, &node))
+		fs_reply_node(fs, w->request, node, cached);
+	else
+		fuse_reply_err(w->request, ENOENT);
+	free(w);
+}
+
+void
+fs_socket_done(struct fs *fs, struct entity *e, int error)
+{
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
+
+		if (w->entity == e->id)
+			answer_lookup(fs, w, !error);
+	}
+	/*
+	 * The binder has unlinked its own name meanwhile, after which the kernel takes the links for
+	 * gone and the attributes that a look-up brings for older than that: it shall ask again.
+	 */
+	if (!error)
+		fs_socket_invalidate(fs, e);
+}
+
+void
+fs_timeouts(struct fs *fs)
+{
+	if (list_empty(&fs->lookups) || fs_deadline(fs) > now_usec())
+		return;
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
+
+		if (w->deadline_usec <= now_usec())
+			answer_lookup(fs, w, false);
+	}
+}
+
+/* They are in order of their deadlines. */
+uint64_t
+fs_deadline(const struct fs *fs)
+{
+	struct list *first = list_first(&fs->lookups);
+
+	return first ? list_entry(first, struct fs_waiter, link)->deadline_usec : UINT64_MAX;
+}
+
+static void
+invalidate_rows(struct fs *fs, struct entity *e, uint32_t rows)
+{
+	rows &= e->cached & ((1u << FS_ROWS_MAX) - 1);
+	e->cached &= ~rows;
+	for (uint64_t row = 0; rows; row++, rows >>= 1)
+		if (rows & 1)
+			fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0);
+}
+
+/* The bits of E's files of this type. */
+static uint32_t
+rows_of_type(struct fs *fs, struct entity *e, enum row_type type)
+{
+	uint32_t rows = 0;
+	struct node node;
+
+	for (uint64_t row = 0; row < FS_ROWS_MAX; row++)
+		if (tree_node(fs->model, row << 48 | e->id, &node) && node.row->type == type)
+			rows |= 1u << row;
+	return rows;
+}
+
+void
+fs_socket_invalidate(struct fs *fs, struct entity *e)
+{
+	uint32_t rows = rows_of_type(fs, e, ROW_SOCKET);
+
+	e->cached |= rows;
+	invalidate_rows(fs, e, rows);
+}
+
+void
+fs_changed(struct fs *fs, struct entity *e)
+{
+	if (e->cached)
+		invalidate_rows(fs, e, UINT32_MAX);
+}
+
+void
+fs_gone(struct fs *fs, struct entity *e)
+{
+	fs_changed(fs, e);
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
+
+		if (w->entity != e->id)
+			continue;
+		list_unlink(&w->link);
+		fuse_reply_err(w->request, ENOENT);
+		free(w);
+	}
+	if (e->kind == ENTITY_SESSION)
+		fs_files_gone(fs, container_of(e, struct session, entity));
+}
+
+void
+fs_logged(struct fs *fs, struct session *s)
+{
+	if (s->entity.cached)
+		invalidate_rows(fs, &s->entity, rows_of_type(fs, &s->entity, ROW_LOG));
+	fs_files_logged(fs, s);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The first front: FUSE. Turns the kernel's requests into calls of ops/tree.h and answers each
+ * once. Keeps no node: numbers are made of entities. What it hands to the kernel's caches it
+ * invalidates when the model's hooks tell, with notifications that take no lock.
+ *
+ * Takes the connection over from its predecessor: replays INIT, invalidates, and asks the kernel
+ * to send again what was being served. A mutating request that had committed is answered from the
+ * store (STORE_REPLY), never run again.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "capfsd/boot.h"
+#include "capfsd/model/model.h"
+#include "capfsd/state/state.h"
+
+struct fs;
+
+/* What the file system needs of the other front. */
+struct fs_sockets {
+	/* Does this capability's `socket` (session's `control`) have a listener that may be cached? */
+	bool (*ready)(void *data, struct entity *e);
+	/*
+	 * A look-up wants one: ends in fs_socket_done(), perhaps from inside this call.
+	 */
+	void (*want)(void *data, struct entity *e);
+	/* The kernel forgot the node: nobody holds it any more. */
+	void (*forgotten)(void *data, uint64_t entity_id);
+};
+
+int fs_new(struct model *m, struct state *state, const struct boot *boot,
+	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret);
+struct fs *fs_free(struct fs *fs);
+
+/* Takes the connection over. Returns: 0, -EPROTO (another INIT), -errno. */
+int fs_take_over(struct fs *fs);
+
+/*
+ * Serves what there is, until the kernel has no more.
+ * Returns: how many requests were served; -ENODEV when unmounted, -errno.
+ */
+int fs_drain(struct fs *fs);
+
+/* The listener that `want` asked for is there, or not (positive errno). */
+void fs_socket_done(struct fs *fs, struct entity *e, int error);
+
+/*
+ * Look-ups that have waited too long for their listener are answered without it; and when the next
+ * one will have: CLOCK_MONOTONIC, UINT64_MAX when none waits.
+ */
+void fs_timeouts(struct fs *fs);
+uint64_t fs_deadline(const struct fs *fs);
+
+/* Makes the kernel look the socket up again at the next use (its listener is being given back). */
+void fs_socket_invalidate(struct fs *fs, struct entity *e);
+
+/* The model's hooks. */
+void fs_changed(struct fs *fs, struct entity *e);
+void fs_gone(struct fs *fs, struct entity *e);
+void fs_logged(struct fs *fs, struct session *s);
+
+/* Something was reaped: sends the replies that waited for it. */
+void fs_reaped(struct fs *fs);

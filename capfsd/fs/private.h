@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the FUSE front share.
+ *
+ *	fs.c		the loop, invalidation, what waits
+ *	takeover.c	INIT, the kernel's notifications, committed replies
+ *	nodes.c		look-up, attributes, directories
+ *	files.c		open files
+ */
+#pragma once
+
+#define FUSE_USE_VERSION 35
+
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "base/text.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/ops/tree.h"
+
+#define FS_TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
+#define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
+#define FS_ROWS_MAX 16
+#define FS_BIND_DIR (UINT64_MAX - 1)    /* the number of the binder's hidden directory */
+#define FS_REPLY_LAST STORE_KEY(STORE_REPLY, 1)
+
+/* The request that is being served. */
+struct fs_current {
+	uint64_t unique; /* without the bit that marks a repetition */
+	uint32_t opcode;
+	bool resent;
+};
+
+/* A mutating request's answer, as it is committed with the request. */
+struct fs_reply {
+	uint64_t instance, unique;
+	uint64_t pending; /* what must be reaped before it is sent; 0: nothing */
+	uint64_t number;  /* the node made or changed */
+	uint32_t opcode;
+	uint32_t size;    /* of a write */
+};
+
+/* A request that waits: for a listener (of ENTITY), or for what is being reaped (REPLY). */
+struct fs_waiter {
+	struct list link;
+	fuse_req_t request;
+	uint64_t entity, number;
+	uint64_t deadline_usec; /* CLOCK_MONOTONIC */
+	struct fs_reply reply;
+};
+
+/*
+ * An open file. Its handle fh says more than a number: bits 40-63 hold the length of an informing
+ * file's text, so that a broker that never saw the handle ends the file where its reader expects.
+ */
+struct fs_file {
+	struct index_link link; /* fs.files, by fh */
+	struct list all;        /* fs.all_files */
+	uint64_t fh, number;
+	struct session *session;
+	struct charge charge;
+	struct text text;
+	uint64_t base;          /* the offset at which the text begins: behind what was written */
+	uint64_t skew, read_end; /* of a log */
+	bool log, written, failed, stored;
+	struct fuse_pollhandle *poll;
+};
+
+struct fs {
+	struct model *model;
+	struct state *state;
+	const struct boot *boot;
+	const struct fs_sockets *sockets;
+	void *sockets_data;
+	struct fuse_session *session;
+	char *buffer;
+	size_t buffer_size;
+	struct fs_current current;
+	bool replaying;  /* INIT: the answer goes here instead of to the kernel */
+	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
+	size_t n_init_reply;
+	struct index files;
+	struct list all_files;
+	uint64_t n_opened;
+	struct list lookups; /* of struct fs_waiter */
+	struct list reaping; /* of struct fs_waiter */
+};
+
+extern const struct fuse_lowlevel_ops fs_operations;
+
+/* takeover.c */
+ssize_t fs_writev(int fd, struct iovec *iov, int count, void *data);
+ssize_t fs_read(int fd, void *buffer, size_t size, void *data);
+/* The opcode's answer stands in the store: it was sent, or waits. Returns: true, when so. */
+bool fs_replay(struct fs *fs, fuse_req_t req);
+/* Stages the reply of the request under way; for struct request.note. */
+int fs_note(struct fs *fs, struct change *ch, const struct fs_reply *reply);
+/* Sends a committed reply. */
+void fs_reply_send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply);
+/* Answers R: its refusal, REPLY at once, or when what it ended is reaped. */
+void fs_finish(struct fs *fs, fuse_req_t req, struct request *r, const struct fs_reply *reply);
+
+/* nodes.c */
+void fs_request_init(struct fs *fs, fuse_req_t req, struct request *r);
+void fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached);
+void fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node);
+void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
+void fs_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets);
+void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+	struct fuse_file_info *fi);
+void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	const char *new_name, unsigned flags);
+void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev);
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi);
+void fs_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* files.c */
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi);
+void fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t offset,
+	struct fuse_file_info *fi);
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	struct fuse_pollhandle *poll);
+void fs_files_gone(struct fs *fs, struct session *s);
+void fs_files_logged(struct fs *fs, struct session *s);
+void fs_files_free(struct fs *fs);

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a broker takes the connection over, and why nothing is done twice: each change commits the
+ * answer of the request that asked for it. The kernel sends again what was not answered, marked;
+ * such a request is looked up in the store first.
+ *
+ * One record is enough for all requests that are answered at once, since the next request is read
+ * only after the last was answered. Those that wait for reaping have a record each.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "capfsd/fs/private.h"
+
+#define NOTIFY_RESEND 7
+#define NOTIFY_INC_EPOCH 8
+
+ssize_t
+fs_read(int fd, void *buffer, size_t size, void *data)
+{
+	return read(fd, buffer, size);
+}
+
+ssize_t
+fs_writev(int fd, struct iovec *iov, int count, void *data)
+{
+	struct fs *fs = data;
+	ssize_t n = 0;
+
+	if (!fs->replaying)
+		return writev(fd, iov, count);
+	fs->n_init_reply = 0;
+	for (int i = 0; i < count; i++) {
+		size_t part = iov[i].iov_len, room = sizeof(fs->init_reply) - fs->n_init_reply;
+
+		n += (ssize_t)part;
+		part = part < room ? part : room;
+		memcpy(fs->init_reply + fs->n_init_reply, iov[i].iov_base, part);
+		fs->n_init_reply += part;
+	}
+	return n;
+}
+
+/* Does libfuse count on nothing that the kernel was not told? */
+static bool
+init_agrees(const struct fs *fs)
+{
+	const struct boot_init *init = &fs->boot->init;
+	struct fuse_init_out ours, theirs;
+	const size_t n = sizeof(struct fuse_out_header) + sizeof(ours);
+
+	if (fs->n_init_reply < n || init->n_reply < n)
+		return false;
+	memcpy(&ours, fs->init_reply + sizeof(struct fuse_out_header), sizeof(ours));
+	memcpy(&theirs, init->reply + sizeof(struct fuse_out_header), sizeof(theirs));
+	log_message(LOG_DEBUG, "INIT: minor %u/%u max_write %u/%u flags %x/%x", ours.minor, theirs.minor,
+		ours.max_write, theirs.max_write, ours.flags, theirs.flags);
+	return ours.major == theirs.major && ours.minor == theirs.minor &&
+		ours.max_write == theirs.max_write && !(ours.flags & ~theirs.flags);
+}
+
+static int
+notify(int code)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .error = code};
+
+	return write(BOOT_FD_FUSE, &out, sizeof(out)) < 0 ? -errno : 0;
+}
+
+/*
+ * What was committed by a broker that died before it could invalidate. Dentries are checked anew
+ * after the epoch has moved; attributes of a session may also be held without a path.
+ */
+static void
+invalidate_all(struct fs *fs)
+{
+	int r = notify(NOTIFY_INC_EPOCH);
+
+	if (r == -EINVAL)
+		log_message(LOG_INFO, "this kernel cannot invalidate all entries at once");
+	for (struct session *s = fs->model->root; s;) {
+		struct session *next = NULL;
+
+		s->entity.cached = UINT32_MAX;
+		fs_changed(fs, &s->entity);
+		/* Depth-first through the tree of sessions. */
+		if (!list_empty(&s->sessions))
+			next = list_entry(s->sessions.next, struct session, entity.owner_link);
+		while (!next && s->parent) {
+			if (s->entity.owner_link.next != &s->parent->sessions)
+				next = list_entry(s->entity.owner_link.next, struct session,
+					entity.owner_link);
+			s = s->parent;
+		}
+		s = next;
+	}
+}
+
+int
+fs_take_over(struct fs *fs)
+{
+	const struct boot_init *init = &fs->boot->init;
+	struct fuse_buf buf = {.size = init->n_request, .mem = fs->buffer};
+	int r;
+
+	memcpy(fs->buffer, init->request, init->n_request);
+	fs->replaying = true;
+	fuse_session_process_buf(fs->session, &buf);
+	fs->replaying = false;
+	if (!init_agrees(fs))
+		return -EPROTO;
+	invalidate_all(fs);
+	r = notify(NOTIFY_RESEND);
+	if (r == -EINVAL) {
+		log_message(LOG_NOTICE, "this kernel cannot send requests again: those that a broker "
+					"was serving when it died stay unanswered");
+		return 0;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static uint64_t
+reply_key(const struct fs_reply *reply)
+{
+	if (!reply->pending)
+		return FS_REPLY_LAST;
+	return STORE_KEY(STORE_REPLY, UINT64_C(1) << 48 | (reply->unique & ((UINT64_C(1) << 48) - 1)));
+}
+
+int
+fs_note(struct fs *fs, struct change *ch, const struct fs_reply *reply)
+{
+	return change_note(ch, reply_key(reply), reply, sizeof(*reply));
+}
+
+static bool
+find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
+{
+	const void *data;
+	size_t n;
+
+	if (state_get(fs->state, key, &data, &n) < 0 || n != sizeof(*ret))
+		return false;
+	memcpy(ret, data, sizeof(*ret));
+	return ret->instance == fs->boot->instance && ret->unique == fs->current.unique;
+}
+
+void
+fs_reply_send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
+{
+	struct node node;
+
+	switch (reply->opcode) {
+	case FUSE_WRITE:
+		fuse_reply_write(req, reply->size);
+		break;
+	case FUSE_MKDIR:
+	case FUSE_SETATTR:
+		if (!tree_node(fs->model, reply->number, &node))
+			fuse_reply_err(req, ESTALE);
+		else if (reply->opcode == FUSE_MKDIR)
+			fs_reply_node(fs, req, node, true);
+		else
+			fs_reply_attributes(fs, req, node);
+		break;
+	default:
+		fuse_reply_err(req, 0);
+	}
+}
+
+/* Answers when what REPLY waits for is gone. */
+static void
+wait_for_reaping(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
+{
+	struct fs_waiter *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		/* It is committed and will be done: that much can be said. */
+		fs_reply_send(fs, req, reply);
+		return;
+	}
+	w->request = req;
+	w->reply = *reply;
+	list_append(&fs->reaping, &w->link);
+}
+
+bool
+fs_replay(struct fs *fs, fuse_req_t req)
+{
+	struct fs_reply reply = {.unique = fs->current.unique, .pending = 1};
+
+	if (!fs->current.resent)
+		return false;
+	if (find_reply(fs, FS_REPLY_LAST, &reply)) {
+		fs_reply_send(fs, req, &reply);
+		return true;
+	}
+	reply = (struct fs_reply){.unique = fs->current.unique, .pending = 1};
+	if (!find_reply(fs, reply_key(&reply), &reply))
+		return false;
+	wait_for_reaping(fs, req, &reply);
+	return true;
+}
+
+void
+fs_finish(struct fs *fs, fuse_req_t req, struct request *r, const struct fs_reply *reply)
+{
+	if (r->error)
+		fuse_reply_err(req, r->error);
+	else if (r->pending && model_is_ending(fs->model, r->pending))
+		wait_for_reaping(fs, req, reply);
+	else
+		fs_reply_send(fs, req, reply);
+}
+
+/* The record of an answer that was sent; if it stays, nobody asks for it. */
+static void
+drop_reply(struct fs *fs, const struct fs_reply *reply)
+{
+	struct change *ch = change_begin(fs->model);
+
+	if (change_note(ch, reply_key(reply), NULL, 0) < 0)
+		change_abort(ch);
+	else
+		error_trace(change_commit(ch));
+}
+
+void
+fs_reaped(struct fs *fs)
+{
+	list_for_each_safe (i, &fs->reaping) {
+		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
+
+		if (model_is_ending(fs->model, w->reply.pending))
+			continue;
+		list_unlink(&w->link);
+		fs_reply_send(fs, w->request, &w->reply);
+		drop_reply(fs, &w->reply);
+		free(w);
+	}
+}
