@@ -48,23 +48,51 @@ name_is_free(struct model *m, const struct entity *e)
 	return !other;
 }
 
+/* What was being ended when the record was stored. */
+static void
+set_ending(struct model *m, struct entity *e)
+{
+	struct capability *parent;
+	bool ending = false;
+
+	switch ((enum entity_kind)e->kind) {
+	case ENTITY_SESSION:
+		ending = session_of(e)->record.state == SESSION_CLOSING;
+		break;
+	case ENTITY_CAPABILITY:
+		ending = capability_of(e)->record.flags & CAPABILITY_DEAD;
+		parent = capability_of(e)->parent;
+		if (parent && e->id <= parent->record.revoked_upto)
+			entity_set_ending(m, &parent->entity);
+		break;
+	case ENTITY_ENTRYPOINT:
+		ending = entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
+		break;
+	case ENTITY_OBJECT:
+		ending = object_of(e)->record.flags & OBJECT_DEAD;
+		break;
+	case ENTITY_THREAD:
+	case ENTITY_N_KINDS:
+		break;
+	}
+	if (ending)
+		entity_set_ending(m, e);
+}
+
 static int
 load_checked(struct model *m, struct entity *e)
 {
 	int r = entity_kind(e)->resolve(m, e);
-	struct list *list;
 
 	if (r < 0)
 		return r;
-	list = entity_kind(e)->place(e).list;
-	if (list && !list_empty(list) &&
-		list_entry(list->prev, struct entity, owner_link)->id >= e->id)
-		return -EBADMSG;
 	if (!name_is_free(m, e))
 		return -EBADMSG;
 	e->changed_nsec = m->stamp_nsec;
 	e->cached = UINT32_MAX;
 	entity_link(m, e);
+	set_ending(m, e);
+	m->loaded_id = e->id;
 	return 0;
 }
 
@@ -76,7 +104,7 @@ load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 	size_t n_record;
 	int r;
 
-	if (n < sizeof(header) || id == 0 || id >= m->header.next_id || entity_find(m, id))
+	if (n < sizeof(header) || id <= m->loaded_id || id >= m->header.next_id)
 		return -EBADMSG;
 	memcpy(&header, data, sizeof(header));
 	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
@@ -123,7 +151,7 @@ model_load(struct model *m, uint64_t key, const void *data, size_t n)
 }
 
 static int
-check_session(const struct session *s)
+finish_quota(const struct session *s)
 {
 	uint64_t sum;
 
@@ -150,50 +178,21 @@ finish_entrypoint(struct model *m, struct entrypoint *ep)
 }
 
 static int
-finish_entity(struct model *m, struct entity *e)
+finish_session(struct model *m, struct session *s)
 {
-	bool ending = false;
-	int r = 0;
+	int r = finish_quota(s);
 
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_SESSION:
-		ending = session_of(e)->record.state == SESSION_CLOSING;
-		r = check_session(session_of(e));
-		if (ending && (session_of(e)->n_sessions > 0 || !session_of(e)->parent))
+	if (s->record.state != SESSION_RUNNING && (s->n_sessions > 0 || !s->parent))
+		return -EBADMSG;
+	list_for_each (i, &s->entrypoints)
+		if (r == 0)
+			r = finish_entrypoint(m,
+				list_entry(i, struct entrypoint, entity.owner_link));
+	/* Every thread serves; it would never end otherwise. */
+	list_for_each (i, &s->threads)
+		if (r == 0 && !list_entry(i, struct thread, entity.owner_link)->serves)
 			r = -EBADMSG;
-		break;
-	case ENTITY_CAPABILITY:
-		ending = (capability_of(e)->record.flags & CAPABILITY_DEAD) ||
-			capability_has_revoked(capability_of(e));
-		break;
-	case ENTITY_ENTRYPOINT:
-		ending = entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
-		r = finish_entrypoint(m, entrypoint_of(e));
-		break;
-	case ENTITY_OBJECT:
-		ending = object_of(e)->record.flags & OBJECT_DEAD;
-		break;
-	case ENTITY_THREAD:
-	case ENTITY_N_KINDS:
-		break;
-	}
-	if (ending)
-		entity_set_ending(m, e);
 	return r;
-}
-
-/* Every thread serves; it would never end otherwise. */
-static int
-check_threads(const struct model *m)
-{
-	for (size_t i = 0; i < m->by_id.size; i++)
-		for (struct index_link *link = m->by_id.buckets[i]; link; link = link->next) {
-			struct entity *e = container_of(link, struct entity, id_link);
-
-			if (e->kind == ENTITY_THREAD && !thread_of(e)->serves)
-				return -EBADMSG;
-		}
-	return 0;
 }
 
 int
@@ -203,11 +202,7 @@ model_load_done(struct model *m)
 
 	if (!m->root || m->header.n_entities != m->stored_header.n_entities)
 		return error_trace(-EBADMSG);
-	for (size_t i = 0; i < m->by_id.size; i++)
-		for (struct index_link *link = m->by_id.buckets[i]; r == 0 && link;
-			link = link->next)
-			r = finish_entity(m, container_of(link, struct entity, id_link));
-	if (r == 0 && m->n[ENTITY_THREAD] > 0)
-		r = check_threads(m);
+	for (struct session *s = m->root; r == 0 && s; s = session_next_below(m->root, s))
+		r = finish_session(m, s);
 	return r < 0 ? error_trace(r) : 0;
 }

@@ -88,6 +88,7 @@ struct model {
 	uint64_t next_expiry_usec; /* none of them expires before */
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
 	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
+	uint64_t loaded_id;    /* of the last entity that model_load() took */
 	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
 	uint64_t events_lost;

@@ -75,23 +75,6 @@ charge_deinit(struct charge *c)
 	entity_touch(s->model, &s->entity);
 }
 
-/* The next session of the tree below TOP, parents first. NULL: no more. */
-static struct session *
-session_next_below(const struct session *top, struct session *s)
-{
-	struct list *first = list_first(&s->sessions);
-
-	if (first)
-		return session_of(list_entry(first, struct entity, owner_link));
-	while (s != top) {
-		if (s->entity.owner_link.next != &s->parent->sessions)
-			return session_of(
-				list_entry(s->entity.owner_link.next, struct entity, owner_link));
-		s = s->parent;
-	}
-	return NULL;
-}
-
 struct session *
 quota_largest(struct session *s, enum quota_kind kind)
 {

@@ -97,8 +97,9 @@ reap_entrypoint(struct reaper *r, struct entrypoint *ep)
 		if (e)
 			return e;
 	}
-	if (ep->thread)
-		e = reap_one(r, &ep->thread->entity);
+	/* In one with its thread, to which its record refers. */
+	if (ep->thread && r->left > 0)
+		e = change_drop(r->ch, &ep->thread->entity);
 	return e ? e : reap_one(r, &ep->entity);
 }
 

@@ -149,6 +149,22 @@ session_find(struct model *m, struct session *s, const char *path, size_t n)
 	}
 }
 
+struct session *
+session_next_below(const struct session *top, struct session *s)
+{
+	struct list *first = list_first(&s->sessions);
+
+	if (first)
+		return session_of(list_entry(first, struct entity, owner_link));
+	while (s != top) {
+		if (s->entity.owner_link.next != &s->parent->sessions)
+			return session_of(
+				list_entry(s->entity.owner_link.next, struct entity, owner_link));
+		s = s->parent;
+	}
+	return NULL;
+}
+
 void
 session_label(const struct session *s, struct text *t)
 {

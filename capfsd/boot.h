@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the daemon's processes hand to each other at their start, and the page that the holder
+ * shares with its brokers, one after the other.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capfsd/model/quota.h"
+
+/* Numbers of the descriptors that the holder and its brokers start with. */
+enum boot_fd {
+	BOOT_FD_FUSE = 3,   /* /dev/fuse, non-blocking, INIT answered by the keeper */
+	BOOT_FD_KEEPER = 4, /* SEQPACKET pair to the keeper */
+	BOOT_FD_BINDER = 5, /* SEQPACKET pair to the binder; replaced when that dies */
+	BOOT_FD_LOCK = 6,   /* flock'ed file of the run directory, held by the holder */
+	BOOT_FD_FIRST_FREE = 7,
+};
+
+#define BOOT_INIT_BYTES_MAX 256
+
+/* FUSE_INIT as the keeper read it, and its answer. Each broker replays the first. */
+struct boot_init {
+	uint32_t n_request, n_reply;
+	uint8_t request[BOOT_INIT_BYTES_MAX];
+	uint8_t reply[BOOT_INIT_BYTES_MAX];
+};
+
+/*
+ * Shared by the holder and all its brokers (MAP_SHARED, anonymous). What was being executed when a
+ * broker died: noted before, cleared after. The second crash with the same note poisons it.
+ */
+struct boot_page {
+	uint64_t executing;      /* id of the request being executed, 0: none */
+	uint64_t crashed;        /* what was executing at the last crash, 0: nothing */
+	uint64_t poisoned;       /* what was executing at two crashes in a row: answered EIO */
+	uint32_t n_brokers;      /* started so far */
+	uint32_t answered;       /* this broker has answered a request */
+	uint32_t ready;          /* this broker serves the tree */
+	uint32_t stored;         /* there is a store: the next broker must find it */
+	/*
+	 * Poll handles etc. of later versions go behind; the page is zeroed by the holder.
+	 */
+};
+
+/* An instance of a mount: new with each mount(2), the same for all brokers that serve it. */
+struct boot {
+	struct boot_init init;
+	uint64_t instance;       /* random */
+	char bind_dir[40];       /* the hidden directory in the root: ".bind-" and 128 random bits */
+	char run_dir[256];       /* the state's own directory; opened by the broker */
+	char *title;             /* the memory of argv, for the name that ps shows */
+	size_t n_title;
+	struct quota root_quota;
+	uid_t owner_uid;         /* owner of the root session */
+	gid_t owner_gid;
+	uid_t daemon_uid;        /* of binder, holder and broker */
+	gid_t daemon_gid;
+	bool privileged;         /* started as root: drop, confine, seccomp */
+	int log_level;
+	struct boot_page *page;  /* set by the holder */
+};
+
+/* Ids for the page: a FUSE unique without its resend bit, or a control message. */
+#define BOOT_REQUEST_FUSE(unique) ((unique) & ~(UINT64_C(1) << 63))
+#define BOOT_REQUEST_CONTROL(cookie, serial)                                                       \
+	(((cookie) * UINT64_C(0x9e3779b97f4a7c15) + (serial)) | UINT64_C(1) << 63)
+
+/* Must the request be refused (EIO) because brokers die of it? Otherwise it is noted. */
+static inline bool
+boot_page_enter(struct boot_page *p, uint64_t request)
+{
+	if (request == p->poisoned)
+		return false;
+	__atomic_store_n(&p->executing, request, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+static inline void
+boot_page_leave(struct boot_page *p)
+{
+	__atomic_store_n(&p->executing, 0, __ATOMIC_SEQ_CST);
+	p->answered = 1;
+}
+
+/* Called by the holder when a broker has died. */
+static inline void
+boot_page_crashed(struct boot_page *p)
+{
+	if (p->executing && p->executing == p->crashed)
+		p->poisoned = p->executing;
+	p->crashed = p->executing;
+	p->executing = 0;
+}
+
+/*
+ * Between keeper and broker (BOOT_FD_KEEPER): fixed-size records, one a message.
+ */
+enum keeper_type {
+	KEEPER_READY = 1, /* broker: the tree is served */
+	KEEPER_BINDER,    /* keeper: a new binder; its socket comes along */
+	KEEPER_STOP,      /* keeper: shut down listeners and connections, then exit with 0 */
+};
+
+struct keeper_record {
+	uint32_t type;
+	uint32_t reserved;
+};
+
+/*
+ * Between broker and binder (BOOT_FD_BINDER).
+ */
+struct binder_job {
+	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY" */
+	uint32_t socket_type;        /* SOCK_STREAM or SOCK_SEQPACKET */
+	uint32_t backlog;
+};
+
+/* The answer carries the listener, unless `error` is set. */
+struct binder_result {
+	uint64_t object, capability;
+	uint32_t error;
+	uint32_t reserved;
+};
+
+/* Exit statuses of a broker, which the holder passes on. */
+enum broker_exit {
+	BROKER_EXIT_STOPPED = 0,
+	BROKER_EXIT_RESTART = 70,   /* an error that the next broker may not meet */
+	BROKER_EXIT_UNMOUNTED = 71, /* /dev/fuse gave ENODEV: somebody unmounted */
+	BROKER_EXIT_REFUSED = 72,   /* damaged store, foreign INIT: starting again is no use */
+};
+
+/* Each runs as a process of its own and returns its exit status. */
+int binder_main(const struct boot *boot, const char *mountpoint, int socket_fd);
+int holder_main(struct boot *boot);
+int broker_main(const struct boot *boot);

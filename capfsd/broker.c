@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker: one thread, one loop, that owns the model and both fronts. It may die at any moment;
+ * whatever must not be lost is in the store before anybody is told, and the next broker begins
+ * with that and with the descriptors that the holder kept.
+ *
+ * It frees nothing when it ends. The process ends with it, and what its objects hold by number is
+ * shared with the holder, for the next broker.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/boot.h"
+#include "capfsd/confine.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/ipc/ipc.h"
+#include "capfsd/model/model.h"
+#include "capfsd/ops/metrics.h"
+#include "capfsd/state/state.h"
+
+#define SPIN_NSEC 50000	   /* a sleeping thread takes about as long to wake up */
+#define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
+#define REAP_BUDGET 512	   /* entities removed in one round */
+#define RETRY_USEC 1000000 /* a full store is tried again after that */
+#define TIMER_ACCURACY_USEC 1000
+#define STORE_BYTES_MIN (UINT64_C(256) << 20)
+#define STORE_BYTES_MAX (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(512) << 20)
+#define STORE_BYTES_CAP 4096 /* a capability with its share of everything else */
+
+struct broker {
+	const struct boot *boot;
+	sd_event *event;
+	sd_event_source *expiry_timer, *timer;
+	struct state *state;
+	struct model *model;
+	struct fs *fs;
+	struct ipc *ipc;
+	struct metrics metrics;
+	uint64_t activity;     /* of ipc, when last looked at */
+	uint64_t expires_usec; /* what expiry_timer is set to */
+	uint64_t timer_usec;   /* what timer is set to */
+	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
+};
+
+static uint64_t
+clock_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* The model's hooks: told to both fronts. */
+static void
+on_changed(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	fs_changed(b->fs, e);
+}
+
+static void
+on_gone(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	ipc_gone(b->ipc, e);
+	fs_gone(b->fs, e);
+}
+
+static void
+on_restricted(void *data, struct capability *c)
+{
+	struct broker *b = data;
+
+	ipc_restricted(b->ipc, c);
+}
+
+static void
+on_logged(void *data, struct session *s)
+{
+	struct broker *b = data;
+
+	fs_logged(b->fs, s);
+}
+
+static const struct model_hooks model_hooks = {
+	.changed = on_changed,
+	.gone = on_gone,
+	.restricted = on_restricted,
+	.logged = on_logged,
+};
+
+/* What one front needs of the other. */
+static bool
+sockets_ready(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	return ipc_socket_ready(b->ipc, e);
+}
+
+static void
+sockets_want(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	ipc_socket_want(b->ipc, e);
+}
+
+static void
+sockets_forgotten(void *data, uint64_t entity_id)
+{
+	struct broker *b = data;
+
+	ipc_socket_forgotten(b->ipc, entity_id);
+}
+
+static const struct fs_sockets fs_sockets = {
+	.ready = sockets_ready,
+	.want = sockets_want,
+	.forgotten = sockets_forgotten,
+};
+
+static void
+on_socket_done(void *data, struct entity *e, int error)
+{
+	struct broker *b = data;
+
+	fs_socket_done(b->fs, e, error);
+}
+
+static void
+on_socket_invalidate(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	fs_socket_invalidate(b->fs, e);
+}
+
+static const struct ipc_fs ipc_fs = {
+	.socket_done = on_socket_done,
+	.socket_invalidate = on_socket_invalidate,
+};
+
+/* The loop drains /dev/fuse in each round: being woken is all that is needed. */
+static int
+on_wake(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+	return 0;
+}
+
+static int
+on_time(sd_event_source *source, uint64_t usec, void *data)
+{
+	return 0;
+}
+
+static int
+on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+	struct broker *b = data;
+	struct keeper_record record;
+	cleanup_close int binder = -1;
+	size_t n_fds;
+	ssize_t n = msg_receive(fd, &record, sizeof(record), &binder, 1, &n_fds, MSG_DONTWAIT);
+
+	if (n == 0 || n == -ECONNRESET || (n == sizeof(record) && record.type == KEEPER_STOP)) {
+		ipc_stop(b->ipc);
+		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
+	} else if (n == sizeof(record) && record.type == KEEPER_BINDER && n_fds == 1) {
+		ipc_set_binder(b->ipc, take_fd(binder));
+	}
+	return 0;
+}
+
+/* Gives one record of the store to the model; those of the fronts are read by themselves. */
+static int
+load_record(void *data, uint64_t key, const void *record, size_t n)
+{
+	enum store_space space = STORE_KEY_SPACE(key);
+
+	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT)
+		return 0;
+	return model_load(data, key, record, n);
+}
+
+/* As large as it can become with all quota used; address space costs nothing. */
+static size_t
+store_bytes(const struct quota *q)
+{
+	uint64_t bytes;
+
+	if (__builtin_mul_overflow(q->n[QUOTA_CAPS], STORE_BYTES_CAP, &bytes) ||
+		__builtin_add_overflow(bytes, q->n[QUOTA_RAM], &bytes) || bytes > STORE_BYTES_MAX)
+		return (size_t)STORE_BYTES_MAX;
+	return (size_t)(bytes < STORE_BYTES_MIN ? STORE_BYTES_MIN : bytes);
+}
+
+/* Returns: 0, BROKER_EXIT_REFUSED (and has said why); -errno. */
+static int
+open_state(struct broker *b)
+{
+	const struct boot *boot = b->boot;
+	cleanup_free char *reason = NULL;
+	int r;
+
+	r = state_open(boot->run_dir, store_bytes(&boot->root_quota), &b->state, &reason);
+	if (r == 0 && boot->page->stored && state_is_new(b->state)) {
+		log_message(LOG_CRIT, "the state in %s has vanished under the running daemon",
+			boot->run_dir);
+		return BROKER_EXIT_REFUSED;
+	}
+	if (r > 0) {
+		log_message(LOG_CRIT, "%s", reason);
+		return BROKER_EXIT_REFUSED;
+	}
+	return r;
+}
+
+/* Likewise. */
+static int
+load_model(struct broker *b)
+{
+	const struct boot *boot = b->boot;
+	cleanup_free char *reason = NULL;
+	int r;
+
+	r = model_new(&state_store_ops, b->state, &b->model);
+	if (r < 0)
+		return error_trace(r);
+	if (state_is_new(b->state))
+		return model_create_root(b->model, boot->owner_uid, boot->owner_gid,
+			SESSION_MODE_ROOT, &boot->root_quota);
+	r = state_scan(b->state, load_record, b->model, &reason);
+	if (r == 0)
+		r = model_load_done(b->model);
+	if (r == -EBADMSG)
+		r = state_set_aside(b->state, "a record does not fit the others", &reason);
+	if (r == STATE_E_DAMAGED) {
+		log_message(LOG_CRIT, "%s", reason);
+		return BROKER_EXIT_REFUSED;
+	}
+	return r < 0 ? error_trace(r) : model_set_root_limit(b->model, &boot->root_quota);
+}
+
+/* Timers that callbacks need not act on: they wake the loop, which looks by itself. */
+static int
+add_timer(struct broker *b, clockid_t clock, sd_event_source **ret)
+{
+	int r = sd_event_add_time(
+		b->event, ret, clock, UINT64_MAX, TIMER_ACCURACY_USEC, on_time, b);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_exit_on_failure(*ret, true);
+	return r < 0 ? r : 0;
+}
+
+static int
+add_io(struct broker *b, int fd, sd_event_io_handler_t f)
+{
+	sd_event_source *source;
+	int r = sd_event_add_io(b->event, &source, fd, EPOLLIN, f, b);
+
+	if (r >= 0)
+		r = sd_event_source_set_exit_on_failure(source, true);
+	return r < 0 ? r : 0;
+}
+
+/* After the model is there: both fronts, joined to it and to each other. */
+static int
+make_fronts(struct broker *b)
+{
+	int r;
+
+	r = sd_event_new(&b->event);
+	if (r == 0)
+		r = add_timer(b, CLOCK_REALTIME, &b->expiry_timer);
+	if (r == 0)
+		r = add_timer(b, CLOCK_MONOTONIC, &b->timer);
+	if (r == 0)
+		r = fs_new(b->model, b->state, b->boot, &fs_sockets, b, &b->fs);
+	if (r == 0)
+		r = ipc_new(b->model, b->state, b->boot, b->event, &ipc_fs, b, &b->ipc);
+	if (r < 0)
+		return error_trace(r);
+	b->model->hooks = &model_hooks;
+	b->model->hooks_data = b;
+	b->metrics.instance = b->boot->instance;
+	b->metrics.n_brokers = b->boot->page->n_brokers;
+	b->model->metrics = &b->metrics;
+	return 0;
+}
+
+/*
+ * Takes over what the predecessor had: its descriptors, then its connection to the kernel. From
+ * here on no file can be opened.
+ */
+static int
+take_over(struct broker *b, const int *fds, size_t n_fds)
+{
+	int r;
+
+	r = ipc_adopt(b->ipc, fds, n_fds);
+	if (r == 0) {
+		ipc_set_binder(b->ipc, BOOT_FD_BINDER);
+		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
+	}
+	if (r == 0)
+		r = add_io(b, BOOT_FD_FUSE, on_wake);
+	if (r == 0)
+		r = confine_filter(b->boot);
+	if (r < 0)
+		return error_trace(r);
+	r = fs_take_over(b->fs);
+	if (r == -EPROTO) {
+		log_message(LOG_CRIT, "the kernel is served in another version's way: start anew");
+		return BROKER_EXIT_REFUSED;
+	}
+	return r;
+}
+
+/* The descriptors of before are listed first: none of those that are opened later is among them. */
+static int
+broker_start(struct broker *b)
+{
+	struct keeper_record ready = {.type = KEEPER_READY};
+	cleanup_free int *fds = NULL;
+	size_t n_fds, first = 0;
+	ssize_t n;
+	int r;
+
+	r = fd_list(&fds, &n_fds);
+	if (r < 0)
+		return error_trace(r);
+	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)
+		first++;
+	r = open_state(b);
+	if (r == 0)
+		r = load_model(b);
+	if (r == 0) {
+		b->boot->page->stored = 1;
+		r = make_fronts(b);
+	}
+	if (r == 0)
+		r = take_over(b, fds + first, n_fds - first);
+	if (r != 0)
+		return r;
+	b->boot->page->ready = 1;
+	n = msg_send(BOOT_FD_KEEPER, &ready, sizeof(ready), NULL, 0, MSG_DONTWAIT);
+	/* A keeper that does not read has been told by an earlier broker. */
+	return n < 0 && n != -EAGAIN ? error_trace((int)n) : 0;
+}
+
+/* A full store is no reason to end, nor to try again without pause. */
+static bool
+must_wait(struct broker *b)
+{
+	if (b->retry_usec && clock_nsec() / 1000 >= b->retry_usec)
+		b->retry_usec = 0;
+	return b->retry_usec != 0;
+}
+
+static int
+wait_if_full(struct broker *b, int r)
+{
+	if (r != -ENOSPC && r != -ENOMEM)
+		return r;
+	b->retry_usec = clock_nsec() / 1000 + RETRY_USEC;
+	return 0;
+}
+
+/* Ends what has expired, without waiting for a quiet moment, which may not come. */
+static int
+expire(struct broker *b)
+{
+	uint64_t next;
+
+	if (b->model->now_usec() < b->model->next_expiry_usec || must_wait(b))
+		return 0;
+	return wait_if_full(b, model_expire(b->model, &next));
+}
+
+/* Removes a slice of what has ended. */
+static int
+reap(struct broker *b, bool *ret_busy)
+{
+	int r;
+
+	if (list_empty(&b->model->ending) || must_wait(b))
+		return 0;
+	r = wait_if_full(b, model_reap(b->model, REAP_BUDGET));
+	if (r < 0)
+		return error_trace(r);
+	if (b->retry_usec)
+		return 0;
+	*ret_busy = true;
+	fs_reaped(b->fs);
+	ipc_reaped(b->ipc);
+	return 0;
+}
+
+/* Everything that can be done without sleeping, once. */
+static int
+broker_round(struct broker *b, bool *ret_busy)
+{
+	uint64_t activity;
+	int n, r = 1;
+
+	n = fs_drain(b->fs);
+	if (n < 0)
+		return n;
+	b->metrics.fuse_requests += (uint64_t)n;
+	for (unsigned i = 0; r > 0 && i < EVENTS_MAX; i++) {
+		r = sd_event_run(b->event, 0);
+		if (r < 0)
+			return error_trace(r);
+		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
+			return 0;
+	}
+	activity = ipc_activity(b->ipc);
+	*ret_busy = n > 0 || activity != b->activity;
+	b->activity = activity;
+	fs_timeouts(b->fs);
+	r = expire(b);
+	return r < 0 ? error_trace(r) : reap(b, ret_busy);
+}
+
+/* Sets TIMER to wake the loop at USEC, UINT64_MAX: never; no system call when it is so already. */
+static int
+set_timer(sd_event_source *timer, uint64_t usec, uint64_t *set_to)
+{
+	int enabled = usec == UINT64_MAX ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
+	int is_enabled = SD_EVENT_OFF, r;
+
+	r = sd_event_source_get_enabled(timer, &is_enabled);
+	if (r < 0 || (usec == *set_to && is_enabled == enabled))
+		return r < 0 ? r : 0;
+	*set_to = usec;
+	r = sd_event_source_set_time(timer, usec);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(timer, enabled);
+	return r < 0 ? r : 0;
+}
+
+/* What is done only when there is nothing else to do. */
+static int
+before_sleep(struct broker *b, bool *ret_busy)
+{
+	uint64_t expires = UINT64_MAX, deadline = fs_deadline(b->fs);
+	int r;
+
+	if (!must_wait(b)) {
+		r = model_expire(b->model, &expires);
+		if (r == 0)
+			r = events_store(b->model);
+		r = wait_if_full(b, r);
+		if (r < 0)
+			return error_trace(r);
+		*ret_busy = !b->retry_usec && !list_empty(&b->model->ending);
+	}
+	if (b->retry_usec && b->retry_usec < deadline)
+		deadline = b->retry_usec;
+	r = set_timer(b->expiry_timer, expires, &b->expires_usec);
+	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
+}
+
+/*
+ * Serves, goes on trying for a little while after the last activity, since whoever was answered
+ * often asks again at once, and then sleeps.
+ */
+static int
+broker_loop(struct broker *b)
+{
+	uint64_t last = clock_nsec();
+	int r, exit_code;
+
+	for (;;) {
+		bool busy = false;
+
+		r = broker_round(b, &busy);
+		if (r < 0)
+			return r;
+		if (sd_event_get_exit_code(b->event, &exit_code) == 0)
+			return exit_code;
+		if (busy)
+			last = clock_nsec();
+		else if (clock_nsec() - last >= SPIN_NSEC) {
+			r = before_sleep(b, &busy);
+			if (r == 0 && !busy)
+				r = sd_event_run(b->event, UINT64_MAX);
+			if (r < 0)
+				return error_trace(r);
+			if (sd_event_get_exit_code(b->event, &exit_code) == 0)
+				return exit_code;
+			last = clock_nsec();
+		}
+	}
+}
+
+int
+broker_main(const struct boot *boot)
+{
+	struct broker b = {
+		.boot = boot,
+		.expires_usec = UINT64_MAX,
+		.timer_usec = UINT64_MAX,
+	};
+	int r;
+
+	r = broker_start(&b);
+	if (r == 0)
+		r = broker_loop(&b);
+	if (r >= 0)
+		return r;
+	if (r == -ENODEV || r == -ENOTCONN)
+		return BROKER_EXIT_UNMOUNTED;
+	log_message(LOG_ERR, "the broker ends: %s", strerror(-r));
+	return BROKER_EXIT_RESTART;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the daemon's processes take away from themselves. All non-logging but confine_filter(). */
+#pragma once
+
+#include <sys/types.h>
+
+struct boot;
+
+/* The name that ps, pgrep and /proc show. */
+void confine_title(const struct boot *boot, const char *name);
+
+/* Ends the caller with PARENT, by SIGKILL. Returns: 0, -ESRCH (it has ended already), -errno. */
+int confine_tie(pid_t parent);
+
+/*
+ * Gives up everything that the daemon's own user does not have: groups, uids, capabilities, their
+ * bounding set, new privileges by exec, and being traced. Ties the caller to PARENT after that,
+ * since a change of uid unties. Started by an ordinary user only the last ones remain to be done.
+ * Returns: 0 or -errno.
+ */
+int confine_drop(const struct boot *boot, pid_t parent);
+
+/*
+ * The broker's system calls from now on: those of the descriptors that it has and gets, none that
+ * opens, connects, executes or signals. Only when started as root. Returns: 0 or -errno.
+ */
+int confine_filter(const struct boot *boot);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The holder: shares its descriptor table with the broker, so that every connection, listener and
+ * the connection to the kernel stay open, under their numbers, when the broker dies. It waits,
+ * starts the next one, and does nothing else; above all it parses nothing.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "capfsd/boot.h"
+#include "capfsd/confine.h"
+
+#define EARLY_MAX 5
+#define EARLY_WINDOW_SEC 10
+
+/* When the last brokers ended before they had answered anything. */
+struct early {
+	time_t at[EARLY_MAX];
+	unsigned n;
+};
+
+static time_t
+now_sec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+/* Were these too many in too short a time? */
+static bool
+early_add(struct early *e)
+{
+	time_t now = now_sec();
+
+	e->at[e->n++ % EARLY_MAX] = now;
+	/* The next place to be written holds the oldest of the last five. */
+	return e->n >= EARLY_MAX && now - e->at[e->n % EARLY_MAX] < EARLY_WINDOW_SEC;
+}
+
+/*
+ * A process that shares our descriptors and nothing else. Not fork(2): that copies the table,
+ * and what the broker opens would die with it.
+ */
+static pid_t
+start_broker(struct boot *boot, pid_t self)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
+	if (confine_tie(self) < 0)
+		_exit(BROKER_EXIT_RESTART);
+	confine_title(boot, "capfs-broker");
+	_exit(broker_main(boot));
+}
+
+static int
+wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status;
+}
+
+static void
+log_end(int status, const struct boot_page *page)
+{
+	if (WIFSIGNALED(status))
+		log_message(LOG_WARNING, "broker %u was ended by signal %d (%s), starting another",
+			page->n_brokers, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		log_message(LOG_WARNING, "broker %u ended with status %d, starting another",
+			page->n_brokers, WEXITSTATUS(status));
+	if (page->poisoned && page->poisoned == page->crashed)
+		log_message(LOG_ERR,
+			"two brokers in a row ended in request %#jx, which is refused now",
+			(uintmax_t)page->poisoned);
+}
+
+/* A status that ends the holder as well. */
+static bool
+is_final(int status)
+{
+	return WIFEXITED(status) && (WEXITSTATUS(status) == BROKER_EXIT_STOPPED ||
+					    WEXITSTATUS(status) == BROKER_EXIT_UNMOUNTED ||
+					    WEXITSTATUS(status) == BROKER_EXIT_REFUSED);
+}
+
+/* SIGKILL comes from outside: no fault of a broker that was up and had nothing to answer. */
+static bool
+is_early(int status, const struct boot_page *page)
+{
+	if (page->answered)
+		return false;
+	return !page->ready || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
+int
+holder_main(struct boot *boot)
+{
+	struct early early = {};
+	pid_t self = getpid();
+	void *page;
+
+	page = mmap(NULL, sizeof(struct boot_page), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED) {
+		log_message(LOG_ERR, "holder: no memory: %m");
+		return BROKER_EXIT_RESTART;
+	}
+	boot->page = page;
+	for (;;) {
+		pid_t pid;
+		int status;
+
+		boot->page->answered = 0;
+		boot->page->ready = 0;
+		boot->page->n_brokers++;
+		pid = start_broker(boot, self);
+		status = pid < 0 ? pid : wait_for(pid);
+		if (status < 0) {
+			log_message(LOG_ERR, "holder: cannot run a broker: %s", strerror(-status));
+			return BROKER_EXIT_RESTART;
+		}
+		if (is_final(status))
+			return WEXITSTATUS(status);
+		boot_page_crashed(boot->page);
+		log_end(status, boot->page);
+		if (is_early(status, boot->page) && early_add(&early)) {
+			log_message(LOG_CRIT,
+				"%d brokers in %d seconds ended before they answered, giving up",
+				EARLY_MAX, EARLY_WINDOW_SEC);
+			return BROKER_EXIT_REFUSED;
+		}
+	}
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper's two children. Each begins with exactly the descriptors that it is to have, and with
+ * a table of its own.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+struct boot;
+
+struct children_fds {
+	int fuse;
+	int lock;
+	int keeper; /* the holder's end of the pair to the keeper */
+	int binder; /* the broker's end of the pair to the binder */
+};
+
+/* Returns: the child's pid, or -errno. No descriptor changes its owner. */
+pid_t children_start_holder(const struct boot *boot, const struct children_fds *fds);
+pid_t children_start_binder(const struct boot *boot, const char *mountpoint, int socket_fd);
+
+/* Waits for any child of ours. Returns: its wait status, -ETIMEDOUT (it is killed), -errno. */
+int children_wait(pid_t pid, int msec);

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The command line, and what the machine says about limits and users; then the keeper. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/number.h"
+#include "capfsd/features.h"
+#include "capfsd/keeper/keeper.h"
+#include "capfsd/place.h"
+
+#define EXIT_USAGE 2
+#define QUOTA_THREADS_DEFAULT 4096
+#define RAM_SHARE 8 /* of the machine's memory, for the root session */
+#define RAM_PER_CAP 1024
+
+static const char *arg_mountpoint = "/cap";
+static const char *arg_run_dir;
+static const char *arg_state_dir = "";
+static int arg_log_level = LOG_INFO;
+static bool arg_check;
+static bool arg_quota_given[QUOTA_N_KINDS];
+static struct quota arg_quota;
+
+static const char *const log_levels[] = {
+	[LOG_EMERG] = "emerg",
+	[LOG_ALERT] = "alert",
+	[LOG_CRIT] = "crit",
+	[LOG_ERR] = "err",
+	[LOG_WARNING] = "warning",
+	[LOG_NOTICE] = "notice",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
+};
+
+static void
+print_help(void)
+{
+	puts("Usage: capfsd [OPTION]... [MOUNTPOINT]\n"
+	     "Serves capabilities on MOUNTPOINT (default /cap), in the foreground.\n"
+	     "\n"
+	     "  --run-dir=DIR        where the lock and the state are (default:\n"
+	     "                       $RUNTIME_DIRECTORY, else /run/capfsd for root,\n"
+	     "                       $XDG_RUNTIME_DIR/capfsd for a user)\n"
+	     "  --state-dir=DIR      where the state is (default: state in the run directory)\n"
+	     "  --quota=KIND=N,...   of the root session; KIND is caps, sockets, threads, ram or\n"
+	     "                       inflight, N may end in K, M, G or T\n"
+	     "  --log-level=LEVEL    err, warning, notice, info (default), debug\n"
+	     "  --check              say what this machine has of what capfsd uses, and exit\n"
+	     "  --version            print the version and exit\n"
+	     "  --help               print this and exit");
+}
+
+static int
+parse_log_level(const char *s)
+{
+	for (int i = 0; i <= LOG_DEBUG; i++)
+		if (strcmp(s, log_levels[i]) == 0 || (s[0] == '0' + i && !s[1])) {
+			arg_log_level = i;
+			return 0;
+		}
+	fprintf(stderr, "capfsd: --log-level: no level '%s'\n", s);
+	return -EINVAL;
+}
+
+/* "caps=1000,ram=64M" */
+static int
+parse_quota(const char *s)
+{
+	while (*s) {
+		size_t n = strcspn(s, ","), n_name = strcspn(s, "=,");
+		enum quota_kind kind = quota_kind_find(s, n_name);
+
+		if (kind == QUOTA_N_KINDS || n_name == n) {
+			fprintf(stderr, "capfsd: --quota: '%.*s' is not KIND=N\n", (int)n, s);
+			return -EINVAL;
+		}
+		if (number_parse(s + n_name + 1, n - n_name - 1, true, &arg_quota.n[kind]) < 0) {
+			fprintf(stderr, "capfsd: --quota: '%.*s' has no valid number\n", (int)n, s);
+			return -EINVAL;
+		}
+		if (arg_quota_given[kind]) {
+			fprintf(stderr, "capfsd: --quota: '%.*s' is given twice\n", (int)n_name, s);
+			return -EINVAL;
+		}
+		arg_quota_given[kind] = true;
+		s += n + (s[n] == ',');
+	}
+	return 0;
+}
+
+enum option_value {
+	OPTION_RUN_DIR = 256,
+	OPTION_STATE_DIR,
+	OPTION_QUOTA,
+	OPTION_LOG_LEVEL,
+	OPTION_CHECK,
+	OPTION_VERSION,
+};
+
+static const struct option options[] = {
+	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+	{"quota", required_argument, NULL, OPTION_QUOTA},
+	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+	{"check", no_argument, NULL, OPTION_CHECK},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+/* Returns: 1 to go on, 0 when everything is done, -EINVAL. */
+static int
+parse_option(int option)
+{
+	switch (option) {
+	case OPTION_RUN_DIR:
+		arg_run_dir = optarg;
+		return 1;
+	case OPTION_STATE_DIR:
+		arg_state_dir = optarg;
+		return 1;
+	case OPTION_QUOTA:
+		return parse_quota(optarg) < 0 ? -EINVAL : 1;
+	case OPTION_LOG_LEVEL:
+		return parse_log_level(optarg) < 0 ? -EINVAL : 1;
+	case OPTION_CHECK:
+		arg_check = true;
+		return 1;
+	case OPTION_VERSION:
+		puts(PACKAGE_STRING);
+		return 0;
+	case 'h':
+		print_help();
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int
+parse_arguments(int argc, char *argv[])
+{
+	int option, r;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+		r = parse_option(option);
+		if (r <= 0)
+			return r;
+	}
+	if (optind < argc)
+		arg_mountpoint = argv[optind++];
+	if (optind < argc) {
+		fprintf(stderr, "capfsd: more than one mount point\n");
+		return -EINVAL;
+	}
+	return 1;
+}
+
+/*
+ * Descriptors 0-2 are what the daemon's children expect there, whoever started it; others were
+ * left open by mistake.
+ */
+static int
+sanitize_fds(void)
+{
+	int fd;
+
+	closefrom(STDERR_FILENO + 1);
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
+	if (fd < 0)
+		return -errno;
+	dup2(fd, STDIN_FILENO);
+	close(fd);
+	return 0;
+}
+
+/* As many descriptors as we may have. */
+static uint64_t
+raise_descriptors(void)
+{
+	struct rlimit limit = {.rlim_cur = 1024, .rlim_max = 1024};
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		getrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur;
+}
+
+static void
+default_quota(struct quota *ret)
+{
+	uint64_t descriptors = raise_descriptors();
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	ret->n[QUOTA_SOCKETS] = descriptors / 4 * 3;
+	ret->n[QUOTA_INFLIGHT] = descriptors / 4;
+	ret->n[QUOTA_THREADS] = QUOTA_THREADS_DEFAULT;
+	ret->n[QUOTA_RAM] = memory / RAM_SHARE;
+	ret->n[QUOTA_CAPS] = ret->n[QUOTA_RAM] / RAM_PER_CAP;
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+		if (arg_quota_given[kind])
+			ret->n[kind] = arg_quota.n[kind];
+}
+
+/* The user that everything but the keeper runs as. */
+static int
+find_user(struct boot *boot)
+{
+	const struct passwd *pw;
+
+	boot->privileged = geteuid() == 0;
+	boot->owner_uid = geteuid();
+	boot->owner_gid = getegid();
+	boot->daemon_uid = geteuid();
+	boot->daemon_gid = getegid();
+	if (!boot->privileged)
+		return 0;
+	pw = getpwnam("capfs");
+	if (!pw) {
+		log_message(LOG_ERR, "no user 'capfs': useradd --system --no-create-home "
+				     "--shell /usr/sbin/nologin capfs");
+		return -ENOENT;
+	}
+	if (pw->pw_uid == 0 || pw->pw_gid == 0) {
+		log_message(LOG_ERR, "the user 'capfs' must not be root or of root's group");
+		return -EPERM;
+	}
+	boot->daemon_uid = pw->pw_uid;
+	boot->daemon_gid = pw->pw_gid;
+	return 0;
+}
+
+/* Under systemd, $RUNTIME_DIRECTORY may name several: the first is ours. */
+static int
+find_run_dir(const struct boot *boot, char **ret)
+{
+	const char *runtime = getenv("RUNTIME_DIRECTORY"), *user = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (arg_run_dir)
+		n = asprintf(ret, "%s", arg_run_dir);
+	else if (runtime && runtime[0])
+		n = asprintf(ret, "%.*s", (int)strcspn(runtime, ":"), runtime);
+	else if (boot->privileged)
+		n = asprintf(ret, "/run/capfsd");
+	else if (user && user[0])
+		n = asprintf(ret, "%s/capfsd", user);
+	else {
+		log_message(LOG_ERR, "no run directory: give --run-dir, or set XDG_RUNTIME_DIR");
+		return -ENOENT;
+	}
+	return n < 0 ? -ENOMEM : 0;
+}
+
+/* Everything that must be there before anything is started. Both locks are kept until the end. */
+static int
+prepare(struct keeper_config *config, int *ret_state_fd)
+{
+	cleanup_free char *run_dir = NULL;
+	int r;
+
+	r = find_user(&config->boot);
+	if (r == 0)
+		r = find_run_dir(&config->boot, &run_dir);
+	if (r == 0)
+		r = place_lock(run_dir, &config->lock_fd);
+	if (r == 0)
+		r = place_state(run_dir, arg_state_dir, &config->boot, ret_state_fd);
+	if (r == 0)
+		r = place_mountpoint(arg_mountpoint, config->boot.privileged, config->mountpoint);
+	return r;
+}
+
+/*
+ * argv's strings lie behind each other; the daemon's processes write their names over them. What is
+ * still needed of them has been copied by then.
+ */
+static void
+find_title(struct boot *boot, int argc, char *argv[])
+{
+	char *end = argv[0];
+
+	for (int i = 0; i < argc && argv[i] == end; i++)
+		end = argv[i] + strlen(argv[i]) + 1;
+	boot->title = argv[0];
+	boot->n_title = (size_t)(end - argv[0]);
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct keeper_config config = {.lock_fd = -1};
+	cleanup_close int state_fd = -1;
+	int r;
+
+	r = sanitize_fds();
+	if (r < 0)
+		return EXIT_FAILURE;
+	if (argc < 1)
+		return EXIT_USAGE;
+	r = parse_arguments(argc, argv);
+	if (r <= 0)
+		return r == 0 ? EXIT_SUCCESS : EXIT_USAGE;
+	if (arg_check)
+		return features_print();
+	log_set_max_level(arg_log_level);
+	config.boot.log_level = arg_log_level;
+	if (prepare(&config, &state_fd) < 0)
+		return EXIT_FAILURE;
+	default_quota(&config.boot.root_quota);
+	find_title(&config.boot, argc, argv);
+	r = keeper_run(&config);
+	close(config.lock_fd);
+	return r;
+}

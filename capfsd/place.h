@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where the daemon lives: its directories, the lock that only one daemon has, and the mount point,
+ * all made ready before anything is started. All log.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct boot;
+
+/*
+ * Makes the run directory and takes its lock. A daemon that is just ending is waited for.
+ * Returns: 0, -EBUSY, another -errno; *RET_LOCK_FD belongs to the caller.
+ */
+int place_lock(const char *run_dir, int *ret_lock_fd);
+
+/*
+ * Makes the state directory, 0700 and the broker's own (STATE_DIR, or one in RUN_DIR when that is
+ * ""), and takes its lock: two run directories may name the same one. Sets boot->run_dir.
+ * Returns: 0 or -errno; *RET_STATE_FD belongs to the caller.
+ */
+int place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *ret_state_fd);
+
+/*
+ * Finds the mount point's canonical name, and takes away what a dead capfsd has left there.
+ * Returns: 0, -EBUSY (served by a live one), -ENOENT, -ENOTDIR, another -errno.
+ */
+int place_mountpoint(const char *path, bool privileged, char ret[PATH_MAX]);
