@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* capctl grant, reduce, revoke, drop: what is done with one slot. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capctl/command.h"
+
+static int
+run_grant(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {};
+	cleanup_text struct text how = {};
+	cleanup_text struct text what = {};
+	int status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", argv[0], &node);
+	if (status != STATUS_DONE)
+		return status;
+	text_addf(&how, "to=%s", argv[1]);
+	words_join(argv + 2, argc - 2, &how);
+	text_addf(&what, "grant %s to %s", argv[0], argv[1]);
+	if (text_done(&how) < 0 || text_done(&what) < 0)
+		return complain(ENOMEM, NULL, "grant");
+	return context_write(x, node.data, "grant", how.data, true, what.data);
+}
+
+const struct command command_grant = {
+	.name = "grant",
+	.arguments = "SLOT SESSION [as=NAME] [REDUCTIONS]",
+	.summary = "derive a slot in a descendant session; prints its name and id",
+	.n_min = 2,
+	.n_max = -1,
+	.run = run_grant,
+};
+
+static int
+run_reduce(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {};
+	cleanup_text struct text how = {};
+	cleanup_text struct text what = {};
+	int status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", argv[0], &node);
+	if (status != STATUS_DONE)
+		return status;
+	words_join(argv + 1, argc - 1, &how);
+	text_addf(&what, "reduce %s", argv[0]);
+	if (text_done(&how) < 0 || text_done(&what) < 0)
+		return complain(ENOMEM, NULL, "reduce");
+	return context_write(x, node.data, "reduce", how.data, false, what.data);
+}
+
+const struct command command_reduce = {
+	.name = "reduce",
+	.arguments = "SLOT REDUCTIONS",
+	.summary = "shrink a slot in place, and with it all that was derived from it",
+	.n_min = 2,
+	.n_max = -1,
+	.run = run_reduce,
+};
+
+static int
+run_revoke(struct context *x, int argc, char **argv)
+{
+	const struct options *o = &x->options;
+	cleanup_text struct text node = {};
+	cleanup_text struct text how = {};
+	cleanup_text struct text what = {};
+	int status;
+
+	if (!!o->from + !!o->id + options_have(o, OPTION_SELF) > 1)
+		return complain_usage("revoke takes one of --from, --id, --self");
+	status = context_open(x);
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", argv[0], &node);
+	if (status != STATUS_DONE)
+		return status;
+	text_addf(&what, "revoke %s", argv[0]);
+	if (o->from) {
+		text_addf(&how, "to=%s", o->from);
+		text_addf(&what, " from %s", o->from);
+	} else if (o->id) {
+		text_addf(&how, "id=%s", o->id);
+		text_addf(&what, " id=%s", o->id);
+	} else {
+		text_add(&how, options_have(o, OPTION_SELF) ? "self" : "1");
+	}
+	if (text_done(&how) < 0 || text_done(&what) < 0)
+		return complain(ENOMEM, NULL, "revoke");
+	return context_write(x, node.data, "revoke", how.data, true, what.data);
+}
+
+const struct command command_revoke = {
+	.name = "revoke",
+	.arguments = "SLOT [--from=SESSION | --id=N | --self]",
+	.summary = "end what was derived from a slot: all of it, a session's, one; or the slot too",
+	.options = OPTION_FROM | OPTION_ID | OPTION_SELF,
+	.n_min = 1,
+	.n_max = 1,
+	.run = run_revoke,
+};
+
+static int
+run_drop(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {};
+	cleanup_free char *reason = NULL;
+	int e, status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", argv[0], &node);
+	if (status != STATUS_DONE)
+		return status;
+	if (node_kind(node.data) != NODE_SLOT)
+		return complain_usage("'%s' is not a slot", argv[0]);
+	e = context_remove(x, node.data, &reason);
+	return e < 0 ? complain(e, reason, "drop %s", argv[0]) : STATUS_DONE;
+}
+
+const struct command command_drop = {
+	.name = "drop",
+	.arguments = "SLOT",
+	.summary = "end a slot and all that was derived from it",
+	.n_min = 1,
+	.n_max = 1,
+	.run = run_drop,
+};

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What commands have in common: the connection, nodes, messages. */
+#include "config.h"
+
+#include "capctl/command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+int
+complain(int error, const char *reason, const char *format, ...)
+{
+	size_t n = reason ? strcspn(reason, "\n") : 0;
+	va_list args;
+
+	/* What was already printed belongs before the complaint about what was not. */
+	fflush(stdout);
+	fputs("capctl: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	if (n > 0)
+		fprintf(stderr, ": %s: %.*s\n", error_name(error), (int)n, reason);
+	else
+		fprintf(stderr, ": %s: %s\n", error_name(error), strerror(abs(error)));
+	return STATUS_FAILED;
+}
+
+int
+complain_usage(const char *format, ...)
+{
+	va_list args;
+
+	fputs("capctl: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return STATUS_USAGE;
+}
+
+int
+output_done(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return complain(errno, NULL, "write");
+}
+
+int
+context_open(struct context *x)
+{
+	int e = capc_session_open(x->place.root, TIMEOUT_USEC, &x->session);
+
+	if (e < 0)
+		return complain(e,
+			e == -ENOENT || e == -ECONNREFUSED ? "no capfsd answers there" : NULL, "%s",
+			x->place.root);
+	x->place.label = capc_session_label(x->session);
+	return 0;
+}
+
+void
+context_deinit(struct context *x)
+{
+	x->session = capc_session_free(x->session);
+	x->place.label = NULL;
+}
+
+int
+context_node(struct context *x, const char *folder, const char *word, struct text *t)
+{
+	if (word_node(&x->place, folder, word, t) < 0)
+		return complain_usage(
+			"'%s' is not the name of a node below %s", word, x->place.root);
+	return text_done(t) < 0 ? complain(ENOMEM, NULL, "%s", word) : 0;
+}
+
+int
+context_session(struct context *x, struct text *t)
+{
+	if (x->place.session && session_node(x->place.session, t) < 0)
+		return complain_usage("'%s' is not the name of a session", x->place.session);
+	return text_done(t) < 0 ? complain(ENOMEM, NULL, "session") : 0;
+}
+
+/* NODE/FILE; either may be "". */
+static int
+join(const char *node, const char *file, struct text *t)
+{
+	text_add(t, node);
+	if (*file)
+		node_append(t, file);
+	if (!t->data)
+		text_add(t, "");
+	return text_done(t);
+}
+
+int
+context_read(struct context *x, const char *node, const char *file, struct text *t)
+{
+	cleanup_text struct text path = {};
+	cleanup_free char *text = NULL;
+	int e = join(node, file, &path);
+
+	if (e == 0)
+		e = capc_read(x->session, path.data, &text, TIMEOUT_USEC);
+	if (e < 0)
+		return e;
+	text_add(t, text);
+	return text_done(t);
+}
+
+int
+context_write(struct context *x, const char *node, const char *file, const char *text, bool print,
+	const char *what)
+{
+	cleanup_text struct text path = {};
+	cleanup_free char *answer = NULL;
+	int e = join(node, file, &path);
+
+	if (e == 0)
+		e = capc_write(x->session, path.data, text, &answer, TIMEOUT_USEC);
+	if (e < 0)
+		return complain(e, answer, "%s", what);
+	if (print && answer && *answer)
+		printf("%.*s\n", (int)strcspn(answer, "\n"), answer);
+	return STATUS_DONE;
+}
+
+int
+context_create(struct context *x, const char *node, const char *text, char **ret_reason)
+{
+	*ret_reason = NULL;
+	return capc_create(x->session, node, text, ret_reason, TIMEOUT_USEC);
+}
+
+int
+context_remove(struct context *x, const char *node, char **ret_reason)
+{
+	*ret_reason = NULL;
+	return capc_remove(x->session, node, ret_reason, TIMEOUT_USEC);
+}
+
+static int
+add_name(const char *name, void *data)
+{
+	struct name_list *l = data;
+
+	if (l->n == l->size) {
+		size_t size = l->size ? l->size * 2 : 64;
+		char **names = reallocarray(l->names, size, sizeof(*names));
+
+		if (!names)
+			return -ENOMEM;
+		l->names = names;
+		l->size = size;
+	}
+	l->names[l->n] = strdup(name);
+	if (!l->names[l->n])
+		return -ENOMEM;
+	l->n++;
+	return 0;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+void
+name_list_deinit(struct name_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->names[i]);
+	free(l->names);
+	*l = (struct name_list){};
+}
+
+int
+context_list(struct context *x, const char *node, const char *folder, struct name_list *ret)
+{
+	cleanup(name_list_deinit) struct name_list list = {};
+	cleanup_text struct text path = {};
+	int e = join(node, folder, &path);
+
+	if (e == 0)
+		e = capc_list(x->session, path.data, add_name, &list, TIMEOUT_USEC);
+	if (e < 0)
+		return e;
+	if (list.n > 0)
+		qsort(list.names, list.n, sizeof(*list.names), compare_names);
+	*ret = list;
+	list = (struct name_list){};
+	return 0;
+}

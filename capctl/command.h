@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A command of capctl: one const entry, defined beside its function and listed in main.c. What a
+ * command needs, the connection above all, hangs from struct context.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "capctl/names.h"
+#include "capctl/options.h"
+#include "libcap-client/cap-client.h"
+
+/* Exit statuses. */
+enum {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+};
+
+/* Nothing that a broker answers takes longer, a restart included. */
+#define TIMEOUT_USEC (UINT64_C(60) * 1000000)
+
+struct context {
+	struct options options;
+	struct place place;
+	capc_session *session; /* made by context_open() */
+};
+
+struct command {
+	const char *name; /* one or two words */
+	const char *arguments;
+	const char *summary;
+	uint32_t options; /* beside the global ones */
+	int n_min, n_max; /* words; n_max -1: any number */
+	int (*run)(struct context *x, int argc, char **argv);
+};
+
+extern const struct command command_drop, command_events, command_grant, command_graph,
+	command_holders, command_reduce, command_revoke, command_serve, command_session_close,
+	command_session_create, command_show, command_transfer_quota, command_tree;
+
+/* Connects to the root. Returns: 0, or the exit status, having said why. */
+int context_open(struct context *x);
+void context_deinit(struct context *x);
+
+/* The node of a word, or of --session. Returns: 0, or STATUS_USAGE, having said so. */
+int context_node(struct context *x, const char *folder, const char *word, struct text *t);
+int context_session(struct context *x, struct text *t);
+
+/* Reads NODE/FILE and appends its text. Returns: 0 or -errno; says nothing. */
+int context_read(struct context *x, const char *node, const char *file, struct text *t);
+
+/*
+ * Writes TEXT to NODE/FILE; prints the answer when PRINT is set. WHAT is for the message of a
+ * refusal: "grant kv to app". Returns: an exit status.
+ */
+int context_write(struct context *x, const char *node, const char *file, const char *text,
+	bool print, const char *what);
+
+/* Makes or removes a directory. Returns: 0 or -errno, with the reason (free it) or NULL. */
+int context_create(struct context *x, const char *node, const char *text, char **ret_reason);
+int context_remove(struct context *x, const char *node, char **ret_reason);
+
+struct name_list {
+	char **names;
+	size_t n, size;
+};
+
+/* The names in directory NODE/FOLDER, sorted. Returns: 0 or -errno. */
+int context_list(struct context *x, const char *node, const char *folder, struct name_list *ret);
+void name_list_deinit(struct name_list *l);
+
+/* "capctl: WHAT: EDQUOT: REASON"; REASON may be NULL. Returns: STATUS_FAILED. */
+int complain(int error, const char *reason, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* "capctl: …". Returns: STATUS_USAGE. */
+int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Lets go of stdout. Returns: STATUS, or STATUS_FAILED when not everything could be written. */
+int output_done(int status);

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Everything but main.c is a library of its own, so that the tests can link it.
+noinst_LTLIBRARIES += capctl/libcapctl.la
+capctl_libcapctl_la_SOURCES = \
+	capctl/cmd-delegate.c \
+	capctl/cmd-events.c \
+	capctl/cmd-graph.c \
+	capctl/cmd-serve.c \
+	capctl/cmd-session.c \
+	capctl/cmd-show.c \
+	capctl/cmd-tree.c \
+	capctl/command.c capctl/command.h \
+	capctl/names.c capctl/names.h \
+	capctl/options.c capctl/options.h
+capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
+
+bin_PROGRAMS += capctl/capctl
+capctl_capctl_SOURCES = capctl/main.c
+capctl_capctl_LDADD = capctl/libcapctl.la

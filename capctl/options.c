@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capctl/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct row {
+	const char *name;
+	enum option_bit bit;
+	char letter; /* 0: it has none */
+	bool has_value;
+	size_t offset; /* of its value in struct options */
+};
+
+#define VALUE(member) true, offsetof(struct options, member)
+
+static const struct row rows[] = {
+	{"cap", OPTION_CAP, 'c', VALUE(cap)},
+	{"session", OPTION_SESSION, 's', VALUE(session)},
+	{"help", OPTION_HELP, 'h', false, 0},
+	{"version", OPTION_VERSION, 'V', false, 0},
+	{"from", OPTION_FROM, 0, VALUE(from)},
+	{"to", OPTION_TO, 0, VALUE(to)},
+	{"id", OPTION_ID, 0, VALUE(id)},
+	{"self", OPTION_SELF, 0, false, 0},
+	{"owner", OPTION_OWNER, 0, VALUE(owner)},
+	{"mode", OPTION_MODE, 0, VALUE(mode)},
+	{"all", OPTION_ALL, 0, false, 0},
+	{"follow", OPTION_FOLLOW, 'f', false, 0},
+	{"proxy", OPTION_PROXY, 0, VALUE(proxy)},
+	{"inetd", OPTION_INETD, 0, false, 0},
+	{"once", OPTION_ONCE, 0, false, 0},
+	{"wait", OPTION_WAIT, 0, VALUE(wait)},
+	{"idle", OPTION_IDLE, 0, VALUE(idle)},
+	{"max", OPTION_MAX, 0, VALUE(max)},
+	{"socket", OPTION_SOCKET, 0, VALUE(socket)},
+};
+
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+#define LONG_BASE 256 /* above every letter */
+
+static void
+make_tables(struct option *longs, char *letters, bool stop)
+{
+	char *p = letters;
+
+	if (stop)
+		*p++ = '+';
+	for (size_t i = 0; i < N_ROWS; i++) {
+		longs[i] =
+			(struct option){rows[i].name, rows[i].has_value, NULL, LONG_BASE + (int)i};
+		if (!rows[i].letter)
+			continue;
+		*p++ = rows[i].letter;
+		if (rows[i].has_value)
+			*p++ = ':';
+	}
+	longs[N_ROWS] = (struct option){};
+	*p = '\0';
+}
+
+static const struct row *
+row_find(int c)
+{
+	if (c >= LONG_BASE)
+		return &rows[c - LONG_BASE];
+	for (size_t i = 0; i < N_ROWS; i++)
+		if (rows[i].letter == c)
+			return &rows[i];
+	return NULL;
+}
+
+int
+options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool stop)
+{
+	struct option longs[N_ROWS + 1];
+	char letters[2 * N_ROWS + 2];
+	int c;
+
+	make_tables(longs, letters, stop);
+	optind = 0; /* starts glibc's scanner anew */
+	while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		const struct row *row = c == '?' ? NULL : row_find(c);
+
+		if (!row)
+			return -EINVAL;
+		if (!(allowed & row->bit)) {
+			fprintf(stderr, "capctl: --%s does not belong here\n", row->name);
+			return -EINVAL;
+		}
+		o->given |= row->bit;
+		if (row->has_value)
+			*(const char **)((char *)o + row->offset) = optarg;
+	}
+	return optind;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The options of all commands; each command says which of them it takes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum option_bit {
+	OPTION_CAP = 1 << 0,
+	OPTION_SESSION = 1 << 1,
+	OPTION_HELP = 1 << 2,
+	OPTION_VERSION = 1 << 3,
+	OPTION_FROM = 1 << 4,
+	OPTION_TO = 1 << 5,
+	OPTION_ID = 1 << 6,
+	OPTION_SELF = 1 << 7,
+	OPTION_OWNER = 1 << 8,
+	OPTION_MODE = 1 << 9,
+	OPTION_ALL = 1 << 10,
+	OPTION_FOLLOW = 1 << 11,
+	OPTION_PROXY = 1 << 12,
+	OPTION_INETD = 1 << 13,
+	OPTION_ONCE = 1 << 14,
+	OPTION_WAIT = 1 << 15,
+	OPTION_IDLE = 1 << 16,
+	OPTION_MAX = 1 << 17,
+	OPTION_SOCKET = 1 << 18,
+};
+
+/* Every command takes these. */
+#define OPTIONS_GLOBAL (OPTION_CAP | OPTION_SESSION | OPTION_HELP | OPTION_VERSION)
+
+struct options {
+	uint32_t given;
+	const char *cap, *session;
+	const char *from, *to, *id;
+	const char *owner, *mode;
+	const char *proxy, *wait, *idle, *max, *socket;
+};
+
+static inline bool
+options_have(const struct options *o, enum option_bit bit)
+{
+	return o->given & bit;
+}
+
+/*
+ * Adds the options of ARGV to O, of which only those in ALLOWED may occur, and moves what is no
+ * option behind them. With STOP it stops at the first word that is none. Complains to stderr.
+ * Returns: the index of the first word that is no option, or -EINVAL.
+ */
+int options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool stop);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The Unix socket of the server that a relay stands in front of. */
+#pragma once
+
+#include <stdbool.h>
+
+/*
+ * A non-blocking connection of TYPE (SOCK_STREAM, SOCK_SEQPACKET) to the socket at PATH, which may
+ * be longer than an address allows.
+ * Returns: a descriptor; -EAGAIN while the server's backlog is full; -errno.
+ */
+int backend_connect(const char *path, int type);
+
+/* Can every user of the machine connect to PATH, going by modes? False when it is not there. */
+bool backend_is_exposed(const char *path);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* capfs-inetd(8): a process per connection. */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "helpers/child.h"
+
+#define MAX_DEFAULT 64
+#define STATUS_USAGE 2
+
+struct inetd {
+	struct loop loop;
+	struct service service;
+	struct children children;
+	struct source signals;
+};
+
+static void
+print_usage(FILE *f)
+{
+	fputs("usage: capfs-inetd [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
+	      "-- "
+	      "COMMAND [ARGUMENT…]\n",
+		f);
+}
+
+static void
+accepted(int fd, const struct capc_caller *caller, void *data)
+{
+	struct inetd *d = data;
+
+	children_add(&d->children, fd, caller);
+}
+
+static void
+signals_run(struct source *source, uint32_t events)
+{
+	struct inetd *d = container_of(source, struct inetd, signals);
+	struct signalfd_siginfo info;
+
+	while (read(source->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			children_reap(&d->children);
+		else
+			loop_end(&d->loop, 0);
+	}
+}
+
+/* Returns: 0, -EINVAL, or 1 when there is nothing more to do. */
+static int
+parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
+{
+	static const struct option options[] = {
+		{"once", no_argument, NULL, 'o'},
+		{"max", required_argument, NULL, 'm'},
+		{"socket", required_argument, NULL, 's'},
+		{"wait", required_argument, NULL, 'w'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{},
+	};
+	int c, e = 0;
+
+	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			o->once = true;
+			break;
+		case 'm':
+			e = parse_count("max", optarg, ret_max);
+			break;
+		case 's':
+			e = parse_socket(optarg, &o->seqpacket);
+			break;
+		case 'w':
+			e = parse_seconds("wait", optarg, &o->wait_usec);
+			break;
+		case 'h':
+			print_usage(stdout);
+			return 1;
+		case 'V':
+			puts("capfs-inetd (capfsd) " PACKAGE_VERSION);
+			return 1;
+		default:
+			e = -EINVAL;
+		}
+	}
+	return e;
+}
+
+static int
+start(struct inetd *d, const struct service_options *o, char **command, uint64_t max)
+{
+	static const int signals[] = {SIGCHLD, SIGTERM, SIGINT};
+	int e;
+
+	children_init(&d->children, &d->loop, &d->service, command, max);
+	e = loop_init(&d->loop);
+	if (e < 0) {
+		message("start: %s", error_name(e));
+		return e;
+	}
+	e = service_init(&d->service, &d->loop, o, accepted, d);
+	if (e < 0)
+		return e;
+	d->signals.run = signals_run;
+	e = loop_add_signals(&d->loop, &d->signals, signals, 3);
+	if (e < 0)
+		message("signals: %s", error_name(e));
+	return e;
+}
+
+static int
+run(struct inetd *d)
+{
+	int e = 0;
+
+	while (!d->loop.ended && e == 0) {
+		e = loop_wait(&d->loop, children_timeout(&d->children));
+		children_tend(&d->children);
+	}
+	if (e < 0)
+		message("epoll: %s", error_name(e));
+	notify("STOPPING=1");
+	children_stop(&d->children);
+	return e < 0 ? 1 : d->loop.status;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct service_options o = {};
+	struct inetd d = {.loop = {.epoll_fd = -1, .signal_fd = -1}};
+	uint64_t max = MAX_DEFAULT;
+	int status = 1, e;
+
+	e = parse(argc, argv, &o, &max);
+	if (e > 0)
+		return 0;
+	argc -= optind;
+	argv += optind;
+	/* NAME may be followed by "--", which getopt does not see. */
+	if (e < 0 || argc < 2 || (strcmp(argv[1], "--") == 0 && argc < 3)) {
+		print_usage(stderr);
+		return STATUS_USAGE;
+	}
+	o.name = argv[0];
+	argv += strcmp(argv[1], "--") == 0 ? 2 : 1;
+	signal(SIGPIPE, SIG_IGN);
+	if (start(&d, &o, argv, max) == 0)
+		status = run(&d);
+	children_deinit(&d.children);
+	service_deinit(&d.service);
+	loop_deinit(&d.loop);
+	return status;
+}

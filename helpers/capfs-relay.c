@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* capfs-relay(8): in front of a server with a socket of its own. */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "helpers/relay.h"
+
+#define STATUS_USAGE 2
+/* Descriptors that are no relay's, and room for connections that are under way. */
+#define FDS_OTHER 64
+
+struct front {
+	struct loop loop;
+	struct service service;
+	struct relays relays;
+	struct source signals;
+};
+
+static void
+print_usage(FILE *f)
+{
+	fputs("usage: capfs-relay [--stream|--seqpacket] [--idle=S] [--once] [--max=N] [--wait=S] "
+	      "NAME PATH\n",
+		f);
+}
+
+static void
+accepted(int fd, const struct capc_caller *caller, void *data)
+{
+	struct front *f = data;
+
+	relays_add(&f->relays, fd, caller->label ? caller->label : "");
+}
+
+static void
+signals_run(struct source *source, uint32_t events)
+{
+	struct front *f = container_of(source, struct front, signals);
+
+	loop_end(&f->loop, 0);
+}
+
+/* As many relays as there can be descriptors for. */
+static uint64_t
+default_max(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return 1;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+	getrlimit(RLIMIT_NOFILE, &l);
+	return l.rlim_cur > FDS_OTHER + 2 ? (l.rlim_cur - FDS_OTHER) / 2 : 1;
+}
+
+static int
+parse(int argc, char **argv, struct service_options *o, struct relays_options *r)
+{
+	static const struct option options[] = {
+		{"stream", no_argument, NULL, 'S'},
+		{"seqpacket", no_argument, NULL, 'P'},
+		{"socket", required_argument, NULL, 's'},
+		{"idle", required_argument, NULL, 'i'},
+		{"once", no_argument, NULL, 'o'},
+		{"max", required_argument, NULL, 'm'},
+		{"wait", required_argument, NULL, 'w'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{},
+	};
+	uint64_t max;
+	int c, e = 0;
+
+	while (e == 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'S':
+		case 'P':
+			o->seqpacket = c == 'P';
+			break;
+		case 's':
+			e = parse_socket(optarg, &o->seqpacket);
+			break;
+		case 'i':
+			e = parse_seconds("idle", optarg, &r->idle_usec);
+			break;
+		case 'o':
+			o->once = true;
+			break;
+		case 'm':
+			e = parse_count("max", optarg, &max);
+			if (e == 0 && max < r->max)
+				r->max = max;
+			break;
+		case 'w':
+			e = parse_seconds("wait", optarg, &o->wait_usec);
+			break;
+		case 'h':
+			print_usage(stdout);
+			return 1;
+		case 'V':
+			puts("capfs-relay (capfsd) " PACKAGE_VERSION);
+			return 1;
+		default:
+			e = -EINVAL;
+		}
+	}
+	return e;
+}
+
+static int
+start(struct front *f, const struct service_options *o, const struct relays_options *r)
+{
+	static const int signals[] = {SIGTERM, SIGINT};
+	int e = relays_init(&f->relays, &f->loop, &f->service, r);
+
+	if (e == 0)
+		e = loop_init(&f->loop);
+	if (e < 0) {
+		message("start: %s", error_name(e));
+		return e;
+	}
+	/* Before it is served, if the server is there already; else with its first connection. */
+	if (access(r->path, F_OK) == 0)
+		relays_check(&f->relays);
+	e = service_init(&f->service, &f->loop, o, accepted, f);
+	if (e < 0)
+		return e;
+	f->signals.run = signals_run;
+	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
+	if (e < 0)
+		message("signals: %s", error_name(e));
+	return e;
+}
+
+static int
+run(struct front *f)
+{
+	int e = 0;
+
+	while (!f->loop.ended && e == 0) {
+		e = loop_wait(&f->loop, relays_timeout(&f->relays));
+		relays_tend(&f->relays);
+	}
+	if (e < 0)
+		message("epoll: %s", error_name(e));
+	notify("STOPPING=1");
+	return e < 0 ? 1 : f->loop.status;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct relays_options r = {.max = default_max()};
+	struct service_options o = {};
+	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1}};
+	int status = 1, e;
+
+	e = parse(argc, argv, &o, &r);
+	if (e > 0)
+		return 0;
+	if (e < 0 || argc - optind != 2) {
+		print_usage(stderr);
+		return STATUS_USAGE;
+	}
+	o.name = argv[optind];
+	r.path = argv[optind + 1];
+	r.seqpacket = o.seqpacket;
+	signal(SIGPIPE, SIG_IGN);
+	if (start(&f, &o, &r) == 0)
+		status = run(&f);
+	relays_deinit(&f.relays);
+	service_deinit(&f.service);
+	loop_deinit(&f.loop);
+	return status;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "helpers/child.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "helpers/peer.h"
+
+#define END_USEC (UINT64_C(5) * 1000000)
+
+struct child {
+	struct source source; /* the connection; watched for its end only */
+	struct children *children;
+	struct list link;
+	uint64_t since_usec; /* when it was asked to end */
+	pid_t pid;	     /* also of its process group; 0 while it waits */
+	uid_t uid;
+	uint64_t badge;
+	char *label;
+};
+
+static void
+child_move(struct child *c, struct list *to)
+{
+	list_unlink(&c->link);
+	list_append(to, &c->link);
+	c->since_usec = c->children->loop->now_usec;
+}
+
+/* Its process has ended, or it never had one. */
+static void
+child_end(struct child *c)
+{
+	loop_remove(c->children->loop, &c->source);
+	capc_raw_close(take_fd(c->source.fd));
+	c->pid = 0;
+	child_move(c, &c->children->dead);
+}
+
+static void
+child_free(struct child *c)
+{
+	list_unlink(&c->link);
+	free(c->label);
+	free(c);
+}
+
+static void
+child_ask_to_end(struct child *c)
+{
+	loop_remove(c->children->loop, &c->source);
+	kill(-c->pid, SIGHUP);
+	/* A stopped process would not see it. */
+	kill(-c->pid, SIGCONT);
+	child_move(c, &c->children->ending);
+}
+
+static void
+child_run(struct source *source, uint32_t events)
+{
+	struct child *c = (struct child *)source; /* its first member */
+
+	loop_remove(c->children->loop, source);
+	if (peer_state(source->fd) == PEER_OPEN)
+		child_ask_to_end(c);
+}
+
+static int
+set_environment(const struct child *c)
+{
+	char uid[16], badge[24];
+
+	snprintf(uid, sizeof(uid), "%u", (unsigned)c->uid);
+	snprintf(badge, sizeof(badge), "0x%" PRIx64, c->badge);
+	unsetenv("NOTIFY_SOCKET");
+	if (setenv("CAPFS_PEER_UID", uid, 1) < 0 || setenv("CAPFS_PEER_LABEL", c->label, 1) < 0 ||
+		setenv("CAPFS_BADGE", badge, 1) < 0)
+		return -errno;
+	return 0;
+}
+
+/* In the new process: nothing but the connection and stderr goes on to the program. */
+static _Noreturn void
+child_execute(const struct child *c)
+{
+	char **command = c->children->command;
+	sigset_t none;
+
+	setpgid(0, 0);
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (set_environment(c) == 0 && dup2(c->source.fd, STDIN_FILENO) >= 0 &&
+		dup2(c->source.fd, STDOUT_FILENO) >= 0 &&
+		syscall(SYS_close_range, 3, UINT_MAX, 0) == 0)
+		execvp(command[0], command);
+	message("%s: %s: %s", command[0], error_name(errno), strerror(errno));
+	_exit(127);
+}
+
+static void
+child_start(struct child *c)
+{
+	struct children *all = c->children;
+	pid_t pid = fork();
+	int e;
+
+	if (pid == 0)
+		child_execute(c);
+	if (pid < 0) {
+		message_limited(&all->limit, all->loop->now_usec, "fork: %s", error_name(errno));
+		child_end(c);
+		return;
+	}
+	/* In both, so that neither has to wait for the other. */
+	setpgid(pid, pid);
+	c->pid = pid;
+	all->n++;
+	child_move(c, &all->running);
+	e = loop_add(all->loop, &c->source, 0);
+	if (e < 0)
+		message_limited(&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));
+}
+
+/* As many as may run do; the service is taken from only while one more may. */
+static void
+start_waiting(struct children *all)
+{
+	struct list *first;
+
+	while (all->n < all->max && (first = list_first(&all->waiting)))
+		child_start(list_entry(first, struct child, link));
+	if (all->n < all->max)
+		service_resume(all->service);
+	else
+		service_pause(all->service);
+}
+
+void
+children_add(struct children *all, int fd, const struct capc_caller *caller)
+{
+	struct child *c = calloc(1, sizeof(*c));
+	char *label = strdup(caller->label ? caller->label : "");
+
+	if (!c || !label) {
+		message_limited(&all->limit, all->loop->now_usec, "ENOMEM");
+		free(c);
+		free(label);
+		capc_raw_close(fd);
+		return;
+	}
+	*c = (struct child){
+		.source = {.fd = fd, .run = child_run},
+		.children = all,
+		.uid = caller->uid,
+		.badge = caller->badge,
+		.label = label,
+	};
+	list_append(&all->waiting, &c->link);
+	start_waiting(all);
+}
+
+static struct child *
+find(struct children *all, pid_t pid)
+{
+	struct list *const lists[] = {&all->running, &all->ending};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_for_each (j, lists[i]) {
+			struct child *c = list_entry(j, struct child, link);
+
+			if (c->pid == pid)
+				return c;
+		}
+	return NULL;
+}
+
+void
+children_reap(struct children *all)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+		struct child *c = find(all, pid);
+
+		if (!c)
+			continue;
+		all->n--;
+		child_end(c);
+	}
+}
+
+static void
+free_dead(struct children *all)
+{
+	list_for_each_safe (i, &all->dead)
+		child_free(list_entry(i, struct child, link));
+}
+
+static void
+kill_late(struct children *all)
+{
+	list_for_each_safe (i, &all->ending) {
+		struct child *c = list_entry(i, struct child, link);
+
+		if (all->loop->now_usec - c->since_usec < END_USEC)
+			return;
+		kill(-c->pid, SIGKILL);
+		child_move(c, &all->ending); /* and again, should something of it be left */
+	}
+}
+
+void
+children_tend(struct children *all)
+{
+	kill_late(all);
+	free_dead(all);
+	if (!all->loop->ended)
+		start_waiting(all);
+}
+
+uint64_t
+children_timeout(const struct children *all)
+{
+	const struct child *c;
+	uint64_t age;
+
+	if (list_empty(&all->ending))
+		return UINT64_MAX;
+	c = list_entry(all->ending.next, const struct child, link);
+	age = all->loop->now_usec - c->since_usec;
+	return age < END_USEC ? END_USEC - age : 0;
+}
+
+void
+children_stop(struct children *all)
+{
+	service_pause(all->service);
+	list_for_each_safe (i, &all->waiting)
+		child_end(list_entry(i, struct child, link));
+	list_for_each_safe (i, &all->running)
+		child_ask_to_end(list_entry(i, struct child, link));
+	while (all->n > 0 && loop_wait(all->loop, children_timeout(all)) == 0)
+		children_tend(all);
+	free_dead(all);
+}
+
+void
+children_init(struct children *all, struct loop *l, struct service *s, char **command, uint64_t max)
+{
+	*all = (struct children){.loop = l, .service = s, .command = command, .max = max};
+	list_init(&all->waiting);
+	list_init(&all->running);
+	list_init(&all->ending);
+	list_init(&all->dead);
+}
+
+/* Without a loop that works there is nobody to wait for those that are left. */
+void
+children_deinit(struct children *all)
+{
+	struct list *const lists[] = {&all->waiting, &all->running, &all->ending};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_for_each_safe (j, lists[i])
+			child_end(list_entry(j, struct child, link));
+	free_dead(all);
+}

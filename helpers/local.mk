@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+noinst_LTLIBRARIES += helpers/libhelper.la
+helpers_libhelper_la_SOURCES = \
+	helpers/backend.c helpers/backend.h \
+	helpers/child.c helpers/child.h \
+	helpers/loop.c helpers/loop.h \
+	helpers/message.c helpers/message.h \
+	helpers/peer.c helpers/peer.h \
+	helpers/relay.c helpers/relay.h \
+	helpers/service.c helpers/service.h
+helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
+
+pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd
+helpers_capfs_relay_SOURCES = helpers/capfs-relay.c
+helpers_capfs_relay_LDADD = helpers/libhelper.la
+helpers_capfs_inetd_SOURCES = helpers/capfs-inetd.c
+helpers_capfs_inetd_LDADD = helpers/libhelper.la

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "helpers/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "helpers/backend.h"
+
+/* A packet is never longer than a socket's default buffer; a longer one is refused. */
+#define BUFFER_STREAM_BYTES 65536
+#define BUFFER_SEQPACKET_BYTES 262144
+#define ROUNDS_MAX 8 /* so that one busy relay does not keep the others waiting */
+#define CONNECT_DEADLINE_USEC (UINT64_C(10) * 1000000)
+#define CONNECT_RETRY_USEC 20000
+#define CLOSING_DEADLINE_USEC (UINT64_C(30) * 1000000)
+
+enum side_index {
+	CLIENT,
+	SERVER,
+};
+
+/* One end, and the direction that leads from it to the other one. */
+struct side {
+	struct source source;
+	struct relay *relay;
+	char *pending; /* read here, not yet written to the other side; NULL: nothing */
+	size_t start, n;
+	bool ended;   /* nothing more comes from here */
+	bool passed;  /* … and the other side has been told */
+	bool deaf;    /* nothing can be written to it any more */
+	bool hung_up; /* both; it is no longer in the loop */
+};
+
+struct relay {
+	struct relays *relays;
+	struct list link;
+	uint64_t since_usec; /* when it came into the list that it is in, or moved to its end */
+	struct side sides[2];
+	char label[96]; /* of the client's session */
+	bool moved;	/* bytes, in this turn */
+	bool dead;
+};
+
+static struct side *
+other(struct side *s)
+{
+	return &s->relay->sides[s == &s->relay->sides[CLIENT] ? SERVER : CLIENT];
+}
+
+static const char *
+side_name(const struct side *s)
+{
+	return s == &s->relay->sides[CLIENT] ? "the client" : "the server";
+}
+
+static void
+relay_move(struct relay *r, struct list *to)
+{
+	list_unlink(&r->link);
+	list_append(to, &r->link);
+	r->since_usec = r->relays->loop->now_usec;
+}
+
+/* Both sides see the end; the memory stays until the round is over. */
+static void
+relay_end(struct relay *r)
+{
+	struct relays *all = r->relays;
+
+	if (r->dead)
+		return;
+	r->dead = true;
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &r->sides[i];
+
+		loop_remove(all->loop, &s->source);
+		free(take_ptr(s->pending));
+	}
+	/* The daemon holds a duplicate of the client's, which only a shutdown reaches. */
+	capc_raw_close(take_fd(r->sides[CLIENT].source.fd));
+	fd_shutdown_close(take_fd(r->sides[SERVER].source.fd));
+	relay_move(r, &all->dead);
+	all->n--;
+	if (all->n < all->options.max)
+		service_resume(all->service);
+}
+
+static void
+side_deafen(struct side *s)
+{
+	struct side *from = other(s);
+
+	s->deaf = true;
+	free(take_ptr(from->pending));
+}
+
+/* Writes what is pending from S. Returns: whether all of it has gone. */
+static bool
+side_flush(struct side *s, const char *data, size_t n, size_t *ret_sent)
+{
+	struct side *to = other(s);
+	ssize_t sent;
+
+	*ret_sent = 0;
+	/* At least once: a packet may be empty. */
+	do {
+		sent = send(to->source.fd, data + *ret_sent, n - *ret_sent,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0 && errno != EINTR && errno != EAGAIN && errno != ENOBUFS) {
+			side_deafen(to);
+			return true;
+		}
+		if (sent < 0 && errno != EINTR)
+			return false;
+		s->relay->moved = true;
+		*ret_sent += sent > 0 ? (size_t)sent : 0;
+	} while (*ret_sent < n);
+	return true;
+}
+
+static bool
+side_flush_pending(struct side *s)
+{
+	size_t sent;
+	bool done;
+
+	if (!s->pending)
+		return true;
+	done = side_flush(s, s->pending + s->start, s->n - s->start, &sent);
+	s->start += sent;
+	if (done)
+		free(take_ptr(s->pending));
+	return done;
+}
+
+/* Keeps a copy of what could not be written. Returns: 0 or -ENOMEM. */
+static int
+side_keep(struct side *s, const char *data, size_t n)
+{
+	s->pending = malloc(n > 0 ? n : 1);
+	if (!s->pending)
+		return -ENOMEM;
+	memcpy(s->pending, data, n);
+	s->start = 0;
+	s->n = n;
+	return 0;
+}
+
+/* A packet may be empty, which looks like the end; the end is also seen by poll(2). */
+static bool
+is_empty_packet(struct side *s)
+{
+	struct pollfd p = {.fd = s->source.fd, .events = POLLRDHUP};
+
+	return s->relay->relays->options.seqpacket && poll(&p, 1, 0) == 0;
+}
+
+static void
+relay_refuse(struct side *s, const char *what)
+{
+	struct relays *all = s->relay->relays;
+
+	message_limited(&all->limit, all->loop->now_usec, "%s: %s %s; the connection is closed",
+		s->relay->label, side_name(s), what);
+	relay_end(s->relay);
+}
+
+/*
+ * Reads once and passes it on.
+ * Returns: whether there may be more to do at once.
+ */
+static bool
+side_move(struct side *s)
+{
+	struct relays *all = s->relay->relays;
+	size_t size = all->options.seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES, sent;
+	struct iovec iov = {all->buffer, size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return errno == EINTR;
+	if (n >= 0 && (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+		relay_refuse(s, msg.msg_flags & MSG_CTRUNC
+					? "sent descriptors, which a relay does not pass on"
+					: "sent a packet that is too long");
+		return false;
+	}
+	if (n < 0 || (n == 0 && !is_empty_packet(s))) {
+		s->ended = true;
+		return false;
+	}
+	s->relay->moved = true;
+	if (!side_flush(s, all->buffer, (size_t)n, &sent) &&
+		side_keep(s, all->buffer + sent, (size_t)n - sent) < 0) {
+		relay_refuse(s, "cannot be served without memory");
+		return false;
+	}
+	return true;
+}
+
+/* Moves from S what can be moved now. */
+static void
+side_pump(struct side *s)
+{
+	struct side *to = other(s);
+	/* Nothing wakes us again for a side that hung up, and it can send no more. */
+	int rounds = s->hung_up ? INT32_MAX : ROUNDS_MAX;
+
+	while (rounds-- > 0 && !s->relay->dead && !to->deaf && side_flush_pending(s) && !s->ended)
+		if (!side_move(s))
+			break;
+	if (s->relay->dead || !s->ended || s->pending || s->passed)
+		return;
+	s->passed = true;
+	if (!to->deaf)
+		shutdown(to->source.fd, SHUT_WR);
+}
+
+/* Nothing more will go from S to the other side. */
+static bool
+side_is_done(struct side *s)
+{
+	return s->passed || other(s)->deaf;
+}
+
+static void
+side_watch(struct side *s)
+{
+	uint32_t events = 0;
+
+	if (s->hung_up)
+		return;
+	if (!s->ended && !s->pending && !other(s)->deaf)
+		events |= EPOLLIN;
+	if (other(s)->pending)
+		events |= EPOLLOUT;
+	if (loop_modify(s->relay->relays->loop, &s->source, events) < 0)
+		relay_end(s->relay);
+}
+
+static void
+side_run(struct source *source, uint32_t events)
+{
+	struct side *s = (struct side *)source; /* its first member */
+	struct relay *r = s->relay;
+	struct relays *all = r->relays;
+
+	r->moved = events & (EPOLLHUP | EPOLLERR);
+	if (r->moved) {
+		/* Level-triggered, it would be told again and again; what is queued can be read. */
+		loop_remove(all->loop, &s->source);
+		s->hung_up = true;
+		side_deafen(s);
+	}
+	side_pump(&r->sides[CLIENT]);
+	if (!r->dead)
+		side_pump(&r->sides[SERVER]);
+	if (r->dead)
+		return;
+	if (side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) {
+		relay_end(r);
+		return;
+	}
+	if (r->moved)
+		relay_move(r, r->sides[CLIENT].hung_up ? &all->closing : &all->active);
+	for (int i = 0; i < 2 && !r->dead; i++)
+		side_watch(&r->sides[i]);
+}
+
+/* The server has accepted: both sides begin to run. */
+static void
+relay_start(struct relay *r, int server_fd)
+{
+	struct relays *all = r->relays;
+
+	r->sides[SERVER].source.fd = server_fd;
+	relay_move(r, &all->active);
+	for (int i = 0; i < 2; i++) {
+		int e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
+
+		if (e < 0) {
+			message_limited(
+				&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));
+			relay_end(r);
+			return;
+		}
+	}
+	relays_check(all);
+}
+
+/* Returns: false, when the server's backlog is full and it must be tried again. */
+static bool
+relay_connect(struct relay *r)
+{
+	struct relays *all = r->relays;
+	int fd = backend_connect(
+		all->options.path, all->options.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+
+	if (fd >= 0) {
+		relay_start(r, fd);
+		return true;
+	}
+	if (fd == -EAGAIN && all->loop->now_usec - r->since_usec < CONNECT_DEADLINE_USEC)
+		return false;
+	message_limited(&all->limit, all->loop->now_usec, "%s: %s%s", all->options.path,
+		fd == -EAGAIN ? "its backlog stays full: " : "", error_name(fd));
+	relay_end(r);
+	return true;
+}
+
+void
+relays_add(struct relays *all, int client_fd, const char *label)
+{
+	struct relay *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		message_limited(&all->limit, all->loop->now_usec, "%s: ENOMEM", label);
+		capc_raw_close(client_fd);
+		return;
+	}
+	r->relays = all;
+	for (int i = 0; i < 2; i++)
+		r->sides[i] = (struct side){.source = {.fd = -1, .run = side_run}, .relay = r};
+	r->sides[CLIENT].source.fd = client_fd;
+	strncat(r->label, label, sizeof(r->label) - 1);
+	r->since_usec = all->loop->now_usec;
+	list_append(&all->connecting, &r->link);
+	all->n++;
+	if (all->n >= all->options.max)
+		service_pause(all->service);
+	relay_connect(r);
+}
+
+void
+relays_check(struct relays *all)
+{
+	if (all->checked)
+		return;
+	all->checked = true;
+	if (backend_is_exposed(all->options.path))
+		message("warning: every user can connect to %s itself, without a capability",
+			all->options.path);
+}
+
+static void
+end_expired(struct list *l, uint64_t now, uint64_t after_usec)
+{
+	list_for_each_safe (i, l) {
+		struct relay *r = list_entry(i, struct relay, link);
+
+		if (now - r->since_usec < after_usec)
+			return;
+		relay_end(r);
+	}
+}
+
+void
+relays_tend(struct relays *all)
+{
+	uint64_t now = all->loop->now_usec;
+
+	list_for_each_safe (i, &all->connecting)
+		if (!relay_connect(list_entry(i, struct relay, link)))
+			break;
+	if (all->options.idle_usec > 0)
+		end_expired(&all->active, now, all->options.idle_usec);
+	end_expired(&all->closing, now, CLOSING_DEADLINE_USEC);
+	list_for_each_safe (i, &all->dead) {
+		struct relay *r = list_entry(i, struct relay, link);
+
+		list_unlink(i);
+		free(r);
+	}
+}
+
+static uint64_t
+time_left(const struct list *l, uint64_t now, uint64_t after_usec)
+{
+	const struct relay *r;
+	uint64_t age;
+
+	if (list_empty(l))
+		return UINT64_MAX;
+	r = list_entry(l->next, const struct relay, link);
+	age = now - r->since_usec;
+	return age < after_usec ? after_usec - age : 0;
+}
+
+uint64_t
+relays_timeout(const struct relays *all)
+{
+	uint64_t now = all->loop->now_usec, left, timeout;
+
+	timeout = list_empty(&all->connecting) ? UINT64_MAX : CONNECT_RETRY_USEC;
+	if (all->options.idle_usec > 0) {
+		left = time_left(&all->active, now, all->options.idle_usec);
+		timeout = left < timeout ? left : timeout;
+	}
+	left = time_left(&all->closing, now, CLOSING_DEADLINE_USEC);
+	return left < timeout ? left : timeout;
+}
+
+int
+relays_init(struct relays *all, struct loop *l, struct service *s, const struct relays_options *o)
+{
+	*all = (struct relays){.loop = l, .service = s, .options = *o};
+	list_init(&all->connecting);
+	list_init(&all->active);
+	list_init(&all->closing);
+	list_init(&all->dead);
+	all->buffer = malloc(o->seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES);
+	return all->buffer ? 0 : -ENOMEM;
+}
+
+void
+relays_deinit(struct relays *all)
+{
+	struct list *const lists[] = {&all->connecting, &all->active, &all->closing};
+
+	all->options.max = 0; /* nothing more is taken */
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_for_each_safe (j, lists[i])
+			relay_end(list_entry(j, struct relay, link));
+	list_for_each_safe (i, &all->dead) {
+		struct relay *r = list_entry(i, struct relay, link);
+
+		list_unlink(i);
+		free(r);
+	}
+	free(take_ptr(all->buffer));
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Relays: each joins a client's connection to one of the server behind, and moves bytes both ways.
+ *
+ * A relay that waits holds two descriptors and no buffer: all share one, and only what could not be
+ * passed on at once is kept, one buffer's worth a direction at most, and nothing more is read until
+ * that has gone. The end of one direction is passed on as such; a side that is gone ends both.
+ *
+ * Descriptors that come with the bytes cannot be passed on without making the relay a way around
+ * what the capabilities say. They are never installed in this process (recvmsg without room for
+ * them drops them and tells so); the relay is ended, with a message.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "helpers/loop.h"
+#include "helpers/message.h"
+#include "helpers/service.h"
+
+struct relays_options {
+	const char *path; /* of the server's socket */
+	bool seqpacket;
+	uint64_t idle_usec; /* 0: for ever */
+	uint64_t max;
+};
+
+struct relays {
+	struct loop *loop;
+	struct service *service;
+	struct relays_options options;
+	/* Each relay is in one of these lists; in each, whoever has waited longest is first. */
+	struct list connecting; /* the server's backlog is full */
+	struct list active;
+	struct list closing; /* the client is gone; what it sent is still on its way */
+	struct list dead;    /* to be freed after the round */
+	uint64_t n;
+	struct message_limit limit;
+	bool checked; /* whether others can reach PATH */
+	char *buffer;
+};
+
+int relays_init(
+	struct relays *r, struct loop *l, struct service *s, const struct relays_options *o);
+void relays_deinit(struct relays *r);
+
+/* Joins the client's connection, which it takes, to the server. */
+void relays_add(struct relays *r, int client_fd, const char *label);
+
+/* Ends what has waited too long and frees what has ended. To be called after every round. */
+void relays_tend(struct relays *r);
+
+/* How long the next round may wait. */
+uint64_t relays_timeout(const struct relays *r);
+
+/* Warns, once, when users of this machine reach the server without a capability. */
+void relays_check(struct relays *r);

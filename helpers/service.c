@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "helpers/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/number.h"
+#include "helpers/message.h"
+
+#define OPEN_TIMEOUT_USEC (UINT64_C(10) * 1000000)
+#define RETRY_FIRST_USEC 20000
+#define RETRY_MAX_USEC 500000
+
+/* Errors that pass by themselves: the daemon starts, or the other server ends. */
+static bool
+is_passing(int e)
+{
+	return e == -ENOENT || e == -ECONNREFUSED || e == -ECONNRESET || e == -ENOTCONN ||
+	       e == -EPIPE || e == -EBUSY || e == -ETIMEDOUT;
+}
+
+static int
+try_attach(struct service *s, const struct service_options *o)
+{
+	int e;
+
+	if (!s->session) {
+		e = capc_session_open(NULL, OPEN_TIMEOUT_USEC, &s->session);
+		if (e < 0)
+			return e;
+	}
+	e = capc_attach(s->session, o->name, o->once ? CAPC_ATTACH_ONCE : 0, &s->entrypoint);
+	/* A connection that is lost does not come back; the next try makes a new one. */
+	if (e == -ENOTCONN || e == -ECONNRESET)
+		s->session = capc_session_free(s->session);
+	return e;
+}
+
+static int
+attach(struct service *s, const struct service_options *o)
+{
+	uint64_t start = loop_clock_usec(), pause_usec = RETRY_FIRST_USEC;
+	int e;
+
+	for (;;) {
+		uint64_t waited;
+		struct timespec t;
+
+		e = try_attach(s, o);
+		waited = loop_clock_usec() - start;
+		if (e == 0 || !is_passing(e) || waited >= o->wait_usec)
+			return e;
+		if (pause_usec > o->wait_usec - waited)
+			pause_usec = o->wait_usec - waited;
+		t = (struct timespec){
+			(time_t)(pause_usec / 1000000), (long)(pause_usec % 1000000) * 1000};
+		nanosleep(&t, NULL);
+		pause_usec = pause_usec * 2 < RETRY_MAX_USEC ? pause_usec * 2 : RETRY_MAX_USEC;
+	}
+}
+
+/* The daemon's own words when it has any. */
+static int
+say_refused(const struct service *s, int e, const char *what)
+{
+	const char *reason = s->session ? capc_session_reason(s->session) : "";
+
+	if (*reason)
+		message("%s: %s: %s: %s", s->name, what, error_name(e), reason);
+	else if (e == -EBUSY)
+		message("%s: %s: EBUSY: it is served by another", s->name, what);
+	else if (e == -ENOENT || e == -ECONNREFUSED)
+		message("%s: %s: no capfsd answers", s->name, error_name(e));
+	else
+		message("%s: %s: %s: %s", s->name, what, error_name(e), strerror(-e));
+	return e;
+}
+
+/* One round of hand-overs. What the daemon does not take back is its end, or the entrypoint's. */
+static void
+service_run(struct source *source, uint32_t events)
+{
+	struct service *s = (struct service *)source; /* its first member */
+	int e = capc_serve(s->entrypoint, 0);
+
+	if (e >= 0 || e == -ENOMEM || e == -EMFILE || e == -ENFILE)
+		return;
+	message("%s: no longer served: the entrypoint or the daemon has ended", s->name);
+	loop_end(s->loop, 1);
+}
+
+int
+service_init(struct service *s, struct loop *l, const struct service_options *o,
+	capc_raw_handler *f, void *data)
+{
+	char how[128];
+	int e;
+
+	*s = (struct service){.source = {.fd = -1, .run = service_run}, .loop = l, .name = o->name};
+	e = attach(s, o);
+	if (e < 0)
+		return say_refused(s, e, "attach");
+	e = capc_accept_raw(s->entrypoint, f, data);
+	if (e < 0)
+		return say_refused(s, e, "accept");
+	snprintf(how, sizeof(how), "as=%s socket=%s", o->name,
+		o->seqpacket ? "seqpacket" : "stream");
+	e = capc_object_add(s->entrypoint, 0, NULL, NULL, how, NULL);
+	if (e < 0)
+		return say_refused(s, e, "object");
+	s->source.fd = capc_entrypoint_fd(s->entrypoint);
+	e = loop_add(l, &s->source, EPOLLIN);
+	if (e < 0)
+		return say_refused(s, e, "epoll");
+	e = notify("READY=1");
+	if (e < 0)
+		message("notify: %s", error_name(e));
+	return 0;
+}
+
+void
+service_deinit(struct service *s)
+{
+	if (s->loop)
+		loop_remove(s->loop, &s->source);
+	s->entrypoint = capc_detach(s->entrypoint);
+	s->session = capc_session_free(s->session);
+}
+
+void
+service_pause(struct service *s)
+{
+	loop_remove(s->loop, &s->source);
+}
+
+void
+service_resume(struct service *s)
+{
+	int e;
+
+	if (s->source.added)
+		return;
+	e = loop_add(s->loop, &s->source, EPOLLIN);
+	if (e == 0)
+		return;
+	message("%s: epoll: %s", s->name, error_name(e));
+	loop_end(s->loop, 1);
+}
+
+int
+parse_count(const char *option, const char *text, uint64_t *ret)
+{
+	if (number_parse(text, strlen(text), false, ret) == 0 && *ret > 0 && *ret <= INT32_MAX)
+		return 0;
+	message("--%s=%s is not a number above 0", option, text);
+	return -EINVAL;
+}
+
+int
+parse_seconds(const char *option, const char *text, uint64_t *ret_usec)
+{
+	size_t n = strcspn(text, "."), n_fraction = text[n] ? strlen(text + n + 1) : 0;
+	uint64_t seconds = 0, fraction = 0;
+
+	if (number_parse(text, n, false, &seconds) < 0 || seconds > INT32_MAX || n_fraction > 6 ||
+		(text[n] && number_parse(text + n + 1, n_fraction, false, &fraction) < 0)) {
+		message("--%s=%s is not a number of seconds", option, text);
+		return -EINVAL;
+	}
+	while (n_fraction++ < 6)
+		fraction *= 10;
+	*ret_usec = seconds * 1000000 + fraction;
+	return 0;
+}
+
+int
+parse_socket(const char *text, bool *ret_seqpacket)
+{
+	if (strcmp(text, "stream") != 0 && strcmp(text, "seqpacket") != 0) {
+		message("--socket is stream or seqpacket");
+		return -EINVAL;
+	}
+	*ret_seqpacket = text[0] == 's' && text[1] == 'e';
+	return 0;
+}

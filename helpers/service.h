@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The side of a helper that faces the daemon: one entrypoint with one object, key 0, whose slot has
+ * the entrypoint's name. Connections are handed to a function; while the service is paused none
+ * is taken, and the daemon keeps them waiting within its own bounds.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "helpers/loop.h"
+#include "libcap-client/cap-client.h"
+
+struct service_options {
+	const char *name;
+	bool seqpacket;	    /* else the sockets are streams */
+	bool once;	    /* the entrypoint ends with this server */
+	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
+};
+
+struct service {
+	struct source source;
+	struct loop *loop;
+	capc_session *session;
+	capc_entrypoint *entrypoint;
+	const char *name;
+};
+
+/*
+ * Attaches, makes the object, and tells the service manager; F then gets each connection, which
+ * belongs to it (capc_raw_close). Blocks for up to wait_usec and the daemon's own time.
+ * Returns: 0 or -errno, having said why.
+ */
+int service_init(struct service *s, struct loop *l, const struct service_options *o,
+	capc_raw_handler *f, void *data);
+void service_deinit(struct service *s);
+
+void service_pause(struct service *s);
+void service_resume(struct service *s);
+
+/* A number of seconds, "0.5" too, as microseconds; or "N" as a count. Return: 0 or -EINVAL, said.
+ */
+int parse_seconds(const char *option, const char *text, uint64_t *ret_usec);
+int parse_count(const char *option, const char *text, uint64_t *ret);
+int parse_socket(const char *text, bool *ret_seqpacket);

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A process per connection, without a daemon: the tests hand over one end of a socket pair, keep a
+ * duplicate of it as the daemon does, and run the rounds of the loop.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "helpers/child.h"
+#include "helpers/peer.h"
+#include "tests/fixture.h"
+
+#define TURN_USEC 10000
+#define TURNS_MAX 300
+
+struct world {
+	struct loop loop;
+	struct service service; /* attached to nothing */
+	struct children children;
+	struct source signals;
+};
+
+static struct world w;
+
+static void
+setup(void)
+{
+	fixture_setup();
+	w = (struct world){};
+	ck_assert_int_eq(loop_init(&w.loop), 0);
+	w.service = (struct service){.loop = &w.loop, .name = "test"};
+	w.service.source.fd = eventfd(0, EFD_CLOEXEC);
+	ck_assert_int_eq(loop_add(&w.loop, &w.service.source, EPOLLIN), 0);
+}
+
+static void
+teardown(void)
+{
+	loop_remove(&w.loop, &w.service.source);
+	close(w.service.source.fd);
+	loop_deinit(&w.loop);
+	fixture_teardown();
+}
+
+static const struct capc_caller caller = {
+	.badge = 0x4c,
+	.uid = 1000,
+	.pidfd = -1,
+	.label = "init/app",
+};
+
+static void
+reap(struct source *source, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	while (read(source->fd, &info, sizeof(info)) > 0)
+		children_reap(&w.children);
+}
+
+static void
+start_children(char **command, uint64_t max)
+{
+	children_init(&w.children, &w.loop, &w.service, command, max);
+	w.signals.run = reap;
+	ck_assert_int_eq(loop_add_signals(&w.loop, &w.signals, &(int){SIGCHLD}, 1), 0);
+}
+
+static int
+connect_child(int *ret_kept)
+{
+	int fds[2];
+
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, fds), 0);
+	*ret_kept = fd_dup(fds[1]);
+	children_add(&w.children, fds[1], &caller);
+	return fds[0];
+}
+
+static void
+turn_children(void)
+{
+	ck_assert_int_eq(loop_wait(&w.loop, TURN_USEC), 0);
+	children_tend(&w.children);
+}
+
+static ssize_t
+read_all(int fd, char *buffer, size_t size)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	size_t n = 0;
+
+	for (int i = 0; i < TURNS_MAX && n < size; i++) {
+		ssize_t got;
+
+		turn_children();
+		if (poll(&p, 1, 0) != 1)
+			continue;
+		got = recv(fd, buffer + n, size - n, MSG_DONTWAIT);
+		if (got <= 0) {
+			buffer[n] = '\0';
+			return (ssize_t)n;
+		}
+		n += (size_t)got;
+	}
+	return -1;
+}
+
+START_TEST(child_has_the_connection_and_is_told_who)
+{
+	char *command[] = {(char[]){"/bin/sh"}, (char[]){"-c"},
+		(char[]){"echo $CAPFS_PEER_UID $CAPFS_PEER_LABEL $CAPFS_BADGE; ls /proc/self/fd; "
+			 "cat"},
+		NULL};
+	cleanup_close int kept = -1;
+	cleanup_close int client = -1;
+	char buffer[256];
+
+	start_children(command, 4);
+	client = connect_child(&kept);
+	send(client, "data\n", 5, MSG_NOSIGNAL);
+	shutdown(client, SHUT_WR);
+	ck_assert_int_gt(read_all(client, buffer, sizeof(buffer) - 1), 0);
+	/* The 3 is the directory that ls(1) reads. */
+	ck_assert_str_eq(buffer, "1000 init/app 0x4c\n0\n1\n2\n3\ndata\n");
+	ck_assert_uint_eq(w.children.n, 0);
+	children_deinit(&w.children);
+}
+END_TEST
+
+START_TEST(child_that_is_not_there_ends_the_connection)
+{
+	char *command[] = {(char[]){"/nonexistent/program"}, NULL};
+	cleanup_close int kept = -1;
+	cleanup_close int client = -1;
+	char buffer[16];
+
+	start_children(command, 4);
+	client = connect_child(&kept);
+	ck_assert_int_eq(read_all(client, buffer, sizeof(buffer) - 1), 0);
+	children_deinit(&w.children);
+}
+END_TEST
+
+START_TEST(children_are_limited)
+{
+	char *command[] = {(char[]){"/bin/cat"}, NULL};
+	int kept[3], clients[3];
+	char buffer[16];
+
+	start_children(command, 2);
+	for (int i = 0; i < 3; i++) {
+		clients[i] = connect_child(&kept[i]);
+		send(clients[i], "x", 1, MSG_NOSIGNAL);
+	}
+	ck_assert_uint_eq(w.children.n, 2);
+	ck_assert(!list_empty(&w.children.waiting));
+	ck_assert(!w.service.source.added);
+	for (int i = 0; i < 3; i++) {
+		shutdown(clients[i], SHUT_WR);
+		ck_assert_int_eq(read_all(clients[i], buffer, sizeof(buffer) - 1), 1);
+	}
+	ck_assert_uint_eq(w.children.n, 0);
+	ck_assert(w.service.source.added);
+	for (int i = 0; i < 3; i++) {
+		close(clients[i]);
+		close(kept[i]);
+	}
+	children_deinit(&w.children);
+}
+END_TEST
+
+START_TEST(child_of_a_revoked_connection_is_ended)
+{
+	char *command[] = {(char[]){"/bin/sleep"}, (char[]){"60"}, NULL};
+	cleanup_close int kept = -1;
+	cleanup_close int client = -1;
+
+	start_children(command, 2);
+	client = connect_child(&kept);
+	if (peer_state(client) == PEER_UNKNOWN) {
+		children_stop(&w.children);
+		return;
+	}
+	turn_children();
+	shutdown(kept, SHUT_RDWR);
+	for (int i = 0; i < TURNS_MAX && w.children.n > 0; i++)
+		turn_children();
+	ck_assert_uint_eq(w.children.n, 0);
+	children_deinit(&w.children);
+}
+END_TEST
+
+START_TEST(child_whose_client_left_finishes)
+{
+	char *command[] = {(char[]){"/bin/sleep"}, (char[]){"60"}, NULL};
+	int kept, client;
+
+	start_children(command, 2);
+	client = connect_child(&kept);
+	turn_children();
+	close(client);
+	for (int i = 0; i < 20; i++)
+		turn_children();
+	ck_assert_uint_eq(w.children.n, 1);
+	close(kept);
+	children_stop(&w.children);
+	ck_assert_uint_eq(w.children.n, 0);
+	children_deinit(&w.children);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("child");
+	TCase *c = tcase_create("child");
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_set_timeout(c, 30);
+	tcase_add_test(c, child_has_the_connection_and_is_told_who);
+	tcase_add_test(c, child_that_is_not_there_ends_the_connection);
+	tcase_add_test(c, children_are_limited);
+	tcase_add_test(c, child_of_a_revoked_connection_is_ended);
+	tcase_add_test(c, child_whose_client_left_finishes);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+int
+main(void)
+{
+	return fixture_main(suite());
+}
