@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "tests/ipc-world.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/state/state.h"
+
+#define MAP_BYTES (32 << 20)
+/* Everything here happens at once: no need to wait for it. */
+#define IDLE_USEC 0
+
+static uint64_t next_serial;
+
+int
+world_own(struct world *w, int fd)
+{
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_lt(w->n_own, WORLD_FDS_MAX);
+	w->own[w->n_own++] = fd;
+	return fd;
+}
+
+int
+world_close(struct world *w, int fd)
+{
+	for (size_t i = 0; i < w->n_own; i++)
+		if (w->own[i] == fd) {
+			w->own[i] = w->own[--w->n_own];
+			close(fd);
+			return -1;
+		}
+	ck_abort_msg("not of the test: %d", fd);
+}
+
+static void
+on_done(void *data, struct entity *e, int error)
+{
+	struct world *w = data;
+
+	w->done_id = e->id;
+	w->done_error = error;
+	w->n_done++;
+}
+
+static void
+on_invalidate(void *data, struct entity *e)
+{
+	struct world *w = data;
+
+	w->invalidated_id = e->id;
+	w->n_invalidated++;
+}
+
+static const struct ipc_fs world_fs = {.socket_done = on_done, .socket_invalidate = on_invalidate};
+
+static void
+on_gone(void *data, struct entity *e)
+{
+	struct world *w = data;
+
+	if (w->ipc)
+		ipc_gone(w->ipc, e);
+}
+
+static void
+on_restricted(void *data, struct capability *c)
+{
+	struct world *w = data;
+
+	if (w->ipc)
+		ipc_restricted(w->ipc, c);
+}
+
+static const struct model_hooks world_hooks = {.gone = on_gone, .restricted = on_restricted};
+
+static int
+load_one(void *data, uint64_t key, const void *record, size_t n)
+{
+	enum store_space space = STORE_KEY_SPACE(key);
+
+	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT)
+		return 0;
+	return model_load(data, key, record, n);
+}
+
+static void
+world_address(struct world *w, const struct entity *e, struct sockaddr_un *ret)
+{
+	uint64_t object = 0;
+
+	if (e->kind == ENTITY_CAPABILITY)
+		object = container_of((struct entity *)(uintptr_t)e, struct capability, entity)
+				 ->object->entity.id;
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%" PRIu64 ".%" PRIu64, w->dir, object,
+		e->id);
+}
+
+/* What the binder does with a job. */
+static void
+bind_one(struct world *w, const struct binder_job *job)
+{
+	struct binder_result result = {.object = job->object, .capability = job->capability};
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, (int)job->socket_type | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%" PRIu64 ".%" PRIu64, w->dir, job->object,
+		job->capability);
+	unlink(a.sun_path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(listen(fd, (int)job->backlog), 0);
+	ck_assert_int_eq(msg_send(w->binder, &result, sizeof(result), &fd, 1, 0), sizeof(result));
+	close(fd);
+	w->n_bound++;
+}
+
+static bool
+bind_some(struct world *w)
+{
+	struct binder_job job;
+	bool any = false;
+	size_t n_fds;
+
+	while (w->binder >= 0 && !w->binder_lazy &&
+		msg_receive(w->binder, &job, sizeof(job), NULL, 0, &n_fds, MSG_DONTWAIT) ==
+			sizeof(job)) {
+		bind_one(w, &job);
+		any = true;
+	}
+	return any;
+}
+
+void
+world_settle_for(struct world *w, uint64_t usec)
+{
+	uint64_t now, end;
+
+	sd_event_now(w->event, CLOCK_MONOTONIC, &now);
+	end = now + usec;
+	for (;;) {
+		bool any = bind_some(w);
+		int r = sd_event_run(w->event, IDLE_USEC);
+
+		ck_assert_int_ge(r, 0);
+		while ((r = model_reap(w->model, 64)) > 0)
+			any = true;
+		ck_assert_int_eq(r, 0);
+		ipc_reaped(w->ipc);
+		model_check(w->model);
+		sd_event_now(w->event, CLOCK_MONOTONIC, &now);
+		if (!any && now >= end && sd_event_run(w->event, IDLE_USEC) == 0)
+			return;
+	}
+}
+
+void
+world_settle(struct world *w)
+{
+	world_settle_for(w, 0);
+}
+
+void
+world_binder(struct world *w)
+{
+	int fds[2];
+
+	if (w->binder >= 0)
+		world_close(w, w->binder);
+	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, fds), 0);
+	w->binder = world_own(w, fds[1]);
+	ipc_set_binder(w->ipc, fds[0]);
+}
+
+static bool
+is_own(const struct world *w, int fd)
+{
+	for (size_t i = 0; i < w->n_own; i++)
+		if (w->own[i] == fd)
+			return true;
+	for (size_t i = 0; i < w->n_base; i++)
+		if (w->base[i] == fd)
+			return true;
+	return false;
+}
+
+void
+world_start(struct world *w)
+{
+	cleanup_free char *reason = NULL;
+	cleanup_free int *fds = NULL;
+	size_t n, n_left = 0;
+	int r;
+
+	ck_assert_int_eq(fd_list(&fds, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		if (!is_own(w, fds[i]))
+			fds[n_left++] = fds[i];
+	r = state_open(w->dir, MAP_BYTES, &w->state, &reason);
+	ck_assert_msg(r == 0, "state: %d %s", r, reason ? reason : "");
+	ck_assert_int_eq(model_new(&state_store_ops, w->state, &w->model), 0);
+	w->model->hooks = &world_hooks;
+	w->model->hooks_data = w;
+	if (state_is_new(w->state)) {
+		struct quota quota = {{1000, 500, 100, 64 << 20, 200}};
+
+		ck_assert_int_eq(model_create_root(w->model, 0, 0, 0711, &quota), 0);
+	} else {
+		ck_assert_int_eq(state_scan(w->state, load_one, w->model, &reason), 0);
+		ck_assert_int_eq(model_load_done(w->model), 0);
+	}
+	ck_assert_int_ge(sd_event_new(&w->event), 0);
+	ck_assert_int_eq(ipc_new(w->model, w->state, &w->boot, w->event, &world_fs, w, &w->ipc), 0);
+	ck_assert_int_eq(ipc_adopt(w->ipc, fds, n_left), 0);
+	world_binder(w);
+	model_check(w->model);
+}
+
+void
+world_kill(struct world *w)
+{
+	w->ipc = ipc_free(w->ipc);
+	w->model = model_free(w->model);
+	w->state = state_free(w->state);
+	w->event = sd_event_unref(w->event);
+}
+
+void
+world_restart(struct world *w)
+{
+	world_kill(w);
+	world_start(w);
+	world_settle(w);
+}
+
+void
+world_init(struct world *w)
+{
+	*w = (struct world){.binder = -1};
+	next_serial = 1;
+	snprintf(w->dir, sizeof(w->dir), "/tmp/capfs-ipc.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(w->dir));
+	w->boot.page = &w->page;
+	ck_assert_int_eq(fd_list(&w->base, &w->n_base), 0);
+	world_start(w);
+}
+
+void
+world_deinit(struct world *w)
+{
+	cleanup_closedir DIR *dir = opendir(w->dir);
+
+	ipc_stop(w->ipc);
+	world_kill(w);
+	while (w->n_own > 0)
+		world_close(w, w->own[w->n_own - 1]);
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		unlinkat(dirfd(dir), e->d_name, 0);
+	rmdir(w->dir);
+	free(w->base);
+}
+
+int
+world_want(struct world *w, struct entity *e)
+{
+	unsigned before = w->n_done;
+
+	ipc_socket_want(w->ipc, e);
+	world_settle(w);
+	ck_assert_uint_eq(w->n_done, before + 1);
+	ck_assert_uint_eq(w->done_id, e->id);
+	return w->done_error;
+}
+
+int
+world_connect(struct world *w, struct entity *e)
+{
+	int type = SOCK_SEQPACKET, fd;
+	struct sockaddr_un a;
+
+	if (e->kind == ENTITY_CAPABILITY &&
+		container_of(e, struct capability, entity)->object->record.socket == OBJECT_STREAM)
+		type = SOCK_STREAM;
+	if (!ipc_socket_ready(w->ipc, e) && world_want(w, e))
+		return -w->done_error;
+	world_address(w, e, &a);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	ck_assert_int_ge(fd, 0);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return error;
+	}
+	return world_own(w, fd);
+}
+
+int
+world_control(struct world *w, struct session *s)
+{
+	int fd = world_connect(w, &s->entity);
+
+	ck_assert_int_ge(fd, 0);
+	world_settle(w);
+	return fd;
+}
+
+static void
+send_request(int fd, const struct wire_request *m)
+{
+	static uint8_t buffer[WIRE_CONTROL_MAX];
+	int n = wire_request_encode(m, buffer, sizeof(buffer));
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(send(fd, buffer, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+void
+world_send(int fd, enum wire_op op, uint64_t serial, const char *path, const char *text)
+{
+	struct wire_request m = {
+		.op = (uint8_t)op,
+		.serial = serial,
+		.path = path,
+		.n_path = strlen(path),
+		.text = text,
+		.n_text = strlen(text),
+	};
+
+	send_request(fd, &m);
+}
+
+bool
+world_reply(struct world *w, int fd, struct answered *ret)
+{
+	static uint8_t buffer[WIRE_CONTROL_MAX];
+	size_t n_fds;
+	ssize_t n;
+
+	ret->fd = -1;
+	n = msg_receive(fd, buffer, sizeof(buffer), &ret->fd, 1, &n_fds, MSG_DONTWAIT);
+	if (n <= 0)
+		return false;
+	if (n_fds > 0)
+		world_own(w, ret->fd);
+	ck_assert_int_eq(wire_reply_decode(buffer, (size_t)n, &ret->m), 0);
+	memcpy(ret->text, ret->m.text, ret->m.n_text);
+	ret->text[ret->m.n_text] = '\0';
+	return true;
+}
+
+int
+world_ask(struct world *w, int fd, enum wire_op op, const char *path, const char *text,
+	struct answered *ret)
+{
+	uint64_t serial = next_serial++;
+
+	world_send(fd, op, serial, path, text);
+	world_settle(w);
+	ck_assert(world_reply(w, fd, ret));
+	ck_assert_uint_eq(ret->m.serial, serial);
+	ck_assert_uint_eq(ret->m.op, op);
+	return (int)ret->m.error;
+}
+
+int
+world_serve(struct world *w, int control, const char *name, const char *socket)
+{
+	struct answered a;
+	char path[128], text[128];
+	int channel;
+
+	snprintf(path, sizeof(path), "entrypoints/%s", name);
+	ck_assert_int_eq(world_ask(w, control, WIRE_ATTACH, path, "", &a), 0);
+	channel = a.fd;
+	ck_assert_int_ge(channel, 0);
+	snprintf(path, sizeof(path), "entrypoints/%s/objects", name);
+	snprintf(text, sizeof(text), "key=7 as=%s socket=%s", name, socket);
+	ck_assert_int_eq(world_ask(w, control, WIRE_WRITE, path, text, &a), 0);
+	return channel;
+}
+
+bool
+world_handed(struct world *w, int channel, struct handed *ret)
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	int fds[2] = {-1, -1};
+	size_t n_fds;
+	ssize_t n = msg_receive(channel, buffer, sizeof(buffer), fds, 2, &n_fds, MSG_DONTWAIT);
+
+	if (n <= 0)
+		return false;
+	ck_assert_uint_ge(n_fds, 1);
+	fd_close(fds[1]);
+	ret->fd = world_own(w, fds[0]);
+	ck_assert_int_eq(wire_handover_decode(buffer, (size_t)n, &ret->m), 0);
+	memcpy(ret->label, ret->m.label, ret->m.n_label);
+	ret->label[ret->m.n_label] = '\0';
+	return true;
+}
+
+void
+world_take(struct world *w, int channel, uint64_t serial)
+{
+	uint8_t buffer[64];
+	int n = wire_taken_encode(serial, buffer, sizeof(buffer));
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(send(channel, buffer, (size_t)n, MSG_NOSIGNAL), n);
+	world_settle(w);
+}
+
+struct capability *
+world_slot(struct world *w, struct session *s, const char *name)
+{
+	struct entity *e =
+		entity_find_name(w->model, s->entity.id, ENTITY_CAPABILITY, name, strlen(name));
+
+	return e ? container_of(e, struct capability, entity) : NULL;
+}
+
+bool
+world_is_over(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
+bool
+world_has_event(struct world *w, const char *text)
+{
+	static char buffer[256 * 1024];
+	const struct session *s = w->model->root;
+	size_t n = events_read(s, events_start(s), buffer, sizeof(buffer) - 1);
+
+	buffer[n] = '\0';
+	return strstr(buffer, text);
+}

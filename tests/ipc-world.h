@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The front of sockets without FUSE: a store, a model and a loop as a broker has them, while the
+ * test itself is the binder, the clients, the servers, and the kernel that looks nodes up.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "capfsd/ipc/ipc.h"
+#include "libcap-client/wire.h"
+
+#define WORLD_FDS_MAX 1024
+
+struct world {
+	char dir[64];
+	struct boot boot;
+	struct boot_page page;
+	struct state *state;
+	struct model *model;
+	struct ipc *ipc;
+	sd_event *event;
+	int binder;      /* the binder's end, -1: there is none */
+	bool binder_lazy; /* it lets jobs lie */
+	unsigned n_bound;
+	/* What the file system was told. */
+	uint64_t done_id;
+	int done_error;
+	unsigned n_done, n_invalidated;
+	uint64_t invalidated_id;
+	/* Descriptors that are the test's own, and those that it started with: no broker's. */
+	int own[WORLD_FDS_MAX];
+	size_t n_own;
+	int *base;
+	size_t n_base;
+};
+
+/* What a server was handed. */
+struct handed {
+	struct wire_handover m;
+	char label[WIRE_LABEL_MAX + 1];
+	int fd;
+};
+
+/* What a control client was answered. */
+struct answered {
+	struct wire_reply m;
+	char text[WIRE_TEXT_MAX + 1];
+	int fd;
+};
+
+void world_init(struct world *w);
+void world_deinit(struct world *w);
+
+/* Lets everything happen that is due, the binder's work and reaping too. */
+void world_settle(struct world *w);
+void world_settle_for(struct world *w, uint64_t usec);
+
+/* A broker dies, and the next one comes. */
+void world_kill(struct world *w);
+void world_start(struct world *w);
+void world_restart(struct world *w);
+
+/* A new binder. */
+void world_binder(struct world *w);
+
+/* Takes FD out of what a broker leaves to the next. Returns: FD. */
+int world_own(struct world *w, int fd);
+/* Closes what the test had. Returns: -1. */
+int world_close(struct world *w, int fd);
+
+/* Looks the node up, as the kernel would. Returns: the errno, 0: it can be connected to. */
+int world_want(struct world *w, struct entity *e);
+/* connect(2). Returns: the socket, -errno. */
+int world_connect(struct world *w, struct entity *e);
+
+/* A control connection of S. */
+int world_control(struct world *w, struct session *s);
+void world_send(int fd, enum wire_op op, uint64_t serial, const char *path, const char *text);
+/* Returns: false: nothing has come. */
+bool world_reply(struct world *w, int fd, struct answered *ret);
+/* Asks and waits. Returns: the reply's errno. */
+int world_ask(struct world *w, int fd, enum wire_op op, const char *path, const char *text,
+	struct answered *ret);
+
+/* Serves entrypoints/NAME with one object of key 7, in slot caps/NAME. Returns: the channel. */
+int world_serve(struct world *w, int control, const char *name, const char *socket);
+/* Receives a hand-over. Returns: false: there is none. */
+bool world_handed(struct world *w, int channel, struct handed *ret);
+void world_take(struct world *w, int channel, uint64_t serial);
+
+struct capability *world_slot(struct world *w, struct session *s, const char *name);
+/* Is the other end gone? Reads nothing but the end. */
+bool world_is_over(int fd);
+bool world_has_event(struct world *w, const char *text);

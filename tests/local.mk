@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Two kinds of tests, both run by `make check`:
+#
+#	unit_tests		programs with Check; they need no privilege and no mount
+#	integration_tests	scripts that drive the built daemon on a mount of its own; they print
+#				TAP and exit with 77 where a mount cannot be made
+#
+# A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
+unit_tests = \
+	tests/test-wire \
+	tests/test-client \
+	tests/test-call \
+	tests/test-server \
+	tests/test-serve-calls \
+	tests/test-ops \
+	tests/test-capctl \
+	tests/test-child \
+	tests/test-relay \
+	tests/test-state
+integration_tests = \
+	tests/it-clients.sh \
+	tests/it-commands.sh \
+	tests/it-damage.sh \
+	tests/it-floods.sh \
+	tests/it-listing.sh \
+	tests/it-permissions.sh \
+	tests/it-recovery.sh \
+	tests/it-sessions.sh \
+	tests/it-sockets.sh \
+	tests/it-wedge.sh
+
+# Programs that the scripts use.
+test_tools = \
+	tests/it-clients \
+	tests/it-recovery \
+	tests/mass \
+	tests/probe
+
+TESTS += $(unit_tests) $(integration_tests)
+check_PROGRAMS += $(unit_tests) $(test_tools)
+check_LTLIBRARIES = tests/libfixture.la
+EXTRA_DIST += $(integration_tests) tests/harness.sh tests/run-test
+
+TEST_EXTENSIONS = .sh
+LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
+SH_LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
+AM_TESTS_ENVIRONMENT = \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir;
+
+tests_libfixture_la_SOURCES = tests/fixture.c tests/fixture.h
+tests_libfixture_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
+
+tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
+tests_probe_LDADD = base/libbase.la
+tests_mass_SOURCES = tests/mass.c
+tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
+tests_it_recovery_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_it_clients_SOURCES = tests/it-clients.c
+tests_it_clients_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_it_clients_LDADD = tests/libfixture.la libcap-client/libcap-client.la base/libbase.la
+
+tests_test_state_SOURCES = tests/test-state.c
+tests_test_state_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_state_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_capctl_SOURCES = tests/test-capctl.c
+tests_test_capctl_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_capctl_LDADD = tests/libfixture.la capctl/libcapctl.la
+
+tests_test_ops_SOURCES = tests/test-ops.c
+tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+
+tests_test_child_SOURCES = tests/test-child.c
+tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
+
+tests_test_relay_SOURCES = tests/test-relay.c
+tests_test_relay_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_relay_LDADD = tests/libfixture.la helpers/libhelper.la
+
+tests_test_wire_SOURCES = tests/test-wire.c
+tests_test_wire_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_wire_LDADD = tests/libfixture.la libcap-client/libwire.la base/libbase.la
+
+# These link the library as it is installed: what it does not export cannot be tested by accident.
+played_daemon = tests/played-daemon.c tests/played-daemon.h
+client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la libcap-client/libwire.la \
+	base/libbase.la
+tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
+tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_client_LDADD = $(client_test_ldadd)
+tests_test_call_SOURCES = tests/test-call.c $(played_daemon)
+tests_test_call_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_call_LDADD = $(client_test_ldadd)
+tests_test_server_SOURCES = tests/test-server.c $(played_daemon)
+tests_test_server_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_server_LDADD = $(client_test_ldadd)
+tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_daemon)
+tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_serve_calls_LDADD = $(client_test_ldadd)

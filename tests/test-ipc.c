@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Listeners, connections, channels and the control protocol, and what is left of them by a crash. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/ipc/private.h"
+#include "tests/fixture.h"
+#include "tests/ipc-world.h"
+
+static struct world w;
+static struct answered a;
+static struct handed h;
+
+static void
+setup(void)
+{
+	fixture_setup();
+	world_init(&w);
+}
+
+static void
+teardown(void)
+{
+	world_deinit(&w);
+	fixture_teardown();
+}
+
+static struct session *
+root(void)
+{
+	return w.model->root;
+}
+
+/* entrypoints/web with the slot caps/web, and the root's control connection. */
+static int
+serve_web(int *ret_control)
+{
+	*ret_control = world_control(&w, root());
+	return world_serve(&w, *ret_control, "web", "stream");
+}
+
+static struct capability *
+web(void)
+{
+	return world_slot(&w, root(), "web");
+}
+
+START_TEST(reads_and_lists)
+{
+	int c = world_control(&w, root());
+
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "label", "", &a), 0);
+	ck_assert_str_eq(a.text, "init\n");
+	ck_assert_int_eq(world_ask(&w, c, WIRE_LIST, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "caps\n"));
+	ck_assert_int_eq(world_ask(&w, c, WIRE_LIST, "label", "", &a), ENOTDIR);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "caps", "", &a), EISDIR);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "control", "", &a), ENXIO);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "nothing", "", &a), ENOENT);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app", "caps=8", &a), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_LIST, "sessions", "", &a), 0);
+	ck_assert_str_eq(a.text, "app\n");
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "sessions/app/label", "", &a), 0);
+	ck_assert_str_eq(a.text, "init/app\n");
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "caps/x", "", &a), EPERM);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_REMOVE, "sessions", "", &a), EPERM);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_REMOVE, "sessions/app", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_LIST, "sessions", "", &a), 0);
+	ck_assert_str_eq(a.text, "");
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "events", "", &a), 0);
+	ck_assert_uint_gt(a.m.n_text, 0);
+	ck_assert_uint_eq(a.m.value, events_end(root()));
+}
+END_TEST
+
+START_TEST(lists_and_reads_in_pieces)
+{
+	int c = world_control(&w, root());
+	size_t n = 0, n_lines = 0;
+	char name[64];
+	uint64_t cookie = 0;
+
+	for (unsigned i = 0; i < 900; i++) {
+		snprintf(name, sizeof(name), "sessions/a-name-that-is-long-enough-to-need-%03u", i);
+		ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, name,
+					 "caps=0 sockets=0 threads=0 ram=0 inflight=0", &a), 0);
+	}
+	do {
+		struct wire_request m = {.op = WIRE_LIST, .serial = 10000 + n, .offset = cookie,
+			.path = "sessions", .n_path = 8, .text = ""};
+		uint8_t buffer[256];
+		int size = wire_request_encode(&m, buffer, sizeof(buffer));
+
+		ck_assert_int_eq(send(c, buffer, (size_t)size, 0), size);
+		world_settle(&w);
+		ck_assert(world_reply(&w, c, &a));
+		for (const char *p = a.text; (p = strchr(p, '\n')); p++)
+			n_lines++;
+		cookie = a.m.value;
+		n++;
+	} while (a.m.flags & WIRE_MORE);
+	ck_assert_uint_gt(n, 1);
+	ck_assert_uint_eq(n_lines, 900);
+}
+END_TEST
+
+START_TEST(bad_messages)
+{
+	static char big[WIRE_CONTROL_MAX + 100], text[5000];
+	int c, null;
+
+	c = world_control(&w, root());
+	ck_assert_int_eq(send(c, "\x01\xff\x00", 3, 0), 3);
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert(a.m.error == EBADMSG || a.m.error == EPROTO);
+	ck_assert(world_is_over(c));
+
+	c = world_control(&w, root());
+	ck_assert_int_eq(send(c, big, sizeof(big), 0), sizeof(big));
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert_uint_eq(a.m.error, EMSGSIZE);
+	ck_assert(world_is_over(c));
+
+	c = world_control(&w, root());
+	memset(text, 'x', sizeof(text) - 1);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "transfer_quota", text, &a), EMSGSIZE);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "transfer_quota", "to=", &a), EINVAL);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "label", "x", &a), EACCES);
+
+	/* A request with a descriptor: refused, and the descriptor is left nowhere. */
+	null = world_own(&w, open("/dev/null", O_RDONLY | O_CLOEXEC));
+	{
+		struct wire_request m = {.op = WIRE_READ, .serial = 5000, .path = "label",
+			.n_path = 5, .text = ""};
+		uint8_t buffer[256];
+		int n = wire_request_encode(&m, buffer, sizeof(buffer));
+
+		ck_assert_int_eq(msg_send(c, buffer, (size_t)n, &null, 1, 0), n);
+	}
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert_uint_eq(a.m.error, EINVAL);
+	/* Serials ascend: an older one is no request. */
+	world_send(c, WIRE_READ, 4999, "label", "");
+	world_send(c, WIRE_READ, 5001, "label", "");
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert_uint_eq(a.m.serial, 5001);
+	ck_assert(!world_reply(&w, c, &a));
+}
+END_TEST
+
+START_TEST(hands_over)
+{
+	int control, channel = serve_web(&control), client;
+	struct capability *c = web();
+	char byte;
+
+	client = world_connect(&w, &c->entity);
+	ck_assert_int_ge(client, 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert_uint_eq(h.m.key, 7);
+	ck_assert_uint_eq(h.m.capability, c->entity.id);
+	ck_assert_uint_eq(h.m.badge, c->object->record.badge);
+	ck_assert_uint_eq(h.m.pid, (unsigned)getpid());
+	ck_assert_str_eq(h.label, "init");
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+	world_take(&w, channel, h.m.serial);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
+	ck_assert_uint_eq(c->conns_used, 1);
+	ck_assert_uint_eq(c->object->entrypoint->n_connections, 1);
+	ck_assert_uint_eq(c->object->entrypoint->n_waiting, 0);
+
+	ck_assert_int_eq(send(client, "x", 1, 0), 1);
+	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+	/* What the client wrote last is the server's, although the client has gone. */
+	ck_assert_int_eq(send(client, "y", 1, 0), 1);
+	world_close(&w, client);
+	world_settle(&w);
+	ck_assert_uint_eq(c->conns_used, 0);
+	ck_assert_uint_eq(c->object->entrypoint->n_connections, 0);
+	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 0);
+}
+END_TEST
+
+START_TEST(keeps_to_credit)
+{
+	int control, channel = serve_web(&control), clients[20];
+	uint64_t last = 0;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < 20; i++)
+		clients[i] = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert_uint_eq(web()->object->entrypoint->n_waiting, 20);
+	/* One that waits and leaves is not offered; one that leaves after writing is. */
+	ck_assert_int_eq(send(clients[18], "x", 1, 0), 1);
+	world_close(&w, clients[18]);
+	world_close(&w, clients[19]);
+	world_settle(&w);
+	ck_assert_uint_eq(web()->object->entrypoint->n_waiting, 19);
+	for (; n < 8; n++) {
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_gt(h.m.serial, last);
+		last = h.m.serial;
+	}
+	ck_assert(!world_handed(&w, channel, &h));
+	for (; n < 19; n++) {
+		world_take(&w, channel, last - 7);
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_eq(h.m.serial, last + 1);
+		last = h.m.serial;
+	}
+	ck_assert(!world_handed(&w, channel, &h));
+}
+END_TEST
+
+START_TEST(refuses_beyond_limits)
+{
+	int control, channel = serve_web(&control), first, second;
+	struct capability *c;
+	char byte;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant",
+				 "to=app rights=call conns=1", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/caps/web/info", "", &a), 0);
+	c = (struct capability *)(void *)entity_find_name(w.model,
+		session_find(w.model, root(), "app", 3)->entity.id, ENTITY_CAPABILITY, "web", 3);
+	first = world_connect(&w, &c->entity);
+	second = world_connect(&w, &c->entity);
+	ck_assert_int_ge(second, 0);
+	world_settle(&w);
+	ck_assert(!world_is_over(first));
+	ck_assert_int_eq(recv(second, &byte, 1, MSG_DONTWAIT), 0);
+	ck_assert(world_has_event(&w, "refused connect caps/web uid="));
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert_str_eq(h.label, "init/app");
+	ck_assert(!world_handed(&w, channel, &h));
+	/* Over the control socket the same limit is an errno. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/web", "", &a), EDQUOT);
+	world_close(&w, first);
+	world_take(&w, channel, h.m.serial);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/web", "", &a), 0);
+}
+END_TEST
+
+START_TEST(revokes)
+{
+	int control, channel = serve_web(&control), client, waiting, null;
+	struct capability *c;
+	char byte;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant",
+				 "to=app rights=call", &a), 0);
+	c = (struct capability *)(void *)entity_find_name(w.model,
+		session_find(w.model, root(), "app", 3)->entity.id, ENTITY_CAPABILITY, "web", 3);
+	client = world_connect(&w, &c->entity);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	waiting = world_connect(&w, &c->entity);
+	world_settle(&w);
+	/* Read by nobody, with a descriptor behind it: discarded. */
+	null = world_own(&w, open("/dev/null", O_RDONLY | O_CLOEXEC));
+	ck_assert_int_eq(msg_send(client, "secret", 6, &null, 1, 0), 6);
+	ck_assert_int_eq(send(h.fd, "answer", 6, 0), 6);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/revoke", "1", &a), 0);
+	ck_assert(world_is_over(client));
+	ck_assert(world_is_over(waiting));
+	ck_assert(world_is_over(h.fd));
+	ck_assert_int_eq(recv(h.fd, &byte, 1, MSG_DONTWAIT), 0);
+	/* What the server had sent before is the client's. */
+	ck_assert_int_eq(recv(client, &byte, 1, MSG_DONTWAIT), 1);
+	ck_assert_int_eq(send(client, "x", 1, MSG_NOSIGNAL), -1);
+	ck_assert_uint_eq(web()->conns_used, 0);
+	/* The one that was in flight when it ended frees its credit when it is taken. */
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
+}
+END_TEST
+
+START_TEST(server_dies)
+{
+	int control, channel = serve_web(&control), client, again;
+	struct capability *c = web();
+	unsigned before;
+	char byte;
+
+	client = world_connect(&w, &c->entity);
+	world_settle(&w);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EBUSY);
+	before = w.n_invalidated;
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert_uint_gt(w.n_invalidated, before);
+	ck_assert_int_eq(recv(client, &byte, 1, MSG_DONTWAIT), 0);
+	ck_assert_ptr_eq(web(), c);
+	ck_assert_ptr_null(c->object->entrypoint->thread);
+	ck_assert(!ipc_socket_ready(w.ipc, &c->entity));
+	ck_assert_int_eq(world_want(&w, &c->entity), ECONNREFUSED);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), ECONNREFUSED);
+	ck_assert(world_has_event(&w, "detach entrypoints/web"));
+
+	c->entity.cached = 1;
+	before = w.n_invalidated;
+	again = world_serve(&w, control, "web", "stream");
+	ck_assert_uint_gt(w.n_invalidated, before);
+	ck_assert_int_ge(world_connect(&w, &c->entity), 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, again, &h));
+	/* Gone and back before the loop looked: no EBUSY. */
+	world_close(&w, again);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "once", &a), 0);
+	world_close(&w, a.fd);
+	world_settle(&w);
+	ck_assert_ptr_null(web());
+}
+END_TEST
+
+START_TEST(bad_server)
+{
+	int control, channel = serve_web(&control);
+
+	ck_assert_int_eq(send(channel, "junk", 4, 0), 4);
+	world_settle(&w);
+	ck_assert(world_is_over(channel));
+	ck_assert_ptr_null(web()->object->entrypoint->thread);
+}
+END_TEST
+
+START_TEST(survives)
+{
+	int control, channel = serve_web(&control), taken, offered, third;
+	uint64_t serial, badge;
+	char byte;
+
+	taken = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	world_close(&w, h.fd);
+	offered = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_close(&w, h.fd);
+	serial = h.m.serial;
+	badge = h.m.badge;
+	for (unsigned i = 0; i < 3; i++) {
+		world_settle_for(&w, 30000);
+		world_restart(&w);
+		ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+		ck_assert_uint_eq(web()->conns_used, 2);
+		/* Offered again as it was; what was taken is not. */
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_eq(h.m.serial, serial);
+		ck_assert_uint_eq(h.m.badge, badge);
+		ck_assert(!world_handed(&w, channel, &h));
+		ck_assert(!world_is_over(taken) && !world_is_over(offered));
+	}
+	world_take(&w, channel, serial);
+	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	third = world_connect(&w, &web()->entity);
+	ck_assert_int_ge(third, 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert_uint_gt(h.m.serial, serial);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "label", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/revoke", "self", &a), 0);
+	ck_assert_int_eq(recv(taken, &byte, 1, MSG_DONTWAIT), 0);
+	ck_assert_int_eq(recv(third, &byte, 1, MSG_DONTWAIT), 0);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], 3);
+}
+END_TEST
+
+START_TEST(accepted_while_dead)
+{
+	int control, channel = serve_web(&control), client;
+
+	ck_assert_int_eq(world_want(&w, &web()->entity), 0);
+	/* The broker is not there: the backlog takes it. */
+	client = world_connect(&w, &web()->entity);
+	ck_assert_int_ge(client, 0);
+	world_restart(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	/* The server dies together with the broker. */
+	world_kill(&w);
+	world_close(&w, channel);
+	world_start(&w);
+	world_settle(&w);
+	ck_assert(world_is_over(client));
+	ck_assert_ptr_null(web()->object->entrypoint->thread);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), 0);
+}
+END_TEST
+
+/* Sends requests whose replies nobody reads, until they have no room. Returns: the next serial. */
+static uint64_t
+fill(int control, uint64_t serial)
+{
+	static const unsigned n = 400;
+
+	for (unsigned i = 0; i < n; i++) {
+		world_send(control, WIRE_READ, serial++, "caps/web/info", "");
+		world_settle(&w);
+	}
+	return serial;
+}
+
+START_TEST(reply_outlives_broker)
+{
+	int control, channel = serve_web(&control), pipe_control;
+	uint64_t first = 1000, last;
+	unsigned n = 0, n_created = 0;
+
+	pipe_control = world_control(&w, root());
+	last = fill(pipe_control, first);
+	world_send(pipe_control, WIRE_OPEN, last, "caps/web", "");
+	world_send(pipe_control, WIRE_CREATE, last + 1, "sessions/app", "");
+	world_settle(&w);
+	while (n < last + 2 - first) {
+		ck_assert(world_reply(&w, pipe_control, &a));
+		/* A reply that had gone out may come again after a crash. */
+		if (a.m.serial < first + n)
+			continue;
+		ck_assert_uint_eq(a.m.serial, first + n);
+		ck_assert_uint_eq(a.m.error, 0);
+		n++;
+		if (n % 50 == 0 || n + 2 > last - first)
+			world_restart(&w);
+		else
+			world_settle(&w);
+		if (a.fd >= 0) {
+			ck_assert(world_handed(&w, channel, &h));
+			ck_assert_int_eq(send(a.fd, "x", 1, MSG_NOSIGNAL), 1);
+		}
+		n_created += a.m.op == WIRE_CREATE;
+	}
+	ck_assert_uint_eq(n_created, 1);
+	ck_assert_uint_eq(root()->n_sessions, 1);
+	ck_assert_uint_eq(web()->conns_used, 1);
+}
+END_TEST
+
+/* The broker's end of the only control connection. */
+static uint64_t
+find_cookie(void)
+{
+	uint64_t cookie = 0;
+
+	list_for_each(i, &w.ipc->listeners) {
+		struct listener *l = list_entry(i, struct listener, link);
+
+		ck_assert_uint_eq(l->n_connections, 1);
+		fd_socket_cookie(
+			list_entry(list_first(&l->connections), struct control, listener_link)->fd,
+			&cookie);
+	}
+	return cookie;
+}
+
+START_TEST(poison)
+{
+	int control = world_control(&w, root());
+
+	world_send(control, WIRE_CREATE, 76, "sessions/app", "");
+	world_send(control, WIRE_CREATE, 77, "sessions/bad", "");
+	w.page.poisoned = BOOT_REQUEST_CONTROL(find_cookie(), 77);
+	world_settle(&w);
+	ck_assert(world_reply(&w, control, &a));
+	ck_assert_uint_eq(a.m.error, 0);
+	ck_assert(world_reply(&w, control, &a));
+	ck_assert_uint_eq(a.m.error, EIO);
+	ck_assert_uint_eq(root()->n_sessions, 1);
+	ck_assert_uint_eq(w.page.executing, 0);
+	ck_assert_uint_eq(w.page.answered, 1);
+}
+END_TEST
+
+START_TEST(binder_dies)
+{
+	int control, channel = serve_web(&control);
+
+	(void)channel;
+	w.binder_lazy = true;
+	ipc_socket_want(w.ipc, &web()->entity);
+	world_settle(&w);
+	ck_assert(!ipc_socket_ready(w.ipc, &web()->entity));
+	w.binder_lazy = false;
+	world_binder(&w);
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert_int_eq(w.done_error, 0);
+	/* One whose job a dead broker gave: the listener comes all the same. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	w.binder_lazy = true;
+	ipc_socket_want(w.ipc, &session_find(w.model, root(), "app", 3)->entity);
+	w.binder_lazy = false;
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &session_find(w.model, root(), "app", 3)->entity));
+}
+END_TEST
+
+START_TEST(gives_idle_listeners_back)
+{
+	int control = world_control(&w, root()), client;
+	struct entity *e[4];
+	unsigned bound;
+	char name[32];
+
+	w.ipc->n_idle_max = 2;
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "sessions/s%u", i);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, name, "", &a), 0);
+		e[i] = &session_find(w.model, root(), name + 9, 2)->entity;
+		ck_assert_int_eq(world_want(&w, e[i]), 0);
+	}
+	ck_assert_uint_eq(w.n_invalidated, 2);
+	ck_assert(!ipc_socket_ready(w.ipc, e[0]) && !ipc_socket_ready(w.ipc, e[1]));
+	ck_assert(ipc_socket_ready(w.ipc, e[2]) && ipc_socket_ready(w.ipc, e[3]));
+	/* One is looked up again in time; then the next is the oldest. */
+	ck_assert_int_eq(world_want(&w, e[0]), 0);
+	ck_assert(ipc_socket_ready(w.ipc, e[0]));
+	ck_assert_uint_eq(w.n_bound, 5);
+	world_settle_for(&w, 1050000);
+	ck_assert_uint_eq(w.ipc->n_listeners, 5);
+	ipc_socket_forgotten(w.ipc, e[1]->id);
+	ck_assert_uint_eq(w.ipc->n_listeners, 4);
+	bound = w.n_bound;
+	world_settle_for(&w, 150000);
+	ck_assert_uint_eq(w.n_bound, bound);
+
+	/* One that is not forgotten is held: bound again. */
+	ck_assert_int_eq(world_want(&w, e[1]), 0);
+	client = world_connect(&w, e[1]);
+	world_settle_for(&w, 1150000);
+	ck_assert_uint_eq(w.n_bound, bound + 2);
+	ck_assert(!world_is_over(client));
+}
+END_TEST
+
+START_TEST(quota_of_sockets)
+{
+	int control = world_control(&w, root()), c;
+	struct session *app;
+	int fds[3];
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	/* Its control listener takes one, a client the other. */
+	c = world_control(&w, app);
+	ck_assert(!world_is_over(c));
+	fds[0] = world_connect(&w, &app->entity);
+	world_settle(&w);
+	ck_assert(world_is_over(fds[0]));
+	ck_assert(world_has_event(&w, "refused connect control uid="));
+	ck_assert(!world_is_over(c));
+	world_close(&w, c);
+	world_settle(&w);
+	c = world_control(&w, app);
+	ck_assert(!world_is_over(c));
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/none", "sockets=0", &a), 0);
+	ck_assert_int_eq(world_want(&w, &session_find(w.model, root(), "none", 4)->entity), EDQUOT);
+}
+END_TEST
+
+START_TEST(without_descriptors)
+{
+	int control, channel = serve_web(&control), client;
+	struct rlimit old, none;
+
+	client = world_connect(&w, &web()->entity);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 3;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	world_settle(&w);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert(!world_handed(&w, channel, &h));
+	ck_assert(!world_is_over(client));
+	world_settle_for(&w, 150000);
+	ck_assert(world_handed(&w, channel, &h));
+}
+END_TEST
+
+static Suite *
+ipc_suite(void)
+{
+	Suite *s = suite_create("ipc");
+	TCase *t = tcase_create("ipc");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, reads_and_lists);
+	tcase_add_test(t, lists_and_reads_in_pieces);
+	tcase_add_test(t, bad_messages);
+	tcase_add_test(t, hands_over);
+	tcase_add_test(t, keeps_to_credit);
+	tcase_add_test(t, refuses_beyond_limits);
+	tcase_add_test(t, revokes);
+	tcase_add_test(t, server_dies);
+	tcase_add_test(t, bad_server);
+	tcase_add_test(t, survives);
+	tcase_add_test(t, accepted_while_dead);
+	tcase_add_test(t, reply_outlives_broker);
+	tcase_add_test(t, poison);
+	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, gives_idle_listeners_back);
+	tcase_add_test(t, quota_of_sockets);
+	tcase_add_test(t, without_descriptors);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int
+main(void)
+{
+	SRunner *r = srunner_create(ipc_suite());
+	int n_failed;
+
+	srunner_run_all(r, CK_ENV);
+	n_failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
