@@ -109,27 +109,30 @@ msg_discard_all(int fd)
 		char buffer[CMSG_SPACE(sizeof(struct ucred))];
 		struct cmsghdr align;
 	} credentials;
-	int on = 1;
+	int on = 1, type = SOCK_STREAM;
+	socklen_t n_type = sizeof(type);
 
 	/*
 	 * An empty packet looks like the end, and descriptors may be queued behind it: asked for
-	 * credentials, the kernel adds them to every packet, but not to the end. There is no room
-	 * for descriptors, so none is installed.
+	 * credentials, the kernel adds them to every packet, but not to the end of packets (to that
+	 * of a stream it does). There is no room for descriptors, so none is installed.
 	 */
-	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n_type);
+	if (type == SOCK_SEQPACKET)
+		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	for (;;) {
 		struct iovec iov = {.iov_base = buffer, .iov_len = sizeof(buffer)};
-		struct msghdr msg = {
-			.msg_iov = &iov,
-			.msg_iovlen = 1,
-			.msg_control = credentials.buffer,
-			.msg_controllen = sizeof(credentials.buffer),
-		};
-		ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+		ssize_t n;
 
+		if (type == SOCK_SEQPACKET) {
+			msg.msg_control = credentials.buffer;
+			msg.msg_controllen = sizeof(credentials.buffer);
+		}
+		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 || (n == 0 && msg.msg_controllen == 0))
+		if (n < 0 || (n == 0 && (type != SOCK_SEQPACKET || msg.msg_controllen == 0)))
 			return;
 	}
 }

@@ -73,6 +73,14 @@ on_changed(void *data, struct entity *e)
 }
 
 static void
+on_used(void *data, struct entity *e)
+{
+	struct broker *b = data;
+
+	fs_used(b->fs, e);
+}
+
+static void
 on_gone(void *data, struct entity *e)
 {
 	struct broker *b = data;
@@ -99,6 +107,7 @@ on_logged(void *data, struct session *s)
 
 static const struct model_hooks model_hooks = {
 	.changed = on_changed,
+	.used = on_used,
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.logged = on_logged,

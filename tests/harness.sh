@@ -214,7 +214,7 @@ dump() { # [DIR]
 		cd "${1:-$CAPFS}" || exit 1
 		find . -printf '%p %M %U %G\n' | sort
 		find . -type f \( -name info -o -name holders -o -name quota -o -name label -o -name state \) |
-			sort | xargs grep -H ''
+			sort | xargs grep -H '' | grep -v ':ram limit='
 	)
 }
 

@@ -23,7 +23,7 @@ struct world {
 	struct model *model;
 	struct ipc *ipc;
 	sd_event *event;
-	int binder;      /* the binder's end, -1: there is none */
+	int binder;	  /* the binder's end, -1: there is none */
 	bool binder_lazy; /* it lets jobs lie */
 	unsigned n_bound;
 	/* What the file system was told. */

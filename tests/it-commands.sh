@@ -135,12 +135,9 @@ EOT
 )"
 t_fails ENOTEMPTY "close_with_child_sessions" rmdir "$app"
 t_fails EEXIST "a_session_of_that_name" mkdir "$app"
-t_fails EXDEV "mv_of_a_slot_elsewhere" "$PROBE" try <<EOT
-rename $app/caps/date $CAPFS/caps/date2
-EOT
-t_fails EEXIST "mv_replaces_nothing" "$PROBE" try <<EOT
-rename $app/sessions/inner/caps/date $app/sessions/inner/caps/teed
-EOT
+t_is "mv_of_a_slot_elsewhere" EXDEV "$("$PROBE" try <<<"rename $app/caps/date $CAPFS/caps/date2")"
+t_is "mv_replaces_nothing" EEXIST \
+	"$("$PROBE" try <<<"rename $app/sessions/inner/caps/date $app/sessions/inner/caps/teed")"
 t_is "refused_operations_change_nothing" "$before" "$(dump)"
 
 # P12. An owner without privileges writes random bytes; root's own part stays as it was, the broker

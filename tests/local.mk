@@ -7,6 +7,11 @@
 #
 # A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
 unit_tests = \
+	tests/test-model \
+	tests/test-quota \
+	tests/test-change \
+	tests/test-event \
+	tests/test-property \
 	tests/test-wire \
 	tests/test-client \
 	tests/test-call \
@@ -14,11 +19,12 @@ unit_tests = \
 	tests/test-serve-calls \
 	tests/test-ops \
 	tests/test-capctl \
+	tests/test-control \
+	tests/test-ipc \
 	tests/test-child \
 	tests/test-relay \
 	tests/test-state
 integration_tests = \
-	tests/it-clients.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-floods.sh \
@@ -31,7 +37,6 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
-	tests/it-clients \
 	tests/it-recovery \
 	tests/mass \
 	tests/probe
@@ -58,9 +63,6 @@ tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
 tests_it_recovery_LDADD = libcap-client/libcap-client.la base/libbase.la
-tests_it_clients_SOURCES = tests/it-clients.c
-tests_it_clients_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_it_clients_LDADD = tests/libfixture.la libcap-client/libcap-client.la base/libbase.la
 
 tests_test_state_SOURCES = tests/test-state.c
 tests_test_state_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -102,3 +104,31 @@ tests_test_server_LDADD = $(client_test_ldadd)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_daemon)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
+
+# The model over a store in memory. In test-change any allocation can be made to fail.
+model_world = tests/model-world.c tests/model-world.h
+model_libs = tests/libfixture.la capfsd/libmodel.la
+tests_test_model_SOURCES = tests/test-model.c $(model_world)
+tests_test_model_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_model_LDADD = $(model_libs)
+tests_test_quota_SOURCES = tests/test-quota.c $(model_world)
+tests_test_quota_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_quota_LDADD = $(model_libs)
+tests_test_event_SOURCES = tests/test-event.c $(model_world)
+tests_test_event_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_event_LDADD = $(model_libs)
+tests_test_change_SOURCES = tests/test-change.c $(model_world)
+tests_test_change_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_change_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=strndup
+tests_test_change_LDADD = $(model_libs)
+tests_test_property_SOURCES = tests/test-property.c tests/property.h tests/property-accounts.c \
+	tests/property-caps.c tests/reference.c tests/reference.h $(model_world)
+tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_property_LDADD = $(model_libs)
+
+tests_test_ipc_SOURCES = tests/test-ipc.c tests/ipc-world.c tests/ipc-world.h
+tests_test_ipc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_ipc_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_control_SOURCES = tests/test-control.c tests/ipc-world.c tests/ipc-world.h
+tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la

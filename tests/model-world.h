@@ -75,7 +75,7 @@ struct capability *make_grant(struct world *w, struct capability *source, struct
 	const char *name, const struct reductions *how);
 void end_capability(struct world *w, struct capability *c);
 
-/* One change each: the answer, which must not be a negative errno. The change is undone if not 0. */
+/* One change each: the answer, which must not be a negative errno; undone if not 0. */
 int try_session(struct world *w, struct session *parent, const char *name,
 	const struct quota *donation, struct session **ret, enum quota_kind *ret_kind);
 int try_grant(struct world *w, struct capability *source, struct session *to, const char *name,

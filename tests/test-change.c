@@ -128,10 +128,9 @@ static int
 op_grant(struct change *ch)
 {
 	static const struct reductions none;
-	struct capability *c;
+	struct capability *source = slot(session("app"), "web"), *c;
 
-	return capability_grant(ch, slot(session("app"), "web"), session("app/inner"), NULL, 0, &none,
-		0, &c);
+	return capability_grant(ch, source, session("app/inner"), NULL, 0, &none, 0, &c);
 }
 
 static int
@@ -511,7 +510,7 @@ START_TEST(P17_many_capabilities_load_fast)
 	ck_assert_int_eq(model_load_done(w.model), 0);
 	spent += seconds() - start;
 	fprintf(stderr, "# 2^17 capabilities loaded in %.0f ms\n", spent * 1000);
-	/* Far above what it takes, since machines differ; a quadratic loader would not come near. */
+	/* Far above what it takes, since machines differ; a quadratic one would be far slower. */
 	ck_assert_double_lt(spent, 5.0);
 }
 END_TEST

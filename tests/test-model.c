@@ -463,7 +463,8 @@ START_TEST(entrypoint_end_takes_its_thread)
 	ch = change_begin(w.model);
 	ck_assert_int_eq(finish(ch, entrypoint_end(ch, web)), 0);
 	ch = change_begin(w.model);
-	ck_assert_int_eq(finish(ch, object_add(ch, web, 9, OBJECT_STREAM, &o)), ENTRYPOINT_E_CLOSING);
+	ck_assert_int_eq(
+		finish(ch, object_add(ch, web, 9, OBJECT_STREAM, &o)), ENTRYPOINT_E_CLOSING);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(finish(ch, capability_originate(ch, origin->object, root, "y", 1,
 					RIGHT_CALL, 0, &origin)),

@@ -204,6 +204,16 @@ answer_lookup(struct fs *fs, struct fs_waiter *w, bool cached)
 	free(w);
 }
 
+static void
+invalidate_rows(struct fs *fs, struct entity *e, uint32_t rows)
+{
+	rows &= e->cached & ((1u << FS_ROWS_MAX) - 1);
+	e->cached &= ~rows;
+	for (uint64_t row = 0; rows; row++, rows >>= 1)
+		if (rows & 1)
+			fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0);
+}
+
 void
 fs_socket_done(struct fs *fs, struct entity *e, int error)
 {
@@ -213,12 +223,6 @@ fs_socket_done(struct fs *fs, struct entity *e, int error)
 		if (w->entity == e->id)
 			answer_lookup(fs, w, !error);
 	}
-	/*
-	 * The binder has unlinked its own name meanwhile, after which the kernel takes the links for
-	 * gone and the attributes that a look-up brings for older than that: it shall ask again.
-	 */
-	if (!error)
-		fs_socket_invalidate(fs, e);
 }
 
 void
@@ -243,36 +247,17 @@ fs_deadline(const struct fs *fs)
 	return first ? list_entry(first, struct fs_waiter, link)->deadline_usec : UINT64_MAX;
 }
 
-static void
-invalidate_rows(struct fs *fs, struct entity *e, uint32_t rows)
-{
-	rows &= e->cached & ((1u << FS_ROWS_MAX) - 1);
-	e->cached &= ~rows;
-	for (uint64_t row = 0; rows; row++, rows >>= 1)
-		if (rows & 1)
-			fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0);
-}
-
-/* The bits of E's files of this type. */
-static uint32_t
-rows_of_type(struct fs *fs, struct entity *e, enum row_type type)
-{
-	uint32_t rows = 0;
-	struct node node;
-
-	for (uint64_t row = 0; row < FS_ROWS_MAX; row++)
-		if (tree_node(fs->model, row << 48 | e->id, &node) && node.row->type == type)
-			rows |= 1u << row;
-	return rows;
-}
-
+/*
+ * A socket's entry must go from the cache, since connect(2) would find no listener, and not ask. Its
+ * attributes are no way: that connect(2) has walked the path when it would be told ESTALE.
+ */
 void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
-	uint32_t rows = rows_of_type(fs, e, ROW_SOCKET);
-
-	e->cached |= rows;
-	invalidate_rows(fs, e, rows);
+	if (!fs->sockets_cached)
+		return;
+	fs->sockets_cached = false;
+	fs_next_epoch(fs);
 }
 
 void
@@ -280,6 +265,13 @@ fs_changed(struct fs *fs, struct entity *e)
 {
 	if (e->cached)
 		invalidate_rows(fs, e, UINT32_MAX);
+}
+
+void
+fs_used(struct fs *fs, struct entity *e)
+{
+	if (e->cached)
+		invalidate_rows(fs, e, tree_rows(e->kind, ROW_INFO));
 }
 
 void
@@ -303,6 +295,7 @@ void
 fs_logged(struct fs *fs, struct session *s)
 {
 	if (s->entity.cached)
-		invalidate_rows(fs, &s->entity, rows_of_type(fs, &s->entity, ROW_LOG));
+		invalidate_rows(fs, &s->entity,
+			tree_rows(ENTITY_SESSION, ROW_LOG) | tree_rows(ENTITY_SESSION, ROW_INFO));
 	fs_files_logged(fs, s);
 }

@@ -59,6 +59,7 @@ void fs_socket_invalidate(struct fs *fs, struct entity *e);
 
 /* The model's hooks. */
 void fs_changed(struct fs *fs, struct entity *e);
+void fs_used(struct fs *fs, struct entity *e);
 void fs_gone(struct fs *fs, struct entity *e);
 void fs_logged(struct fs *fs, struct session *s);
 

@@ -81,7 +81,7 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 	struct fuse_entry_param entry = {
 		.ino = tree_number(node),
 		.generation = 1,
-		.attr_timeout = FS_TIMEOUT_SECONDS,
+		.attr_timeout = node.row->restless ? 0 : FS_TIMEOUT_SECONDS,
 		.entry_timeout = cached ? FS_TIMEOUT_SECONDS : 0,
 	};
 	int e = node_attributes(fs, node, &entry.attr);
@@ -91,6 +91,11 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 		return;
 	}
 	node.entity->cached |= 1u << node.row->number;
+	if (node.row->type == ROW_SOCKET && cached) {
+		fs->sockets_cached = true;
+		if (fs->no_epochs)
+			entry.entry_timeout = FS_SOCKET_TIMEOUT_SECONDS;
+	}
 	fuse_reply_entry(req, &entry);
 }
 
@@ -105,7 +110,7 @@ fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 		return;
 	}
 	node.entity->cached |= 1u << node.row->number;
-	fuse_reply_attr(req, &st, FS_TIMEOUT_SECONDS);
+	fuse_reply_attr(req, &st, node.row->restless ? 0 : FS_TIMEOUT_SECONDS);
 }
 
 static bool
@@ -222,7 +227,7 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		struct stat st = bind_dir_attributes(fs);
 
 		fuse_reply_attr(req, &st, FS_TIMEOUT_SECONDS);
-	} else if (!tree_node(fs->model, ino, &node) || !socket_ready(fs, node)) {
+	} else if (!tree_node(fs->model, ino, &node)) {
 		/* The kernel looks the name up again, and then learns what there is now. */
 		fuse_reply_err(req, ESTALE);
 	} else {
@@ -417,7 +422,11 @@ fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t
 void
 fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	fuse_reply_err(req, parent == FS_BIND_DIR ? 0 : EPERM);
+	/*
+	 * ENOENT makes the kernel forget the name as well, but leaves the inode its link, which the
+	 * visible name needs: success would count it down, and outdate the look-up that is parked.
+	 */
+	fuse_reply_err(req, parent == FS_BIND_DIR ? ENOENT : EPERM);
 }
 
 /* None of the directories has a state of its own when it is open; the kernel asks once. */

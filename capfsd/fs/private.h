@@ -22,6 +22,7 @@
 #include "capfsd/ops/tree.h"
 
 #define FS_TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
+#define FS_SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */
 #define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
 #define FS_ROWS_MAX 16
 #define FS_BIND_DIR (UINT64_MAX - 1)    /* the number of the binder's hidden directory */
@@ -79,6 +80,8 @@ struct fs {
 	char *buffer;
 	size_t buffer_size;
 	struct fs_current current;
+	bool sockets_cached; /* since the last epoch */
+	bool no_epochs;      /* this kernel has none */
 	bool replaying;  /* INIT: the answer goes here instead of to the kernel */
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;
@@ -94,6 +97,8 @@ extern const struct fuse_lowlevel_ops fs_operations;
 /* takeover.c */
 ssize_t fs_writev(int fd, struct iovec *iov, int count, void *data);
 ssize_t fs_read(int fd, void *buffer, size_t size, void *data);
+/* All that the kernel has looked up it looks up again at the next use. */
+void fs_next_epoch(struct fs *fs);
 /* The opcode's answer stands in the store: it was sent, or waits. Returns: true, when so. */
 bool fs_replay(struct fs *fs, fuse_req_t req);
 /* Stages the reply of the request under way; for struct request.note. */

@@ -74,6 +74,15 @@ notify(int code)
 	return write(BOOT_FD_FUSE, &out, sizeof(out)) < 0 ? -errno : 0;
 }
 
+void
+fs_next_epoch(struct fs *fs)
+{
+	if (!fs->no_epochs && notify(NOTIFY_INC_EPOCH) == -EINVAL) {
+		log_message(LOG_INFO, "this kernel cannot invalidate all entries at once");
+		fs->no_epochs = true;
+	}
+}
+
 /*
  * What was committed by a broker that died before it could invalidate. Dentries are checked anew
  * after the epoch has moved; attributes of a session may also be held without a path.
@@ -81,10 +90,7 @@ notify(int code)
 static void
 invalidate_all(struct fs *fs)
 {
-	int r = notify(NOTIFY_INC_EPOCH);
-
-	if (r == -EINVAL)
-		log_message(LOG_INFO, "this kernel cannot invalidate all entries at once");
+	fs_next_epoch(fs);
 	for (struct session *s = fs->model->root; s;) {
 		struct session *next = NULL;
 

@@ -81,8 +81,8 @@ adoption_load(void *data, uint64_t key, const void *record, size_t n)
 	}
 	list_append(&a->found, &f->link);
 	if (f->memo->record.fd_cookie)
-		r = index_add(&a->by_fd_cookie, &f->fd_link,
-			index_hash_id(f->memo->record.fd_cookie));
+		r = index_add(
+			&a->by_fd_cookie, &f->fd_link, index_hash_id(f->memo->record.fd_cookie));
 	return r;
 }
 
@@ -204,7 +204,7 @@ adopt_unrecorded(struct ipc *ipc, int fd)
 static void
 adopt_recorded(struct adoption *a, enum socket_kind kind)
 {
-	list_for_each(i, &a->found) {
+	list_for_each (i, &a->found) {
 		struct found *f = list_entry(i, struct found, link);
 
 		if (!f->memo || f->fd < 0 || f->memo->record.kind != kind)
@@ -217,8 +217,8 @@ adopt_recorded(struct adoption *a, enum socket_kind kind)
 			connection_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo));
 			break;
 		case SOCKET_CONTROL:
-			control_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text,
-				f->n_text, take_fd(f->reply_fd));
+			control_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text, f->n_text,
+				take_fd(f->reply_fd));
 			break;
 		}
 	}
@@ -227,7 +227,7 @@ adopt_recorded(struct adoption *a, enum socket_kind kind)
 static void
 adoption_deinit(struct adoption *a)
 {
-	list_for_each_safe(i, &a->found) {
+	list_for_each_safe (i, &a->found) {
 		struct found *f = list_entry(i, struct found, link);
 
 		list_unlink(&f->link);
@@ -252,7 +252,8 @@ session_after(struct session *s)
 		return list_entry(list_first(&s->sessions), struct session, entity.owner_link);
 	for (; s->parent; s = s->parent)
 		if (s->entity.owner_link.next != &s->parent->sessions)
-			return list_entry(s->entity.owner_link.next, struct session, entity.owner_link);
+			return list_entry(
+				s->entity.owner_link.next, struct session, entity.owner_link);
 	return NULL;
 }
 
@@ -261,7 +262,7 @@ static void
 adopt_orphans(struct ipc *ipc)
 {
 	for (struct session *s = ipc->model->root; s; s = session_after(s))
-		list_for_each_safe(i, &s->entrypoints) {
+		list_for_each_safe (i, &s->entrypoints) {
 			struct entrypoint *e = list_entry(i, struct entrypoint, entity.owner_link);
 
 			if (e->record.thread && !e->channel)
@@ -269,25 +270,28 @@ adopt_orphans(struct ipc *ipc)
 		}
 }
 
-static void
+static int
 adopt_all(struct adoption *a)
 {
 	struct ipc *ipc = a->ipc;
 	cleanup_free int *rest = calloc(a->n + 1, sizeof(*rest));
 	size_t n = 0;
 
+	if (!rest)
+		return -ENOMEM;
 	for (size_t i = 0; i < a->n; i++)
-		if (!adoption_join(a, a->fds[i]) && rest)
+		if (!adoption_join(a, a->fds[i]))
 			rest[n++] = a->fds[i];
 	adopt_recorded(a, SOCKET_CHANNEL);
 	adopt_recorded(a, SOCKET_CONNECTION);
-	list_for_each(i, &ipc->channels)
+	list_for_each (i, &ipc->channels)
 		channel_pump(list_entry(i, struct channel, link));
 	/* Before anybody can ask for one of these again. */
 	adopt_orphans(ipc);
 	for (size_t i = 0; i < n; i++)
 		adopt_unrecorded(ipc, rest[i]);
 	adopt_recorded(a, SOCKET_CONTROL);
+	return 0;
 }
 
 int
@@ -300,7 +304,7 @@ ipc_adopt(struct ipc *ipc, const int *fds, size_t n)
 	list_init(&a.found);
 	r = state_scan(ipc->state, adoption_load, &a, &reason);
 	if (r == 0)
-		adopt_all(&a);
+		r = adopt_all(&a);
 	adoption_deinit(&a);
 	if (r) {
 		log_message(LOG_ERR, "the store's connections: %s",

@@ -233,8 +233,8 @@ perform_open(struct answer *a)
 		(node.row->name && node.row->type != ROW_SOCKET))
 		return refuse(&a->request, EINVAL, "only caps/SLOT is opened");
 	c = container_of(node.entity, struct capability, entity);
-	r = fd_socketpair(c->object->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET,
-		fds);
+	r = fd_socketpair(
+		c->object->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, fds);
 	if (r < 0)
 		return refuse(&a->request, -r, "the daemon has no descriptor left");
 	a->fd = fds[1];

@@ -35,8 +35,7 @@ binding_job(const struct listener *l)
 	};
 
 	if (l->entity->kind == ENTITY_CAPABILITY) {
-		const struct object *o =
-			container_of(l->entity, struct capability, entity)->object;
+		const struct object *o = container_of(l->entity, struct capability, entity)->object;
 
 		job.object = o->entity.id;
 		if (o->record.socket == OBJECT_STREAM)
@@ -50,7 +49,8 @@ static void
 binding_send(struct ipc *ipc)
 {
 	while (ipc->binder_source && !list_empty(&ipc->queued)) {
-		struct listener *l = list_entry(list_first(&ipc->queued), struct listener, state_link);
+		struct listener *l =
+			list_entry(list_first(&ipc->queued), struct listener, state_link);
 		struct binder_job job = binding_job(l);
 		ssize_t n = msg_send(ipc->binder_fd, &job, sizeof(job), NULL, 0, MSG_DONTWAIT);
 
@@ -97,6 +97,7 @@ binding_want(struct ipc *ipc, struct listener *l)
 	case LISTENER_BOUND:
 		listener_touch(l);
 		listener_done(l, 0);
+		binding_balance(l->ipc);
 		return;
 	case LISTENER_QUEUED:
 	case LISTENER_SENT:
@@ -160,14 +161,13 @@ void
 binding_balance(struct ipc *ipc)
 {
 	while (ipc->n_idle > ipc->n_idle_max)
-		binding_give_back(
-			list_entry(list_first(&ipc->idle), struct listener, state_link));
+		binding_give_back(list_entry(list_first(&ipc->idle), struct listener, state_link));
 }
 
 bool
 binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep)
 {
-	list_for_each(i, &ipc->idle) {
+	list_for_each (i, &ipc->idle) {
 		struct listener *l = list_entry(i, struct listener, state_link);
 
 		if (l == keep || l->charge.session != s)
@@ -323,8 +323,8 @@ binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		struct binder_result result;
 		int listener = -1;
 		size_t n_fds = 0;
-		ssize_t n = msg_receive(fd, &result, sizeof(result), &listener, 1, &n_fds,
-			MSG_DONTWAIT);
+		ssize_t n = msg_receive(
+			fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
@@ -359,8 +359,8 @@ ipc_set_binder(struct ipc *ipc, int fd)
 	}
 	r = fd_set_nonblock(ipc->binder_fd, true);
 	if (r == 0)
-		r = ipc_add_io(ipc, ipc->binder_fd, EPOLLIN, binding_on_io, ipc,
-			&ipc->binder_source);
+		r = ipc_add_io(
+			ipc, ipc->binder_fd, EPOLLIN, binding_on_io, ipc, &ipc->binder_source);
 	if (r < 0)
 		ipc_fail(ipc, r);
 	else

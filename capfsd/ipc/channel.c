@@ -69,14 +69,15 @@ channel_new(struct ipc *ipc, int fd, struct memo *memo, struct channel **ret)
 	return 0;
 }
 
-/* Nodes that the kernel may hold from the time before are looked up again: they can be bound now. */
+/* Nodes that the kernel may hold from the time before are looked up again: they can be bound now.
+ */
 static void
 channel_invalidate(struct ipc *ipc, struct entrypoint *e)
 {
-	list_for_each(i, &e->objects) {
+	list_for_each (i, &e->objects) {
 		struct object *o = list_entry(i, struct object, entity.owner_link);
 
-		list_for_each(j, &o->origins) {
+		list_for_each (j, &o->origins) {
 			struct capability *top = list_entry(j, struct capability, origin_link);
 
 			for (struct capability *c = top; c; c = capability_next_below(top, c))
@@ -292,7 +293,7 @@ channel_on_taken(struct channel *channel, uint64_t serial)
 {
 	struct ipc *ipc = channel->ipc;
 
-	list_for_each(i, &channel->offered) {
+	list_for_each (i, &channel->offered) {
 		struct connection *conn = list_entry(i, struct connection, channel_link);
 
 		if (conn->serial != serial)
@@ -392,7 +393,7 @@ channel_free(struct channel *channel)
 static void
 channel_close_listeners(struct ipc *ipc, const struct entrypoint *e)
 {
-	list_for_each_safe(i, &ipc->listeners) {
+	list_for_each_safe (i, &ipc->listeners) {
 		struct listener *l = list_entry(i, struct listener, link);
 
 		if (l->entity->kind != ENTITY_CAPABILITY ||
@@ -465,7 +466,8 @@ void
 channels_retry(struct ipc *ipc)
 {
 	while (!list_empty(&ipc->detaching)) {
-		struct channel *channel = list_entry(list_first(&ipc->detaching), struct channel, link);
+		struct channel *channel =
+			list_entry(list_first(&ipc->detaching), struct channel, link);
 		struct entrypoint *e = channel->entrypoint;
 		int r;
 

@@ -213,7 +213,10 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 	conn->memo->record.uid = peer->uid;
 	conn->memo->record.gid = peer->gid;
 	conn->memo->record.pid = (uint32_t)peer->pid;
-	if (memo_stage(conn->memo, ch, NULL, 0) < 0 ||
+	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
+	if ((!list_empty(&conn->channel->memo->link) &&
+		    memo_stage(conn->channel->memo, ch, NULL, 0) < 0) ||
+		memo_stage(conn->memo, ch, NULL, 0) < 0 ||
 		ipc_add_io(ipc, fd, 0, connection_on_io, conn, &conn->source) < 0)
 		return CONNECTION_E_MEMORY;
 	conn->fd = fd;
@@ -258,8 +261,8 @@ socket_is_paired(int fd)
 }
 
 static int
-connection_restore(struct ipc *ipc, struct capability *c, int fd, struct memo *memo,
-	struct connection **ret)
+connection_restore(
+	struct ipc *ipc, struct capability *c, int fd, struct memo *memo, struct connection **ret)
 {
 	cleanup(connection_free_p) struct connection *conn = NULL;
 
@@ -269,7 +272,8 @@ connection_restore(struct ipc *ipc, struct capability *c, int fd, struct memo *m
 	if (!conn)
 		return -ENOMEM;
 	conn->serial = memo->record.serial;
-	conn->state = memo->record.state == CONNECTION_TAKEN ? CONNECTION_TAKEN : CONNECTION_WAITING;
+	conn->state =
+		memo->record.state == CONNECTION_TAKEN ? CONNECTION_TAKEN : CONNECTION_WAITING;
 	if (charge_init(&conn->socket, c->session, QUOTA_SOCKETS, 1))
 		return -EDQUOT;
 	/* It was paid for before; what is missing now was given to others meanwhile. */
@@ -290,8 +294,8 @@ connection_adopt(struct ipc *ipc, int fd, struct memo *memo)
 	int r = -ENOENT;
 
 	if (e && e->kind == ENTITY_CAPABILITY)
-		r = connection_restore(ipc, container_of(e, struct capability, entity), fd, memo,
-			&conn);
+		r = connection_restore(
+			ipc, container_of(e, struct capability, entity), fd, memo, &conn);
 	if (r < 0) {
 		socket_discard(fd);
 		memo_drop(ipc, memo);
@@ -379,8 +383,7 @@ connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		return 0;
 	}
 	/* A client that wrote and left is still served; of one that only left nobody hears. */
-	if (conn->state == CONNECTION_WAITING &&
-		recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+	if (conn->state == CONNECTION_WAITING && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
 		connection_end(conn);
 		return 0;
 	}

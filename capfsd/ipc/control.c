@@ -57,8 +57,9 @@ control_free(struct control *c)
 	charge_deinit(&c->charge);
 	if (c->listener)
 		listener_unlink(c->listener, &c->listener_link);
-	if (c->fd >= 0)
-		ipc_close(c->ipc, c->fd);
+	/* Closed over something unread, it would take the last replies from the client. */
+	if (c->fd >= 0 && !c->ipc->forgetting)
+		socket_discard(c->fd);
 	memo_drop(c->ipc, c->memo);
 	free(c);
 	return NULL;
@@ -346,13 +347,14 @@ static enum step
 control_execute(struct control *c, const struct wire_request *asked, bool has_fds)
 {
 	struct answer a = {
-		.request = {
-			.model = c->ipc->model,
-			.uid = c->peer.uid,
-			.gid = c->peer.gid,
-			.pid = c->peer.pid,
-			.note = control_note,
-		},
+		.request =
+			{
+				.model = c->ipc->model,
+				.uid = c->peer.uid,
+				.gid = c->peer.gid,
+				.pid = c->peer.pid,
+				.note = control_note,
+			},
 		.control = c,
 		.asked = asked,
 		.fd = -1,

@@ -95,16 +95,28 @@ ipc_add_timer(struct ipc *ipc, sd_event_time_handler_t f, sd_event_source **ret)
 	r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
-	return sd_event_source_set_exit_on_failure(*ret, true);
+	r = sd_event_source_set_exit_on_failure(*ret, true);
+	return r < 0 ? r : 0;
 }
 
 static void
 ipc_init_lists(struct ipc *ipc)
 {
 	struct list *lists[] = {
-		&ipc->listeners, &ipc->queued, &ipc->sent, &ipc->idle, &ipc->retiring,
-		&ipc->closed, &ipc->paused, &ipc->channels, &ipc->detaching, &ipc->starved,
-		&ipc->starved_controls, &ipc->pending, &ipc->dirty, &ipc->staged,
+		&ipc->listeners,
+		&ipc->queued,
+		&ipc->sent,
+		&ipc->idle,
+		&ipc->retiring,
+		&ipc->closed,
+		&ipc->paused,
+		&ipc->channels,
+		&ipc->detaching,
+		&ipc->starved,
+		&ipc->starved_controls,
+		&ipc->pending,
+		&ipc->dirty,
+		&ipc->staged,
 	};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -251,7 +263,7 @@ ipc_restricted(struct ipc *ipc, struct capability *c)
 	if (!d)
 		return;
 	/* There are more descendants than listeners are likely to be. */
-	list_for_each_safe(i, &ipc->listeners) {
+	list_for_each_safe (i, &ipc->listeners) {
 		struct listener *l = list_entry(i, struct listener, link);
 
 		if (l->entity->kind != ENTITY_CAPABILITY)
@@ -266,7 +278,7 @@ static void
 ipc_gone_entrypoint(struct ipc *ipc, struct entrypoint *e)
 {
 	e->channel = channel_free(e->channel);
-	list_for_each_safe(i, &ipc->detaching) {
+	list_for_each_safe (i, &ipc->detaching) {
 		struct channel *channel = list_entry(i, struct channel, link);
 
 		if (channel->entrypoint == e)
@@ -293,7 +305,7 @@ ipc_gone(struct ipc *ipc, struct entity *e)
 void
 ipc_reaped(struct ipc *ipc)
 {
-	list_for_each_safe(i, &ipc->pending) {
+	list_for_each_safe (i, &ipc->pending) {
 		struct control *c = list_entry(i, struct control, pending_link);
 
 		if (!model_is_ending(ipc->model, c->parcel.pending))

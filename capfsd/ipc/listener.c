@@ -77,7 +77,7 @@ listener_is_served(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return connection_is_allowed(capability_of(e)) &&
-			capability_of(e)->object->entrypoint->channel;
+		       capability_of(e)->object->entrypoint->channel;
 	return session_of(e)->record.state == SESSION_RUNNING;
 }
 
@@ -184,7 +184,7 @@ listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct ipc *ipc = data;
 
-	list_for_each_safe(i, &ipc->paused) {
+	list_for_each_safe (i, &ipc->paused) {
 		struct listener *l = list_entry(i, struct listener, paused_link);
 
 		list_unlink(&l->paused_link);
@@ -317,7 +317,8 @@ listener_end_connections(struct listener *l)
 		list_unlink(link);
 		l->n_connections--;
 		if (l->entity->kind == ENTITY_CAPABILITY) {
-			struct connection *conn = list_entry(link, struct connection, listener_link);
+			struct connection *conn =
+				list_entry(link, struct connection, listener_link);
 
 			conn->listener = NULL;
 			connection_end(conn);

@@ -102,7 +102,7 @@ memos_stage(struct ipc *ipc, struct change *ch)
 void
 memos_settle(struct ipc *ipc, bool committed)
 {
-	list_for_each_safe(i, &ipc->staged) {
+	list_for_each_safe (i, &ipc->staged) {
 		struct memo *memo = list_entry(i, struct memo, link);
 
 		list_unlink(&memo->link);

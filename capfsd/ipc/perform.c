@@ -85,7 +85,8 @@ snapshot_keep(struct answer *a, struct node node, struct text *t)
 {
 	struct control *c = a->control;
 
-	if (t->n > UINT32_MAX || charge_init(&c->snapshot_ram, c->session, QUOTA_RAM, (uint32_t)t->n))
+	if (t->n > UINT32_MAX ||
+		charge_init(&c->snapshot_ram, c->session, QUOTA_RAM, (uint32_t)t->n))
 		return refuse(&a->request, EDQUOT, "ram for a text of %zu bytes", t->n);
 	c->snapshot = *t;
 	*t = (struct text){};
@@ -142,7 +143,8 @@ perform_read(struct answer *a)
 		t = (struct text){};
 		return 0;
 	}
-	/* A later piece without its snapshot, which went with a broker: of the text as it is now. */
+	/* A later piece without its snapshot, which went with a broker: of the text as it is now.
+	 */
 	snapshot_keep(a, node, &t);
 	return a->request.error ? 0 : snapshot_read(a);
 }
@@ -190,8 +192,8 @@ perform_write(struct answer *a)
 	if (node.row->type == ROW_SOCKET)
 		return refuse(&a->request, ENXIO, "that is a socket");
 	if (a->asked->n_text > COMMAND_BYTES_MAX)
-		return refuse(&a->request, EMSGSIZE, "a command has at most %d bytes",
-			COMMAND_BYTES_MAX);
+		return refuse(
+			&a->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
 	if (memchr(a->asked->text, '\0', a->asked->n_text))
 		return refuse(&a->request, EINVAL, "a command is one line of text");
 	return tree_write(&a->request, node, a->asked->text, a->asked->n_text);

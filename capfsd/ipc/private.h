@@ -20,21 +20,21 @@
 #include "capfsd/ops/tree.h"
 #include "libcap-client/wire.h"
 
-#define ACCEPTS_MAX 16            /* connections accepted of one listener in a row */
-#define REQUESTS_MAX 16           /* requests of one control client in a row */
-#define MESSAGES_MAX 32           /* messages of one server, or of the binder, in a row */
-#define BACKLOG 128               /* of each listener: one flooder does not keep others out */
-#define CREDIT_MAX 8              /* hand-overs to one server that it has not taken yet */
+#define ACCEPTS_MAX 16	/* connections accepted of one listener in a row */
+#define REQUESTS_MAX 16 /* requests of one control client in a row */
+#define MESSAGES_MAX 32 /* messages of one server, or of the binder, in a row */
+#define BACKLOG 128	/* of each listener: one flooder does not keep others out */
+#define CREDIT_MAX 8	/* hand-overs to one server that it has not taken yet */
 #define IDLE_LISTENERS_MAX 4096
 #define COMMAND_BYTES_MAX 4095
-#define MEMOS_MAX 64              /* staged in one transaction */
+#define MEMOS_MAX 64 /* staged in one transaction */
 
-#define RETIRE_USEC 1000000       /* from the invalidation of a node to the end of its listener */
-#define FORGET_USEC 100000        /* from the end of a listener to the kernel's FORGET */
-#define PAUSE_USEC 100000         /* without descriptors nobody is accepted for so long */
-#define RETRY_USEC 10000          /* too many descriptors in flight: send again after that */
-#define FLUSH_USEC 20000          /* records that may be late are written after that … */
-#define FLUSH_AGAIN_USEC 1000000  /* … and tried again after that when the store is full */
+#define RETIRE_USEC 1000000	 /* from the invalidation of a node to the end of its listener */
+#define FORGET_USEC 100000	 /* from the end of a listener to the kernel's FORGET */
+#define PAUSE_USEC 100000	 /* without descriptors nobody is accepted for so long */
+#define RETRY_USEC 10000	 /* too many descriptors in flight: send again after that */
+#define FLUSH_USEC 20000	 /* records that may be late are written after that … */
+#define FLUSH_AGAIN_USEC 1000000 /* … and tried again after that when the store is full */
 
 enum socket_kind {
 	SOCKET_CONNECTION = 1,
@@ -50,16 +50,16 @@ enum connection_state {
 
 /* What the store has about a socket, under STORE_CONNECTION and its cookie. */
 struct connection_record {
-	uint64_t cookie;    /* in full: the key has 56 bits of it */
-	uint64_t owner;     /* the capability, entrypoint or session */
-	uint64_t serial;    /* of the hand-over; channel: its epoch; control: of the reply */
-	uint64_t value;     /* channel: the thread; control: what is to be reaped before the reply */
-	uint64_t fd_cookie; /* control: of the descriptor that goes with the reply, or 0 */
+	uint64_t cookie; /* in full: the key has 56 bits of it */
+	uint64_t owner;	 /* the capability, entrypoint or session */
+	uint64_t serial; /* of the hand-over; channel: its epoch; control: of the reply */
+	uint64_t value;	 /* channel: the thread; control: what is to be reaped before the reply */
+	uint64_t fd_cookie;	/* control: of the descriptor that goes with the reply, or 0 */
 	uint32_t uid, gid, pid; /* of the client */
-	uint32_t error;     /* control: of the reply */
-	uint8_t kind;       /* enum socket_kind */
-	uint8_t state;      /* enum connection_state */
-	uint8_t op;         /* control: of the reply, whose text follows this record */
+	uint32_t error;		/* control: of the reply */
+	uint8_t kind;		/* enum socket_kind */
+	uint8_t state;		/* enum connection_state */
+	uint8_t op;		/* control: of the reply, whose text follows this record */
 	uint8_t reserved[5];
 };
 
@@ -75,9 +75,9 @@ struct memo {
 };
 
 enum listener_state {
-	LISTENER_UNBOUND,  /* no socket; there are connections by WIRE_OPEN, or it is just made */
-	LISTENER_QUEUED,   /* to be sent to the binder */
-	LISTENER_SENT,     /* the binder is at it */
+	LISTENER_UNBOUND, /* no socket; there are connections by WIRE_OPEN, or it is just made */
+	LISTENER_QUEUED,  /* to be sent to the binder */
+	LISTENER_SENT,	  /* the binder is at it */
 	LISTENER_BOUND,
 	LISTENER_RETIRING, /* still accepts; the kernel was told to look the node up again */
 	LISTENER_CLOSED,   /* waits for the kernel to forget the node */
@@ -96,8 +96,8 @@ struct listener {
 	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
 	uint64_t refused_usec; /* of the last refusal that became an event */
 	int fd;
-	uint8_t state;         /* enum listener_state */
-	bool wanted;           /* a look-up waits */
+	uint8_t state; /* enum listener_state */
+	bool wanted;   /* a look-up waits */
 };
 
 struct connection {
@@ -111,18 +111,18 @@ struct connection {
 	struct charge socket, inflight;
 	struct memo *memo;
 	uint64_t serial;
-	int fd; /* a duplicate of what the server has */
-	uint8_t state;  /* enum connection_state */
+	int fd;		/* a duplicate of what the server has */
+	uint8_t state;	/* enum connection_state */
 	uint8_t n_sent; /* descriptors in flight */
-	bool paired;    /* made by WIRE_OPEN: its peer credentials are the daemon's own */
-	bool hung_up;   /* the client went before the server took it */
+	bool paired;	/* made by WIRE_OPEN: its peer credentials are the daemon's own */
+	bool hung_up;	/* the client went before the server took it */
 };
 
 struct channel {
 	struct ipc *ipc;
 	struct entrypoint *entrypoint; /* NULL: it ended */
-	struct list link;         /* ipc.channels; ipc.detaching when the server is gone */
-	struct list starved_link; /* ipc.starved: waits for others' credit */
+	struct list link;	       /* ipc.channels; ipc.detaching when the server is gone */
+	struct list starved_link;      /* ipc.starved: waits for others' credit */
 	struct list waiting, offered, taken;
 	sd_event_source *source;
 	struct charge charge;
@@ -138,7 +138,7 @@ struct parcel {
 	size_t n;
 	struct charge ram;
 	uint64_t pending; /* goes out when this is reaped */
-	int fd;           /* goes with it */
+	int fd;		  /* goes with it */
 };
 
 struct control {
@@ -171,12 +171,12 @@ struct ipc {
 
 	struct list listeners;
 	struct list queued, sent, idle, retiring, closed; /* of listeners, by state_link */
-	struct list paused;                               /* of listeners, by paused_link */
+	struct list paused;				  /* of listeners, by paused_link */
 	struct list channels, detaching;
-	struct list starved;          /* of channels */
+	struct list starved; /* of channels */
 	struct list starved_controls;
-	struct list pending;          /* of controls */
-	struct list dirty, staged;    /* of memos */
+	struct list pending;	   /* of controls */
+	struct list dirty, staged; /* of memos */
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 
@@ -184,7 +184,7 @@ struct ipc {
 	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer;
 	int binder_fd;
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
-	uint64_t logged_usec;     /* of the last complaint about descriptors */
+	uint64_t logged_usec;	  /* of the last complaint about descriptors */
 	uint64_t activity;
 	bool stopped;
 	bool forgetting; /* ipc_free(): descriptors and records stay for the next broker */
@@ -316,9 +316,10 @@ int channels_on_retry(sd_event_source *source, uint64_t usec, void *data);
 
 /* control.c */
 void control_accepted(struct listener *l, int fd);
-/* One of a predecessor, with its record and N bytes of its reply's text. Takes descriptors, MEMO. */
-void control_adopt(struct ipc *ipc, int fd, struct memo *memo, const char *text, size_t n,
-	int reply_fd);
+/* One of a predecessor, with its record and N bytes of its reply's text. Takes descriptors, MEMO.
+ */
+void control_adopt(
+	struct ipc *ipc, int fd, struct memo *memo, const char *text, size_t n, int reply_fd);
 struct control *control_free(struct control *c);
 /* What C waits for may have come. C may be freed. */
 void control_resume(struct control *c);
@@ -332,8 +333,8 @@ struct answer {
 	size_t n_text;
 	uint64_t value;
 	uint16_t flags;
-	int fd;           /* goes with the reply */
-	bool noted;       /* the reply was staged */
+	int fd;	    /* goes with the reply */
+	bool noted; /* the reply was staged */
 };
 
 /* Does what is asked; the answer stands in A. Returns: 0, -errno for what ends the daemon. */

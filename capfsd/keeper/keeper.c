@@ -287,7 +287,7 @@ on_peer(struct keeper *k)
 	if (n != sizeof(record) || record.type != KEEPER_READY || k->ready)
 		return;
 	k->ready = true;
-	log_message(LOG_INFO, "serving %s", k->mount.path);
+	log_message(LOG_DEBUG, "serving %s", k->mount.path);
 	sd_notifyf(0, "READY=1\nSTATUS=Serving %s", k->mount.path);
 }
 

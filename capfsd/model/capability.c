@@ -313,7 +313,7 @@ capability_connected(struct capability *c)
 {
 	for (struct capability *i = c; i; i = i->parent)
 		i->conns_used++;
-	capability_touch(c);
+	capability_used(c);
 }
 
 void
@@ -323,7 +323,7 @@ capability_disconnected(struct capability *c)
 		assert(i->conns_used > 0);
 		i->conns_used--;
 	}
-	capability_touch(c);
+	capability_used(c);
 }
 
 struct capability *

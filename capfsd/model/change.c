@@ -313,7 +313,7 @@ store_item(struct change *ch, const struct staged *item)
 	return m->store->put(m->store_data, STORE_KEY(STORE_ENTITY, e->id), buffer, n);
 }
 
-/* What the header is after the commit. Events count on their own, whatever becomes of the change. */
+/* The header after the commit. Events count on their own, whatever becomes of the change. */
 static struct model_header
 new_header(const struct change *ch)
 {
@@ -400,6 +400,9 @@ publish_drop(struct model *m, struct entity *e)
 	if (e->kind == ENTITY_CAPABILITY)
 		while (capability_of(e)->conns_used > 0)
 			capability_disconnected(capability_of(e));
+	/* A charge that outlived its session would be given back to freed memory. */
+	for (int i = 0; e->kind == ENTITY_SESSION && i < QUOTA_N_KINDS; i++)
+		assert(session_of(e)->charged.n[i] == 0);
 }
 
 static void
@@ -427,7 +430,7 @@ publish(struct change *ch)
 			entity_touch_below(m, list_entry(i, struct staged, link)->entity, stamp);
 }
 
-/* Ends the change. What it owns is freed: new entities unless they were published, dropped ones if. */
+/* Ends the change and frees what it owns: dropped entities when published, else the new ones. */
 static void
 change_end(struct change *ch, bool published)
 {

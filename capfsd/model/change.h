@@ -35,7 +35,10 @@ int change_drop(struct change *ch, struct entity *e);
 /* A new name for E, which is copied. */
 int change_rename(struct change *ch, struct entity *e, const char *name, size_t n);
 
-/* How much of KIND this change has charged to S so far (for checks), and a further charge. */
+/*
+ * How much of KIND this change has charged to S, or lent from it, so far: for checks. Modulo 2^64,
+ * since children also give back.
+ */
 struct session;
 uint64_t change_charged(struct change *ch, const struct session *s, unsigned kind);
 

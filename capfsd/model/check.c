@@ -93,7 +93,8 @@ check_capability(struct model *m, struct capability *c)
 {
 	uint64_t n = 0, last = 0, conns = 0;
 
-	CHECK(c->session->entity.id == c->record.session && c->object->entity.id == c->record.object);
+	CHECK(c->session->entity.id == c->record.session);
+	CHECK(c->object->entity.id == c->record.object);
 	CHECK(c->parent ? c->record.parent == c->parent->entity.id : c->record.parent == 0);
 	CHECK(!c->parent || (c->parent->object == c->object && c->depth == c->parent->depth + 1));
 	CHECK(list_empty(&c->sibling_link) == !c->parent);
@@ -113,7 +114,8 @@ check_capability(struct model *m, struct capability *c)
 		CHECK(list_empty(&c->expiry_link) && !list_empty(&c->entity.ending_link));
 	else
 		CHECK(list_empty(&c->expiry_link) == (c->record.expires_usec == LIMIT_NONE));
-	CHECK(list_empty(&c->expiry_link) || m->next_expiry_usec <= c->record.expires_usec);
+	CHECK(list_empty(&c->expiry_link) || capability_is_doomed(c) ||
+		m->next_expiry_usec <= c->record.expires_usec);
 	CHECK(!capability_has_revoked(c) || !list_empty(&c->entity.ending_link));
 }
 
@@ -136,7 +138,8 @@ check_object(struct model *m, struct object *o)
 	if (o->record.flags & OBJECT_DEAD)
 		CHECK(!list_empty(&o->entity.ending_link));
 	else
-		CHECK(entity_is_doomed(&o->entity) || object_find(o->entrypoint, o->record.badge) == o);
+		CHECK(entity_is_doomed(&o->entity) ||
+			object_find(o->entrypoint, o->record.badge) == o);
 	list_for_each (i, &o->origins) {
 		struct capability *c = list_entry(i, struct capability, origin_link);
 

@@ -115,7 +115,7 @@ add_slot(struct change *ch, struct object *o, struct capability *parent, struct 
 	return r;
 }
 
-/* What HOW leaves of HELD, written into RECORD. Members that are not given stay as they are held. */
+/* What HOW leaves of HELD, written into RECORD. What is not given stays as it is held. */
 static int
 apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
 	struct capability_record *record)
@@ -132,7 +132,8 @@ apply_reductions(const struct capability_record *held, const struct reductions *
 		return CAPABILITY_E_NOT_SMALLER;
 	if (how->has_conns && (how->conns == 0 || how->conns > held->conns_limit))
 		return CAPABILITY_E_NOT_SMALLER;
-	if (how->has_expires && (how->expires_usec <= now || how->expires_usec > held->expires_usec))
+	if (how->has_expires &&
+		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
 		return CAPABILITY_E_NOT_SMALLER;
 	record->rights = rights;
 	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;

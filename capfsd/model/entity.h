@@ -39,7 +39,7 @@ struct entity {
 	struct list owner_link;      /* the owner's list of this kind, ascending ids */
 	struct list ending_link;     /* model.ending, while it is the root of what is being ended */
 	char *name;
-	struct staged *staged;       /* what the change under way does to it (change.c), else NULL */
+	struct staged *staged;       /* what the change under way does to it (change.c), or NULL */
 	uint64_t changed_nsec;       /* CLOCK_REALTIME of the last change, strictly growing */
 	/*
 	 * Bit per file of this entity (its row in ops/tree.c) whose attributes the kernel may have

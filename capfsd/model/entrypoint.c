@@ -405,12 +405,14 @@ find_key(struct change *ch, struct entrypoint *ep, const char *key, size_t n)
 	uint64_t owner = ep->entity.id;
 	struct index_link *i = index_first(&m->by_name,
 		entity_hash_name(m, owner, ENTITY_OBJECT, key, n));
+	const struct object_record *record;
 	struct entity *e;
 
 	for (; i; i = index_next(i)) {
 		e = container_of(i, struct entity, name_link);
+		record = change_record(ch, e);
 		if (entity_is_named(e, owner, ENTITY_OBJECT, key, n) &&
-			!(((const struct object_record *)change_record(ch, e))->flags & OBJECT_DEAD))
+			!(record->flags & OBJECT_DEAD))
 			return object_of(e);
 	}
 	e = change_find_added(ch, owner, ENTITY_OBJECT, key, n);

@@ -112,8 +112,8 @@ int entrypoint_end(struct change *ch, struct entrypoint *e);
 
 /*
  * Stages an object with this key, or finds the one that has it: same key, same badge. The session
- * pays ram=512 for a new one. One that has ended is no longer found: its key makes a new object, with
- * a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
+ * pays ram=512 for a new one. One that has ended is no longer found: its key makes a new object,
+ * with a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
  */
 int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
 	struct object **ret);

@@ -167,6 +167,8 @@ stage_expired(struct change *ch, uint64_t now, uint64_t *ret_next)
 				next = c->record.expires_usec;
 			continue;
 		}
+		if (capability_is_doomed(c))
+			continue;
 		if (n++ == EXPIRE_BATCH) {
 			next = now;
 			break;

@@ -51,10 +51,12 @@ struct store_ops {
 /* Told after the commit, from inside change_commit(). They must not change the model. */
 struct model_hooks {
 	/*
-	 * Something that its files show has changed: record, children, connections, quota. Told of
+	 * Something that its files show has changed: record, children, what it was charged. Told of
 	 * the entity, its session, and the ancestors of a capability; not of its descendants.
 	 */
 	void (*changed)(void *data, struct entity *e);
+	/* Only numbers in its texts have: connections, quota in use. Frequent, so told apart. */
+	void (*used)(void *data, struct entity *e);
 	/*
 	 * It is unlinked and will be freed; what it points to is still there. Its connections,
 	 * listener, channel must go now.

@@ -108,11 +108,11 @@ thread_of(const struct entity *e)
 /* touch.c: telling what has changed */
 /* A new value for changed_nsec, larger than all before. */
 uint64_t model_stamp(struct model *m);
-void entity_touch(struct model *m, struct entity *e);
+void entity_used(struct model *m, struct entity *e);
 /* E and what shows it; not twice with the same stamp. */
 void entity_touch_all(struct model *m, struct entity *e, uint64_t stamp);
 /* C and its ancestors. */
-void capability_touch(struct capability *c);
+void capability_used(struct capability *c);
 /* Of a record that was applied: everything that shows it further below. */
 void entity_touch_below(struct model *m, struct entity *e, uint64_t stamp);
 /* The hook `restricted` for every capability that E's record restricts. */
@@ -130,7 +130,7 @@ bool change_name_is_taken(struct change *ch, uint64_t owner_id, enum entity_kind
 /* The object with this key that this change adds, or NULL. */
 struct entity *change_find_added(struct change *ch, uint64_t owner_id, enum entity_kind kind,
 	const char *name, size_t n);
-/* Can S pay all of COST, besides what this change has charged to it? *RET_KIND tells what is short. */
+/* Can S pay all of COST after what this change has charged? *RET_KIND tells what is short. */
 bool change_affords(struct change *ch, const struct session *s, const struct quota *cost,
 	enum quota_kind *ret_kind);
 /* An entity's record of the store: its header, RECORD and name. Returns its length. */
@@ -147,7 +147,7 @@ struct record_header {
 
 /* event.c */
 bool events_are_queued(const struct model *m);
-/* Inside a transaction. Without PUTS only what is deleted. Returns: 0 or what the store returned. */
+/* Inside a transaction; without PUTS only what is deleted. Returns: 0 or the store's error. */
 int events_stage(struct model *m, bool puts);
 /* That transaction was committed. */
 void events_settle(struct model *m, bool puts);

@@ -57,7 +57,7 @@ charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t 
 	s->used.n[kind] += n;
 	s->charged.n[kind] += n;
 	events_yield(s);
-	entity_touch(s->model, &s->entity);
+	entity_used(s->model, &s->entity);
 	return 0;
 }
 
@@ -72,7 +72,7 @@ charge_deinit(struct charge *c)
 	assert(s->charged.n[c->kind] >= c->n);
 	s->used.n[c->kind] -= c->n;
 	s->charged.n[c->kind] -= c->n;
-	entity_touch(s->model, &s->entity);
+	entity_used(s->model, &s->entity);
 }
 
 struct session *

@@ -242,8 +242,8 @@ check_create(struct change *ch, struct session *parent, const char *name, size_t
 }
 
 int
-session_create(struct change *ch, struct session *parent, const char *name, size_t n_name, uid_t uid,
-	gid_t gid, const struct quota *donation, struct session **ret, enum quota_kind *ret_kind)
+session_create(struct change *ch, struct session *parent, const char *name, size_t n_name,
+	uid_t uid, gid_t gid, const struct quota *donation, struct session **ret, enum quota_kind *ret_kind)
 {
 	struct model *m = change_model(ch);
 	struct session *s;

@@ -30,9 +30,10 @@ touch(struct model *m, struct entity *e, uint64_t stamp)
 }
 
 void
-entity_touch(struct model *m, struct entity *e)
+entity_used(struct model *m, struct entity *e)
 {
-	touch(m, e, model_stamp(m));
+	if (e->linked && m->hooks && m->hooks->used)
+		m->hooks->used(m->hooks_data, e);
 }
 
 static void
@@ -43,11 +44,13 @@ touch_up(struct model *m, struct capability *c, uint64_t stamp)
 }
 
 void
-capability_touch(struct capability *c)
+capability_used(struct capability *c)
 {
 	struct model *m = c->session->model;
 
-	touch_up(m, c, model_stamp(m));
+	entity_used(m, &c->object->entrypoint->entity);
+	for (; c; c = c->parent)
+		entity_used(m, &c->entity);
 }
 
 static void

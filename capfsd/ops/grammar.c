@@ -64,8 +64,9 @@ command_add(struct request *r, struct command *c, uint32_t allowed, const char *
 
 	if (key == KEY_N || !(allowed & 1u << key))
 		return refuse(r, EINVAL, "unknown key '%.*s'", (int)n_key, word);
-	if (!equals != !!(KEYS_BARE & 1u << key))
-		return refuse(r, EINVAL, equals ? "'%s' takes no value" : "'%s' needs a value",
+	if (!equals != !!(KEYS_BARE & 1u << key) || (equals && n_key + 1 == n))
+		return refuse(r, EINVAL,
+			KEYS_BARE & 1u << key ? "'%s' takes no value" : "'%s' needs a value",
 			key_names[key]);
 	if (command_has(c, key))
 		return refuse(r, EINVAL, "'%s' is given twice", key_names[key]);

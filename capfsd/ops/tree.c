@@ -42,7 +42,8 @@ static const struct row session_rows[] = {
 		.read = info_readme},
 	{"version", ROW_INFO, ROW(ROW_SESSION_VERSION), .root_only = true, .mode = 0444,
 		.read = info_version},
-	{"metrics", ROW_INFO, ROW(ROW_SESSION_METRICS), .root_only = true, .read = info_metrics},
+	{"metrics", ROW_INFO, ROW(ROW_SESSION_METRICS), .root_only = true, .restless = true,
+		.read = info_metrics},
 	{"label", ROW_INFO, ROW(ROW_SESSION_LABEL), .read = info_label},
 	{"state", ROW_INFO, ROW(ROW_SESSION_STATE), .read = info_state},
 	{"quota", ROW_INFO, ROW(ROW_SESSION_QUOTA), .read = info_quota},
@@ -168,6 +169,18 @@ tree_node(struct model *m, uint64_t number, struct node *ret)
 		return false;
 	*ret = (struct node){e, &rows_of(e->kind).rows[row]};
 	return true;
+}
+
+uint32_t
+tree_rows(enum entity_kind kind, enum row_type type)
+{
+	struct rows rows = rows_of(kind);
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < rows.n; i++)
+		if (rows.rows[i].type == type)
+			mask |= 1u << i;
+	return mask;
 }
 
 /* The list of DIR's entities; NULL when it lists none. */

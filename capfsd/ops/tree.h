@@ -31,6 +31,7 @@ struct row {
 	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
 	uint8_t parent; /* the row in whose directory it stands */
 	bool root_only; /* only in the root session */
+	bool restless;  /* its text changes without notice: not to be cached */
 	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
 	void (*read)(struct request *r, struct entity *e, struct text *t); /* info; command: usage */
@@ -55,6 +56,9 @@ int tree_lookup(struct model *m, struct node at, const char *name, size_t n, str
 
 /* The node at PATH ("caps/web/info") below AT. No "..". Returns: 0, ENOENT, ENOTDIR, ENAMETOOLONG. */
 int tree_walk(struct model *m, struct node at, const char *path, size_t n, struct node *ret);
+
+/* Bit per row of an entity of this kind that is of TYPE. */
+uint32_t tree_rows(enum entity_kind kind, enum row_type type);
 
 /* The directory in which NODE stands; the root's is itself. */
 struct node tree_parent(struct node node);

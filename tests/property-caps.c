@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Operations of the property test on capabilities, and those of time: expiry and reaping. */
+#include "config.h"
+
+#include "tests/property.h"
+
+#include <string.h>
+
+#undef NDEBUG
+#include <assert.h>
+
+static struct reductions
+random_reductions(struct property *p)
+{
+	struct reductions how = {
+		.has_rights = property_random(p, 2),
+		.rights = (uint32_t)property_random(p, 64),
+		.has_calls = property_random(p, 8) == 0,
+		.calls = property_random(p, 30),
+		.has_conns = property_random(p, 8) == 0,
+		.conns = property_random(p, 6),
+		.has_expires = property_random(p, 20) == 0,
+		.expires_usec = world_now() + property_random(p, 20000),
+		.immutable = property_random(p, 10) == 0,
+	};
+
+	/* Most derivations can be passed on, or trees stay flat. */
+	if (property_random(p, 3))
+		how.rights |= RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE;
+	return how;
+}
+
+/* What is left of capability CAP after HOW, in *TO. */
+static int
+expect_reductions(struct property *p, int cap, const struct reductions *how, struct ref_cap *to)
+{
+	struct reference *ref = &p->reference;
+	const struct ref_cap *c = &ref->caps[cap];
+	uint32_t held = ref_cap_rights(ref, cap);
+	uint64_t expires = ref_cap_expires(ref, cap);
+
+	to->rights = how->has_rights ? how->rights : held;
+	if ((to->rights & held) != to->rights)
+		return CAPABILITY_E_NOT_HELD;
+	if (how->immutable)
+		to->rights &= RIGHT_CALL;
+	if (to->rights == 0)
+		return CAPABILITY_E_NOT_SMALLER;
+	if ((how->has_calls && (how->calls == 0 || how->calls > c->calls_limit)) ||
+		(how->has_conns && (how->conns == 0 || how->conns > c->conns_limit)) ||
+		(how->has_expires &&
+			(how->expires_usec <= world_now() || how->expires_usec > expires)))
+		return CAPABILITY_E_NOT_SMALLER;
+	to->calls_limit = how->has_calls ? how->calls : c->calls_limit;
+	to->conns_limit = how->has_conns ? how->conns : c->conns_limit;
+	if (how->has_expires)
+		to->expires = how->expires_usec;
+	return 0;
+}
+
+static int
+expect_slot(struct property *p, int to, const char *name)
+{
+	struct reference *ref = &p->reference;
+	uint64_t left[QUOTA_N_KINDS];
+
+	ref_left(ref, to, left);
+	if (ref->sessions[to].closing)
+		return CAPABILITY_E_CLOSING;
+	if (name && ref_cap_named(ref, to, name) >= 0)
+		return CAPABILITY_E_EXISTS;
+	if (left[QUOTA_CAPS] < 1)
+		return CAPABILITY_E_QUOTA_CAPS;
+	return left[QUOTA_RAM] < 512 ? CAPABILITY_E_QUOTA_RAM : 0;
+}
+
+static void
+ref_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c)
+{
+	struct reference *ref = &p->reference;
+	struct ref_cap *place = &ref->caps[ref_free_cap(ref)];
+
+	assert(ref_cap_named(ref, made->session, c->entity.name) < 0);
+	*place = *made;
+	place->id = c->entity.id;
+	place->last_rights = RIGHTS_OBJECT;
+	place->last_calls = place->last_conns = place->last_expires = UINT64_MAX;
+	place->last_live = true;
+	strcpy(place->name, c->entity.name);
+}
+
+void
+op_grant(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int source = PICK(p, ref->caps, REF_CAPS), to = PICK(p, ref->sessions, REF_SESSIONS),
+	    expected;
+	struct reductions how = random_reductions(p);
+	bool automatic = property_random(p, 3) == 0;
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (source < 0 || to < 0 || ref_free_cap(ref) < 0)
+		return;
+	struct ref_cap made = {
+		.session = to,
+		.object = ref->caps[source].object,
+		.parent = source,
+		.expires = UINT64_MAX,
+	};
+	property_name(p, name, 'c', 10);
+	if (!ref_cap_live(ref, source, world_now()))
+		expected = CAPABILITY_E_DEAD;
+	else if (!(ref_cap_rights(ref, source) & RIGHT_GRANT))
+		expected = CAPABILITY_E_RIGHT;
+	else
+		expected = expect_reductions(p, source, &how, &made);
+	if (!expected)
+		expected = expect_slot(p, to, automatic ? NULL : name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_grant(ch, property_cap(p, source), property_session(p, to),
+			    automatic ? NULL : name, automatic ? 0 : strlen(name), &how, 0, &c),
+		    expected))
+		ref_add_cap(p, &made, c);
+}
+
+void
+op_reduce(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS), expected;
+	struct reductions how = random_reductions(p);
+	struct ref_cap *c, to;
+	struct change *ch;
+
+	if (cap < 0)
+		return;
+	c = &ref->caps[cap];
+	to = *c;
+	if (!ref_cap_live(ref, cap, world_now()))
+		expected = CAPABILITY_E_DEAD;
+	else if (!(ref_cap_rights(ref, cap) & RIGHT_REDUCE))
+		expected = CAPABILITY_E_RIGHT;
+	else
+		expected = expect_reductions(p, cap, &how, &to);
+	if (!expected && to.rights == ref_cap_rights(ref, cap) &&
+		to.calls_limit == c->calls_limit && to.conns_limit == c->conns_limit &&
+		(!how.has_expires || to.expires == ref_cap_expires(ref, cap)))
+		expected = CAPABILITY_E_NOT_SMALLER;
+	if (!expected &&
+		(to.calls_limit < c->calls_used || to.conns_limit < ref_cap_conns(ref, cap)))
+		expected = CAPABILITY_E_IN_USE;
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch, capability_reduce(ch, property_cap(p, cap), &how), expected))
+		*c = to;
+}
+
+void
+op_end(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS);
+	struct change *ch;
+
+	if (cap < 0)
+		return;
+	ch = change_begin(p->world.model);
+	if (property_random(p, 2)) {
+		if (property_done(p, ch, capability_end(ch, property_cap(p, cap)), 0))
+			ref->caps[cap].dead = true;
+		return;
+	}
+	if (property_done(p, ch, capability_end_children(ch, property_cap(p, cap)), 0))
+		for (int i = 0; i < REF_CAPS; i++)
+			if (ref->caps[i].id && ref->caps[i].parent == cap)
+				ref->caps[i].revoked = true;
+}
+
+void
+op_rename(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS), expected = 0, other;
+	struct change *ch;
+	char name[8];
+
+	if (cap < 0)
+		return;
+	property_name(p, name, 'c', 10);
+	other = ref_cap_named(ref, ref->caps[cap].session, name);
+	if (!ref_cap_live(ref, cap, world_now()))
+		expected = CAPABILITY_E_DEAD;
+	else if (other >= 0 && other != cap)
+		expected = CAPABILITY_E_EXISTS;
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch, capability_rename(ch, property_cap(p, cap), name, strlen(name)),
+		    expected))
+		strcpy(ref->caps[cap].name, name);
+}
+
+static int
+expect_connect(struct property *p, int cap)
+{
+	struct reference *ref = &p->reference;
+
+	if (!ref_cap_live(ref, cap, world_now()))
+		return CAPABILITY_E_DEAD;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
+		const struct ref_cap *c = &ref->caps[i];
+
+		if (!(c->rights & RIGHT_CALL))
+			return CAPABILITY_E_RIGHT;
+		if (c->calls_used >= c->calls_limit)
+			return CAPABILITY_E_LIMIT_CALLS;
+		if (ref_cap_conns(ref, i) >= c->conns_limit)
+			return CAPABILITY_E_LIMIT_CONNS;
+	}
+	return 0;
+}
+
+void
+op_connect(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS);
+	struct change *ch;
+
+	if (cap < 0)
+		return;
+	if (property_random(p, 2) && ref->caps[cap].conns > 0) {
+		capability_disconnected(property_cap(p, cap));
+		ref->caps[cap].conns--;
+		return;
+	}
+	ch = change_begin(p->world.model);
+	if (!property_done(
+		    p, ch, capability_connect(ch, property_cap(p, cap)), expect_connect(p, cap)))
+		return;
+	capability_connected(property_cap(p, cap));
+	ref->caps[cap].conns++;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent)
+		if (ref->caps[i].calls_limit != UINT64_MAX)
+			ref->caps[i].calls_used++;
+}
+
+void
+op_originate(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int o = PICK(p, ref->objects, REF_OBJECTS), expected;
+	struct ref_cap made = {
+		.object = o,
+		.parent = -1,
+		.rights = RIGHTS_OBJECT,
+		.calls_limit = UINT64_MAX,
+		.conns_limit = UINT64_MAX,
+		.expires = UINT64_MAX,
+	};
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (o < 0 || ref_free_cap(ref) < 0)
+		return;
+	made.session = ref->entrypoints[ref->objects[o].entrypoint].session;
+	property_name(p, name, 'c', 10);
+	expected = ref_object_doomed(ref, o) ? CAPABILITY_E_CLOSING
+					     : expect_slot(p, made.session, name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_originate(ch, property_object(p, o),
+			    property_session(p, made.session), name, strlen(name), made.rights, 0,
+			    &c),
+		    expected))
+		ref_add_cap(p, &made, c);
+}
+
+void
+op_expire(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	uint64_t next = 0, first = UINT64_MAX;
+	int r;
+
+	world_set_now(world_now() + property_random(p, 100));
+	r = model_expire(p->world.model, &next);
+	assert(r == 0 || p->unreliable);
+	if (r != 0)
+		return;
+	for (int i = 0; i < REF_CAPS; i++) {
+		struct ref_cap *c = &ref->caps[i];
+
+		if (c->id && c->expires <= world_now() && !ref_cap_doomed(ref, i))
+			c->dead = true;
+		if (c->id && c->expires < first && !ref_cap_doomed(ref, i))
+			first = c->expires;
+	}
+	/* What ends otherwise before may wake it too early, never too late. */
+	assert(next > world_now() && next <= first);
+}
+
+/* What is gone must have been doomed, and what is doomed must be gone when nothing is left to do.
+ */
+void
+op_reap(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int r = model_reap(p->world.model, 1 + (unsigned)property_random(p, 20));
+
+	assert(r >= 0 || p->unreliable);
+	for (int i = 0; i < REF_CAPS; i++)
+		if (ref->caps[i].id && !entity_find(p->world.model, ref->caps[i].id))
+			assert(ref_cap_doomed(ref, i));
+		else if (ref->caps[i].id)
+			assert(r != 0 || !ref_cap_doomed(ref, i));
+	/* Leaves first: nobody is left behind. */
+	for (int i = 0; i < REF_CAPS; i++)
+		if (ref->caps[i].id && entity_find(p->world.model, ref->caps[i].id) &&
+			ref->caps[i].parent >= 0)
+			assert(entity_find(p->world.model, ref->caps[ref->caps[i].parent].id));
+	for (int i = 0; i < REF_CAPS; i++)
+		if (ref->caps[i].id && !entity_find(p->world.model, ref->caps[i].id))
+			ref->caps[i].id = 0;
+	for (int i = 0; i < REF_OBJECTS; i++)
+		if (ref->objects[i].id && !entity_find(p->world.model, ref->objects[i].id)) {
+			assert(ref_object_doomed(ref, i));
+			ref->objects[i].id = 0;
+		}
+	for (int i = 0; i < REF_ENTRYPOINTS; i++)
+		if (ref->entrypoints[i].id &&
+			!entity_find(p->world.model, ref->entrypoints[i].id)) {
+			assert(ref_entrypoint_doomed(ref, i));
+			ref->entrypoints[i].id = 0;
+		}
+	for (int i = 0; i < REF_SESSIONS; i++)
+		if (ref->sessions[i].id && !entity_find(p->world.model, ref->sessions[i].id)) {
+			assert(ref->sessions[i].closing);
+			ref->sessions[i].id = 0;
+		}
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the property test share. Each operation chooses at random, asks the reference
+ * what the answer must be, lets the model do it, and if that happened does it to the reference.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/model-world.h"
+#include "tests/reference.h"
+
+struct property {
+	struct world world;
+	struct reference reference;
+	uint64_t random;
+	bool unreliable; /* the store may fail in this operation */
+	uint64_t n_done, n_refused, n_failed;
+};
+
+uint64_t property_random(struct property *p, uint64_t n);
+/* The letter KIND and a digit below N. */
+void property_name(struct property *p, char name[8], char kind, unsigned n);
+
+/* A place of ARRAY where something is, or -1 after some tries. */
+#define PICK(p, array, n)                                                                          \
+	__extension__({                                                                            \
+		int _i = -1;                                                                       \
+		for (int _tries = 0; _i < 0 && _tries < 8; _tries++) {                             \
+			int _j = (int)property_random(p, n);                                       \
+			if ((array)[_j].id)                                                        \
+				_i = _j;                                                           \
+		}                                                                                  \
+		_i;                                                                                \
+	})
+
+/* The model's, for a place of the reference. */
+struct session *property_session(struct property *p, int i);
+struct capability *property_cap(struct property *p, int i);
+struct entrypoint *property_entrypoint(struct property *p, int i);
+struct object *property_object(struct property *p, int i);
+
+/* Ends the change. ANSWER must be as expected. Returns: did it happen? */
+bool property_done(struct property *p, struct change *ch, int answer, int expected);
+
+/* property-caps.c */
+void op_grant(struct property *p);
+void op_reduce(struct property *p);
+void op_end(struct property *p);
+void op_rename(struct property *p);
+void op_connect(struct property *p);
+void op_originate(struct property *p);
+void op_expire(struct property *p);
+void op_reap(struct property *p);
+
+/* property-accounts.c */
+void op_session(struct property *p);
+void op_close(struct property *p);
+void op_transfer(struct property *p);
+void op_attach(struct property *p);
+void op_unserve(struct property *p);
+void op_object(struct property *p);
+void op_object_end(struct property *p);
+void op_charge(struct property *p);

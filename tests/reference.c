@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "tests/reference.h"
+
+#include <string.h>
+
+#define FIND_FREE(array, n)                                                                        \
+	do {                                                                                       \
+		for (int i = 0; i < (n); i++)                                                      \
+			if (!(array)[i].id)                                                        \
+				return i;                                                          \
+		return -1;                                                                         \
+	} while (0)
+
+int
+ref_free_session(const struct reference *r)
+{
+	FIND_FREE(r->sessions, REF_SESSIONS);
+}
+
+int
+ref_free_entrypoint(const struct reference *r)
+{
+	FIND_FREE(r->entrypoints, REF_ENTRYPOINTS);
+}
+
+int
+ref_free_object(const struct reference *r)
+{
+	FIND_FREE(r->objects, REF_OBJECTS);
+}
+
+int
+ref_free_cap(const struct reference *r)
+{
+	FIND_FREE(r->caps, REF_CAPS);
+}
+
+void
+ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
+{
+	memset(used, 0, QUOTA_N_KINDS * sizeof(used[0]));
+	for (int i = 0; i < REF_SESSIONS; i++)
+		if (r->sessions[i].id && r->sessions[i].parent == session) {
+			used[QUOTA_CAPS] += 1;
+			used[QUOTA_RAM] += 4096;
+		}
+	for (int i = 0; i < REF_CAPS; i++)
+		if (r->caps[i].id && r->caps[i].session == session) {
+			used[QUOTA_CAPS] += 1;
+			used[QUOTA_RAM] += 512;
+		}
+	for (int i = 0; i < REF_ENTRYPOINTS; i++)
+		if (r->entrypoints[i].id && r->entrypoints[i].session == session) {
+			used[QUOTA_RAM] += 512;
+			used[QUOTA_THREADS] += r->entrypoints[i].served;
+		}
+	for (int i = 0; i < REF_OBJECTS; i++)
+		if (r->objects[i].id &&
+			r->entrypoints[r->objects[i].entrypoint].session == session)
+			used[QUOTA_RAM] += 512;
+	for (int i = 0; i < REF_CHARGES; i++)
+		if (r->charges[i].charge.session && r->charges[i].session == session)
+			used[r->charges[i].kind] += r->charges[i].n;
+}
+
+void
+ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS])
+{
+	memset(lent, 0, QUOTA_N_KINDS * sizeof(lent[0]));
+	for (int i = 0; i < REF_SESSIONS; i++)
+		if (r->sessions[i].id && r->sessions[i].parent == session)
+			for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+				lent[kind] += r->sessions[i].limit[kind];
+}
+
+void
+ref_left(const struct reference *r, int session, uint64_t left[QUOTA_N_KINDS])
+{
+	uint64_t used[QUOTA_N_KINDS], lent[QUOTA_N_KINDS];
+
+	ref_used(r, session, used);
+	ref_lent(r, session, lent);
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+		left[kind] = r->sessions[session].limit[kind] - used[kind] - lent[kind];
+}
+
+bool
+ref_entrypoint_doomed(const struct reference *r, int entrypoint)
+{
+	const struct ref_entrypoint *e = &r->entrypoints[entrypoint];
+
+	return e->dead || r->sessions[e->session].closing;
+}
+
+bool
+ref_object_doomed(const struct reference *r, int object)
+{
+	return r->objects[object].dead || ref_entrypoint_doomed(r, r->objects[object].entrypoint);
+}
+
+bool
+ref_cap_doomed(const struct reference *r, int cap)
+{
+	const struct ref_cap *c = &r->caps[cap];
+
+	if (c->dead || c->revoked || r->sessions[c->session].closing ||
+		ref_object_doomed(r, c->object))
+		return true;
+	return c->parent >= 0 && ref_cap_doomed(r, c->parent);
+}
+
+bool
+ref_cap_live(const struct reference *r, int cap, uint64_t now)
+{
+	return !ref_cap_doomed(r, cap) && ref_cap_expires(r, cap) > now;
+}
+
+uint32_t
+ref_cap_rights(const struct reference *r, int cap)
+{
+	const struct ref_cap *c = &r->caps[cap];
+
+	return c->rights & (c->parent < 0 ? RIGHTS_OBJECT : ref_cap_rights(r, c->parent));
+}
+
+uint64_t
+ref_cap_expires(const struct reference *r, int cap)
+{
+	const struct ref_cap *c = &r->caps[cap];
+	uint64_t above = c->parent < 0 ? UINT64_MAX : ref_cap_expires(r, c->parent);
+
+	return c->expires < above ? c->expires : above;
+}
+
+static bool
+is_below(const struct reference *r, int cap, int top)
+{
+	while (cap >= 0 && cap != top)
+		cap = r->caps[cap].parent;
+	return cap == top;
+}
+
+uint64_t
+ref_cap_conns(const struct reference *r, int cap)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < REF_CAPS; i++)
+		if (r->caps[i].id && r->caps[i].conns > 0 && is_below(r, i, cap))
+			n += r->caps[i].conns;
+	return n;
+}
+
+int
+ref_cap_named(const struct reference *r, int session, const char *name)
+{
+	for (int i = 0; i < REF_CAPS; i++)
+		if (r->caps[i].id && r->caps[i].session == session &&
+			strcmp(r->caps[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+int
+ref_session_named(const struct reference *r, int parent, const char *name)
+{
+	for (int i = 0; i < REF_SESSIONS; i++)
+		if (r->sessions[i].id && r->sessions[i].parent == parent &&
+			strcmp(r->sessions[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+int
+ref_entrypoint_named(const struct reference *r, int session, const char *name)
+{
+	for (int i = 0; i < REF_ENTRYPOINTS; i++)
+		if (r->entrypoints[i].id && r->entrypoints[i].session == session &&
+			strcmp(r->entrypoints[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+int
+ref_object_keyed(const struct reference *r, int entrypoint, uint64_t key)
+{
+	for (int i = 0; i < REF_OBJECTS; i++)
+		if (r->objects[i].id && !r->objects[i].dead &&
+			r->objects[i].entrypoint == entrypoint && r->objects[i].key == key)
+			return i;
+	return -1;
+}

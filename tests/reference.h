@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A second model, as naive as can be: flat arrays, nothing derived is kept, every question is
+ * answered by looking at everything. It shares no code with the real one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfsd/model/model.h"
+
+#define REF_SESSIONS 14
+#define REF_ENTRYPOINTS 8
+#define REF_OBJECTS 20
+#define REF_CAPS 90
+#define REF_CHARGES 16
+
+struct ref_session {
+	uint64_t id; /* 0: this place is empty; so for all */
+	int parent;  /* -1: the root */
+	bool closing;
+	uint64_t limit[QUOTA_N_KINDS], donation[QUOTA_N_KINDS];
+	char name[8];
+};
+
+struct ref_entrypoint {
+	uint64_t id;
+	int session;
+	bool served, once, dead;
+	char name[8];
+};
+
+struct ref_object {
+	uint64_t id, key, badge;
+	int entrypoint, socket;
+	bool dead;
+};
+
+struct ref_cap {
+	uint64_t id;
+	int session, object, parent; /* parent -1: an origin */
+	bool dead, revoked;
+	uint32_t rights;
+	uint64_t calls_limit, calls_used, conns_limit, conns, expires;
+	char name[NAME_BYTES_MAX + 1];
+	/* What it could do after the step before: it must never become more. */
+	uint32_t last_rights;
+	uint64_t last_calls, last_conns, last_expires;
+	bool last_live;
+};
+
+struct ref_charge {
+	struct charge charge;
+	int session;
+	int kind;
+	uint32_t n;
+};
+
+struct reference {
+	struct ref_session sessions[REF_SESSIONS];
+	struct ref_entrypoint entrypoints[REF_ENTRYPOINTS];
+	struct ref_object objects[REF_OBJECTS];
+	struct ref_cap caps[REF_CAPS];
+	struct ref_charge charges[REF_CHARGES];
+};
+
+/* An empty place of an array, or -1. */
+int ref_free_session(const struct reference *r);
+int ref_free_entrypoint(const struct reference *r);
+int ref_free_object(const struct reference *r);
+int ref_free_cap(const struct reference *r);
+
+void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
+void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);
+void ref_left(const struct reference *r, int session, uint64_t left[QUOTA_N_KINDS]);
+
+bool ref_entrypoint_doomed(const struct reference *r, int entrypoint);
+bool ref_object_doomed(const struct reference *r, int object);
+bool ref_cap_doomed(const struct reference *r, int cap);
+bool ref_cap_live(const struct reference *r, int cap, uint64_t now);
+uint32_t ref_cap_rights(const struct reference *r, int cap);
+uint64_t ref_cap_expires(const struct reference *r, int cap);
+/* Connections through it and all that is derived from it. */
+uint64_t ref_cap_conns(const struct reference *r, int cap);
+
+/* In any state; -1: free. */
+int ref_cap_named(const struct reference *r, int session, const char *name);
+int ref_session_named(const struct reference *r, int parent, const char *name);
+int ref_entrypoint_named(const struct reference *r, int session, const char *name);
+int ref_object_keyed(const struct reference *r, int entrypoint, uint64_t key);

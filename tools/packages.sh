@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # read by those who source it
+#
+# What building, testing and showing need on Debian and Ubuntu; sourced.
+
+PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
+	liblmdb-dev libseccomp-dev check)
+PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace)
+PACKAGES_CI=(clang libclang-rt-dev mandoc)
+
+# install_packages PACKAGE…: by apt, through sudo if need be; says what.
+install_packages() {
+	local missing=() package sudo=
+
+	for package in "$@"; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+			missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	echo "installing: ${missing[*]}"
+	[ "$(id -u)" -eq 0 ] || sudo=sudo
+	if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
+		echo "without sudo these must be installed by root: ${missing[*]}" >&2
+		return 1
+	fi
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+			--no-install-recommends "${missing[@]}" >/dev/null
+}
