@@ -30,6 +30,7 @@ integration_tests = \
 	tests/it-floods.sh \
 	tests/it-listing.sh \
 	tests/it-permissions.sh \
+	tests/it-readme.sh \
 	tests/it-recovery.sh \
 	tests/it-sessions.sh \
 	tests/it-sockets.sh \
