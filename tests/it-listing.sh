@@ -56,9 +56,12 @@ cost() { # CMD…
 	"$@" >/dev/null
 	a=$(requests)
 	b=$(requests)
-	"$@" >/dev/null
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		"$@" >/dev/null
+	done
 	c=$(requests)
-	echo $((c - b - (b - a)))
+	# Per run: one more or less in all is a RELEASE or FORGET of the counting itself.
+	echo $(((c - b - (b - a)) / 10))
 }
 t_is "a_repeated_stat_costs_no_request" 0 "$(cost stat "$CAPFS/caps/date/info")"
 t_is "a_repeated_stat_of_a_socket_costs_no_request" 0 "$(cost stat "$CAPFS/caps/date/socket")"
