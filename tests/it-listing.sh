@@ -61,7 +61,7 @@ cost() { # CMD…
 	done
 	c=$(requests)
 	# Per run: one more or less in all is a RELEASE or FORGET of the counting itself.
-	echo $(((c - b - (b - a)) / 10))
+	echo $(((c - b - (b - a) + 5) / 10))
 }
 t_is "a_repeated_stat_costs_no_request" 0 "$(cost stat "$CAPFS/caps/date/info")"
 t_is "a_repeated_stat_of_a_socket_costs_no_request" 0 "$(cost stat "$CAPFS/caps/date/socket")"

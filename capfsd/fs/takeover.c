@@ -94,8 +94,14 @@ invalidate_all(struct fs *fs)
 	for (struct session *s = fs->model->root; s;) {
 		struct session *next = NULL;
 
-		s->entity.cached = UINT32_MAX;
+		/*
+		 * Not the root's own directory: attributes that somebody waits for would be taken
+		 * for older than this, and a new mount has none to go by (EACCES). It has no entries
+		 * that come and go, and chmod(2) brings its own answer.
+		 */
+		s->entity.cached = s->parent ? UINT32_MAX : ~1u;
 		fs_changed(fs, &s->entity);
+		s->entity.cached |= !s->parent;
 		/* Depth-first through the tree of sessions. */
 		if (!list_empty(&s->sessions))
 			next = list_entry(s->sessions.next, struct session, entity.owner_link);
