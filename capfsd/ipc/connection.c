@@ -233,6 +233,10 @@ connection_link(struct connection *conn)
 	capability_connected(conn->capability);
 	listener_link(conn->listener, &conn->listener_link);
 	e->n_connections++;
+	if (conn->ipc->model->metrics) {
+		conn->ipc->model->metrics->connections++;
+		conn->ipc->model->metrics->connections_total++;
+	}
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting++;
 	conn->ipc->activity++;
@@ -320,6 +324,8 @@ connection_release(struct connection *conn)
 
 	connection_deinit(conn);
 	e->n_connections--;
+	if (conn->ipc->model->metrics)
+		conn->ipc->model->metrics->connections--;
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting--;
 	tell_entrypoint(conn->ipc, e);

@@ -194,6 +194,8 @@ control_take(struct control *c)
 
 	(void)recv(c->fd, &byte, 1, MSG_DONTWAIT);
 	c->ipc->activity++;
+	if (c->ipc->model->metrics)
+		c->ipc->model->metrics->control_requests++;
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "capfsd/ipc/ipc.h"
+#include "capfsd/ops/metrics.h"
 #include "capfsd/ops/tree.h"
 #include "libcap-client/wire.h"
 

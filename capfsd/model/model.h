@@ -95,7 +95,7 @@ struct model {
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
 	uint64_t events_lost;
 	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */
-	const struct metrics *metrics; /* of the broker (ops/metrics.h), NULL: none to show */
+	struct metrics *metrics; /* of the broker (ops/metrics.h), NULL: none to show */
 };
 
 /* An empty model over an empty or full store; model_load() or model_create_root() comes next. */

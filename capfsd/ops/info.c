@@ -132,14 +132,10 @@ info_metrics(struct request *r, struct entity *e, struct text *t)
 		add_metric(t, "listeners", "gauge", "Bound socket nodes.", m->listeners);
 		add_metric(t, "connections_accepted", "counter", "Connections handed to servers.",
 			m->connections_total);
-		add_metric(t, "connections_refused", "counter", "Connections refused by a limit.",
-			m->connections_refused);
 		add_metric(t, "fuse_requests", "counter", "Requests of the kernel.",
 			m->fuse_requests);
 		add_metric(t, "control_requests", "counter", "Requests of control clients.",
 			m->control_requests);
-		add_metric(t, "invalidations", "counter", "Cached nodes invalidated.",
-			m->invalidations);
 		add_metric(t, "brokers", "gauge", "Brokers started for this mount.", m->n_brokers);
 	}
 	add_metric(t, "events_lost", "counter", "Events dropped without memory.",

@@ -12,9 +12,7 @@ struct metrics {
 	uint64_t n_brokers; /* started for this mount, the present one included */
 	uint64_t fuse_requests;
 	uint64_t control_requests;
-	uint64_t invalidations;
 	uint64_t connections; /* open now */
 	uint64_t connections_total;
-	uint64_t connections_refused;
 	uint64_t listeners; /* open now */
 };
