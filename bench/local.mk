@@ -1,1 +1,35 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Built by `make bench`, which prints ratios against a peer in the same run; not part of `make all`.
+bench_programs = \
+	bench/bench-grant \
+	bench/bench-peer-fs \
+	bench/bench-restart \
+	bench/bench-scale \
+	bench/bench-socket \
+	bench/bench-tree
+EXTRA_PROGRAMS += $(bench_programs)
+EXTRA_DIST += bench/run
+CLEANFILES += $(bench_programs)
+
+bench_common = bench/bench.c bench/bench.h
+bench_libs = libcap-client/libcap-client.la base/libbase.la
+
+bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
+bench_bench_grant_LDADD = $(bench_libs)
+bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
+bench_bench_peer_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
+bench_bench_peer_fs_LDADD = $(FUSE_LIBS)
+bench_bench_restart_SOURCES = bench/bench-restart.c $(bench_common)
+bench_bench_restart_CFLAGS = $(AM_CFLAGS) $(LMDB_CFLAGS)
+bench_bench_restart_LDADD = base/libbase.la $(LMDB_LIBS)
+bench_bench_scale_SOURCES = bench/bench-scale.c $(bench_common)
+bench_bench_scale_LDADD = $(bench_libs)
+bench_bench_socket_SOURCES = bench/bench-socket.c $(bench_common)
+bench_bench_socket_LDADD = $(bench_libs)
+bench_bench_tree_SOURCES = bench/bench-tree.c $(bench_common)
+bench_bench_tree_LDADD = base/libbase.la
+
+.PHONY: bench
+bench: all $(bench_programs) tests/mass$(EXEEXT)
+	top_builddir='$(abs_top_builddir)' top_srcdir='$(abs_top_srcdir)' \
+		bash $(srcdir)/bench/run --built

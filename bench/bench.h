@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the benchmarks share. Absolute times drift on every machine, so a figure is the ratio of the
+ * medians of two sides that take turns in the same run: A B A B …
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+uint64_t bench_now_nsec(void);
+
+/* One measured operation; ends the program with a word when it fails. */
+typedef void bench_operation(void *data);
+
+struct bench_side {
+	bench_operation *run;
+	void *data;
+	bench_operation *after; /* not measured: puts things back; may be NULL */
+};
+
+/*
+ * Runs both sides in turns, `batch` operations each, until each has done `rounds` batches, and gives
+ * the median time of one operation of each side.
+ */
+void bench_pair(const struct bench_side *a, const struct bench_side *b, size_t rounds, size_t batch,
+	double *ret_a_nsec, double *ret_b_nsec);
+
+/* Prints "NAME RATIO (<= LIMIT) ok|worse" and both medians. Returns: 0, or 1 when it is worse. */
+int bench_report(const char *name, double a_nsec, double b_nsec, double limit);
+
+double bench_median(double *values, size_t n);
+
+/* Ends the program: "bench: WHAT: errno". */
+void bench_die(const char *what) __attribute__((noreturn));
+
+/* A connected stream socket to the node or socket at PATH. */
+int bench_connect(const char *path);
+
+/* The broker among the children of HOLDER, 0: none now. */
+pid_t bench_broker(pid_t holder);
