@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	bench-grant ROOT SLOT SESSION
+ *	bench-grant ROOT SLOT SESSION CPU
  *
  * A grant over the control socket against a ping-pong of messages of the same size between two
- * processes over a plain socket of the same kind.
+ * processes over a plain socket of the same kind; the one that answers runs on CPU.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,11 +74,16 @@ run_ping(void *data)
 }
 
 static void
-pong(int fd)
+pong(int fd, int cpu)
 {
 	char buffer[MESSAGE_BYTES];
+	cpu_set_t cpus;
 	ssize_t n;
 
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+		bench_die("sched_setaffinity");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while ((n = recv(fd, buffer, sizeof(buffer), 0)) > 0)
 		if (send(fd, buffer, (size_t)n, MSG_NOSIGNAL) < 0)
@@ -92,14 +98,14 @@ main(int argc, char **argv)
 	int pair[2], r;
 	double a, b;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: bench-grant ROOT SLOT SESSION\n");
+	if (argc != 5) {
+		fprintf(stderr, "usage: bench-grant ROOT SLOT SESSION CPU\n");
 		return 2;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		bench_die("socketpair");
 	if (fork() == 0)
-		pong(pair[1]);
+		pong(pair[1], atoi(argv[4]));
 	r = capc_session_open(argv[1], GRANT_TIMEOUT_USEC, &g.session);
 	if (r < 0) {
 		errno = -r;

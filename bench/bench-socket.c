@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -54,6 +55,8 @@ server_accept(struct server *s)
 	if (s->served) {
 		int r = capc_serve(s->served, 0);
 
+		if (r == -ENOTCONN)
+			exit(0);
 		if (r < 0) {
 			errno = -r;
 			bench_die("serve");
@@ -73,6 +76,7 @@ server_answer(struct server *s, int fd)
 
 	if (n > 0 && send(fd, buffer, (size_t)n, MSG_NOSIGNAL) == n)
 		return;
+	epoll_ctl(s->poller, EPOLL_CTL_DEL, fd, NULL);
 	if (s->served)
 		capc_raw_close(fd);
 	else
