@@ -385,8 +385,8 @@ CAPC_PUBLIC int capc_accept_raw(capc_entrypoint *e, capc_raw_handler *f, void *d
 
 /*
  * Ends a raw connection: shutdown(2), then close(2). The daemon holds a duplicate of the socket in
- * order to be able to revoke it, so that after a mere close(2) the client would wait on. Keeps
- * errno; takes -1.
+ * order to be able to revoke it, so that after a mere close(2) the client would wait on. For the
+ * same reason epoll(7) does not forget FD by itself: remove it before. Keeps errno; takes -1.
  */
 CAPC_PUBLIC void capc_raw_close(int fd);
 
