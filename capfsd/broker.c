@@ -10,6 +10,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -491,7 +492,7 @@ before_sleep(struct broker *b, bool *ret_busy)
 
 /*
  * Serves, goes on trying for a little while after the last activity, since whoever was answered
- * often asks again at once, and then sleeps.
+ * often asks again at once, and then sleeps. Meanwhile it takes no time from anybody who could use it.
  */
 static int
 broker_loop(struct broker *b)
@@ -507,9 +508,11 @@ broker_loop(struct broker *b)
 			return r;
 		if (sd_event_get_exit_code(b->event, &exit_code) == 0)
 			return exit_code;
-		if (busy)
+		if (busy) {
 			last = clock_nsec();
-		else if (clock_nsec() - last >= SPIN_NSEC) {
+		} else if (clock_nsec() - last < SPIN_NSEC) {
+			sched_yield();
+		} else {
 			r = before_sleep(b, &busy);
 			if (r == 0 && !busy)
 				r = sd_event_run(b->event, UINT64_MAX);
