@@ -69,7 +69,6 @@ t_is "a_repeated_ls_costs_no_request" 0 "$(cost ls "$CAPFS/sessions/app/caps")"
 t_is "a_repeated_ls_l_costs_no_request" 0 "$(cost ls -l "$CAPFS/sessions/app")"
 # find(1) asks once for the kind of the file system (statfs).
 t_is "a_repeated_find_costs_no_request" 1 "$(cost find "$CAPFS/sessions" -ls)"
-
 # And what has changed is seen at once.
 say 'to=app as=fresh' "$CAPFS/caps/date/grant"
 t_ok "a_new_slot_is_seen" test -d "$CAPFS/sessions/app/caps/fresh"
@@ -81,6 +80,54 @@ t_unlike "a_dropped_slot_is_not_listed" fresh ls "$CAPFS/sessions/app/caps"
 chmod 0750 "$CAPFS/sessions/app"
 t_is "a_new_mode_is_seen" 750 "$(stat -c %a "$CAPFS/sessions/app")"
 t_is "a_new_mode_is_seen_below" 640 "$(stat -c %a "$CAPFS/sessions/app/transfer_quota")"
+
+# A text is the one of its open, and whole: it grows and shrinks, twice read, open meanwhile, with a size
+# told before or not.
+texts_of_now() {
+	local i want got
+	exec 8<"$CAPFS/caps/date/info"
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		say "to=app as=t$i" "$CAPFS/caps/date/grant"
+		want=children=$((i + 1))
+		[ $((i % 3)) -ne 0 ] || stat "$CAPFS/caps/date/info" >/dev/null
+		for _ in 1 2 3; do
+			got=$(cat "$CAPFS/caps/date/info")
+			grep -qx "$want" <<<"$got" || return 1
+			[[ $got == *revocation=full ]] || return 1
+		done
+	done
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		rmdir "$CAPFS/sessions/app/caps/t$i"
+		[ $((i % 3)) -ne 0 ] || stat "$CAPFS/caps/date/info" >/dev/null
+		for _ in 1 2 3; do
+			[ "$(cat "$CAPFS/caps/date/info" | wc -c)" = "$(stat -c %s "$CAPFS/caps/date/info")" ] &&
+				grep -qx "children=$((13 - i))" "$CAPFS/caps/date/info" || return 1
+		done
+	done
+	# Open since the beginning: whole, and not older than its open.
+	grep -qx 'children=1' <&8 || return 1
+	exec 8<&-
+}
+t_ok "a_text_is_the_one_of_its_open" texts_of_now
+
+# What it says may depend on others: the use of an ancestor's limit shows in what is left here.
+left() {
+	for _ in 1 2 3; do
+		sed -n 's/^conns.* left=//p' "$CAPFS/sessions/app/sessions/inner/caps/below/info"
+	done | tr '\n' ' '
+}
+t_ok "a_service_that_stays" serve stay --inetd -- /bin/cat
+say 'to=app as=above conns=12 rights=call,grant' "$CAPFS/caps/stay/grant"
+say 'to=inner as=below conns=11' "$CAPFS/sessions/app/caps/above/grant"
+t_is "left_of_a_limit" "11 11 11 " "$(left)"
+job "$(program tests/probe)" flood "$CAPFS/sessions/app/caps/above/socket" 3 60 >/dev/null
+flood=$!
+wait_for 5 grep -q 'used=3' "$CAPFS/sessions/app/caps/above/info"
+t_is "less_is_left_by_an_ancestor" "9 9 9 " "$(left)"
+end_job "$flood"
+wait_for 5 grep -q 'used=0' "$CAPFS/sessions/app/caps/above/info"
+t_is "and_again_more" "11 11 11 " "$(left)"
+rmdir "$CAPFS/sessions/app/caps/above"
 
 # Many slots: listed whole, each once, in a time that grows as their number does.
 mass() { # FIRST LAST

@@ -15,6 +15,7 @@
 #include "capfsd/fs/private.h"
 
 #define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
+#define DRAIN_TRIES 5
 #define RESENT (UINT64_C(1) << 63)
 
 static void
@@ -159,16 +160,21 @@ serve(struct fs *fs, size_t n)
 	}
 }
 
+/* A client's next request is often there before one look at all sockets would be over. */
 int
 fs_drain(struct fs *fs)
 {
+	unsigned tries = 0;
 	int served = 0;
 
 	while (served < REQUESTS_MAX) {
 		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
 
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			if (++tries < DRAIN_TRIES)
+				continue;
 			break;
+		}
 		/* ENOENT: the request was interrupted before it could be read. */
 		if (n < 0 && (errno == EINTR || errno == ENOENT))
 			continue;
