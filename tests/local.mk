@@ -28,6 +28,7 @@ integration_tests = \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-floods.sh \
+	tests/it-kill-points.sh \
 	tests/it-listing.sh \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
@@ -39,6 +40,7 @@ integration_tests = \
 # Programs that the scripts use.
 test_tools = \
 	tests/it-recovery \
+	tests/kill-points \
 	tests/mass \
 	tests/probe
 
@@ -62,6 +64,8 @@ tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_kill_points_SOURCES = tests/kill-points.c
+tests_kill_points_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
 tests_it_recovery_LDADD = libcap-client/libcap-client.la base/libbase.la
 
