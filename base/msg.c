@@ -77,7 +77,8 @@ msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_
 	size_t n_fds;
 	ssize_t n;
 
-	if (!(flags & MSG_PEEK)) {
+	/* Without room none is installed: to close a stranger's file may take as long as he likes. */
+	if (!(flags & MSG_PEEK) && fds_max > 0) {
 		msg.msg_control = control.buffer;
 		msg.msg_controllen = sizeof(control.buffer);
 	}

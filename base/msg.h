@@ -23,7 +23,8 @@ ssize_t msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fd
  * FLAGS are those of recvmsg(2); with MSG_PEEK no descriptor is taken and *RET_N_FDS tells 1 when
  * the message carries any.
  * Returns: the number of bytes, 0 at the end, or -errno: -EAGAIN, -EMSGSIZE (the message was
- * longer), -EBADMSG (more descriptors than FDS_MAX, or some were lost; all are closed).
+ * longer), -EBADMSG (more descriptors than FDS_MAX, or some were lost; all are closed). With FDS_MAX 0
+ * this process never has them.
  */
 ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
 	int flags);

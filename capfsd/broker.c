@@ -11,10 +11,12 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <syslog.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -32,6 +34,7 @@
 #include "capfsd/state/state.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping thread takes about as long to wake up */
+#define PATIENCE_USEC 2000 /* with any system call */
 #define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
 #define REAP_BUDGET 512	   /* entities removed in one round */
 #define RETRY_USEC 1000000 /* a full store is tried again after that */
@@ -165,6 +168,27 @@ static const struct ipc_fs ipc_fs = {
 	.socket_done = on_socket_done,
 	.socket_invalidate = on_socket_invalidate,
 };
+
+static void
+on_alarm(int signal)
+{
+}
+
+/*
+ * While it works, a signal comes every PATIENCE_USEC: no system call sleeps longer. Where the last
+ * reference to a descriptor goes that a client has sent, be it queued in a socket, the kernel closes
+ * that client's file here, and a TCP socket may linger for as long as its owner has chosen.
+ */
+static int
+set_impatient(bool on)
+{
+	const struct itimerval every = {
+		.it_interval.tv_usec = on ? PATIENCE_USEC : 0,
+		.it_value.tv_usec = on ? PATIENCE_USEC : 0,
+	};
+
+	return setitimer(ITIMER_REAL, &every, NULL) < 0 ? -errno : 0;
+}
 
 /* The loop drains /dev/fuse in each round: being woken is all that is needed. */
 static int
@@ -319,22 +343,22 @@ make_fronts(struct broker *b)
 
 /*
  * Takes over what the predecessor had: its descriptors, then its connection to the kernel. From
- * here on no file can be opened.
+ * here on no file can be opened, and what clients wrote is read only after that.
  */
 static int
 take_over(struct broker *b, const int *fds, size_t n_fds)
 {
 	int r;
 
-	r = ipc_adopt(b->ipc, fds, n_fds);
+	r = confine_filter(b->boot);
+	if (r == 0)
+		r = ipc_adopt(b->ipc, fds, n_fds);
 	if (r == 0) {
 		ipc_set_binder(b->ipc, BOOT_FD_BINDER);
 		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
 	}
 	if (r == 0)
 		r = add_io(b, BOOT_FD_FUSE, on_wake);
-	if (r == 0)
-		r = confine_filter(b->boot);
 	if (r < 0)
 		return error_trace(r);
 	r = fs_take_over(b->fs);
@@ -349,13 +373,18 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 static int
 broker_start(struct broker *b)
 {
+	const struct sigaction alarm = {.sa_handler = on_alarm}; /* without SA_RESTART */
 	struct keeper_record ready = {.type = KEEPER_READY};
 	cleanup_free int *fds = NULL;
 	size_t n_fds, first = 0;
 	ssize_t n;
 	int r;
 
-	r = fd_list(&fds, &n_fds);
+	if (sigaction(SIGALRM, &alarm, NULL) < 0)
+		return error_trace(-errno);
+	r = set_impatient(true);
+	if (r == 0)
+		r = fd_list(&fds, &n_fds);
 	if (r < 0)
 		return error_trace(r);
 	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)
@@ -490,6 +519,18 @@ before_sleep(struct broker *b, bool *ret_busy)
 	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
 }
 
+static int
+sleep_until_event(struct broker *b)
+{
+	int r = set_impatient(false);
+
+	if (r == 0)
+		r = sd_event_run(b->event, UINT64_MAX);
+	if (r >= 0)
+		r = set_impatient(true);
+	return r;
+}
+
 /*
  * Serves, goes on trying for a little while after the last activity, since whoever was answered
  * often asks again at once, and then sleeps. Meanwhile it takes no time from anybody who could use it.
@@ -515,7 +556,7 @@ broker_loop(struct broker *b)
 		} else {
 			r = before_sleep(b, &busy);
 			if (r == 0 && !busy)
-				r = sd_event_run(b->event, UINT64_MAX);
+				r = sleep_until_event(b);
 			if (r < 0)
 				return error_trace(r);
 			if (sd_event_get_exit_code(b->event, &exit_code) == 0)

@@ -72,5 +72,25 @@ kill -CONT "$stuck"
 pkill -CONT -P "$stuck"
 t_is "P05_and_serves_again_when_it_wakes" awake "$(ask "$CAPFS/caps/stuck/socket" awake)"
 
+# A client's file is closed by whoever drops the last reference to it, and may take its time: not ours.
+lingers() { # PATH CMD…: CMD is quick although such a file is queued at PATH
+	local path=$1 start status
+	shift
+	"$PROBE" linger "$path" 20 >"$TMP/linger" &
+	HARNESS_JOBS+=("$!")
+	wait_for 5 grep -q sent "$TMP/linger" || return 1
+	start=$(date +%s%N)
+	"$@"
+	status=$?
+	echo "took $((($(date +%s%N) - start) / 1000000)) ms"
+	[ $status -eq 0 ] && [ $((($(date +%s%N) - start) / 1000000)) -lt 2000 ]
+}
+revoke_and_look() {
+	say 1 "$CAPFS/caps/echo/revoke" && cat "$CAPFS/version" >/dev/null
+}
+t_ok "P05_a_file_that_lingers_sent_to_control" lingers "$CAPFS/control" cat "$CAPFS/version"
+say 'to=x as=e' "$CAPFS/caps/echo/grant"
+t_ok "P05_a_file_that_lingers_in_a_connection" lingers "$CAPFS/sessions/x/caps/e/socket" revoke_and_look
+
 harness_stop
 t_done

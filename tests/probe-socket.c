@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/msg.h"
 #include "tests/probe.h"
 
 #define ASK_MSEC_MAX 20000
@@ -199,6 +201,44 @@ serve_one(int fd)
 		return;
 	if (n <= 0 || send(fd, buffer, (size_t)n, MSG_NOSIGNAL) != n)
 		close(fd);
+}
+
+/* A TCP socket whose buffers are full and whose last close(2) takes SECONDS. */
+static int
+lingering_socket(int seconds)
+{
+	static const char bytes[65536];
+	const struct linger linger = {.l_onoff = 1, .l_linger = seconds};
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t n = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(listener, (struct sockaddr *)&address, n) < 0 || listen(listener, 1) < 0 ||
+		getsockname(listener, (struct sockaddr *)&address, &n) < 0 ||
+		connect(fd, (struct sockaddr *)&address, n) < 0 || accept(listener, NULL, NULL) < 0)
+		return -errno;
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : fd;
+}
+
+int
+probe_linger(int argc, char **argv)
+{
+	int to, fd;
+
+	if (argc != 3)
+		return 2;
+	to = probe_connect(argv[1]);
+	fd = lingering_socket(atoi(argv[2]));
+	if (to < 0 || fd < 0 || msg_send(to, "junk", 4, &fd, 1, 0) < 0)
+		return 1;
+	close(fd);
+	puts("sent");
+	fflush(stdout);
+	pause();
+	return 0;
 }
 
 int

@@ -14,5 +14,6 @@ int64_t probe_now_msec(void);
 int probe_ask(int argc, char **argv);
 int probe_flood(int argc, char **argv);
 int probe_inherit(int argc, char **argv);
+int probe_linger(int argc, char **argv);
 int probe_serve(int argc, char **argv);
 int probe_fuzz(int argc, char **argv);

@@ -125,6 +125,15 @@ control_accepted(struct listener *l, int fd)
 	listener_log_refusal(l, peer.uid, r, "the session's sockets are in use");
 }
 
+/* EVENTS 0: not until control_resume(). */
+static void
+control_watch(struct control *c, uint32_t events)
+{
+	if (events)
+		sd_event_source_set_io_events(c->source, events);
+	sd_event_source_set_enabled(c->source, events ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
 /* The reply that a predecessor committed, as it was. */
 static void
 control_restore_reply(struct control *c, const char *text, size_t n, int reply_fd)
@@ -174,16 +183,8 @@ control_adopt(struct ipc *ipc, int fd, struct memo *memo, const char *text, size
 	memo->stored = true;
 	c->serial = memo->record.serial;
 	control_restore_reply(c, text, n, reply_fd);
-	control_resume(c);
-}
-
-/* EVENTS 0: not until control_resume(). */
-static void
-control_watch(struct control *c, uint32_t events)
-{
-	if (events)
-		sd_event_source_set_io_events(c->source, events);
-	sd_event_source_set_enabled(c->source, events ? SD_EVENT_ON : SD_EVENT_OFF);
+	/* The loop's first round resumes it, when everything is taken over. */
+	control_watch(c, EPOLLOUT);
 }
 
 /* The request that was answered leaves the queue, with whatever descriptors it carried. */
