@@ -284,6 +284,16 @@ reached(struct trace *t, pid_t pid)
 }
 
 static void
+release(pid_t pid)
+{
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0 && waitpid(pid, &status, __WALL) == pid &&
+		WIFSTOPPED(status))
+		ptrace(PTRACE_DETACH, pid, 0, 0);
+}
+
+static void
 on_stop(struct trace *t, pid_t pid, int status)
 {
 	int signal = WSTOPSIG(status), event = status >> 16;
@@ -292,8 +302,11 @@ on_stop(struct trace *t, pid_t pid, int status)
 		ptrace(PTRACE_CONT, pid, 0, event || signal == SIGTRAP ? 0 : signal);
 		return;
 	}
-	if (!t->target)
+	if (!t->target) {
 		t->target = pid;
+		/* Its next child is not ours. */
+		release(holder);
+	}
 	if (signal == (SIGTRAP | 0x80) && !t->killed && reached(t, pid)) {
 		t->killed = true;
 		kill(pid, SIGKILL);
@@ -347,16 +360,6 @@ follow(struct trace *t, pid_t client)
 	}
 }
 
-static void
-release(pid_t pid)
-{
-	int status;
-
-	if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == 0 && waitpid(pid, &status, __WALL) == pid &&
-		WIFSTOPPED(status))
-		ptrace(PTRACE_DETACH, pid, 0, 0);
-}
-
 /* One round. Returns: 1 when the broker was killed, 0 when the operation ended before; -1 failed. */
 static int
 run_round(const struct operation *op, bool takeover, long point)
@@ -380,8 +383,6 @@ run_round(const struct operation *op, bool takeover, long point)
 	}
 	client = start_client(op);
 	follow(&t, client);
-	if (takeover)
-		release(holder);
 	if (t.target && !t.killed)
 		release(t.target);
 	/* The holder learns of its end only after the tracer. */
