@@ -207,7 +207,7 @@ channel_pump(struct channel *channel)
 			list_entry(list_first(&channel->waiting), struct connection, channel_link);
 		int r;
 
-		if (ipc->n_inflight + 2 > ipc->n_inflight_max) {
+		if (ipc->n_inflight + HANDOVER_FDS > ipc->n_inflight_max) {
 			channel_starve(channel);
 			return;
 		}

@@ -176,7 +176,7 @@ connection_charge(struct connection *conn)
 		(!binding_yield(conn->ipc, s, conn->listener) ||
 			charge_init(&conn->socket, s, QUOTA_SOCKETS, 1)))
 		return CONNECTION_E_SOCKETS;
-	if (charge_init(&conn->inflight, s, QUOTA_INFLIGHT, 1))
+	if (charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS))
 		return CONNECTION_E_INFLIGHT;
 	return 0;
 }
@@ -282,7 +282,7 @@ connection_restore(
 		return -EDQUOT;
 	/* It was paid for before; what is missing now was given to others meanwhile. */
 	if (conn->state != CONNECTION_TAKEN)
-		(void)charge_init(&conn->inflight, c->session, QUOTA_INFLIGHT, 1);
+		(void)charge_init(&conn->inflight, c->session, QUOTA_INFLIGHT, HANDOVER_FDS);
 	if (ipc_add_io(ipc, fd, 0, connection_on_io, conn, &conn->source) < 0)
 		return -ENOMEM;
 	conn->paired = socket_is_paired(fd);

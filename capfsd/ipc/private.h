@@ -25,6 +25,7 @@
 #define REQUESTS_MAX 16 /* requests of one control client in a row */
 #define MESSAGES_MAX 32 /* messages of one server, or of the binder, in a row */
 #define BACKLOG 128	/* of each listener: one flooder does not keep others out */
+#define HANDOVER_FDS 2	/* the connection and its client's pidfd, in flight until they are taken */
 #define CREDIT_MAX 8	/* hand-overs to one server that it has not taken yet */
 #define IDLE_LISTENERS_MAX 4096
 #define COMMAND_BYTES_MAX 4095
