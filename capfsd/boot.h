@@ -22,6 +22,7 @@ enum boot_fd {
 };
 
 #define BOOT_INIT_BYTES_MAX 256
+#define BOOT_POLLS_MAX 256 /* pollers that are woken when a broker takes over */
 
 /* FUSE_INIT as the keeper read it, and its answer. Each broker replays the first. */
 struct boot_init {
@@ -42,9 +43,7 @@ struct boot_page {
 	uint32_t answered;       /* this broker has answered a request */
 	uint32_t ready;          /* this broker serves the tree */
 	uint32_t stored;         /* there is a store: the next broker must find it */
-	/*
-	 * Poll handles etc. of later versions go behind; the page is zeroed by the holder.
-	 */
+	uint64_t polls[BOOT_POLLS_MAX]; /* the kernel's handles of those who poll a log; 0: free */
 };
 
 /* An instance of a mount: new with each mount(2), the same for all brokers that serve it. */

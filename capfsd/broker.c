@@ -169,6 +169,7 @@ static const struct ipc_fs ipc_fs = {
 	.socket_invalidate = on_socket_invalidate,
 };
 
+/* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
 static void
 on_alarm(int signal)
 {
@@ -348,9 +349,14 @@ make_fronts(struct broker *b)
 static int
 take_over(struct broker *b, const int *fds, size_t n_fds)
 {
+	const struct sigaction alarm = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
 	int r;
 
-	r = confine_filter(b->boot);
+	if (sigaction(SIGALRM, &alarm, NULL) < 0)
+		return error_trace(-errno);
+	r = set_impatient(true);
+	if (r == 0)
+		r = confine_filter(b->boot);
 	if (r == 0)
 		r = ipc_adopt(b->ipc, fds, n_fds);
 	if (r == 0) {
@@ -373,18 +379,13 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 static int
 broker_start(struct broker *b)
 {
-	const struct sigaction alarm = {.sa_handler = on_alarm}; /* without SA_RESTART */
 	struct keeper_record ready = {.type = KEEPER_READY};
 	cleanup_free int *fds = NULL;
 	size_t n_fds, first = 0;
 	ssize_t n;
 	int r;
 
-	if (sigaction(SIGALRM, &alarm, NULL) < 0)
-		return error_trace(-errno);
-	r = set_impatient(true);
-	if (r == 0)
-		r = fd_list(&fds, &n_fds);
+	r = fd_list(&fds, &n_fds);
 	if (r < 0)
 		return error_trace(r);
 	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)

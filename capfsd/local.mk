@@ -39,7 +39,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
-	capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/takeover.c \
+	capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
 	capfsd/ipc/adopt.c capfsd/ipc/attach.c capfsd/ipc/binding.c capfsd/ipc/channel.c \
 	capfsd/ipc/connection.c capfsd/ipc/control.c capfsd/ipc/ipc.c capfsd/ipc/ipc.h \
 	capfsd/ipc/listener.c capfsd/ipc/memos.c capfsd/ipc/perform.c capfsd/ipc/private.h \

@@ -35,6 +35,7 @@ integration_tests = \
 	tests/it-recovery.sh \
 	tests/it-sessions.sh \
 	tests/it-sockets.sh \
+	tests/it-takeover.sh \
 	tests/it-wedge.sh
 
 # Programs that the scripts use.

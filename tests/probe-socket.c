@@ -242,6 +242,34 @@ probe_linger(int argc, char **argv)
 }
 
 int
+probe_poll(int argc, char **argv)
+{
+	char text[4096];
+	struct pollfd p = {.events = POLLIN};
+	int64_t end;
+	int n;
+
+	if (argc != 3)
+		return 2;
+	end = probe_now_msec() + atoi(argv[2]) * 1000;
+	p.fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+	if (p.fd < 0)
+		return 1;
+	do {
+		while (read(p.fd, text, sizeof(text)) > 0)
+			;
+		puts("waits");
+		fflush(stdout);
+		n = poll(&p, 1, atoi(argv[2]) * 1000);
+		/* A broker that took over wakes everybody, whether there is something or not. */
+	} while (n > 0 && !(p.revents & (POLLERR | POLLHUP)) && read(p.fd, text, sizeof(text)) == 0);
+	/* At its end poll(2) looks once more. */
+	n = n > 0 && probe_now_msec() < end;
+	puts(n ? "woken" : "forgotten");
+	return !n;
+}
+
+int
 probe_serve(int argc, char **argv)
 {
 	cleanup_close int listener = argc == 2 ? serve_listen(argv[1]) : -EINVAL;

@@ -10,6 +10,7 @@
  *	probe [-u UID] flood PATH N SECONDS	opens N connections and keeps them
  *	probe [-u UID] inherit PATH CMD…	runs CMD with a connection as descriptor 3
  *	probe [-u UID] linger PATH SECONDS	sends a TCP socket that lingers so long when it is closed
+ *	probe [-u UID] poll PATH SECONDS	reads a log to its end and polls it until something comes
  *	probe [-u UID] serve PATH		a plain server that echoes, on a socket of its own
  *	probe [-u UID] fuzz DIR SECONDS SEED	random commands to all command files below DIR
  */
@@ -331,6 +332,7 @@ static const struct {
 	{"fuzz", probe_fuzz},
 	{"inherit", probe_inherit},
 	{"linger", probe_linger},
+	{"poll", probe_poll},
 	{"serve", probe_serve},
 	{"try", probe_try},
 	{"write", probe_write},
@@ -364,6 +366,6 @@ main(int argc, char **argv)
 		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 			if (!strcmp(commands[i].name, argv[at]))
 				return commands[i].run(argc - at, argv + at);
-	fprintf(stderr, "usage: probe [-u UID] ask|command|flood|fuzz|inherit|linger|serve|try|write …\n");
+	fprintf(stderr, "usage: probe [-u UID] ask|command|flood|fuzz|inherit|linger|poll|serve|try|write …\n");
 	return 2;
 }

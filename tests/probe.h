@@ -15,5 +15,6 @@ int probe_ask(int argc, char **argv);
 int probe_flood(int argc, char **argv);
 int probe_inherit(int argc, char **argv);
 int probe_linger(int argc, char **argv);
+int probe_poll(int argc, char **argv);
 int probe_serve(int argc, char **argv);
 int probe_fuzz(int argc, char **argv);

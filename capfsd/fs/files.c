@@ -16,15 +16,8 @@
 
 #define COMMAND_BYTES_MAX 4095
 #define FILE_RAM 256
-#define FH_LENGTH_SHIFT 40
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
 #define READ_BYTES_MAX 131072
-
-/* What is stored of a command file that was written to. */
-struct open_record {
-	uint64_t number, base;
-	/* the text follows */
-};
 
 static struct fs_file *
 file_find(struct fs *fs, uint64_t fh, uint64_t number)
@@ -40,13 +33,41 @@ file_find(struct fs *fs, uint64_t fh, uint64_t number)
 	return NULL;
 }
 
+/* The kernel's handles of those who wait also stand where the next broker finds them. */
+static void
+poll_begin(struct fs *fs, struct fs_file *f, struct fuse_pollhandle *poll)
+{
+	uint64_t *polls = fs->boot->page->polls;
+
+	f->poll = poll;
+	f->poll_number = fs->current.poll;
+	for (size_t i = 0; i < BOOT_POLLS_MAX; i++)
+		if (!polls[i]) {
+			polls[i] = f->poll_number;
+			return;
+		}
+}
+
+static void
+poll_end(struct fs *fs, struct fs_file *f)
+{
+	uint64_t *polls = fs->boot->page->polls;
+
+	if (!f->poll)
+		return;
+	fuse_pollhandle_destroy(f->poll);
+	f->poll = NULL;
+	for (size_t i = 0; i < BOOT_POLLS_MAX; i++)
+		if (polls[i] == f->poll_number)
+			polls[i] = 0;
+}
+
 static void
 file_free(struct fs *fs, struct fs_file *f)
 {
 	index_remove(&fs->files, &f->link);
 	list_unlink(&f->all);
-	if (f->poll)
-		fuse_pollhandle_destroy(f->poll);
+	poll_end(fs, f);
 	charge_deinit(&f->charge);
 	text_deinit(&f->text);
 	free(f);
@@ -81,16 +102,16 @@ file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct
 	return 0;
 }
 
-/* Below the length: the broker's number and a counter, so that no two brokers give the same. */
+/* Below the length: the broker's epoch and a counter, so that no two brokers give the same. */
 static uint64_t
 next_fh(struct fs *fs, size_t length)
 {
-	uint64_t n = ++fs->n_opened & ((UINT64_C(1) << 28) - 1);
-	uint64_t broker = fs->boot->page->n_brokers & 0xfff;
+	uint64_t n = ++fs->n_opened & ((UINT64_C(1) << 24) - 1);
+	uint64_t epoch = fs->epoch & 0xffff;
 
 	if (length > FH_LENGTH_MAX)
 		length = FH_LENGTH_MAX;
-	return (uint64_t)length << FH_LENGTH_SHIFT | broker << 28 | n;
+	return (uint64_t)length << FS_HANDLE_BITS | epoch << 24 | n;
 }
 
 static int
@@ -139,23 +160,15 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int
 file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struct fs_file **ret)
 {
-	const uint64_t key = STORE_KEY(STORE_OPEN, fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1));
 	cleanup_text struct text text = {};
-	struct open_record record = {};
-	uint64_t length = fh >> FH_LENGTH_SHIFT;
-	bool stored = false;
-	const void *data;
-	size_t n;
+	struct fs_open_record record = {};
+	uint64_t length = fh >> FS_HANDLE_BITS;
+	bool stored;
 	int e;
 
-	if (node.row->type == ROW_COMMAND && state_get(fs->state, key, &data, &n) == 0 &&
-		n >= sizeof(record)) {
-		memcpy(&record, data, sizeof(record));
-		stored = record.number == tree_number(node);
-	}
-	if (stored)
-		text_add_n(&text, (const char *)data + sizeof(record), n - sizeof(record));
-	else if (make_text(fs, req, node, &text) < 0)
+	stored = node.row->type == ROW_COMMAND &&
+		fs_open_find(fs, fh, tree_number(node), &record, &text);
+	if (!stored && make_text(fs, req, node, &text) < 0)
 		return ENOMEM;
 	if (text_done(&text) < 0)
 		return ENOMEM;
@@ -242,21 +255,17 @@ static int
 note_write(struct request *r, struct change *ch)
 {
 	struct noted *noted = r->data;
-	cleanup_text struct text record = {};
-	const struct open_record head = {.number = noted->file->number, .base = noted->end};
-	const uint64_t fh = noted->file->fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1);
+	const struct fs_open_record record = {
+		.instance = noted->fs->boot->instance,
+		.number = noted->file->number,
+		.base = noted->end,
+	};
 	int e;
 
 	noted->reply.pending = r->pending;
 	e = fs_note(noted->fs, ch, &noted->reply);
-	if (e < 0)
-		return e;
-	text_add_n(&record, &head, sizeof(head));
-	text_add_n(&record, r->text.data, r->text.n);
-	text_add(&record, "\n");
-	e = text_done(&record);
 	if (e == 0)
-		e = change_note(ch, STORE_KEY(STORE_OPEN, fh), record.data, record.n);
+		e = fs_open_note(noted->fs, ch, noted->file->fh, &record, &r->text);
 	if (e == 0)
 		noted->file->stored = true;
 	return e;
@@ -336,16 +345,12 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct fs_file *f = file_find(fs, fi->fh, ino);
-	const uint64_t key = STORE_KEY(STORE_OPEN, fi->fh & ((UINT64_C(1) << FH_LENGTH_SHIFT) - 1));
-	struct change *ch;
+	cleanup_text struct text text = {};
+	struct fs_open_record record;
 
-	if (f && f->stored) {
-		ch = change_begin(fs->model);
-		if (change_note(ch, key, NULL, 0) < 0)
-			change_abort(ch);
-		else
-			change_commit(ch);
-	}
+	/* Not known here: of a predecessor, or of a session that has ended. */
+	if (f ? f->stored : fs_open_find(fs, fi->fh, ino, &record, &text))
+		fs_open_drop(fs, fi->fh);
 	if (f)
 		file_free(fs, f);
 	fuse_reply_err(req, 0);
@@ -357,13 +362,15 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 	struct fs *fs = fuse_req_userdata(req);
 	struct fs_file *f = file_find(fs, fi->fh, ino);
 	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+	struct node node;
 
+	if (!tree_node(fs->model, ino, &node))
+		events |= POLLERR | POLLHUP;
 	if (f && f->log) {
 		events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
 		if (poll) {
-			if (f->poll)
-				fuse_pollhandle_destroy(f->poll);
-			f->poll = poll;
+			poll_end(fs, f);
+			poll_begin(fs, f, poll);
 			poll = NULL;
 		}
 	}
@@ -381,8 +388,7 @@ fs_files_logged(struct fs *fs, struct session *s)
 		if (f->session != s || !f->poll)
 			continue;
 		fuse_lowlevel_notify_poll(f->poll);
-		fuse_pollhandle_destroy(f->poll);
-		f->poll = NULL;
+		poll_end(fs, f);
 	}
 }
 
@@ -393,8 +399,11 @@ fs_files_gone(struct fs *fs, struct session *s)
 	list_for_each_safe (i, &fs->all_files) {
 		struct fs_file *f = list_entry(i, struct fs_file, all);
 
-		if (f->session == s)
-			file_free(fs, f);
+		if (f->session != s)
+			continue;
+		if (f->poll)
+			fuse_lowlevel_notify_poll(f->poll);
+		file_free(fs, f);
 	}
 }
 

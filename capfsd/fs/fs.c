@@ -137,6 +137,18 @@ answer_poisoned(const struct fuse_in_header *in)
 		return;
 }
 
+/* libfuse keeps it to itself. */
+static uint64_t
+poll_number(const char *request, size_t n)
+{
+	struct fuse_poll_in in;
+
+	if (n < sizeof(struct fuse_in_header) + sizeof(in))
+		return 0;
+	memcpy(&in, request + sizeof(struct fuse_in_header), sizeof(in));
+	return in.kh;
+}
+
 static void
 serve(struct fs *fs, size_t n)
 {
@@ -147,6 +159,7 @@ serve(struct fs *fs, size_t n)
 		return;
 	fs->current = (struct fs_current){
 		.unique = BOOT_REQUEST_FUSE(in->unique),
+		.poll = in->opcode == FUSE_POLL ? poll_number(fs->buffer, n) : 0,
 		.opcode = in->opcode,
 		.resent = in->unique & RESENT,
 	};

@@ -6,6 +6,7 @@
  *	takeover.c	INIT, the kernel's notifications, committed replies
  *	nodes.c		look-up, attributes, directories
  *	files.c		open files
+ *	records.c	what the store keeps for this front
  */
 #pragma once
 
@@ -27,10 +28,13 @@
 #define FS_ROWS_MAX 16
 #define FS_BIND_DIR (UINT64_MAX - 1)    /* the number of the binder's hidden directory */
 #define FS_REPLY_LAST STORE_KEY(STORE_REPLY, 1)
+#define FS_EPOCH STORE_KEY(STORE_OPEN, 0)
+#define FS_HANDLE_BITS 40 /* of a file handle, that tell it from others; above is a length */
 
 /* The request that is being served. */
 struct fs_current {
 	uint64_t unique; /* without the bit that marks a repetition */
+	uint64_t poll;   /* POLL: the kernel's own handle, 0: it does not wait */
 	uint32_t opcode;
 	bool resent;
 };
@@ -68,6 +72,7 @@ struct fs_file {
 	uint64_t skew, read_end; /* of a log */
 	bool log, written, failed, stored;
 	struct fuse_pollhandle *poll;
+	uint64_t poll_number; /* the kernel's, as it stands in the boot page */
 };
 
 struct fs {
@@ -87,7 +92,7 @@ struct fs {
 	size_t n_init_reply;
 	struct index files;
 	struct list all_files;
-	uint64_t n_opened;
+	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
 	struct list lookups; /* of struct fs_waiter */
 	struct list reaping; /* of struct fs_waiter */
 };
@@ -107,6 +112,20 @@ int fs_note(struct fs *fs, struct change *ch, const struct fs_reply *reply);
 void fs_reply_send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply);
 /* Answers R: its refusal, REPLY at once, or when what it ended is reaped. */
 void fs_finish(struct fs *fs, fuse_req_t req, struct request *r, const struct fs_reply *reply);
+
+/* records.c */
+/* Drops what earlier mounts have left, and makes this broker's handles unlike all others. */
+int fs_records_begin(struct fs *fs);
+/* A command file that was written to; the text follows. */
+struct fs_open_record {
+	uint64_t instance, number, base;
+};
+/* What is stored of the open command file FH. Returns: true, when there is something. */
+bool fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_record *ret,
+	struct text *t);
+int fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open_record *record,
+	const struct text *t);
+void fs_open_drop(struct fs *fs, uint64_t fh);
 
 /* nodes.c */
 void fs_request_init(struct fs *fs, fuse_req_t req, struct request *r);

@@ -83,6 +83,35 @@ fs_next_epoch(struct fs *fs)
 	}
 }
 
+/* The kernel has entries of a day's age, and nothing but a change ends them. */
+static void
+expect_cached(struct fs *fs)
+{
+	for (size_t i = 0; i < fs->model->by_id.size; i++)
+		for (struct index_link *l = fs->model->by_id.buckets[i]; l; l = l->next)
+			container_of(l, struct entity, id_link)->cached = UINT32_MAX;
+}
+
+/* Pollers ask again when they are woken, and then this broker knows them. */
+static void
+wake_pollers(struct fs *fs)
+{
+	for (size_t i = 0; i < BOOT_POLLS_MAX; i++) {
+		struct {
+			struct fuse_out_header header;
+			struct fuse_notify_poll_wakeup_out poll;
+		} out = {
+			.header = {.len = sizeof(out), .error = FUSE_NOTIFY_POLL},
+			.poll = {.kh = fs->boot->page->polls[i]},
+		};
+
+		/* One that was closed meanwhile is unknown: no harm. */
+		if (out.poll.kh && write(BOOT_FD_FUSE, &out, sizeof(out)) < 0)
+			log_message(LOG_DEBUG, "a poller of before cannot be woken: %m");
+		fs->boot->page->polls[i] = 0;
+	}
+}
+
 /*
  * What was committed by a broker that died before it could invalidate. Dentries are checked anew
  * after the epoch has moved; attributes of a session may also be held without a path.
@@ -91,6 +120,8 @@ static void
 invalidate_all(struct fs *fs)
 {
 	fs_next_epoch(fs);
+	if (fs->no_epochs)
+		expect_cached(fs);
 	for (struct session *s = fs->model->root; s;) {
 		struct session *next = NULL;
 
@@ -128,7 +159,11 @@ fs_take_over(struct fs *fs)
 	fs->replaying = false;
 	if (!init_agrees(fs))
 		return -EPROTO;
+	r = fs_records_begin(fs);
+	if (r < 0)
+		return r;
 	invalidate_all(fs);
+	wake_pollers(fs);
 	r = notify(NOTIFY_RESEND);
 	if (r == -EINVAL) {
 		log_message(LOG_NOTICE, "this kernel cannot send requests again: those that a broker "
@@ -203,6 +238,30 @@ wait_for_reaping(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 	list_append(&fs->reaping, &w->link);
 }
 
+/* The record of an answer that was sent; if it stays, nobody asks for it until the mount ends. */
+static void
+drop_reply(struct fs *fs, const struct fs_reply *reply)
+{
+	struct change *ch = change_begin(fs->model);
+
+	if (change_note(ch, reply_key(reply), NULL, 0) < 0)
+		change_abort(ch);
+	else
+		error_trace(change_commit(ch));
+}
+
+static void
+answer_or_wait(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
+{
+	if (reply->pending && model_is_ending(fs->model, reply->pending)) {
+		wait_for_reaping(fs, req, reply);
+		return;
+	}
+	fs_reply_send(fs, req, reply);
+	if (reply->pending)
+		drop_reply(fs, reply);
+}
+
 bool
 fs_replay(struct fs *fs, fuse_req_t req)
 {
@@ -217,7 +276,7 @@ fs_replay(struct fs *fs, fuse_req_t req)
 	reply = (struct fs_reply){.unique = fs->current.unique, .pending = 1};
 	if (!find_reply(fs, reply_key(&reply), &reply))
 		return false;
-	wait_for_reaping(fs, req, &reply);
+	answer_or_wait(fs, req, &reply);
 	return true;
 }
 
@@ -226,22 +285,8 @@ fs_finish(struct fs *fs, fuse_req_t req, struct request *r, const struct fs_repl
 {
 	if (r->error)
 		fuse_reply_err(req, r->error);
-	else if (r->pending && model_is_ending(fs->model, r->pending))
-		wait_for_reaping(fs, req, reply);
 	else
-		fs_reply_send(fs, req, reply);
-}
-
-/* The record of an answer that was sent; if it stays, nobody asks for it. */
-static void
-drop_reply(struct fs *fs, const struct fs_reply *reply)
-{
-	struct change *ch = change_begin(fs->model);
-
-	if (change_note(ch, reply_key(reply), NULL, 0) < 0)
-		change_abort(ch);
-	else
-		error_trace(change_commit(ch));
+		answer_or_wait(fs, req, reply);
 }
 
 void

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the store keeps for this front: results of commands for the files that wait to be read, and
+ * answers that wait to be sent (takeover.c). Both are of one mount, and end with it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/fs/private.h"
+
+struct epoch_record {
+	uint64_t instance, epoch;
+};
+
+static uint64_t
+open_key(uint64_t fh)
+{
+	return STORE_KEY(STORE_OPEN, fh & ((UINT64_C(1) << FS_HANDLE_BITS) - 1));
+}
+
+bool
+fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_record *ret, struct text *t)
+{
+	const void *data;
+	size_t n;
+
+	if (state_get(fs->state, open_key(fh), &data, &n) != 0 || n < sizeof(*ret))
+		return false;
+	memcpy(ret, data, sizeof(*ret));
+	if (ret->instance != fs->boot->instance || ret->number != number)
+		return false;
+	text_add_n(t, (const char *)data + sizeof(*ret), n - sizeof(*ret));
+	return true;
+}
+
+int
+fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open_record *record,
+	const struct text *t)
+{
+	cleanup_text struct text all = {};
+	int e;
+
+	text_add_n(&all, record, sizeof(*record));
+	text_add_n(&all, t->data, t->n);
+	text_add(&all, "\n");
+	e = text_done(&all);
+	return e < 0 ? e : change_note(ch, open_key(fh), all.data, all.n);
+}
+
+void
+fs_open_drop(struct fs *fs, uint64_t fh)
+{
+	struct change *ch = change_begin(fs->model);
+
+	if (change_note(ch, open_key(fh), NULL, 0) < 0)
+		change_abort(ch);
+	else
+		error_trace(change_commit(ch));
+}
+
+struct sweep {
+	struct fs *fs;
+	struct change *change;
+	uint64_t epoch; /* the last that was used in this mount */
+};
+
+/* Both kinds of records begin with the instance of their mount. */
+static int
+sweep_record(void *data, uint64_t key, const void *record, size_t n)
+{
+	struct sweep *sweep = data;
+	struct epoch_record epoch = {};
+	enum store_space space = STORE_KEY_SPACE(key);
+
+	if (space != STORE_OPEN && space != STORE_REPLY)
+		return 0;
+	memcpy(&epoch, record, n < sizeof(epoch) ? n : sizeof(epoch));
+	if (epoch.instance != sweep->fs->boot->instance)
+		return change_note(sweep->change, key, NULL, 0);
+	if (key == FS_EPOCH)
+		sweep->epoch = epoch.epoch;
+	return 0;
+}
+
+/* Without room in the store the epoch is one that is most unlikely to have been used. */
+static int
+sweep_commit(struct sweep *sweep)
+{
+	const struct epoch_record epoch = {
+		.instance = sweep->fs->boot->instance, .epoch = sweep->epoch + 1};
+	int r = change_note(sweep->change, FS_EPOCH, &epoch, sizeof(epoch));
+
+	if (r < 0) {
+		change_abort(sweep->change);
+		return r;
+	}
+	r = change_commit(sweep->change);
+	sweep->fs->epoch = epoch.epoch;
+	if (r == -ENOSPC &&
+		getrandom(&sweep->fs->epoch, sizeof(sweep->fs->epoch), GRND_NONBLOCK) > 0)
+		r = 0;
+	return r;
+}
+
+int
+fs_records_begin(struct fs *fs)
+{
+	struct sweep sweep = {.fs = fs, .change = change_begin(fs->model)};
+	cleanup_free char *reason = NULL;
+	int r = state_scan(fs->state, sweep_record, &sweep, &reason);
+
+	if (r != 0) {
+		change_abort(sweep.change);
+		return r < 0 ? error_trace(r) : -EBADMSG;
+	}
+	return sweep_commit(&sweep);
+}
