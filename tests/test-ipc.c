@@ -71,7 +71,7 @@ START_TEST(hands_over)
 	ck_assert_uint_eq(h.m.badge, c->object->record.badge);
 	ck_assert_uint_eq(h.m.pid, (unsigned)getpid());
 	ck_assert_str_eq(h.label, "init");
-	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 2);
 	world_take(&w, channel, h.m.serial);
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
 	ck_assert_uint_eq(c->conns_used, 1);
@@ -262,7 +262,7 @@ START_TEST(survives)
 	for (unsigned i = 0; i < 3; i++) {
 		world_settle_for(&w, 30000);
 		world_restart(&w);
-		ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+		ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 2);
 		ck_assert_uint_eq(web()->conns_used, 2);
 		/* Offered again as it was; what was taken is not. */
 		ck_assert(world_handed(&w, channel, &h));
