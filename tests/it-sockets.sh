@@ -143,7 +143,7 @@ t_fails ECONNREFUSED "G13_still_nobody" ask "$a" x
 t_ok "G14_serve_again" serve echo --inetd -- /bin/cat
 t_like "G14_S21_the_same_slot_works" '^again$' ask "$a" again
 t_is "S21_same_badge_and_id" "$badge $id" "$(field badge "$a/info") $(field id "$a/info")"
-t_fails EBUSY "a_second_server_is_refused" "$CAP" serve echo --inetd -- /bin/cat
+t_fails EBUSY "S02_a_second_server_is_refused" "$CAP" serve echo --inetd -- /bin/cat
 
 # An entrypoint that ends with its server.
 t_ok "serve_once" serve brief --once --inetd -- /bin/date

@@ -136,6 +136,41 @@ START_TEST(refusals_reach_the_client)
 END_TEST
 
 static void
+keep_fd(capc_request *r, struct capc_msg *m, void *data)
+{
+	*(int *)data = capc_msg_take_fd(m, 0);
+	ck_assert_int_eq(capc_reply(r, NULL), 0);
+}
+
+/*
+ * A client's end goes to another as the payload of a message, and is the same connection there, with
+ * its own key and badge; the server's end never leaves the server.
+ */
+START_TEST(S02_a_clients_end_is_delegated)
+{
+	struct wire_call reply;
+	int first = played_client(e, channel, 1, 1), second = played_client(e, channel, 2, 2), got = -1;
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	played_add(&d, e, 2, keep_fd, &got);
+	played_call(second, 1, 0, "take this", 9, first);
+	close(first);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(second, buffer, &reply, NULL));
+	ck_assert_int_ge(got, 0);
+	close(second);
+	played_call(got, 5, 0, "from another", 12, -1);
+	played_serve_all(e);
+	ck_assert(played_return(got, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.serial, 5);
+	ck_assert_mem_eq(reply.payload, "from another", 12);
+	ck_assert_uint_eq(n, 1);
+	close(got);
+}
+END_TEST
+
+static void
 bad_reply(capc_request *r, struct capc_msg *m, void *data)
 {
 	static char big[CAPC_PAYLOAD_MAX + 1];
@@ -446,6 +481,7 @@ add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, S19_S04_G40_the_badge_comes_from_the_daemon, 0, 2);
 	tcase_add_test(t, calls_are_answered);
+	tcase_add_test(t, S02_a_clients_end_is_delegated);
 	tcase_add_test(t, refusals_reach_the_client);
 	tcase_add_test(t, a_reply_that_cannot_be_is_an_error_to_both);
 	tcase_add_test(t, requests_are_answered_later_and_in_any_order);
