@@ -56,6 +56,7 @@ struct broker {
 	uint64_t expires_usec; /* what expiry_timer is set to */
 	uint64_t timer_usec;   /* what timer is set to */
 	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
+	bool told_full;        /* that it is full stands in the log */
 };
 
 static uint64_t
@@ -421,6 +422,10 @@ wait_if_full(struct broker *b, int r)
 {
 	if (r != -ENOSPC && r != -ENOMEM)
 		return r;
+	if (!b->told_full)
+		log_message(LOG_WARNING, "%s: what has ended stays until there is room",
+			r == -ENOSPC ? "the state store is full" : "out of memory");
+	b->told_full = true;
 	b->retry_usec = clock_nsec() / 1000 + RETRY_USEC;
 	return 0;
 }
@@ -449,6 +454,7 @@ reap(struct broker *b, bool *ret_busy)
 		return error_trace(r);
 	if (b->retry_usec)
 		return 0;
+	b->told_full = false;
 	*ret_busy = true;
 	fs_reaped(b->fs);
 	ipc_reaped(b->ipc);

@@ -10,6 +10,7 @@ unit_tests = \
 	tests/test-model \
 	tests/test-quota \
 	tests/test-change \
+	tests/test-full \
 	tests/test-event \
 	tests/test-fs \
 	tests/test-property \
@@ -74,6 +75,10 @@ tests_it_recovery_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_test_state_SOURCES = tests/test-state.c
 tests_test_state_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_state_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_full_SOURCES = tests/test-full.c
+tests_test_full_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_full_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_capctl_SOURCES = tests/test-capctl.c
 tests_test_capctl_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

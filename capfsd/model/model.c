@@ -15,7 +15,6 @@
 #include "capfsd/model/private.h"
 
 #define BUCKETS_MIN 64
-#define EXPIRE_BATCH 4096 /* dead marks in one transaction */
 
 static uint64_t
 now_realtime(void)
@@ -38,6 +37,7 @@ model_alloc(void)
 	list_init(&m->event_queue);
 	m->now_usec = now_realtime;
 	m->next_expiry_usec = LIMIT_NONE;
+	m->slice = SLICE_MAX;
 	m->header = (struct model_header){.next_id = 1, .next_badge = 1, .next_event = 1};
 	return m;
 }
@@ -150,13 +150,28 @@ model_set_root_limit(struct model *m, const struct quota *limit)
 	return change_commit(ch);
 }
 
-/* Stages the end of what has expired, a batch of it at most. */
+/*
+ * Ending something may need a page of the store for each entity, if they are scattered; a store
+ * without room for all of them at once has it for a few, and gets more by that.
+ */
+bool
+model_adapt_slice(struct model *m, unsigned n, int r)
+{
+	if (r == -ENOSPC && n > 1) {
+		m->slice = n / 2;
+		return true;
+	}
+	if (r >= 0 && m->slice < SLICE_MAX)
+		m->slice *= 2;
+	return false;
+}
+
+/* Stages the end of what has expired, N of it at most. */
 static int
-stage_expired(struct change *ch, uint64_t now, uint64_t *ret_next)
+stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
 {
 	struct model *m = change_model(ch);
 	uint64_t next = LIMIT_NONE;
-	size_t n = 0;
 
 	list_for_each (i, &m->expiring) {
 		struct capability *c = list_entry(i, struct capability, expiry_link);
@@ -169,7 +184,7 @@ stage_expired(struct change *ch, uint64_t now, uint64_t *ret_next)
 		}
 		if (capability_is_doomed(c))
 			continue;
-		if (n++ == EXPIRE_BATCH) {
+		if (n-- == 0) {
 			next = now;
 			break;
 		}
@@ -181,24 +196,34 @@ stage_expired(struct change *ch, uint64_t now, uint64_t *ret_next)
 	return 0;
 }
 
+static int
+expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
+{
+	struct change *ch = change_begin(m);
+	int r = stage_expired(ch, now, n, ret_next);
+
+	if (r < 0) {
+		change_abort(ch);
+		return r;
+	}
+	return change_commit(ch);
+}
+
 int
 model_expire(struct model *m, uint64_t *ret_next_usec)
 {
 	uint64_t now, next = m->next_expiry_usec;
-	struct change *ch;
+	unsigned n;
 	int r;
 
 	if (next == LIMIT_NONE || next > (now = m->now_usec())) {
 		*ret_next_usec = next;
 		return 0;
 	}
-	ch = change_begin(m);
-	r = stage_expired(ch, now, &next);
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	r = change_commit(ch);
+	do {
+		n = m->slice;
+		r = expire_slice(m, now, n, &next);
+	} while (model_adapt_slice(m, n, r));
 	if (r < 0)
 		return r;
 	m->next_expiry_usec = next;

@@ -89,6 +89,7 @@ struct model {
 	struct list expiring;  /* capabilities with an expiry of their own */
 	uint64_t next_expiry_usec; /* none of them expires before */
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
+	unsigned slice;        /* so many entities are ended or removed in one transaction, at most */
 	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
 	uint64_t loaded_id;    /* of the last entity that model_load() took */
 	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
@@ -118,7 +119,8 @@ int model_load_done(struct model *m);
 
 /*
  * Goes on with ending what is marked dead or closing: removes at most BUDGET entities, leaves first,
- * in one transaction. Returns: 1 if more is to do, 0 if nothing is left, -errno.
+ * in one transaction; fewer where the store has no room for it. Returns: 1 if more is to do, 0 if
+ * nothing is left, -errno.
  */
 int model_reap(struct model *m, unsigned budget);
 

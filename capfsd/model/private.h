@@ -145,6 +145,14 @@ struct record_header {
 
 #define RECORD_BUFFER_BYTES (sizeof(struct record_header) + RECORD_BYTES_MAX + NAME_BYTES_MAX)
 
+/* model.c */
+#define SLICE_MAX 4096
+/*
+ * After a transaction of up to N, which ended in R: the next are smaller when the store had no room
+ * for it, and larger again when it had. Returns: is it worth trying again at once?
+ */
+bool model_adapt_slice(struct model *m, unsigned n, int r);
+
 /* event.c */
 bool events_are_queued(const struct model *m);
 /* Inside a transaction; without PUTS only what is deleted. Returns: 0 or the store's error. */

@@ -157,15 +157,12 @@ forget_finished(struct model *m)
 	}
 }
 
-int
-model_reap(struct model *m, unsigned budget)
+static int
+reap_slice(struct model *m, unsigned n)
 {
-	struct reaper r = {.left = budget > 0 ? budget : 1};
+	struct reaper r = {.ch = change_begin(m), .left = n};
 	int e = 0;
 
-	if (list_empty(&m->ending))
-		return 0;
-	r.ch = change_begin(m);
 	list_for_each (i, &m->ending) {
 		e = reap_root(&r, list_entry(i, struct entity, ending_link));
 		if (e)
@@ -175,7 +172,22 @@ model_reap(struct model *m, unsigned budget)
 		change_abort(r.ch);
 		return error_trace(e);
 	}
-	e = change_commit(r.ch);
+	return change_commit(r.ch);
+}
+
+int
+model_reap(struct model *m, unsigned budget)
+{
+	unsigned n;
+	int e;
+
+	if (list_empty(&m->ending))
+		return 0;
+	do {
+		n = budget < m->slice ? budget : m->slice;
+		n = n > 0 ? n : 1;
+		e = reap_slice(m, n);
+	} while (model_adapt_slice(m, n, e));
 	if (e < 0)
 		return e;
 	forget_finished(m);

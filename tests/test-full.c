@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A real store that is full: nothing new is taken, but whatever ends something is done, and in the
+ * end there is room again. What is ended is scattered over the store's pages, so that ending all of
+ * it in one transaction would take more pages than there are.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "capfsd/ops/tree.h"
+#include "capfsd/state/state.h"
+#include "tests/fixture.h"
+
+#define MAP_BYTES (2 << 20)
+#define EVERY 8 /* of the slots one in so many is to end */
+#define REAP_BUDGET 512
+
+static char directory[64];
+static struct state *state;
+static struct model *model;
+static struct request answer;
+static uint64_t now_usec = UINT64_C(1764000000) * 1000000;
+static unsigned n_ending;
+
+static uint64_t
+now(void)
+{
+	return now_usec;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static struct node
+walk(const char *path)
+{
+	struct node node;
+
+	ck_assert_int_eq(tree_walk(model, tree_session(model->root), path, strlen(path), &node), 0);
+	return node;
+}
+
+static struct request *
+ask(void)
+{
+	request_deinit(&answer);
+	answer = (struct request){.model = model, .uid = 1000, .gid = 1000};
+	return &answer;
+}
+
+static int
+put(const char *path, const char *text)
+{
+	ck_assert_int_eq(tree_write(ask(), walk(path), text, strlen(text)), 0);
+	return answer.error;
+}
+
+static void
+make_session(const char *name)
+{
+	const char *quota = "caps=100000 ram=1G";
+	struct node node;
+
+	ck_assert_int_eq(tree_create(ask(), walk("sessions"), name, strlen(name), quota,
+				 strlen(quota), &node),
+		0);
+	ck_assert_int_eq(answer.error, 0);
+}
+
+static void
+serve(void)
+{
+	struct change *ch = change_begin(model);
+	struct entrypoint *e;
+
+	ck_assert_int_eq(entrypoint_attach(ch, model->root, "kv", 2, 0, 1, &e), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	ck_assert_int_eq(put("entrypoints/kv/objects", "key=0 as=kv socket=stream"), 0);
+	make_session("some");
+	make_session("most");
+}
+
+/* Grants until the store is full: to `some`, HOW, one of EVERY, to `most` the others. */
+static void
+fill(const char *how)
+{
+	char text[128];
+
+	n_ending = 0;
+	for (unsigned n = 0;; n++) {
+		bool one = n % EVERY == 0;
+
+		snprintf(text, sizeof(text), "to=%s as=slot-%u %s", one ? "some" : "most", n,
+			one ? how : "");
+		if (put("caps/kv/grant", text) != 0)
+			break;
+		n_ending += one;
+	}
+	ck_assert_int_eq(answer.error, ENOSPC);
+	ck_assert_uint_gt(n_ending, 200);
+}
+
+static void
+setup(void)
+{
+	const struct quota quota = {{1 << 24, 1 << 20, 1 << 20, UINT64_C(1) << 36, 1 << 20}};
+	char *reason = NULL;
+
+	fixture_setup();
+	snprintf(directory, sizeof(directory), "/tmp/capfs-full.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	ck_assert_int_eq(state_open(directory, MAP_BYTES, &state, &reason), 0);
+	ck_assert_int_eq(model_new(&state_store_ops, state, &model), 0);
+	model->now_usec = now;
+	ck_assert_int_eq(model_create_root(model, 0, 0, 0711, &quota), 0);
+	serve();
+}
+
+static void
+teardown(void)
+{
+	request_deinit(&answer);
+	model = model_free(model);
+	state = state_free(state);
+	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fixture_teardown();
+}
+
+/* All that has ended goes, N slots are left, and there is room for new ones. */
+static void
+expect_room(uint64_t n)
+{
+	int r;
+
+	while ((r = model_reap(model, REAP_BUDGET)) > 0)
+		;
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(model->n[ENTITY_CAPABILITY], n);
+	model_check(model);
+	ck_assert_int_eq(put("caps/kv/grant", "to=some as=new"), 0);
+}
+
+START_TEST(expired_slots_go)
+{
+	uint64_t next, n;
+
+	fill("expires=100");
+	n = model->n[ENTITY_CAPABILITY];
+	now_usec += 200 * UINT64_C(1000000);
+	for (unsigned i = 0; i < n_ending; i++) {
+		ck_assert_int_eq(model_expire(model, &next), 0);
+		if (next > now_usec)
+			break;
+	}
+	ck_assert_uint_gt(next, now_usec);
+	expect_room(n - n_ending);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("full");
+	TCase *t = tcase_create("full");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, expired_slots_go);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
