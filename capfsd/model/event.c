@@ -24,6 +24,7 @@
 #include "capfsd/model/private.h"
 
 #define RING_MIN 16
+#define FEW_LINES 8 /* so many are deleted in a transaction for which there is little room */
 
 struct line_header {
 	uint32_t n_text, n_places;
@@ -351,16 +352,18 @@ events_are_queued(const struct model *m)
 }
 
 int
-events_stage(struct model *m, bool puts)
+events_stage(struct model *m, bool all)
 {
+	unsigned n_few = 0;
+
 	list_for_each (i, &m->event_queue) {
 		const struct line *line = list_entry(i, struct line, link);
 		uint64_t key = STORE_KEY(STORE_EVENT, line->number);
 		int r = 0;
 
-		if (line->stored)
+		if (line->stored && (all || n_few++ < FEW_LINES))
 			r = m->store->drop(m->store_data, key);
-		else if (puts)
+		else if (!line->stored && all)
 			r = m->store->put(m->store_data, key, &line->header,
 				line_record_bytes(line));
 		if (r < 0)
@@ -370,15 +373,17 @@ events_stage(struct model *m, bool puts)
 }
 
 void
-events_settle(struct model *m, bool puts)
+events_settle(struct model *m, bool all)
 {
+	unsigned n_few = 0;
+
 	list_for_each_safe (i, &m->event_queue) {
 		struct line *line = list_entry(i, struct line, link);
 
-		if (line->stored) {
+		if (line->stored && (all || n_few++ < FEW_LINES)) {
 			list_unlink(&line->link);
 			free(line);
-		} else if (puts) {
+		} else if (!line->stored && all) {
 			list_unlink(&line->link);
 			line->stored = true;
 		}

@@ -155,10 +155,10 @@ bool model_adapt_slice(struct model *m, unsigned n, int r);
 
 /* event.c */
 bool events_are_queued(const struct model *m);
-/* Inside a transaction; without PUTS only what is deleted. Returns: 0 or the store's error. */
-int events_stage(struct model *m, bool puts);
+/* Inside a transaction; not ALL: a few of what is deleted. Returns: 0 or the store's error. */
+int events_stage(struct model *m, bool all);
 /* That transaction was committed. */
-void events_settle(struct model *m, bool puts);
+void events_settle(struct model *m, bool all);
 int event_load(struct model *m, uint64_t number, const void *data, size_t n);
 /* Drops the oldest lines until what S uses fits its limit again. */
 void events_yield(struct session *s);
