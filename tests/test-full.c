@@ -52,6 +52,15 @@ walk(const char *path)
 	return node;
 }
 
+/* As the fronts do: a record under a key that no other request has. */
+static int
+note_reply(struct request *r, struct change *ch)
+{
+	static uint64_t n;
+
+	return change_note(ch, STORE_KEY(STORE_REPLY, ++n), "reply", 5);
+}
+
 static struct request *
 ask(void)
 {
@@ -65,6 +74,16 @@ put(const char *path, const char *text)
 {
 	ck_assert_int_eq(tree_write(ask(), walk(path), text, strlen(text)), 0);
 	return answer.error;
+}
+
+static int
+put_noted(const char *path, const char *text)
+{
+	struct request *r = ask();
+
+	r->note = note_reply;
+	ck_assert_int_eq(tree_write(r, walk(path), text, strlen(text)), 0);
+	return r->error;
 }
 
 static void
@@ -199,6 +218,22 @@ START_TEST(a_closed_sessions_events_go)
 }
 END_TEST
 
+/* Their replies have no room either. */
+START_TEST(requests_that_end_something_are_done)
+{
+	struct request *r;
+
+	fill("");
+	ck_assert_int_eq(put_noted("caps/kv/grant", "to=some as=x"), ENOSPC);
+	r = ask();
+	r->note = note_reply;
+	ck_assert_int_eq(tree_remove(r, walk("sessions/some/caps"), "slot-0", 6), 0);
+	ck_assert_int_eq(r->error, 0);
+	ck_assert_int_eq(put_noted("caps/kv/revoke", "1"), 0);
+	expect_room(1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -208,6 +243,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, expired_slots_go);
+	tcase_add_test(t, requests_that_end_something_are_done);
 	tcase_add_test(t, a_closed_sessions_events_go);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

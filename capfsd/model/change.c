@@ -36,6 +36,7 @@ struct change {
 	struct list notes; /* of struct note */
 	uint64_t next_id, next_badge, n_entities;
 	bool active;
+	bool notes_spared; /* they may be left out */
 };
 
 struct change *
@@ -68,6 +69,7 @@ change_begin(struct model *m)
 
 	assert(!ch->active);
 	ch->active = true;
+	ch->notes_spared = false;
 	ch->next_id = m->header.next_id;
 	ch->next_badge = m->header.next_badge;
 	ch->n_entities = m->header.n_entities;
@@ -199,6 +201,12 @@ change_note(struct change *ch, uint64_t key, const void *data, size_t n)
 	return 0;
 }
 
+void
+change_spare_notes(struct change *ch)
+{
+	ch->notes_spared = true;
+}
+
 struct entity *
 change_find_added(struct change *ch, uint64_t owner_id, enum entity_kind kind, const char *name,
 	size_t n)
@@ -326,7 +334,24 @@ new_header(const struct change *ch)
 }
 
 static int
-store_all(struct change *ch, bool events)
+store_notes(struct change *ch)
+{
+	struct model *m = ch->model;
+	int r;
+
+	list_for_each (i, &ch->notes) {
+		const struct note *note = list_entry(i, struct note, link);
+
+		r = note->drop ? m->store->drop(m->store_data, note->key)
+			       : m->store->put(m->store_data, note->key, note->data, note->n);
+		if (r < 0 && !(note->drop && r == -ENOENT))
+			return r;
+	}
+	return 0;
+}
+
+static int
+store_all(struct change *ch, bool events, bool notes)
 {
 	struct model *m = ch->model;
 	struct model_header header = new_header(ch);
@@ -337,15 +362,9 @@ store_all(struct change *ch, bool events)
 		if (r < 0)
 			return r;
 	}
-	list_for_each (i, &ch->notes) {
-		const struct note *note = list_entry(i, struct note, link);
-
-		r = note->drop ? m->store->drop(m->store_data, note->key)
-			       : m->store->put(m->store_data, note->key, note->data, note->n);
-		if (r < 0)
-			return r;
-	}
-	r = events_stage(m, events);
+	r = notes ? store_notes(ch) : 0;
+	if (r == 0)
+		r = events_stage(m, events);
 	if (r == 0 && memcmp(&header, &m->stored_header, sizeof(header)) != 0)
 		r = m->store->put(m->store_data, STORE_KEY(STORE_HEADER, 0), &header,
 			sizeof(header));
@@ -353,14 +372,14 @@ store_all(struct change *ch, bool events)
 }
 
 static int
-store_transaction(struct change *ch, bool events)
+store_transaction(struct change *ch, bool events, bool notes)
 {
 	struct model *m = ch->model;
 	int r = m->store->begin(m->store_data);
 
 	if (r < 0)
 		return r;
-	r = store_all(ch, events);
+	r = store_all(ch, events, notes);
 	if (r == 0)
 		r = m->store->commit(m->store_data);
 	if (r < 0) {
@@ -468,10 +487,12 @@ change_commit(struct change *ch)
 		change_end(ch, false);
 		return 0;
 	}
-	r = store_transaction(ch, events);
+	r = store_transaction(ch, events, true);
 	/* Events may wait, and must not keep from a full store what would make room in it. */
 	if (r == -ENOSPC && events)
-		r = store_transaction(ch, false);
+		r = store_transaction(ch, false, true);
+	if (r == -ENOSPC && ch->notes_spared)
+		r = store_transaction(ch, false, false);
 	if (r < 0) {
 		change_abort(ch);
 		return error_trace(r);

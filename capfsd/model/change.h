@@ -49,6 +49,12 @@ uint64_t change_charged(struct change *ch, const struct session *s, unsigned kin
 int change_note(struct change *ch, uint64_t key, const void *data, size_t n);
 
 /*
+ * This change ends something, which must not be refused for want of room: its notes may be left out
+ * where the store has none for them. So what is deleted may turn out not to be there.
+ */
+void change_spare_notes(struct change *ch);
+
+/*
  * Stores all of it in one transaction, then publishes it: links, unlinks, moves quota, calls the
  * hooks. Returns: 0 or -errno (-ENOSPC: the store is full); then nothing has changed. The change is
  * over in both cases.

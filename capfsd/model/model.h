@@ -43,7 +43,7 @@ enum store_space {
 struct store_ops {
 	int (*begin)(void *store);
 	int (*put)(void *store, uint64_t key, const void *data, size_t n);
-	int (*drop)(void *store, uint64_t key); /* of what is there */
+	int (*drop)(void *store, uint64_t key); /* -ENOENT: it was not there */
 	int (*commit)(void *store);
 	void (*abort)(void *store);
 };

@@ -45,6 +45,9 @@ request_commit(struct request *r, struct change *ch)
 		e = r->note(r, ch);
 		if (e < 0)
 			return request_fail(r, ch, e);
+		/* It ends something. */
+		if (r->pending)
+			change_spare_notes(ch);
 	}
 	e = change_commit(ch);
 	if (e < 0) {
