@@ -188,6 +188,24 @@ START_TEST(expired_slots_go)
 }
 END_TEST
 
+/* Some in one transaction, the last with the reply. */
+START_TEST(revoke_of_what_one_session_holds)
+{
+	char expected[64];
+	uint64_t n;
+
+	fill("");
+	n = model->n[ENTITY_CAPABILITY];
+	snprintf(expected, sizeof(expected), "revoked=%u", n_ending);
+	ck_assert_int_eq(put_noted("caps/kv/revoke", "to=some"), 0);
+	ck_assert_str_eq(answer.text.data, expected);
+	ck_assert_uint_ne(answer.pending, 0);
+	ck_assert(model_is_ending(model, answer.pending));
+	ck_assert_int_eq(put_noted("caps/kv/revoke", "to=some"), ENOENT);
+	expect_room(n - n_ending);
+}
+END_TEST
+
 /* The lines that only a closed session had are as scattered as slots are. */
 START_TEST(a_closed_sessions_events_go)
 {
@@ -244,6 +262,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, expired_slots_go);
 	tcase_add_test(t, requests_that_end_something_are_done);
+	tcase_add_test(t, revoke_of_what_one_session_holds);
 	tcase_add_test(t, a_closed_sessions_events_go);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

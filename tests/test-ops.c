@@ -372,6 +372,32 @@ START_TEST(revoke_ends_what_was_derived_and_only_that)
 }
 END_TEST
 
+START_TEST(revoke_by_id_reaches_down_only)
+{
+	struct world w;
+	char text[32];
+	struct entity *kv, *below;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "a", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a rights=call,grant"), 0);
+	ck_assert_int_eq(make(&w, "sessions/a/sessions", "b", ""), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/grant", "to=b"), 0);
+	kv = walk(&w, "caps/kv").entity;
+	below = walk(&w, "sessions/a/sessions/b/caps/kv").entity;
+	snprintf(text, sizeof(text), "id=%u", (unsigned)kv->id);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/revoke", text), ENOENT);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", text), ENOENT);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "id=1"), ENOENT);
+	snprintf(text, sizeof(text), "id=%u", (unsigned)below->id);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", text), 0);
+	ck_assert(!exists(&w, "sessions/a/sessions/b/caps/kv") && exists(&w, "sessions/a/caps/kv"));
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", text), ENOENT);
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(full_store_refuses_and_changes_nothing)
 {
 	struct world w;
@@ -489,6 +515,7 @@ main(void)
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
 	tcase_add_test(t, revoke_ends_what_was_derived_and_only_that);
+	tcase_add_test(t, revoke_by_id_reaches_down_only);
 	tcase_add_test(t, full_store_refuses_and_changes_nothing);
 	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
 	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);

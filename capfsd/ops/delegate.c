@@ -101,49 +101,131 @@ verb_reduce(struct request *r, struct entity *e, const char *text, size_t n)
 	return a;
 }
 
-/* Everything derived from C that DATA picks. */
+/* Stages the end of what is derived from C and held by S, MAX of it at most. Returns: 0, -ENOMEM. */
 static int
-end_below(struct change *ch, struct capability *c, const struct session *held_by, uint64_t id,
+end_held(struct change *ch, struct capability *c, const struct session *s, uint64_t max,
 	uint64_t *ret_n, uint64_t *ret_last)
 {
-	for (struct capability *i = capability_next_below(c, c); i; i = capability_next_below(c, i)) {
-		int e;
+	uint64_t n = 0;
 
-		if (held_by ? i->session != held_by : i->entity.id != id)
+	for (struct capability *i = capability_next_below(c, c); i && n < max;
+		i = capability_next_below(c, i)) {
+		if (i->session != s || !capability_is_live(i))
 			continue;
-		e = capability_end(ch, i);
-		if (e < 0)
-			return e;
+		if (capability_end(ch, i) < 0)
+			return -ENOMEM;
 		*ret_last = i->entity.id;
-		++*ret_n;
+		n++;
 	}
+	*ret_n = n;
 	return 0;
 }
 
+/* One transaction of it; the last one brings the answer. */
 static int
-stage_revoke(struct request *r, struct change *ch, struct capability *c, const struct command *cmd,
-	const struct session *held_by, uint64_t id)
+revoke_slice(struct request *r, struct capability *c, const struct session *s, uint64_t max,
+	uint64_t done, uint64_t *ret_n)
 {
-	uint64_t n = 0;
+	struct change *ch = change_begin(r->model);
+	int e = end_held(ch, c, s, max, ret_n, &r->pending);
+
+	if (e < 0)
+		return request_fail(r, ch, e);
+	if (done + *ret_n == 0) {
+		change_abort(ch);
+		return refuse(r, ENOENT, "nothing derived from %s is held there", c->entity.name);
+	}
+	if (*ret_n < max) {
+		text_addf(&r->text, "revoked=%" PRIu64, done + *ret_n);
+		return request_commit(r, ch);
+	}
+	e = change_commit(ch);
+	return e < 0 ? request_fail(r, NULL, e) : 0;
+}
+
+/*
+ * All of it in one transaction, or, in a store that has no room for that, in several: every end is
+ * final, their order does not matter, and whoever asks again ends what is left.
+ */
+static int
+revoke_held(struct request *r, struct capability *c, const struct session *s)
+{
+	uint64_t max = UINT64_MAX, done = 0, n = 0;
 	int e;
 
-	if (command_has(cmd, KEY_ALL)) {
-		n = c->n_children;
-		e = capability_end_children(ch, c);
-		r->pending = c->entity.id;
-	} else if (command_has(cmd, KEY_SELF)) {
-		n = 1;
-		e = capability_end(ch, c);
-		r->pending = c->entity.id;
-	} else {
-		e = end_below(ch, c, held_by, id, &n, &r->pending);
-		if (e == 0 && n == 0)
-			return refuse(r, ENOENT, "nothing derived from %s is held there",
-				c->entity.name);
+	for (;;) {
+		e = revoke_slice(r, c, s, max, done, &n);
+		if (e == 0 && r->error == ENOSPC && n > 1) {
+			r->error = 0;
+			text_reset(&r->text);
+			max = n / 2;
+		} else if (e < 0 || r->error || n < max) {
+			return e;
+		} else {
+			done += n;
+		}
 	}
-	if (e == 0)
-		text_addf(&r->text, "revoked=%" PRIu64, n);
-	return e;
+}
+
+static struct capability *
+find_below(struct request *r, struct capability *c, uint64_t id)
+{
+	struct entity *e = entity_find(r->model, id);
+	struct capability *found = e && e->kind == ENTITY_CAPABILITY ? capability_of(e) : NULL;
+	struct capability *up = found ? found->parent : NULL;
+
+	while (up && up != c)
+		up = up->parent;
+	return up && capability_is_live(found) ? found : NULL;
+}
+
+static int
+revoke_one(struct request *r, struct capability *c)
+{
+	struct change *ch = change_begin(r->model);
+	int e = capability_end(ch, c);
+
+	if (e < 0)
+		return request_fail(r, ch, e);
+	r->pending = c->entity.id;
+	text_add(&r->text, "revoked=1");
+	return request_commit(r, ch);
+}
+
+static int
+revoke_all(struct request *r, struct capability *c)
+{
+	struct change *ch = change_begin(r->model);
+	int e = capability_end_children(ch, c);
+
+	if (e < 0)
+		return request_fail(r, ch, e);
+	r->pending = c->entity.id;
+	text_addf(&r->text, "revoked=%" PRIu64, c->n_children);
+	return request_commit(r, ch);
+}
+
+static int
+revoke_chosen(struct request *r, struct capability *c, const struct command *cmd)
+{
+	struct capability *found;
+	struct session *s;
+	uint64_t id;
+
+	if (command_has(cmd, KEY_ALL))
+		return revoke_all(r, c);
+	if (command_has(cmd, KEY_SELF))
+		return revoke_one(r, c);
+	if (command_has(cmd, KEY_TO)) {
+		s = find_session(r, c->session, cmd, KEY_TO);
+		return s ? revoke_held(r, c, s) : 0;
+	}
+	if (!command_number(r, cmd, KEY_ID, &id))
+		return 0;
+	found = find_below(r, c, id);
+	if (!found)
+		return refuse(r, ENOENT, "nothing derived from %s has that id", c->entity.name);
+	return revoke_one(r, found);
 }
 
 int
@@ -151,36 +233,19 @@ verb_revoke(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	const uint32_t keys = 1u << KEY_ALL | 1u << KEY_SELF | 1u << KEY_TO | 1u << KEY_ID;
 	struct capability *cap = capability_of(e);
-	struct session *s = cap->session, *held_by = NULL;
-	uint64_t id = 0;
 	struct command c;
-	struct change *ch;
 	int a;
 
 	if (!command_parse(r, text, n, keys, &c))
 		return 0;
 	if (c.given & (c.given - 1))
 		return refuse(r, EINVAL, "one of 1, self, to=SESSION, id=N");
-	if (command_has(&c, KEY_TO)) {
-		held_by = find_session(r, s, &c, KEY_TO);
-		if (!held_by)
-			return 0;
-	}
-	if (command_has(&c, KEY_ID) && !command_number(r, &c, KEY_ID, &id))
-		return 0;
-	ch = change_begin(r->model);
-	a = stage_revoke(r, ch, cap, &c, held_by, id);
-	if (a < 0 || r->error) {
-		r->pending = 0;
-		if (a < 0)
-			return request_fail(r, ch, a);
-		change_abort(ch);
-		return 0;
-	}
-	a = request_commit(r, ch);
+	a = revoke_chosen(r, cap, &c);
 	if (a == 0 && !r->error)
-		event_log(r->model, s, "revoke caps/%s %.*s uid=%u", e->name, (int)n, text,
+		event_log(r->model, cap->session, "revoke caps/%s %.*s uid=%u", e->name, (int)n, text,
 			(unsigned)r->uid);
+	else
+		r->pending = 0;
 	return a;
 }
 
