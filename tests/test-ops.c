@@ -240,6 +240,13 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"caps/kv/grant", "to=app conns=18446744073709551616", EINVAL},
 		{"caps/kv/grant", "to=app expires=0", EINVAL},
 		{"caps/kv/grant", "to=app expires=yesterday", EINVAL},
+		{"caps/kv/grant", "to=app expires=1969-12-31T23:59:59Z", EINVAL},
+		{"caps/kv/grant", "to=app expires=2099-02-31T00:00:00Z", EINVAL},
+		{"caps/kv/grant", "to=app expires=2099-01-31T24:00:00Z", EINVAL},
+		{"caps/kv/grant", "to=app expires=2099-1-31T00:00:00Z", EINVAL},
+		{"caps/kv/grant", "to=app expires=99-01-31T00:00:00Z", EINVAL},
+		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00", EINVAL},
+		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00Z0", EINVAL},
 		{"caps/kv/grant", "to=app expires=18446744073709551615", EINVAL},
 		{"caps/kv/grant", "to=app rate=5/s", EOPNOTSUPP},
 		{"caps/kv/grant", "to=app methods=1-2", EOPNOTSUPP},
@@ -260,6 +267,10 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"transfer_quota", "to=app caps=99999999", EDQUOT},
 		{"transfer_quota", "from=app caps=1", EDQUOT},
 		{"entrypoints/kv/objects", "key=x", EINVAL},
+		{"entrypoints/kv/objects", "key=0x", EINVAL},
+		{"entrypoints/kv/objects", "key=0x0x5", EINVAL},
+		{"entrypoints/kv/objects", "key=0x-5", EINVAL},
+		{"entrypoints/kv/objects", "key=0x12345678123456780", EINVAL},
 		{"entrypoints/kv/objects", "key=0 socket=seqpacket", EEXIST},
 		{"entrypoints/kv/objects", "remove=0xdead", ENOENT},
 	};
@@ -282,6 +293,31 @@ START_TEST(Z41_bad_commands_change_nothing)
 	free(before);
 	free(after);
 	ck_assert_uint_eq(w.model->n[ENTITY_CAPABILITY], 1);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(times_and_quotas_are_taken_whole)
+{
+	struct quota q = {.n = {1, 2, 3, 4, 5}};
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app expires=2099-12-31T23:59:59Z"), 0);
+	expect_line(&w, "sessions/app/caps/kv/info", "expires=2099-12-31T23:59:59Z\n");
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=0xaB as=hex"), 0);
+	expect_line(&w, "entrypoints/kv/objects", "key=171 ");
+	ck_assert_int_eq(quota_parse("caps=7,", &q), -EINVAL);
+	ck_assert_int_eq(quota_parse(",caps=7", &q), -EINVAL);
+	ck_assert_int_eq(quota_parse("caps=7,,ram=1", &q), -EINVAL);
+	ck_assert_int_eq(quota_parse("caps=7,caps=8", &q), -EINVAL);
+	ck_assert_uint_eq(q.n[QUOTA_CAPS], 1);
+	ck_assert_int_eq(quota_parse("", &q), 0);
+	ck_assert_int_eq(quota_parse("caps=7,ram=1K", &q), 0);
+	ck_assert_uint_eq(q.n[QUOTA_CAPS], 7);
+	ck_assert_uint_eq(q.n[QUOTA_RAM], 1024);
 	world_deinit(&w);
 }
 END_TEST
@@ -511,6 +547,7 @@ main(void)
 	tcase_add_test(t, S20_info_tells_object_badge_and_owner);
 	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
+	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);

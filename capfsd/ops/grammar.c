@@ -3,8 +3,8 @@
 
 #include "capfsd/ops/grammar.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -103,6 +103,25 @@ command_parse(struct request *r, const char *text, size_t n, uint32_t allowed, s
 	return true;
 }
 
+/* Up to 16 digits, and nothing else. */
+static int
+parse_hex(const char *digits, size_t n, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (n < 1 || n > 16)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		char c = digits[i];
+
+		if (!isxdigit((unsigned char)c))
+			return -EINVAL;
+		value = value << 4 | (uint64_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+	}
+	*ret = value;
+	return 0;
+}
+
 bool
 command_number(struct request *r, const struct command *c, enum key key, uint64_t *ret)
 {
@@ -110,16 +129,10 @@ command_number(struct request *r, const struct command *c, enum key key, uint64_
 	uint64_t value = 0;
 	int e;
 
-	if (w->n > 2 && w->n <= 18 && w->p[0] == '0' && w->p[1] == 'x') {
-		char digits[17], *end;
-
-		memcpy(digits, w->p + 2, w->n - 2);
-		digits[w->n - 2] = '\0';
-		value = strtoull(digits, &end, 16);
-		e = *end || digits[0] == '-' || digits[0] == '+' ? -EINVAL : 0;
-	} else {
+	if (w->n > 2 && w->p[0] == '0' && w->p[1] == 'x')
+		e = parse_hex(w->p + 2, w->n - 2, &value);
+	else
 		e = number_parse(w->p, w->n, key >= KEY_QUOTA, &value);
-	}
 	if (e < 0)
 		return refuse(r, EINVAL, "'%s=%.*s' is not a number%s", key_names[key], (int)w->n,
 			w->p, e == -ERANGE ? " of 64 bits" : "");
@@ -149,28 +162,43 @@ parse_rights(struct request *r, const struct word *w, uint32_t *ret)
 	return true;
 }
 
+#define TIME_BYTES 20 /* 2026-01-31T12:00:00Z */
+
+/* All of it, and of a day that there is. Returns: 0 or -EINVAL. */
+static int
+parse_time(const struct word *w, uint64_t *ret_usec)
+{
+	char text[TIME_BYTES + 1], same[TIME_BYTES + 1];
+	struct tm tm = {};
+	const char *end;
+	time_t t;
+
+	if (w->n != TIME_BYTES)
+		return -EINVAL;
+	memcpy(text, w->p, w->n);
+	text[w->n] = '\0';
+	end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	t = end && !*end ? timegm(&tm) : -1;
+	if (t < 0 || !strftime(same, sizeof(same), "%Y-%m-%dT%H:%M:%SZ", &tm) ||
+		strcmp(same, text) != 0)
+		return -EINVAL;
+	*ret_usec = (uint64_t)t * 1000000;
+	return 0;
+}
+
 /* SECONDS from now, or an instant as 2026-01-31T12:00:00Z. */
 static bool
 parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 {
 	uint64_t now = r->model->now_usec(), seconds;
-	char text[32];
-	struct tm tm = {};
-	const char *end;
 
 	if (number_parse(w->p, w->n, false, &seconds) == 0) {
 		if (__builtin_mul_overflow(seconds, 1000000, &seconds) ||
 			!number_add(now, seconds, ret) || *ret == LIMIT_NONE)
 			return refuse(r, EINVAL, "'expires' is too far away");
-	} else {
-		if (w->n >= sizeof(text))
-			return refuse(r, EINVAL, "'expires' is neither seconds nor an ISO 8601 time");
-		memcpy(text, w->p, w->n);
-		text[w->n] = '\0';
-		end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-		if (!end || *end)
-			return refuse(r, EINVAL, "'expires' is neither seconds nor an ISO 8601 time");
-		*ret = (uint64_t)timegm(&tm) * 1000000;
+	} else if (parse_time(w, ret) < 0) {
+		return refuse(r, EINVAL,
+			"'expires' is neither seconds nor a time as 2026-01-31T12:00:00Z");
 	}
 	if (*ret <= now)
 		return refuse(r, EINVAL, "'expires' is not in the future");
@@ -220,18 +248,22 @@ int
 quota_parse(const char *text, struct quota *quota)
 {
 	struct quota q = *quota;
+	uint32_t given = 0;
+	bool more = *text;
 
-	while (*text) {
+	while (more) {
 		size_t n = strcspn(text, ","), n_name = strcspn(text, "=");
 		enum quota_kind kind;
 
 		if (n_name >= n)
 			return -EINVAL;
 		kind = quota_kind_find(text, n_name);
-		if (kind == QUOTA_N_KINDS ||
+		if (kind == QUOTA_N_KINDS || (given & 1u << kind) ||
 			number_parse(text + n_name + 1, n - n_name - 1, true, &q.n[kind]) < 0)
 			return -EINVAL;
-		text += n + (text[n] == ',');
+		given |= 1u << kind;
+		more = text[n] == ',';
+		text += n + more;
 	}
 	*quota = q;
 	return 0;
