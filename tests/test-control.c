@@ -84,6 +84,22 @@ START_TEST(reads_and_lists)
 }
 END_TEST
 
+/* Who has read a line finds it again after a crash; and no other with its number. */
+START_TEST(what_was_read_of_a_log_is_stored)
+{
+	int c = world_control(&w, root());
+	uint64_t n;
+
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "transfer_quota", "to=nobody caps=1", &a),
+		ENOENT);
+	n = w.model->header.next_event;
+	ck_assert_int_eq(world_ask(&w, c, WIRE_READ, "events", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "refused transfer_quota"));
+	ck_assert_uint_eq(w.model->stored_header.next_event, n);
+	ck_assert(list_empty(&w.model->event_queue));
+}
+END_TEST
+
 START_TEST(lists_and_reads_in_pieces)
 {
 	int c = world_control(&w, root());
@@ -260,6 +276,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, reads_and_lists);
+	tcase_add_test(t, what_was_read_of_a_log_is_stored);
 	tcase_add_test(t, lists_and_reads_in_pieces);
 	tcase_add_test(t, bad_messages);
 	tcase_add_test(t, reply_outlives_broker);

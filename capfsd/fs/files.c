@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "capfsd/fs/private.h"
 
 #define COMMAND_BYTES_MAX 4095
@@ -191,6 +192,7 @@ read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t
 	char *buffer;
 	size_t n = 0;
 
+	error_trace(events_store(fs->model));
 	if (at < start) {
 		f->skew = start - offset;
 		at = start;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 
 #define NAME_ROOM (NAME_BYTES_MAX + 1)
 
@@ -53,6 +54,7 @@ perform_read_log(struct answer *a, struct node node)
 	struct text *t = &a->request.text;
 	char buffer[4096];
 
+	error_trace(events_store(a->request.model));
 	if (offset < start)
 		offset = start;
 	while (offset < end && t->n + sizeof(buffer) <= WIRE_TEXT_MAX) {

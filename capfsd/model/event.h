@@ -35,6 +35,8 @@ void events_free(struct session *s);
 
 /*
  * Stores what was logged since the last commit, in a transaction of its own if there is anything;
- * each change_commit() takes it along as well, so this is for quiet times. Returns: 0 or -errno.
+ * each change_commit() takes it along as well, so this is for quiet times, and for the moment before
+ * somebody reads: no line that was read is lost with the daemon, and its number never comes again.
+ * Returns: 0 or -errno; 0 as well when a full store keeps the numbers only.
  */
 int events_store(struct model *m);
