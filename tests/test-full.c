@@ -150,8 +150,13 @@ setup(void)
 static void
 teardown(void)
 {
+	char *reason = NULL;
+
 	request_deinit(&answer);
 	model = model_free(model);
+	state = state_free(state);
+	/* And it is a good one. */
+	ck_assert_int_eq(state_open(directory, MAP_BYTES, &state, &reason), 0);
 	state = state_free(state);
 	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	fixture_teardown();

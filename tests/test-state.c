@@ -219,6 +219,54 @@ START_TEST(large_records_come_back)
 }
 END_TEST
 
+static int
+count_one(void *data, uint64_t key, const void *record, size_t n)
+{
+	++*(size_t *)data;
+	return 0;
+}
+
+/* Records of all sizes come and go: whatever that makes of the tree, it is never taken for damaged. */
+START_TEST(what_was_worked_on_is_good)
+{
+	static uint8_t big[20000];
+	static bool present[20000];
+	unsigned seed = (unsigned)_i;
+	size_t n = 0, n_seen;
+
+	for (unsigned round = 0; round < 40; round++) {
+		struct state *s = open_good();
+		uint64_t span = round % 10 < 5 ? 20000 : 300;
+		char *reason = NULL;
+
+		for (unsigned i = 0; i < 200; i++) {
+			ck_assert_int_eq(state_store_ops.begin(s), 0);
+			for (unsigned j = (unsigned)rand_r(&seed) % 30; j > 0; j--) {
+				uint64_t key = (uint64_t)rand_r(&seed) % span;
+				size_t size = (size_t)rand_r(&seed) % (j % 8 ? 300 : sizeof(big));
+
+				if (present[key] && rand_r(&seed) % 20 >= (int)(round % 20)) {
+					ck_assert_int_eq(state_store_ops.drop(s, key), 0);
+					present[key] = false;
+					n--;
+					continue;
+				}
+				ck_assert_int_eq(state_store_ops.put(s, key, big, size), 0);
+				n += !present[key];
+				present[key] = true;
+			}
+			ck_assert_int_eq(state_store_ops.commit(s), 0);
+		}
+		state_free(s);
+		s = open_good();
+		n_seen = 0;
+		ck_assert_int_eq(state_scan(s, count_one, &n_seen, &reason), 0);
+		ck_assert_uint_eq(n_seen, n);
+		state_free(s);
+	}
+}
+END_TEST
+
 /* Commits without end; each transaction makes two records or drops two, so the number is even. */
 static void
 write_until_killed(int progress_fd)
@@ -339,41 +387,119 @@ START_TEST(emptied_is_refused_then_begun_anew)
 }
 END_TEST
 
-/* Bytes that nothing uses may be flipped without harm; any other flip must be noticed. */
-START_TEST(flipped_bytes_lose_nothing_silently)
-{
-	struct state *s = open_good();
-	cleanup_free char *data = NULL;
-	unsigned seed = 1, refused = 0;
-	size_t n;
+#define N_RECORDS 300
 
+static void
+make_store(void)
+{
+	struct state *s;
+
+	unlink(file);
+	s = open_good();
 	for (uint64_t i = 0; i < 10; i++)
 		put_range(s, 1 + i * 30, 30);
 	state_free(s);
+}
+
+/* Does LMDB still work on it? Each commit makes a record and drops one. In a child, that may die. */
+static void
+write_on(void)
+{
+	pid_t child = fork();
+	int status, r = 0;
+
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		struct state *s = open_good();
+
+		for (uint64_t i = 0; r == 0 && i < 40; i++) {
+			r = state_store_ops.begin(s);
+			if (r == 0)
+				r = put(s, 1000 + i, 0);
+			if (r == 0)
+				r = state_store_ops.drop(s, 1 + i * 7);
+			if (r == 0)
+				r = state_store_ops.commit(s);
+		}
+		_exit(r != 0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(status == 0, "status %x", (unsigned)status);
+}
+
+/* Bytes that nothing uses may be flipped without harm; any other flip must be noticed. */
+static bool
+flip_is_refused(size_t at, unsigned bit)
+{
+	cleanup_free char *data = NULL;
+	int64_t count;
+	size_t n;
+
+	make_store();
 	data = file_read(&n);
+	data[at % n] ^= (char)(1 << bit);
+	file_write(data, n);
+	count = count_or_refused();
+	if (count == N_RECORDS) {
+		write_on();
+		count = count_or_refused();
+	}
+	ck_assert_msg(count == -1 || count == N_RECORDS, "byte %zu bit %u: %lld", at % n, bit,
+		(long long)count);
+	return count == -1;
+}
+
+static void
+forget_damaged(void)
+{
+	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	ck_assert_int_eq(mkdir(directory, 0700), 0);
+}
+
+START_TEST(flipped_bytes_lose_nothing_silently)
+{
+	unsigned seed = 1, refused = 0;
+
 	for (unsigned round = 0; round < 1500; round++) {
 		size_t at = round < 400 ? round % 200 + (round >= 200 ? 4096 : 0)
-					: (size_t)rand_r(&seed) % (n / (round % 2 ? 1 : 8));
-		int64_t count;
+					: (size_t)rand_r(&seed) % (round % 2 ? SIZE_MAX : 1 << 15);
 
-		data[at] ^= (char)(1 << rand_r(&seed) % 8);
-		file_write(data, n);
-		free(data);
-		count = count_or_refused();
-		ck_assert_msg(count == -1 || count == 300, "byte %zu: %lld", at, (long long)count);
-		refused += count == -1;
-		unlink(file);
-		s = open_good();
-		for (uint64_t i = 0; i < 10; i++)
-			put_range(s, 1 + i * 30, 30);
-		state_free(s);
-		data = file_read(&n);
-		if (round % 100 == 0) {
-			nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-			ck_assert_int_eq(mkdir(directory, 0700), 0);
-		}
+		refused += flip_is_refused(at, (unsigned)rand_r(&seed) % 8);
+		if (round % 100 == 0)
+			forget_damaged();
 	}
 	ck_assert_uint_gt(refused, 150);
+}
+END_TEST
+
+/* The page of the list of free pages, from the younger meta page. */
+static size_t
+free_list_at(void)
+{
+	cleanup_free char *data = NULL;
+	uint64_t metas[2][17];
+	size_t n;
+
+	data = file_read(&n);
+	for (int i = 0; i < 2; i++)
+		memcpy(metas[i], data + i * 4096 + 16, sizeof(metas[i]));
+	return metas[metas[1][16] > metas[0][16]][8] * 4096;
+}
+
+START_TEST(flips_in_the_list_of_free_pages)
+{
+	unsigned seed = 1, refused = 0;
+	size_t page;
+
+	make_store();
+	page = free_list_at();
+	for (size_t at = 0; at < 48; at++)
+		refused += flip_is_refused(page + at, (unsigned)rand_r(&seed) % 8);
+	/* Nodes grow from the end of the page. */
+	for (size_t at = 4096 - 400; at < 4096; at++)
+		for (unsigned bit = 0; bit < 8; bit += 2)
+			refused += flip_is_refused(page + at, bit + at % 2);
+	ck_assert_uint_gt(refused, 300);
 }
 END_TEST
 
@@ -494,11 +620,13 @@ suite(void)
 	tcase_add_test(c, what_is_put_comes_back);
 	tcase_add_test(c, abort_leaves_nothing);
 	tcase_add_test(c, large_records_come_back);
+	tcase_add_loop_test(c, what_was_worked_on_is_good, 0, 3);
 	tcase_add_test(c, killed_in_a_transaction);
 	tcase_add_test(c, killed_while_it_is_made);
 	tcase_add_test(c, cut_off_is_refused_and_kept);
 	tcase_add_test(c, emptied_is_refused_then_begun_anew);
 	tcase_add_test(c, flipped_bytes_lose_nothing_silently);
+	tcase_add_test(c, flips_in_the_list_of_free_pages);
 	tcase_add_test(c, full_map_still_lets_go);
 	tcase_add_test(c, full_file_system_is_an_answer);
 	tcase_add_test(c, a_transaction_too_large_changes_nothing);

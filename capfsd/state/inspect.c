@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,19 +19,15 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/state/crc.h"
+#include "capfsd/state/pages.h"
 #include "capfsd/state/state.h"
 
 #define LMDB_MAGIC 0xbeefc0de
 #define LMDB_FORMAT 1
 #define LMDB_FREE_DBI 0 /* the list of free pages is itself a database, the first one */
+#define LMDB_N_METAS 2
 
 /* The head of a meta page as LMDB 0.9 writes it; there are two, at pages 0 and 1. */
-struct lmdb_db {
-	uint32_t page_bytes; /* in the first of the two databases only */
-	uint16_t flags, depth;
-	size_t branch_pages, leaf_pages, overflow_pages, entries, root;
-};
-
 struct lmdb_meta {
 	size_t page_number;
 	uint16_t unused, page_flags;
@@ -114,7 +112,7 @@ state_free_pages(MDB_txn *txn, uint64_t *ret_n)
 			break;
 		memcpy(&id, key.mv_data, sizeof(id));
 		memcpy(&here, value.mv_data, sizeof(here));
-		if (id <= before || here > value.mv_size / sizeof(here))
+		if (id <= before || here >= value.mv_size / sizeof(here))
 			break;
 		before = id;
 		n += here;
@@ -174,12 +172,64 @@ walk_records(MDB_txn *txn, MDB_dbi dbi, uint64_t n_expected)
 	return n == n_expected + 1 ? WALK_GOOD : WALK_COUNT;
 }
 
+/* Takes the pages of one transaction's list, a number of them ahead, in descending order. */
+static bool
+take_free(struct pages *pages, const MDB_val *value)
+{
+	const uint8_t *list = value->mv_data;
+	size_t n, here, before = SIZE_MAX;
+
+	memcpy(&n, list, sizeof(n));
+	for (size_t i = 1; i <= n; i++) {
+		memcpy(&here, list + i * sizeof(here), sizeof(here));
+		if (here >= before || !pages_take(pages, here, 1))
+			return false;
+		before = here;
+	}
+	return true;
+}
+
+/* After the trees: what is free is in none of them, and is free once. */
 static enum walk_exit
-walk(const char *path, size_t size_max_bytes, uint64_t file_bytes)
+walk_free(MDB_txn *txn, struct pages *pages)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint64_t n_free;
+	size_t id = 0;
+
+	if (state_free_pages(txn, &n_free) != 0 ||
+		mdb_cursor_open(txn, LMDB_FREE_DBI, &cursor) != 0)
+		return WALK_FREE;
+	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (!take_free(pages, &value))
+			return WALK_FREE;
+	}
+	return id > mdb_txn_id(txn) ? WALK_FREE : WALK_GOOD;
+}
+
+/* Is each page used by one only? */
+static enum walk_exit
+walk_pages(MDB_txn *txn, const char *path, const struct lmdb_meta *meta)
+{
+	struct pages pages = {.page_bytes = meta->dbs[0].page_bytes, .n = meta->last_page + 1};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	pages.used = calloc(pages.n, 1);
+	pages.map = mmap(NULL, pages.n * pages.page_bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (!pages.used || pages.map == MAP_FAILED || !pages_take(&pages, 0, LMDB_N_METAS))
+		return WALK_TREE;
+	if (!pages_take_tree(&pages, &meta->dbs[0]) || !pages_take_tree(&pages, &meta->dbs[1]))
+		return WALK_TREE;
+	return walk_free(txn, &pages);
+}
+
+static enum walk_exit
+walk(const char *path, size_t size_max_bytes, uint64_t file_bytes, const struct lmdb_meta *meta)
 {
 	struct state_header header;
 	enum walk_exit result;
-	uint64_t n_free;
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
@@ -193,14 +243,13 @@ walk(const char *path, size_t size_max_bytes, uint64_t file_bytes)
 		result = WALK_SHORT;
 	if (result == WALK_GOOD)
 		result = walk_records(txn, dbi, header.n_records);
-	if (result == WALK_GOOD && state_free_pages(txn, &n_free) != 0)
-		result = WALK_FREE;
-	return result;
+	return result == WALK_GOOD ? walk_pages(txn, path, meta) : result;
 }
 
 /* The child that walks may die of what it finds: quietly, without a core. */
 static int
-walk_in_child(const char *path, size_t size_max_bytes, uint64_t file_bytes, const char **ret_reason)
+walk_in_child(const char *path, size_t size_max_bytes, uint64_t file_bytes,
+	const struct lmdb_meta *meta, const char **ret_reason)
 {
 	pid_t parent = getpid(), child = fork();
 	int status, result;
@@ -218,7 +267,7 @@ walk_in_child(const char *path, size_t size_max_bytes, uint64_t file_bytes, cons
 			dup2(null, STDERR_FILENO);
 		for (int s = 1; s < NSIG; s++)
 			signal(s, SIG_DFL);
-		_exit(walk(path, size_max_bytes, file_bytes));
+		_exit(walk(path, size_max_bytes, file_bytes, meta));
 	}
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
@@ -241,12 +290,20 @@ meta_is_good(const struct lmdb_meta *m, unsigned page)
 	       (m->txn_id == 0 || (m->txn_id & 1) == page);
 }
 
+/* Flags make LMDB treat the whole store in another way; of those of the list some are its own. */
+static bool
+flags_are_good(const struct lmdb_meta *m)
+{
+	return (m->dbs[0].flags & ~(unsigned)MDB_NOSUBDIR) == MDB_INTEGERKEY &&
+		m->dbs[1].flags == MDB_INTEGERKEY;
+}
+
 /*
  * Reads both meta pages. The transactions that they name are neighbours, each in its own place,
  * and the younger tells how long the file must be.
  */
 static int
-read_metas(int fd, uint64_t *ret_bytes, uint64_t *ret_page_bytes)
+read_metas(int fd, uint64_t *ret_bytes, struct lmdb_meta *ret)
 {
 	struct lmdb_meta metas[2], *young;
 	uint32_t page_bytes;
@@ -261,11 +318,14 @@ read_metas(int fd, uint64_t *ret_bytes, uint64_t *ret_page_bytes)
 	if (!meta_is_good(&metas[0], 0) || !meta_is_good(&metas[1], 1))
 		return STATE_E_DAMAGED;
 	young = &metas[metas[0].txn_id < metas[1].txn_id];
+	if (young->txn_id > 0 && !flags_are_good(young))
+		return STATE_E_DAMAGED;
 	if (young->txn_id > 1 && metas[0].txn_id + metas[1].txn_id != 2 * young->txn_id - 1)
 		return STATE_E_DAMAGED;
 	if (__builtin_mul_overflow((uint64_t)young->last_page + 1, page_bytes, ret_bytes))
 		return STATE_E_DAMAGED;
-	*ret_page_bytes = page_bytes;
+	*ret = *young;
+	ret->dbs[0].page_bytes = page_bytes;
 	return 0;
 }
 
@@ -273,7 +333,8 @@ int
 state_inspect(const char *path, size_t size_max_bytes, const char **ret_reason)
 {
 	cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	uint64_t bytes, page_bytes;
+	struct lmdb_meta meta;
+	uint64_t bytes;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -282,7 +343,7 @@ state_inspect(const char *path, size_t size_max_bytes, const char **ret_reason)
 		*ret_reason = st.st_size == 0 ? "it is empty" : "it is no regular file";
 		return STATE_E_DAMAGED;
 	}
-	if (read_metas(fd, &bytes, &page_bytes) != 0) {
+	if (read_metas(fd, &bytes, &meta) != 0) {
 		*ret_reason = "its first pages are damaged or cut off";
 		return STATE_E_DAMAGED;
 	}
@@ -299,5 +360,5 @@ state_inspect(const char *path, size_t size_max_bytes, const char **ret_reason)
 		if (ftruncate(fd, (off_t)bytes) < 0)
 			return error_trace(-errno);
 	}
-	return walk_in_child(path, size_max_bytes, (uint64_t)st.st_size, ret_reason);
+	return walk_in_child(path, size_max_bytes, (uint64_t)st.st_size, &meta, ret_reason);
 }

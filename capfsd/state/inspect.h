@@ -3,8 +3,9 @@
  * What LMDB does not do: looks at a store before it is trusted. LMDB maps the file and follows what
  * stands in it, so a file that was cut off is SIGBUS and a flipped pointer anything. Hence the
  * length is compared with what the meta pages say before anything is mapped, and then a child
- * walks the whole tree; that it comes back and found as many records as the header says is the
- * proof. What the records say is not looked at here: each has its CRC.
+ * walks the whole tree; that it comes back, found as many records as the header says, and each page
+ * in one place only (pages.h), is the proof. What the records say is not looked at here: each has
+ * its CRC.
  */
 #pragma once
 
