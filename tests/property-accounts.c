@@ -24,10 +24,12 @@ op_session(struct property *p)
 	struct quota donation;
 	struct session *s;
 	struct change *ch;
+	int other;
 
 	if (parent < 0 || place < 0)
 		return;
 	property_name(p, made.name, 's', 5);
+	other = ref_session_named(ref, parent, made.name);
 	ref_left(ref, parent, left);
 	for (int i = 0; i < QUOTA_N_KINDS; i++) {
 		donation.n[i] = property_random(p, i == QUOTA_RAM ? 40000 : 20);
@@ -39,8 +41,8 @@ op_session(struct property *p)
 	}
 	if (ref->sessions[parent].closing)
 		expected = SESSION_E_CLOSING;
-	else if (ref_session_named(ref, parent, made.name) >= 0)
-		expected = SESSION_E_EXISTS;
+	else if (other >= 0)
+		expected = ref->sessions[other].closing ? SESSION_E_ENDING : SESSION_E_EXISTS;
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    session_create(ch, property_session(p, parent), made.name, strlen(made.name), 0,

@@ -58,6 +58,13 @@ expect_reductions(struct property *p, int cap, const struct reductions *how, str
 	return 0;
 }
 
+/* Whether the slot that has the name is there to be seen. */
+static int
+expect_taken(const struct reference *ref, int cap)
+{
+	return ref_cap_live(ref, cap, world_now()) ? CAPABILITY_E_EXISTS : CAPABILITY_E_ENDING;
+}
+
 static int
 expect_slot(struct property *p, int to, const char *name)
 {
@@ -68,7 +75,7 @@ expect_slot(struct property *p, int to, const char *name)
 	if (ref->sessions[to].closing)
 		return CAPABILITY_E_CLOSING;
 	if (name && ref_cap_named(ref, to, name) >= 0)
-		return CAPABILITY_E_EXISTS;
+		return expect_taken(ref, ref_cap_named(ref, to, name));
 	if (left[QUOTA_CAPS] < 1)
 		return CAPABILITY_E_QUOTA_CAPS;
 	return left[QUOTA_RAM] < 512 ? CAPABILITY_E_QUOTA_RAM : 0;
@@ -193,7 +200,7 @@ op_rename(struct property *p)
 	if (!ref_cap_live(ref, cap, world_now()))
 		expected = CAPABILITY_E_DEAD;
 	else if (other >= 0 && other != cap)
-		expected = CAPABILITY_E_EXISTS;
+		expected = expect_taken(ref, other);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_rename(ch, property_cap(p, cap), name, strlen(name)),
 		    expected))

@@ -434,6 +434,94 @@ START_TEST(revoke_by_id_reaches_down_only)
 }
 END_TEST
 
+/* Asks without reaping, so that what has ended is still there. */
+static int
+put_only(struct world *w, const char *path, const char *text)
+{
+	struct request *r = ask(w);
+
+	ck_assert_int_eq(tree_write(r, walk(w, path), text, strlen(text)), 0);
+	return r->error;
+}
+
+static uint64_t later_usec;
+
+static uint64_t
+later(void)
+{
+	return later_usec;
+}
+
+START_TEST(what_has_ended_is_hidden_and_keeps_its_name_for_a_while)
+{
+	struct world w;
+	struct node node;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=8"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app expires=1000"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app as=other"), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=one"), 0);
+	ck_assert_int_eq(put(&w, "caps/one/reduce", "expires=1000"), 0);
+	later_usec = w.model->now_usec() + UINT64_C(1001) * 1000000;
+	w.model->now_usec = later;
+	ck_assert(!exists(&w, "sessions/app/caps/kv"));
+	ck_assert_int_eq(put_only(&w, "caps/kv/grant", "to=app as=kv"), EBUSY);
+	ck_assert_str_eq(w.request.text.data, "the slot 'kv' of init/app is being ended");
+	ck_assert_int_eq(put_only(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert(exists(&w, "sessions/app/caps/kv-2"));
+	ck_assert_int_eq(tree_rename(ask(&w), walk(&w, "sessions/app/caps"), "other", 5,
+				 walk(&w, "sessions/app/caps"), "kv", 2),
+		0);
+	ck_assert_int_eq(w.request.error, EBUSY);
+	/* A server that finds its slot ended is not told that it has one. */
+	ck_assert_int_eq(put_only(&w, "entrypoints/kv/objects", "key=1 as=one"), EBUSY);
+	ck_assert_int_eq(put_only(&w, "caps/kv/revoke", "to=app"), 0);
+	ck_assert_int_eq(tree_remove(ask(&w), walk(&w, "sessions"), "app", 3), 0);
+	ck_assert_int_eq(w.request.error, 0);
+	ck_assert(!exists(&w, "sessions/app"));
+	ck_assert_int_eq(tree_create(ask(&w), walk(&w, "sessions"), "app", 3, "", 0, &node), 0);
+	ck_assert_int_eq(w.request.error, EBUSY);
+	ck_assert_str_eq(w.request.text.data, "the session 'app' is being closed");
+	node = walk(&w, "entrypoints/kv/objects");
+	ck_assert_int_eq(entrypoint_end(change_begin(w.model),
+				 container_of(node.entity, struct entrypoint, entity)),
+		0);
+	ck_assert_int_eq(change_commit(w.model->change), 0);
+	ck_assert(!exists(&w, "entrypoints/kv"));
+	ck_assert_int_eq(tree_write(ask(&w), node, "key=7", 5), 0);
+	ck_assert_int_eq(w.request.error, EBUSY);
+	ck_assert_str_eq(w.request.text.data, "the entrypoint kv is being ended");
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(sessions_that_do_not_fit_are_told_why)
+{
+	char path[32 * SESSION_DEPTH_MAX] = "sessions", quota[64], name[NAME_BYTES_MAX + 1] = "";
+	struct world w;
+
+	world_init(&w);
+	for (int i = 0; i < SESSION_DEPTH_MAX; i++) {
+		snprintf(quota, sizeof(quota), "caps=%d ram=%dK", 900 - 2 * i, 40000 - 8 * i);
+		ck_assert_int_eq(make(&w, path, "d", quota), 0);
+		strcat(path, "/d/sessions");
+	}
+	ck_assert_int_eq(make(&w, path, "d", ""), EMLINK);
+	ck_assert_str_eq(w.request.text.data, "sessions nest at most 64 deep");
+	memset(name, 'n', NAME_BYTES_MAX);
+	strcpy(path, "sessions");
+	for (int i = 0; i < 15; i++) {
+		snprintf(quota, sizeof(quota), "caps=%d ram=%dK", 100 - 2 * i, 10000 - 8 * i);
+		ck_assert_int_eq(make(&w, path, name, quota), 0);
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "/%s/sessions", name);
+	}
+	ck_assert_int_eq(make(&w, path, name, ""), ENAMETOOLONG);
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(full_store_refuses_and_changes_nothing)
 {
 	struct world w;
@@ -553,6 +641,8 @@ main(void)
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
 	tcase_add_test(t, revoke_ends_what_was_derived_and_only_that);
 	tcase_add_test(t, revoke_by_id_reaches_down_only);
+	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);
+	tcase_add_test(t, sessions_that_do_not_fit_are_told_why);
 	tcase_add_test(t, full_store_refuses_and_changes_nothing);
 	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
 	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);

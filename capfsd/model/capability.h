@@ -86,6 +86,7 @@ enum {
 	CAPABILITY_E_NOT_SMALLER,  /* a reduction that is none, or leaves nothing, or a larger limit */
 	CAPABILITY_E_IN_USE,       /* less than what is in use */
 	CAPABILITY_E_EXISTS,       /* the name is taken in that session */
+	CAPABILITY_E_ENDING,       /* by one that has ended, and is being removed */
 	CAPABILITY_E_NAME,
 	CAPABILITY_E_QUOTA_CAPS,   /* the receiving session's quota */
 	CAPABILITY_E_QUOTA_RAM,
@@ -121,8 +122,8 @@ void capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid
 /*
  * Stages a capability derived from SOURCE in session TO. NAME NULL: the source's name, or
  * NAME-2, NAME-3… when it is taken. The receiving session pays caps=1 ram=512.
- * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (grant), _NOT_HELD, _NOT_SMALLER, _EXISTS, _NAME, _QUOTA_*,
- * _CLOSING, _DEPTH; -errno. On refusal nothing is staged.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (grant), _NOT_HELD, _NOT_SMALLER, _EXISTS, _ENDING, _NAME,
+ * _QUOTA_*, _CLOSING, _DEPTH; -errno. On refusal nothing is staged.
  */
 int capability_grant(struct change *ch, struct capability *source, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
@@ -130,7 +131,7 @@ int capability_grant(struct change *ch, struct capability *source, struct sessio
 
 /*
  * Stages an origin: the first capability to an object, without parent.
- * Returns: 0, CAPABILITY_E_EXISTS, _NAME, _QUOTA_*, _CLOSING; -errno.
+ * Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -errno.
  */
 int capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
 	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret);
@@ -142,7 +143,7 @@ int capability_originate(struct change *ch, struct object *o, struct session *to
  */
 int capability_reduce(struct change *ch, struct capability *c, const struct reductions *how);
 
-/* Stages a new name. Returns: 0, CAPABILITY_E_EXISTS, _NAME, _DEAD; -ENOMEM. */
+/* Stages a new name. Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _DEAD; -ENOMEM. */
 int capability_rename(struct change *ch, struct capability *c, const char *name, size_t n);
 
 /*

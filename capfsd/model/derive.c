@@ -67,19 +67,35 @@ pick_name(struct change *ch, const struct session *to, const char *base,
 	name_format(base, free_one, name);
 }
 
+/* Returns: 0, CAPABILITY_E_EXISTS, _ENDING. */
+static int
+check_name(struct change *ch, const struct session *to, const char *name, size_t n)
+{
+	const struct entity *other = entity_find_name(change_model(ch), to->entity.id,
+		ENTITY_CAPABILITY, name, n);
+
+	if (other && !capability_is_live(capability_of(other)))
+		return CAPABILITY_E_ENDING;
+	return change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n)
+		? CAPABILITY_E_EXISTS
+		: 0;
+}
+
 /* What a session must fulfil to get a new slot, called NAME unless that is NULL. */
 static int
 check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
 {
 	const struct session_record *record = change_record(ch, &to->entity);
 	enum quota_kind kind;
+	int r;
 
 	if (record->state != SESSION_RUNNING)
 		return CAPABILITY_E_CLOSING;
 	if (name && !name_is_valid(name, n_name))
 		return CAPABILITY_E_NAME;
-	if (name && change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n_name))
-		return CAPABILITY_E_EXISTS;
+	r = name ? check_name(ch, to, name, n_name) : 0;
+	if (r)
+		return r;
 	if (change_affords(ch, to, &capability_kind.cost, &kind))
 		return 0;
 	return kind == QUOTA_CAPS ? CAPABILITY_E_QUOTA_CAPS : CAPABILITY_E_QUOTA_RAM;
@@ -249,15 +265,16 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 int
 capability_rename(struct change *ch, struct capability *c, const char *name, size_t n)
 {
+	int r;
+
 	if (!capability_is_live(c))
 		return CAPABILITY_E_DEAD;
 	if (!name_is_valid(name, n))
 		return CAPABILITY_E_NAME;
 	if (entity_is_named(&c->entity, c->session->entity.id, ENTITY_CAPABILITY, name, n))
 		return 0;
-	if (change_name_is_taken(ch, c->session->entity.id, ENTITY_CAPABILITY, name, n))
-		return CAPABILITY_E_EXISTS;
-	return change_rename(ch, &c->entity, name, n);
+	r = check_name(ch, c->session, name, n);
+	return r ? r : change_rename(ch, &c->entity, name, n);
 }
 
 int

@@ -225,12 +225,19 @@ check_create(struct change *ch, struct session *parent, const char *name, size_t
 {
 	const struct session_record *record = change_record(ch, &parent->entity);
 	struct quota cost = session_kind.cost;
+	const struct entity *other;
 
 	if (record->state != SESSION_RUNNING)
 		return SESSION_E_CLOSING;
-	if (!name_is_valid(name, n_name) || parent->depth >= SESSION_DEPTH_MAX ||
-		label_bytes(parent) + n_name > LABEL_BYTES_MAX)
+	if (!name_is_valid(name, n_name))
 		return SESSION_E_NAME;
+	if (parent->depth >= SESSION_DEPTH_MAX)
+		return SESSION_E_DEPTH;
+	if (label_bytes(parent) + n_name > LABEL_BYTES_MAX)
+		return SESSION_E_LABEL;
+	other = entity_find_name(change_model(ch), parent->entity.id, ENTITY_SESSION, name, n_name);
+	if (other && entity_is_doomed(other))
+		return SESSION_E_ENDING;
 	if (change_name_is_taken(ch, parent->entity.id, ENTITY_SESSION, name, n_name))
 		return SESSION_E_EXISTS;
 	for (enum quota_kind i = 0; i < QUOTA_N_KINDS; i++)

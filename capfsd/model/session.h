@@ -58,7 +58,10 @@ struct session {
 enum {
 	SESSION_E_NOT_FOUND = 1,
 	SESSION_E_EXISTS,
-	SESSION_E_NAME,    /* not a valid name, or too deep */
+	SESSION_E_ENDING,  /* the name is that of one which is being closed */
+	SESSION_E_NAME,
+	SESSION_E_DEPTH,   /* SESSION_DEPTH_MAX */
+	SESSION_E_LABEL,   /* LABEL_BYTES_MAX */
 	SESSION_E_QUOTA,   /* the parent's quota; *RET_KIND tells which */
 	SESSION_E_CLOSING, /* the parent is being closed */
 	SESSION_E_NOT_EMPTY,
@@ -82,7 +85,7 @@ void session_default_donation(const struct session *parent, struct quota *ret);
 
 /*
  * Stages a new child session. The parent pays caps=1 ram=4K and lends DONATION.
- * Returns: 0, SESSION_E_EXISTS, _NAME, _QUOTA, _CLOSING; -errno.
+ * Returns: 0, SESSION_E_EXISTS, _ENDING, _NAME, _DEPTH, _LABEL, _QUOTA, _CLOSING; -errno.
  */
 int session_create(struct change *ch, struct session *parent, const char *name, size_t n_name,
 	uid_t uid, gid_t gid, const struct quota *donation, struct session **ret,

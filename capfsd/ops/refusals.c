@@ -53,6 +53,10 @@ refuse_capability(struct request *r, const struct capability *c, struct session 
 		session_label(to, &t);
 		return refuse(r, EEXIST, "%s has a slot '%.*s'", t.data ? t.data : "?",
 			(int)name->n, name->p);
+	case CAPABILITY_E_ENDING:
+		session_label(to, &t);
+		return refuse(r, EBUSY, "the slot '%.*s' of %s is being ended", (int)name->n,
+			name->p, t.data ? t.data : "?");
 	case CAPABILITY_E_NAME:
 		return refuse(r, EINVAL, "'%.*s' is not a valid name", (int)name->n, name->p);
 	case CAPABILITY_E_QUOTA_CAPS:
@@ -77,6 +81,13 @@ refuse_session(struct request *r, struct session *parent, const struct word *nam
 		return refuse(r, EEXIST, "there is a session '%.*s'", (int)name->n, name->p);
 	case SESSION_E_NAME:
 		return refuse(r, EINVAL, "'%.*s' is not a valid name here", (int)name->n, name->p);
+	case SESSION_E_ENDING:
+		return refuse(r, EBUSY, "the session '%.*s' is being closed", (int)name->n, name->p);
+	case SESSION_E_DEPTH:
+		return refuse(r, EMLINK, "sessions nest at most %d deep", SESSION_DEPTH_MAX);
+	case SESSION_E_LABEL:
+		return refuse(r, ENAMETOOLONG, "its label would be longer than %d bytes",
+			LABEL_BYTES_MAX);
 	case SESSION_E_QUOTA:
 		return refuse_quota(r, parent, kind);
 	case SESSION_E_NOT_EMPTY:

@@ -24,7 +24,7 @@ refuse_object(struct request *r, struct entrypoint *ep, int answer)
 	case ENTRYPOINT_E_QUOTA_RAM:
 		return refuse_quota(r, ep->session, QUOTA_RAM);
 	case ENTRYPOINT_E_CLOSING:
-		return refuse(r, EBUSY, "the session is being closed");
+		return refuse(r, EBUSY, "the entrypoint %s is being ended", ep->entity.name);
 	default:
 		return refuse(r, EIO, "unexpected answer %d", answer);
 	}
@@ -42,6 +42,8 @@ find_slot(struct request *r, struct entrypoint *ep, const struct object *o, cons
 		w->p, w->n);
 
 	*ret = e ? container_of(e, struct capability, entity) : NULL;
+	if (*ret && !capability_is_live(*ret))
+		return refuse_capability(r, *ret, ep->session, w, CAPABILITY_E_ENDING, "");
 	if (*ret && (*ret)->object != o)
 		return refuse(r, EEXIST, "the slot '%.*s' refers to something else", (int)w->n, w->p);
 	return true;

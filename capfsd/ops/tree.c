@@ -207,7 +207,16 @@ children_of(struct node dir)
 static bool
 entity_is_shown(struct entity *e)
 {
-	return e->kind != ENTITY_CAPABILITY || capability_is_live(capability_of(e));
+	switch ((enum entity_kind)e->kind) {
+	case ENTITY_CAPABILITY:
+		return capability_is_live(capability_of(e));
+	case ENTITY_SESSION:
+		return session_of(e)->record.state == SESSION_RUNNING;
+	case ENTITY_ENTRYPOINT:
+		return !(container_of(e, struct entrypoint, entity)->record.flags & ENTRYPOINT_DEAD);
+	default:
+		return true;
+	}
 }
 
 int
