@@ -297,6 +297,29 @@ START_TEST(Z41_bad_commands_change_nothing)
 }
 END_TEST
 
+START_TEST(a_limit_that_nobody_counts_is_not_granted)
+{
+	struct world w;
+	char *usage;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc"), 0);
+	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app calls=3"), EOPNOTSUPP);
+	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "calls=3"), EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'calls' cannot be kept for rpc"));
+	usage = text_of(&w, "caps/rpc/grant");
+	ck_assert_ptr_null(strstr(usage, "calls=N"));
+	free(usage);
+	expect_line(&w, "caps/kv/grant", "[calls=N]");
+	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app conns=3 expires=60"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app calls=3"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "calls=3"), 0);
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(times_and_quotas_are_taken_whole)
 {
 	struct quota q = {.n = {1, 2, 3, 4, 5}};
@@ -635,6 +658,7 @@ main(void)
 	tcase_add_test(t, S20_info_tells_object_badge_and_owner);
 	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
+	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
 	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);

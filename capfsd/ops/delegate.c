@@ -31,6 +31,17 @@ log_grant(struct request *r, const struct capability *source, const struct capab
 		made->entity.name, (unsigned)r->uid);
 }
 
+/* A call over seqpacket is a message, and the daemon sees none of them: it counts connections. */
+static bool
+calls_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
+{
+	if (!how->has_calls || c->object->record.socket == OBJECT_STREAM)
+		return true;
+	return refuse(r, EOPNOTSUPP,
+		"the limit 'calls' cannot be kept for %s, whose calls are messages; conns= can",
+		c->entity.name);
+}
+
 int
 verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 {
@@ -42,7 +53,7 @@ verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 	int a;
 
 	if (!command_parse(r, text, n, 1u << KEY_TO | 1u << KEY_AS | KEYS_REDUCTIONS, &c) ||
-		!command_reductions(r, &c, &how))
+		!command_reductions(r, &c, &how) || !calls_can_be_kept(r, source, &how))
 		return 0;
 	if (!command_has(&c, KEY_TO))
 		return refuse(r, EINVAL, "'to=SESSION' is missing");
@@ -83,7 +94,8 @@ verb_reduce(struct request *r, struct entity *e, const char *text, size_t n)
 	struct change *ch;
 	int a;
 
-	if (!command_parse(r, text, n, KEYS_REDUCTIONS, &c) || !command_reductions(r, &c, &how))
+	if (!command_parse(r, text, n, KEYS_REDUCTIONS, &c) || !command_reductions(r, &c, &how) ||
+		!calls_can_be_kept(r, cap, &how))
 		return 0;
 	ch = change_begin(r->model);
 	a = capability_reduce(ch, cap, &how);

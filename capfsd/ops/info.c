@@ -296,18 +296,25 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 	text_add(t, "\n");
 }
 
+/* Without what would be refused. */
+static void
+usage_reductions(const struct capability *c, struct text *t)
+{
+	text_addf(t, "[rights=call,grant,reduce] %s[conns=N] [expires=SECONDS|TIME] [immutable]\n",
+		c->object->record.socket == OBJECT_STREAM ? "[calls=N] " : "");
+}
+
 void
 usage_grant(struct request *r, struct entity *e, struct text *t)
 {
-	text_add(t, "to=SESSION [as=NAME] [rights=call,grant,reduce] [calls=N] [conns=N] "
-		    "[expires=SECONDS|TIME] [immutable]\n");
+	text_add(t, "to=SESSION [as=NAME] ");
+	usage_reductions(capability_of(e), t);
 }
 
 void
 usage_reduce(struct request *r, struct entity *e, struct text *t)
 {
-	text_add(t, "[rights=call,grant,reduce] [calls=N] [conns=N] [expires=SECONDS|TIME] "
-		    "[immutable]\n");
+	usage_reductions(capability_of(e), t);
 }
 
 void
