@@ -212,6 +212,24 @@ START_TEST(charges_are_given_back_once)
 }
 END_TEST
 
+/* Events give way to everything else, so they make no child poorer. */
+START_TEST(events_do_not_shrink_the_usual_donation)
+{
+	struct quota q = {{100, 0, 0, 64 << 10, 0}}, before, after;
+	struct session *s = NULL;
+	enum quota_kind kind;
+
+	ck_assert_int_eq(try_session(&w, root, "noisy", &q, &s, &kind), 0);
+	session_default_donation(s, &before);
+	for (int i = 0; i < 2 * EVENTS_LINES_MAX; i++)
+		event_log(w.model, s, "a line of some length that is charged to ram");
+	ck_assert_uint_gt(s->event_bytes, 32 << 10);
+	session_default_donation(s, &after);
+	ck_assert_mem_eq(&after, &before, sizeof(after));
+	ck_assert_int_eq(try_session(&w, s, "child", &after, &s, &kind), 0);
+}
+END_TEST
+
 START_TEST(sessions_have_limits)
 {
 	struct quota q = {{4, 0, 0, 40960, 0}};
@@ -289,6 +307,7 @@ add_cases(TCase *t)
 	tcase_add_test(t, P02_the_largest_consumer_is_found);
 	tcase_add_test(t, P02_who_asks_is_refused);
 	tcase_add_test(t, charges_are_given_back_once);
+	tcase_add_test(t, events_do_not_shrink_the_usual_donation);
 	tcase_add_test(t, sessions_have_limits);
 	tcase_add_test(t, root_limit_stays_above_what_is_used);
 	tcase_add_test(t, kinds_have_names);

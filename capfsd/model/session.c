@@ -200,7 +200,7 @@ session_default_donation(const struct session *parent, struct quota *ret)
 	}};
 
 	for (int i = 0; i < QUOTA_N_KINDS; i++) {
-		uint64_t n = quota_free(parent, i), half = n / 2, cost = session_kind.cost.n[i];
+		uint64_t n = quota_available(parent, i), half = n / 2, cost = session_kind.cost.n[i];
 
 		/* The session itself has to be paid for from the other half. */
 		if (n - half < cost)

@@ -79,7 +79,7 @@ bool session_is_within(const struct session *s, const struct session *of);
 
 /*
  * What a new child of PARENT gets when nothing is said: caps=32 sockets=64 threads=16 inflight=64
- * ram=1M, of each at most half of what is free.
+ * ram=1M, of each at most half of what is free or would be when events give way.
  */
 void session_default_donation(const struct session *parent, struct quota *ret);
 
