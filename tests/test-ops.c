@@ -320,6 +320,38 @@ START_TEST(a_limit_that_nobody_counts_is_not_granted)
 }
 END_TEST
 
+START_TEST(every_refusal_is_an_event)
+{
+	struct world w;
+	struct node root, caps;
+	char name[300];
+
+	world_init(&w);
+	serve(&w);
+	root = walk(&w, "");
+	caps = walk(&w, "caps");
+	ck_assert_int_eq(removed(&w, "caps", "none"), ENOENT);
+	expect_event(&w, "refused remove caps/none uid=1000 ENOENT: there is no 'none'");
+	ck_assert_int_eq(removed(&w, "", "caps"), EPERM);
+	expect_event(&w, "refused remove caps uid=1000 EPERM");
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	ck_assert_int_eq(removed(&w, "caps", name), ENOENT);
+	expect_event(&w, "xx uid=1000 ENOENT");
+	ck_assert_int_eq(make(&w, "caps", "dir", ""), EPERM);
+	expect_event(&w, "refused create caps/dir uid=1000 EPERM");
+	ck_assert_int_eq(put(&w, "caps/kv/info", "x"), EACCES);
+	expect_event(&w, "refused write caps/kv/info uid=1000 EACCES");
+	ck_assert_int_eq(tree_rename(ask(&w), caps, "kv", 2, root, "kv", 2), 0);
+	expect_event(&w, "refused rename caps/kv uid=1000 EXDEV");
+	ck_assert_int_eq(tree_rename(ask(&w), caps, "no", 2, caps, "kv", 2), 0);
+	expect_event(&w, "refused rename caps/no uid=1000 ENOENT");
+	ck_assert_int_eq(tree_set_owner(ask(&w), caps, 7, (gid_t)-1, 0750), 0);
+	expect_event(&w, "refused chmod caps uid=1000 EPERM");
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(times_and_quotas_are_taken_whole)
 {
 	struct quota q = {.n = {1, 2, 3, 4, 5}};
@@ -659,6 +691,7 @@ main(void)
 	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
+	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);

@@ -406,32 +406,45 @@ tree_path(struct node node, struct text *t)
 
 /*
  * A refusal becomes an event of the session in whose tree it was asked, since a shell's echo has
- * closed its file by the time one wants to read the reason.
+ * closed its file by the time one wants to read the reason. What the kernel asks for by itself
+ * (lookups) is none.
  */
 static int
-tree_finish(struct request *r, struct session *s, const char *verb, const char *what, int result)
+finish_named(struct request *r, struct node node, const char *name, size_t n, const char *verb,
+	int result)
 {
-	if (result == 0 && r->error)
-		event_log(r->model, s, "refused %s %s%suid=%u %s: %.*s", verb, what,
-			*what ? " " : "", (unsigned)r->uid, error_name(r->error), (int)r->text.n,
-			r->text.data ? r->text.data : "");
+	cleanup_text struct text path = {};
+
+	if (result < 0 || !r->error)
+		return result;
+	tree_path(node, &path);
+	/* No longer than one that there can be, so that what follows has its place in the line. */
+	if (name)
+		text_addf(&path, "%s%.*s", path.n > 0 ? "/" : "",
+			(int)(n < NAME_BYTES_MAX ? n : NAME_BYTES_MAX), name);
+	event_log(r->model, session_of(node.entity), "refused %s %s%suid=%u %s: %.*s", verb,
+		path.data ? path.data : "", path.n > 0 ? " " : "", (unsigned)r->uid,
+		error_name(r->error), (int)r->text.n, r->text.data ? r->text.data : "");
 	return result;
+}
+
+static int
+tree_finish(struct request *r, struct node node, const char *verb, int result)
+{
+	return finish_named(r, node, NULL, 0, verb, result);
 }
 
 int
 tree_write(struct request *r, struct node node, const char *text, size_t n)
 {
 	struct node self = {node.entity, rows_of(node.entity->kind).rows};
-	struct session *s = session_of(node.entity);
-	cleanup_text struct text path = {};
 
 	if (!node.row->write)
-		return refuse(r, EACCES, "this node takes no commands");
+		return tree_finish(r, node, "write",
+			refuse(r, EACCES, "this node takes no commands"));
 	if (n > 0 && text[n - 1] == '\n')
 		n--;
-	tree_path(self, &path);
-	return tree_finish(r, s, node.row->verb, path.data ? path.data : "",
-		node.row->write(r, node.entity, text, n));
+	return tree_finish(r, self, node.row->verb, node.row->write(r, node.entity, text, n));
 }
 
 int
@@ -441,10 +454,11 @@ tree_create(struct request *r, struct node at, const char *name, size_t n, const
 	struct session *parent = session_of(at.entity), *s = NULL;
 	int e;
 
-	if (at.entity->kind != ENTITY_SESSION || at.row->number != ROW_SESSION_SESSIONS)
-		return refuse(r, EPERM, "directories are made in sessions/ only");
-	e = tree_finish(r, parent, "create", "sessions",
-		verb_session_create(r, parent, name, n, quota, n_quota, &s));
+	if (at.row->children == ENTITY_SESSION)
+		e = verb_session_create(r, parent, name, n, quota, n_quota, &s);
+	else
+		e = refuse(r, EPERM, "directories are made in sessions/ only");
+	e = finish_named(r, at, name, n, "create", e);
 	if (e == 0 && !r->error)
 		*ret = tree_session(s);
 	return e;
@@ -468,36 +482,32 @@ remove_entity(struct request *r, struct node node)
 int
 tree_remove(struct request *r, struct node at, const char *name, size_t n)
 {
-	cleanup_text struct text path = {};
-	struct session *s = session_of(at.entity);
 	struct node node;
 	int e;
 
 	if (!at.row->children)
-		return refuse(r, EPERM, "this directory is part of its session");
-	e = tree_lookup(r->model, at, name, n, &node);
-	if (e)
-		return refuse(r, e, "there is no '%.*s'", (int)n, name);
-	tree_path(at, &path);
-	text_addf(&path, "/%.*s", (int)n, name);
-	return tree_finish(r, s, "remove", path.data ? path.data : "", remove_entity(r, node));
+		e = refuse(r, EPERM, "this directory is part of its session");
+	else if ((e = tree_lookup(r->model, at, name, n, &node)) > 0)
+		e = refuse(r, e, "there is no '%.*s'", (int)n, name);
+	else
+		e = remove_entity(r, node);
+	return finish_named(r, at, name, n, "remove", e);
 }
 
 int
 tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
 	const char *new_name, size_t n_new)
 {
-	struct session *s = session_of(at.entity);
 	struct node node;
 	int e;
 
 	if (at.row != to.row || at.entity != to.entity || at.row->children != ENTITY_CAPABILITY)
-		return refuse(r, EXDEV, "slots are renamed within their caps/ only");
-	e = tree_lookup(r->model, at, name, n, &node);
-	if (e)
-		return refuse(r, e, "there is no '%.*s'", (int)n, name);
-	return tree_finish(r, s, "rename", "caps",
-		verb_rename(r, capability_of(node.entity), new_name, n_new));
+		e = refuse(r, EXDEV, "slots are renamed within their caps/ only");
+	else if ((e = tree_lookup(r->model, at, name, n, &node)) > 0)
+		e = refuse(r, e, "there is no '%.*s'", (int)n, name);
+	else
+		e = verb_rename(r, capability_of(node.entity), new_name, n_new);
+	return finish_named(r, at, name, n, "rename", e);
 }
 
 int
@@ -506,8 +516,7 @@ tree_set_owner(struct request *r, struct node node, uid_t uid, gid_t gid, mode_t
 	bool own = node.row->number == 0 && (node.entity->kind == ENTITY_SESSION ||
 						    node.entity->kind == ENTITY_CAPABILITY);
 
-	if (!own)
-		return refuse(r, EPERM, "only sessions and slots have an owner and a mode");
-	return tree_finish(r, session_of(node.entity), "chmod", "",
-		verb_set_owner(r, node.entity, uid, gid, mode));
+	return tree_finish(r, node, "chmod",
+		own ? verb_set_owner(r, node.entity, uid, gid, mode)
+		    : refuse(r, EPERM, "only sessions and slots have an owner and a mode"));
 }
