@@ -126,7 +126,7 @@ job tail -n 0 -f "$CAPFS/events" >"$TMP/events"
 sleep 0.5
 "$CAP" grant kv app as=watched
 t_ok "session10_tail_follows" wait_for 10 grep -Eq \
-	"^[0-9][0-9]:[0-9][0-9]:[0-9][0-9] e=[0-9]+ grant .*caps/kv to=init/app .*id=[0-9]+.* uid=$(id -u)" "$TMP/events"
+	"^[0-9][0-9]:[0-9][0-9]:[0-9][0-9] e=[0-9]+ grant id=[0-9]+ as=watched uid=$(id -u) init/caps/kv to=init/app$" "$TMP/events"
 t_ok "session10_cat_ends" timeout 5 cat "$CAPFS/events"
 
 # 11. Out of quota, give, take back.

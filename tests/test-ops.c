@@ -215,7 +215,7 @@ START_TEST(grant_defaults_to_call_and_limits_are_shown)
 	ck_assert_int_eq(strncmp(w.request.text.data, "slot=kv id=", 11), 0);
 	expect_line(&w, "sessions/app/caps/kv/info", "rights=call\nconns limit=4 used=0 left=4\n");
 	expect_line(&w, "caps/kv/holders", "init/app/caps/kv rights=call conns=0/4");
-	expect_event(&w, "grant init/caps/kv to=init/app id=");
+	expect_event(&w, " as=kv uid=1000 init/caps/kv to=init/app");
 	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/grant", "to=x"), EPERM);
 	expect_event(&w, "refused grant caps/kv uid=1000 EPERM: init/app does not hold right 'grant'");
 	world_deinit(&w);
@@ -316,6 +316,35 @@ START_TEST(a_limit_that_nobody_counts_is_not_granted)
 	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app conns=3 expires=60"), 0);
 	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app calls=3"), 0);
 	ck_assert_int_eq(put(&w, "caps/kv/reduce", "calls=3"), 0);
+	world_deinit(&w);
+}
+END_TEST
+
+/* Long names are the choice of those who are audited: what they did stands ahead of them. */
+START_TEST(long_labels_cut_nothing_off_that_matters)
+{
+	char path[1024] = "sessions", label[1024] = "", quota[64], text[1100];
+	char name[NAME_BYTES_MAX + 1] = "";
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	memset(name, 'n', NAME_BYTES_MAX);
+	for (int i = 0; i < 10; i++) {
+		snprintf(quota, sizeof(quota), "caps=%d ram=%dK", 100 - 2 * i, 10000 - 8 * i);
+		ck_assert_int_eq(make(&w, path, name, quota), 0);
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "/%s/sessions", name);
+		snprintf(label + strlen(label), sizeof(label) - strlen(label), "%s%s",
+			i > 0 ? "/" : "", name);
+	}
+	snprintf(text, sizeof(text), "to=%s", label);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", text), 0);
+	expect_event(&w, " as=kv uid=1000 init/caps/kv to=init/nnn");
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", text), 0);
+	expect_event(&w, "revoke caps/kv uid=1000 to=nnn");
+	path[strlen(path) - strlen("/nnn/sessions") - NAME_BYTES_MAX + 3] = '\0';
+	ck_assert_int_eq(removed(&w, path, name), 0);
+	expect_event(&w, "close uid=1000 init/nnn");
 	world_deinit(&w);
 }
 END_TEST
@@ -691,6 +720,7 @@ main(void)
 	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
+	tcase_add_test(t, long_labels_cut_nothing_off_that_matters);
 	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);

@@ -64,8 +64,8 @@ verb_transfer_quota(struct request *r, struct entity *e, const char *text, size_
 	text_add(&r->text, "done");
 	a = request_commit(r, ch);
 	if (a == 0 && !r->error)
-		event_log(r->model, s, "transfer_quota %.*s uid=%u", (int)n, text,
-			(unsigned)r->uid);
+		event_log(r->model, s, "transfer_quota uid=%u %.*s", (unsigned)r->uid, (int)n,
+			text);
 	return a;
 }
 
@@ -122,8 +122,8 @@ verb_session_close(struct request *r, struct session *s)
 	r->pending = s->entity.id;
 	a = request_commit(r, ch);
 	if (a == 0 && !r->error)
-		event_log(r->model, parent, "close %s uid=%u", label.data ? label.data : "?",
-			(unsigned)r->uid);
+		event_log(r->model, parent, "close uid=%u %s", (unsigned)r->uid,
+			label.data ? label.data : "?");
 	return a;
 }
 

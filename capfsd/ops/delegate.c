@@ -26,9 +26,9 @@ log_grant(struct request *r, const struct capability *source, const struct capab
 
 	info_slot_path(source, &from);
 	session_label(made->session, &to);
-	event_log(r->model, made->session, "grant %s to=%s id=%" PRIu64 " as=%s uid=%u",
-		from.data ? from.data : "?", to.data ? to.data : "?", made->entity.id,
-		made->entity.name, (unsigned)r->uid);
+	event_log(r->model, made->session, "grant id=%" PRIu64 " as=%s uid=%u %s to=%s",
+		made->entity.id, made->entity.name, (unsigned)r->uid, from.data ? from.data : "?",
+		to.data ? to.data : "?");
 }
 
 /* A call over seqpacket is a message, and the daemon sees none of them: it counts connections. */
@@ -254,8 +254,8 @@ verb_revoke(struct request *r, struct entity *e, const char *text, size_t n)
 		return refuse(r, EINVAL, "one of 1, self, to=SESSION, id=N");
 	a = revoke_chosen(r, cap, &c);
 	if (a == 0 && !r->error)
-		event_log(r->model, cap->session, "revoke caps/%s %.*s uid=%u", e->name, (int)n, text,
-			(unsigned)r->uid);
+		event_log(r->model, cap->session, "revoke caps/%s uid=%u %.*s", e->name,
+			(unsigned)r->uid, (int)n, text);
 	else
 		r->pending = 0;
 	return a;
