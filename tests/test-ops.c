@@ -349,6 +349,22 @@ START_TEST(long_labels_cut_nothing_off_that_matters)
 }
 END_TEST
 
+START_TEST(a_limit_of_an_ancestor_is_shown)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	expect_line(&w, "sessions/app/caps/kv/info", "rights=call\nexpires=never\n");
+	ck_assert_int_eq(put(&w, "caps/kv/reduce", "conns=2 calls=5"), 0);
+	expect_line(&w, "sessions/app/caps/kv/info",
+		"calls limit=none used=0 left=5\nconns limit=none used=0 left=2\n");
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(every_refusal_is_an_event)
 {
 	struct world w;
@@ -721,6 +737,7 @@ main(void)
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
 	tcase_add_test(t, long_labels_cut_nothing_off_that_matters);
+	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
 	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);

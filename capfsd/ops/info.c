@@ -174,17 +174,27 @@ socket_name(const struct object *o)
 	return o->record.socket == OBJECT_STREAM ? "stream" : "seqpacket";
 }
 
+/* Its own limit may be none, and an ancestor's still counts. */
+static void
+add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint64_t left)
+{
+	if (left == LIMIT_NONE)
+		return;
+	text_addf(t, "%s limit=", name);
+	if (limit == LIMIT_NONE)
+		text_add(t, "none");
+	else
+		text_addf(t, "%" PRIu64, limit);
+	text_addf(t, " used=%" PRIu64 " left=%" PRIu64 "\n", used, left);
+}
+
 static void
 add_limits(const struct capability *c, struct text *t)
 {
-	uint64_t calls = capability_calls_left(c), conns = capability_conns_left(c);
+	const struct capability_record *r = &c->record;
 
-	if (c->record.calls_limit != LIMIT_NONE)
-		text_addf(t, "calls limit=%" PRIu64 " used=%" PRIu64 " left=%" PRIu64 "\n",
-			c->record.calls_limit, c->record.calls_used, calls);
-	if (c->record.conns_limit != LIMIT_NONE)
-		text_addf(t, "conns limit=%" PRIu64 " used=%" PRIu32 " left=%" PRIu64 "\n",
-			c->record.conns_limit, c->conns_used, conns);
+	add_limit(t, "calls", r->calls_limit, r->calls_used, capability_calls_left(c));
+	add_limit(t, "conns", r->conns_limit, c->conns_used, capability_conns_left(c));
 }
 
 static const struct capability *
