@@ -10,6 +10,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/entity.c capfsd/model/entity.h \
 	capfsd/model/entrypoint.c capfsd/model/entrypoint.h \
 	capfsd/model/event.c capfsd/model/event.h \
+	capfsd/model/expiry.c \
 	capfsd/model/load.c \
 	capfsd/model/model.c capfsd/model/model.h \
 	capfsd/model/private.h \

@@ -515,6 +515,48 @@ START_TEST(P17_many_capabilities_load_fast)
 }
 END_TEST
 
+#define N_LEASES 400
+
+/* What it takes to end leases one after the other, beside N that last. */
+static double
+time_expiries(uint64_t n)
+{
+	struct reductions how = {.has_expires = true};
+	struct capability *c = slot(w.model->root, "web");
+	double start;
+	uint64_t next;
+
+	for (uint64_t i = 0; i < n; i++) {
+		how.expires_usec = world_now() + (1000 + i * 7919 % n) * MINUTE_USEC;
+		make_grant(&w, c, w.model->root, NULL, &how);
+	}
+	for (uint64_t i = 1; i <= N_LEASES; i++) {
+		how.expires_usec = world_now() + i;
+		make_grant(&w, c, w.model->root, NULL, &how);
+	}
+	start = seconds();
+	for (uint64_t i = 1; i <= N_LEASES; i++) {
+		world_set_now(world_now() + 1);
+		ck_assert_int_eq(model_expire(w.model, &next), 0);
+		ck_assert_uint_gt(next, world_now());
+	}
+	return seconds() - start;
+}
+
+START_TEST(P17_an_expiry_costs_nothing_to_other_leases)
+{
+	uint64_t n = w.model->n[ENTITY_CAPABILITY];
+	double few = time_expiries(1 << 7), many = time_expiries(1 << 17);
+
+	fprintf(stderr, "# 400 expiries: %.3f ms beside 2^7, %.3f ms beside 2^17\n", few * 1000,
+		many * 1000);
+	/* Twenty times as long, and a little for a machine that is busy: a walk takes far longer. */
+	ck_assert_double_lt(many, 20 * few + 0.05);
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_CAPABILITY], n + (1 << 7) + (1 << 17));
+}
+END_TEST
+
 static void
 add_cases(TCase *t)
 {
@@ -527,6 +569,7 @@ add_cases(TCase *t)
 	tcase_add_test(t, hooks_and_stamps);
 	tcase_add_test(t, P15_damaged_records);
 	tcase_add_test(t, P15_missing_records);
+	tcase_add_test(t, P17_an_expiry_costs_nothing_to_other_leases);
 	tcase_add_test(t, P17_many_capabilities_load_fast);
 }
 

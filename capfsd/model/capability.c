@@ -23,7 +23,7 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->children);
 	list_init(&c->sibling_link);
 	list_init(&c->origin_link);
-	list_init(&c->expiry_link);
+	c->expiry.usec = LIMIT_NONE;
 }
 
 static struct place
@@ -72,8 +72,8 @@ link_expiry(struct model *m, struct capability *c)
 {
 	if (c->record.expires_usec == LIMIT_NONE || (c->record.flags & CAPABILITY_DEAD))
 		return;
-	if (list_empty(&c->expiry_link))
-		list_append(&m->expiring, &c->expiry_link);
+	if (c->expiry.usec != c->record.expires_usec)
+		expiry_add(m, c, c->record.expires_usec);
 	if (c->record.expires_usec < m->next_expiry_usec)
 		m->next_expiry_usec = c->record.expires_usec;
 }
@@ -102,7 +102,7 @@ capability_unlink(struct model *m, struct entity *e)
 		c->parent->n_children--;
 	list_unlink(&c->sibling_link);
 	list_unlink(&c->origin_link);
-	list_unlink(&c->expiry_link);
+	expiry_remove(m, c);
 }
 
 static bool
@@ -124,7 +124,7 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 	if (ended)
 		entity_set_ending(m, e);
 	if (r->flags & CAPABILITY_DEAD)
-		list_unlink(&c->expiry_link);
+		expiry_remove(m, c);
 	link_expiry(m, c);
 	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
 }

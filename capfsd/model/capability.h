@@ -56,6 +56,12 @@ struct capability_record {
 	uint8_t reserved[4];
 };
 
+/* Its place among those that expire (expiry.c). */
+struct expiry {
+	uint64_t usec; /* LIMIT_NONE: it has none */
+	struct capability *before, *after;
+};
+
 struct capability {
 	struct entity entity;
 	struct capability_record record;
@@ -65,7 +71,7 @@ struct capability {
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
 	struct list origin_link; /* object.origins, when parent is NULL */
-	struct list expiry_link; /* model.expiring */
+	struct expiry expiry;    /* in model.expiring */
 	uint64_t n_children;
 	uint32_t conns_used;     /* of itself and all its descendants */
 	uint16_t depth;          /* an origin has 0 */

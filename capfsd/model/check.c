@@ -111,10 +111,10 @@ check_capability(struct model *m, struct capability *c)
 	}
 	CHECK(n == c->n_children && conns <= c->conns_used);
 	if (c->record.flags & CAPABILITY_DEAD)
-		CHECK(list_empty(&c->expiry_link) && !list_empty(&c->entity.ending_link));
+		CHECK(c->expiry.usec == LIMIT_NONE && !list_empty(&c->entity.ending_link));
 	else
-		CHECK(list_empty(&c->expiry_link) == (c->record.expires_usec == LIMIT_NONE));
-	CHECK(list_empty(&c->expiry_link) || capability_is_doomed(c) ||
+		CHECK(c->expiry.usec == c->record.expires_usec);
+	CHECK(c->expiry.usec == LIMIT_NONE || capability_is_doomed(c) ||
 		m->next_expiry_usec <= c->record.expires_usec);
 	CHECK(!capability_has_revoked(c) || !list_empty(&c->entity.ending_link));
 }
@@ -180,10 +180,23 @@ check_entity(struct model *m, struct entity *e)
 	}
 }
 
+/* All N that expire are met, the earliest first. */
+static void
+check_expiries(struct model *m, uint64_t n)
+{
+	uint64_t before = 0;
+
+	for (struct capability *c = expiry_next(m, NULL); c; c = expiry_next(m, c), n--) {
+		CHECK(n > 0 && c->expiry.usec >= before && c->expiry.usec != LIMIT_NONE);
+		before = c->expiry.usec;
+	}
+	CHECK(n == 0);
+}
+
 void
 model_check(struct model *m)
 {
-	uint64_t n[ENTITY_N_KINDS] = {}, sum = 0;
+	uint64_t n[ENTITY_N_KINDS] = {}, sum = 0, n_expiring = 0;
 
 	CHECK(m->root && !m->root->parent);
 	for (size_t i = 0; i < m->by_id.size; i++)
@@ -192,6 +205,8 @@ model_check(struct model *m)
 
 			check_entity(m, e);
 			n[e->kind]++;
+			n_expiring += e->kind == ENTITY_CAPABILITY &&
+				capability_of(e)->expiry.usec != LIMIT_NONE;
 		}
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
 		CHECK(n[kind] == m->n[kind]);
@@ -199,6 +214,7 @@ model_check(struct model *m)
 	}
 	CHECK(sum == m->by_id.n && sum == m->by_name.n && sum == m->header.n_entities);
 	CHECK(m->n[ENTITY_OBJECT] == m->by_badge.n);
+	check_expiries(m, n_expiring);
 	list_for_each (i, &m->ending)
 		CHECK(list_entry(i, struct entity, ending_link)->linked);
 }

@@ -32,7 +32,6 @@ model_alloc(void)
 
 	if (!m)
 		return NULL;
-	list_init(&m->expiring);
 	list_init(&m->ending);
 	list_init(&m->event_queue);
 	m->now_usec = now_realtime;
@@ -171,28 +170,19 @@ static int
 stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
 {
 	struct model *m = change_model(ch);
-	uint64_t next = LIMIT_NONE;
+	struct capability *c = expiry_next(m, NULL);
 
-	list_for_each (i, &m->expiring) {
-		struct capability *c = list_entry(i, struct capability, expiry_link);
-		int r;
-
-		if (c->record.expires_usec > now) {
-			if (c->record.expires_usec < next)
-				next = c->record.expires_usec;
-			continue;
-		}
+	for (; c && c->expiry.usec <= now; c = expiry_next(m, c)) {
 		if (capability_is_doomed(c))
 			continue;
 		if (n-- == 0) {
-			next = now;
-			break;
+			*ret_next = now;
+			return 0;
 		}
-		r = capability_end(ch, c);
-		if (r < 0)
-			return r;
+		if (capability_end(ch, c) < 0)
+			return -ENOMEM;
 	}
-	*ret_next = next;
+	*ret_next = c ? c->expiry.usec : LIMIT_NONE;
 	return 0;
 }
 

@@ -86,7 +86,7 @@ struct model {
 	uint64_t seed; /* of name hashes */
 	struct model_header header, stored_header; /* as it is, and as the store has it */
 	struct change *change; /* the one that is reused, never NULL */
-	struct list expiring;  /* capabilities with an expiry of their own */
+	struct capability *expiring; /* those with an expiry of their own (expiry.c) */
 	uint64_t next_expiry_usec; /* none of them expires before */
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
 	unsigned slice;        /* so many entities are ended or removed in one transaction, at most */

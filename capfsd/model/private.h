@@ -153,6 +153,14 @@ struct record_header {
  */
 bool model_adapt_slice(struct model *m, unsigned n, int r);
 
+/* expiry.c */
+/* C expires at USEC from now on; it may be there already. */
+void expiry_add(struct model *m, struct capability *c, uint64_t usec);
+/* C expires no more, if it did. */
+void expiry_remove(struct model *m, struct capability *c);
+/* The one that expires after C, which is there; NULL: the first. */
+struct capability *expiry_next(const struct model *m, const struct capability *c);
+
 /* event.c */
 bool events_are_queued(const struct model *m);
 /* Inside a transaction; not ALL: a few of what is deleted. Returns: 0 or the store's error. */
