@@ -212,6 +212,28 @@ START_TEST(charges_are_given_back_once)
 }
 END_TEST
 
+START_TEST(the_search_for_the_largest_is_bounded)
+{
+	const struct quota q = {{0, 8, 0, 0, 0}};
+	struct session *first = NULL, *last = NULL;
+	struct charge little = {}, much = {};
+	enum quota_kind kind;
+	char name[16];
+
+	for (unsigned i = 0; i < QUOTA_SEARCHED; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		ck_assert_int_eq(try_session(&w, root, name, &q, &last, &kind), 0);
+		first = first ? first : last;
+	}
+	ck_assert_int_eq(charge_init(&little, first, QUOTA_SOCKETS, 1), 0);
+	ck_assert_int_eq(charge_init(&much, last, QUOTA_SOCKETS, 8), 0);
+	ck_assert_ptr_eq(quota_largest(root, QUOTA_SOCKETS), first);
+	ck_assert_ptr_eq(quota_largest(last, QUOTA_SOCKETS), last);
+	charge_deinit(&little);
+	charge_deinit(&much);
+}
+END_TEST
+
 /* Events give way to everything else, so they make no child poorer. */
 START_TEST(events_do_not_shrink_the_usual_donation)
 {
@@ -308,6 +330,7 @@ add_cases(TCase *t)
 	tcase_add_test(t, P02_who_asks_is_refused);
 	tcase_add_test(t, charges_are_given_back_once);
 	tcase_add_test(t, events_do_not_shrink_the_usual_donation);
+	tcase_add_test(t, the_search_for_the_largest_is_bounded);
 	tcase_add_test(t, sessions_have_limits);
 	tcase_add_test(t, root_limit_stays_above_what_is_used);
 	tcase_add_test(t, kinds_have_names);

@@ -78,9 +78,9 @@ charge_deinit(struct charge *c)
 struct session *
 quota_largest(struct session *s, enum quota_kind kind)
 {
-	struct session *largest = s;
+	struct session *largest = s, *i = s;
 
-	for (struct session *i = s; i; i = session_next_below(s, i))
+	for (unsigned n = 0; i && n < QUOTA_SEARCHED; n++, i = session_next_below(s, i))
 		if (i->used.n[kind] > largest->used.n[kind])
 			largest = i;
 	return largest;

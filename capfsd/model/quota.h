@@ -61,6 +61,8 @@ void charge_deinit(struct charge *c);
 
 /*
  * The descendant session, S included, that uses most of this kind itself: named when a quota is
- * exceeded. `lent` quota is searched too. Never NULL.
+ * exceeded. `lent` quota is searched too, but no more than so many sessions: whoever is refused again
+ * and again must not keep the daemon busy. Never NULL.
  */
+#define QUOTA_SEARCHED 4096
 struct session *quota_largest(struct session *s, enum quota_kind kind);
