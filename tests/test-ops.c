@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "capfsd/ops/grammar.h"
+#include "capfsd/ops/info.h"
 #include "capfsd/ops/tree.h"
 #include "tests/fixture.h"
 
@@ -116,6 +117,16 @@ put(struct world *w, const char *path, const char *text)
 	while (model_reap(w->model, 8) > 0)
 		;
 	model_check(w->model);
+	return r->error;
+}
+
+/* Asks without reaping, so that what has ended is still there. */
+static int
+put_only(struct world *w, const char *path, const char *text)
+{
+	struct request *r = ask(w);
+
+	ck_assert_int_eq(tree_write(r, walk(w, path), text, strlen(text)), 0);
 	return r->error;
 }
 
@@ -365,6 +376,51 @@ START_TEST(a_limit_of_an_ancestor_is_shown)
 }
 END_TEST
 
+static unsigned
+count_lines(struct world *w, const char *path)
+{
+	char *text = text_of(w, path);
+	unsigned n = 0;
+
+	for (const char *p = text; *p; p++)
+		n += *p == '\n';
+	free(text);
+	return n;
+}
+
+START_TEST(long_texts_are_bounded)
+{
+	const struct quota plenty = {.n = {1 << 20, 1024, 64, 1 << 30, 256}};
+	struct node_stat st;
+	struct world w;
+	char text[64];
+
+	world_init(&w);
+	ck_assert_int_eq(model_set_root_limit(w.model, &plenty), 0);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=10000 ram=100M"), 0);
+	for (unsigned i = 1; i <= INFO_LINES_MAX + 1; i++) {
+		snprintf(text, sizeof(text), "to=app as=s%u", i);
+		ck_assert_int_eq(put_only(&w, "caps/kv/grant", text), 0);
+		snprintf(text, sizeof(text), "key=%u", i);
+		ck_assert_int_eq(put_only(&w, "entrypoints/kv/objects", text), 0);
+		if (i == INFO_LINES_MAX)
+			ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX);
+	}
+	ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX + 1);
+	expect_line(&w, "caps/kv/holders", "\n... more\n");
+	expect_line(&w, "entrypoints/kv/objects", "\n... more\n");
+	ck_assert_uint_eq(count_lines(&w, "entrypoints/kv/objects"), INFO_LINES_MAX);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "caps/kv/holders"), &st), 0);
+	ck_assert_uint_eq(st.size, 0);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "entrypoints/kv/objects"), &st), 0);
+	ck_assert_uint_eq(st.size, 0);
+	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "caps/kv/info"), &st), 0);
+	ck_assert_uint_gt(st.size, 0);
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(every_refusal_is_an_event)
 {
 	struct world w;
@@ -533,16 +589,6 @@ START_TEST(revoke_by_id_reaches_down_only)
 	world_deinit(&w);
 }
 END_TEST
-
-/* Asks without reaping, so that what has ended is still there. */
-static int
-put_only(struct world *w, const char *path, const char *text)
-{
-	struct request *r = ask(w);
-
-	ck_assert_int_eq(tree_write(r, walk(w, path), text, strlen(text)), 0);
-	return r->error;
-}
 
 static uint64_t later_usec;
 
@@ -738,6 +784,7 @@ main(void)
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
 	tcase_add_test(t, long_labels_cut_nothing_off_that_matters);
 	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
+	tcase_add_test(t, long_texts_are_bounded);
 	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_and_quotas_are_taken_whole);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);

@@ -258,11 +258,12 @@ add_holder(const struct capability *c, struct text *t)
 void
 info_holders(struct request *r, struct entity *e, struct text *t)
 {
-	struct capability *top = capability_of(e);
+	struct capability *top = capability_of(e), *c = capability_next_below(top, top);
 
-	for (struct capability *c = capability_next_below(top, top); c;
-		c = capability_next_below(top, c))
+	for (unsigned n = 0; c && n < INFO_LINES_MAX; n++, c = capability_next_below(top, c))
 		add_holder(c, t);
+	if (c)
+		text_add(t, "... more\n");
 }
 
 void
@@ -276,21 +277,35 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 		ep->n_objects, ep->n_connections, ep->n_waiting);
 }
 
+/* LEFT is of lines and slots together. */
+static void
+add_object(const struct object *o, unsigned *left, struct text *t)
+{
+	text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s",
+		o->record.key, o->entity.id, o->record.badge, socket_name(o));
+	list_for_each (i, &o->origins) {
+		if (*left == 0)
+			break;
+		--*left;
+		text_add(t, " slot=");
+		info_slot_path(list_entry(i, struct capability, origin_link), t);
+	}
+	text_add(t, "\n");
+}
+
 void
 info_objects(struct request *r, struct entity *e, struct text *t)
 {
 	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	unsigned left = INFO_LINES_MAX;
 
 	list_for_each (i, &ep->objects) {
-		const struct object *o = list_entry(i, struct object, entity.owner_link);
-
-		text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s",
-			o->record.key, o->entity.id, o->record.badge, socket_name(o));
-		list_for_each (j, &o->origins) {
-			text_add(t, " slot=");
-			info_slot_path(list_entry(j, struct capability, origin_link), t);
+		if (left == 0) {
+			text_add(t, "... more\n");
+			break;
 		}
-		text_add(t, "\n");
+		left--;
+		add_object(list_entry(i, struct object, entity.owner_link), &left, t);
 	}
 }
 

@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+/* Texts with a line for each of what may be a million have no more than so many, then "... more". */
+#define INFO_LINES_MAX 4096
+
 struct entity;
 struct request;
 struct session;

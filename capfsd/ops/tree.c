@@ -57,7 +57,7 @@ static const struct row session_rows[] = {
 static const struct row capability_rows[] = {
 	{NULL, ROW_DIRECTORY, ROW(0)},
 	{"info", ROW_INFO, ROW(1), .read = info_capability},
-	{"holders", ROW_INFO, ROW(2), .read = info_holders},
+	{"holders", ROW_INFO, ROW(2), .sizeless = true, .read = info_holders},
 	{"socket", ROW_SOCKET, ROW(3)},
 	{"grant", ROW_COMMAND, ROW(4), .read = usage_grant, .write = verb_grant, .verb = "grant"},
 	{"reduce", ROW_COMMAND, ROW(5), .read = usage_reduce, .write = verb_reduce,
@@ -69,8 +69,8 @@ static const struct row capability_rows[] = {
 static const struct row entrypoint_rows[] = {
 	{NULL, ROW_DIRECTORY, ROW(0)},
 	{"info", ROW_INFO, ROW(1), .read = info_entrypoint},
-	{"objects", ROW_COMMAND, ROW(2), .read = info_objects, .write = verb_objects,
-		.verb = "object"},
+	{"objects", ROW_COMMAND, ROW(2), .sizeless = true, .read = info_objects,
+		.write = verb_objects, .verb = "object"},
 };
 
 static const struct row thread_rows[] = {
@@ -360,7 +360,7 @@ node_size(struct request *r, struct node node, struct text *t)
 {
 	if (node.row->type == ROW_LOG)
 		return events_end(session_of(node.entity));
-	if (node.row->read)
+	if (node.row->read && !node.row->sizeless)
 		tree_read(r, node, t);
 	return t->n;
 }

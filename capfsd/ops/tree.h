@@ -32,6 +32,7 @@ struct row {
 	uint8_t parent; /* the row in whose directory it stands */
 	bool root_only; /* only in the root session */
 	bool restless;  /* its text changes without notice: not to be cached */
+	bool sizeless;  /* its text may be long, and is not made only to tell its size: 0 */
 	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
 	void (*read)(struct request *r, struct entity *e, struct text *t); /* info; command: usage */
