@@ -162,17 +162,24 @@ teardown(void)
 	fixture_teardown();
 }
 
-/* All that has ended goes, N slots are left, and there is room for new ones. */
+/* All that has ended goes. */
 static void
-expect_room(uint64_t n)
+make_room(void)
 {
 	int r;
 
 	while ((r = model_reap(model, REAP_BUDGET)) > 0)
 		;
 	ck_assert_int_eq(r, 0);
-	ck_assert_uint_eq(model->n[ENTITY_CAPABILITY], n);
 	model_check(model);
+}
+
+/* N slots are left, and there is room for new ones. */
+static void
+expect_room(uint64_t n)
+{
+	make_room();
+	ck_assert_uint_eq(model->n[ENTITY_CAPABILITY], n);
 	ck_assert_int_eq(put("caps/kv/grant", "to=some as=new"), 0);
 }
 
@@ -208,6 +215,20 @@ START_TEST(revoke_of_what_one_session_holds)
 	ck_assert(model_is_ending(model, answer.pending));
 	ck_assert_int_eq(put_noted("caps/kv/revoke", "to=some"), ENOENT);
 	expect_room(n - n_ending);
+}
+END_TEST
+
+START_TEST(a_session_is_closed)
+{
+	uint64_t n;
+
+	fill("");
+	n = model->n[ENTITY_CAPABILITY];
+	ck_assert_int_eq(tree_remove(ask(), walk("sessions"), "some", 4), 0);
+	ck_assert_int_eq(answer.error, 0);
+	make_room();
+	ck_assert_uint_eq(model->n[ENTITY_CAPABILITY], n - n_ending);
+	ck_assert_int_eq(put("caps/kv/grant", "to=most as=new"), 0);
 }
 END_TEST
 
@@ -268,6 +289,7 @@ main(void)
 	tcase_add_test(t, expired_slots_go);
 	tcase_add_test(t, requests_that_end_something_are_done);
 	tcase_add_test(t, revoke_of_what_one_session_holds);
+	tcase_add_test(t, a_session_is_closed);
 	tcase_add_test(t, a_closed_sessions_events_go);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
