@@ -64,12 +64,11 @@ cut_off() {
 	truncate -s "$(($(stat -c %s "$1") - 4096))" "$1"
 }
 flip() {
-	# A byte of the session's own record.
+	# A byte of the session's own record, wherever pages have it or had it.
 	local at
-	at=$(grep -abo kept "$1" | tail -n 1 | cut -d: -f1)
-	printf K | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
-	at=$(grep -abo kept "$1" | head -n 1 | cut -d: -f1)
-	[ -z "$at" ] || printf K | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
+	for at in $(grep -abo kept "$1" | cut -d: -f1); do
+		printf K | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
+	done
 }
 garbage() {
 	head -c "$(stat -c %s "$1")" /dev/urandom | dd of="$1" conv=notrunc status=none
