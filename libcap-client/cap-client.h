@@ -95,6 +95,9 @@ CAPC_PUBLIC int capc_session_open(const char *root, uint64_t timeout, capc_sessi
 /*
  * Makes a session of a connected control socket, such as an inherited one. Takes fd.
  *
+ * Whoever had the connection before must not use it any more: there is one handle on a connection
+ * at a time, and only requests of the newest one are answered.
+ *
  * Returns: 0, -EBADF, -ENOTSOCK, -EPROTOTYPE (not a SEQPACKET socket).
  */
 CAPC_PUBLIC int capc_session_from_fd(int fd, capc_session **ret);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -21,12 +22,25 @@
 struct capc_session {
 	pid_t owner;
 	int fd; /* -1 once the connection ended */
-	uint64_t serial;
+	uint64_t serial; /* of the last request */
 	uint64_t timeout;
 	char *label;  /* NULL until somebody asks */
 	char *reason; /* of the last refusal */
 	uint8_t buffer[WIRE_CONTROL_MAX];
 };
+
+/*
+ * The daemon ignores serials that do not ascend on one connection, whoever sends them. So a handle
+ * begins above what an earlier one has reached: no request takes less than a nanosecond.
+ */
+static uint64_t
+serial_first(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 int
 capc_session_from_fd(int fd, struct capc_session **ret)
@@ -48,7 +62,7 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 		return -ENOMEM;
 	s->owner = getpid();
 	s->fd = take_fd(owned);
-	s->serial = 0;
+	s->serial = serial_first();
 	s->timeout = CAPC_TIMEOUT_USEC;
 	s->label = NULL;
 	s->reason = NULL;

@@ -22,6 +22,22 @@ played_pair(int type, int ret_fds[2])
 	ck_assert_int_eq(fd_socketpair(type, ret_fds), 0);
 }
 
+uint64_t
+played_serial(struct played *d, capc_session *s)
+{
+	uint8_t buffer[WIRE_CONTROL_MAX];
+	struct wire_request q;
+	size_t n_fds;
+	ssize_t n;
+	char *none;
+
+	ck_assert_int_eq(capc_read(s, "label", &none, 0), -ETIMEDOUT);
+	n = msg_receive(d->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(wire_request_decode(buffer, (size_t)n, &q), 0);
+	return q.serial;
+}
+
 void
 played_init(struct played *d)
 {
@@ -29,8 +45,8 @@ played_init(struct played *d)
 
 	played_pair(SOCK_SEQPACKET, fds);
 	d->fd = fds[0];
-	d->serial = 0;
 	ck_assert_int_eq(capc_session_from_fd(fds[1], &d->session), 0);
+	d->serial = played_serial(d, d->session);
 }
 
 void

@@ -15,12 +15,15 @@
 
 struct played {
 	int fd;          /* the daemon's end */
-	uint64_t serial; /* of the last answer */
+	uint64_t serial; /* of the last answer, or of a request before */
 	capc_session *session;
 };
 
 void played_init(struct played *d);
 void played_deinit(struct played *d);
+
+/* The serial of a request that S makes, which is given up at once. */
+uint64_t played_serial(struct played *d, capc_session *s);
 
 /* Puts in the answer to the next request. TEXT may be NULL; FD stays the caller's, -1: none. */
 void played_answer(struct played *d, enum wire_op op, int error, const char *text, int fd);

@@ -85,8 +85,8 @@ START_TEST(parts_that_do_not_advance_end_the_session)
 {
 	char *text;
 
-	played_answer_with(&d, &(struct wire_reply){.op = WIRE_READ, .flags = WIRE_MORE, .serial = 1},
-		-1);
+	played_answer_with(&d, &(struct wire_reply){.op = WIRE_READ, .flags = WIRE_MORE,
+					.serial = ++d.serial}, -1);
 	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), -EBADMSG);
 	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), -ENOTCONN);
 }
@@ -273,7 +273,7 @@ END_TEST
 START_TEST(malformed_answers_end_the_session)
 {
 	static const struct {
-		struct wire_reply reply;
+		struct wire_reply reply; /* its serial is counted from the last request's */
 		size_t cut;
 		uint8_t version;
 		int error;
@@ -284,10 +284,13 @@ START_TEST(malformed_answers_end_the_session)
 		{{.op = WIRE_READ, .serial = 1, .text = "abc", .n_text = 3}, 1, 1, -EBADMSG},
 		{{.op = WIRE_READ, .serial = 1}, 0, 2, -EPROTO},
 	};
+	struct wire_reply reply = cases[_i].reply;
 	uint8_t buffer[128];
 	char *text;
-	int n = wire_reply_encode(&cases[_i].reply, buffer, sizeof(buffer));
+	int n;
 
+	reply.serial += d.serial;
+	n = wire_reply_encode(&reply, buffer, sizeof(buffer));
 	buffer[0] = cases[_i].version;
 	ck_assert_int_gt(send(d.fd, buffer, (size_t)n - cases[_i].cut, 0), 0);
 	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), cases[_i].error);
@@ -395,6 +398,19 @@ START_TEST(a_child_of_fork_does_no_harm)
 }
 END_TEST
 
+START_TEST(an_inherited_connection_is_used_further)
+{
+	capc_session *inherited;
+
+	ck_assert_int_eq(capc_read(s, "label", &(char *){NULL}, 0), -ETIMEDOUT);
+	ck_assert_int_eq(capc_session_from_fd(fd_dup(capc_session_fd(s)), &inherited), 0);
+	played_asked(&d, WIRE_READ, "label", NULL);
+	/* Above d.serial + 1, which the handle before has used. */
+	ck_assert_uint_gt(played_serial(&d, inherited), d.serial + 1);
+	capc_session_free(inherited);
+}
+END_TEST
+
 START_TEST(only_a_control_socket_is_a_session)
 {
 	capc_session *none;
@@ -496,6 +512,7 @@ suite(void)
 	tcase_add_test(c, a_result_that_is_none_is_told);
 	tcase_add_test(c, closing_all_goes_from_the_leaves);
 	tcase_add_test(c, a_child_of_fork_does_no_harm);
+	tcase_add_test(c, an_inherited_connection_is_used_further);
 	tcase_add_test(c, only_a_control_socket_is_a_session);
 	tcase_add_loop_test(c, a_root_is_opened_however_long_its_path, 0, 8);
 	tcase_add_test(c, a_full_backlog_is_waited_for_in_time);
