@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Every command line of README, in order, with the mount point and the paths of this test's services in
-# place of README's. The lines of "Try it" and "Install" are run elsewhere: tools/quickstart below in the
-# build tree, tools/check by whoever runs this, the installation by distcheck.
+# place of README's. The lines of "Try it" are run by .ci/run, the installation by distcheck. Here the
+# quickstart has to fail, since the service that it starts does.
 
 . "$(dirname "$0")/harness.sh"
 harness_check
@@ -51,4 +51,15 @@ while IFS= read -r line; do
 done < <(cat "$TMP/first" "$TMP/use")
 
 harness_stop
+
+printf '#!/bin/sh\nexit 1\n' >"$TMP/lighttpd"
+chmod +x "$TMP/lighttpd"
+if have dpkg-query; then
+	TMPDIR=$TMP BUILD_DIR=$top_builddir "$top_srcdir/tools/quickstart" --once >"$TMP/said" 2>&1
+	t_is "a_quickstart_that_fails_says_so" 1 $?
+	t_like "and_shows_the_log" "what capfsd said last" cat "$TMP/said"
+	t_is "and_leaves_nothing" "" "$(ls -d "$TMP"/capfs-quickstart.* 2>/dev/null)"
+else
+	t_skip "a_quickstart_that_fails_says_so" "no dpkg-query"
+fi
 t_done
