@@ -21,3 +21,8 @@ libcap_client_libcap_client_la_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/libcap-client/libcap-client.sym
 EXTRA_libcap_client_libcap_client_la_DEPENDENCIES = libcap-client/libcap-client.sym
 EXTRA_DIST += libcap-client/libcap-client.sym
+
+# The linker finds a library in a new place through its cache, which is root's. Whoever installs into a
+# tree of their own, or has no ldconfig, goes without.
+install-exec-hook:
+	@if test -z "$(DESTDIR)" && test "`id -u`" -eq 0; then PATH="$$PATH:/sbin:/usr/sbin" ldconfig || :; fi

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Every command line of README, in order, with the mount point and the paths of this test's services in
-# place of README's. The lines of "Try it" are run by .ci/run, the installation by distcheck. Here the
-# quickstart has to fail, since the service that it starts does.
+# place of README's, also those for an ordinary user. The lines of "Try it" are run by .ci/run, the
+# installation by distcheck. Here the quickstart has to fail, since the service that it starts does.
 
 . "$(dirname "$0")/harness.sh"
 harness_check
@@ -51,6 +51,27 @@ while IFS= read -r line; do
 done < <(cat "$TMP/first" "$TMP/use")
 
 harness_stop
+
+# The lines for an ordinary user, with a directory that this user may enter in place of /usr/local/sbin.
+user_commands() {
+	sed -n '/^An ordinary user/,/^Use$/ s/^    \$ //p' "$top_srcdir/README" |
+		sed "s|/usr/local/sbin|$TMP/bin|; s|capctl tree|wait_for 5 test -e ~/cap/README \&\& &|"
+	echo 'kill %1 && wait %1'
+}
+user=$(id -u nobody) # whose name fusermount3 asks for
+user_instance() {
+	as "$user" env HOME="$TMP/home" XDG_RUNTIME_DIR="$TMP/home/run" LD_LIBRARY_PATH="$TMP/bin" \
+		bash -ec "$(declare -f wait_for; user_commands)"
+}
+if is_root && have fusermount3 && as "$user" test -w /dev/fuse; then
+	mkdir -p "$TMP/bin" "$TMP/home/run"
+	cp "$CAPFSD" "$CAP" "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/bin"
+	chown -R "$user" "$TMP/home"
+	t_like "an_ordinary_user_has_a_daemon" '^init$' user_instance
+	t_ok "and_no_mount_is_left" not mounted "$TMP/home/cap"
+else
+	t_skip "an_ordinary_user_has_a_daemon" "another user who can mount is needed"
+fi
 
 printf '#!/bin/sh\nexit 1\n' >"$TMP/lighttpd"
 chmod +x "$TMP/lighttpd"
