@@ -67,8 +67,20 @@ collect_fds(struct msghdr *msg, int *ret_fds, size_t fds_max)
 	return n;
 }
 
-ssize_t
-msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+static ssize_t
+receive(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, msg, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR && (flags & MSG_DONTWAIT));
+	return n < 0 ? -errno : n;
+}
+
+/* As msg_receive(), but peeked at descriptors are installed, and -EMFILE when some could not be. */
+static ssize_t
+receive_fds(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
 	int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = size};
@@ -78,27 +90,60 @@ msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_
 	ssize_t n;
 
 	/* Without room none is installed: to close a stranger's file may take as long as he likes. */
-	if (!(flags & MSG_PEEK) && fds_max > 0) {
+	if (fds_max > 0) {
 		msg.msg_control = control.buffer;
 		msg.msg_controllen = sizeof(control.buffer);
 	}
-	do
-		n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR && (flags & MSG_DONTWAIT));
+	n = receive(fd, &msg, flags);
 	if (n < 0)
-		return -errno;
-	if (flags & MSG_PEEK) {
-		*ret_n_fds = (msg.msg_flags & MSG_CTRUNC) != 0;
-		return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
-	}
+		return n;
 	n_fds = collect_fds(&msg, ret_fds, fds_max);
 	if (n_fds > fds_max || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
 		for (size_t i = 0; i < n_fds && i < fds_max; i++)
 			close(ret_fds[i]);
 		*ret_n_fds = 0;
-		return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : -EBADMSG;
+		if (msg.msg_flags & MSG_TRUNC)
+			return -EMSGSIZE;
+		return n_fds > fds_max ? -EBADMSG : -EMFILE;
 	}
 	*ret_n_fds = n_fds;
+	return n;
+}
+
+static ssize_t
+peek(int fd, void *data, size_t size, size_t *ret_n_fds, int flags)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n = receive(fd, &msg, flags);
+
+	if (n < 0)
+		return n;
+	*ret_n_fds = (msg.msg_flags & MSG_CTRUNC) != 0;
+	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+}
+
+ssize_t
+msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	int flags)
+{
+	ssize_t n;
+
+	if (flags & MSG_PEEK)
+		return peek(fd, data, size, ret_n_fds, flags);
+	n = receive_fds(fd, data, size, ret_fds, fds_max, ret_n_fds, flags);
+	return n == -EMFILE ? -EBADMSG : n;
+}
+
+ssize_t
+msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds)
+{
+	ssize_t n = receive_fds(fd, data, size, ret_fds, fds_max, ret_n_fds,
+		MSG_PEEK | MSG_DONTWAIT);
+
+	/* The descriptors that it still has are closed with it; ours are others. */
+	if (n != -EAGAIN && n != -EMFILE)
+		recv(fd, NULL, 0, MSG_DONTWAIT);
 	return n;
 }
 

@@ -30,6 +30,13 @@ ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_ma
 	int flags);
 
 /*
+ * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for the
+ * descriptors: then the message stays where it is.
+ */
+ssize_t msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
+	size_t *ret_n_fds);
+
+/*
  * Takes and discards whatever is queued at a socket that was shut down, descriptors too.
  */
 void msg_discard_all(int fd);

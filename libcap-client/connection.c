@@ -20,7 +20,8 @@
 #include "base/msg.h"
 #include "libcap-client/private.h"
 
-#define CALLS_MAX 16 /* unanswered, of one connection; and in one round */
+#define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
+#define RETRY_USEC 10000 /* between two tries for descriptors */
 
 struct capc_request {
 	struct connection *connection;
@@ -145,11 +146,22 @@ entrypoint_set_timer(struct capc_entrypoint *e)
 	uint64_t due;
 
 	due = first ? connection_due(list_entry(first, struct connection, stalled_link)) : UINT64_MAX;
+	if (e->retry_at && e->retry_at < due)
+		due = e->retry_at;
 	if (due != UINT64_MAX) {
 		t.it_value.tv_sec = (time_t)(due / 1000000);
 		t.it_value.tv_nsec = (long)(due % 1000000) * 1000;
 	}
 	timerfd_settime(e->timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+void
+entrypoint_retry(struct capc_entrypoint *e)
+{
+	if (e->retry_at)
+		return;
+	e->retry_at = now_usec() + RETRY_USEC;
+	entrypoint_set_timer(e);
 }
 
 /* It took something, or begins to take nothing. */

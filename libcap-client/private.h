@@ -92,11 +92,13 @@ struct capc_entrypoint {
 	int error;   /* why it ended: all its descriptors but the epoll are closed then; or 0 */
 	int epoll;   /* watches channel, timer, connections */
 	int channel;
-	int timer;   /* runs out when the first of `stalled` has been so for too long */
-	uint64_t timeout; /* how long that is */
+	int timer;   /* runs out when the first of `stalled` has been so for too long, or: */
+	uint64_t retry_at; /* when to try again for descriptors, or 0 */
+	uint64_t timeout;  /* of what is stalled */
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
+	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */
 	struct index objects_by_key, objects_by_badge;
@@ -125,8 +127,11 @@ struct connection {
 
 struct object *entrypoint_find(const struct capc_entrypoint *e, uint64_t key);
 
-/* Sets the timer to when the connection that is stalled longest is due. */
+/* Sets the timer to when the connection that is stalled longest is due, or to `retry_at`. */
 void entrypoint_set_timer(struct capc_entrypoint *e);
+
+/* Descriptors are wanting, and nothing tells when there are some: to be tried again soon. */
+void entrypoint_retry(struct capc_entrypoint *e);
 
 /* Starts to read calls. Takes FD and the caller's pidfd. Returns: 0, -ENOMEM, -errno. */
 int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller);

@@ -408,25 +408,57 @@ channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 	return 1;
 }
 
+/* Another thread took the room of the spares: the hand-over stays where it is for a while. */
+static int
+channel_pause(struct capc_entrypoint *e)
+{
+	epoll_ctl(e->epoll, EPOLL_CTL_DEL, e->channel, NULL);
+	e->paused = true;
+	entrypoint_retry(e);
+	return 0;
+}
+
+static void
+channel_resume(struct capc_entrypoint *e)
+{
+	int r = watch(e, e->channel, &e->channel);
+
+	e->paused = false;
+	if (r < 0)
+		entrypoint_end(e, r);
+}
+
+/* One message, or what there is instead. Returns: as channel_take(). */
+static int
+channel_read(struct capc_entrypoint *e)
+{
+	int fds[2];
+	size_t n_fds = 0;
+	ssize_t n = msg_receive_whole(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds);
+
+	if (n > 0)
+		return channel_take(e, (size_t)n, fds, n_fds);
+	if (n == -EMFILE)
+		return channel_pause(e);
+	for (size_t i = 0; n == 0 && i < n_fds; i++)
+		fd_close(fds[i]);
+	if (n == -EAGAIN)
+		return 0;
+	return n == -EBADMSG || n == -EMSGSIZE ? -EBADMSG : -ENOTCONN;
+}
+
 /*
- * A process at its limit of descriptors would lose the socket on receipt, and the client would
- * wait for ever, for the daemon has a duplicate. So two spare ones make room; when they cannot be
- * taken again afterwards, the connection is ended at once instead.
+ * A process at its limit of descriptors would have no room for the socket. So two spare ones make
+ * room; when they cannot be taken again afterwards, the connection is ended at once, lest its
+ * client wait for ever.
  */
 static int
 channel_receive(struct capc_entrypoint *e)
 {
-	int fds[2], r;
-	size_t n_fds;
-	ssize_t n;
+	int r;
 
 	spares_give(e);
-	n = msg_receive(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds, MSG_DONTWAIT);
-	r = n > 0 ? channel_take(e, (size_t)n, fds, n_fds) : n == -EAGAIN ? 0 : -ENOTCONN;
-	if (n == -EBADMSG || n == -EMSGSIZE)
-		r = -EBADMSG;
-	if (n == 0 && n_fds > 0)
-		fd_close(fds[0]);
+	r = channel_read(e);
 	if (r < 0 && !e->error)
 		entrypoint_end(e, r);
 	/* The sockets that were closed meanwhile have made room, or others have taken it. */
@@ -454,6 +486,11 @@ timer_dispatch(struct capc_entrypoint *e)
 	if (read(e->timer, &n, sizeof(n)) < 0)
 		return;
 	connections_expire(e);
+	if (e->retry_at && e->retry_at <= now_usec()) {
+		e->retry_at = 0;
+		if (e->paused)
+			channel_resume(e);
+	}
 	entrypoint_set_timer(e);
 }
 

@@ -211,6 +211,44 @@ START_TEST(a_process_without_descriptors_hangs_nobody)
 }
 END_TEST
 
+/* As if another thread had opened something in the moment in which the spare ones make room. */
+START_TEST(a_lost_race_for_descriptors_loses_no_connection)
+{
+	struct rlimit limit, old;
+	struct wire_call reply;
+	int client;
+
+	played_add(&d, e, 1, echo, NULL);
+	client = played_handover(channel, 1, 1, channel);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	limit = old;
+	limit.rlim_cur = 3;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(capc_serve(e, SHORT), 0);
+	played_taken(channel, 0);
+	/* It is not tried all the time. */
+	ck_assert_int_eq(played_serve_all(e), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert_int_eq(capc_serve(e, SHORT), 0);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	played_taken(channel, 1);
+	played_call(client, 1, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	close(client);
+}
+END_TEST
+
+START_TEST(an_empty_packet_leaves_no_descriptor)
+{
+	int fds[2] = {channel, channel};
+
+	ck_assert_int_eq(msg_send(channel, "", 0, fds, 2, 0), 0);
+	ck_assert_int_eq(capc_serve(e, SHORT), -ENOTCONN);
+}
+END_TEST
+
 START_TEST(a_daemon_that_does_not_read_gets_every_acknowledgement)
 {
 	uint8_t message[WIRE_CHANNEL_MAX];
@@ -378,6 +416,8 @@ add_tests(TCase *t)
 	tcase_add_test(t, a_stream_socket_is_no_call_connection);
 	tcase_add_test(t, raw_sockets_are_given_away);
 	tcase_add_test(t, a_process_without_descriptors_hangs_nobody);
+	tcase_add_test(t, a_lost_race_for_descriptors_loses_no_connection);
+	tcase_add_test(t, an_empty_packet_leaves_no_descriptor);
 	tcase_add_test(t, a_daemon_that_does_not_read_gets_every_acknowledgement);
 	tcase_add_test(t, the_end_of_the_channel_ends_all);
 	tcase_add_loop_test(t, malformed_handovers_end_all, 0, 4);
