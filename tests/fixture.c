@@ -56,6 +56,13 @@ fixture_case(Suite *s, const char *name, double timeout)
 	return t;
 }
 
+void
+fixture_skip(const char *name, const char *reason)
+{
+	printf("ok - %s # SKIP %s\n", name, reason);
+	fflush(stdout);
+}
+
 int
 fixture_main(Suite *s)
 {

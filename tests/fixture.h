@@ -14,6 +14,9 @@ void fixture_teardown(void);
 /* A case with that fixture, added to S. TIMEOUT is in seconds. */
 TCase *fixture_case(Suite *s, const char *name, double timeout);
 
+/* Says that a test cannot be run here. */
+void fixture_skip(const char *name, const char *reason);
+
 /*
  * Runs S in fork mode, also under a debugger or CK_FORK=no in the one process, and writes TAP to
  * the file that $TAP_FILE names, if any. Returns: EXIT_SUCCESS or EXIT_FAILURE, for main().
