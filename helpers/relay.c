@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "helpers/backend.h"
+#include "helpers/peer.h"
 
 /* A packet is never longer than a socket's default buffer; a longer one is refused. */
 #define BUFFER_STREAM_BYTES 65536
@@ -21,6 +22,7 @@
 #define CONNECT_DEADLINE_USEC (UINT64_C(10) * 1000000)
 #define CONNECT_RETRY_USEC 20000
 #define CLOSING_DEADLINE_USEC (UINT64_C(30) * 1000000)
+#define CLOSING_MAX 8 /* of one session */
 
 enum side_index {
 	CLIENT,
@@ -93,6 +95,7 @@ relay_end(struct relay *r)
 		service_resume(all->service);
 }
 
+/* Who writes what nobody will read is told so, and does not wait for room in vain. */
 static void
 side_deafen(struct side *s)
 {
@@ -100,6 +103,7 @@ side_deafen(struct side *s)
 
 	s->deaf = true;
 	free(take_ptr(from->pending));
+	shutdown(from->source.fd, SHUT_RD);
 }
 
 /* Writes what is pending from S. Returns: whether all of it has gone. */
@@ -247,15 +251,37 @@ side_watch(struct side *s)
 		relay_end(s->relay);
 }
 
+/*
+ * The client is gone, so that its limits no longer count what it left here. Of each session the
+ * latest few go on; the others end, and with them what the server did not take.
+ */
+static void
+relay_linger(struct relay *r)
+{
+	struct relays *all = r->relays;
+	unsigned n = 0;
+
+	relay_move(r, &all->closing);
+	for (struct list *i = all->closing.prev, *before; i != &all->closing; i = before) {
+		struct relay *one = list_entry(i, struct relay, link);
+
+		before = i->prev;
+		if (strcmp(one->label, r->label) == 0 && ++n > CLOSING_MAX)
+			relay_end(one);
+	}
+}
+
 static void
 side_run(struct source *source, uint32_t events)
 {
 	struct side *s = (struct side *)source; /* its first member */
 	struct relay *r = s->relay;
 	struct relays *all = r->relays;
+	bool hung_up = events & (EPOLLHUP | EPOLLERR);
+	bool gone = hung_up && s == &r->sides[CLIENT];
 
-	r->moved = events & (EPOLLHUP | EPOLLERR);
-	if (r->moved) {
+	r->moved = hung_up;
+	if (hung_up) {
 		/* Level-triggered, it would be told again and again; what is queued can be read. */
 		loop_remove(all->loop, &s->source);
 		s->hung_up = true;
@@ -266,11 +292,14 @@ side_run(struct source *source, uint32_t events)
 		side_pump(&r->sides[SERVER]);
 	if (r->dead)
 		return;
-	if (side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) {
+	if ((side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) ||
+		(gone && peer_state(s->source.fd) == PEER_OPEN)) {
 		relay_end(r);
 		return;
 	}
-	if (r->moved)
+	if (gone)
+		relay_linger(r);
+	else if (r->moved)
 		relay_move(r, r->sides[CLIENT].hung_up ? &all->closing : &all->active);
 	for (int i = 0; i < 2 && !r->dead; i++)
 		side_watch(&r->sides[i]);
@@ -363,14 +392,28 @@ end_expired(struct list *l, uint64_t now, uint64_t after_usec)
 	}
 }
 
+/* In their order; those whose client did not wait end. */
+static void
+connect_waiting(struct relays *all)
+{
+	bool full = false;
+
+	list_for_each_safe (i, &all->connecting) {
+		struct relay *r = list_entry(i, struct relay, link);
+		struct pollfd p = {.fd = r->sides[CLIENT].source.fd};
+
+		full = full || !relay_connect(r);
+		if (full && poll(&p, 1, 0) > 0)
+			relay_end(r);
+	}
+}
+
 void
 relays_tend(struct relays *all)
 {
 	uint64_t now = all->loop->now_usec;
 
-	list_for_each_safe (i, &all->connecting)
-		if (!relay_connect(list_entry(i, struct relay, link)))
-			break;
+	connect_waiting(all);
 	if (all->options.idle_usec > 0)
 		end_expired(&all->active, now, all->options.idle_usec);
 	end_expired(&all->closing, now, CLOSING_DEADLINE_USEC);

@@ -4,7 +4,8 @@
  *
  * A relay that waits holds two descriptors and no buffer: all share one, and only what could not be
  * passed on at once is kept, one buffer's worth a direction at most, and nothing more is read until
- * that has gone. The end of one direction is passed on as such; a side that is gone ends both.
+ * that has gone. The end of one direction is passed on as such, and so is that nobody reads any more.
+ * A client that has left is delivered for a while, a revoked one is not, beyond what goes at once.
  *
  * Descriptors that come with the bytes cannot be passed on without making the relay a way around
  * what the capabilities say. They are never installed in this process (recvmsg without room for

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "helpers/backend.h"
+#include "helpers/peer.h"
 #include "helpers/relay.h"
 #include "tests/fixture.h"
 
@@ -275,6 +276,80 @@ START_TEST(relay_delivers_what_a_client_left)
 }
 END_TEST
 
+/* A client that sends until nothing goes any more to a server that reads nothing. */
+static int
+connect_full_client(int *ret_kept, int *ret_server)
+{
+	static char block[BLOCK_BYTES];
+	int client = connect_client(SOCK_STREAM, ret_kept), n_full = 0;
+
+	*ret_server = accept_behind();
+	while (n_full < 3) {
+		n_full = send(client, block, sizeof(block), MSG_DONTWAIT) < 0 ? n_full + 1 : 0;
+		turn();
+	}
+	return client;
+}
+
+START_TEST(relay_tells_a_server_that_its_client_left)
+{
+	cleanup_close int server = -1;
+	int kept, client;
+
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
+	client = connect_full_client(&kept, &server);
+	close(client);
+	close(kept);
+	for (int i = 0; i < 3; i++)
+		turn();
+	ck_assert_uint_eq(w.relays.n, 1);
+	ck_assert_int_eq(send(server, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(errno, EPIPE);
+	relays_deinit(&w.relays);
+}
+END_TEST
+
+START_TEST(relays_of_clients_that_left_are_bounded)
+{
+	enum { N = 20 };
+	int servers[N];
+
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
+	for (int i = 0; i < N; i++) {
+		int kept, client = connect_full_client(&kept, &servers[i]);
+
+		close(client);
+		close(kept);
+		for (int j = 0; j < 3; j++)
+			turn();
+		ck_assert_uint_le(w.relays.n, 8);
+	}
+	ck_assert_uint_eq(w.relays.n, 8);
+	relays_deinit(&w.relays);
+	for (int i = 0; i < N; i++)
+		close(servers[i]);
+}
+END_TEST
+
+START_TEST(relay_keeps_nothing_of_a_revoked_client)
+{
+	cleanup_close int kept = -1;
+	cleanup_close int client = -1;
+	cleanup_close int server = -1;
+
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
+	client = connect_full_client(&kept, &server);
+	shutdown(kept, SHUT_RDWR);
+	for (int i = 0; i < 3; i++)
+		turn();
+	ck_assert_uint_eq(w.relays.n, 0);
+	relays_deinit(&w.relays);
+}
+END_TEST
+
 START_TEST(relay_refuses_descriptors)
 {
 	for (int i = 0; i < 2; i++) {
@@ -404,6 +479,21 @@ START_TEST(exposure_goes_by_modes)
 }
 END_TEST
 
+/* Whether a revocation can be told from a client that left. */
+static bool
+peers_are_known(void)
+{
+	int fds[2];
+	bool known;
+
+	if (fd_socketpair(SOCK_STREAM, fds) < 0)
+		return false;
+	known = peer_state(fds[0]) != PEER_UNKNOWN;
+	close(fds[0]);
+	close(fds[1]);
+	return known;
+}
+
 static Suite *
 suite(void)
 {
@@ -416,6 +506,12 @@ suite(void)
 	tcase_add_test(c, relay_ends_with_a_revocation);
 	tcase_add_test(c, relay_holds_back);
 	tcase_add_test(c, relay_delivers_what_a_client_left);
+	tcase_add_test(c, relay_tells_a_server_that_its_client_left);
+	tcase_add_test(c, relays_of_clients_that_left_are_bounded);
+	if (peers_are_known())
+		tcase_add_test(c, relay_keeps_nothing_of_a_revoked_client);
+	else
+		fixture_skip("relay_keeps_nothing_of_a_revoked_client", "no sock_diag");
 	tcase_add_test(c, relay_refuses_descriptors);
 	tcase_add_test(c, relay_without_a_server_ends);
 	tcase_add_test(c, relay_waits_for_a_full_backlog);
