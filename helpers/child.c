@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,8 @@
 #include "helpers/peer.h"
 
 #define END_USEC (UINT64_C(5) * 1000000)
+#define LEFT_MAX 4	 /* processes of a session without their clients */
+#define LOOK_USEC 200000 /* between two looks whether clients that are held back are still there */
 
 struct child {
 	struct source source; /* the connection; watched for its end only */
@@ -26,6 +30,9 @@ struct child {
 	struct list link;
 	uint64_t since_usec; /* when it was asked to end */
 	pid_t pid;	     /* also of its process group; 0 while it waits */
+	bool left;	     /* its client is gone, or was revoked */
+	bool asked;	     /* to end, and its group with it */
+	bool reaped;	     /* but others of its group are still there */
 	uid_t uid;
 	uint64_t badge;
 	char *label;
@@ -39,13 +46,21 @@ child_move(struct child *c, struct list *to)
 	c->since_usec = c->children->loop->now_usec;
 }
 
+static void
+child_disconnect(struct child *c)
+{
+	loop_remove(c->children->loop, &c->source);
+	capc_raw_close(take_fd(c->source.fd));
+}
+
 /* Its process has ended, or it never had one. */
 static void
 child_end(struct child *c)
 {
-	loop_remove(c->children->loop, &c->source);
-	capc_raw_close(take_fd(c->source.fd));
+	if (c->pid)
+		c->children->n--;
 	c->pid = 0;
+	child_disconnect(c);
 	child_move(c, &c->children->dead);
 }
 
@@ -61,6 +76,7 @@ static void
 child_ask_to_end(struct child *c)
 {
 	loop_remove(c->children->loop, &c->source);
+	c->left = c->asked = true;
 	kill(-c->pid, SIGHUP);
 	/* A stopped process would not see it. */
 	kill(-c->pid, SIGCONT);
@@ -73,6 +89,7 @@ child_run(struct source *source, uint32_t events)
 	struct child *c = (struct child *)source; /* its first member */
 
 	loop_remove(c->children->loop, source);
+	c->left = true;
 	if (peer_state(source->fd) == PEER_OPEN)
 		child_ask_to_end(c);
 }
@@ -134,15 +151,63 @@ child_start(struct child *c)
 		message_limited(&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));
 }
 
+static unsigned
+count_left(const struct list *l, const char *label)
+{
+	unsigned n = 0;
+
+	list_for_each (i, l) {
+		const struct child *c = list_entry(i, const struct child, link);
+
+		n += c->left && strcmp(c->label, label) == 0;
+	}
+	return n;
+}
+
+/*
+ * A client's limits do not count the processes that go on without it. So of each session there are
+ * but a few, and its next connection waits until one of them has ended.
+ */
+static bool
+child_may_start(const struct child *c)
+{
+	const struct children *all = c->children;
+
+	return count_left(&all->running, c->label) + count_left(&all->ending, c->label) < LEFT_MAX;
+}
+
+static bool
+child_is_gone(const struct child *c)
+{
+	struct pollfd p = {.fd = c->source.fd};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+static void
+start_some(struct children *all)
+{
+	all->n_held = 0;
+	list_for_each_safe (i, &all->waiting) {
+		struct child *c = list_entry(i, struct child, link);
+
+		if (all->n >= all->max)
+			break;
+		if (child_may_start(c))
+			child_start(c);
+		else if (child_is_gone(c))
+			child_end(c);
+		else
+			all->n_held++;
+	}
+}
+
 /* As many as may run do; the service is taken from only while one more may. */
 static void
 start_waiting(struct children *all)
 {
-	struct list *first;
-
-	while (all->n < all->max && (first = list_first(&all->waiting)))
-		child_start(list_entry(first, struct child, link));
-	if (all->n < all->max)
+	start_some(all);
+	if (all->n < all->max && all->n_held < all->max)
 		service_resume(all->service);
 	else
 		service_pause(all->service);
@@ -187,6 +252,23 @@ find(struct children *all, pid_t pid)
 	return NULL;
 }
 
+static bool
+group_is_there(const struct child *c)
+{
+	return kill(-c->pid, 0) == 0 || errno != ESRCH;
+}
+
+/* What was asked to end is more than its first process, whose number stays the group's till then. */
+static void
+child_reaped(struct child *c)
+{
+	c->reaped = c->asked && group_is_there(c);
+	if (c->reaped)
+		child_disconnect(c);
+	else
+		child_end(c);
+}
+
 void
 children_reap(struct children *all)
 {
@@ -195,10 +277,15 @@ children_reap(struct children *all)
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
 		struct child *c = find(all, pid);
 
-		if (!c)
-			continue;
-		all->n--;
-		child_end(c);
+		if (c)
+			child_reaped(c);
+	}
+	/* Those whose parents are gone are ours, so the last one of a group may have been among these. */
+	list_for_each_safe (i, &all->ending) {
+		struct child *c = list_entry(i, struct child, link);
+
+		if (c->reaped && !group_is_there(c))
+			child_end(c);
 	}
 }
 
@@ -218,7 +305,10 @@ kill_late(struct children *all)
 		if (all->loop->now_usec - c->since_usec < END_USEC)
 			return;
 		kill(-c->pid, SIGKILL);
-		child_move(c, &all->ending); /* and again, should something of it be left */
+		if (c->reaped)
+			child_end(c);
+		else
+			child_move(c, &all->ending); /* and again, should something of it be left */
 	}
 }
 
@@ -234,14 +324,16 @@ children_tend(struct children *all)
 uint64_t
 children_timeout(const struct children *all)
 {
+	uint64_t timeout = all->n_held > 0 ? LOOK_USEC : UINT64_MAX, age;
 	const struct child *c;
-	uint64_t age;
 
 	if (list_empty(&all->ending))
-		return UINT64_MAX;
+		return timeout;
 	c = list_entry(all->ending.next, const struct child, link);
 	age = all->loop->now_usec - c->since_usec;
-	return age < END_USEC ? END_USEC - age : 0;
+	if (age >= END_USEC)
+		return 0;
+	return END_USEC - age < timeout ? END_USEC - age : timeout;
 }
 
 void
@@ -261,6 +353,8 @@ void
 children_init(struct children *all, struct loop *l, struct service *s, char **command, uint64_t max)
 {
 	*all = (struct children){.loop = l, .service = s, .command = command, .max = max};
+	/* Who is left of a group becomes ours, and tells its end. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	list_init(&all->waiting);
 	list_init(&all->running);
 	list_init(&all->ending);

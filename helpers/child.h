@@ -2,7 +2,8 @@
 /*
  * A process for each connection, which is its standard input and output. The connection is shut
  * down when the process ends, whoever else holds it; a process whose connection was revoked gets
- * SIGHUP, and SIGKILL when it stays. One whose client merely left finishes its work.
+ * SIGHUP, and SIGKILL when it stays, and so does all of its group. One whose client merely left
+ * finishes its work; while a session has several of these its next connection waits.
  */
 #pragma once
 
@@ -23,7 +24,8 @@ struct children {
 	struct list running;
 	struct list ending; /* asked to end; the first one has waited longest */
 	struct list dead;   /* to be freed after the round */
-	uint64_t n;	    /* processes */
+	uint64_t n;	    /* processes, or what is left of their groups */
+	uint64_t n_held;    /* of those that wait: until another one of their session has ended */
 	struct message_limit limit;
 };
 

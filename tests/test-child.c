@@ -8,6 +8,7 @@
 #include <check.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -216,6 +217,79 @@ START_TEST(child_whose_client_left_finishes)
 }
 END_TEST
 
+/* The pid that a child has written. */
+static pid_t
+read_pid(int fd)
+{
+	char buffer[32] = "";
+
+	for (int i = 0; i < TURNS_MAX && recv(fd, buffer, sizeof(buffer) - 1, MSG_DONTWAIT) <= 0; i++)
+		turn_children();
+	return atoi(buffer);
+}
+
+START_TEST(all_of_a_group_is_ended)
+{
+	char *command[] = {(char[]){"/bin/sh"}, (char[]){"-c"},
+		(char[]){"trap '' HUP; sleep 60 & trap - HUP; echo $!; sleep 60"}, NULL};
+	cleanup_close int kept = -1;
+	cleanup_close int client = -1;
+	pid_t pid;
+
+	start_children(command, 2);
+	client = connect_child(&kept);
+	pid = read_pid(client);
+	ck_assert_int_gt(pid, 0);
+	shutdown(kept, SHUT_RDWR);
+	for (int i = 0; i < 20; i++)
+		turn_children();
+	ck_assert_int_eq(kill(pid, 0), 0);
+	ck_assert_uint_eq(w.children.n, 1);
+	for (int i = 0; i < 600 && w.children.n > 0; i++)
+		turn_children();
+	ck_assert_uint_eq(w.children.n, 0);
+	for (int i = 0; i < 20; i++)
+		turn_children();
+	ck_assert_int_eq(kill(pid, 0), -1);
+	children_deinit(&w.children);
+}
+END_TEST
+
+START_TEST(processes_without_clients_are_bounded)
+{
+	char *command[] = {(char[]){"/bin/sh"}, (char[]){"-c"},
+		(char[]){"trap '' PIPE; echo $$ 2>/dev/null; exec sleep 60"}, NULL};
+	int kept, client;
+	pid_t pid = 0;
+
+	start_children(command, 64);
+	for (int i = 0; i < 20; i++) {
+		client = connect_child(&kept);
+		if (i == 0)
+			pid = read_pid(client);
+		close(client);
+		close(kept);
+		turn_children();
+		ck_assert_uint_le(w.children.n, 4);
+	}
+	ck_assert_uint_eq(w.children.n, 4);
+	ck_assert(w.service.source.added);
+	/* One that stays has its turn. */
+	client = connect_child(&kept);
+	turn_children();
+	ck_assert_uint_eq(w.children.n_held, 1);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	for (int i = 0; i < 20; i++)
+		turn_children();
+	ck_assert_uint_eq(w.children.n, 4);
+	ck_assert_uint_eq(w.children.n_held, 0);
+	close(client);
+	close(kept);
+	children_stop(&w.children);
+	children_deinit(&w.children);
+}
+END_TEST
+
 /* Whether a revocation can be told from a client that left. */
 static bool
 peers_are_known(void)
@@ -246,7 +320,12 @@ suite(void)
 		tcase_add_test(c, child_of_a_revoked_connection_is_ended);
 	else
 		fixture_skip("child_of_a_revoked_connection_is_ended", "no sock_diag");
+	if (peers_are_known())
+		tcase_add_test(c, all_of_a_group_is_ended);
+	else
+		fixture_skip("all_of_a_group_is_ended", "no sock_diag");
 	tcase_add_test(c, child_whose_client_left_finishes);
+	tcase_add_test(c, processes_without_clients_are_bounded);
 	suite_add_tcase(s, c);
 	return s;
 }
