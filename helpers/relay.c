@@ -158,15 +158,6 @@ side_keep(struct side *s, const char *data, size_t n)
 	return 0;
 }
 
-/* A packet may be empty, which looks like the end; the end is also seen by poll(2). */
-static bool
-is_empty_packet(struct side *s)
-{
-	struct pollfd p = {.fd = s->source.fd, .events = POLLRDHUP};
-
-	return s->relay->relays->options.seqpacket && poll(&p, 1, 0) == 0;
-}
-
 static void
 relay_refuse(struct side *s, const char *what)
 {
@@ -186,10 +177,20 @@ side_move(struct side *s)
 {
 	struct relays *all = s->relay->relays;
 	size_t size = all->options.seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES, sent;
+	union {
+		char buffer[CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} credentials;
 	struct iovec iov = {all->buffer, size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
+	ssize_t n;
 
+	/* A packet may be empty, which looks like the end; but the end comes without credentials. */
+	if (all->options.seqpacket) {
+		msg.msg_control = credentials.buffer;
+		msg.msg_controllen = sizeof(credentials.buffer);
+	}
+	n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return errno == EINTR;
 	if (n >= 0 && (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
@@ -198,7 +199,7 @@ side_move(struct side *s)
 					: "sent a packet that is too long");
 		return false;
 	}
-	if (n < 0 || (n == 0 && !is_empty_packet(s))) {
+	if (n < 0 || (n == 0 && msg.msg_controllen == 0)) {
 		s->ended = true;
 		return false;
 	}
@@ -314,8 +315,11 @@ relay_start(struct relay *r, int server_fd)
 	r->sides[SERVER].source.fd = server_fd;
 	relay_move(r, &all->active);
 	for (int i = 0; i < 2; i++) {
-		int e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
+		int e, on = 1;
 
+		if (all->options.seqpacket)
+			setsockopt(r->sides[i].source.fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+		e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
 		if (e < 0) {
 			message_limited(
 				&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));

@@ -352,15 +352,17 @@ END_TEST
 
 START_TEST(relay_refuses_descriptors)
 {
+	int type = _i ? SOCK_SEQPACKET : SOCK_STREAM;
+
 	for (int i = 0; i < 2; i++) {
 		cleanup_close int kept = -1;
 		cleanup_close int client = -1;
 		cleanup_close int server = -1;
 
 		if (i == 0)
-			listen_behind(SOCK_STREAM, 5);
-		start_relays(&(struct relays_options){});
-		client = connect_client(SOCK_STREAM, &kept);
+			listen_behind(type, 5);
+		start_relays(&(struct relays_options){.seqpacket = _i});
+		client = connect_client(type, &kept);
 		server = accept_behind();
 		ck_assert_int_eq(msg_send(i ? server : client, "x", 1, &w.listener, 1, 0), 1);
 		assert_end(i ? client : server);
@@ -450,6 +452,33 @@ START_TEST(relay_keeps_packets)
 }
 END_TEST
 
+START_TEST(relay_keeps_packets_behind_empty_ones)
+{
+	static const char *const packets[] = {"a", "", "b"};
+	cleanup_close int server = -1;
+	char buffer[8];
+	int kept, client;
+
+	listen_behind(SOCK_SEQPACKET, 5);
+	start_relays(&(struct relays_options){.seqpacket = true});
+	client = connect_client(SOCK_SEQPACKET, &kept);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(send(client, packets[i], strlen(packets[i]), MSG_NOSIGNAL),
+			(ssize_t)strlen(packets[i]));
+	close(client);
+	close(kept);
+	server = accept_behind();
+	for (int i = 0; i < 3; i++) {
+		ck_assert(turn_until_readable(server));
+		ck_assert_int_eq(recv(server, buffer, sizeof(buffer), MSG_DONTWAIT),
+			(ssize_t)strlen(packets[i]));
+	}
+	turn();
+	ck_assert_uint_eq(w.relays.n, 0);
+	relays_deinit(&w.relays);
+}
+END_TEST
+
 START_TEST(relays_are_limited)
 {
 	cleanup_close int kept = -1;
@@ -512,11 +541,12 @@ suite(void)
 		tcase_add_test(c, relay_keeps_nothing_of_a_revoked_client);
 	else
 		fixture_skip("relay_keeps_nothing_of_a_revoked_client", "no sock_diag");
-	tcase_add_test(c, relay_refuses_descriptors);
+	tcase_add_loop_test(c, relay_refuses_descriptors, 0, 2);
 	tcase_add_test(c, relay_without_a_server_ends);
 	tcase_add_test(c, relay_waits_for_a_full_backlog);
 	tcase_add_test(c, relay_ends_when_idle);
 	tcase_add_test(c, relay_keeps_packets);
+	tcase_add_test(c, relay_keeps_packets_behind_empty_ones);
 	tcase_add_test(c, relays_are_limited);
 	tcase_add_test(c, exposure_goes_by_modes);
 	suite_add_tcase(s, c);
