@@ -241,8 +241,11 @@ call_receive(struct capc *c, struct capc_msg *ret, uint64_t deadline)
 			r = -EBADMSG;
 		if (r < 0)
 			return call_end(c, r);
-		if (reply.serial < c->serial)
+		if (reply.serial < c->serial) {
+			if (deadline_left_msec(deadline) == 0)
+				return -ETIMEDOUT;
 			continue;
+		}
 		r = message_make(reply.code, reply.payload, reply.n_payload, fd, ret);
 		if (r < 0)
 			return r;

@@ -17,7 +17,8 @@
 #include "libcap-client/private.h"
 
 #define ROOT_DEFAULT "/cap"
-#define ERRNO_MAX 4095 /* the kernel's; an answer beyond is no errno */
+#define ERRNO_MAX 4095  /* the kernel's; an answer beyond is no errno */
+#define DISCARDS_MAX 64 /* in one capc_session_process() */
 
 struct capc_session {
 	pid_t owner;
@@ -169,7 +170,8 @@ capc_session_process(struct capc_session *s)
 
 	if (r < 0)
 		return r;
-	for (;;) {
+	/* Bounded, however fast they come: what is left makes the descriptor ready again. */
+	for (int i = 0; i < DISCARDS_MAX; i++) {
 		int fds[1];
 		size_t n_fds;
 		ssize_t n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), fds, 1, &n_fds,
@@ -182,6 +184,7 @@ capc_session_process(struct capc_session *s)
 		if (n <= 0)
 			return session_end(s, -ENOTCONN);
 	}
+	return 0;
 }
 
 static int
@@ -219,8 +222,11 @@ session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wi
 		 * Too late, or repeated by a daemon that was restarted: then its socket is a
 		 * duplicate of one that is in use, so it is closed, never shut down.
 		 */
-		if (ret->serial < s->serial)
+		if (ret->serial < s->serial) {
+			if (deadline_left_msec(deadline) == 0)
+				return -ETIMEDOUT;
 			continue;
+		}
 		if (ret->serial > s->serial || ret->op != op || ret->error > ERRNO_MAX)
 			return session_end(s, -EBADMSG);
 		*ret_fd = take_fd(fd);

@@ -344,6 +344,20 @@ START_TEST(a_repeated_answer_does_no_harm)
 }
 END_TEST
 
+/* However many old replies a service sends, the time is the caller's. */
+START_TEST(old_replies_do_not_prolong_a_call)
+{
+	struct capc_msg reply;
+
+	ck_assert_int_eq(capc_call(c, &hello, &reply, 0), -ETIMEDOUT);
+	for (int i = 0; i < 50; i++)
+		put_return(1, 0, "late", -1);
+	put_return(2, 0, "too late", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, 0), -ETIMEDOUT);
+	capc_msg_done(&reply);
+}
+END_TEST
+
 START_TEST(refused_opens_tell_why)
 {
 	capc *none;
@@ -462,6 +476,7 @@ suite(void)
 	tcase_add_test(t, more_descriptors_than_fit_are_refused);
 	tcase_add_test(t, a_service_of_another_protocol_has_its_socket);
 	tcase_add_loop_test(t, a_repeated_answer_does_no_harm, 0, 2);
+	tcase_add_test(t, old_replies_do_not_prolong_a_call);
 	tcase_add_test(t, refused_opens_tell_why);
 	tcase_add_test(t, a_slot_is_opened_by_its_directory);
 	tcase_add_test(t, a_stream_slot_is_opened_by_its_directory);

@@ -225,6 +225,23 @@ START_TEST(late_answers_are_discarded)
 }
 END_TEST
 
+START_TEST(late_answers_do_not_prolong_anything)
+{
+	struct pollfd p = {.fd = capc_session_fd(s), .events = POLLIN};
+	struct wire_reply old = {.op = WIRE_READ, .serial = d.serial};
+	char *text;
+
+	for (int i = 0; i < 100; i++)
+		played_answer_with(&d, &old, -1);
+	played_answer(&d, WIRE_READ, 0, "too late", -1);
+	ck_assert_int_eq(capc_read(s, "label", &text, 0), -ETIMEDOUT);
+	ck_assert_int_eq(capc_session_process(s), 0);
+	ck_assert_int_eq(poll(&p, 1, 0), 1);
+	ck_assert_int_eq(capc_session_process(s), 0);
+	ck_assert_int_eq(poll(&p, 1, 0), 0);
+}
+END_TEST
+
 START_TEST(the_end_is_told_at_once_and_for_good)
 {
 	char *text;
@@ -501,6 +518,7 @@ suite(void)
 	tcase_add_test(c, a_listing_can_be_stopped);
 	tcase_add_test(c, a_listing_can_be_interleaved);
 	tcase_add_test(c, late_answers_are_discarded);
+	tcase_add_test(c, late_answers_do_not_prolong_anything);
 	tcase_add_test(c, the_end_is_told_at_once_and_for_good);
 	tcase_add_test(c, a_request_to_nobody_is_told);
 	tcase_add_test(c, short_forms_keep_the_time_of_the_session);
