@@ -108,9 +108,7 @@ CAPC_PUBLIC int capc_session_from_fd(int fd, capc_session **ret);
  */
 CAPC_PUBLIC capc_session *capc_session_free(capc_session *s);
 
-/*
- * How long the functions without a timeout of their own may take: for each request that they make.
- */
+/* How long each of the functions without a timeout of their own may take. */
 CAPC_PUBLIC void capc_session_set_timeout(capc_session *s, uint64_t timeout);
 
 /*
@@ -186,7 +184,9 @@ CAPC_PUBLIC int capc_write(capc_session *s, const char *node, const char *text, 
  * Calls EACH for every name in a directory, as ls(1) does, until it returns other than 0. EACH may
  * use S. Names that come or go meanwhile may be missed, others are not, and none comes twice.
  *
- * Returns: 0, what EACH returned, -ENOTDIR, -errno as above. Each request may take TIMEOUT.
+ * timeout  of all of it, with the time that EACH takes
+ *
+ * Returns: 0, what EACH returned, -ENOTDIR, -errno as above.
  */
 CAPC_PUBLIC int capc_list(capc_session *s, const char *node,
 	int (*each)(const char *name, void *data), void *data, uint64_t timeout);
@@ -240,7 +240,8 @@ CAPC_PUBLIC int capc_session_create(capc_session *s, const char *name, const cha
 /*
  * Closes the session NAME below this one.
  *
- * flags  0 or CAPC_CLOSE_ALL, which is many requests: when one is refused, the others stay done
+ * flags  0 or CAPC_CLOSE_ALL, which is many requests: when one is refused, the others stay done;
+ *        while somebody goes on to make child sessions it is tried again
  *
  * Returns: 0, -ENOTEMPTY (it has child sessions), -EBUSY (it has live threads), -errno as above.
  */

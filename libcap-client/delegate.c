@@ -137,52 +137,75 @@ capc_session_create(struct capc_session *s, const char *name, const char *quota)
 	return session_do_text(s, WIRE_CREATE, &path, &text, NULL);
 }
 
-static int close_all(struct capc_session *s, const char *node);
-
 struct closing {
 	struct capc_session *session;
 	const char *node;
+	uint64_t deadline; /* of all of it */
 };
+
+static int close_all(const struct closing *c);
+
+/* Others may have ended it meanwhile. */
+static int
+gone_is_done(int r)
+{
+	return r == -ENOENT ? 0 : r;
+}
 
 static int
 close_entrypoint(const char *name, void *data)
 {
 	const struct closing *c = data;
 	cleanup_text struct text path = {};
+	int r;
 
 	text_addf(&path, "%s/entrypoints/%s", c->node, name);
-	return session_do_text(c->session, WIRE_REMOVE, &path, &(struct text){}, NULL);
+	r = text_done(&path);
+	if (r < 0)
+		return r;
+	return gone_is_done(session_do(c->session, WIRE_REMOVE, path.data, NULL, NULL, c->deadline));
 }
 
 static int
 close_child(const char *name, void *data)
 {
-	const struct closing *c = data;
+	struct closing child = *(const struct closing *)data;
 	cleanup_text struct text path = {};
 	int r;
 
-	text_addf(&path, "%s/sessions/%s", c->node, name);
+	text_addf(&path, "%s/sessions/%s", child.node, name);
 	r = text_done(&path);
-	return r < 0 ? r : close_all(c->session, path.data);
+	if (r < 0)
+		return r;
+	child.node = path.data;
+	return gone_is_done(close_all(&child));
+}
+
+static int
+close_each(const struct closing *c, const char *folder, int (*each)(const char *name, void *data))
+{
+	cleanup_text struct text path = {};
+	int r;
+
+	text_addf(&path, "%s/%s", c->node, folder);
+	r = text_done(&path);
+	return r < 0 ? r : session_list(c->session, path.data, each, (void *)(uintptr_t)c, c->deadline);
 }
 
 /* As deep as sessions are nested, which the length of a path bounds. */
 static int
-close_all(struct capc_session *s, const char *node)
+close_all(const struct closing *c)
 {
-	struct closing c = {.session = s, .node = node};
-	cleanup_text struct text entrypoints = {}, sessions = {};
 	int r;
 
-	text_addf(&entrypoints, "%s/entrypoints", node);
-	text_addf(&sessions, "%s/sessions", node);
-	if (text_done(&entrypoints) < 0 || text_done(&sessions) < 0)
-		return -ENOMEM;
-	r = capc_list(s, entrypoints.data, close_entrypoint, &c, session_timeout(s));
-	if (r == 0)
-		r = capc_list(s, sessions.data, close_child, &c, session_timeout(s));
-	if (r == 0)
-		r = session_do(s, WIRE_REMOVE, node, NULL, NULL, session_deadline(s));
+	/* Whoever has that session may make children as long as it is there. */
+	do {
+		r = close_each(c, "entrypoints", close_entrypoint);
+		if (r == 0)
+			r = close_each(c, "sessions", close_child);
+		if (r == 0)
+			r = session_do(c->session, WIRE_REMOVE, c->node, NULL, NULL, c->deadline);
+	} while (r == -ENOTEMPTY && deadline_left_msec(c->deadline) != 0);
 	return r;
 }
 
@@ -190,6 +213,7 @@ int
 capc_session_close(struct capc_session *s, const char *name, unsigned flags)
 {
 	cleanup_text struct text path = {};
+	struct closing c;
 	int r;
 
 	if (!*name || flags & ~(unsigned)CAPC_CLOSE_ALL)
@@ -198,7 +222,8 @@ capc_session_close(struct capc_session *s, const char *name, unsigned flags)
 	r = text_done(&path);
 	if (r < 0)
 		return r;
+	c = (struct closing){.session = s, .node = path.data, .deadline = session_deadline(s)};
 	if (flags & CAPC_CLOSE_ALL)
-		return close_all(s, path.data);
-	return session_do(s, WIRE_REMOVE, path.data, NULL, NULL, session_deadline(s));
+		return close_all(&c);
+	return session_do(s, WIRE_REMOVE, path.data, NULL, NULL, c.deadline);
 }

@@ -49,7 +49,6 @@ int close_owned(int fd, pid_t owner);
 
 /* session.c */
 
-uint64_t session_timeout(const struct capc_session *s);
 uint64_t session_deadline(const struct capc_session *s);
 
 /*
@@ -58,6 +57,10 @@ uint64_t session_deadline(const struct capc_session *s);
  */
 int session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	char **ret_text, uint64_t deadline);
+
+/* As capc_list(). */
+int session_list(struct capc_session *s, const char *node,
+	int (*each)(const char *name, void *data), void *data, uint64_t deadline);
 
 /* One request whose answer is a descriptor. */
 int session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,

@@ -110,12 +110,6 @@ capc_session_set_timeout(struct capc_session *s, uint64_t timeout)
 }
 
 uint64_t
-session_timeout(const struct capc_session *s)
-{
-	return s->timeout;
-}
-
-uint64_t
 session_deadline(const struct capc_session *s)
 {
 	return deadline_after(s->timeout);
@@ -402,8 +396,8 @@ list_each(char *names, int (*each)(const char *name, void *data), void *data)
 }
 
 int
-capc_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
-	void *data, uint64_t timeout)
+session_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
+	void *data, uint64_t deadline)
 {
 	struct wire_reply reply;
 	uint64_t cookie = 0;
@@ -414,7 +408,7 @@ capc_list(struct capc_session *s, const char *node, int (*each)(const char *name
 		cleanup_free char *names = NULL;
 
 		q.offset = cookie;
-		r = session_ask(s, &q, deadline_after(timeout), &reply, NULL);
+		r = session_ask(s, &q, deadline, &reply, NULL);
 		if (r < 0)
 			return r;
 		if (reply.flags & WIRE_MORE && reply.value == cookie)
@@ -426,8 +420,17 @@ capc_list(struct capc_session *s, const char *node, int (*each)(const char *name
 		r = list_each(names, each, data);
 		if (r != 0)
 			return r;
+		if (reply.flags & WIRE_MORE && deadline_left_msec(deadline) == 0)
+			return -ETIMEDOUT;
 	} while (reply.flags & WIRE_MORE);
 	return 0;
+}
+
+int
+capc_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
+	void *data, uint64_t timeout)
+{
+	return session_list(s, node, each, data, deadline_after(timeout));
 }
 
 int

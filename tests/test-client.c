@@ -394,6 +394,45 @@ START_TEST(closing_all_goes_from_the_leaves)
 }
 END_TEST
 
+/* They end, and come, while they are closed. */
+START_TEST(closing_all_goes_on_whatever_others_do)
+{
+	answer_names(1, false, "kv\n");
+	played_answer(&d, WIRE_REMOVE, ENOENT, "no such entrypoint", -1);
+	answer_names(1, false, "db\n");
+	played_answer(&d, WIRE_LIST, ENOENT, "no such session", -1);
+	played_answer(&d, WIRE_REMOVE, ENOTEMPTY, "it has child sessions", -1);
+	answer_names(0, false, "");
+	answer_names(0, false, "");
+	played_answer(&d, WIRE_REMOVE, 0, "", -1);
+	ck_assert_int_eq(capc_session_close(s, "app", CAPC_CLOSE_ALL), 0);
+	/* What was to be closed itself is another matter. */
+	played_answer(&d, WIRE_LIST, ENOENT, "no such session", -1);
+	ck_assert_int_eq(capc_session_close(s, "app", CAPC_CLOSE_ALL), -ENOENT);
+	/* And not for ever. */
+	capc_session_set_timeout(s, 0);
+	answer_names(0, false, "");
+	answer_names(0, false, "");
+	played_answer(&d, WIRE_REMOVE, ENOTEMPTY, "it has child sessions", -1);
+	ck_assert_int_eq(capc_session_close(s, "app", CAPC_CLOSE_ALL), -ENOTEMPTY);
+}
+END_TEST
+
+static int
+dawdle(const char *name, void *data)
+{
+	usleep(SHORT);
+	return 0;
+}
+
+START_TEST(a_listing_has_one_timeout)
+{
+	answer_names(17, true, "log\n");
+	answer_names(18, false, "web\n");
+	ck_assert_int_eq(capc_list(s, "caps", dawdle, NULL, SHORT), -ETIMEDOUT);
+}
+END_TEST
+
 START_TEST(a_child_of_fork_does_no_harm)
 {
 	cleanup_free char *text = NULL;
@@ -529,6 +568,8 @@ suite(void)
 	tcase_add_test(c, delegation_is_the_text_of_the_files);
 	tcase_add_test(c, a_result_that_is_none_is_told);
 	tcase_add_test(c, closing_all_goes_from_the_leaves);
+	tcase_add_test(c, closing_all_goes_on_whatever_others_do);
+	tcase_add_test(c, a_listing_has_one_timeout);
 	tcase_add_test(c, a_child_of_fork_does_no_harm);
 	tcase_add_test(c, an_inherited_connection_is_used_further);
 	tcase_add_test(c, only_a_control_socket_is_a_session);
