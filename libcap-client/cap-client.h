@@ -226,7 +226,7 @@ CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
  */
 CAPC_PUBLIC int capc_revoke(capc_session *s, const char *slot, const char *what);
 
-/* Ends SLOT and all that was derived from it. */
+/* Ends SLOT and all that was derived from it. -EINVAL also for what is no slot's name or path. */
 CAPC_PUBLIC int capc_drop(capc_session *s, const char *slot);
 
 /* Moves quota between this session and a child: "to=web caps=16", "from=web caps=8 sockets=4". */

@@ -32,6 +32,18 @@ is_word(const char *s)
 	return *s && !s[strcspn(s, " \t\r\n")];
 }
 
+/* A name, or a path that ends in caps/NAME: no other kind of node. */
+static bool
+is_slot(const char *slot)
+{
+	const char *name = strrchr(slot, '/');
+	size_t n = name ? (size_t)(name - slot) : 0;
+
+	if (!name)
+		return *slot;
+	return name[1] && n >= 4 && strncmp(name - 4, "caps", 4) == 0 && (n == 4 || name[-5] == '/');
+}
+
 static void
 add_slot(struct text *t, const char *slot)
 {
@@ -115,6 +127,8 @@ capc_drop(struct capc_session *s, const char *slot)
 {
 	cleanup_text struct text path = {};
 
+	if (!is_slot(slot))
+		return -EINVAL;
 	add_slot(&path, slot);
 	return session_do_text(s, WIRE_REMOVE, &path, &(struct text){}, NULL);
 }

@@ -323,6 +323,11 @@ START_TEST(what_cannot_be_sent_is_refused_before)
 	ck_assert_int_eq(capc_write(s, "policy", big, NULL, SHORT), -EMSGSIZE);
 	ck_assert_int_eq(capc_remove(s, big, NULL, SHORT), -ENAMETOOLONG);
 	ck_assert_int_eq(capc_grant(s, "web", "app rights=grant", NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_drop(s, "sessions/app"), -EINVAL);
+	ck_assert_int_eq(capc_drop(s, "sessions/xcaps/app"), -EINVAL);
+	ck_assert_int_eq(capc_drop(s, "sessions/app/caps/"), -EINVAL);
+	ck_assert_int_eq(capc_drop(s, "/kv"), -EINVAL);
+	ck_assert_int_eq(capc_drop(s, ""), -EINVAL);
 	ck_assert_int_eq(capc_session_close(s, "app", 2), -EINVAL);
 	ck_assert_int_eq(capc_session_create(s, "", NULL), -EINVAL);
 	played_quiet(&d);
@@ -353,6 +358,9 @@ START_TEST(delegation_is_the_text_of_the_files)
 	played_answer(&d, WIRE_REMOVE, 0, "", -1);
 	ck_assert_int_eq(capc_drop(s, "kv"), 0);
 	played_asked(&d, WIRE_REMOVE, "caps/kv", "");
+	played_answer(&d, WIRE_REMOVE, 0, "", -1);
+	ck_assert_int_eq(capc_drop(s, "sessions/caps/caps/kv"), 0);
+	played_asked(&d, WIRE_REMOVE, "sessions/caps/caps/kv", "");
 	played_answer(&d, WIRE_WRITE, 0, "", -1);
 	ck_assert_int_eq(capc_transfer_quota(s, "to=app caps=8"), 0);
 	played_asked(&d, WIRE_WRITE, "transfer_quota", "to=app caps=8");
