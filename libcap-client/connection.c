@@ -119,7 +119,7 @@ connection_watch(struct connection *c)
 	struct epoll_event event = {.data.ptr = c};
 
 	if (waits)
-		event.events = EPOLLOUT;
+		event.events = c->starved ? 0 : EPOLLOUT;
 	else if (c->n_unanswered < CALLS_MAX)
 		event.events = EPOLLIN;
 	if (event.events == c->events)
@@ -195,17 +195,21 @@ connections_expire(struct capc_entrypoint *e)
 	}
 }
 
-/* Sends what waits, as far as the client takes it. */
+/* Sends what waits, as far as the client takes it, and as its descriptors may be in flight. */
 static void
 connection_flush(struct connection *c)
 {
 	bool some = false;
 
+	c->starved = false;
 	while (!list_empty(&c->replies)) {
 		struct reply *o = list_entry(list_first(&c->replies), struct reply, link);
 		ssize_t sent = msg_send(c->fd, o->data, o->n, &o->fd, o->fd >= 0, MSG_DONTWAIT);
 
-		if (sent == -EAGAIN)
+		c->starved = sent == -ETOOMANYREFS;
+		if (c->starved)
+			entrypoint_retry(c->entrypoint);
+		if (sent == -EAGAIN || c->starved)
 			break;
 		if (sent < 0)
 			return connection_close(c);
@@ -216,6 +220,17 @@ connection_flush(struct connection *c)
 	if (some)
 		connection_stalls(c);
 	connection_watch(c);
+}
+
+void
+connections_retry(struct capc_entrypoint *e)
+{
+	list_for_each_safe (i, &e->stalled) {
+		struct connection *c = list_entry(i, struct connection, stalled_link);
+
+		if (c->starved)
+			connection_flush(c);
+	}
 }
 
 static int

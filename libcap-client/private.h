@@ -122,6 +122,7 @@ struct connection {
 	uint64_t stalled_since;
 	struct list replies; /* that the client did not take yet */
 	unsigned n_unanswered; /* requests without a reply that was sent */
+	bool starved;          /* too many descriptors are in flight for the first of them */
 	uint32_t events;       /* that epoll watches */
 	int fd;
 	struct capc_caller caller;
@@ -145,6 +146,9 @@ struct connection *connection_unref(struct connection *c);
 
 /* Returns how many calls were given to handlers. C may be closed, not freed, afterwards. */
 int connection_dispatch(struct connection *c, uint32_t events);
+
+/* Sends what waited for descriptors. */
+void connections_retry(struct capc_entrypoint *e);
 
 /* Closes those that took nothing for too long. */
 void connections_expire(struct capc_entrypoint *e);

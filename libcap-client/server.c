@@ -490,6 +490,7 @@ timer_dispatch(struct capc_entrypoint *e)
 		e->retry_at = 0;
 		if (e->paused)
 			channel_resume(e);
+		connections_retry(e);
 	}
 	entrypoint_set_timer(e);
 }

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -327,6 +329,64 @@ START_TEST(a_client_that_never_reads_is_disconnected)
 }
 END_TEST
 
+/* Only who is not privileged has a limit of descriptors in flight. */
+static void
+become_nobody(void)
+{
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
+}
+
+static void
+reply_big_with_fd(capc_request *r, struct capc_msg *m, void *data)
+{
+	static char big[BIG];
+
+	ck_assert_int_eq(capc_reply(r, &(struct capc_msg){.data = big, .n_data = BIG,
+					       .fds = &channel, .n_fds = 1}), 0);
+}
+
+START_TEST(a_reply_waits_for_descriptors_in_flight)
+{
+	struct rlimit limit = {64, 64};
+	struct wire_call reply;
+	int client, full[2], many[100], n_back = 0, fd;
+
+	become_nobody();
+	played_add(&d, e, 1, reply_big_with_fd, NULL);
+	client = played_client(e, channel, 1, 1);
+	for (uint64_t i = 1; i <= 10; i++)
+		played_call(client, i, 0, "", 0, -1);
+	ck_assert_int_gt(played_serve_all(e), 1);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	played_pair(SOCK_SEQPACKET, full);
+	for (int i = 0; i < 100; i++)
+		many[i] = channel;
+	ck_assert_int_eq(msg_send(full[0], "", 1, many, 100, 0), 1);
+	while (played_return(client, buffer, &reply, &fd)) {
+		n_back++;
+		close(fd);
+	}
+	ck_assert_int_lt(n_back, 10);
+	ck_assert_int_eq(capc_serve(e, SHORT), 0);
+	ck_assert(!played_return(client, buffer, &reply, &fd));
+	/* Nor is it tried all the time. */
+	ck_assert_int_eq(played_serve_all(e), 0);
+	close(full[0]);
+	close(full[1]);
+	while (n_back < 10) {
+		ck_assert_int_ge(capc_serve(e, SHORT), 0);
+		while (played_return(client, buffer, &reply, &fd)) {
+			ck_assert_uint_eq(reply.serial, (uint64_t)++n_back);
+			ck_assert_uint_eq(reply.code, 0);
+			close(fd);
+		}
+	}
+	close(client);
+}
+END_TEST
+
 START_TEST(malformed_calls_end_their_connection_alone)
 {
 	static const struct {
@@ -487,6 +547,7 @@ add_tests(TCase *t)
 	tcase_add_test(t, requests_are_answered_later_and_in_any_order);
 	tcase_add_test(t, a_client_that_does_not_read_blocks_nobody);
 	tcase_add_test(t, a_client_that_never_reads_is_disconnected);
+	tcase_add_test(t, a_reply_waits_for_descriptors_in_flight);
 	tcase_add_loop_test(t, malformed_calls_end_their_connection_alone, 0, 6);
 	tcase_add_test(t, connections_end_in_spite_of_a_duplicate);
 	tcase_add_test(t, a_revoked_connection_is_forgotten);
