@@ -262,7 +262,7 @@ CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, c
  *
  * dirfd  of the directory caps/SLOT, O_PATH is enough; borrowed
  *
- * Returns: 0, -ENOENT (revoked), -EACCES, -ECONNREFUSED (nobody serves), -ETIMEDOUT. Blocks.
+ * Returns: 0, -EBADF, -ENOENT (revoked), -EACCES, -ECONNREFUSED (nobody serves), -ETIMEDOUT. Blocks.
  */
 CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
 
@@ -285,11 +285,12 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  * ret  always written, so that capc_msg_done() is always right: the reply; or, with its code not
  *      0, the service's refusal, whose data is the reason; else empty
  *
- * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL,
- * -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not answered, perhaps
- * executed; the reply will be discarded), -ECONNRESET (the connection ended under it, perhaps
- * executed), -EBADMSG, -EPROTO (not this protocol), or, nothing having been sent, any of
- * capc_open(). Blocks.
+ * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
+ * a descriptor in REQ), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
+ * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
+ * it, perhaps executed), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol, or its
+ * descriptor found no room in this process; the connection is closed), or, nothing having been
+ * sent, any of capc_open(). Blocks.
  */
 CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *ret,
 	uint64_t timeout);
@@ -354,9 +355,10 @@ CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeou
  *
  * timeout  of the waiting; 0 only does what is due
  *
- * Returns: how many connections and calls it served, 0 when the time was over; -ENOTCONN (the
- * entrypoint or the daemon ended, or E was detached by a handler; all connections of calls are
- * closed), -EBADMSG, -EPROTO (likewise, after something that was not understood). Blocks.
+ * Returns: how many connections and calls it served, which is 0 when the time was over, or when
+ * there was something else to do; -EBUSY (called by a handler); -ENOTCONN (the entrypoint or the
+ * daemon ended, or E was detached by a handler; all connections of calls are closed), -EBADMSG,
+ * -EPROTO (likewise, after something that was not understood). Blocks.
  */
 CAPC_PUBLIC int capc_serve(capc_entrypoint *e, uint64_t timeout);
 
@@ -383,7 +385,7 @@ CAPC_PUBLIC int capc_object_remove(capc_entrypoint *e, uint64_t badge);
 
 /*
  * Gives new connections of this entrypoint to F instead of reading calls from them. NULL: calls.
- * Returns: 0.
+ * Returns: 0; -ENOTCONN, -EBADMSG, -EPROTO (E has ended, as capc_serve() says).
  */
 CAPC_PUBLIC int capc_accept_raw(capc_entrypoint *e, capc_raw_handler *f, void *data);
 
@@ -399,7 +401,7 @@ CAPC_PUBLIC const struct capc_caller *capc_caller(const capc_request *r);
 
 /*
  * Answers R and frees it, also on failure. Never blocks: what the client does not take at once is
- * sent in later rounds; see capc_entrypoint_set_timeout().
+ * sent in later rounds of capc_serve(); see capc_entrypoint_set_timeout().
  *
  * m  its code is ignored; NULL: an empty reply; descriptors stay the caller's
  *
