@@ -144,6 +144,7 @@ capc_open(struct capc_session *s, const char *slot, uint64_t timeout, struct cap
 	cleanup_text struct text node = {};
 	int r;
 
+	session_begin(s);
 	text_addf(&node, "%s%s", strchr(slot, '/') ? "" : "caps/", slot);
 	if (!c || text_done(&node) < 0)
 		return -ENOMEM;

@@ -88,6 +88,7 @@ capc_grant(struct capc_session *s, const char *slot, const char *to, const char 
 	size_t n;
 	int r;
 
+	session_begin(s);
 	if (!is_word(to))
 		return -EINVAL;
 	text_addf(&command, "to=%s%s%s", to, how && *how ? " " : "", how ? how : "");
@@ -127,6 +128,7 @@ capc_drop(struct capc_session *s, const char *slot)
 {
 	cleanup_text struct text path = {};
 
+	session_begin(s);
 	if (!is_slot(slot))
 		return -EINVAL;
 	add_slot(&path, slot);
@@ -144,6 +146,7 @@ capc_session_create(struct capc_session *s, const char *name, const char *quota)
 {
 	cleanup_text struct text path = {}, text = {};
 
+	session_begin(s);
 	if (!*name)
 		return -EINVAL;
 	add_session(&path, name);
@@ -230,6 +233,7 @@ capc_session_close(struct capc_session *s, const char *name, unsigned flags)
 	struct closing c;
 	int r;
 
+	session_begin(s);
 	if (!*name || flags & ~(unsigned)CAPC_CLOSE_ALL)
 		return -EINVAL;
 	add_session(&path, name);

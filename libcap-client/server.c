@@ -89,6 +89,13 @@ object_link(struct capc_entrypoint *e, struct object *o)
 }
 
 static int
+objects_begin(struct capc_entrypoint *e)
+{
+	session_begin(e->session);
+	return entrypoint_check(e);
+}
+
+static int
 objects_write(struct capc_entrypoint *e, struct text *command, char **ret_text)
 {
 	cleanup_text struct text node = {};
@@ -126,7 +133,7 @@ capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *
 	uint64_t badge;
 	int r;
 
-	r = entrypoint_check(e);
+	r = objects_begin(e);
 	if (r < 0)
 		return r;
 	r = object_prepare(e, key, &o);
@@ -155,7 +162,7 @@ capc_object_remove(struct capc_entrypoint *e, uint64_t badge)
 	struct object *o;
 	int r;
 
-	r = entrypoint_check(e);
+	r = objects_begin(e);
 	if (r < 0)
 		return r;
 	text_addf(&command, "remove=%" PRIu64, badge);
@@ -244,6 +251,7 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 	cleanup_text struct text node = {};
 	int r;
 
+	session_begin(s);
 	if (flags & ~(unsigned)CAPC_ATTACH_ONCE)
 		return -EINVAL;
 	e = malloc(sizeof(*e));

@@ -133,6 +133,12 @@ capc_session_reason(const struct capc_session *s)
 	return s->reason ? s->reason : "";
 }
 
+void
+session_begin(struct capc_session *s)
+{
+	free(take_ptr(s->reason));
+}
+
 static int
 session_check(const struct capc_session *s)
 {
@@ -239,8 +245,7 @@ session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
 	cleanup_close int fd = -1;
 	int r = session_check(s);
 
-	free(s->reason);
-	s->reason = NULL;
+	session_begin(s);
 	if (r < 0)
 		return r;
 	q->serial = ++s->serial;
@@ -298,6 +303,7 @@ session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const c
 	struct wire_reply reply;
 	int room;
 
+	session_begin(s);
 	/* A descriptor that does not fit would be lost together with the answer that it came in. */
 	if (session_check(s) == 0) {
 		room = fd_dup(s->fd);
@@ -314,6 +320,7 @@ session_do_text(struct capc_session *s, enum wire_op op, struct text *node, stru
 {
 	int r = text_done(node);
 
+	session_begin(s);
 	if (r == 0)
 		r = text_done(text);
 	if (r < 0)

@@ -120,6 +120,13 @@ START_TEST(a_command_gives_its_result_or_the_reason)
 	free(text);
 	played_asked(&d, WIRE_WRITE, "caps/web/grant", NULL);
 
+	/* Nor has what was refused before anybody was asked. */
+	played_answer(&d, WIRE_WRITE, EPERM, "no", -1);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -EPERM);
+	played_asked(&d, WIRE_WRITE, "caps/web/grant", NULL);
+	ck_assert_int_eq(capc_grant(s, "web", "a b", NULL, NULL), -EINVAL);
+	ck_assert_str_eq(capc_session_reason(s), "");
+
 	/* What nobody answered has no reason, not even an old one. */
 	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", &text, SHORT), -ETIMEDOUT);
 	ck_assert_ptr_null(text);
