@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Calls the service behind a slot, once for each argument: echo-client [-s SLOT] TEXT... */
+#include <cap-client.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "libcap-client/cap-client.h"
 
 static int
 call(capc *c, const char *text)

@@ -3,12 +3,11 @@
  * The smallest service: one object, in the slot caps/echo, that sends back what it gets, behind the
  * label of the session that asks. It shows that a server learns its callers from the system.
  */
+#include <cap-client.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "libcap-client/cap-client.h"
 
 static void
 echo(capc_request *r, struct capc_msg *m, void *data)
