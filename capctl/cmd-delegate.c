@@ -12,14 +12,16 @@ run_grant(struct context *x, int argc, char **argv)
 	cleanup_text struct text node = {};
 	cleanup_text struct text how = {};
 	cleanup_text struct text what = {};
-	int status = context_open(x);
+	int status = command_word(&how, "to", argv[1]);
 
+	if (status == STATUS_DONE)
+		status = command_words(&how, argv + 2, argc - 2);
+	if (status == STATUS_DONE)
+		status = context_open(x);
 	if (status == STATUS_DONE)
 		status = context_node(x, "caps", argv[0], &node);
 	if (status != STATUS_DONE)
 		return status;
-	text_addf(&how, "to=%s", argv[1]);
-	words_join(argv + 2, argc - 2, &how);
 	text_addf(&what, "grant %s to %s", argv[0], argv[1]);
 	if (text_done(&how) < 0 || text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "grant");
@@ -41,13 +43,14 @@ run_reduce(struct context *x, int argc, char **argv)
 	cleanup_text struct text node = {};
 	cleanup_text struct text how = {};
 	cleanup_text struct text what = {};
-	int status = context_open(x);
+	int status = command_words(&how, argv + 1, argc - 1);
 
+	if (status == STATUS_DONE)
+		status = context_open(x);
 	if (status == STATUS_DONE)
 		status = context_node(x, "caps", argv[0], &node);
 	if (status != STATUS_DONE)
 		return status;
-	words_join(argv + 1, argc - 1, &how);
 	text_addf(&what, "reduce %s", argv[0]);
 	if (text_done(&how) < 0 || text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "reduce");
@@ -74,21 +77,22 @@ run_revoke(struct context *x, int argc, char **argv)
 
 	if (!!o->from + !!o->id + options_have(o, OPTION_SELF) > 1)
 		return complain_usage("revoke takes one of --from, --id, --self");
-	status = context_open(x);
+	text_addf(&what, "revoke %s", argv[0]);
+	if (o->from) {
+		status = command_word(&how, "to", o->from);
+		text_addf(&what, " from %s", o->from);
+	} else if (o->id) {
+		status = command_word(&how, "id", o->id);
+		text_addf(&what, " id=%s", o->id);
+	} else {
+		status = command_word(&how, NULL, options_have(o, OPTION_SELF) ? "self" : "1");
+	}
+	if (status == STATUS_DONE)
+		status = context_open(x);
 	if (status == STATUS_DONE)
 		status = context_node(x, "caps", argv[0], &node);
 	if (status != STATUS_DONE)
 		return status;
-	text_addf(&what, "revoke %s", argv[0]);
-	if (o->from) {
-		text_addf(&how, "to=%s", o->from);
-		text_addf(&what, " from %s", o->from);
-	} else if (o->id) {
-		text_addf(&how, "id=%s", o->id);
-		text_addf(&what, " id=%s", o->id);
-	} else {
-		text_add(&how, options_have(o, OPTION_SELF) ? "self" : "1");
-	}
 	if (text_done(&how) < 0 || text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "revoke");
 	return context_write(x, node.data, "revoke", how.data, true, what.data);

@@ -128,11 +128,12 @@ run_create(struct context *x, int argc, char **argv)
 		status = parse_mode(x->options.mode, &owner);
 	if (status == STATUS_DONE)
 		status = context_session(x, &node);
+	if (status == STATUS_DONE)
+		status = command_words(&quota, argv + 1, argc - 1);
 	if (status != STATUS_DONE)
 		return status;
 	if (!*argv[0] || session_node(argv[0], &node) < 0)
 		return complain_usage("'%s' cannot be the name of a session", argv[0]);
-	words_join(argv + 1, argc - 1, &quota);
 	if (text_done(&node) < 0 || text_done(&quota) < 0)
 		return complain(ENOMEM, NULL, "session create");
 	status = context_open(x);
@@ -220,18 +221,20 @@ run_transfer_quota(struct context *x, int argc, char **argv)
 	cleanup_text struct text node = {};
 	cleanup_text struct text how = {};
 	cleanup_text struct text what = {};
-	int status;
+	int status = STATUS_DONE;
 
 	if (o->to && o->from)
 		return complain_usage("transfer-quota takes one of --to, --from");
-	status = context_open(x);
+	if (o->to || o->from)
+		status = command_word(&how, o->to ? "to" : "from", o->to ? o->to : o->from);
+	if (status == STATUS_DONE)
+		status = command_words(&how, argv, argc);
+	if (status == STATUS_DONE)
+		status = context_open(x);
 	if (status == STATUS_DONE)
 		status = context_session(x, &node);
 	if (status != STATUS_DONE)
 		return status;
-	if (o->to || o->from)
-		text_addf(&how, "%s=%s", o->to ? "to" : "from", o->to ? o->to : o->from);
-	words_join(argv, argc, &how);
 	text_addf(&what, "transfer-quota %s", how.data ? how.data : "");
 	if (text_done(&how) < 0 || text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "transfer-quota");

@@ -134,6 +134,22 @@ context_write(struct context *x, const char *node, const char *file, const char 
 }
 
 int
+command_word(struct text *t, const char *key, const char *word)
+{
+	return word_append(t, key, word) < 0 ? complain_usage("'%s' is not one word", word) : 0;
+}
+
+int
+command_words(struct text *t, char *const *words, int n)
+{
+	int status = 0;
+
+	for (int i = 0; i < n && status == 0; i++)
+		status = command_word(t, NULL, words[i]);
+	return status;
+}
+
+int
 context_create(struct context *x, const char *node, const char *text, char **ret_reason)
 {
 	*ret_reason = NULL;

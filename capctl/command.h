@@ -60,6 +60,10 @@ int context_read(struct context *x, const char *node, const char *file, struct t
 int context_write(struct context *x, const char *node, const char *file, const char *text,
 	bool print, const char *what);
 
+/* As word_append(). Return: 0, or STATUS_USAGE, having said so. */
+int command_word(struct text *t, const char *key, const char *word);
+int command_words(struct text *t, char *const *words, int n);
+
 /* Makes or removes a directory. Returns: 0 or -errno, with the reason (free it) or NULL. */
 int context_create(struct context *x, const char *node, const char *text, char **ret_reason);
 int context_remove(struct context *x, const char *node, char **ret_reason);

@@ -235,9 +235,11 @@ field_find(const char *text, const char *line, const char *key, struct text *ret
 	return false;
 }
 
-void
-words_join(char *const *words, int n, struct text *t)
+int
+word_append(struct text *t, const char *key, const char *word)
 {
-	for (int i = 0; i < n; i++)
-		text_addf(t, "%s%s", t->n > 0 ? " " : "", words[i]);
+	if (!*word || word[strcspn(word, " \t\r\n")])
+		return -EINVAL;
+	text_addf(t, "%s%s%s%s", t->n > 0 ? " " : "", key ? key : "", key ? "=" : "", word);
+	return 0;
 }

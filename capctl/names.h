@@ -64,5 +64,9 @@ void node_append(struct text *t, const char *name);
  */
 bool field_find(const char *text, const char *line, const char *key, struct text *ret);
 
-/* Joins the N words by blanks. */
-void words_join(char *const *words, int n, struct text *t);
+/*
+ * Appends "KEY=WORD", or WORD when KEY is NULL, to a command, behind a blank. Nothing in a word may
+ * become another one.
+ * Returns: 0, or -EINVAL for a word with blanks or without anything.
+ */
+int word_append(struct text *t, const char *key, const char *word);

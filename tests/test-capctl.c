@@ -149,12 +149,15 @@ END_TEST
 
 START_TEST(words_are_joined)
 {
-	char *words[] = {(char[]){"conns=4"}, (char[]){"calls=3"}};
 	cleanup_text struct text t = {};
 
-	text_add(&t, "to=app");
-	words_join(words, 2, &t);
-	ck_assert_str_eq(t.data, "to=app conns=4 calls=3");
+	ck_assert_int_eq(word_append(&t, "to", "app"), 0);
+	ck_assert_int_eq(word_append(&t, NULL, "conns=4"), 0);
+	ck_assert_str_eq(t.data, "to=app conns=4");
+	ck_assert_int_eq(word_append(&t, "to", "app rights=grant"), -EINVAL);
+	ck_assert_int_eq(word_append(&t, NULL, "conns=4\n"), -EINVAL);
+	ck_assert_int_eq(word_append(&t, "id", ""), -EINVAL);
+	ck_assert_str_eq(t.data, "to=app conns=4");
 }
 END_TEST
 
