@@ -12,7 +12,7 @@ t_ok "a_service" serve date --inetd -- /bin/date
 mkdir "$CAPFS/sessions/app" "$CAPFS/sessions/app/sessions/inner"
 say 'to=app rights=call,grant' "$CAPFS/caps/date/grant"
 say 'to=inner' "$CAPFS/sessions/app/caps/date/grant"
-! is_root || chown 12345 "$CAPFS/sessions/app"
+! is_root || chown 12345 "$CAPFS/sessions/app" "$CAPFS/sessions/app/sessions/inner"
 
 requests() {
 	sed -n 's/^capfs_fuse_requests_total //p' "$CAPFS/metrics"
@@ -20,9 +20,10 @@ requests() {
 }
 
 # P19: cat everything.
-cat_all() {
+cat_all() (
+	set -o pipefail
 	timeout 60 find "$1" -type f -print0 | timeout 60 xargs -0 cat >/dev/null
-}
+)
 before=$(dump)
 t_ok "P19_find_cat_by_the_owner" cat_all "$CAPFS"
 if is_root; then
