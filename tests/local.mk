@@ -28,6 +28,7 @@ unit_tests = \
 	tests/test-relay \
 	tests/test-state
 integration_tests = \
+	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-floods.sh \
