@@ -30,8 +30,8 @@ ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_ma
 	int flags);
 
 /*
- * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for the
- * descriptors: then the message stays where it is.
+ * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for
+ * the descriptors: then the message stays where it is.
  */
 ssize_t msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	size_t *ret_n_fds);

@@ -258,7 +258,7 @@ group_is_there(const struct child *c)
 	return kill(-c->pid, 0) == 0 || errno != ESRCH;
 }
 
-/* What was asked to end is more than its first process, whose number stays the group's till then. */
+/* What was asked to end is the whole group, which keeps the number of its first process. */
 static void
 child_reaped(struct child *c)
 {

@@ -262,7 +262,8 @@ CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, c
  *
  * dirfd  of the directory caps/SLOT, O_PATH is enough; borrowed
  *
- * Returns: 0, -EBADF, -ENOENT (revoked), -EACCES, -ECONNREFUSED (nobody serves), -ETIMEDOUT. Blocks.
+ * Returns: 0, -EBADF, -ENOENT (revoked), -EACCES, -ECONNREFUSED (nobody serves), -ETIMEDOUT.
+ * Blocks.
  */
 CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
 

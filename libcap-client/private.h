@@ -50,8 +50,8 @@ int close_owned(int fd, pid_t owner);
 /* session.c */
 
 /*
- * Something is to be asked for: forgets the reason of an earlier refusal. For functions that can fail
- * before they make a request, which does the same.
+ * Something is to be asked for: forgets the reason of an earlier refusal. For functions that can
+ * fail before they make a request, which does the same.
  */
 void session_begin(struct capc_session *s);
 
