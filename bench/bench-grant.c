@@ -115,7 +115,7 @@ main(int argc, char **argv)
 	snprintf(g.drop, sizeof(g.drop), "caps/%s/revoke", argv[2]);
 	g.to = argv[3];
 	bench_pair(&(struct bench_side){run_grant, &g, run_drop},
-		&(struct bench_side){run_ping, &pair[0], NULL}, 201, 20, &a, &b);
+		&(struct bench_side){run_ping, &pair[0], NULL}, &(struct bench_plan){201, 20, 1}, &a, &b);
 	capc_session_free(g.session);
 	return bench_report("grant over the control socket / ping-pong", a, b, 2.0);
 }

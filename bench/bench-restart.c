@@ -100,6 +100,6 @@ main(int argc, char **argv)
 	r.holder = (pid_t)atoi(argv[2]);
 	restart_find(&r);
 	bench_pair(&(struct bench_side){run_restart, &r, restart_find},
-		&(struct bench_side){run_scan, argv[3], NULL}, 15, 1, &a, &b);
+		&(struct bench_side){run_scan, argv[3], NULL}, &(struct bench_plan){15, 1, 1}, &a, &b);
 	return bench_report("restart with 2^17 capabilities / one scan of the store", a, b, 40);
 }

@@ -76,6 +76,7 @@ int
 main(int argc, char **argv)
 {
 	struct scale large = {}, small = {};
+	const struct bench_plan plan = {401, 3, 1};
 	double a, b;
 	int worse;
 
@@ -86,15 +87,15 @@ main(int argc, char **argv)
 	scale_open(&large, argv[1], argv[3], argv[4]);
 	scale_open(&small, argv[2], argv[3], argv[4]);
 	bench_pair(&(struct bench_side){run_grant, &large, run_revoke},
-		&(struct bench_side){run_grant, &small, run_revoke}, 401, 3, &a, &b);
+		&(struct bench_side){run_grant, &small, run_revoke}, &plan, &a, &b);
 	worse = bench_report("grant at 2^17 / at 2^4", a, b, 1.25);
 	run_grant(&large);
 	run_grant(&small);
 	bench_pair(&(struct bench_side){run_connect, &large, NULL},
-		&(struct bench_side){run_connect, &small, NULL}, 401, 3, &a, &b);
+		&(struct bench_side){run_connect, &small, NULL}, &plan, &a, &b);
 	worse |= bench_report("connect at 2^17 / at 2^4", a, b, 1.25);
 	bench_pair(&(struct bench_side){run_revoke, &large, run_grant},
-		&(struct bench_side){run_revoke, &small, run_grant}, 401, 3, &a, &b);
+		&(struct bench_side){run_revoke, &small, run_grant}, &plan, &a, &b);
 	worse |= bench_report("revoke at 2^17 / at 2^4", a, b, 1.25);
 	capc_session_free(large.session);
 	capc_session_free(small.session);

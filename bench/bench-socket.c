@@ -181,12 +181,14 @@ measure(char *capability, char *plain)
 	double a, b;
 
 	bench_pair(&(struct bench_side){run_connection, capability, NULL},
-		&(struct bench_side){run_connection, plain, NULL}, 301, 20, &a, &b);
+		&(struct bench_side){run_connection, plain, NULL},
+		&(struct bench_plan){301, 20, 1}, &a, &b);
 	worse = bench_report("connect+call+close / plain server", a, b, 1.9);
 	capability_fd = bench_connect(capability);
 	plain_fd = bench_connect(plain);
 	bench_pair(&(struct bench_side){run_data, &capability_fd, NULL},
-		&(struct bench_side){run_data, &plain_fd, NULL}, 601, 100, &a, &b);
+		&(struct bench_side){run_data, &plain_fd, NULL},
+		&(struct bench_plan){601, 100, 1}, &a, &b);
 	worse |= bench_report("data on an open connection / plain", a, b, 1.02);
 	close(capability_fd);
 	close(plain_fd);

@@ -45,10 +45,12 @@ main(int argc, char **argv)
 		return 2;
 	}
 	bench_pair(&(struct bench_side){run_stat, argv[1], NULL},
-		&(struct bench_side){run_stat, argv[2], NULL}, 301, 500, &a, &b);
+		&(struct bench_side){run_stat, argv[2], NULL},
+		&(struct bench_plan){301, 1, 500}, &a, &b);
 	worse = bench_report("stat of a node / tmpfs", a, b, 1.3);
 	bench_pair(&(struct bench_side){run_read, argv[1], NULL},
-		&(struct bench_side){run_read, argv[3], NULL}, 101, 50, &a, &b);
+		&(struct bench_side){run_read, argv[3], NULL},
+		&(struct bench_plan){101, 50, 1}, &a, &b);
 	worse |= bench_report("open+read+close of info / libfuse's threads", a, b, 0.8);
 	return worse;
 }

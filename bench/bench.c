@@ -48,41 +48,42 @@ bench_median(double *values, size_t n)
 	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+/* Nanoseconds of one operation. */
 static double
-run_batch(const struct bench_side *side, size_t batch)
+sample(const struct bench_side *side, size_t repeat)
 {
-	uint64_t nsec = 0;
+	uint64_t start = bench_now_nsec(), end;
 
-	for (size_t i = 0; i < batch; i++) {
-		uint64_t start = bench_now_nsec();
-
+	for (size_t i = 0; i < repeat; i++)
 		side->run(side->data);
-		nsec += bench_now_nsec() - start;
-		if (side->after)
-			side->after(side->data);
-	}
-	return (double)nsec / (double)batch;
+	end = bench_now_nsec();
+	if (side->after)
+		side->after(side->data);
+	return (double)(end - start) / (double)repeat;
 }
 
 void
-bench_pair(const struct bench_side *a, const struct bench_side *b, size_t rounds, size_t batch,
+bench_pair(const struct bench_side *a, const struct bench_side *b, const struct bench_plan *plan,
 	double *ret_a_nsec, double *ret_b_nsec)
 {
-	cleanup_free double *times_a = calloc(rounds, sizeof(double));
-	cleanup_free double *times_b = calloc(rounds, sizeof(double));
+	const size_t n = plan->rounds * plan->samples;
+	cleanup_free double *times_a = calloc(n, sizeof(double));
+	cleanup_free double *times_b = calloc(n, sizeof(double));
 
 	if (!times_a || !times_b)
 		bench_die("memory");
-	for (size_t i = 0; i < WARM_UP_ROUNDS; i++) {
-		run_batch(a, batch);
-		run_batch(b, batch);
+	for (size_t i = 0; i < WARM_UP_ROUNDS * plan->samples; i++) {
+		sample(a, plan->repeat);
+		sample(b, plan->repeat);
 	}
-	for (size_t i = 0; i < rounds; i++) {
-		times_a[i] = run_batch(a, batch);
-		times_b[i] = run_batch(b, batch);
+	for (size_t i = 0; i < n; i += plan->samples) {
+		for (size_t j = 0; j < plan->samples; j++)
+			times_a[i + j] = sample(a, plan->repeat);
+		for (size_t j = 0; j < plan->samples; j++)
+			times_b[i + j] = sample(b, plan->repeat);
 	}
-	*ret_a_nsec = bench_median(times_a, rounds);
-	*ret_b_nsec = bench_median(times_b, rounds);
+	*ret_a_nsec = bench_median(times_a, n);
+	*ret_b_nsec = bench_median(times_b, n);
 }
 
 int

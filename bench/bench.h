@@ -20,11 +20,14 @@ struct bench_side {
 	bench_operation *after; /* not measured: puts things back; may be NULL */
 };
 
-/*
- * Runs both sides in turns, `batch` operations each, until each has done `rounds` batches, and gives
- * the median time of one operation of each side.
- */
-void bench_pair(const struct bench_side *a, const struct bench_side *b, size_t rounds, size_t batch,
+struct bench_plan {
+	size_t rounds;  /* turns of each side */
+	size_t samples; /* in each turn; all samples of all turns have one median */
+	size_t repeat;  /* operations in a sample: more than one where the clock itself would count */
+};
+
+/* Runs both sides in turns and gives the median time of one operation of each. */
+void bench_pair(const struct bench_side *a, const struct bench_side *b, const struct bench_plan *plan,
 	double *ret_a_nsec, double *ret_b_nsec);
 
 /* Prints "NAME RATIO (<= LIMIT) ok|worse" and both medians. Returns: 0, or 1 when it is worse. */
