@@ -236,7 +236,7 @@ END_TEST
 START_TEST(a_closed_sessions_events_go)
 {
 	struct session *sessions[10];
-	char name[8], padding[400];
+	char name[16], padding[400];
 
 	memset(padding, 'x', sizeof(padding) - 1);
 	padding[sizeof(padding) - 1] = '\0';
