@@ -92,9 +92,9 @@ open_model(struct state **ret_state, struct model **ret)
 static int
 serve(void)
 {
-	struct state *state = NULL;
-	struct model *m = NULL;
-	struct fs *fs = NULL;
+	static struct state *state;
+	static struct model *m;
+	static struct fs *fs; /* never freed, as in the broker */
 	struct pollfd p = {.fd = BOOT_FD_FUSE, .events = POLLIN};
 	int r = open_model(&state, &m);
 
@@ -109,10 +109,6 @@ serve(void)
 			fs_reaped(fs);
 		}
 	}
-	if (fs)
-		fs_free(fs);
-	model_free(m);
-	state_free(state);
 	return r == -ENODEV ? 0 : 1;
 }
 

@@ -148,15 +148,12 @@ walk_header(MDB_txn *txn, MDB_dbi dbi, struct state_header *ret)
 
 /* Ascending keys end every loop that a flipped page number can make. */
 static enum walk_exit
-walk_records(MDB_txn *txn, MDB_dbi dbi, uint64_t n_expected)
+walk_cursor(MDB_cursor *cursor, uint64_t n_expected)
 {
 	uint64_t n = 0, id, before = 0;
-	MDB_cursor *cursor;
 	MDB_val key, value;
 	int r;
 
-	if (mdb_cursor_open(txn, dbi, &cursor) != 0)
-		return WALK_TREE;
 	for (; (r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; n++) {
 		if (key.mv_size != sizeof(id) || value.mv_size < STATE_CRC_BYTES)
 			return WALK_TREE;
@@ -170,6 +167,19 @@ walk_records(MDB_txn *txn, MDB_dbi dbi, uint64_t n_expected)
 	if (r != MDB_NOTFOUND)
 		return WALK_TREE;
 	return n == n_expected + 1 ? WALK_GOOD : WALK_COUNT;
+}
+
+static enum walk_exit
+walk_records(MDB_txn *txn, MDB_dbi dbi, uint64_t n_expected)
+{
+	MDB_cursor *cursor;
+	enum walk_exit r;
+
+	if (mdb_cursor_open(txn, dbi, &cursor) != 0)
+		return WALK_TREE;
+	r = walk_cursor(cursor, n_expected);
+	mdb_cursor_close(cursor);
+	return r;
 }
 
 /* Takes the pages of one transaction's list, a number of them ahead, in descending order. */
@@ -196,17 +206,18 @@ walk_free(MDB_txn *txn, struct pages *pages)
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	uint64_t n_free;
+	bool good = true;
 	size_t id = 0;
 
 	if (state_free_pages(txn, &n_free) != 0 ||
 		mdb_cursor_open(txn, LMDB_FREE_DBI, &cursor) != 0)
 		return WALK_FREE;
-	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+	while (good && mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
 		memcpy(&id, key.mv_data, sizeof(id));
-		if (!take_free(pages, &value))
-			return WALK_FREE;
+		good = take_free(pages, &value);
 	}
-	return id > mdb_txn_id(txn) ? WALK_FREE : WALK_GOOD;
+	mdb_cursor_close(cursor);
+	return good && id <= mdb_txn_id(txn) ? WALK_GOOD : WALK_FREE;
 }
 
 /* Is each page used by one only? */
