@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G20 G21 G23 P10 P12 S10 Z40 Z41
 #
 # Bad input to every writable node: the documented errno, and nothing has changed. Then random bytes by
 # an unprivileged owner (P12, the short version).

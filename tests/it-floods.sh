@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: P01 P02 P05 S06 S24
 #
 # P01: one client opens connections in a loop and keeps them, also from inside a sandbox, with a daemon
 # that may have 64, 256 or 1024 descriptors: the daemon and the other clients go on. P05: the backlog is

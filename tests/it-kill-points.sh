@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G20 P14
 #
 # P14: kill -9 of the broker at every system call that it makes for a look-up and a connection, a grant,
 # a drop, a transfer of quota, a new session, and at those of a broker that takes over. Each client

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: P18 P19
 #
 # What people and their tools do with a tree: find, ls, du, tar, completion. Nothing hangs, nothing
 # changes, what was asked once is not asked again, and many slots are listed in linear time.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: P13
 #
 # P13. Who may do what to which node: three users, every kind of node, every operation, as the modes in
 # capfs(5) say. The kernel decides, the daemon only says owner, group and mode.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G12 G14 P14
 #
 # P14, G12: the broker is killed 200 times while eight clients list, connect, exchange data, grant,
 # reduce, revoke, transfer and make sessions. No call fails, nothing is lost, nothing is done twice, and

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G14 G20 G21 G22 G23 P02 P10 S10 S19 S20 S21
 #
 # An administrator's sessions, as the documentation tells them: a real redis behind capfs-relay, given
 # to another uid, inspected, refused, renamed, revoked, watched, and paid for.

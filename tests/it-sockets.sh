@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G12 G13 G14 G26 P07 S01 S02 S10 S21 Z12 Z40 Z41
 #
 # Capability sockets as unmodified clients see them: curl, socat and a relay through them; limits; what
 # a revocation, a lost server and a new one look like.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G14 P14
 #
 # kill -9 of the daemon's other processes, and of the broker at the worst moments: nothing wedges. Every
 # client ends with success or an error, no process stays in D, and nobody needs umount.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: P15 P16 P17 */
 /*
  * What the model and its store promise each other: a change that fails anywhere has not happened, a
  * model that is loaded again is the same, and no damaged record is believed or crashes.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: P01 P02 P13 P14 S01 */
 /*
  * The front of FUSE without a kernel: the test writes raw requests to one end of a pair, a child with
  * store, model and front serves the other. So the child can be killed, and requests can be sent that

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G26 G40 G41 G42 G45 S04 S19 S20 Z02 Z40 Z41 */
 /* The rules of the model: who may derive what, who pays, what ends with what. */
 #include "config.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G26 P02 P13 S20 Z40 Z41 */
 /* The tree and its operations over a model that is kept by nobody: no root, no FUSE, no sockets. */
 #include "config.h"
 

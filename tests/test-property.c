@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G27 */
 /*
  * G27: a million random operations on the model and on the reference, which says beforehand how
  * each must end. After each of them everything is compared: that limit = used + lent + free at

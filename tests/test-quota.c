@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G20 G21 G22 G23 G24 G25 P02 P10 */
 /* Quota and sessions: what is moved, what is refused, and that nothing is made or lost. */
 #include "config.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G40 S02 S04 S19 */
 /* Calls, as a server gets them: the test plays the daemon and the clients. */
 #include "config.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: G45 */
 /* Entrypoints: the test plays the daemon, on the control connection and on the channel. */
 #include "config.h"
 
