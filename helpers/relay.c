@@ -280,6 +280,8 @@ side_run(struct source *source, uint32_t events)
 	struct relays *all = r->relays;
 	bool hung_up = events & (EPOLLHUP | EPOLLERR);
 	bool gone = hung_up && s == &r->sides[CLIENT];
+	/* Both have said their last word: the client is there and shut down, and nobody was revoked. */
+	bool over = r->sides[SERVER].passed;
 
 	r->moved = hung_up;
 	if (hung_up) {
@@ -294,7 +296,7 @@ side_run(struct source *source, uint32_t events)
 	if (r->dead)
 		return;
 	if ((side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) ||
-		(gone && peer_state(s->source.fd) == PEER_OPEN)) {
+		(gone && !over && peer_state(s->source.fd) == PEER_OPEN)) {
 		relay_end(r);
 		return;
 	}
