@@ -368,6 +368,8 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 
 	if (!tree_node(fs->model, ino, &node))
 		events |= POLLERR | POLLHUP;
+	else if (!f && node.row->type == ROW_LOG && file_restore(fs, req, node, fi->fh, &f))
+		f = NULL;
 	if (f && f->log) {
 		events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
 		if (poll) {
