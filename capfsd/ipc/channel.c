@@ -334,8 +334,12 @@ void
 channel_look(struct channel *channel)
 {
 	struct pollfd p = {.fd = channel->fd};
+	int n;
 
-	if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)))
+	do
+		n = poll(&p, 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n > 0 && (p.revents & (POLLHUP | POLLERR)))
 		channel_lost(channel);
 }
 
