@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libcap-client/private.h"
+
+#define CLOSE_AGAIN_USEC 20000 /* each try that is refused is an event in the log */
 
 const char *
 result_find(const char *result, const char *key, size_t *ret_n)
@@ -213,10 +216,12 @@ close_each(const struct closing *c, const char *folder, int (*each)(const char *
 static int
 close_all(const struct closing *c)
 {
-	int r;
+	int r = 0;
 
-	/* Whoever has that session may make children as long as it is there. */
+	/* Whoever has that session may make children as long as it is there; others are being reaped. */
 	do {
+		if (r == -ENOTEMPTY)
+			usleep(CLOSE_AGAIN_USEC);
 		r = close_each(c, "entrypoints", close_entrypoint);
 		if (r == 0)
 			r = close_each(c, "sessions", close_child);
