@@ -95,11 +95,11 @@ tests_test_ops_SOURCES = tests/test-ops.c
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 
-tests_test_child_SOURCES = tests/test-child.c
+tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
 
-tests_test_relay_SOURCES = tests/test-relay.c
+tests_test_relay_SOURCES = tests/test-relay.c tests/peers.c tests/peers.h
 tests_test_relay_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_relay_LDADD = tests/libfixture.la helpers/libhelper.la
 

@@ -20,6 +20,7 @@
 #include "helpers/child.h"
 #include "helpers/peer.h"
 #include "tests/fixture.h"
+#include "tests/peers.h"
 
 #define TURN_USEC 10000
 #define TURNS_MAX 300
@@ -289,21 +290,6 @@ START_TEST(processes_without_clients_are_bounded)
 	children_deinit(&w.children);
 }
 END_TEST
-
-/* Whether a revocation can be told from a client that left. */
-static bool
-peers_are_known(void)
-{
-	int fds[2];
-	bool known;
-
-	if (fd_socketpair(SOCK_STREAM, fds) < 0)
-		return false;
-	known = peer_state(fds[0]) != PEER_UNKNOWN;
-	close(fds[0]);
-	close(fds[1]);
-	return known;
-}
 
 static Suite *
 suite(void)

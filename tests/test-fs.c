@@ -43,6 +43,7 @@ static struct kernel {
 	struct fuse_out_header out;
 	char data[140000];
 	size_t n;
+	unsigned n_polls; /* pollers woken */
 } k;
 
 /* --- the child --- */
@@ -64,6 +65,31 @@ forgotten(void *data, uint64_t id)
 }
 
 static const struct fs_sockets sockets = {is_ready, want, forgotten};
+
+static void
+on_changed(void *data, struct entity *e)
+{
+	fs_changed(data, e);
+}
+
+static void
+on_gone(void *data, struct entity *e)
+{
+	fs_gone(data, e);
+}
+
+static void
+on_logged(void *data, struct session *s)
+{
+	fs_logged(data, s);
+}
+
+static const struct model_hooks hooks = {
+	.changed = on_changed,
+	.used = on_changed,
+	.gone = on_gone,
+	.logged = on_logged,
+};
 
 static int
 load(void *data, uint64_t key, const void *record, size_t n)
@@ -101,8 +127,11 @@ serve(void)
 
 	if (r == 0)
 		r = fs_new(m, state, &k.boot, &sockets, NULL, &fs);
-	if (r == 0)
+	if (r == 0) {
+		m->hooks = &hooks;
+		m->hooks_data = fs;
 		r = fs_take_over(fs);
+	}
 	while (r >= 0 && poll(&p, 1, -1) > 0) {
 		r = fs_drain(fs);
 		while (r >= 0 && !list_empty(&m->ending)) {
@@ -145,6 +174,8 @@ kernel_receive(void)
 		n = recvmsg(k.fd, &msg, 0);
 		ck_assert_int_ge(n, (ssize_t)sizeof(k.out));
 		ck_assert_uint_eq(k.out.len, (size_t)n);
+		if (k.out.unique == 0 && k.out.error == FUSE_NOTIFY_POLL)
+			k.n_polls++;
 	} while (k.out.unique == 0);
 	k.n = (size_t)n - sizeof(k.out);
 }
@@ -420,6 +451,24 @@ START_TEST(P14_a_repeated_rmdir_is_answered)
 }
 END_TEST
 
+/* Who waits for an edge polls once after the take-over, and is woken by what comes then. */
+START_TEST(P14_a_poller_is_known_to_the_next_broker)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions"), log = look_up(FUSE_ROOT_ID, "events");
+	const struct fuse_poll_in in = {
+		.fh = open_node(log), .kh = 77, .flags = FUSE_POLL_SCHEDULE_NOTIFY, .events = POLLIN};
+	const struct fuse_getattr_in getattr = {};
+
+	ck_assert_int_eq(ask(FUSE_POLL, log, &in, sizeof(in)), 0);
+	kernel_kill();
+	ck_assert_int_eq(ask(FUSE_POLL, log, &in, sizeof(in)), 0);
+	k.n_polls = 0;
+	ck_assert_int_eq(make_directory(sessions, "app"), 0);
+	ck_assert_int_eq(ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr)), 0);
+	ck_assert_uint_eq(k.n_polls, 1);
+}
+END_TEST
+
 START_TEST(poisoned_request_is_refused)
 {
 	const struct fuse_getattr_in getattr = {};
@@ -513,6 +562,7 @@ main(void)
 	tcase_add_test(t, P02_two_openers_never_mix);
 	tcase_add_test(t, P14_a_repeated_request_runs_once);
 	tcase_add_test(t, P14_a_repeated_rmdir_is_answered);
+	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);
 	tcase_add_test(t, poisoned_request_is_refused);
 	tcase_add_test(t, P13_oversized_commands_change_nothing);
 	tcase_add_test(t, P13_random_requests);

@@ -24,6 +24,7 @@
 #include "helpers/peer.h"
 #include "helpers/relay.h"
 #include "tests/fixture.h"
+#include "tests/peers.h"
 
 #define TURN_USEC 10000
 #define TURNS_MAX 300
@@ -276,6 +277,40 @@ START_TEST(relay_delivers_what_a_client_left)
 }
 END_TEST
 
+/* Both have said all they have to say; the client is there, and its words are under way. */
+START_TEST(relay_delivers_when_both_sides_have_ended)
+{
+	cleanup_free char *block = calloc(1, 400000);
+	int kept, client;
+	cleanup_close int server = -1;
+	size_t sent = 0, received = 0;
+	ssize_t n;
+
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
+	client = connect_client(SOCK_STREAM, &kept);
+	server = accept_behind();
+	shutdown(server, SHUT_WR);
+	turn();
+	while (sent < 400000) {
+		n = send(client, block, 400000 - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0)
+			sent += (size_t)n;
+		else if ((n = recv(server, block, 4096, MSG_DONTWAIT)) > 0)
+			received += (size_t)n;
+		turn();
+	}
+	shutdown(client, SHUT_WR);
+	turn();
+	while (turn_until_readable(server) && (n = recv(server, block, 4096, MSG_DONTWAIT)) > 0)
+		received += (size_t)n;
+	ck_assert_uint_eq(received, 400000);
+	close(client);
+	close(kept);
+	relays_deinit(&w.relays);
+}
+END_TEST
+
 /* A client that sends until nothing goes any more to a server that reads nothing. */
 static int
 connect_full_client(int *ret_kept, int *ret_server)
@@ -508,21 +543,6 @@ START_TEST(exposure_goes_by_modes)
 }
 END_TEST
 
-/* Whether a revocation can be told from a client that left. */
-static bool
-peers_are_known(void)
-{
-	int fds[2];
-	bool known;
-
-	if (fd_socketpair(SOCK_STREAM, fds) < 0)
-		return false;
-	known = peer_state(fds[0]) != PEER_UNKNOWN;
-	close(fds[0]);
-	close(fds[1]);
-	return known;
-}
-
 static Suite *
 suite(void)
 {
@@ -535,6 +555,7 @@ suite(void)
 	tcase_add_test(c, relay_ends_with_a_revocation);
 	tcase_add_test(c, relay_holds_back);
 	tcase_add_test(c, relay_delivers_what_a_client_left);
+	tcase_add_test(c, relay_delivers_when_both_sides_have_ended);
 	tcase_add_test(c, relay_tells_a_server_that_its_client_left);
 	tcase_add_test(c, relays_of_clients_that_left_are_bounded);
 	if (peers_are_known())

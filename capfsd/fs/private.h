@@ -126,6 +126,8 @@ bool fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_re
 int fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open_record *record,
 	const struct text *t);
 void fs_open_drop(struct fs *fs, uint64_t fh);
+/* Nobody will ask for the record under KEY any more. It may be missing. */
+void fs_record_drop(struct fs *fs, uint64_t key);
 
 /* nodes.c */
 void fs_request_init(struct fs *fs, fuse_req_t req, struct request *r);

@@ -54,14 +54,20 @@ fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open
 }
 
 void
-fs_open_drop(struct fs *fs, uint64_t fh)
+fs_record_drop(struct fs *fs, uint64_t key)
 {
 	struct change *ch = change_begin(fs->model);
 
-	if (change_note(ch, open_key(fh), NULL, 0) < 0)
+	if (change_note(ch, key, NULL, 0) < 0)
 		change_abort(ch);
 	else
 		error_trace(change_commit(ch));
+}
+
+void
+fs_open_drop(struct fs *fs, uint64_t fh)
+{
+	fs_record_drop(fs, open_key(fh));
 }
 
 struct sweep {

@@ -238,18 +238,7 @@ wait_for_reaping(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 	list_append(&fs->reaping, &w->link);
 }
 
-/* The record of an answer that was sent; if it stays, nobody asks for it until the mount ends. */
-static void
-drop_reply(struct fs *fs, const struct fs_reply *reply)
-{
-	struct change *ch = change_begin(fs->model);
-
-	if (change_note(ch, reply_key(reply), NULL, 0) < 0)
-		change_abort(ch);
-	else
-		error_trace(change_commit(ch));
-}
-
+/* What was sent needs no record; if it stays, nobody asks for it until the mount ends. */
 static void
 answer_or_wait(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 {
@@ -259,7 +248,7 @@ answer_or_wait(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 	}
 	fs_reply_send(fs, req, reply);
 	if (reply->pending)
-		drop_reply(fs, reply);
+		fs_record_drop(fs, reply_key(reply));
 }
 
 bool
@@ -299,7 +288,7 @@ fs_reaped(struct fs *fs)
 			continue;
 		list_unlink(&w->link);
 		fs_reply_send(fs, w->request, &w->reply);
-		drop_reply(fs, &w->reply);
+		fs_record_drop(fs, reply_key(&w->reply));
 		free(w);
 	}
 }
