@@ -526,16 +526,21 @@ before_sleep(struct broker *b, bool *ret_busy)
 	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
 }
 
+/* Only the wait itself is without the timer: what has come is handled as everything else. */
 static int
 sleep_until_event(struct broker *b)
 {
-	int r = set_impatient(false);
+	int r = sd_event_prepare(b->event), q;
 
-	if (r == 0)
-		r = sd_event_run(b->event, UINT64_MAX);
-	if (r >= 0)
-		r = set_impatient(true);
-	return r;
+	if (r == 0) {
+		r = set_impatient(false);
+		if (r == 0)
+			r = sd_event_wait(b->event, UINT64_MAX);
+		q = set_impatient(true);
+		if (r >= 0 && q < 0)
+			r = q;
+	}
+	return r > 0 ? sd_event_dispatch(b->event) : r;
 }
 
 /*

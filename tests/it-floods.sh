@@ -77,7 +77,9 @@ t_is "P05_and_serves_again_when_it_wakes" awake "$(ask "$CAPFS/caps/stuck/socket
 lingers() { # PATH CMD…: CMD is quick although such a file is queued at PATH
 	local path=$1 start status
 	shift
-	"$PROBE" linger "$path" 20 >"$TMP/linger" &
+	harness_pids || return 1
+	: >"$TMP/linger"
+	"$PROBE" linger "$path" 20 "$BROKER" >"$TMP/linger" &
 	HARNESS_JOBS+=("$!")
 	wait_for 5 grep -q sent "$TMP/linger" || return 1
 	start=$(date +%s%N)

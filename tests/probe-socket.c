@@ -7,6 +7,7 @@
 #include <fts.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,15 +227,23 @@ lingering_socket(int seconds)
 int
 probe_linger(int argc, char **argv)
 {
-	int to, fd;
+	int to, fd, r;
+	pid_t daemon;
 
-	if (argc != 3)
+	if (argc != 4)
 		return 2;
+	daemon = atoi(argv[3]);
 	to = probe_connect(argv[1]);
 	fd = lingering_socket(atoi(argv[2]));
-	if (to < 0 || fd < 0 || msg_send(to, "junk", 4, &fd, 1, 0) < 0)
+	if (to < 0 || fd < 0)
 		return 1;
+	usleep(200000); /* it sleeps now, and must not read before the file is in nobody else's hands */
+	if (kill(daemon, SIGSTOP) < 0)
+		return 1;
+	r = msg_send(to, "junk", 4, &fd, 1, 0);
 	close(fd);
+	if (kill(daemon, SIGCONT) < 0 || r < 0)
+		return 1;
 	puts("sent");
 	fflush(stdout);
 	pause();

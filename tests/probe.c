@@ -9,7 +9,7 @@
  *	probe [-u UID] ask PATH TEXT		a conversation: TEXT, half-close, everything until EOF
  *	probe [-u UID] flood PATH N SECONDS	opens N connections and keeps them
  *	probe [-u UID] inherit PATH CMD…	runs CMD with a connection as descriptor 3
- *	probe [-u UID] linger PATH SECONDS	sends a TCP socket that lingers so long when it is closed
+ *	probe [-u UID] linger PATH SECONDS PID	sends PID, the daemon, a TCP socket that lingers so long when closed
  *	probe [-u UID] poll PATH SECONDS	reads a log to its end and polls it until something comes
  *	probe [-u UID] serve PATH		a plain server that echoes, on a socket of its own
  *	probe [-u UID] fuzz DIR SECONDS SEED	random commands to all command files below DIR
