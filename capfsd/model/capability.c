@@ -62,8 +62,10 @@ capability_resolve(struct model *m, struct entity *e)
 	if ((r->rights & ~(uint32_t)RIGHTS_OBJECT) || (r->flags & ~CAPABILITY_DEAD) ||
 		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
 		return -EBADMSG;
-	if (r->calls_used > r->calls_limit || r->revoked_upto >= m->header.next_id)
+	if (r->calls_used > r->calls_limit)
 		return -EBADMSG;
+	if (m->loaded_upto < r->revoked_upto)
+		m->loaded_upto = r->revoked_upto;
 	return r->parent ? resolve_parent(m, c) : 0;
 }
 

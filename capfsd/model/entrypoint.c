@@ -150,10 +150,9 @@ object_resolve(struct model *m, struct entity *e)
 	key_format(o->record.key, key);
 	if (strcmp(key, e->name) != 0 || (o->record.flags & ~OBJECT_DEAD))
 		return -EBADMSG;
-	if (!o->record.badge || o->record.badge >= m->header.next_badge ||
-		find_badge(m, o->record.badge))
+	if (!o->record.badge || find_badge(m, o->record.badge))
 		return -EBADMSG;
-	return 0;
+	return load_used(&m->header.next_badge, o->record.badge);
 }
 
 static void

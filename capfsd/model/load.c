@@ -11,27 +11,31 @@
 #include "base/error.h"
 #include "capfsd/model/private.h"
 
-/* More is not reserved on the word of a header; indexes grow by themselves. */
-#define RESERVE_MAX (UINT64_C(1) << 22)
+/* What is loaded has used VALUE: the header, which comes after it, may not give it again. */
+int
+load_used(uint64_t *next, uint64_t value)
+{
+	if (value == UINT64_MAX)
+		return -EBADMSG;
+	if (*next <= value)
+		*next = value + 1;
+	return 0;
+}
 
 static int
 load_header(struct model *m, const void *data, size_t n)
 {
-	struct model_header *header = &m->stored_header;
-	size_t reserve;
+	const struct model_header *used = &m->header;
+	struct model_header header;
 
-	if (m->header.next_id != 1 || n != sizeof(*header))
+	if (m->stored_header.next_id != 0 || n != sizeof(header))
 		return -EBADMSG;
-	memcpy(header, data, sizeof(*header));
-	if (header->next_id < 2 || header->next_id - 1 > ID_MAX || header->next_badge < 1 ||
-		header->next_event < 1 || header->n_entities >= header->next_id)
+	memcpy(&header, data, sizeof(header));
+	if (header.next_id < used->next_id || header.next_id - 1 > ID_MAX ||
+		header.next_id <= m->loaded_upto || header.next_badge < used->next_badge ||
+		header.next_event < 1 || header.n_entities != used->n_entities)
 		return -EBADMSG;
-	m->header = *header;
-	m->header.n_entities = 0;
-	reserve = header->n_entities < RESERVE_MAX ? (size_t)header->n_entities : RESERVE_MAX;
-	/* Only speed depends on it. */
-	(void)index_reserve(&m->by_id, reserve);
-	(void)index_reserve(&m->by_name, reserve);
+	m->header = m->stored_header = header;
 	return 0;
 }
 
@@ -92,8 +96,7 @@ load_checked(struct model *m, struct entity *e)
 	e->cached = UINT32_MAX;
 	entity_link(m, e);
 	set_ending(m, e);
-	m->loaded_id = e->id;
-	return 0;
+	return load_used(&m->header.next_id, e->id);
 }
 
 static int
@@ -104,7 +107,9 @@ load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 	size_t n_record;
 	int r;
 
-	if (n < sizeof(header) || id <= m->loaded_id || id >= m->header.next_id)
+	/* Ids are given in order, so the next one is always that of an entity not yet loaded. */
+	if (n < sizeof(header) || id < m->header.next_id || id > ID_MAX ||
+		m->stored_header.next_id != 0)
 		return -EBADMSG;
 	memcpy(&header, data, sizeof(header));
 	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
@@ -200,7 +205,7 @@ model_load_done(struct model *m)
 {
 	int r = 0;
 
-	if (!m->root || m->header.n_entities != m->stored_header.n_entities)
+	if (!m->root || m->stored_header.next_id == 0)
 		return error_trace(-EBADMSG);
 	for (struct session *s = m->root; r == 0 && s; s = session_next_below(m->root, s))
 		r = finish_session(m, s);

@@ -27,12 +27,12 @@
  * and an owner, an object or a parent always has a smaller id than what refers to it.
  */
 enum store_space {
-	STORE_HEADER = 0,   /* one record: versions and counters */
 	STORE_ENTITY = 1,   /* id: kind, record, name */
-	STORE_EVENT = 2,    /* event number: line and where it stands in each session's log */
-	STORE_REPLY = 3,    /* of the fronts: committed replies */
-	STORE_CONNECTION = 4, /* socket cookie: struct connection_record */
-	STORE_OPEN = 5,     /* file handle: what an open command file gives to its reader */
+	STORE_HEADER = 2,   /* one record: counters */
+	STORE_EVENT = 3,    /* event number: line and where it stands in each session's log */
+	STORE_REPLY = 4,    /* of the fronts: committed replies */
+	STORE_CONNECTION = 5, /* socket cookie: struct connection_record */
+	STORE_OPEN = 6,     /* file handle: what an open command file gives to its reader */
 };
 
 #define STORE_KEY(space, id) ((uint64_t)(space) << 56 | (id))
@@ -91,7 +91,7 @@ struct model {
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
 	unsigned slice;        /* so many entities are ended or removed in one transaction, at most */
 	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
-	uint64_t loaded_id;    /* of the last entity that model_load() took */
+	uint64_t loaded_upto;  /* the largest revoked_upto that model_load() took */
 	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
 	uint64_t events_lost;

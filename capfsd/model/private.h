@@ -167,6 +167,7 @@ bool events_are_queued(const struct model *m);
 int events_stage(struct model *m, bool all);
 /* That transaction was committed. */
 void events_settle(struct model *m, bool all);
+int load_used(uint64_t *next, uint64_t value);
 int event_load(struct model *m, uint64_t number, const void *data, size_t n);
 /* Drops the oldest lines until what S uses fits its limit again. */
 void events_yield(struct session *s);
