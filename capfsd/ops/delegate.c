@@ -113,42 +113,54 @@ verb_reduce(struct request *r, struct entity *e, const char *text, size_t n)
 	return a;
 }
 
-/* Stages the end of what is derived from C and held by S, MAX of it at most. Returns: 0, -ENOMEM. */
-static int
-end_held(struct change *ch, struct capability *c, const struct session *s, uint64_t max,
-	uint64_t *ret_n, uint64_t *ret_last)
-{
-	uint64_t n = 0;
+/* What is held by S of all that is derived from C. */
+struct held {
+	struct capability *c;
+	const struct session *session;
+	struct capability *last; /* the walk below C goes on behind it */
+	uint64_t n;		 /* ended so far */
+};
 
-	for (struct capability *i = capability_next_below(c, c); i && n < max;
-		i = capability_next_below(c, i)) {
-		if (i->session != s || !capability_is_live(i))
+/* Stages the end of MAX of it at most. Returns: 0, -ENOMEM. */
+static int
+end_held(struct change *ch, struct held *h, uint64_t max)
+{
+	uint64_t n = h->n + max < max ? UINT64_MAX : h->n + max;
+
+	for (struct capability *i = capability_next_below(h->c, h->last); i && h->n < n;
+		i = capability_next_below(h->c, i)) {
+		if (i->session != h->session || !capability_is_live(i))
 			continue;
 		if (capability_end(ch, i) < 0)
 			return -ENOMEM;
-		*ret_last = i->entity.id;
-		n++;
+		h->last = i;
+		h->n++;
 	}
-	*ret_n = n;
 	return 0;
 }
 
-/* One transaction of it; the last one brings the answer. */
+/*
+ * One transaction of it; the last one brings the answer. Nothing is reaped in between, so that the
+ * walk can go on.
+ */
 static int
-revoke_slice(struct request *r, struct capability *c, const struct session *s, uint64_t max,
-	uint64_t done, uint64_t *ret_n)
+revoke_slice(struct request *r, struct held *h, uint64_t max, bool *ret_last)
 {
 	struct change *ch = change_begin(r->model);
-	int e = end_held(ch, c, s, max, ret_n, &r->pending);
+	uint64_t before = h->n;
+	int e = end_held(ch, h, max);
 
+	*ret_last = h->n - before < max;
 	if (e < 0)
 		return request_fail(r, ch, e);
-	if (done + *ret_n == 0) {
+	if (h->n == 0) {
 		change_abort(ch);
-		return refuse(r, ENOENT, "nothing derived from %s is held there", c->entity.name);
+		return refuse(
+			r, ENOENT, "nothing derived from %s is held there", h->c->entity.name);
 	}
-	if (*ret_n < max) {
-		text_addf(&r->text, "revoked=%" PRIu64, done + *ret_n);
+	r->pending = h->last->entity.id;
+	if (*ret_last) {
+		text_addf(&r->text, "revoked=%" PRIu64, h->n);
 		return request_commit(r, ch);
 	}
 	e = change_commit(ch);
@@ -162,19 +174,22 @@ revoke_slice(struct request *r, struct capability *c, const struct session *s, u
 static int
 revoke_held(struct request *r, struct capability *c, const struct session *s)
 {
-	uint64_t max = UINT64_MAX, done = 0, n = 0;
-	int e;
+	struct held done = {.c = c, .session = s, .last = c};
+	uint64_t max = UINT64_MAX;
+	bool last = false;
 
 	for (;;) {
-		e = revoke_slice(r, c, s, max, done, &n);
-		if (e == 0 && r->error == ENOSPC && n > 1) {
+		struct held h = done;
+		int e = revoke_slice(r, &h, max, &last);
+
+		if (e == 0 && r->error == ENOSPC && h.n - done.n > 1) {
 			r->error = 0;
 			text_reset(&r->text);
-			max = n / 2;
-		} else if (e < 0 || r->error || n < max) {
+			max = (h.n - done.n) / 2;
+		} else if (e < 0 || r->error || last) {
 			return e;
 		} else {
-			done += n;
+			done = h;
 		}
 	}
 }
