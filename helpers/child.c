@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 
 #define END_USEC (UINT64_C(5) * 1000000)
 #define LEFT_MAX 4	 /* processes of a session without their clients */
+#define UNREAD_MAX 16	 /* what clients of a session sent and left, before there was a process */
 #define LOOK_USEC 200000 /* between two looks whether clients that are held back are still there */
 
 struct child {
@@ -31,6 +33,7 @@ struct child {
 	uint64_t since_usec; /* when it was asked to end */
 	pid_t pid;	     /* also of its process group; 0 while it waits */
 	bool left;	     /* its client is gone, or was revoked */
+	bool suspected;	     /* which of these is seen in a moment */
 	bool asked;	     /* to end, and its group with it */
 	bool reaped;	     /* but others of its group are still there */
 	uid_t uid;
@@ -53,6 +56,21 @@ child_disconnect(struct child *c)
 	capc_raw_close(take_fd(c->source.fd));
 }
 
+static void
+child_suspect(struct child *c)
+{
+	c->suspected = true;
+	c->children->n_suspects++;
+	child_move(c, &c->children->running);
+}
+
+static void
+child_trust(struct child *c)
+{
+	c->children->n_suspects -= c->suspected;
+	c->suspected = false;
+}
+
 /* Its process has ended, or it never had one. */
 static void
 child_end(struct child *c)
@@ -60,6 +78,7 @@ child_end(struct child *c)
 	if (c->pid)
 		c->children->n--;
 	c->pid = 0;
+	child_trust(c);
 	child_disconnect(c);
 	child_move(c, &c->children->dead);
 }
@@ -76,6 +95,7 @@ static void
 child_ask_to_end(struct child *c)
 {
 	loop_remove(c->children->loop, &c->source);
+	child_trust(c);
 	c->left = c->asked = true;
 	kill(-c->pid, SIGHUP);
 	/* A stopped process would not see it. */
@@ -91,7 +111,24 @@ child_run(struct source *source, uint32_t events)
 	loop_remove(c->children->loop, source);
 	c->left = true;
 	if (peer_state(source->fd) == PEER_OPEN)
-		child_ask_to_end(c);
+		child_suspect(c);
+}
+
+static void
+decide_suspects(struct children *all)
+{
+	if (all->n_suspects == 0)
+		return;
+	list_for_each_safe (i, &all->running) {
+		struct child *c = list_entry(i, struct child, link);
+
+		if (!c->suspected || all->loop->now_usec - c->since_usec < PEER_GRACE_USEC)
+			continue;
+		if (peer_state(c->source.fd) == PEER_OPEN)
+			child_ask_to_end(c);
+		else
+			child_trust(c);
+	}
 }
 
 static int
@@ -179,9 +216,38 @@ child_may_start(const struct child *c)
 static bool
 child_is_gone(const struct child *c)
 {
-	struct pollfd p = {.fd = c->source.fd};
+	struct pollfd p = {.fd = c->source.fd, .events = POLLRDHUP};
 
-	return poll(&p, 1, 0) > 0;
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+/* What is there to be read although nobody waits for an answer. */
+static bool
+child_has_input(const struct child *c)
+{
+	char byte;
+
+	return recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* Whether C, which cannot start yet, is to wait longer. */
+static bool
+child_may_wait(struct child *c)
+{
+	struct children *all = c->children;
+
+	if (!child_is_gone(c))
+		return true;
+	if (!child_has_input(c))
+		return false;
+	c->left = true;
+	if (count_left(&all->waiting, c->label) <= UNREAD_MAX)
+		return true;
+	message_limited(&all->limit, all->loop->now_usec,
+		"%s: more than %d of its clients have left before there was a process for what they "
+		"sent; one of them is dropped",
+		c->label, UNREAD_MAX);
+	return false;
 }
 
 static void
@@ -195,7 +261,7 @@ start_some(struct children *all)
 			break;
 		if (child_may_start(c))
 			child_start(c);
-		else if (child_is_gone(c))
+		else if (!child_may_wait(c))
 			child_end(c);
 		else
 			all->n_held++;
@@ -315,6 +381,7 @@ kill_late(struct children *all)
 void
 children_tend(struct children *all)
 {
+	decide_suspects(all);
 	kill_late(all);
 	free_dead(all);
 	if (!all->loop->ended)
@@ -327,6 +394,8 @@ children_timeout(const struct children *all)
 	uint64_t timeout = all->n_held > 0 ? LOOK_USEC : UINT64_MAX, age;
 	const struct child *c;
 
+	if (all->n_suspects > 0)
+		timeout = PEER_GRACE_USEC;
 	if (list_empty(&all->ending))
 		return timeout;
 	c = list_entry(all->ending.next, const struct child, link);

@@ -26,6 +26,7 @@ struct children {
 	struct list dead;   /* to be freed after the round */
 	uint64_t n;	    /* processes, or what is left of their groups */
 	uint64_t n_held;    /* of those that wait: until another one of their session has ended */
+	uint64_t n_suspects; /* of those that run: left by their clients, or revoked */
 	struct message_limit limit;
 };
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -178,17 +179,17 @@ side_move(struct side *s)
 	struct relays *all = s->relay->relays;
 	size_t size = all->options.seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES, sent;
 	union {
-		char buffer[CMSG_SPACE(sizeof(struct ucred))];
+		char buffer[CMSG_SPACE(sizeof(struct timeval))];
 		struct cmsghdr align;
-	} credentials;
+	} stamp;
 	struct iovec iov = {all->buffer, size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	/* A packet may be empty, which looks like the end; but the end comes without credentials. */
+	/* A packet may be empty, which looks like the end; but the end comes without a time stamp. */
 	if (all->options.seqpacket) {
-		msg.msg_control = credentials.buffer;
-		msg.msg_controllen = sizeof(credentials.buffer);
+		msg.msg_control = stamp.buffer;
+		msg.msg_controllen = sizeof(stamp.buffer);
 	}
 	n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -252,6 +253,14 @@ side_watch(struct side *s)
 		relay_end(s->relay);
 }
 
+/* Whether the client left or was revoked is seen in a moment; until then nothing moves. */
+static void
+relay_suspect(struct relay *r)
+{
+	loop_remove(r->relays->loop, &r->sides[SERVER].source);
+	relay_move(r, &r->relays->suspects);
+}
+
 /*
  * The client is gone, so that its limits no longer count what it left here. Of each session the
  * latest few go on; the others end, and with them what the server did not take.
@@ -267,9 +276,29 @@ relay_linger(struct relay *r)
 		struct relay *one = list_entry(i, struct relay, link);
 
 		before = i->prev;
-		if (strcmp(one->label, r->label) == 0 && ++n > CLOSING_MAX)
-			relay_end(one);
+		if (strcmp(one->label, r->label) != 0 || ++n <= CLOSING_MAX)
+			continue;
+		message_limited(&all->limit, all->loop->now_usec,
+			"%s: more than %d of its clients have left before the server took what they "
+			"sent; the rest of the oldest one's is dropped",
+			r->label, CLOSING_MAX);
+		relay_end(one);
 	}
+}
+
+static void
+relay_decide(struct relay *r)
+{
+	struct side *server = &r->sides[SERVER];
+
+	if (peer_state(r->sides[CLIENT].source.fd) == PEER_OPEN ||
+		(!server->hung_up && loop_add(r->relays->loop, &server->source, 0) < 0)) {
+		relay_end(r);
+		return;
+	}
+	relay_linger(r);
+	if (!r->dead)
+		side_watch(server);
 }
 
 static void
@@ -295,9 +324,12 @@ side_run(struct source *source, uint32_t events)
 		side_pump(&r->sides[SERVER]);
 	if (r->dead)
 		return;
-	if ((side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) ||
-		(gone && !over && peer_state(s->source.fd) == PEER_OPEN)) {
+	if (side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) {
 		relay_end(r);
+		return;
+	}
+	if (gone && !over && peer_state(s->source.fd) == PEER_OPEN) {
+		relay_suspect(r);
 		return;
 	}
 	if (gone)
@@ -320,7 +352,8 @@ relay_start(struct relay *r, int server_fd)
 		int e, on = 1;
 
 		if (all->options.seqpacket)
-			setsockopt(r->sides[i].source.fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+			setsockopt(r->sides[i].source.fd, SOL_SOCKET, SO_TIMESTAMP, &on,
+				sizeof(on));
 		e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
 		if (e < 0) {
 			message_limited(
@@ -414,12 +447,25 @@ connect_waiting(struct relays *all)
 	}
 }
 
+static void
+decide_suspects(struct relays *all)
+{
+	list_for_each_safe (i, &all->suspects) {
+		struct relay *r = list_entry(i, struct relay, link);
+
+		if (all->loop->now_usec - r->since_usec < PEER_GRACE_USEC)
+			return;
+		relay_decide(r);
+	}
+}
+
 void
 relays_tend(struct relays *all)
 {
 	uint64_t now = all->loop->now_usec;
 
 	connect_waiting(all);
+	decide_suspects(all);
 	if (all->options.idle_usec > 0)
 		end_expired(&all->active, now, all->options.idle_usec);
 	end_expired(&all->closing, now, CLOSING_DEADLINE_USEC);
@@ -454,6 +500,8 @@ relays_timeout(const struct relays *all)
 		left = time_left(&all->active, now, all->options.idle_usec);
 		timeout = left < timeout ? left : timeout;
 	}
+	left = time_left(&all->suspects, now, PEER_GRACE_USEC);
+	timeout = left < timeout ? left : timeout;
 	left = time_left(&all->closing, now, CLOSING_DEADLINE_USEC);
 	return left < timeout ? left : timeout;
 }
@@ -464,6 +512,7 @@ relays_init(struct relays *all, struct loop *l, struct service *s, const struct 
 	*all = (struct relays){.loop = l, .service = s, .options = *o};
 	list_init(&all->connecting);
 	list_init(&all->active);
+	list_init(&all->suspects);
 	list_init(&all->closing);
 	list_init(&all->dead);
 	all->buffer = malloc(o->seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES);
@@ -473,7 +522,8 @@ relays_init(struct relays *all, struct loop *l, struct service *s, const struct 
 void
 relays_deinit(struct relays *all)
 {
-	struct list *const lists[] = {&all->connecting, &all->active, &all->closing};
+	struct list *const lists[] = {
+		&all->connecting, &all->active, &all->suspects, &all->closing};
 
 	all->options.max = 0; /* nothing more is taken */
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)

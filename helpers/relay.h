@@ -35,6 +35,7 @@ struct relays {
 	/* Each relay is in one of these lists; in each, whoever has waited longest is first. */
 	struct list connecting; /* the server's backlog is full */
 	struct list active;
+	struct list suspects; /* the client has ended its side, or was revoked: nothing moves */
 	struct list closing; /* the client is gone; what it sent is still on its way */
 	struct list dead;    /* to be freed after the round */
 	uint64_t n;

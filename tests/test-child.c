@@ -6,13 +6,16 @@
 #include "config.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -218,6 +221,29 @@ START_TEST(child_whose_client_left_finishes)
 }
 END_TEST
 
+START_TEST(child_whose_client_shut_down_and_left_finishes)
+{
+	char *command[] = {(char[]){"/bin/sleep"}, (char[]){"60"}, NULL};
+	int kept, client;
+
+	start_children(command, 2);
+	client = connect_child(&kept);
+	turn_children();
+	shutdown(client, SHUT_RDWR);
+	for (int i = 0; i < 3; i++)
+		turn_children();
+	close(client);
+	close(kept);
+	for (int i = 0; i < 20; i++)
+		turn_children();
+	ck_assert_uint_eq(w.children.n, 1);
+	ck_assert_uint_eq(w.children.n_suspects, 0);
+	ck_assert(list_empty(&w.children.ending));
+	children_stop(&w.children);
+	children_deinit(&w.children);
+}
+END_TEST
+
 /* The pid that a child has written. */
 static pid_t
 read_pid(int fd)
@@ -291,6 +317,39 @@ START_TEST(processes_without_clients_are_bounded)
 }
 END_TEST
 
+/* What its client has sent is not lost because it did not wait; but there is an end to it. */
+START_TEST(clients_that_only_send_are_served)
+{
+	char *command[] = {(char[]){"/bin/sh"}, (char[]){"-c"},
+		(char[]){"read path; until [ -e $path ]; do sleep 0.05; done; echo >>$path"}, NULL};
+	char path[] = "/tmp/capfs-test.XXXXXX", text[64];
+	int fd = mkostemp(path, O_CLOEXEC), kept, client;
+	struct stat st;
+
+	ck_assert_int_eq(unlink(path), 0);
+	close(fd);
+	snprintf(text, sizeof(text), "%s\n", path);
+	start_children(command, 64);
+	for (int i = 0; i < 30; i++) {
+		client = connect_child(&kept);
+		ck_assert_int_eq(send(client, text, strlen(text), 0), (ssize_t)strlen(text));
+		close(client);
+		close(kept);
+		turn_children();
+	}
+	ck_assert_uint_eq(w.children.n, 4);
+	ck_assert_uint_eq(w.children.n_held, 16);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	for (int i = 0; i < TURNS_MAX && fstat(fd, &st) == 0 && st.st_size < 20; i++)
+		turn_children();
+	ck_assert_int_eq(st.st_size, 20);
+	close(fd);
+	unlink(path);
+	children_stop(&w.children);
+	children_deinit(&w.children);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -311,7 +370,9 @@ suite(void)
 	else
 		fixture_skip("all_of_a_group_is_ended", "no sock_diag");
 	tcase_add_test(c, child_whose_client_left_finishes);
+	tcase_add_test(c, child_whose_client_shut_down_and_left_finishes);
 	tcase_add_test(c, processes_without_clients_are_bounded);
+	tcase_add_test(c, clients_that_only_send_are_served);
 	suite_add_tcase(s, c);
 	return s;
 }

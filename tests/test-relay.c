@@ -378,8 +378,40 @@ START_TEST(relay_keeps_nothing_of_a_revoked_client)
 	start_relays(&(struct relays_options){});
 	client = connect_full_client(&kept, &server);
 	shutdown(kept, SHUT_RDWR);
+	for (int i = 0; i < TURNS_MAX && w.relays.n > 0; i++)
+		turn();
+	ck_assert_uint_eq(w.relays.n, 0);
+	relays_deinit(&w.relays);
+}
+END_TEST
+
+/* Which for a moment looks like a revocation. */
+START_TEST(relay_delivers_what_a_client_shut_down_and_left)
+{
+	static char block[BLOCK_BYTES];
+	cleanup_close int server = -1;
+	int kept, client;
+	ssize_t n;
+
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
+	client = connect_full_client(&kept, &server);
+	shutdown(client, SHUT_RDWR);
 	for (int i = 0; i < 3; i++)
 		turn();
+	close(client);
+	close(kept);
+	/* All of it, and then the end: the rest of the relay's own buffer came last. */
+	while (recv(server, block, sizeof(block), MSG_DONTWAIT) > 0)
+		;
+	ck_assert(turn_until_readable(server));
+	ck_assert_int_gt(recv(server, block, sizeof(block), MSG_DONTWAIT), 0);
+	do {
+		ck_assert(turn_until_readable(server));
+		n = recv(server, block, sizeof(block), MSG_DONTWAIT);
+	} while (n > 0);
+	ck_assert_int_eq(n, 0);
+	turn();
 	ck_assert_uint_eq(w.relays.n, 0);
 	relays_deinit(&w.relays);
 }
@@ -556,6 +588,7 @@ suite(void)
 	tcase_add_test(c, relay_holds_back);
 	tcase_add_test(c, relay_delivers_what_a_client_left);
 	tcase_add_test(c, relay_delivers_when_both_sides_have_ended);
+	tcase_add_test(c, relay_delivers_what_a_client_shut_down_and_left);
 	tcase_add_test(c, relay_tells_a_server_that_its_client_left);
 	tcase_add_test(c, relays_of_clients_that_left_are_bounded);
 	if (peers_are_known())
