@@ -120,6 +120,8 @@ print_session(struct graph *g, const char *node, int depth)
 	if (e < 0)
 		return e == -ENOENT && depth > 1 ? 0 : e;
 	label.data[strcspn(label.data, "\n")] = '\0';
+	if (depth == 1)
+		printf("digraph capabilities {\n rankdir=LR;\n");
 	printf("%*ssubgraph \"cluster_%s\" {\n%*slabel=\"%s\";\n", depth, "", label.data, depth + 1,
 		"", label.data);
 	e = print_folder(g, node, "entrypoints", label.data, depth + 1);
@@ -150,7 +152,6 @@ run_graph(struct context *x, int argc, char **argv)
 		status = context_session(x, &node);
 	if (status != STATUS_DONE)
 		return status;
-	printf("digraph capabilities {\n rankdir=LR;\n");
 	e = print_session(&g, node.data ? node.data : "", 1);
 	if (e == 0)
 		e = text_done(&g.edges);

@@ -149,7 +149,7 @@ tests_test_ipc_SOURCES = tests/test-ipc.c tests/ipc-world.c tests/ipc-world.h
 tests_test_ipc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ipc_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_fs_SOURCES = tests/test-fs.c
-tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_fs_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_control_SOURCES = tests/test-control.c tests/ipc-world.c tests/ipc-world.h

@@ -25,7 +25,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capfsd/boot.h"
-#include "capfsd/fs/fs.h"
+#include "capfsd/fs/private.h"
 #include "capfsd/keeper/init.h"
 #include "tests/fixture.h"
 
@@ -115,13 +115,21 @@ open_model(struct state **ret_state, struct model **ret)
 	return r ? r : model_load_done(*ret);
 }
 
+static struct fs *fs; /* never freed, as in the broker */
+
+/* As if it had opened all but one of the files that it has numbers for. */
+static void
+on_user_signal(int signal)
+{
+	fs->n_opened += (UINT64_C(1) << FS_COUNTER_BITS) - 1;
+}
+
 /* As the broker's loop, without sockets. */
 static int
 serve(void)
 {
 	static struct state *state;
 	static struct model *m;
-	static struct fs *fs; /* never freed, as in the broker */
 	struct pollfd p = {.fd = BOOT_FD_FUSE, .events = POLLIN};
 	int r = open_model(&state, &m);
 
@@ -132,7 +140,8 @@ serve(void)
 		m->hooks_data = fs;
 		r = fs_take_over(fs);
 	}
-	while (r >= 0 && poll(&p, 1, -1) > 0) {
+	signal(SIGUSR1, on_user_signal);
+	while (r >= 0 && (poll(&p, 1, -1) > 0 || errno == EINTR)) {
 		r = fs_drain(fs);
 		while (r >= 0 && !list_empty(&m->ending)) {
 			r = model_reap(m, 64);
@@ -406,6 +415,20 @@ START_TEST(P02_two_openers_never_mix)
 }
 END_TEST
 
+START_TEST(P02_handles_that_are_open_are_not_given_again)
+{
+	uint64_t node = look_up(FUSE_ROOT_ID, "transfer_quota"), one, two;
+
+	one = open_node(node);
+	ck_assert_int_eq(write_node(node, one, "to=nobody caps=3"), -ENOENT);
+	ck_assert_int_eq(kill(k.child, SIGUSR1), 0);
+	two = open_node(node);
+	ck_assert_uint_ne(one, two);
+	ck_assert_ptr_null(strstr(read_node(node, two, 0), "nobody"));
+	ck_assert_ptr_nonnull(strstr(read_node(node, one, 0), "nobody"));
+}
+END_TEST
+
 /* Answered and killed; then the kernel, that never got the answer, asks again. */
 START_TEST(P14_a_repeated_request_runs_once)
 {
@@ -560,6 +583,7 @@ main(void)
 	tcase_add_test(t, S01_nodes_are_found_and_read);
 	tcase_add_test(t, P01_what_is_not_offered_is_refused);
 	tcase_add_test(t, P02_two_openers_never_mix);
+	tcase_add_test(t, P02_handles_that_are_open_are_not_given_again);
 	tcase_add_test(t, P14_a_repeated_request_runs_once);
 	tcase_add_test(t, P14_a_repeated_rmdir_is_answered);
 	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);

@@ -103,16 +103,33 @@ file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct
 	return 0;
 }
 
+static bool
+handle_is_used(struct fs *fs, uint64_t fh)
+{
+	struct index_link *l = index_first(&fs->files, index_hash_id(fh));
+
+	for (; l; l = index_next(l))
+		if (container_of(l, struct fs_file, link)->fh == fh)
+			return true;
+	return false;
+}
+
 /* Below the length: the broker's epoch and a counter, so that no two brokers give the same. */
 static uint64_t
 next_fh(struct fs *fs, size_t length)
 {
-	uint64_t n = ++fs->n_opened & ((UINT64_C(1) << 24) - 1);
-	uint64_t epoch = fs->epoch & 0xffff;
+	const uint64_t counter = (UINT64_C(1) << FS_COUNTER_BITS) - 1;
+	const uint64_t epoch = (UINT64_C(1) << (FS_HANDLE_BITS - FS_COUNTER_BITS)) - 1;
+	uint64_t fh;
 
 	if (length > FH_LENGTH_MAX)
 		length = FH_LENGTH_MAX;
-	return (uint64_t)length << FS_HANDLE_BITS | epoch << 24 | n;
+	/* What is open is paid for, so that there are never as many as there are numbers. */
+	do
+		fh = (uint64_t)length << FS_HANDLE_BITS | (fs->epoch & epoch) << FS_COUNTER_BITS |
+			(++fs->n_opened & counter);
+	while (handle_is_used(fs, fh));
+	return fh;
 }
 
 static int

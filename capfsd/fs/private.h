@@ -30,6 +30,7 @@
 #define FS_REPLY_LAST STORE_KEY(STORE_REPLY, 1)
 #define FS_EPOCH STORE_KEY(STORE_OPEN, 0)
 #define FS_HANDLE_BITS 40 /* of a file handle, that tell it from others; above is a length */
+#define FS_COUNTER_BITS 28 /* of these, for a counter; above is the broker's epoch */
 
 /* The request that is being served. */
 struct fs_current {
