@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* capctl grant, reduce, revoke, drop: what is done with one slot. */
+/* capctl grant, replicate, transfer, reduce, revoke, drop: what is done with one slot. */
 #include "config.h"
 
 #include <errno.h>
 
 #include "capctl/command.h"
 
+/* SLOT, a word for KEY, and more words: the verbs that make a slot and print its name. */
 static int
-run_grant(struct context *x, int argc, char **argv)
+run_verb(struct context *x, int argc, char **argv, const char *verb, const char *key)
 {
 	cleanup_text struct text node = {};
 	cleanup_text struct text how = {};
 	cleanup_text struct text what = {};
-	int status = command_word(&how, "to", argv[1]);
+	int status = command_word(&how, key, argv[1]);
 
 	if (status == STATUS_DONE)
 		status = command_words(&how, argv + 2, argc - 2);
@@ -22,10 +23,16 @@ run_grant(struct context *x, int argc, char **argv)
 		status = context_node(x, "caps", argv[0], &node);
 	if (status != STATUS_DONE)
 		return status;
-	text_addf(&what, "grant %s to %s", argv[0], argv[1]);
+	text_addf(&what, "%s %s %s %s", verb, argv[0], key, argv[1]);
 	if (text_done(&how) < 0 || text_done(&what) < 0)
-		return complain(ENOMEM, NULL, "grant");
-	return context_write(x, node.data, "grant", how.data, true, what.data);
+		return complain(ENOMEM, NULL, "%s", verb);
+	return context_write(x, node.data, verb, how.data, true, what.data);
+}
+
+static int
+run_grant(struct context *x, int argc, char **argv)
+{
+	return run_verb(x, argc, argv, "grant", "to");
 }
 
 const struct command command_grant = {
@@ -35,6 +42,36 @@ const struct command command_grant = {
 	.n_min = 2,
 	.n_max = -1,
 	.run = run_grant,
+};
+
+static int
+run_replicate(struct context *x, int argc, char **argv)
+{
+	return run_verb(x, argc, argv, "replicate", "as");
+}
+
+const struct command command_replicate = {
+	.name = "replicate",
+	.arguments = "SLOT NAME [REDUCTIONS]",
+	.summary = "derive a slot in the same session; prints its name and id",
+	.n_min = 2,
+	.n_max = -1,
+	.run = run_replicate,
+};
+
+static int
+run_transfer(struct context *x, int argc, char **argv)
+{
+	return run_verb(x, argc, argv, "transfer", "to");
+}
+
+const struct command command_transfer = {
+	.name = "transfer",
+	.arguments = "SLOT SESSION [as=NAME]",
+	.summary = "move a slot to a descendant session; prints its name and id there",
+	.n_min = 2,
+	.n_max = 3,
+	.run = run_transfer,
 };
 
 static int

@@ -39,8 +39,8 @@ struct command {
 };
 
 extern const struct command command_drop, command_events, command_grant, command_graph,
-	command_holders, command_reduce, command_revoke, command_serve, command_session_close,
-	command_session_create, command_show, command_transfer_quota, command_tree;
+	command_holders, command_reduce, command_replicate, command_revoke, command_serve, command_session_close,
+	command_session_create, command_show, command_transfer, command_transfer_quota, command_tree;
 
 /* Connects to the root. Returns: 0, or the exit status, having said why. */
 int context_open(struct context *x);

@@ -13,6 +13,8 @@ static const struct command *const commands[] = {
 	&command_show,
 	&command_holders,
 	&command_grant,
+	&command_replicate,
+	&command_transfer,
 	&command_reduce,
 	&command_revoke,
 	&command_drop,

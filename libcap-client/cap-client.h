@@ -216,6 +216,25 @@ CAPC_PUBLIC int capc_remove(capc_session *s, const char *node, char **ret_text, 
 CAPC_PUBLIC int capc_grant(capc_session *s, const char *slot, const char *to, const char *how,
 	char **ret_slot);
 
+/*
+ * Derives a capability of SLOT in the same session. It needs the right replicate; calls= cannot be
+ * given, since a quantity is granted, not made twice (as with Codezero's capabilities).
+ *
+ * as        the new slot's name; NULL: one that is free, and then HOW must say something
+ * how       "rights=call conns=4", may be NULL: all that SLOT has
+ * ret_slot  as capc_grant()
+ */
+CAPC_PUBLIC int capc_replicate(capc_session *s, const char *slot, const char *as, const char *how,
+	char **ret_slot);
+
+/*
+ * Moves SLOT to the session TO, with what is used of its limits. It needs the right transfer.
+ * -EBUSY: it has connections, or something was derived from it.
+ *
+ * as        its name there; NULL: the same, or one that is free
+ */
+CAPC_PUBLIC int capc_transfer(capc_session *s, const char *slot, const char *to, const char *as);
+
 /* Takes something away from SLOT and from all that was derived from it: "rights=call conns=2". */
 CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
 

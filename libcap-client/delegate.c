@@ -80,22 +80,17 @@ slot_write(struct capc_session *s, const char *slot, const char *node, struct te
 	return session_do_text(s, WIRE_WRITE, &path, command, ret_text);
 }
 
-int
-capc_grant(struct capc_session *s, const char *slot, const char *to, const char *how,
+/* As slot_write(), of a verb that makes a slot: *RET_SLOT is its name then. */
+static int
+slot_make(struct capc_session *s, const char *slot, const char *node, struct text *command,
 	char **ret_slot)
 {
-	cleanup_text struct text command = {};
 	cleanup_free char *result = NULL;
 	const char *made;
 	char *name;
 	size_t n;
-	int r;
+	int r = slot_write(s, slot, node, command, &result);
 
-	session_begin(s);
-	if (!is_word(to))
-		return -EINVAL;
-	text_addf(&command, "to=%s%s%s", to, how && *how ? " " : "", how ? how : "");
-	r = slot_write(s, slot, "/grant", &command, &result);
 	if (r < 0 || !ret_slot)
 		return r;
 	made = result_find(result, "slot=", &n);
@@ -106,6 +101,67 @@ capc_grant(struct capc_session *s, const char *slot, const char *to, const char 
 		return -ENOMEM;
 	*ret_slot = name;
 	return 0;
+}
+
+/* " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE would not be one word. */
+static int
+add_value(struct text *t, const char *key, const char *value)
+{
+	if (!value)
+		return 0;
+	if (!is_word(value))
+		return -EINVAL;
+	text_addf(t, "%s%s=%s", t->n > 0 ? " " : "", key, value);
+	return 0;
+}
+
+static void
+add_how(struct text *t, const char *how)
+{
+	text_addf(t, "%s%s", t->n > 0 && how && *how ? " " : "", how ? how : "");
+}
+
+int
+capc_grant(struct capc_session *s, const char *slot, const char *to, const char *how,
+	char **ret_slot)
+{
+	cleanup_text struct text command = {};
+	int r;
+
+	session_begin(s);
+	r = to ? add_value(&command, "to", to) : -EINVAL;
+	if (r < 0)
+		return r;
+	add_how(&command, how);
+	return slot_make(s, slot, "/grant", &command, ret_slot);
+}
+
+int
+capc_replicate(struct capc_session *s, const char *slot, const char *as, const char *how,
+	char **ret_slot)
+{
+	cleanup_text struct text command = {};
+	int r;
+
+	session_begin(s);
+	r = add_value(&command, "as", as);
+	if (r < 0)
+		return r;
+	add_how(&command, how);
+	return slot_make(s, slot, "/replicate", &command, ret_slot);
+}
+
+int
+capc_transfer(struct capc_session *s, const char *slot, const char *to, const char *as)
+{
+	cleanup_text struct text command = {};
+	int r;
+
+	session_begin(s);
+	r = to ? add_value(&command, "to", to) : -EINVAL;
+	if (r == 0)
+		r = add_value(&command, "as", as);
+	return r < 0 ? r : slot_make(s, slot, "/transfer", &command, NULL);
 }
 
 int

@@ -37,6 +37,12 @@ t_like "holders_of_a_slot" '^id=[0-9]+ init/app/caps/echo rights=call,grant,redu
 	"$CAP" holders echo
 t_like "holders_of_a_session" '^id=[0-9]+ init/app/caps/echo .*entrypoint=init/echo parent=init/caps/echo' \
 	"$CAP" holders --session=app
+t_like "replicate" '^slot=twin id=[0-9]+$' "$CAP" replicate echo twin rights=call,transfer
+t_like "transfer" '^slot=moved id=[0-9]+$' "$CAP" transfer twin app as=moved
+t_like "transfer_is_a_move" 'rights=call,transfer$' "$CAP" show app:moved
+t_refused ENOENT "transfer_ends_the_slot" "$CAP" show twin
+t_refused EPERM "Z12_transfer_without_the_right" "$CAP" transfer app:echo nobody
+t_ok "drop_what_was_moved" "$CAP" drop app:moved
 t_ok "reduce" "$CAP" reduce app:echo conns=4
 t_is "reduce_is_done" 4 "$(quota conns limit "$app/caps/echo/info")"
 t_like "graph_has_sessions" 'subgraph "cluster_init/app"' "$CAP" graph

@@ -26,7 +26,7 @@ random_reductions(struct property *p)
 
 	/* Most derivations can be passed on, or trees stay flat. */
 	if (property_random(p, 3))
-		how.rights |= RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE;
+		how.rights |= RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE | RIGHT_REPLICATE;
 	return how;
 }
 
@@ -131,6 +131,85 @@ op_grant(struct property *p)
 			    automatic ? NULL : name, automatic ? 0 : strlen(name), &how, 0, &c),
 		    expected))
 		ref_add_cap(p, &made, c);
+}
+
+void
+op_replicate(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int source = PICK(p, ref->caps, REF_CAPS), expected;
+	struct reductions how = random_reductions(p);
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (source < 0 || ref_free_cap(ref) < 0)
+		return;
+	struct ref_cap made = {
+		.session = ref->caps[source].session,
+		.object = ref->caps[source].object,
+		.parent = source,
+		.expires = UINT64_MAX,
+	};
+	property_name(p, name, 'c', 10);
+	if (!ref_cap_live(ref, source, world_now()))
+		expected = CAPABILITY_E_DEAD;
+	else if (!(ref_cap_rights(ref, source) & RIGHT_REPLICATE))
+		expected = CAPABILITY_E_RIGHT;
+	else
+		expected = expect_reductions(p, source, &how, &made);
+	if (!expected)
+		expected = expect_slot(p, made.session, name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_replicate(ch, property_cap(p, source), name, strlen(name), &how, 0,
+			    &c),
+		    expected))
+		ref_add_cap(p, &made, c);
+}
+
+static bool
+ref_has_children(const struct reference *ref, int cap)
+{
+	for (int i = 0; i < REF_CAPS; i++)
+		if (ref->caps[i].id && ref->caps[i].parent == cap)
+			return true;
+	return false;
+}
+
+void
+op_move(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int source = PICK(p, ref->caps, REF_CAPS), to = PICK(p, ref->sessions, REF_SESSIONS),
+	    expected;
+	struct ref_cap made;
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (source < 0 || to < 0 || ref_free_cap(ref) < 0)
+		return;
+	made = ref->caps[source];
+	made.session = to;
+	made.conns = 0;
+	property_name(p, name, 'c', 10);
+	if (!ref_cap_live(ref, source, world_now()))
+		expected = CAPABILITY_E_DEAD;
+	else if (!(ref_cap_rights(ref, source) & RIGHT_TRANSFER))
+		expected = CAPABILITY_E_RIGHT;
+	else if (ref_cap_conns(ref, source) > 0 || ref_has_children(ref, source))
+		expected = CAPABILITY_E_IN_USE;
+	else
+		expected = expect_slot(p, to, name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_transfer(ch, property_cap(p, source), property_session(p, to), name,
+			    strlen(name), 0, &c),
+		    expected)) {
+		ref->caps[source].dead = true;
+		ref_add_cap(p, &made, c);
+	}
 }
 
 void

@@ -46,6 +46,8 @@ bool property_done(struct property *p, struct change *ch, int answer, int expect
 
 /* property-caps.c */
 void op_grant(struct property *p);
+void op_replicate(struct property *p);
+void op_move(struct property *p);
 void op_reduce(struct property *p);
 void op_end(struct property *p);
 void op_rename(struct property *p);

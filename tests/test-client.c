@@ -330,6 +330,10 @@ START_TEST(what_cannot_be_sent_is_refused_before)
 	ck_assert_int_eq(capc_write(s, "policy", big, NULL, SHORT), -EMSGSIZE);
 	ck_assert_int_eq(capc_remove(s, big, NULL, SHORT), -ENAMETOOLONG);
 	ck_assert_int_eq(capc_grant(s, "web", "app rights=grant", NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_grant(s, "web", NULL, NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_replicate(s, "web", "a immutable", NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_transfer(s, "web", NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_transfer(s, "web", "b", ""), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/app"), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/xcaps/app"), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/app/caps/"), -EINVAL);
@@ -352,6 +356,17 @@ START_TEST(delegation_is_the_text_of_the_files)
 	played_answer(&d, WIRE_WRITE, 0, "slot=kv id=45", -1);
 	ck_assert_int_eq(capc_grant(s, "sessions/a/caps/kv", "b", NULL, NULL), 0);
 	played_asked(&d, WIRE_WRITE, "sessions/a/caps/kv/grant", "to=b");
+	played_answer(&d, WIRE_WRITE, 0, "slot=kv-3 id=46", -1);
+	free(take_ptr(slot));
+	ck_assert_int_eq(capc_replicate(s, "kv", NULL, "rights=call", &slot), 0);
+	ck_assert_str_eq(slot, "kv-3");
+	played_asked(&d, WIRE_WRITE, "caps/kv/replicate", "rights=call");
+	played_answer(&d, WIRE_WRITE, 0, "slot=two id=47", -1);
+	ck_assert_int_eq(capc_replicate(s, "kv", "two", "immutable", NULL), 0);
+	played_asked(&d, WIRE_WRITE, "caps/kv/replicate", "as=two immutable");
+	played_answer(&d, WIRE_WRITE, 0, "slot=here id=48", -1);
+	ck_assert_int_eq(capc_transfer(s, "two", "b", "here"), 0);
+	played_asked(&d, WIRE_WRITE, "caps/two/transfer", "to=b as=here");
 	played_answer(&d, WIRE_WRITE, EPERM, "init/b does not hold 'reduce'", -1);
 	ck_assert_int_eq(capc_reduce(s, "kv", "conns=2"), -EPERM);
 	ck_assert_str_eq(capc_session_reason(s), "init/b does not hold 'reduce'");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: G26 P02 P13 S20 Z40 Z41 */
+/* Conformance: G26 P02 P13 S20 Z10 Z11 Z12 Z20 Z40 Z41 */
 /* The tree and its operations over a model that is kept by nobody: no root, no FUSE, no sockets. */
 #include "config.h"
 
@@ -208,7 +208,7 @@ START_TEST(S20_info_tells_object_badge_and_owner)
 	world_init(&w);
 	serve(&w);
 	expect_line(&w, "caps/kv/info", "type=object\nentrypoint=init/kv\n");
-	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,reduce\n");
+	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,replicate,reduce,transfer\n");
 	expect_line(&w, "caps/kv/info", "served=yes revocation=full\n");
 	expect_line(&w, "entrypoints/kv/objects", "key=0 ");
 	expect_line(&w, "entrypoints/kv/info", "state=served");
@@ -267,7 +267,14 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"caps/kv/grant", "to=app as=.hidden", EINVAL},
 		{"caps/kv/grant", "to=nobody", ENOENT},
 		{"caps/kv/grant", "to=../app", ENOENT},
-		{"caps/kv/reduce", "rights=call,grant,reduce", EINVAL},
+		{"caps/kv/reduce", "rights=call,grant,replicate,reduce,transfer", EINVAL},
+		{"caps/kv/replicate", "to=app", EINVAL},
+		{"caps/kv/replicate", "as=kv", EEXIST},
+		{"caps/kv/replicate", "as=x calls=3", EINVAL},
+		{"caps/kv/replicate", "as=x rights=share", EPERM},
+		{"caps/kv/transfer", "as=x", EINVAL},
+		{"caps/kv/transfer", "to=nobody", ENOENT},
+		{"caps/kv/transfer", "to=app rights=call", EINVAL},
 		{"caps/kv/reduce", "to=app", EINVAL},
 		{"caps/kv/revoke", "2", EINVAL},
 		{"caps/kv/revoke", "1 self", EINVAL},
@@ -540,6 +547,99 @@ START_TEST(G26_rmdir_returns_quota_and_ends_slots)
 }
 END_TEST
 
+START_TEST(Z20_replicate_is_a_derivation_here)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=3"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app rights=call,replicate calls=3"), 0);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/replicate", "as=two rights=call"), 0);
+	expect_line(&w, "sessions/app/caps/two/info", "parent=init/app/caps/kv id=");
+	expect_line(&w, "sessions/app/caps/two/info", "rights=call\n");
+	/* The quantity is not there twice: what is used counts against the source. */
+	expect_line(&w, "sessions/app/caps/two/info", "calls limit=3 used=0 left=3\n");
+	expect_event(&w, "replicate id=");
+	expect_event(&w, " as=two uid=1000 init/app/caps/kv to=init/app");
+	ck_assert_int_eq(put(&w, "sessions/app/caps/two/replicate", "as=three"), EPERM);
+	expect_event(&w, "refused replicate caps/two uid=1000 EPERM: init/app does not hold right "
+			 "'replicate'");
+	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/replicate", "conns=2"), 0);
+	ck_assert(exists(&w, "sessions/app/caps/kv-2"));
+	/* The pool is empty. */
+	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/replicate", "as=four"), EDQUOT);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "1"), 0);
+	ck_assert(!exists(&w, "sessions/app/caps/two") && !exists(&w, "sessions/app/caps/kv-2"));
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(Z10_Z11_Z12_transfer_moves)
+{
+	struct world w;
+	char *before, *after;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "a", ""), 0);
+	ck_assert_int_eq(make(&w, "sessions/a/sessions", "b", "caps=1"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a as=stays rights=call,grant"), 0);
+	ck_assert_int_eq(
+		put(&w, "caps/kv/grant", "to=a as=moves rights=call,grant,transfer conns=2"), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/stays/transfer", "to=b"), EPERM);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/moves/transfer", "to=c"), ENOENT);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/moves/grant", "to=b"), 0);
+	before = text_of(&w, "sessions/a/caps/moves/info");
+	/* In use; the refusal says so and leaves it as it is. */
+	ck_assert_int_eq(put(&w, "sessions/a/caps/moves/transfer", "to=b"), EBUSY);
+	after = text_of(&w, "sessions/a/caps/moves/info");
+	ck_assert_str_eq(before, after);
+	free(before);
+	free(after);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/moves/revoke", "1"), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/moves/transfer", "to=b as=here"), 0);
+	ck_assert(!exists(&w, "sessions/a/caps/moves"));
+	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "parent=init/caps/kv id=");
+	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "rights=call,grant,transfer\n");
+	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "conns limit=2 used=0 left=2\n");
+	expect_event(&w, " as=here uid=1000 init/a/caps/moves to=init/a/b");
+	/* Its pool is empty, also for one that would be moved. */
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a as=more rights=call,transfer"), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/more/transfer", "to=b"), EDQUOT);
+	ck_assert(exists(&w, "sessions/a/caps/more"));
+	/* An origin, too. */
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "1"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/transfer", "to=a"), 0);
+	expect_line(&w, "sessions/a/caps/kv/info", "parent=none id=");
+	ck_assert(!exists(&w, "caps/kv"));
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(Z10_immutable_is_the_end_of_passing_on)
+{
+	static const char *const verbs[][2] = {{"grant", "to=b"}, {"replicate", "as=x"},
+		{"transfer", "to=b"}, {"reduce", "conns=1"}};
+	char path[64];
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "a", ""), 0);
+	ck_assert_int_eq(make(&w, "sessions/a/sessions", "b", ""), 0);
+	ck_assert_int_eq(
+		put(&w, "caps/kv/grant", "to=a rights=call,grant,replicate,transfer immutable"),
+		0);
+	expect_line(&w, "sessions/a/caps/kv/info", "rights=call\n");
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		snprintf(path, sizeof(path), "sessions/a/caps/kv/%s", verbs[i][0]);
+		ck_assert_int_eq(put(&w, path, verbs[i][1]), EPERM);
+	}
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(revoke_ends_what_was_derived_and_only_that)
 {
 	struct world w;
@@ -791,6 +891,9 @@ main(void)
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
+	tcase_add_test(t, Z20_replicate_is_a_derivation_here);
+	tcase_add_test(t, Z10_Z11_Z12_transfer_moves);
+	tcase_add_test(t, Z10_immutable_is_the_end_of_passing_on);
 	tcase_add_test(t, revoke_ends_what_was_derived_and_only_that);
 	tcase_add_test(t, revoke_by_id_reaches_down_only);
 	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);

@@ -108,7 +108,9 @@ step(struct property *p)
 		void (*run)(struct property *p);
 		unsigned weight;
 	} operations[] = {
-		{op_grant, 26},
+		{op_grant, 18},
+		{op_replicate, 6},
+		{op_move, 2},
 		{op_reduce, 7},
 		{op_end, 2},
 		{op_rename, 5},

@@ -136,6 +136,22 @@ int capability_grant(struct change *ch, struct capability *source, struct sessio
 	struct capability **ret);
 
 /*
+ * Stages a capability derived from SOURCE in the same session, under another name.
+ * Returns: as capability_grant(); _RIGHT is replicate.
+ */
+int capability_replicate(struct change *ch, struct capability *source, const char *name,
+	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret);
+
+/*
+ * Stages the move of SOURCE to session TO: there is one like it, derived from what SOURCE was
+ * derived from, and SOURCE ends. What is used of its limits stays used.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (transfer), _IN_USE (connections, or something is derived
+ * from it), _EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -ENOMEM.
+ */
+int capability_transfer(struct change *ch, struct capability *source, struct session *to,
+	const char *name, size_t n_name, uid_t by_uid, struct capability **ret);
+
+/*
  * Stages an origin: the first capability to an object, without parent.
  * Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -errno.
  */

@@ -176,32 +176,79 @@ held_record(struct change *ch, const struct capability *c)
 	return held;
 }
 
-int
-capability_grant(struct change *ch, struct capability *source, struct session *to, const char *name,
-	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret)
+/* A slot's name in TO where none is given. */
+static int
+add_named(struct change *ch, const struct capability *source, struct capability *parent,
+	struct session *to, const char *name, size_t n_name,
+	const struct capability_record *record, struct capability **ret)
+{
+	char picked[NAME_BYTES_MAX + 1];
+
+	if (!name) {
+		pick_name(ch, to, source->entity.name, picked);
+		name = picked;
+		n_name = strlen(picked);
+	}
+	return add_slot(ch, source->object, parent, to, name, n_name, record, ret);
+}
+
+static int
+derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
+	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
+	struct capability **ret)
 {
 	struct capability_record record = {.by_uid = by_uid, .expires_usec = LIMIT_NONE}, held;
-	char picked[NAME_BYTES_MAX + 1];
 	int r;
 
 	if (!capability_is_live(source))
 		return CAPABILITY_E_DEAD;
 	held = held_record(ch, source);
-	if (!(held.rights & RIGHT_GRANT))
+	if (!(held.rights & right))
 		return CAPABILITY_E_RIGHT;
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
 	if (r == 0)
 		r = check_slot(ch, to, name, n_name);
 	if (r == 0 && source->depth >= DERIVATION_DEPTH_MAX)
 		r = CAPABILITY_E_DEPTH;
+	return r ? r : add_named(ch, source, source, to, name, n_name, &record, ret);
+}
+
+int
+capability_grant(struct change *ch, struct capability *source, struct session *to, const char *name,
+	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret)
+{
+	return derive(ch, source, RIGHT_GRANT, to, name, n_name, how, by_uid, ret);
+}
+
+int
+capability_replicate(struct change *ch, struct capability *source, const char *name, size_t n_name,
+	const struct reductions *how, uid_t by_uid, struct capability **ret)
+{
+	return derive(ch, source, RIGHT_REPLICATE, source->session, name, n_name, how, by_uid, ret);
+}
+
+int
+capability_transfer(struct change *ch, struct capability *source, struct session *to,
+	const char *name, size_t n_name, uid_t by_uid, struct capability **ret)
+{
+	struct capability_record record;
+	int r;
+
+	if (!capability_is_live(source))
+		return CAPABILITY_E_DEAD;
+	if (!(held_record(ch, source).rights & RIGHT_TRANSFER))
+		return CAPABILITY_E_RIGHT;
+	if (source->conns_used > 0 || !list_empty(&source->children))
+		return CAPABILITY_E_IN_USE;
+	r = check_slot(ch, to, name, n_name);
 	if (r)
 		return r;
-	if (!name) {
-		pick_name(ch, to, source->entity.name, picked);
-		name = picked;
-		n_name = strlen(picked);
-	}
-	return add_slot(ch, source->object, source, to, name, n_name, &record, ret);
+	/* What is used of its limits stays used. */
+	record = *(const struct capability_record *)change_record(ch, &source->entity);
+	record.by_uid = by_uid;
+	record.revoked_upto = 0;
+	r = add_named(ch, source, source->parent, to, name, n_name, &record, ret);
+	return r ? r : capability_end(ch, source);
 }
 
 int

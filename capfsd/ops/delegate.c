@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is done with capabilities: grant, reduce, revoke, drop, rename. */
+/* What is done with capabilities: grant, replicate, transfer, reduce, revoke, drop, rename. */
 #include "config.h"
 
 #include "capfsd/ops/verbs.h"
@@ -18,17 +18,23 @@ capability_of(struct entity *e)
 	return container_of(e, struct capability, entity);
 }
 
-static void
-log_grant(struct request *r, const struct capability *source, const struct capability *made)
+/* The answer of a verb that has made a slot, committed and logged. */
+static int
+finish_made(struct request *r, struct change *ch, const char *verb, const struct text *from,
+	const struct capability *made)
 {
-	cleanup_text struct text from = {};
 	cleanup_text struct text to = {};
+	int a;
 
-	info_slot_path(source, &from);
+	text_addf(&r->text, "slot=%s id=%" PRIu64, made->entity.name, made->entity.id);
+	a = request_commit(r, ch);
+	if (a < 0 || r->error)
+		return a;
 	session_label(made->session, &to);
-	event_log(r->model, made->session, "grant id=%" PRIu64 " as=%s uid=%u %s to=%s",
-		made->entity.id, made->entity.name, (unsigned)r->uid, from.data ? from.data : "?",
-		to.data ? to.data : "?");
+	event_log(r->model, made->session, "%s id=%" PRIu64 " as=%s uid=%u %s to=%s", verb,
+		made->entity.id, made->entity.name, (unsigned)r->uid,
+		from->data ? from->data : "?", to.data ? to.data : "?");
+	return 0;
 }
 
 /* A call over seqpacket is a message, and the daemon sees none of them: it counts connections. */
@@ -46,6 +52,7 @@ int
 verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	struct capability *source = capability_of(e), *made;
+	cleanup_text struct text from = {};
 	struct command c;
 	struct reductions how;
 	struct session *to;
@@ -78,10 +85,77 @@ verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 		change_abort(ch);
 		return refuse_capability(r, source, to, &c.value[KEY_AS], a, "grant");
 	}
-	text_addf(&r->text, "slot=%s id=%" PRIu64, made->entity.name, made->entity.id);
-	a = request_commit(r, ch);
-	if (a == 0 && !r->error)
-		log_grant(r, source, made);
+	info_slot_path(source, &from);
+	return finish_made(r, ch, "grant", &from, made);
+}
+
+int
+verb_replicate(struct request *r, struct entity *e, const char *text, size_t n)
+{
+	struct capability *source = capability_of(e), *made;
+	cleanup_text struct text from = {};
+	struct command c;
+	struct reductions how;
+	struct change *ch;
+	int a;
+
+	if (!command_parse(r, text, n, 1u << KEY_AS | KEYS_REDUCTIONS, &c) ||
+		!command_reductions(r, &c, &how))
+		return 0;
+	if (how.has_calls)
+		return refuse(r, EINVAL, "'calls' is a quantity: it is granted, not replicated");
+	ch = change_begin(r->model);
+	a = capability_replicate(ch, source, c.value[KEY_AS].p, c.value[KEY_AS].n, &how, r->uid,
+		&made);
+	if (a < 0)
+		return request_fail(r, ch, a);
+	if (a > 0) {
+		change_abort(ch);
+		return refuse_capability(
+			r, source, source->session, &c.value[KEY_AS], a, "replicate");
+	}
+	info_slot_path(source, &from);
+	return finish_made(r, ch, "replicate", &from, made);
+}
+
+int
+verb_transfer(struct request *r, struct entity *e, const char *text, size_t n)
+{
+	struct capability *source = capability_of(e), *made;
+	cleanup_text struct text from = {};
+	struct command c;
+	struct session *to;
+	struct change *ch;
+	int a;
+
+	if (!command_parse(r, text, n, 1u << KEY_TO | 1u << KEY_AS, &c))
+		return 0;
+	if (!command_has(&c, KEY_TO))
+		return refuse(r, EINVAL, "'to=SESSION' is missing");
+	if (!(capability_rights(source) & RIGHT_TRANSFER))
+		return refuse_right(r, source, "transfer");
+	to = find_session(r, source->session, &c, KEY_TO);
+	if (!to)
+		return 0;
+	info_slot_path(source, &from);
+	ch = change_begin(r->model);
+	a = capability_transfer(
+		ch, source, to, c.value[KEY_AS].p, c.value[KEY_AS].n, r->uid, &made);
+	if (a < 0)
+		return request_fail(r, ch, a);
+	if (a == CAPABILITY_E_IN_USE) {
+		change_abort(ch);
+		return refuse(r, EBUSY,
+			"%s has connections, or something is derived from it", e->name);
+	}
+	if (a > 0) {
+		change_abort(ch);
+		return refuse_capability(r, source, to, &c.value[KEY_AS], a, "transfer");
+	}
+	r->pending = e->id;
+	a = finish_made(r, ch, "transfer", &from, made);
+	if (a < 0 || r->error)
+		r->pending = 0;
 	return a;
 }
 

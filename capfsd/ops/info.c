@@ -323,23 +323,38 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 
 /* Without what would be refused. */
 static void
-usage_reductions(const struct capability *c, struct text *t)
+usage_reductions(const struct capability *c, bool calls, struct text *t)
 {
-	text_addf(t, "[rights=call,grant,reduce] %s[conns=N] [expires=SECONDS|TIME] [immutable]\n",
-		c->object->record.socket == OBJECT_STREAM ? "[calls=N] " : "");
+	text_add(t, "[rights=");
+	rights_format(capability_rights(c), t);
+	text_addf(t, "] %s[conns=N] [expires=SECONDS|TIME] [immutable]\n",
+		calls && c->object->record.socket == OBJECT_STREAM ? "[calls=N] " : "");
 }
 
 void
 usage_grant(struct request *r, struct entity *e, struct text *t)
 {
 	text_add(t, "to=SESSION [as=NAME] ");
-	usage_reductions(capability_of(e), t);
+	usage_reductions(capability_of(e), true, t);
 }
 
 void
 usage_reduce(struct request *r, struct entity *e, struct text *t)
 {
-	usage_reductions(capability_of(e), t);
+	usage_reductions(capability_of(e), true, t);
+}
+
+void
+usage_replicate(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "as=NAME ");
+	usage_reductions(capability_of(e), false, t);
+}
+
+void
+usage_transfer(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION [as=NAME]\n");
 }
 
 void

@@ -25,6 +25,8 @@ void info_objects(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
 
 void usage_grant(struct request *r, struct entity *e, struct text *t);
+void usage_replicate(struct request *r, struct entity *e, struct text *t);
+void usage_transfer(struct request *r, struct entity *e, struct text *t);
 void usage_reduce(struct request *r, struct entity *e, struct text *t);
 void usage_revoke(struct request *r, struct entity *e, struct text *t);
 void usage_transfer_quota(struct request *r, struct entity *e, struct text *t);

@@ -13,7 +13,8 @@
 #include "capfsd/ops/request.h"
 
 /* What an origin may do; all of it is kept by the present operations. */
-#define RIGHTS_ORIGIN (RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE)
+/* RIGHT_SHARE is given when there is something to do with it. */
+#define RIGHTS_ORIGIN (RIGHTS_OBJECT & ~(uint32_t)RIGHT_SHARE)
 
 static int
 refuse_object(struct request *r, struct entrypoint *ep, int answer)

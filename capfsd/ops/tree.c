@@ -64,6 +64,10 @@ static const struct row capability_rows[] = {
 		.verb = "reduce"},
 	{"revoke", ROW_COMMAND, ROW(6), .read = usage_revoke, .write = verb_revoke,
 		.verb = "revoke"},
+	{"replicate", ROW_COMMAND, ROW(7), .read = usage_replicate, .write = verb_replicate,
+		.verb = "replicate"},
+	{"transfer", ROW_COMMAND, ROW(8), .read = usage_transfer, .write = verb_transfer,
+		.verb = "transfer"},
 };
 
 static const struct row entrypoint_rows[] = {

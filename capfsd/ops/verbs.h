@@ -15,6 +15,8 @@ struct request;
 struct session;
 
 int verb_grant(struct request *r, struct entity *e, const char *text, size_t n);
+int verb_replicate(struct request *r, struct entity *e, const char *text, size_t n);
+int verb_transfer(struct request *r, struct entity *e, const char *text, size_t n);
 int verb_reduce(struct request *r, struct entity *e, const char *text, size_t n);
 int verb_revoke(struct request *r, struct entity *e, const char *text, size_t n);
 int verb_transfer_quota(struct request *r, struct entity *e, const char *text, size_t n);
