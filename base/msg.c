@@ -78,10 +78,9 @@ receive(int fd, struct msghdr *msg, int flags)
 	return n < 0 ? -errno : n;
 }
 
-/* As msg_receive(), but peeked at descriptors are installed, and -EMFILE when some could not be. */
-static ssize_t
-receive_fds(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
-	int flags)
+ssize_t
+msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	bool *ret_lost, int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -98,16 +97,28 @@ receive_fds(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_
 	if (n < 0)
 		return n;
 	n_fds = collect_fds(&msg, ret_fds, fds_max);
+	*ret_lost = msg.msg_flags & MSG_CTRUNC;
 	if (n_fds > fds_max || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
 		for (size_t i = 0; i < n_fds && i < fds_max; i++)
 			close(ret_fds[i]);
 		*ret_n_fds = 0;
 		if (msg.msg_flags & MSG_TRUNC)
 			return -EMSGSIZE;
-		return n_fds > fds_max ? -EBADMSG : -EMFILE;
+		return n_fds > fds_max ? -EBADMSG : n;
 	}
 	*ret_n_fds = n_fds;
 	return n;
+}
+
+/* As msg_receive(), but peeked at descriptors are installed, and -EMFILE when some could not be. */
+static ssize_t
+receive_fds(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	int flags)
+{
+	bool lost;
+	ssize_t n = msg_receive_lossy(fd, data, size, ret_fds, fds_max, ret_n_fds, &lost, flags);
+
+	return n >= 0 && lost ? -EMFILE : n;
 }
 
 static ssize_t

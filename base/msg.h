@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -28,6 +29,12 @@ ssize_t msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fd
  */
 ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
 	int flags);
+
+/*
+ * As msg_receive(), but a message of which descriptors were lost is not: *RET_LOST, and it has none.
+ */
+ssize_t msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
+	size_t *ret_n_fds, bool *ret_lost, int flags);
 
 /*
  * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for

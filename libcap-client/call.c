@@ -3,10 +3,14 @@
  * Calling a service. The handle is the slot, not the connection: when a request cannot be sent
  * because the connection ended meanwhile, the slot is opened again, once. What was sent is never
  * repeated, since nobody knows whether it was executed.
+ *
+ * Whoever waits, to send or to receive, takes what comes for all calls: a server that waits for its
+ * returns to be read would else never read the next call.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +20,7 @@
 #include "libcap-client/private.h"
 
 #define ERRNO_MAX 4095
+#define PENDING_MAX 256
 
 struct capc {
 	pid_t owner;
@@ -25,69 +30,22 @@ struct capc {
 	int fd;                       /* -1 once the connection ended */
 	int type;
 	uint64_t serial;
+	struct list pending; /* in the order of their serials */
+	unsigned n_pending;
+	struct inbox in;
 	uint8_t buffer[WIRE_CALL_MAX];
 };
 
 CLEANUP_DEFINE(struct capc *, capc_free)
 
-/* What a message owns, in one block with its data. */
-struct message {
-	int fds[CAPC_FDS_MAX];
-	char data[];
+/* A call without a caller that has its reply. */
+struct pending {
+	struct list link;
+	uint64_t serial;
+	bool done;
+	int error; /* once done: 0, or why there is no reply in `msg` */
+	struct capc_msg msg;
 };
-
-int
-message_make(uint32_t code, const void *data, size_t n_data, int fd, struct capc_msg *ret)
-{
-	struct message *m = malloc(sizeof(*m) + n_data + 1);
-
-	if (!m)
-		return -ENOMEM;
-	if (n_data > 0)
-		memcpy(m->data, data, n_data);
-	m->data[n_data] = '\0';
-	m->fds[0] = fd;
-	*ret = (struct capc_msg){
-		.code = code,
-		.data = m->data,
-		.n_data = n_data,
-		.fds = m->fds,
-		.n_fds = fd >= 0,
-		.owned = m,
-	};
-	return 0;
-}
-
-int
-message_check(const struct capc_msg *m)
-{
-	if (m->n_data > CAPC_PAYLOAD_MAX)
-		return -EMSGSIZE;
-	if (m->n_fds > CAPC_FDS_MAX || (m->n_data > 0 && !m->data))
-		return -EINVAL;
-	return 0;
-}
-
-int
-capc_msg_take_fd(struct capc_msg *m, size_t i)
-{
-	struct message *owned = m->owned;
-
-	if (!owned || i >= m->n_fds || owned->fds[i] < 0)
-		return -EBADF;
-	return take_fd(owned->fds[i]);
-}
-
-void
-capc_msg_done(struct capc_msg *m)
-{
-	struct message *owned = m->owned;
-
-	for (size_t i = 0; owned && i < m->n_fds; i++)
-		fd_close(owned->fds[i]);
-	free(owned);
-	*m = (struct capc_msg){};
-}
 
 static int
 connect_dir(struct capc *c, uint64_t deadline)
@@ -134,6 +92,9 @@ handle_new(void)
 	c->fd = -1;
 	c->type = 0;
 	c->serial = 0;
+	list_init(&c->pending);
+	c->n_pending = 0;
+	c->in = (struct inbox){};
 	return c;
 }
 
@@ -175,11 +136,35 @@ capc_open_dir(int dirfd, uint64_t timeout, struct capc **ret)
 	return 0;
 }
 
+static void
+pending_free(struct capc *c, struct pending *p)
+{
+	list_unlink(&p->link);
+	c->n_pending--;
+	capc_msg_done(&p->msg);
+	free(p);
+}
+
+static struct pending *
+pending_find(struct capc *c, uint64_t serial)
+{
+	list_for_each (i, &c->pending) {
+		struct pending *p = list_entry(i, struct pending, link);
+
+		if (p->serial == serial)
+			return p;
+	}
+	return NULL;
+}
+
 struct capc *
 capc_free(struct capc *c)
 {
 	if (!c)
 		return NULL;
+	while (!list_empty(&c->pending))
+		pending_free(c, list_entry(list_first(&c->pending), struct pending, link));
+	inbox_clear(&c->in);
 	close_owned(c->fd, c->owner);
 	fd_close(c->dirfd);
 	free(c->slot);
@@ -195,85 +180,215 @@ capc_fd(const struct capc *c)
 	return c->fd < 0 ? -ENOTCONN : c->fd;
 }
 
+/* The connection is closed; what was sent on it has no reply. */
 static int
 call_end(struct capc *c, int error)
 {
 	c->fd = fd_shutdown_close(c->fd);
+	inbox_clear(&c->in);
+	list_for_each (i, &c->pending) {
+		struct pending *p = list_entry(i, struct pending, link);
+
+		p->error = p->done ? p->error : error;
+		p->done = true;
+	}
 	return error;
 }
 
-/* Sends the N bytes in the buffer on the connection, or, if that has ended, on a new one. */
+/* Takes one packet, if there is one. Returns: 0, or -errno: the connection has ended. */
 static int
-call_send(struct capc *c, size_t n, const struct capc_msg *req, uint64_t deadline)
+call_take(struct capc *c)
 {
+	struct wire_call reply;
+	struct pending *p;
+	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, &c->in, &reply);
+
+	if (r == -EAGAIN)
+		return 0;
+	if (r < 0)
+		return call_end(c, r);
+	if (reply.serial > c->serial ||
+		(r > 0 && (reply.type != WIRE_RETURN || reply.code > ERRNO_MAX)))
+		return call_end(c, -EBADMSG);
+	if (r == 0)
+		return 0;
+	p = pending_find(c, reply.serial);
+	if (!p || p->done) {
+		inbox_clear(&c->in);
+		return 0;
+	}
+	r = inbox_take(&c->in, &reply, &p->msg);
+	if (r == -EBADMSG)
+		return call_end(c, r);
+	p->error = r;
+	p->done = true;
+	return 0;
+}
+
+/* Sends F on the connection there is. DEADLINE 0: only what can be sent at once. */
+static int
+call_transmit(struct capc *c, struct frame *f, uint64_t deadline)
+{
+	for (;;) {
+		int r = frame_send(f, c->fd, c->buffer, sizeof(c->buffer));
+
+		if (r == -EAGAIN && deadline > 0) {
+			r = wait_until(c->fd, POLLIN | POLLOUT, deadline);
+			if (r == 0)
+				r = call_take(c);
+		} else if (r == -ETOOMANYREFS && deadline > 0) {
+			r = wait_in_flight(deadline);
+		} else {
+			return r;
+		}
+		if (r < 0)
+			return r;
+	}
+}
+
+/* … or, if that has ended, on a new one. */
+static int
+call_send(struct capc *c, struct frame *f, uint64_t deadline)
+{
+	uint64_t connecting = deadline > 0 ? deadline : deadline_after(CAPC_TIMEOUT_USEC);
+
 	for (bool fresh = c->fd < 0;; fresh = true) {
-		int r = c->fd < 0 ? reconnect(c, deadline) : 0;
+		int r = c->fd < 0 ? reconnect(c, connecting) : 0;
 
 		if (r < 0)
 			return r;
 		if (c->type != SOCK_SEQPACKET)
 			return -EPROTOTYPE;
-		r = send_until(c->fd, c->buffer, n, req->fds, req->n_fds, deadline);
+		f->n_sent = 0;
+		r = call_transmit(c, f, deadline);
 		if (r != -EPIPE && r != -ECONNRESET)
 			return r;
-		r = call_end(c, -ECONNRESET);
+		if (c->fd >= 0)
+			call_end(c, -ECONNRESET);
 		if (fresh)
-			return r;
+			return -ECONNRESET;
 	}
 }
 
-/* Waits for the reply to the last call; those to calls that were given up are discarded. */
+/* As capc_call_start(), which has no deadline. */
 static int
-call_receive(struct capc *c, struct capc_msg *ret, uint64_t deadline)
+call_start(struct capc *c, const struct capc_msg *req, uint64_t deadline, uint64_t *ret_serial)
 {
-	for (;;) {
-		cleanup_close int fd = -1;
-		ssize_t n = receive_until(c->fd, c->buffer, sizeof(c->buffer), &fd, deadline);
-		struct wire_call reply;
+	struct pending *p;
+	struct frame f;
+	int r;
+
+	if (c->owner != getpid())
+		return -ECHILD;
+	if (c->n_pending >= PENDING_MAX)
+		return -EBUSY;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	r = frame_begin(&f, WIRE_CALL, req->code, c->serial + 1, req);
+	if (r == 0) {
+		p->serial = ++c->serial;
+		r = call_send(c, &f, deadline);
+	}
+	frame_end(&f);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	list_append(&c->pending, &p->link);
+	c->n_pending++;
+	*ret_serial = p->serial;
+	return 0;
+}
+
+int
+capc_call_start(struct capc *c, const struct capc_msg *req, uint64_t *ret_serial)
+{
+	return call_start(c, req, 0, ret_serial);
+}
+
+/* Waits until P is done, which is at once when its connection has ended. */
+static int
+pending_wait(struct capc *c, const struct pending *p, uint64_t deadline)
+{
+	bool again = false;
+
+	while (!p->done) {
 		int r;
 
-		if (n == -ETIMEDOUT)
-			return (int)n;
-		if (n <= 0)
-			return call_end(c, n == 0 ? -ECONNRESET : (int)n);
-		r = wire_call_decode(c->buffer, (size_t)n, &reply);
-		if (r == 0 && (reply.type != WIRE_RETURN || reply.code > ERRNO_MAX ||
-				      reply.serial > c->serial))
-			r = -EBADMSG;
-		if (r < 0)
-			return call_end(c, r);
-		if (reply.serial < c->serial) {
-			if (deadline_left_msec(deadline) == 0)
-				return -ETIMEDOUT;
-			continue;
-		}
-		r = message_make(reply.code, reply.payload, reply.n_payload, fd, ret);
+		/* What comes for others must not prolong it. */
+		if (again && deadline != UINT64_MAX && deadline_left_msec(deadline) == 0)
+			return -ETIMEDOUT;
+		again = true;
+		r = wait_until(c->fd, POLLIN, deadline);
 		if (r < 0)
 			return r;
-		take_fd(fd);
-		return -(int)reply.code;
+		call_take(c);
 	}
+	return 0;
+}
+
+static int
+call_finish(struct capc *c, uint64_t serial, struct capc_msg *ret, uint64_t deadline)
+{
+	struct pending *p;
+	int r;
+
+	*ret = (struct capc_msg){};
+	if (c->owner != getpid())
+		return -ECHILD;
+	p = pending_find(c, serial);
+	if (!p)
+		return -ENOENT;
+	r = pending_wait(c, p, deadline);
+	if (r < 0)
+		return r;
+	r = p->error ? p->error : -(int)p->msg.code;
+	*ret = p->msg;
+	p->msg = (struct capc_msg){};
+	pending_free(c, p);
+	return r;
+}
+
+int
+capc_call_finish(struct capc *c, uint64_t serial, struct capc_msg *ret, uint64_t timeout)
+{
+	return call_finish(c, serial, ret, deadline_after(timeout));
+}
+
+int
+capc_call_cancel(struct capc *c, uint64_t serial)
+{
+	struct pending *p;
+	struct frame f;
+
+	if (c->owner != getpid())
+		return -ECHILD;
+	p = pending_find(c, serial);
+	if (!p)
+		return -ENOENT;
+	/* A server that does not even read is not to be waited for. */
+	if (!p->done && frame_begin(&f, WIRE_CANCEL, 0, serial, &(struct capc_msg){}) == 0) {
+		frame_send(&f, c->fd, c->buffer, sizeof(c->buffer));
+		frame_end(&f);
+	}
+	pending_free(c, p);
+	return 0;
 }
 
 int
 capc_call(struct capc *c, const struct capc_msg *req, struct capc_msg *ret, uint64_t timeout)
 {
-	uint64_t deadline = deadline_after(timeout);
-	struct wire_call call = {
-		.type = WIRE_CALL,
-		.code = req->code,
-		.payload = req->data,
-		.n_payload = req->n_data,
-	};
-	int n, r;
+	uint64_t deadline = deadline_after(timeout), serial;
+	int r;
 
-	r = c->owner == getpid() ? message_check(req) : -ECHILD;
-	if (r == 0) {
-		call.serial = ++c->serial;
-		n = wire_call_encode(&call, c->buffer, sizeof(c->buffer));
-		r = n < 0 ? n : call_send(c, (size_t)n, req, deadline);
-	}
+	r = call_start(c, req, deadline > 0 ? deadline : 1, &serial);
 	/* Not before REQ was read: both may be one. */
 	*ret = (struct capc_msg){};
-	return r < 0 ? r : call_receive(c, ret, deadline);
+	if (r < 0)
+		return r;
+	r = call_finish(c, serial, ret, deadline);
+	if (r == -ETIMEDOUT && pending_find(c, serial))
+		capc_call_cancel(c, serial);
+	return r;
 }

@@ -38,8 +38,8 @@ extern "C" {
 
 #define CAPC_FOREVER UINT64_MAX
 #define CAPC_TIMEOUT_USEC UINT64_C(30000000) /* a session's and an entrypoint's, unless set */
-#define CAPC_PAYLOAD_MAX 65536               /* bytes of data in one message */
-#define CAPC_FDS_MAX 1                       /* descriptors in one message */
+#define CAPC_PAYLOAD_MAX (1 << 24)           /* bytes of data in one message */
+#define CAPC_FDS_MAX 1012                    /* descriptors in one message */
 
 typedef struct capc_session capc_session;
 typedef struct capc capc;
@@ -49,6 +49,9 @@ typedef struct capc_request capc_request;
 /*
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
  * there. One that the library made owns its data and descriptors until capc_msg_done().
+ *
+ * Data of more than 64 KiB travel in a sealed memfd (memfd_create(2), fcntl(2)) and are read in place:
+ * the receiver has them as they were sent. A process needs room for one more descriptor meanwhile.
  */
 struct capc_msg {
 	uint32_t code;    /* of a request: the method; of a reply: 0, or the errno of the refusal */
@@ -308,12 +311,38 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
  * a descriptor in REQ), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
- * it, perhaps executed), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol, or its
- * descriptor found no room in this process; the connection is closed), or, nothing having been
- * sent, any of capc_open(). Blocks.
+ * it, perhaps executed), -EMFILE (executed, but the descriptors of the reply found no room in this
+ * process), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
+ * closed), or, nothing having been sent, any of capc_open(). Blocks.
  */
 CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *ret,
 	uint64_t timeout);
+
+/*
+ * As capc_call() in two steps, so that many calls can be under way on one connection. The service
+ * may answer them in any order.
+ *
+ * capc_call_start() does not wait for room: -EAGAIN when the service does not read, then poll
+ * capc_fd() for POLLOUT, or finish a call; -ETOOMANYREFS when too many descriptors of this user are
+ * in flight; -EBUSY when 256 calls are under way. It blocks only to connect anew, for at most
+ * CAPC_TIMEOUT_USEC. Else: as capc_call(); nothing was sent when it fails.
+ *
+ * capc_call_finish() waits for the reply. -ETIMEDOUT: the call goes on, and can be finished later;
+ * -ENOENT: there is no such call, or it was finished; the rest as capc_call(). When capc_fd() is
+ * readable, a timeout of 0 takes what has come. Blocks.
+ *
+ * serial  of the call, on this connection
+ */
+CAPC_PUBLIC int capc_call_start(capc *c, const struct capc_msg *req, uint64_t *ret_serial);
+CAPC_PUBLIC int capc_call_finish(capc *c, uint64_t serial, struct capc_msg *ret, uint64_t timeout);
+
+/*
+ * Gives a call up: nobody waits for its reply, and the service is told, see capc_cancelled(). It may
+ * have been executed all the same. capc_call() does so when its time is over.
+ *
+ * Returns: 0, -ENOENT (no such call, or it was finished). Never blocks.
+ */
+CAPC_PUBLIC int capc_call_cancel(capc *c, uint64_t serial);
 
 /*
  * Takes descriptor I out of a message that the library made; it then belongs to the caller.
@@ -371,6 +400,13 @@ CAPC_PUBLIC int capc_entrypoint_fd(const capc_entrypoint *e);
 CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeout);
 
 /*
+ * The most that one call may bring; until set, CAPC_PAYLOAD_MAX bytes and 253 descriptors. The client
+ * of one with more gets EMSGSIZE. A client that has that many descriptors in unanswered calls is not
+ * read from.
+ */
+CAPC_PUBLIC void capc_entrypoint_set_max(capc_entrypoint *e, size_t n_data, size_t n_fds);
+
+/*
  * One round: waits until there is something to do, takes new connections, calls handlers.
  *
  * timeout  of the waiting; 0 only does what is due
@@ -418,6 +454,9 @@ CAPC_PUBLIC void capc_raw_close(int fd);
 
 /* Who calls. Lasts until R is answered. Never NULL. */
 CAPC_PUBLIC const struct capc_caller *capc_caller(const capc_request *r);
+
+/* Whether nobody waits for R any more: its client has given it up, or is gone. Answer it anyway. */
+CAPC_PUBLIC bool capc_cancelled(const capc_request *r);
 
 /*
  * Answers R and frees it, also on failure. Never blocks: what the client does not take at once is

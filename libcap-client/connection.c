@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/msg.h"
 #include "libcap-client/private.h"
 
 #define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
@@ -25,16 +24,18 @@
 
 struct capc_request {
 	struct connection *connection;
+	struct list link; /* connection.requests */
 	uint64_t serial;
+	bool cancelled;
+	size_t n_fds; /* that came with it */
 	struct capc_msg msg;
 };
 
-/* A reply that waits, encoded. */
+/* A reply that waits: a frame, with a copy of the payload and duplicates of the descriptors. */
 struct reply {
 	struct list link;
-	int fd; /* a duplicate, or -1 */
-	size_t n;
-	uint8_t data[];
+	struct frame frame;
+	int fds[]; /* and then the payload, unless it is in the frame's memfd */
 };
 
 int
@@ -62,6 +63,7 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	c->events = event.events;
 	c->caller = *caller;
 	c->caller.label = memcpy(c->label, caller->label, n_label);
+	list_init(&c->requests);
 	list_init(&c->replies);
 	list_init(&c->stalled_link);
 	list_append(&e->connections, &c->link);
@@ -82,7 +84,9 @@ static void
 reply_free(struct reply *o)
 {
 	list_unlink(&o->link);
-	fd_close(o->fd);
+	frame_end(&o->frame);
+	for (size_t i = 0; i < o->frame.n_fds; i++)
+		fd_close(o->fds[i]);
 	free(o);
 }
 
@@ -102,6 +106,9 @@ connection_close(struct connection *c)
 	c->fd = close_owned(c->fd, e->owner);
 	while (!list_empty(&c->replies))
 		reply_free(list_entry(list_first(&c->replies), struct reply, link));
+	while (!list_empty(&c->requests))
+		list_unlink(list_first(&c->requests));
+	inbox_clear(&c->in);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
 	c->entrypoint = NULL;
@@ -120,7 +127,7 @@ connection_watch(struct connection *c)
 
 	if (waits)
 		event.events = c->starved ? 0 : EPOLLOUT;
-	else if (c->n_unanswered < CALLS_MAX)
+	else if (c->n_unanswered < CALLS_MAX && c->n_fds <= c->entrypoint->fds_max)
 		event.events = EPOLLIN;
 	if (event.events == c->events)
 		return;
@@ -204,14 +211,15 @@ connection_flush(struct connection *c)
 	c->starved = false;
 	while (!list_empty(&c->replies)) {
 		struct reply *o = list_entry(list_first(&c->replies), struct reply, link);
-		ssize_t sent = msg_send(c->fd, o->data, o->n, &o->fd, o->fd >= 0, MSG_DONTWAIT);
+		int r = frame_send(&o->frame, c->fd, c->entrypoint->buffer,
+			sizeof(c->entrypoint->buffer));
 
-		c->starved = sent == -ETOOMANYREFS;
+		c->starved = r == -ETOOMANYREFS;
 		if (c->starved)
 			entrypoint_retry(c->entrypoint);
-		if (sent == -EAGAIN || c->starved)
+		if (r == -EAGAIN || c->starved)
 			break;
-		if (sent < 0)
+		if (r < 0)
 			return connection_close(c);
 		reply_free(o);
 		c->n_unanswered--;
@@ -233,22 +241,42 @@ connections_retry(struct capc_entrypoint *e)
 	}
 }
 
+/* Takes the frame's memfd. Returns: 0, -ENOMEM, -errno of a descriptor. */
 static int
-connection_enqueue(struct connection *c, const void *data, size_t n, int fd)
+reply_new(struct frame *f, struct reply **ret)
 {
-	struct reply *o = malloc(sizeof(*o) + n);
+	size_t n_data = f->memfd < 0 ? f->call.n_payload : 0;
+	struct reply *o = malloc(sizeof(*o) + f->n_fds * sizeof(int) + n_data);
 
 	if (!o)
 		return -ENOMEM;
-	o->n = n;
-	memcpy(o->data, data, n);
-	o->fd = fd < 0 ? -1 : fd_dup(fd);
-	if (fd >= 0 && o->fd < 0) {
-		int r = o->fd;
+	o->frame = *f;
+	o->frame.fds = o->fds;
+	o->frame.memfd = take_fd(f->memfd);
+	list_init(&o->link);
+	for (o->frame.n_fds = 0; o->frame.n_fds < f->n_fds; o->frame.n_fds++) {
+		int fd = fd_dup(f->fds[o->frame.n_fds]);
 
-		free(o);
-		return r;
+		if (fd < 0) {
+			reply_free(o);
+			return fd;
+		}
+		o->fds[o->frame.n_fds] = fd;
 	}
+	if (n_data > 0)
+		o->frame.call.payload = memcpy(&o->fds[f->n_fds], f->call.payload, n_data);
+	*ret = o;
+	return 0;
+}
+
+static int
+connection_enqueue(struct connection *c, struct frame *f)
+{
+	struct reply *o;
+	int r = reply_new(f, &o);
+
+	if (r < 0)
+		return r;
 	list_append(&c->replies, &o->link);
 	if (o->link.prev == &c->replies)
 		connection_stalls(c);
@@ -257,27 +285,28 @@ connection_enqueue(struct connection *c, const void *data, size_t n, int fd)
 
 /* Sends a reply, or has it wait. */
 static int
-connection_reply(struct connection *c, const struct wire_call *reply, int fd)
+connection_reply(struct connection *c, uint32_t code, uint64_t serial, const struct capc_msg *m)
 {
-	uint8_t *buffer = c->entrypoint->buffer;
-	int n = wire_call_encode(reply, buffer, sizeof(c->entrypoint->buffer));
-	ssize_t sent = -EAGAIN;
+	struct capc_entrypoint *e = c->entrypoint;
+	struct frame f;
+	int r = frame_begin(&f, WIRE_RETURN, code, serial, m);
 
-	if (n < 0)
-		return n;
-	if (list_empty(&c->replies))
-		sent = msg_send(c->fd, buffer, (size_t)n, &fd, fd >= 0, MSG_DONTWAIT);
-	if (sent == -EAGAIN)
-		return connection_enqueue(c, buffer, (size_t)n, fd);
-	if (sent < 0)
-		return (int)sent;
-	c->n_unanswered--;
-	return 0;
+	if (r == 0)
+		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer))
+					    : -EAGAIN;
+	if (r == -EAGAIN || (r == -ETOOMANYREFS && f.n_sent > 0))
+		r = connection_enqueue(c, &f);
+	else if (r == 0)
+		c->n_unanswered--;
+	frame_end(&f);
+	return r;
 }
 
 static struct capc_request *
 request_free(struct capc_request *r)
 {
+	list_unlink(&r->link);
+	r->connection->n_fds -= r->n_fds;
 	capc_msg_done(&r->msg);
 	connection_unref(r->connection);
 	free(r);
@@ -289,27 +318,20 @@ request_free(struct capc_request *r)
  * many are in flight), the client gets that error instead, and so does the server.
  */
 static int
-request_answer(struct capc_request *r, uint32_t code, const void *data, size_t n, int fd)
+request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
 {
 	struct connection *c = r->connection;
-	struct wire_call reply = {
-		.type = WIRE_RETURN,
-		.code = code,
-		.serial = r->serial,
-		.payload = data,
-		.n_payload = n,
-	};
 	int result = -ECONNRESET, again;
 
 	if (c->entrypoint && c->entrypoint->owner != getpid()) {
 		result = -ECHILD;
 	} else if (c->entrypoint) {
-		again = result = connection_reply(c, &reply, fd);
-		if (result < 0 && result != -EPIPE && result != -ECONNRESET) {
-			reply.code = (uint32_t)-result;
-			reply.n_payload = 0;
-			again = connection_reply(c, &reply, -1);
-		}
+		again = result = connection_reply(c, code, r->serial, m);
+		if (result < 0 && result != -EPIPE && result != -ECONNRESET)
+			again = connection_reply(
+				c, (uint32_t)-result, r->serial, &(struct capc_msg){});
+		c->n_fds -= r->n_fds;
+		r->n_fds = 0;
 		if (again < 0)
 			connection_close(c);
 		else
@@ -323,15 +345,7 @@ request_answer(struct capc_request *r, uint32_t code, const void *data, size_t n
 int
 capc_reply(struct capc_request *r, const struct capc_msg *m)
 {
-	int bad = m ? message_check(m) : 0;
-
-	if (bad < 0) {
-		int result = request_answer(r, (uint32_t)-bad, NULL, 0, -1);
-
-		return result < 0 ? result : bad;
-	}
-	return request_answer(r, 0, m ? m->data : NULL, m ? m->n_data : 0,
-		m && m->n_fds > 0 ? m->fds[0] : -1);
+	return request_answer(r, 0, m ? m : &(struct capc_msg){});
 }
 
 int
@@ -340,8 +354,15 @@ capc_reply_error(struct capc_request *r, int error, const char *reason)
 	size_t n = reason ? strlen(reason) : 0;
 
 	error = error < 0 ? -error : error;
-	return request_answer(r, error ? (uint32_t)error : EIO, reason,
-		n < CAPC_PAYLOAD_MAX ? n : CAPC_PAYLOAD_MAX, -1);
+	return request_answer(r, error ? (uint32_t)error : EIO,
+		&(struct capc_msg){
+			.data = reason, .n_data = n < WIRE_PAYLOAD_MAX ? n : WIRE_PAYLOAD_MAX});
+}
+
+bool
+capc_cancelled(const struct capc_request *r)
+{
+	return r->cancelled || !r->connection->entrypoint;
 }
 
 const struct capc_caller *
@@ -350,58 +371,91 @@ capc_caller(const struct capc_request *r)
 	return &r->connection->caller;
 }
 
-/* Gives the call in the buffer to its object's handler. Takes FD on success. */
+/* Why a call is not given to its handler. Returns: 0, or a positive errno, with *RET_REASON. */
 static int
-connection_call(struct connection *c, const struct wire_call *call, int fd)
+call_check(struct connection *c, const struct wire_call *call, struct capc_request *r,
+	const struct object *o, const char **ret_reason)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+	int error = c->in.error;
+
+	*ret_reason = "the server has no room for its descriptors";
+	if (error == 0 && call->n_payload > e->data_max)
+		error = -EMSGSIZE;
+	if (error == -EMSGSIZE)
+		*ret_reason = "the server takes no call with as much";
+	if (error == 0)
+		error = inbox_take(&c->in, call, &r->msg);
+	else
+		inbox_clear(&c->in);
+	if (error == 0 && (!o || !o->handler)) {
+		*ret_reason = "the server has no such object";
+		error = -ENXIO;
+	}
+	return -error;
+}
+
+/* Gives the call in the buffer to its object's handler. */
+static int
+connection_call(struct connection *c, const struct wire_call *call)
 {
 	struct object *o = entrypoint_find(c->entrypoint, c->caller.key);
 	struct capc_request *r = calloc(1, sizeof(*r));
+	const char *reason;
+	int error;
 
 	if (!r)
 		return -ENOMEM;
-	if (message_make(call->code, call->payload, call->n_payload, fd, &r->msg) < 0) {
-		free(r);
-		return -ENOMEM;
-	}
 	r->connection = c;
 	r->serial = call->serial;
+	list_append(&c->requests, &r->link);
 	c->n_refs++;
 	c->n_unanswered++;
-	if (o && o->handler)
-		o->handler(r, &r->msg, o->data);
+	error = call_check(c, call, r, o, &reason);
+	if (error == EBADMSG || error == ENOMEM) {
+		request_free(r);
+		return -error;
+	}
+	r->n_fds = r->msg.n_fds;
+	c->n_fds += r->n_fds;
+	if (error)
+		capc_reply_error(r, error, reason);
 	else
-		capc_reply_error(r, ENXIO, "the server has no such object");
+		o->handler(r, &r->msg, o->data);
 	return 0;
 }
 
-/* Returns: 1 when there was a call, 0 when there was none, -errno when the connection is to end. */
+static void
+connection_cancel(struct connection *c, uint64_t serial)
+{
+	list_for_each (i, &c->requests) {
+		struct capc_request *r = list_entry(i, struct capc_request, link);
+
+		if (r->serial == serial)
+			r->cancelled = true;
+	}
+}
+
+/*
+ * Returns: 1 when there was a call, 0 when there was something else or nothing, -errno when the
+ * connection is to end.
+ */
 static int
 connection_read(struct connection *c)
 {
 	struct capc_entrypoint *e = c->entrypoint;
-	cleanup_close int fd = -1;
 	struct wire_call call;
-	int fds[CAPC_FDS_MAX], r;
-	size_t n_fds;
-	ssize_t n;
+	int r = frame_receive(c->fd, e->buffer, sizeof(e->buffer), e->fds_max, &c->in, &call);
 
-	n = msg_receive(c->fd, e->buffer, sizeof(e->buffer), fds, CAPC_FDS_MAX, &n_fds,
-		MSG_DONTWAIT);
-	if (n == -EAGAIN)
+	if (r <= 0)
+		return r == -EAGAIN ? 0 : r;
+	if (call.type == WIRE_CANCEL) {
+		inbox_clear(&c->in);
+		connection_cancel(c, call.serial);
 		return 0;
-	if (n >= 0 && n_fds > 0)
-		fd = fds[0];
-	if (n <= 0)
-		return n == 0 ? -ECONNRESET : (int)n;
-	r = wire_call_decode(e->buffer, (size_t)n, &call);
-	if (r == 0 && call.type != WIRE_CALL)
-		r = -EBADMSG;
-	if (r == 0)
-		r = connection_call(c, &call, fd);
-	if (r < 0)
-		return r;
-	take_fd(fd);
-	return 1;
+	}
+	r = call.type == WIRE_CALL ? connection_call(c, &call) : -EBADMSG;
+	return r < 0 ? r : 1;
 }
 
 /* Some calls; the rest in the next round, so that others have their turn. */

@@ -60,11 +60,8 @@ deadline_left_msec(uint64_t deadline)
 	return left / 1000 >= INT_MAX ? INT_MAX : (int)((left + 999) / 1000);
 }
 
-/*
- * Waits until FD is ready for EVENTS or has an error, which the next call will report.
- * A timeout of 0 still asks once.
- */
-static int
+/* A timeout of 0 still asks once. */
+int
 wait_until(int fd, short events, uint64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -81,8 +78,7 @@ wait_until(int fd, short events, uint64_t deadline)
 	}
 }
 
-/* Others' descriptors have to be received first, and nothing tells when. */
-static int
+int
 wait_in_flight(uint64_t deadline)
 {
 	int left = deadline_left_msec(deadline);

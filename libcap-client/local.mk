@@ -11,7 +11,9 @@ libcap_client_libcap_client_la_SOURCES = \
 	libcap-client/cap-client.h \
 	libcap-client/connection.c \
 	libcap-client/delegate.c \
+	libcap-client/frame.c \
 	libcap-client/io.c \
+	libcap-client/message.c \
 	libcap-client/private.h \
 	libcap-client/server.c \
 	libcap-client/session.c

@@ -5,7 +5,9 @@
  *	io.c		deadlines, and sockets that keep them
  *	session.c	the control connection, nodes
  *	delegate.c	the short forms of capc_write()
- *	call.c		calling a service; messages
+ *	message.c	what a call carries, as the library owns it
+ *	frame.c		calls as packets
+ *	call.c		calling a service
  *	server.c	entrypoints: the channel, objects, the round
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *
@@ -37,6 +39,12 @@ int deadline_left_msec(uint64_t deadline);
 /* As msg_send() and msg_receive(), but until the deadline. Give -ETIMEDOUT. */
 int send_until(int fd, const void *data, size_t n, const int *fds, size_t n_fds, uint64_t deadline);
 ssize_t receive_until(int fd, void *data, size_t size, int *ret_fd, uint64_t deadline);
+
+/* Until FD is ready for EVENTS or has an error, which the next call will report. 0, -ETIMEDOUT. */
+int wait_until(int fd, short events, uint64_t deadline);
+
+/* For a moment: others' descriptors have to be received first, and nothing tells when. */
+int wait_in_flight(uint64_t deadline);
 
 /* A socket connected to PATH, however long it is. Returns: 0, -ETIMEDOUT, -errno. */
 int connect_path(const char *path, int type, uint64_t deadline, int *ret_fd);
@@ -79,11 +87,62 @@ int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, 
 /* delegate.c: the value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
 const char *result_find(const char *result, const char *key, size_t *ret_n);
 
-/* call.c: a message that owns a copy of DATA; consumes FD (-1: none) on success. */
-int message_make(uint32_t code, const void *data, size_t n_data, int fd, struct capc_msg *ret);
+/* message.c */
+
+/*
+ * A message that owns a copy of the payload of CALL, and the descriptors, which stay the caller's
+ * on failure. Returns: 0, -ENOMEM, -EBADMSG (a large payload that is not as it must be).
+ */
+int message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct capc_msg *ret);
+
+/* The N bytes at DATA as a large payload travels. Returns: 0, -errno. */
+int message_memfd(const void *data, size_t n, int *ret);
 
 /* -EMSGSIZE, -EINVAL for what cannot be sent. */
 int message_check(const struct capc_msg *m);
+
+/* frame.c */
+
+/* A message on its way out; data and descriptors stay the caller's. */
+struct frame {
+	struct wire_call call;
+	const int *fds;
+	size_t n_fds;
+	int memfd;     /* the payload when it is large */
+	size_t n_sent; /* descriptors that went ahead; 0: begin again */
+};
+
+/* Returns: 0, -EMSGSIZE, -EINVAL, -errno. frame_end() after it in any case. */
+int frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
+	const struct capc_msg *m);
+void frame_end(struct frame *f);
+
+/*
+ * Sends what is left of it, by way of BUFFER.
+ * Returns: 0; -EAGAIN, -ETOOMANYREFS (go on later); -errno.
+ */
+int frame_send(struct frame *f, int fd, void *buffer, size_t size);
+
+/* The descriptors of the message that is coming in. */
+struct inbox {
+	uint64_t serial;
+	int error; /* -EMFILE: some were lost, -EMSGSIZE: more than may be, -ENOMEM; then it has none */
+	int *fds;
+	size_t n;
+};
+
+void inbox_clear(struct inbox *in);
+
+/*
+ * Receives one packet; the payload of *RET points into BUFFER.
+ * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -ECONNRESET (the end), -EBADMSG,
+ * -EPROTO, -errno.
+ */
+int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *in,
+	struct wire_call *ret);
+
+/* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
+int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);
 
 /* server.c, connection.c */
 
@@ -104,6 +163,7 @@ struct capc_entrypoint {
 	int timer;   /* runs out when the first of `stalled` has been so for too long, or: */
 	uint64_t retry_at; /* when to try again for descriptors, or 0 */
 	uint64_t timeout;  /* of what is stalled */
+	size_t data_max, fds_max; /* of a call */
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
@@ -126,8 +186,11 @@ struct connection {
 	struct list link;
 	struct list stalled_link;
 	uint64_t stalled_since;
-	struct list replies; /* that the client did not take yet */
-	unsigned n_unanswered; /* requests without a reply that was sent */
+	struct inbox in;
+	struct list requests; /* that have no reply */
+	struct list replies;  /* that the client did not take yet */
+	unsigned n_unanswered; /* both */
+	size_t n_fds;          /* descriptors of the requests */
 	bool starved;          /* too many descriptors are in flight for the first of them */
 	uint32_t events;       /* that epoll watches */
 	int fd;

@@ -20,6 +20,7 @@
 #include "libcap-client/private.h"
 
 #define EVENTS_MAX 32 /* of one round */
+#define FDS_DEFAULT 253 /* of one call */
 
 CLEANUP_DEFINE(struct capc_entrypoint *, capc_detach)
 
@@ -193,6 +194,13 @@ capc_entrypoint_set_timeout(struct capc_entrypoint *e, uint64_t timeout)
 		entrypoint_set_timer(e);
 }
 
+void
+capc_entrypoint_set_max(struct capc_entrypoint *e, size_t n_data, size_t n_fds)
+{
+	e->data_max = n_data < CAPC_PAYLOAD_MAX ? n_data : CAPC_PAYLOAD_MAX;
+	e->fds_max = n_fds < CAPC_FDS_MAX ? n_fds : CAPC_FDS_MAX;
+}
+
 static int
 spares_take(struct capc_entrypoint *e)
 {
@@ -228,6 +236,8 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	e->owner = getpid();
 	e->session = s;
 	e->timeout = CAPC_TIMEOUT_USEC;
+	e->data_max = CAPC_PAYLOAD_MAX;
+	e->fds_max = FDS_DEFAULT;
 	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = -1;
 	list_init(&e->connections);
 	list_init(&e->stalled);

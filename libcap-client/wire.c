@@ -245,12 +245,13 @@ wire_call_encode(const struct wire_call *m, void *buffer, size_t size)
 {
 	struct wire_writer w = writer_start(buffer, size, m->type);
 
-	if (m->n_payload > WIRE_PAYLOAD_MAX)
+	if (m->n_payload > WIRE_LARGE_MAX)
 		return -EMSGSIZE;
 	wire_put(&w, m->code, 4);
 	wire_put(&w, m->serial, 8);
 	wire_put(&w, m->n_payload, 4);
-	wire_put_bytes(&w, m->payload, m->n_payload);
+	if (!wire_call_is_large(m))
+		wire_put_bytes(&w, m->payload, m->n_payload);
 	return writer_finish(&w);
 }
 
@@ -266,10 +267,13 @@ wire_call_decode(const void *data, size_t n, struct wire_call *ret)
 	m.code = (uint32_t)wire_get(&r, 4);
 	m.serial = wire_get(&r, 8);
 	m.n_payload = (size_t)wire_get(&r, 4);
-	m.payload = wire_get_bytes(&r, m.n_payload);
-	if (!wire_reader_done(&r) || m.n_payload > WIRE_PAYLOAD_MAX || m.serial == 0)
+	if (!wire_call_is_large(&m))
+		m.payload = wire_get_bytes(&r, m.n_payload);
+	if (!wire_reader_done(&r) || m.n_payload > WIRE_LARGE_MAX || m.serial == 0)
 		return -EBADMSG;
-	if (m.type != WIRE_CALL && m.type != WIRE_RETURN)
+	if (m.type < WIRE_CALL || m.type > WIRE_CANCEL)
+		return -EBADMSG;
+	if (m.type > WIRE_RETURN && (m.code || m.n_payload))
 		return -EBADMSG;
 	*ret = m;
 	return 0;

@@ -19,7 +19,8 @@
 #define WIRE_CONTROL_MAX (WIRE_TEXT_MAX + WIRE_PATH_MAX + 64)
 #define WIRE_LABEL_MAX 1024            /* bytes of a session's label */
 #define WIRE_CHANNEL_MAX (WIRE_LABEL_MAX + 128)
-#define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload */
+#define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload that are in its packet */
+#define WIRE_LARGE_MAX (1 << 24)       /* … that are in a memfd */
 #define WIRE_CALL_MAX (WIRE_PAYLOAD_MAX + 64)
 
 /* What a control request asks. */
@@ -77,15 +78,24 @@ struct wire_handover {
 enum wire_call_type {
 	WIRE_CALL = 1,
 	WIRE_RETURN,
+	WIRE_FDS,    /* descriptors of the CALL or RETURN with this serial, which follows */
+	WIRE_CANCEL, /* nobody waits any more for the RETURN with this serial */
 };
 
 struct wire_call {
 	uint8_t type;
 	uint32_t code; /* WIRE_CALL: the method; WIRE_RETURN: an errno, 0 when done */
 	uint64_t serial;
-	const void *payload;
+	const void *payload; /* NULL when it is large */
 	size_t n_payload;
 };
+
+/* The payload is in a memfd, the first of the descriptors. */
+static inline bool
+wire_call_is_large(const struct wire_call *m)
+{
+	return m->n_payload > WIRE_PAYLOAD_MAX;
+}
 
 /* Encoders: give the length of the message in BUFFER, or -EMSGSIZE. */
 int wire_request_encode(const struct wire_request *m, void *buffer, size_t size);

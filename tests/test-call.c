@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: C11 P09 P11 */
 /* Calls, as a client makes them: the test plays the daemon and the service. */
 #include "config.h"
 
@@ -7,6 +8,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -113,7 +116,7 @@ END_TEST
 
 START_TEST(an_empty_and_a_full_call_come_back)
 {
-	static char big[CAPC_PAYLOAD_MAX + 1];
+	static char big[WIRE_PAYLOAD_MAX + 1];
 	struct capc_msg req = {}, reply;
 
 	put_return(1, 0, "", -1);
@@ -124,12 +127,12 @@ START_TEST(an_empty_and_a_full_call_come_back)
 	memset(big, 'x', sizeof(big) - 1);
 	put_return(2, 0, big, -1);
 	req.data = big;
-	req.n_data = CAPC_PAYLOAD_MAX;
+	req.n_data = WIRE_PAYLOAD_MAX;
 	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
-	ck_assert_uint_eq(reply.n_data, CAPC_PAYLOAD_MAX);
+	ck_assert_uint_eq(reply.n_data, WIRE_PAYLOAD_MAX);
 	capc_msg_done(&reply);
 	get_call(2, &req, NULL);
-	req.n_data++;
+	req.n_data = CAPC_PAYLOAD_MAX + 1;
 	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EMSGSIZE);
 	capc_msg_done(&reply);
 	req = (struct capc_msg){.n_data = 1};
@@ -161,7 +164,7 @@ START_TEST(descriptors_go_both_ways)
 	put_return(2, 0, "", pipes[1]);
 	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
 	capc_msg_done(&reply);
-	req.n_fds = 2;
+	req.n_fds = CAPC_FDS_MAX + 1;
 	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EINVAL);
 	close(pipes[0]);
 	close(pipes[1]);
@@ -284,7 +287,22 @@ START_TEST(malformed_replies_end_the_connection)
 }
 END_TEST
 
-START_TEST(more_descriptors_than_fit_are_refused)
+/* Leaves room for N more descriptors. */
+static void
+limit_descriptors(int n)
+{
+	struct rlimit l;
+	int next = fcntl(0, F_DUPFD, 0);
+
+	ck_assert_int_ge(next, 0);
+	close(next);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = n < 0 ? l.rlim_max : (rlim_t)(next + n);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+}
+
+/* The message is refused, none of its descriptors stays, and the connection goes on. */
+START_TEST(P09_C11_descriptors_without_room_are_told)
 {
 	struct wire_call m = {.type = WIRE_RETURN, .serial = 1};
 	struct capc_msg reply;
@@ -292,10 +310,164 @@ START_TEST(more_descriptors_than_fit_are_refused)
 
 	played_pair(SOCK_STREAM, fds);
 	ck_assert_int_eq(msg_send(service, buffer, (size_t)n, fds, 2, 0), n);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EBADMSG);
+	limit_descriptors(1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EMFILE);
+	limit_descriptors(-1);
+	ck_assert_uint_eq(reply.n_fds, 0);
 	close(fds[0]);
 	ck_assert(played_at_end(fds[1]));
 	close(fds[1]);
+	put_return(2, 0, "good", -1);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+/* A memfd of N bytes with SEALS, sent as the payload of a return of CLAIMED bytes. */
+static void
+put_large(uint64_t serial, size_t n, size_t claimed, int seals, char last)
+{
+	struct wire_call m = {.type = WIRE_RETURN, .serial = serial, .n_payload = claimed};
+	int fd = memfd_create("payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int length = wire_call_encode(&m, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(ftruncate(fd, (off_t)n), 0);
+	ck_assert_int_eq(pwrite(fd, "begin", 5, 0), 5);
+	ck_assert_int_eq(pwrite(fd, &last, 1, (off_t)n - 1), 1);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
+	ck_assert_int_eq(msg_send(service, buffer, (size_t)length, &fd, 1, 0), length);
+	close(fd);
+}
+
+START_TEST(large_replies_are_read_in_place)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	const size_t n = CAPC_PAYLOAD_MAX;
+	struct capc_msg reply;
+
+	put_large(1, n + 1, n, seals, '\0');
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.n_data, n);
+	ck_assert_uint_eq(reply.n_fds, 0);
+	ck_assert_mem_eq(reply.data, "begin", 5);
+	ck_assert_int_eq(((const char *)reply.data)[n], '\0');
+	capc_msg_done(&reply);
+}
+END_TEST
+
+/* What the sender could still change, or what is not as long as it says, is not looked at. */
+START_TEST(large_replies_that_are_not_as_they_must_be)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	const size_t n = WIRE_PAYLOAD_MAX + 1;
+	struct wire_call bare = {.type = WIRE_RETURN, .serial = 1, .n_payload = n};
+	struct capc_msg reply;
+	int length;
+
+	switch (_i) {
+	case 0:
+		put_large(1, n + 1, n, F_SEAL_SHRINK | F_SEAL_GROW, '\0');
+		break;
+	case 1:
+		put_large(1, n + 1, n, F_SEAL_WRITE | F_SEAL_GROW, '\0');
+		break;
+	case 2:
+		put_large(1, n, n, seals, '\0');
+		break;
+	case 3:
+		put_large(1, n + 1, n, seals, 'x');
+		break;
+	case 4:
+		length = wire_call_encode(&bare, buffer, sizeof(buffer));
+		ck_assert_int_eq(msg_send(service, buffer, (size_t)length, NULL, 0, 0), length);
+		break;
+	default:
+		length = wire_call_encode(&bare, buffer, sizeof(buffer));
+		ck_assert_int_eq(msg_send(service, buffer, (size_t)length, &service, 1, 0), length);
+	}
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
+}
+END_TEST
+
+START_TEST(calls_are_pipelined)
+{
+	uint64_t serials[4];
+	struct capc_msg reply;
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(capc_call_start(c, &hello, &serials[i]), 0);
+	ck_assert_int_eq(capc_call_finish(c, serials[0], &reply, 0), -ETIMEDOUT);
+	ck_assert_int_eq(capc_call_finish(c, 77, &reply, 0), -ENOENT);
+	put_return(serials[2], 0, "two", -1);
+	put_return(serials[0], EPERM, "no", -1);
+	put_return(serials[1], 0, "one", service);
+	/* One that waits takes those of the others along. */
+	ck_assert_int_eq(capc_call_finish(c, serials[1], &reply, SHORT), 0);
+	ck_assert_str_eq(reply.data, "one");
+	ck_assert_uint_eq(reply.n_fds, 1);
+	capc_msg_done(&reply);
+	ck_assert_int_eq(capc_call_finish(c, serials[0], &reply, 0), -EPERM);
+	ck_assert_str_eq(reply.data, "no");
+	capc_msg_done(&reply);
+	ck_assert_int_eq(capc_call_finish(c, serials[0], &reply, 0), -ENOENT);
+	/* The end of the connection is the end of those that have no reply, and of these only. */
+	service = fd_shutdown_close(service);
+	ck_assert_int_eq(capc_call_finish(c, serials[3], &reply, SHORT), -ECONNRESET);
+	ck_assert_int_eq(capc_call_finish(c, serials[2], &reply, 0), 0);
+	ck_assert_str_eq(reply.data, "two");
+	capc_msg_done(&reply);
+}
+END_TEST
+
+static void
+expect_cancel(uint64_t serial)
+{
+	struct wire_call got;
+	ssize_t n = recv(service, buffer, sizeof(buffer), MSG_DONTWAIT);
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(wire_call_decode(buffer, (size_t)n, &got), 0);
+	ck_assert_uint_eq(got.type, WIRE_CANCEL);
+	ck_assert_uint_eq(got.serial, serial);
+}
+
+START_TEST(P11_a_call_that_is_given_up_is_told)
+{
+	struct capc_msg reply;
+	uint64_t serial;
+
+	ck_assert_int_eq(capc_call_start(c, &hello, &serial), 0);
+	get_call(serial, &hello, NULL);
+	ck_assert_int_eq(capc_call_cancel(c, serial), 0);
+	expect_cancel(serial);
+	ck_assert_int_eq(capc_call_cancel(c, serial), -ENOENT);
+	ck_assert_int_eq(capc_call_finish(c, serial, &reply, 0), -ENOENT);
+	/* Its reply, with all it brings, is for nobody. */
+	put_return(serial, 0, "late", service);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	get_call(serial + 1, &hello, NULL);
+	expect_cancel(serial + 1);
+}
+END_TEST
+
+START_TEST(calls_under_way_are_bounded)
+{
+	uint64_t serial;
+	int n = 0, r;
+
+	while ((r = capc_call_start(c, &hello, &serial)) == 0) {
+		get_call(serial, &hello, NULL);
+		n++;
+	}
+	ck_assert_int_eq(r, -EBUSY);
+	ck_assert_int_eq(n, 256);
+	/* Nor is there anything to be sent to a service that does not read. */
+	for (uint64_t i = 1; i <= 256; i++)
+		ck_assert_int_eq(capc_call_cancel(c, i), 0);
+	while ((r = capc_call_start(c, &hello, &serial)) == 0)
+		;
+	ck_assert_int_eq(r, -EAGAIN);
 }
 END_TEST
 
@@ -473,7 +645,12 @@ suite(void)
 	tcase_add_test(t, the_end_of_an_idle_connection_is_repaired);
 	tcase_add_test(t, a_call_that_was_sent_is_never_repeated);
 	tcase_add_loop_test(t, malformed_replies_end_the_connection, 0, 5);
-	tcase_add_test(t, more_descriptors_than_fit_are_refused);
+	tcase_add_test(t, P09_C11_descriptors_without_room_are_told);
+	tcase_add_test(t, large_replies_are_read_in_place);
+	tcase_add_loop_test(t, large_replies_that_are_not_as_they_must_be, 0, 6);
+	tcase_add_test(t, calls_are_pipelined);
+	tcase_add_test(t, P11_a_call_that_is_given_up_is_told);
+	tcase_add_test(t, calls_under_way_are_bounded);
 	tcase_add_test(t, a_service_of_another_protocol_has_its_socket);
 	tcase_add_loop_test(t, a_repeated_answer_does_no_harm, 0, 2);
 	tcase_add_test(t, old_replies_do_not_prolong_a_call);

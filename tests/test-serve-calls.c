@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: G40 S02 S04 S19 */
+/* Conformance: C09 C10 G40 P09 S02 S04 S05 S19 */
 /* Calls, as a server gets them: the test plays the daemon and the clients. */
 #include "config.h"
 
@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
@@ -178,20 +182,21 @@ bad_reply(capc_request *r, struct capc_msg *m, void *data)
 {
 	static char big[CAPC_PAYLOAD_MAX + 1];
 	struct capc_msg reply = {.data = big, .n_data = sizeof(big)};
-	int fd = 1 << 20;
+	int fds[2] = {1 << 20, -1};
 
 	switch (m->code) {
 	case 0:
 		ck_assert_int_eq(capc_reply(r, &reply), -EMSGSIZE);
 		break;
 	case 1:
-		ck_assert_int_eq(capc_reply(r, &(struct capc_msg){.fds = &fd, .n_fds = 1}), -EBADF);
+		ck_assert_int_eq(capc_reply(r, &(struct capc_msg){.fds = fds, .n_fds = 1}), -EBADF);
 		break;
 	case 2:
 		ck_assert_int_eq(capc_reply_error(r, -EPERM, "no"), 0);
 		break;
 	default:
-		ck_assert_int_eq(capc_reply(r, &(struct capc_msg){.fds = &fd, .n_fds = 2}), -EINVAL);
+		ck_assert_int_eq(capc_reply(r, &(struct capc_msg){.n_fds = CAPC_FDS_MAX + 1}),
+			-EINVAL);
 	}
 }
 
@@ -400,7 +405,7 @@ START_TEST(malformed_calls_end_their_connection_alone)
 		{{.type = WIRE_CALL, .serial = 0}, 0, 1, 0},
 		{{.type = WIRE_CALL, .serial = 1}, 5, 1, 0},
 		{{.type = WIRE_CALL, .serial = 1}, 0, 2, 0},
-		{{.type = WIRE_CALL, .serial = 1}, 0, 1, 2},
+		{{.type = WIRE_FDS, .serial = 1, .code = 1}, 0, 1, 2},
 	};
 	static uint8_t longer[WIRE_CALL_MAX + 1];
 	struct wire_call reply;
@@ -502,38 +507,277 @@ serve_thread(void *data)
 	return NULL;
 }
 
-/* Both halves together, each in a thread with a session of its own. */
+/* A server in a thread of its own, and a client of it. */
+struct both {
+	struct played client;
+	pthread_t thread;
+	capc *c;
+};
+
+static void
+both_start(struct both *b)
+{
+	int fds[2];
+
+	played_init(&b->client);
+	played_pair(SOCK_SEQPACKET, fds);
+	played_answer(&b->client, WIRE_OPEN, 0, "", fds[0]);
+	close(fds[0]);
+	ck_assert_int_eq(pthread_create(&b->thread, NULL, serve_thread, e), 0);
+	ck_assert_int_eq(capc_open(b->client.session, "e", SHORT, &b->c), 0);
+	played_handover_fd(channel, 1, 1, fds[1], -1);
+	close(fds[1]);
+}
+
+static void
+both_stop(struct both *b)
+{
+	capc_free(b->c);
+	played_deinit(&b->client);
+	channel = fd_close(channel);
+	ck_assert_int_eq(pthread_join(b->thread, NULL), 0);
+}
+
 START_TEST(a_client_calls_a_server)
 {
 	struct capc_msg reply;
-	pthread_t thread;
-	struct played client;
+	struct both b;
 	unsigned n = 0;
-	int fds[2];
-	capc *c;
 
 	played_add(&d, e, 1, echo, &n);
-	played_init(&client);
-	played_pair(SOCK_SEQPACKET, fds);
-	played_answer(&client, WIRE_OPEN, 0, "", fds[0]);
-	close(fds[0]);
-	ck_assert_int_eq(pthread_create(&thread, NULL, serve_thread, e), 0);
-	ck_assert_int_eq(capc_open(client.session, "e", SHORT, &c), 0);
-	played_handover_fd(channel, 1, 1, fds[1], -1);
-	close(fds[1]);
+	both_start(&b);
 	for (uint32_t i = 1; i <= 1000; i++) {
 		struct capc_msg req = {.code = i, .data = &i, .n_data = sizeof(i)};
 
-		ck_assert_int_eq(capc_call(c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
 		ck_assert_uint_eq(reply.n_data, sizeof(i));
 		ck_assert_mem_eq(reply.data, &i, sizeof(i));
 		capc_msg_done(&reply);
 	}
-	capc_free(c);
-	played_deinit(&client);
-	channel = fd_close(channel);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	both_stop(&b);
 	ck_assert_uint_eq(n, 1000);
+}
+END_TEST
+
+static void
+mirror(capc_request *r, struct capc_msg *m, void *data)
+{
+	ck_assert_int_eq(capc_reply(r, m), 0);
+}
+
+START_TEST(large_payloads_come_back)
+{
+	static const size_t sizes[] = {WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX + 1, 1 << 20,
+		(1 << 20) + 4095, CAPC_PAYLOAD_MAX};
+	cleanup_free char *data = malloc(CAPC_PAYLOAD_MAX);
+	struct capc_msg reply;
+	struct both b;
+
+	for (size_t i = 0; i < CAPC_PAYLOAD_MAX; i++)
+		data[i] = (char)(i * 7 + i / 4096);
+	played_add(&d, e, 1, mirror, NULL);
+	both_start(&b);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct capc_msg req = {.data = data, .n_data = sizes[i]};
+
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		ck_assert_uint_eq(reply.n_data, sizes[i]);
+		ck_assert_int_eq(memcmp(reply.data, data, sizes[i]), 0);
+		ck_assert_int_eq(((const char *)reply.data)[sizes[i]], '\0');
+		capc_msg_done(&reply);
+	}
+	both_stop(&b);
+}
+END_TEST
+
+/* S05: each of them, in order, CLOEXEC, and nothing stays behind. */
+START_TEST(S05_C10_many_descriptors_come_back)
+{
+	static const size_t counts[] = {1, 2, 252, 253, 254, 506, 507, CAPC_FDS_MAX};
+	static char big[WIRE_PAYLOAD_MAX + 1];
+	static int fds[CAPC_FDS_MAX];
+	struct capc_msg reply;
+	struct rlimit l;
+	struct stat sent, got;
+	struct both b;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	l.rlim_cur = l.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+	if (l.rlim_cur < 4 * CAPC_FDS_MAX)
+		return;
+	played_add(&d, e, 1, mirror, NULL);
+	capc_entrypoint_set_max(e, SIZE_MAX, SIZE_MAX);
+	both_start(&b);
+	for (size_t i = 0; i < CAPC_FDS_MAX; i++)
+		ck_assert_int_ge(fds[i] = eventfd((unsigned)i, EFD_CLOEXEC), 0);
+	for (size_t i = 0; i < 2 * sizeof(counts) / sizeof(counts[0]); i++) {
+		struct capc_msg req = {.fds = fds, .n_fds = counts[i / 2]};
+
+		/* With a payload that takes a descriptor, and without. */
+		req.data = big;
+		req.n_data = i % 2 ? sizeof(big) : 1;
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		ck_assert_uint_eq(reply.n_data, req.n_data);
+		ck_assert_uint_eq(reply.n_fds, req.n_fds);
+		for (size_t j = 0; j < req.n_fds; j++) {
+			eventfd_t value = 0;
+
+			ck_assert_int_eq(fcntl(reply.fds[j], F_GETFD), FD_CLOEXEC);
+			if (j == 0)
+				continue;
+			ck_assert_int_eq(eventfd_read(reply.fds[j], &value), 0);
+			ck_assert_uint_eq(value, j);
+			ck_assert_int_eq(eventfd_write(reply.fds[j], value), 0);
+			ck_assert_int_eq(fstat(fds[j], &sent), 0);
+			ck_assert_int_eq(fstat(reply.fds[j], &got), 0);
+		}
+		capc_msg_done(&reply);
+	}
+	for (size_t i = 0; i < CAPC_FDS_MAX; i++)
+		close(fds[i]);
+	both_stop(&b);
+}
+END_TEST
+
+START_TEST(more_than_a_server_takes_is_refused)
+{
+	static char big[WIRE_PAYLOAD_MAX + 1];
+	struct capc_msg reply;
+	int fds[3] = {0, 0, 0};
+	struct both b;
+
+	played_add(&d, e, 1, mirror, NULL);
+	capc_entrypoint_set_max(e, 100, 2);
+	both_start(&b);
+	for (int i = 0; i < 4; i++) {
+		struct capc_msg req = {.data = big, .n_data = i == 0 ? 101 : sizeof(big)};
+
+		if (i >= 2)
+			req = (struct capc_msg){.fds = fds, .n_fds = 3};
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), -EMSGSIZE);
+		ck_assert_ptr_nonnull(strstr(reply.data, "takes no call with as much"));
+		capc_msg_done(&reply);
+		req = (struct capc_msg){.data = big, .n_data = 100, .fds = fds, .n_fds = 2};
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		capc_msg_done(&reply);
+	}
+	both_stop(&b);
+}
+END_TEST
+
+START_TEST(P09_a_server_without_room_refuses_the_call)
+{
+	struct wire_call reply;
+	struct rlimit l, before;
+	int client, fds[2], next;
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	client = played_client(e, channel, 1, 1);
+	played_pair(SOCK_STREAM, fds);
+	played_call(client, 1, 0, "", 0, fds[0]);
+	close(fds[0]);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	next = fcntl(0, F_DUPFD, 0);
+	close(next);
+	l = before;
+	l.rlim_cur = (rlim_t)next;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.code, EMFILE);
+	ck_assert_uint_eq(n, 0);
+	ck_assert(played_at_end(fds[1]));
+	close(fds[1]);
+	/* The next one is served. */
+	played_call(client, 2, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.code, 0);
+	close(client);
+}
+END_TEST
+
+START_TEST(descriptors_of_a_call_that_never_came_are_dropped)
+{
+	struct wire_call m = {.type = WIRE_FDS, .serial = 1}, reply;
+	int client, fds[2], n_bytes = wire_call_encode(&m, buffer, sizeof(buffer));
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	client = played_client(e, channel, 1, 1);
+	played_pair(SOCK_STREAM, fds);
+	ck_assert_int_eq(msg_send(client, buffer, (size_t)n_bytes, fds, 1, 0), n_bytes);
+	close(fds[0]);
+	ck_assert_int_eq(played_serve_all(e), 0);
+	ck_assert(!played_at_end(fds[1]));
+	played_call(client, 2, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	ck_assert(played_at_end(fds[1]));
+	close(fds[1]);
+	close(client);
+}
+END_TEST
+
+START_TEST(a_kept_request_learns_that_nobody_waits)
+{
+	struct wire_call cancel = {.type = WIRE_CANCEL, .serial = 1}, reply;
+	capc_request *kept[4] = {};
+	int client, n;
+
+	played_add(&d, e, 1, keep, kept);
+	client = played_client(e, channel, 1, 1);
+	for (uint64_t i = 1; i <= 3; i++)
+		played_call(client, i, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 3);
+	ck_assert(!capc_cancelled(kept[0]));
+	n = wire_call_encode(&cancel, buffer, sizeof(buffer));
+	ck_assert_int_eq(msg_send(client, buffer, (size_t)n, NULL, 0, 0), n);
+	ck_assert_int_eq(played_serve_all(e), 0);
+	ck_assert(capc_cancelled(kept[0]) && !capc_cancelled(kept[1]));
+	/* It has a return all the same. */
+	ck_assert_int_eq(capc_reply_error(kept[0], ECANCELED, NULL), 0);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.serial, 1);
+	ck_assert_int_eq(capc_reply(kept[1], NULL), 0);
+	close(client);
+	ck_assert_int_eq(played_serve_all(e), 0);
+	ck_assert(capc_cancelled(kept[2]));
+	ck_assert_int_eq(capc_reply(kept[2], NULL), -ECONNRESET);
+}
+END_TEST
+
+/* Neither side waits for the other to read. */
+START_TEST(a_pipe_that_is_full_both_ways_moves_on)
+{
+	static char big[WIRE_PAYLOAD_MAX];
+	struct capc_msg req = {.data = big, .n_data = sizeof(big)}, reply;
+	uint64_t serials[200];
+	struct both b;
+	int n = 0;
+
+	played_add(&d, e, 1, mirror, NULL);
+	both_start(&b);
+	while (n < 200) {
+		int r = capc_call_start(b.c, &req, &serials[n]);
+
+		if (r != -EAGAIN) {
+			ck_assert_int_eq(r, 0);
+			n++;
+			continue;
+		}
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		capc_msg_done(&reply);
+	}
+	for (int i = n - 1; i >= 0; i--) {
+		ck_assert_int_eq(capc_call_finish(b.c, serials[i], &reply, CAPC_TIMEOUT_USEC), 0);
+		ck_assert_uint_eq(reply.n_data, sizeof(big));
+		capc_msg_done(&reply);
+	}
+	both_stop(&b);
 }
 END_TEST
 
@@ -554,6 +798,13 @@ add_tests(TCase *t)
 	tcase_add_test(t, a_revoked_connection_is_forgotten);
 	tcase_add_test(t, a_child_of_fork_does_no_harm);
 	tcase_add_test(t, a_client_calls_a_server);
+	tcase_add_test(t, large_payloads_come_back);
+	tcase_add_test(t, S05_C10_many_descriptors_come_back);
+	tcase_add_test(t, more_than_a_server_takes_is_refused);
+	tcase_add_test(t, P09_a_server_without_room_refuses_the_call);
+	tcase_add_test(t, descriptors_of_a_call_that_never_came_are_dropped);
+	tcase_add_test(t, a_kept_request_learns_that_nobody_waits);
+	tcase_add_test(t, a_pipe_that_is_full_both_ways_moves_on);
 }
 
 int

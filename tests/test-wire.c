@@ -340,7 +340,10 @@ START_TEST(limits_are_kept)
 
 	c.n_payload = WIRE_PAYLOAD_MAX;
 	ck_assert_int_gt(wire_call_encode(&c, buffer, WIRE_CALL_MAX), 0);
+	/* A longer payload is not in the packet. */
 	c.n_payload++;
+	ck_assert_int_eq(wire_call_encode(&c, buffer, sizeof(buffer)), 18);
+	c.n_payload = WIRE_LARGE_MAX + 1;
 	ck_assert_int_eq(wire_call_encode(&c, buffer, sizeof(buffer)), -EMSGSIZE);
 
 	ck_assert_int_gt(wire_handover_encode(&h, buffer, WIRE_CHANNEL_MAX), 0);

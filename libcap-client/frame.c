@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Calls and returns as packets. A packet carries at most MSG_FDS_MAX descriptors: those that do not
+ * fit go ahead in packets of their own, with the same serial. What went ahead of a call that never
+ * came is dropped with the next one.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/private.h"
+
+int
+frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
+	const struct capc_msg *m)
+{
+	int r = message_check(m);
+
+	*f = (struct frame){
+		.call = {.type = type,
+			.code = code,
+			.serial = serial,
+			.payload = m->data,
+			.n_payload = m->n_data},
+		.fds = m->fds,
+		.n_fds = m->n_fds,
+		.memfd = -1,
+	};
+	if (r == 0 && wire_call_is_large(&f->call))
+		r = message_memfd(m->data, m->n_data, &f->memfd);
+	return r;
+}
+
+void
+frame_end(struct frame *f)
+{
+	f->memfd = fd_close(f->memfd);
+}
+
+/* The next N descriptors; the memfd is the first of all. */
+static const int *
+next_fds(const struct frame *f, size_t n, int room[MSG_FDS_MAX])
+{
+	if (f->memfd < 0)
+		return f->fds + f->n_sent;
+	if (f->n_sent > 0)
+		return f->fds + f->n_sent - 1;
+	room[0] = f->memfd;
+	if (n > 1)
+		memcpy(room + 1, f->fds, (n - 1) * sizeof(int));
+	return room;
+}
+
+int
+frame_send(struct frame *f, int fd, void *buffer, size_t size)
+{
+	size_t n_all = f->n_fds + (f->memfd >= 0);
+	int room[MSG_FDS_MAX];
+
+	for (;;) {
+		struct wire_call ahead = {.type = WIRE_FDS, .serial = f->call.serial};
+		bool last = n_all - f->n_sent <= MSG_FDS_MAX;
+		size_t n_fds = last ? n_all - f->n_sent : MSG_FDS_MAX;
+		int n = wire_call_encode(last ? &f->call : &ahead, buffer, size);
+		ssize_t sent;
+
+		if (n < 0)
+			return n;
+		sent = msg_send(fd, buffer, (size_t)n, n_fds > 0 ? next_fds(f, n_fds, room) : NULL,
+			n_fds, MSG_DONTWAIT);
+		if (sent < 0)
+			return (int)sent;
+		if (last)
+			return 0;
+		f->n_sent += n_fds;
+	}
+}
+
+void
+inbox_clear(struct inbox *in)
+{
+	for (size_t i = 0; i < in->n; i++)
+		fd_close(in->fds[i]);
+	free(in->fds);
+	*in = (struct inbox){};
+}
+
+/* Takes the descriptors. Those of a message that is in error are closed. */
+static void
+inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
+{
+	int *all = NULL;
+
+	if (n == 0)
+		return;
+	if (!in->error && n > max - in->n)
+		in->error = -EMSGSIZE;
+	if (!in->error) {
+		all = realloc(in->fds, (in->n + n) * sizeof(int));
+		if (!all)
+			in->error = -ENOMEM;
+	}
+	if (in->error) {
+		for (size_t i = 0; i < n; i++)
+			fd_close(fds[i]);
+		return;
+	}
+	memcpy(all + in->n, fds, n * sizeof(int));
+	in->fds = all;
+	in->n += n;
+}
+
+int
+frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *in,
+	struct wire_call *ret)
+{
+	int fds[MSG_FDS_MAX], r;
+	size_t n_fds;
+	bool lost;
+	ssize_t n = msg_receive_lossy(fd, buffer, size, fds, MSG_FDS_MAX, &n_fds, &lost,
+		MSG_DONTWAIT);
+
+	if (n < 0)
+		return (int)n;
+	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);
+	if (r < 0) {
+		for (size_t i = 0; i < n_fds; i++)
+			fd_close(fds[i]);
+		return r;
+	}
+	if (ret->serial != in->serial) {
+		inbox_clear(in);
+		in->serial = ret->serial;
+	}
+	inbox_add(in, fds, n_fds, fds_max + (ret->type == WIRE_FDS || wire_call_is_large(ret)));
+	if (lost && !in->error)
+		in->error = -EMFILE;
+	return ret->type != WIRE_FDS;
+}
+
+int
+inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret)
+{
+	int r = in->error;
+
+	if (r == 0)
+		r = message_make(call, in->fds, in->n, ret);
+	if (r == 0)
+		in->n = 0;
+	inbox_clear(in);
+	return r;
+}
