@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Built by `make bench`, which prints ratios against a peer in the same run; not part of `make all`.
 bench_programs = \
+	bench/bench-call \
 	bench/bench-grant \
 	bench/bench-peer-fs \
 	bench/bench-restart \
@@ -14,6 +15,9 @@ CLEANFILES += $(bench_programs)
 bench_common = bench/bench.c bench/bench.h
 bench_libs = libcap-client/libcap-client.la base/libbase.la
 
+bench_bench_call_SOURCES = bench/bench-call.c $(bench_common)
+bench_bench_call_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
+bench_bench_call_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
 bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
 bench_bench_grant_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c

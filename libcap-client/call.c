@@ -33,6 +33,7 @@ struct capc {
 	struct list pending; /* in the order of their serials */
 	unsigned n_pending;
 	struct inbox in;
+	struct spin spin;
 	uint8_t buffer[WIRE_CALL_MAX];
 };
 
@@ -95,6 +96,7 @@ handle_new(void)
 	list_init(&c->pending);
 	c->n_pending = 0;
 	c->in = (struct inbox){};
+	c->spin = (struct spin){};
 	return c;
 }
 
@@ -313,6 +315,9 @@ pending_wait(struct capc *c, const struct pending *p, uint64_t deadline)
 {
 	bool again = false;
 
+	while (!p->done && spin_again(&c->spin, deadline))
+		call_take(c);
+	spin_end(&c->spin, p->done);
 	while (!p->done) {
 		int r;
 

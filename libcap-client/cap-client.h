@@ -16,6 +16,9 @@
  *	Threads		one object (a session, a connection, an entrypoint) is used by one thread
  *			at a time, different objects by any. A connection of capc_open() and an
  *			entrypoint use their session: they count as one object with it.
+ *	Waiting		for a reply, and for the next call of a client just answered, a thread looks
+ *			for up to 30 microseconds before it sleeps, yielding its processor; where that
+ *			was in vain it does so less and less often.
  *	fork		an object belongs to the process that made it. In a child every function
  *			gives -ECHILD, and the destructors only close the child's descriptors, so
  *			that the parent's connections go on. The child makes objects of its own.

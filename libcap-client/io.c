@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,9 @@
 
 /* How long to wait when the kernel has too many descriptors of this user in flight. */
 #define IN_FLIGHT_RETRY_MSEC 10
+
+#define SPIN_NSEC 30000 /* to wake up takes about ten microseconds on either side */
+#define SPIN_SKIP_MAX 63
 
 uint64_t
 now_usec(void)
@@ -76,6 +80,42 @@ wait_until(int fd, short events, uint64_t deadline)
 		if (deadline != UINT64_MAX && deadline_left(deadline) == 0)
 			return -ETIMEDOUT;
 	}
+}
+
+static uint64_t
+clock_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool
+spin_again(struct spin *s, uint64_t deadline)
+{
+	if (!s->end_nsec) {
+		if (s->skipped < s->skip) {
+			s->skipped++;
+			return false;
+		}
+		if (deadline_left(deadline) == 0)
+			return false;
+		s->end_nsec = clock_nsec() + SPIN_NSEC;
+		return true;
+	}
+	sched_yield();
+	return clock_nsec() < s->end_nsec;
+}
+
+void
+spin_end(struct spin *s, bool found)
+{
+	if (!s->end_nsec)
+		return;
+	s->end_nsec = 0;
+	s->skipped = 0;
+	s->skip = found ? 0 : s->skip < SPIN_SKIP_MAX ? 2 * s->skip + 1 : s->skip;
 }
 
 int

@@ -43,6 +43,21 @@ ssize_t receive_until(int fd, void *data, size_t size, int *ret_fd, uint64_t dea
 /* Until FD is ready for EVENTS or has an error, which the next call will report. 0, -ETIMEDOUT. */
 int wait_until(int fd, short events, uint64_t deadline);
 
+/*
+ * Whether to look again and again for a moment before one sleeps: to be woken up takes longer than
+ * most answers do. Where it was in vain, the next times go without.
+ */
+struct spin {
+	unsigned skip, skipped;
+	uint64_t end_nsec; /* of the present one; 0: there is none */
+};
+
+/* Returns: true, to look once more; others who want the processor had it meanwhile. */
+bool spin_again(struct spin *s, uint64_t deadline);
+
+/* It is over: FOUND tells whether it was worth while. */
+void spin_end(struct spin *s, bool found);
+
 /* For a moment: others' descriptors have to be received first, and nothing tells when. */
 int wait_in_flight(uint64_t deadline);
 
@@ -167,6 +182,8 @@ struct capc_entrypoint {
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
+	struct spin spin;
+	bool expects;            /* the next call soon: one was served in the last round */
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */

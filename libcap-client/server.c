@@ -527,9 +527,18 @@ dispatch(struct capc_entrypoint *e, const struct epoll_event *event)
 static int
 events_wait(struct capc_entrypoint *e, struct epoll_event *events, uint64_t deadline)
 {
+	int n = 0;
+
+	/* Whoever was answered often asks again at once. */
+	while (e->expects && n == 0 && spin_again(&e->spin, deadline))
+		n = epoll_wait(e->epoll, events, EVENTS_MAX, 0);
+	spin_end(&e->spin, n > 0);
+	if (n > 0)
+		return n;
 	for (;;) {
 		int left = deadline_left_msec(deadline);
-		int n = epoll_wait(e->epoll, events, EVENTS_MAX, left);
+
+		n = epoll_wait(e->epoll, events, EVENTS_MAX, left);
 
 		if (n > 0 || (n == 0 && left == 0))
 			return n;
@@ -562,6 +571,7 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 		list_unlink(&c->link);
 		connection_unref(c);
 	}
+	e->expects = n_served > 0;
 	r = e->error;
 	if (e->detached)
 		entrypoint_free(e);
