@@ -31,6 +31,7 @@ integration_tests = \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
+	tests/it-examples.sh \
 	tests/it-floods.sh \
 	tests/it-kill-points.sh \
 	tests/it-listing.sh \
