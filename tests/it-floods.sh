@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Conformance: P01 P02 P05 S06 S24
+# Conformance: P01 P02 P03 P05 S06 S24
 #
 # P01: one client opens connections in a loop and keeps them, also from inside a sandbox, with a daemon
 # that may have 64, 256 or 1024 descriptors: the daemon and the other clients go on. P05: the backlog is
@@ -51,6 +51,25 @@ for NOFILE in 64 256 1024; do
 	harness_stop
 	rm -rf "$RUN"
 done
+
+# Rates as well as levels: so many in a second, all at once or one by one, and no more; then again.
+harness_start
+serve echo --inetd -- /bin/cat
+mkdir "$CAPFS/sessions/fast"
+say 'to=fast as=echo rate=5/s' "$CAPFS/caps/echo/grant"
+t_like "P03_a_rate_is_shown" '^rate limit=5/s$' cat "$CAPFS/sessions/fast/caps/echo/info"
+got=0
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	[ "$(ask "$CAPFS/sessions/fast/caps/echo/socket" "$i")" = "$i" ] && got=$((got + 1))
+done
+t_ok "P03_a_rate_is_kept" test $got -ge 5 -a $got -lt 10
+t_like "P03_and_the_refusal_says_so" 'refused connect caps/echo uid=[0-9]+ EDQUOT: its rate is reached' \
+	cat "$CAPFS/sessions/fast/events"
+t_is "P03_others_have_their_own" mine "$(ask "$CAPFS/caps/echo/socket" mine)"
+sleep 1.2
+t_is "P03_it_comes_back" again "$(ask "$CAPFS/sessions/fast/caps/echo/socket" again)"
+harness_stop
+rm -rf "$RUN"
 
 # A server that is stopped takes nothing from the others.
 NOFILE=''

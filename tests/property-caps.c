@@ -19,6 +19,8 @@ random_reductions(struct property *p)
 		.calls = property_random(p, 30),
 		.has_conns = property_random(p, 8) == 0,
 		.conns = property_random(p, 6),
+		.has_rate = property_random(p, 20) == 0,
+		.rate = property_random(p, 6),
 		.has_expires = property_random(p, 20) == 0,
 		.expires_usec = world_now() + property_random(p, 20000),
 		.immutable = property_random(p, 10) == 0,
@@ -48,11 +50,13 @@ expect_reductions(struct property *p, int cap, const struct reductions *how, str
 		return CAPABILITY_E_NOT_SMALLER;
 	if ((how->has_calls && (how->calls == 0 || how->calls > c->calls_limit)) ||
 		(how->has_conns && (how->conns == 0 || how->conns > c->conns_limit)) ||
+		(how->has_rate && (how->rate == 0 || how->rate > c->rate_limit)) ||
 		(how->has_expires &&
 			(how->expires_usec <= world_now() || how->expires_usec > expires)))
 		return CAPABILITY_E_NOT_SMALLER;
 	to->calls_limit = how->has_calls ? how->calls : c->calls_limit;
 	to->conns_limit = how->has_conns ? how->conns : c->conns_limit;
+	to->rate_limit = how->has_rate ? how->rate : c->rate_limit;
 	if (how->has_expires)
 		to->expires = how->expires_usec;
 	return 0;
@@ -233,6 +237,7 @@ op_reduce(struct property *p)
 		expected = expect_reductions(p, cap, &how, &to);
 	if (!expected && to.rights == ref_cap_rights(ref, cap) &&
 		to.calls_limit == c->calls_limit && to.conns_limit == c->conns_limit &&
+		to.rate_limit == c->rate_limit &&
 		(!how.has_expires || to.expires == ref_cap_expires(ref, cap)))
 		expected = CAPABILITY_E_NOT_SMALLER;
 	if (!expected &&
@@ -302,6 +307,10 @@ expect_connect(struct property *p, int cap)
 			return CAPABILITY_E_LIMIT_CALLS;
 		if (ref_cap_conns(ref, i) >= c->conns_limit)
 			return CAPABILITY_E_LIMIT_CONNS;
+		/* The clock goes on: what was used comes back, one at a time. */
+		if (c->rate_limit != UINT64_MAX && c->rate_at > world_now() &&
+			c->rate_at - world_now() > (c->rate_limit - 1) * (1000000 / c->rate_limit))
+			return CAPABILITY_E_LIMIT_RATE;
 	}
 	return 0;
 }
@@ -326,9 +335,17 @@ op_connect(struct property *p)
 		return;
 	capability_connected(property_cap(p, cap));
 	ref->caps[cap].conns++;
-	for (int i = cap; i >= 0; i = ref->caps[i].parent)
-		if (ref->caps[i].calls_limit != UINT64_MAX)
-			ref->caps[i].calls_used++;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
+		struct ref_cap *c = &ref->caps[i];
+
+		if (c->calls_limit != UINT64_MAX)
+			c->calls_used++;
+		if (c->rate_limit == UINT64_MAX)
+			continue;
+		if (c->rate_at < world_now())
+			c->rate_at = world_now();
+		c->rate_at += 1000000 / c->rate_limit;
+	}
 }
 
 void
@@ -342,6 +359,7 @@ op_originate(struct property *p)
 		.rights = RIGHTS_OBJECT,
 		.calls_limit = UINT64_MAX,
 		.conns_limit = UINT64_MAX,
+		.rate_limit = UINT64_MAX,
 		.expires = UINT64_MAX,
 	};
 	struct capability *c;

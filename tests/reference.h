@@ -43,7 +43,7 @@ struct ref_cap {
 	int session, object, parent; /* parent -1: an origin */
 	bool dead, revoked;
 	uint32_t rights;
-	uint64_t calls_limit, calls_used, conns_limit, conns, expires;
+	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
 	/* What it could do after the step before: it must never become more. */
 	uint32_t last_rights;

@@ -208,6 +208,46 @@ START_TEST(Z40_reduce_shrinks_descendants)
 }
 END_TEST
 
+START_TEST(P03_a_rate_comes_back_with_time)
+{
+	struct reductions five = {.has_rate = true, .rate = 5}, two = {.has_rate = true, .rate = 2};
+	struct reductions more = {.has_rate = true, .rate = 6};
+	struct capability *c = make_grant(&w, origin, app, NULL, &five), *e;
+	struct capability *d = make_grant(&w, c, inner, "d", NULL);
+	uint64_t id = d->entity.id;
+
+	ck_assert_int_eq(try_grant(&w, c, inner, "e", &more, &e), CAPABILITY_E_NOT_SMALLER);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_uint_eq(capability_rate_left(d), 5 - (unsigned)i);
+		ck_assert_int_eq(try_connect(&w, i % 2 ? c : d), 0);
+	}
+	/* That of the ancestor counts for both; the origin has none. */
+	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, c), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, origin), 0);
+	world_set_now(world_now() + 199999);
+	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	world_set_now(world_now() + 1);
+	ck_assert_int_eq(try_connect(&w, d), 0);
+	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	/* A restart forgives nothing. */
+	ck_assert_int_eq(world_restart(&w), 0);
+	d = container_of(entity_find(w.model, id), struct capability, entity);
+	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	/* No more than a second's worth is ever saved up, and a smaller rate takes effect at once. */
+	world_set_now(world_now() + MINUTE_USEC);
+	ck_assert_uint_eq(capability_rate_left(d), 5);
+	ck_assert_int_eq(try_reduce(&w, d->parent, &two), 0);
+	ck_assert_uint_eq(capability_rate_left(d), 2);
+	ck_assert_int_eq(try_connect(&w, d), 0);
+	ck_assert_int_eq(try_connect(&w, d), 0);
+	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	/* A clock that is set back by hours does not lock anybody out. */
+	world_set_now(world_now() - 60 * MINUTE_USEC);
+	ck_assert_int_eq(try_connect(&w, d), 0);
+}
+END_TEST
+
 START_TEST(uses_count_against_all_ancestors)
 {
 	struct reductions five = {.has_conns = true, .conns = 5};
@@ -514,6 +554,7 @@ add_cases(TCase *t)
 	tcase_add_test(t, ten_thousand_automatic_names);
 	tcase_add_test(t, Z40_Z41_refused_reduce_changes_nothing);
 	tcase_add_test(t, Z40_reduce_shrinks_descendants);
+	tcase_add_test(t, P03_a_rate_comes_back_with_time);
 	tcase_add_test(t, uses_count_against_all_ancestors);
 	tcase_add_test(t, revoke_ends_descendants_at_once);
 	tcase_add_test(t, revoke_of_overlapping_trees);

@@ -260,7 +260,10 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00", EINVAL},
 		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00Z0", EINVAL},
 		{"caps/kv/grant", "to=app expires=18446744073709551615", EINVAL},
-		{"caps/kv/grant", "to=app rate=5/s", EOPNOTSUPP},
+		{"caps/kv/grant", "to=app rate=5", EINVAL},
+		{"caps/kv/grant", "to=app rate=0/s", EINVAL},
+		{"caps/kv/grant", "to=app rate=1000001/s", EINVAL},
+		{"caps/kv/grant", "to=app rate=5/min", EINVAL},
 		{"caps/kv/grant", "to=app methods=1-2", EOPNOTSUPP},
 		{"caps/kv/grant", "to=app\nas=x", EINVAL},
 		{"caps/kv/grant", "to=app as=\xff", EINVAL},
@@ -326,6 +329,9 @@ START_TEST(a_limit_that_nobody_counts_is_not_granted)
 	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
 	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc"), 0);
 	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app calls=3"), EOPNOTSUPP);
+	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "calls=3"), EOPNOTSUPP);
+	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "rate=3/s"), EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'rate' cannot be kept for rpc"));
 	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "calls=3"), EOPNOTSUPP);
 	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'calls' cannot be kept for rpc"));
 	usage = text_of(&w, "caps/rpc/grant");

@@ -177,6 +177,9 @@ compare_cap(struct property *p, int i)
 	assert(c->record.calls_limit == expected->calls_limit);
 	assert(c->record.calls_used == expected->calls_used);
 	assert(c->record.conns_limit == expected->conns_limit);
+	assert(c->record.rate_limit == expected->rate_limit);
+	assert(expected->rate_limit == UINT64_MAX || c->record.rate_at_usec == expected->rate_at);
+	assert(!parent || capability_rate_left(c) <= capability_rate_left(parent));
 	/* Never more than before … */
 	assert(!(rights & ~expected->last_rights) && expires <= expected->last_expires);
 	assert(expected->calls_limit <= expected->last_calls);

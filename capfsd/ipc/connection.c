@@ -31,6 +31,7 @@ static const struct {
 	[CONNECTION_E_RIGHT] = {EPERM, "it lacks right 'call'"},
 	[CONNECTION_E_UNSERVED] = {ECONNREFUSED, "nobody serves it"},
 	[CONNECTION_E_CALLS] = {EDQUOT, "its calls are used up"},
+	[CONNECTION_E_RATE] = {EDQUOT, "its rate is reached"},
 	[CONNECTION_E_CONNS] = {EDQUOT, "its conns are in use"},
 	[CONNECTION_E_SOCKETS] = {EDQUOT, NULL},
 	[CONNECTION_E_INFLIGHT] = {EDQUOT, NULL},
@@ -157,6 +158,8 @@ connection_count(struct change *ch, struct capability *c)
 		return CONNECTION_E_ENDED;
 	case CAPABILITY_E_RIGHT:
 		return CONNECTION_E_RIGHT;
+	case CAPABILITY_E_LIMIT_RATE:
+		return CONNECTION_E_RATE;
 	case CAPABILITY_E_LIMIT_CALLS:
 		return CONNECTION_E_CALLS;
 	case CAPABILITY_E_LIMIT_CONNS:

@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "capfsd/model/private.h"
 
+#define SECOND_USEC UINT64_C(1000000)
+
 static void
 capability_init(struct model *m, struct entity *e)
 {
@@ -62,7 +64,8 @@ capability_resolve(struct model *m, struct entity *e)
 	if ((r->rights & ~(uint32_t)RIGHTS_OBJECT) || (r->flags & ~CAPABILITY_DEAD) ||
 		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
 		return -EBADMSG;
-	if (r->calls_used > r->calls_limit)
+	if (r->calls_used > r->calls_limit ||
+		(r->rate_limit != LIMIT_NONE && (r->rate_limit < 1 || r->rate_limit > RATE_MAX)))
 		return -EBADMSG;
 	if (m->loaded_upto < r->revoked_upto)
 		m->loaded_upto = r->revoked_upto;
@@ -111,7 +114,8 @@ static bool
 is_shown_below(const struct capability_record *r, const struct capability_record *before)
 {
 	return r->rights != before->rights || r->calls_limit != before->calls_limit ||
-		r->conns_limit != before->conns_limit || r->expires_usec != before->expires_usec;
+		r->conns_limit != before->conns_limit || r->rate_limit != before->rate_limit ||
+		r->expires_usec != before->expires_usec;
 }
 
 static unsigned
@@ -262,6 +266,44 @@ capability_conns_left(const struct capability *c)
 	return least;
 }
 
+/*
+ * A second's worth of connections is there to be had at once, and comes back evenly. When the clock was
+ * set back, all of it is there.
+ */
+static uint64_t
+rate_left(const struct capability_record *r, uint64_t now)
+{
+	uint64_t interval = SECOND_USEC / r->rate_limit, missing, used;
+
+	missing = r->rate_at_usec > now ? r->rate_at_usec - now : 0;
+	used = missing > SECOND_USEC ? 0 : (missing + interval - 1) / interval;
+	return used < r->rate_limit ? r->rate_limit - used : 0;
+}
+
+static void
+rate_use(struct capability_record *r, uint64_t now)
+{
+	if (r->rate_at_usec < now || r->rate_at_usec - now > SECOND_USEC)
+		r->rate_at_usec = now;
+	r->rate_at_usec += SECOND_USEC / r->rate_limit;
+}
+
+uint64_t
+capability_rate_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE, now = c->session->model->now_usec();
+
+	for (; c; c = c->parent) {
+		uint64_t left = LIMIT_NONE;
+
+		if (c->record.rate_limit != LIMIT_NONE)
+			left = rate_left(&c->record, now);
+		if (left < least)
+			least = left;
+	}
+	return least;
+}
+
 void
 capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
 {
@@ -273,7 +315,7 @@ capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mod
 }
 
 static int
-check_connect(struct change *ch, const struct capability *c)
+check_connect(struct change *ch, const struct capability *c, uint64_t now)
 {
 	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
@@ -284,6 +326,8 @@ check_connect(struct change *ch, const struct capability *c)
 			return CAPABILITY_E_LIMIT_CALLS;
 		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
 			return CAPABILITY_E_LIMIT_CONNS;
+		if (r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
+			return CAPABILITY_E_LIMIT_RATE;
 	}
 	return 0;
 }
@@ -291,21 +335,25 @@ check_connect(struct change *ch, const struct capability *c)
 int
 capability_connect(struct change *ch, struct capability *c)
 {
+	uint64_t now = change_model(ch)->now_usec();
 	struct capability_record *record;
 	int r;
 
 	if (!capability_is_live(c))
 		return CAPABILITY_E_DEAD;
-	r = check_connect(ch, c);
+	r = check_connect(ch, c, now);
 	if (r)
 		return r;
 	for (; c; c = c->parent) {
-		if (c->record.calls_limit == LIMIT_NONE)
+		if (c->record.calls_limit == LIMIT_NONE && c->record.rate_limit == LIMIT_NONE)
 			continue;
 		record = change_edit(ch, &c->entity);
 		if (!record)
 			return -ENOMEM;
-		record->calls_used++;
+		if (record->calls_limit != LIMIT_NONE)
+			record->calls_used++;
+		if (record->rate_limit != LIMIT_NONE)
+			rate_use(record, now);
 	}
 	return 0;
 }

@@ -33,6 +33,7 @@ enum right {
 #define RIGHTS_OBJECT (RIGHT_CALL | RIGHTS_COMMON)
 
 #define LIMIT_NONE UINT64_MAX
+#define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
 
 enum capability_flags {
@@ -47,6 +48,8 @@ struct capability_record {
 	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
 	uint64_t calls_limit, calls_used;
 	uint64_t conns_limit;
+	uint64_t rate_limit;   /* connections a second */
+	uint64_t rate_at_usec; /* CLOCK_REALTIME: from then on all of a second's are there again */
 	uint64_t revoked_upto; /* children with an id up to this one are dead: one record ends a million */
 	uint32_t rights;
 	uint32_t by_uid; /* who made it */
@@ -80,9 +83,9 @@ struct capability {
 
 /* What a derivation or a reduction asks for; absent members keep what the source has. */
 struct reductions {
-	bool has_rights, has_calls, has_conns, has_expires, immutable;
+	bool has_rights, has_calls, has_conns, has_rate, has_expires, immutable;
 	uint32_t rights;
-	uint64_t calls, conns, expires_usec;
+	uint64_t calls, conns, rate, expires_usec;
 };
 
 enum {
@@ -100,6 +103,7 @@ enum {
 	CAPABILITY_E_DEPTH,        /* DERIVATION_DEPTH_MAX */
 	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
 	CAPABILITY_E_LIMIT_CONNS,
+	CAPABILITY_E_LIMIT_RATE,
 };
 
 /* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
@@ -117,10 +121,11 @@ bool capability_is_live(const struct capability *c);
 /* The rights that count: those that it and all its ancestors have. */
 uint32_t capability_rights(const struct capability *c);
 
-/* The smallest expiry of it and its ancestors, and what is left of calls and conns there. */
+/* The smallest expiry of it and its ancestors, and what is left of calls, conns and rate there. */
 uint64_t capability_expires(const struct capability *c);
 uint64_t capability_calls_left(const struct capability *c);
 uint64_t capability_conns_left(const struct capability *c);
+uint64_t capability_rate_left(const struct capability *c);
 
 /* The uid, gid and mode that count: its own or its session's. */
 void capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode);
@@ -186,7 +191,8 @@ int capability_end_children(struct change *ch, struct capability *c);
  * Stages one connection: counts a call against C and all its ancestors, where they have a limit of
  * calls. The connection itself is counted by capability_connected(), after the commit, and given
  * back by capability_disconnected().
- * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (call), _LIMIT_CALLS, _LIMIT_CONNS; -ENOMEM.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (call), _LIMIT_CALLS, _LIMIT_CONNS, _LIMIT_RATE;
+ * -ENOMEM.
  */
 int capability_connect(struct change *ch, struct capability *c);
 void capability_connected(struct capability *c);

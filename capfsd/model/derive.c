@@ -148,12 +148,15 @@ apply_reductions(const struct capability_record *held, const struct reductions *
 		return CAPABILITY_E_NOT_SMALLER;
 	if (how->has_conns && (how->conns == 0 || how->conns > held->conns_limit))
 		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_rate && (how->rate == 0 || how->rate > held->rate_limit))
+		return CAPABILITY_E_NOT_SMALLER;
 	if (how->has_expires &&
 		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
 		return CAPABILITY_E_NOT_SMALLER;
 	record->rights = rights;
 	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
 	record->conns_limit = how->has_conns ? how->conns : held->conns_limit;
+	record->rate_limit = how->has_rate ? how->rate : held->rate_limit;
 	if (how->has_expires)
 		record->expires_usec = how->expires_usec;
 	return 0;
@@ -261,6 +264,7 @@ capability_originate(struct change *ch, struct object *o, struct session *to, co
 		.expires_usec = LIMIT_NONE,
 		.calls_limit = LIMIT_NONE,
 		.conns_limit = LIMIT_NONE,
+		.rate_limit = LIMIT_NONE,
 	};
 	int r;
 
@@ -277,6 +281,7 @@ is_smaller(const struct capability_record *record, const struct capability_recor
 {
 	return record->rights != held->rights || record->calls_limit < held->calls_limit ||
 		record->conns_limit < held->conns_limit ||
+		record->rate_limit < held->rate_limit ||
 		record->expires_usec < held->expires_usec;
 }
 

@@ -39,13 +39,13 @@ finish_made(struct request *r, struct change *ch, const char *verb, const struct
 
 /* A call over seqpacket is a message, and the daemon sees none of them: it counts connections. */
 static bool
-calls_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
+limits_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
 {
-	if (!how->has_calls || c->object->record.socket == OBJECT_STREAM)
+	if ((!how->has_calls && !how->has_rate) || c->object->record.socket == OBJECT_STREAM)
 		return true;
 	return refuse(r, EOPNOTSUPP,
-		"the limit 'calls' cannot be kept for %s, whose calls are messages; conns= can",
-		c->entity.name);
+		"the limit '%s' cannot be kept for %s, whose calls are messages; conns= can",
+		how->has_calls ? "calls" : "rate", c->entity.name);
 }
 
 int
@@ -60,7 +60,7 @@ verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 	int a;
 
 	if (!command_parse(r, text, n, 1u << KEY_TO | 1u << KEY_AS | KEYS_REDUCTIONS, &c) ||
-		!command_reductions(r, &c, &how) || !calls_can_be_kept(r, source, &how))
+		!command_reductions(r, &c, &how) || !limits_can_be_kept(r, source, &how))
 		return 0;
 	if (!command_has(&c, KEY_TO))
 		return refuse(r, EINVAL, "'to=SESSION' is missing");
@@ -101,6 +101,8 @@ verb_replicate(struct request *r, struct entity *e, const char *text, size_t n)
 
 	if (!command_parse(r, text, n, 1u << KEY_AS | KEYS_REDUCTIONS, &c) ||
 		!command_reductions(r, &c, &how))
+		return 0;
+	if (!limits_can_be_kept(r, source, &how))
 		return 0;
 	if (how.has_calls)
 		return refuse(r, EINVAL, "'calls' is a quantity: it is granted, not replicated");
@@ -169,7 +171,7 @@ verb_reduce(struct request *r, struct entity *e, const char *text, size_t n)
 	int a;
 
 	if (!command_parse(r, text, n, KEYS_REDUCTIONS, &c) || !command_reductions(r, &c, &how) ||
-		!calls_can_be_kept(r, cap, &how))
+		!limits_can_be_kept(r, cap, &how))
 		return 0;
 	ch = change_begin(r->model);
 	a = capability_reduce(ch, cap, &how);

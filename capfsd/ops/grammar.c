@@ -37,7 +37,7 @@ static const char *const key_names[KEY_N] = {
 
 #define KEYS_BARE (1u << KEY_IMMUTABLE | 1u << KEY_ALL | 1u << KEY_SELF)
 /* Nobody counts these on a connection yet, and a limit that cannot be kept is never granted. */
-#define KEYS_NOT_KEPT (1u << KEY_METHODS | 1u << KEY_RATE)
+#define KEYS_NOT_KEPT (1u << KEY_METHODS)
 
 static bool
 word_is(const char *word, size_t n, const char *name)
@@ -162,6 +162,19 @@ parse_rights(struct request *r, const struct word *w, uint32_t *ret)
 	return true;
 }
 
+/* N/s: so many in a second. */
+static bool
+parse_rate(struct request *r, const struct word *w, uint64_t *ret)
+{
+	uint64_t n;
+
+	if (w->n < 3 || memcmp(w->p + w->n - 2, "/s", 2) != 0 ||
+		number_parse(w->p, w->n - 2, false, &n) < 0 || n < 1 || n > RATE_MAX)
+		return refuse(r, EINVAL, "'rate' is N/s, from 1/s to %u/s", (unsigned)RATE_MAX);
+	*ret = n;
+	return true;
+}
+
 #define TIME_BYTES 20 /* 2026-01-31T12:00:00Z */
 
 /* All of it, and of a day that there is. Returns: 0 or -EINVAL. */
@@ -212,6 +225,7 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 		.has_rights = command_has(c, KEY_RIGHTS),
 		.has_calls = command_has(c, KEY_CALLS),
 		.has_conns = command_has(c, KEY_CONNS),
+		.has_rate = command_has(c, KEY_RATE),
 		.has_expires = command_has(c, KEY_EXPIRES),
 		.immutable = command_has(c, KEY_IMMUTABLE),
 	};
@@ -221,6 +235,8 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 	if (how.has_calls && !command_number(r, c, KEY_CALLS, &how.calls))
 		return false;
 	if (how.has_conns && !command_number(r, c, KEY_CONNS, &how.conns))
+		return false;
+	if (how.has_rate && !parse_rate(r, &c->value[KEY_RATE], &how.rate))
 		return false;
 	if (how.has_expires && !parse_expires(r, &c->value[KEY_EXPIRES], &how.expires_usec))
 		return false;

@@ -188,6 +188,19 @@ add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint6
 	text_addf(t, " used=%" PRIu64 " left=%" PRIu64 "\n", used, left);
 }
 
+/* What is left of a rate is so for a moment only, so there is nothing used. */
+static void
+add_rate(const struct capability *c, struct text *t)
+{
+	uint64_t limit = LIMIT_NONE;
+
+	for (const struct capability *i = c; i; i = i->parent)
+		if (i->record.rate_limit < limit)
+			limit = i->record.rate_limit;
+	if (limit != LIMIT_NONE)
+		text_addf(t, "rate limit=%" PRIu64 "/s\n", limit);
+}
+
 static void
 add_limits(const struct capability *c, struct text *t)
 {
@@ -195,6 +208,7 @@ add_limits(const struct capability *c, struct text *t)
 
 	add_limit(t, "calls", r->calls_limit, r->calls_used, capability_calls_left(c));
 	add_limit(t, "conns", r->conns_limit, c->conns_used, capability_conns_left(c));
+	add_rate(c, t);
 }
 
 static const struct capability *
@@ -250,6 +264,8 @@ add_holder(const struct capability *c, struct text *t)
 			c->record.calls_limit);
 	if (c->record.conns_limit != LIMIT_NONE)
 		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
+	if (c->record.rate_limit != LIMIT_NONE)
+		text_addf(t, " rate=%" PRIu64 "/s", c->record.rate_limit);
 	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
 	add_time(t, c->record.since_usec);
 	text_add(t, "\n");
@@ -325,10 +341,12 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 static void
 usage_reductions(const struct capability *c, bool calls, struct text *t)
 {
+	bool stream = c->object->record.socket == OBJECT_STREAM;
+
 	text_add(t, "[rights=");
 	rights_format(capability_rights(c), t);
-	text_addf(t, "] %s[conns=N] [expires=SECONDS|TIME] [immutable]\n",
-		calls && c->object->record.socket == OBJECT_STREAM ? "[calls=N] " : "");
+	text_addf(t, "] %s[conns=N] %s[expires=SECONDS|TIME] [immutable]\n",
+		calls && stream ? "[calls=N] " : "", stream ? "[rate=N/s] " : "");
 }
 
 void
