@@ -24,9 +24,10 @@
 
 struct capc {
 	pid_t owner;
-	struct capc_session *session; /* borrowed; NULL: opened by directory */
+	struct capc_session *session; /* borrowed; NULL: opened by a node */
 	char *slot;                   /* its node, with SESSION */
-	int dirfd;                    /* else the slot's directory */
+	int node;                     /* else the slot's directory, or its socket */
+	bool is_socket;               /* … which of these */
 	int fd;                       /* -1 once the connection ended */
 	int type;
 	uint64_t serial;
@@ -49,12 +50,12 @@ struct pending {
 };
 
 static int
-connect_dir(struct capc *c, uint64_t deadline)
+connect_node(struct capc *c, uint64_t deadline)
 {
 	cleanup_text struct text path = {};
 	int r;
 
-	text_addf(&path, "/proc/self/fd/%d/socket", c->dirfd);
+	text_addf(&path, "/proc/self/fd/%d%s", c->node, c->is_socket ? "" : "/socket");
 	r = text_done(&path);
 	if (r < 0)
 		return r;
@@ -68,7 +69,7 @@ static int
 reconnect(struct capc *c, uint64_t deadline)
 {
 	int r = c->session ? session_do_fd(c->session, WIRE_OPEN, c->slot, NULL, deadline, &c->fd)
-			   : connect_dir(c, deadline);
+			   : connect_node(c, deadline);
 
 	if (r < 0)
 		return r;
@@ -89,7 +90,8 @@ handle_new(void)
 	c->owner = getpid();
 	c->session = NULL;
 	c->slot = NULL;
-	c->dirfd = -1;
+	c->node = -1;
+	c->is_socket = false;
 	c->fd = -1;
 	c->type = 0;
 	c->serial = 0;
@@ -120,22 +122,35 @@ capc_open(struct capc_session *s, const char *slot, uint64_t timeout, struct cap
 	return 0;
 }
 
-int
-capc_open_dir(int dirfd, uint64_t timeout, struct capc **ret)
+static int
+open_node(int fd, bool is_socket, uint64_t timeout, struct capc **ret)
 {
 	cleanup(capc_free_p) struct capc *c = handle_new();
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	c->dirfd = fd_dup(dirfd);
-	if (c->dirfd < 0)
-		return c->dirfd;
+	c->node = fd_dup(fd);
+	if (c->node < 0)
+		return c->node;
+	c->is_socket = is_socket;
 	r = reconnect(c, deadline_after(timeout));
 	if (r < 0)
 		return r;
 	*ret = take_ptr(c);
 	return 0;
+}
+
+int
+capc_open_dir(int dirfd, uint64_t timeout, struct capc **ret)
+{
+	return open_node(dirfd, false, timeout, ret);
+}
+
+int
+capc_open_node(int fd, uint64_t timeout, struct capc **ret)
+{
+	return open_node(fd, true, timeout, ret);
 }
 
 static void
@@ -168,7 +183,7 @@ capc_free(struct capc *c)
 		pending_free(c, list_entry(list_first(&c->pending), struct pending, link));
 	inbox_clear(&c->in);
 	close_owned(c->fd, c->owner);
-	fd_close(c->dirfd);
+	fd_close(c->node);
 	free(c->slot);
 	free(c);
 	return NULL;

@@ -292,6 +292,16 @@ CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, c
  */
 CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
 
+/*
+ * The same through a slot's `socket` itself, as capc_export() gives it and a message brings it. The
+ * kernel asks for the right to write to that node, by its mode.
+ *
+ * fd  O_PATH; borrowed
+ *
+ * Returns: as capc_open_dir(), and -ENOTSOCK or -ECONNREFUSED for what is no such node. Blocks.
+ */
+CAPC_PUBLIC int capc_open_node(int fd, uint64_t timeout, capc **ret);
+
 /* Shuts the connection down and closes it. Takes NULL. Returns: NULL. */
 CAPC_PUBLIC capc *capc_free(capc *c);
 
@@ -355,6 +365,31 @@ CAPC_PUBLIC int capc_msg_take_fd(struct capc_msg *m, size_t i);
 
 /* Frees what the library put into M, closes the descriptors that were not taken, empties M. */
 CAPC_PUBLIC void capc_msg_done(struct capc_msg *m);
+
+/* ---- Passing on ----------------------------------------------------------------------------- */
+
+/*
+ * A slot as it is passed on in a message: its `socket` node, opened with O_PATH. Whoever gets it can
+ * connect through the slot, as capc_open_node() does, until it is revoked, and do nothing else with
+ * it; a directory would give away all that is reached from it.
+ *
+ * slot  its name, or a path as for capc_grant()
+ *
+ * Returns: the descriptor, CLOEXEC, which is the caller's; -EOPNOTSUPP (the session was not opened by
+ * its directory: a connected socket can be passed on instead), -ENOENT, -EACCES, -EINVAL. Blocks while
+ * the daemon makes the socket.
+ */
+CAPC_PUBLIC int capc_export(capc_session *s, const char *slot);
+
+/*
+ * Whether two descriptors are of the same capability: two of socket nodes by device and inode, two
+ * connected sockets by getpeername(2), which names the listener. Of one of each, and of connections
+ * that capc_open() made, which have no name, nothing can be said. It is a hint: another process can
+ * make a socket of any name.
+ *
+ * Returns: 1, 0 (other ones, or nothing can be said), -EBADF, -ENOTSOCK, -ENOTCONN.
+ */
+CAPC_PUBLIC int capc_same(int a, int b);
 
 /*
  * ---- Serving ----------------------------------------------------------------------------------

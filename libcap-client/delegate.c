@@ -68,6 +68,16 @@ add_session(struct text *t, const char *name)
 	}
 }
 
+int
+slot_node(const char *slot, const char *node, struct text *ret)
+{
+	if (!is_slot(slot))
+		return -EINVAL;
+	add_slot(ret, slot);
+	text_add(ret, node);
+	return text_done(ret);
+}
+
 /* Writes TEXT to the command NODE of SLOT. */
 static int
 slot_write(struct capc_session *s, const char *slot, const char *node, struct text *command,

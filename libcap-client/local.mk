@@ -14,6 +14,7 @@ libcap_client_libcap_client_la_SOURCES = \
 	libcap-client/frame.c \
 	libcap-client/io.c \
 	libcap-client/message.c \
+	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/server.c \
 	libcap-client/session.c

@@ -8,6 +8,7 @@
  *	message.c	what a call carries, as the library owns it
  *	frame.c		calls as packets
  *	call.c		calling a service
+ *	pass.c		capabilities in messages
  *	server.c	entrypoints: the channel, objects, the round
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *
@@ -80,6 +81,9 @@ void session_begin(struct capc_session *s);
 
 uint64_t session_deadline(const struct capc_session *s);
 
+/* Its directory in the file system, or -EOPNOTSUPP: there is none in sight; -ECHILD. */
+int session_root(const struct capc_session *s);
+
 /*
  * One request; the deadline is for all of it. A refusal is a -errno with capc_session_reason().
  * RET_TEXT as capc_write(), may be NULL.
@@ -99,7 +103,10 @@ int session_do_fd(struct capc_session *s, enum wire_op op, const char *node, con
 int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
 	char **ret_text);
 
-/* delegate.c: the value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
+/* delegate.c: the node NODE ("/socket") of SLOT, a name or a path. 0, -EINVAL, -ENOMEM. */
+int slot_node(const char *slot, const char *node, struct text *ret);
+
+/* The value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
 const char *result_find(const char *result, const char *key, size_t *ret_n);
 
 /* message.c */

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@
 struct capc_session {
 	pid_t owner;
 	int fd; /* -1 once the connection ended */
+	int root; /* its directory, or -1 */
 	uint64_t serial; /* of the last request */
 	uint64_t timeout;
 	char *label;  /* NULL until somebody asks */
@@ -63,6 +65,7 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 		return -ENOMEM;
 	s->owner = getpid();
 	s->fd = take_fd(owned);
+	s->root = -1;
 	s->serial = serial_first();
 	s->timeout = CAPC_TIMEOUT_USEC;
 	s->label = NULL;
@@ -75,6 +78,7 @@ int
 capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
 {
 	cleanup_text struct text path = {};
+	struct capc_session *s;
 	int fd, r;
 
 	if (!root)
@@ -88,7 +92,21 @@ capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
 	r = connect_path(path.data, SOCK_SEQPACKET, deadline_after(timeout), &fd);
 	if (r < 0)
 		return r;
-	return capc_session_from_fd(fd, ret);
+	r = capc_session_from_fd(fd, &s);
+	if (r < 0)
+		return r;
+	/* Without it only capc_export() is missed. */
+	s->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*ret = s;
+	return 0;
+}
+
+int
+session_root(const struct capc_session *s)
+{
+	if (s->owner != getpid())
+		return -ECHILD;
+	return s->root < 0 ? -EOPNOTSUPP : s->root;
 }
 
 struct capc_session *
@@ -97,6 +115,7 @@ capc_session_free(struct capc_session *s)
 	if (!s)
 		return NULL;
 	close_owned(s->fd, s->owner);
+	fd_close(s->root);
 	free(s->label);
 	free(s->reason);
 	free(s);

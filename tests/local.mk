@@ -35,6 +35,7 @@ integration_tests = \
 	tests/it-floods.sh \
 	tests/it-kill-points.sh \
 	tests/it-listing.sh \
+	tests/it-passing.sh \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
@@ -48,6 +49,7 @@ test_tools = \
 	tests/it-recovery \
 	tests/kill-points \
 	tests/mass \
+	tests/passing \
 	tests/probe
 
 check_PROGRAMS += $(test_tools)
@@ -75,6 +77,8 @@ tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_passing_SOURCES = tests/passing.c
+tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_kill_points_SOURCES = tests/kill-points.c
 tests_kill_points_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
