@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Conformance: G20 G21 G23 P10 P12 S10 Z40 Z41
+# Conformance: C14 G20 G21 G23 P10 P12 S10 Z40 Z41
 #
 # Bad input to every writable node: the documented errno, and nothing has changed. Then random bytes by
 # an unprivileged owner (P12, the short version).
@@ -80,7 +80,7 @@ refused "bad_name_dot" EINVAL "$grant" 'to=inner as=.hidden\n'
 refused "bad_name_slash" EINVAL "$grant" 'to=inner as=a/b\n'
 refused "bad_name_long" EINVAL "$grant" "to=inner as=$(repeat n 65)"
 refused "Z40_Z41_no_larger_calls" EINVAL "$grant" 'to=inner as=z calls=101\n'
-refused "no_right_that_it_lacks" EPERM "$grant" 'to=inner as=z rights=call,transfer\n'
+refused "C14_no_right_that_it_lacks" EPERM "$grant" 'to=inner as=z rights=call,transfer\n'
 refused "no_such_right" EINVAL "$grant" 'to=inner as=z rights=everything\n'
 refused "a_limit_that_cannot_be_kept_methods" EOPNOTSUPP "$grant" 'to=inner as=z methods=0-3\n'
 refused "a_rate_has_its_unit" EINVAL "$grant" 'to=inner as=z rate=3\n'

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: P08 */
 /*
  * Relays without a daemon: the tests hand over one end of a socket pair, keep a duplicate of it as
  * the daemon does, and run the rounds of the loop.
@@ -417,7 +418,7 @@ START_TEST(relay_delivers_what_a_client_shut_down_and_left)
 }
 END_TEST
 
-START_TEST(relay_refuses_descriptors)
+START_TEST(P08_relay_refuses_descriptors)
 {
 	int type = _i ? SOCK_SEQPACKET : SOCK_STREAM;
 
@@ -595,7 +596,7 @@ suite(void)
 		tcase_add_test(c, relay_keeps_nothing_of_a_revoked_client);
 	else
 		fixture_skip("relay_keeps_nothing_of_a_revoked_client", "no sock_diag");
-	tcase_add_loop_test(c, relay_refuses_descriptors, 0, 2);
+	tcase_add_loop_test(c, P08_relay_refuses_descriptors, 0, 2);
 	tcase_add_test(c, relay_without_a_server_ends);
 	tcase_add_test(c, relay_waits_for_a_full_backlog);
 	tcase_add_test(c, relay_ends_when_idle);
