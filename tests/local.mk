@@ -36,6 +36,7 @@ integration_tests = \
 	tests/it-kill-points.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
+	tests/it-man.sh \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \

@@ -1,0 +1,127 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The manual: it is clean mdoc, has every function of the library as the header declares it, and its
+# examples do what the pages say, against the built library and a daemon. An example is what stands
+# in EXAMPLES between .Bd -literal and .Ed, one program a page; what it prints is in a display with
+# -offset.
+
+. "$(dirname "$0")/harness.sh"
+
+man=$top_srcdir/man
+library=$top_builddir/libcap-client/.libs
+functions() { # FILE…: the library's, as NAME has them
+	sed -sn '/^\.Sh NAME/,/^\.Nd/ s/^\.Nm \(capc_[a-z_]*\).*/\1/p' "$@" | sort
+}
+
+# example PAGE [OFFSET]: its program; with an offset, what that prints.
+example() {
+	awk -v start=".Bd -literal${2:+ -offset $2}" '
+		/^\.Sh / { inside = $2 == "EXAMPLES" }
+		/^\.Ed/ { copy = 0 }
+		copy { print }
+		inside && $0 == start { copy = 1 }' "$1" | sed 's/\\e/\\/g'
+}
+
+# What SYNOPSIS has, as declarations in C.
+synopsis() { # PAGE
+	awk '
+		function words(line, list, n, i) {
+			n = split(line, list, "\"")
+			line = ""
+			for (i = 2; i <= n; i += 2)
+				line = line (line == "" ? "" : ", ") list[i]
+			return line
+		}
+		/^\.Sh / { inside = $2 == "SYNOPSIS" }
+		!inside { next }
+		/^\.Ft / { type = substr($0, 5); gsub("\"", "", type) }
+		/^\.Fn / { print type " " $2 "(" words($0) ");" }
+		/^\.Fo / { name = $2; all = "" }
+		/^\.Fa / { all = all (all == "" ? "" : ", ") words($0) }
+		/^\.Fc/ { print type " " name "(" all ");" }' "$1"
+}
+
+if have mandoc; then
+	for page in "$man"/*.[1-8]; do
+		t_is "mandoc_is_content_with_${page##*/}" "" "$(mandoc -T lint -W warning "$page" 2>&1)"
+	done
+else
+	t_skip "mandoc_is_content" "no mandoc"
+fi
+
+t_is "every_function_has_a_page_and_no_other_has" \
+	"$(sed -n 's/^\t\(capc_[a-z_]*\);/\1/p' "$top_srcdir/libcap-client/libcap-client.sym" | sort)" \
+	"$(functions "$man"/*.3)"
+
+# Each name leads to a page when it is installed.
+installed() {
+	local name
+	env -u MAKEFLAGS -u MAKELEVEL "${MAKE:-make}" -s -C "$top_builddir" install-data \
+		DESTDIR="$TMP/root" >"$TMP/make" 2>&1 || cat "$TMP/make"
+	for name in $(functions "$man"/*.3); do
+		find "$TMP/root" -path "*/man3/$name.3" -size +0 | grep -q . || echo "$name"
+	done
+}
+t_is "every_function_is_installed_under_its_name" "" "$(installed)"
+page=$(find "$TMP/root" -name capc_read_from.3)
+t_is "which_leads_to_its_page" ".so man3/capc_read.3" "$(cat "$page")"
+t_ok "that_is_there" test -s "${page%/*}/capc_read.3"
+
+# The compiler of the build, with the warnings that any program may have on.
+variable() { # NAME
+	sed -n "s/^$1 = //p" "$top_builddir/Makefile"
+}
+read -ra compiler <<<"$(variable CC) -Wall -Wextra -Werror -I$top_srcdir/libcap-client"
+if variable HARDENING_CFLAGS | grep -q sanitize; then
+	compiler+=("-fsanitize=address,undefined")
+fi
+for page in "$man"/*.3; do
+	name=$(basename "$page" .3)
+	{ echo '#include <cap-client.h>'; synopsis "$page"; } >"$TMP/$name-synopsis.c"
+	t_is "synopsis_of_$name.3_has_the_functions_of_its_name" "$(functions "$page")" \
+		"$(sed -n '/^typedef/d; s/.*\<\(capc_[a-z_]*\)(.*/\1/p' "$TMP/$name-synopsis.c" | sort)"
+	t_ok "synopsis_of_$name.3_is_the_header's" "${compiler[@]}" -fsyntax-only "$TMP/$name-synopsis.c"
+	example "$page" >"$TMP/$name.c"
+	t_ok "example_of_$name.3_compiles" "${compiler[@]}" -o "$TMP/$name" "$TMP/$name.c" \
+		-L"$library" -lcap-client
+	t_ok "example_of_$name.3_has_at_most_40_lines" test "$(wc -l <"$TMP/$name.c")" -le 40
+done
+
+if ! cannot=$(harness_check); then
+	t_skip "the_examples_do_what_they_say" "${cannot#*SKIP }"
+	t_done
+	exit
+fi
+harness_start
+job "$(program examples/echo-server)"
+wait_for 10 served echo
+page=$man/capfs-protocol.7
+example "$page" >"$TMP/client.py"
+t_ok "example_of_capfs-protocol.7_has_at_most_40_lines" test "$(wc -l <"$TMP/client.py")" -le 40
+if have python3; then
+	t_is "example_of_capfs-protocol.7_prints_what_it_says" "$(example "$page" indent)" \
+		"$(timeout 20 python3 "$TMP/client.py" "$CAPFS" echo hello 2>&1)"
+	t_fails ENOENT "and_says_why_it_was_refused" \
+		timeout 20 python3 "$TMP/client.py" "$CAPFS" none hello
+else
+	t_skip "example_of_capfs-protocol.7_prints_what_it_says" "no python3"
+fi
+
+run() { # NAME ARGUMENT…
+	timeout 20 "$TMP/$1" "${@:2}" </dev/null 2>&1
+}
+t_is "cap-client.3_calls" "init: hello" "$(run cap-client echo hello)"
+t_is "capc_session_open.3_tells_label_and_reason" $'init\nthere is no \'caps/none/info\'' \
+	"$(run capc_session_open)"
+t_like "capc_read.3_prints_slots" '^echo$' run capc_read
+t_like "capc_read.3_prints_what_they_are" '^rights=call' run capc_read
+t_is "capc_call.3_has_calls_under_way" $'done: init: a\ndone: init: b' "$(run capc_call echo a b)"
+t_is "capc_grant.3_grants" "guest has it as echo" "$(run capc_grant echo)"
+t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
+job "$TMP/capc_attach" >"$TMP/upper"
+t_ok "capc_attach.3_serves" wait_for 10 test -d "$CAPFS/caps/upper"
+t_is "capc_attach.3_answers" HELLO "$(run cap-client upper hello)"
+t_like "capc_attach.3_refuses" 'at most 256 bytes' run cap-client upper "$(printf '%300s' x)"
+harness_stop
+t_done
