@@ -93,8 +93,8 @@ struct capc_caller {
  * ROOT     a directory such as /cap or /cap/sessions/web; NULL: $CAPFS, else /cap
  * timeout  of the connection; looking the path up may take longer when the daemon is stopped
  *
- * Returns: 0, -ENOENT (no session there), -EACCES, -ECONNREFUSED (no daemon), -ENAMETOOLONG,
- * -ETIMEDOUT. Blocks.
+ * Returns: 0, -ENOENT, -ENOTDIR, -EPROTOTYPE (no session there), -EACCES, -ECONNREFUSED, -ENOTCONN (no
+ * daemon), -ENAMETOOLONG, -ETIMEDOUT. Blocks.
  */
 CAPC_PUBLIC int capc_session_open(const char *root, uint64_t timeout, capc_session **ret);
 
@@ -298,7 +298,8 @@ CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
  *
  * fd  O_PATH; borrowed
  *
- * Returns: as capc_open_dir(), and -ENOTSOCK or -ECONNREFUSED for what is no such node. Blocks.
+ * Returns: 0, -EBADF, -EACCES, -ECONNREFUSED (nobody serves it, it was revoked, or it is no such node),
+ * -ETIMEDOUT. Blocks.
  */
 CAPC_PUBLIC int capc_open_node(int fd, uint64_t timeout, capc **ret);
 
@@ -324,8 +325,8 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
  * a descriptor in REQ), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
- * it, perhaps executed), -EMFILE (executed, but the descriptors of the reply found no room in this
- * process), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
+ * it, perhaps executed), -EMFILE, -EMSGSIZE, -ENOMEM (perhaps executed, but the reply found no room in
+ * this process), -EBUSY (256 calls are under way), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
  * closed), or, nothing having been sent, any of capc_open(). Blocks.
  */
 CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *ret,
@@ -439,7 +440,7 @@ CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeou
 
 /*
  * The most that one call may bring; until set, CAPC_PAYLOAD_MAX bytes and 253 descriptors. The client
- * of one with more gets EMSGSIZE. A client that has that many descriptors in unanswered calls is not
+ * of one with more gets EMSGSIZE. A client that has more descriptors than that in unanswered calls is not
  * read from.
  */
 CAPC_PUBLIC void capc_entrypoint_set_max(capc_entrypoint *e, size_t n_data, size_t n_fds);

@@ -96,10 +96,11 @@ inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
 {
 	int *all = NULL;
 
+	/* Also without any: what went ahead may have been one too many for this packet. */
+	if (!in->error && in->n + n > max)
+		in->error = -EMSGSIZE;
 	if (n == 0)
 		return;
-	if (!in->error && n > max - in->n)
-		in->error = -EMSGSIZE;
 	if (!in->error) {
 		all = realloc(in->fds, (in->n + n) * sizeof(int));
 		if (!all)

@@ -7,6 +7,7 @@ dist_man_MANS += man/capfs-protocol.7
 function_pages = \
 	man/capc_attach.3 \
 	man/capc_call.3 \
+	man/capc_export.3 \
 	man/capc_grant.3 \
 	man/capc_read.3 \
 	man/capc_session_open.3

@@ -116,6 +116,7 @@ t_is "capc_session_open.3_tells_label_and_reason" $'init\nthere is no \'caps/non
 	"$(run capc_session_open)"
 t_like "capc_read.3_prints_slots" '^echo$' run capc_read
 t_like "capc_read.3_prints_what_they_are" '^rights=call' run capc_read
+t_is "capc_export.3_calls_what_it_passes_on" "init: passed on" "$(run capc_export echo)"
 t_is "capc_call.3_has_calls_under_way" $'done: init: a\ndone: init: b' "$(run capc_call echo a b)"
 t_is "capc_grant.3_grants" "guest has it as echo" "$(run capc_grant echo)"
 t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"

@@ -666,6 +666,26 @@ START_TEST(more_than_a_server_takes_is_refused)
 }
 END_TEST
 
+/* Room for the descriptor of a large payload is no room for another one. */
+START_TEST(descriptors_ahead_of_a_call_are_counted)
+{
+	struct wire_call m = {.type = WIRE_FDS, .serial = 1}, reply;
+	int client, n_bytes = wire_call_encode(&m, buffer, sizeof(buffer));
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	capc_entrypoint_set_max(e, 100, 0);
+	client = played_client(e, channel, 1, 1);
+	ck_assert_int_eq(msg_send(client, buffer, (size_t)n_bytes, &client, 1, 0), n_bytes);
+	played_call(client, 1, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.code, EMSGSIZE);
+	ck_assert_uint_eq(n, 0);
+	close(client);
+}
+END_TEST
+
 START_TEST(P09_a_server_without_room_refuses_the_call)
 {
 	struct wire_call reply;
@@ -801,6 +821,7 @@ add_tests(TCase *t)
 	tcase_add_test(t, large_payloads_come_back);
 	tcase_add_test(t, S05_C10_many_descriptors_come_back);
 	tcase_add_test(t, more_than_a_server_takes_is_refused);
+	tcase_add_test(t, descriptors_ahead_of_a_call_are_counted);
 	tcase_add_test(t, P09_a_server_without_room_refuses_the_call);
 	tcase_add_test(t, descriptors_of_a_call_that_never_came_are_dropped);
 	tcase_add_test(t, a_kept_request_learns_that_nobody_waits);
