@@ -9,15 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/number.h"
 #include "capctl/command.h"
 
 /* A server whose entrypoint was ended needs this long at most to be noticed. */
-#define CLOSE_TRIES 50
-#define CLOSE_PAUSE_NSEC 100000000L
 
 struct owner {
 	uid_t uid;
@@ -167,21 +164,6 @@ add_session_name(struct text *t, const char *node)
 	}
 }
 
-/* A session whose entrypoints were ended is busy until the broker has seen its servers gone. */
-static int
-close_session(struct context *x, const char *name, bool all)
-{
-	const struct timespec pause = {.tv_nsec = CLOSE_PAUSE_NSEC};
-
-	for (int tries = all ? CLOSE_TRIES : 1;; tries--) {
-		int e = capc_session_close(x->session, name, all ? CAPC_CLOSE_ALL : 0);
-
-		if (e != -EBUSY || tries <= 1)
-			return e;
-		nanosleep(&pause, NULL);
-	}
-}
-
 static int
 run_close(struct context *x, int argc, char **argv)
 {
@@ -198,7 +180,8 @@ run_close(struct context *x, int argc, char **argv)
 	add_session_name(&name, node.data);
 	if (text_done(&node) < 0 || text_done(&name) < 0)
 		return complain(ENOMEM, NULL, "session close");
-	e = close_session(x, name.data, options_have(&x->options, OPTION_ALL));
+	e = capc_session_close(x->session, name.data,
+		options_have(&x->options, OPTION_ALL) ? CAPC_CLOSE_ALL : 0);
 	if (e == 0)
 		return STATUS_DONE;
 	return complain(e, capc_session_reason(x->session), "session close %s", argv[0]);

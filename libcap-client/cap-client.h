@@ -266,7 +266,8 @@ CAPC_PUBLIC int capc_session_create(capc_session *s, const char *name, const cha
  * Closes the session NAME below this one.
  *
  * flags  0 or CAPC_CLOSE_ALL, which is many requests: when one is refused, the others stay done;
- *        while somebody goes on to make child sessions it is tried again
+ *        while somebody goes on to make child sessions, or its servers are on their way out, it is
+ *        tried again, for at most the session's timeout
  *
  * Returns: 0, -ENOTEMPTY (it has child sessions), -EBUSY (it has live threads), -errno as above.
  */

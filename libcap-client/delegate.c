@@ -284,16 +284,19 @@ close_all(const struct closing *c)
 {
 	int r = 0;
 
-	/* Whoever has that session may make children as long as it is there; others are being reaped. */
+	/*
+	 * Whoever has that session may make children as long as it is there; others are being reaped. And
+	 * it is busy until the daemon has seen its servers go.
+	 */
 	do {
-		if (r == -ENOTEMPTY)
+		if (r < 0)
 			usleep(CLOSE_AGAIN_USEC);
 		r = close_each(c, "entrypoints", close_entrypoint);
 		if (r == 0)
 			r = close_each(c, "sessions", close_child);
 		if (r == 0)
 			r = session_do(c->session, WIRE_REMOVE, c->node, NULL, NULL, c->deadline);
-	} while (r == -ENOTEMPTY && deadline_left_msec(c->deadline) != 0);
+	} while ((r == -ENOTEMPTY || r == -EBUSY) && deadline_left_msec(c->deadline) != 0);
 	return r;
 }
 
