@@ -61,7 +61,11 @@ context_open(struct context *x)
 		return complain(e,
 			e == -ENOENT || e == -ECONNREFUSED ? "no capfsd answers there" : NULL, "%s",
 			x->place.root);
-	x->place.label = capc_session_label(x->session);
+	e = capc_read(x->session, "label", &x->label, TIMEOUT_USEC);
+	if (e < 0)
+		return complain(e, capc_session_reason(x->session), "%s", x->place.root);
+	x->label[strcspn(x->label, "\n")] = '\0';
+	x->place.label = x->label;
 	return 0;
 }
 
@@ -70,6 +74,7 @@ context_deinit(struct context *x)
 {
 	x->session = capc_session_free(x->session);
 	x->place.label = NULL;
+	free(take_ptr(x->label));
 }
 
 int

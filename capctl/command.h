@@ -27,6 +27,7 @@ struct context {
 	struct options options;
 	struct place place;
 	capc_session *session; /* made by context_open() */
+	char *label;	       /* its own, of which `place` has a pointer */
 };
 
 struct command {

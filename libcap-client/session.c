@@ -206,6 +206,35 @@ capc_session_process(struct capc_session *s)
 	return 0;
 }
 
+/* A reply to nothing says why the daemon ends the conversation. Returns: whether it is one. */
+static bool
+is_farewell(struct capc_session *s, const struct wire_reply *reply)
+{
+	if (reply->serial != 0 || reply->error == 0 || reply->error > ERRNO_MAX)
+		return false;
+	session_begin(s);
+	s->reason = strndup(reply->text, reply->n_text);
+	return true;
+}
+
+/* Nothing can be sent any more. Returns: the error that the daemon gave, or -ECONNRESET. */
+static int
+session_lost(struct capc_session *s)
+{
+	struct wire_reply reply;
+	size_t n_fds;
+	ssize_t n;
+
+	/* An error may stand before what is left to be read. */
+	for (int i = 0; i < 2; i++) {
+		n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
+		if (n > 0 && wire_reply_decode(s->buffer, (size_t)n, &reply) == 0 &&
+			is_farewell(s, &reply))
+			return session_end(s, -(int)reply.error);
+	}
+	return session_end(s, -ECONNRESET);
+}
+
 static int
 session_send(struct capc_session *s, const struct wire_request *q, uint64_t deadline)
 {
@@ -216,7 +245,7 @@ session_send(struct capc_session *s, const struct wire_request *q, uint64_t dead
 		return q->n_path > WIRE_PATH_MAX ? -ENAMETOOLONG : n;
 	r = send_until(s->fd, s->buffer, (size_t)n, NULL, 0, deadline);
 	if (r == -EPIPE || r == -ECONNRESET)
-		return session_end(s, -ECONNRESET);
+		return session_lost(s);
 	return r;
 }
 
@@ -232,11 +261,15 @@ session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wi
 
 		if (n == -ETIMEDOUT)
 			return (int)n;
-		if (n <= 0)
-			return session_end(s, n == 0 ? -ECONNRESET : (int)n);
+		if (n == 0 || n == -ECONNRESET)
+			return session_lost(s);
+		if (n < 0)
+			return session_end(s, (int)n);
 		r = wire_reply_decode(s->buffer, (size_t)n, ret);
 		if (r < 0)
 			return session_end(s, r);
+		if (is_farewell(s, ret))
+			return session_end(s, -(int)ret->error);
 		/*
 		 * Too late, or repeated by a daemon that was restarted: then its socket is a
 		 * duplicate of one that is in use, so it is closed, never shut down.

@@ -126,5 +126,13 @@ mkdir "$app"
 t_ok "session_close" "$CAP" session close app
 t_ok "session_close_is_done" test ! -e "$app"
 
+# A session that has no socket left for one more client says so, and who has them.
+"$CAP" session create full sockets=4 >/dev/null
+job "$PROBE" flood "$CAPFS/sessions/full/control" 10 30 >"$TMP/flood"
+wait_for 5 grep -q 'refused connect control' "$CAPFS/sessions/full/events"
+t_refused EDQUOT "no_socket_for_one_more" env CAPFS="$CAPFS/sessions/full" "$CAP" tree
+t_like "which_is_said" 'init/full sockets limit=4 used=4; largest: init/full 4' \
+	bash -c "CAPFS='$CAPFS/sessions/full' '$CAP' tree 2>&1; true"
+
 harness_stop
 t_done

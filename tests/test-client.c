@@ -395,6 +395,23 @@ START_TEST(delegation_is_the_text_of_the_files)
 }
 END_TEST
 
+/* Before anything was asked, or instead of an answer. */
+START_TEST(a_daemon_says_why_it_hangs_up)
+{
+	struct wire_reply farewell = {.error = EDQUOT, .text = "sockets used=64", .n_text = 15};
+
+	farewell.op = _i ? WIRE_WRITE : 0;
+	played_answer_with(&d, &farewell, -1);
+	if (_i)
+		ck_assert_int_eq(shutdown(d.fd, SHUT_WR), 0);
+	else
+		d.fd = fd_shutdown_close(d.fd);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -EDQUOT);
+	ck_assert_str_eq(capc_session_reason(s), "sockets used=64");
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -ENOTCONN);
+}
+END_TEST
+
 START_TEST(a_result_that_is_none_is_told)
 {
 	char *slot;
@@ -596,6 +613,7 @@ suite(void)
 	tcase_add_loop_test(c, malformed_answers_end_the_session, 0, 5);
 	tcase_add_test(c, what_cannot_be_sent_is_refused_before);
 	tcase_add_test(c, delegation_is_the_text_of_the_files);
+	tcase_add_loop_test(c, a_daemon_says_why_it_hangs_up, 0, 2);
 	tcase_add_test(c, a_result_that_is_none_is_told);
 	tcase_add_test(c, closing_all_goes_from_the_leaves);
 	tcase_add_test(c, closing_all_goes_on_whatever_others_do);

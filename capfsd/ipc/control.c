@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/ops/info.h"
 
 enum step {
 	STEP_MORE, /* did something, may go on */
@@ -99,12 +100,42 @@ control_new(struct listener *l, struct session *s, int fd, struct memo *memo, st
 	return 0;
 }
 
+/* Says why the conversation is over, to whoever is at the other end of FD. */
+static void
+control_farewell(struct ipc *ipc, int fd, int error, const char *reason)
+{
+	struct wire_reply m = {
+		.error = (uint32_t)error, .text = reason, .n_text = strlen(reason)};
+	int n = wire_reply_encode(&m, ipc->reply, WIRE_CONTROL_MAX);
+
+	if (n > 0)
+		(void)msg_send(fd, ipc->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
+}
+
+static void
+control_refuse(struct listener *l, struct session *s, int fd, int error)
+{
+	cleanup_text struct text reason = {};
+	struct ucred peer = {};
+
+	socket_peer(fd, &peer);
+	if (error == EDQUOT)
+		info_account(s, QUOTA_SOCKETS, &reason);
+	else if (error == ECONNREFUSED)
+		text_add(&reason, "the session is being closed");
+	else
+		text_add(&reason, "the daemon has no room for it");
+	if (text_done(&reason) == 0)
+		control_farewell(l->ipc, fd, error, reason.data);
+	socket_discard(fd);
+	listener_log_refusal(l, peer.uid, error, reason.data ? reason.data : "");
+}
+
 void
 control_accepted(struct listener *l, int fd)
 {
 	struct session *s = container_of(l->entity, struct session, entity);
 	struct memo *memo = NULL;
-	struct ucred peer = {};
 	struct control *c;
 	uint64_t cookie;
 	int r;
@@ -119,10 +150,8 @@ control_accepted(struct listener *l, int fd)
 	}
 	if (r == 0)
 		return;
-	socket_peer(fd, &peer);
 	memo_drop(l->ipc, memo);
-	socket_discard(fd);
-	listener_log_refusal(l, peer.uid, r, "the session's sockets are in use");
+	control_refuse(l, s, fd, r < 0 ? -r : r);
 }
 
 /* EVENTS 0: not until control_resume(). */
@@ -295,11 +324,7 @@ control_reply(struct control *c, struct answer *a)
 static enum step
 control_malformed(struct control *c, int error)
 {
-	struct wire_reply m = {.error = (uint32_t)error, .text = ""};
-	int n = wire_reply_encode(&m, c->ipc->reply, WIRE_CONTROL_MAX);
-
-	if (n > 0)
-		(void)msg_send(c->fd, c->ipc->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
+	control_farewell(c->ipc, c->fd, error, "");
 	return STEP_END;
 }
 
