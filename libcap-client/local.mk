@@ -3,10 +3,9 @@
 noinst_LTLIBRARIES += libcap-client/libwire.la
 libcap_client_libwire_la_SOURCES = libcap-client/wire.c libcap-client/wire.h
 
-lib_LTLIBRARIES += libcap-client/libcap-client.la
-include_HEADERS += libcap-client/cap-client.h
-pkgconfig_DATA += libcap-client/cap-client.pc
-libcap_client_libcap_client_la_SOURCES = \
+# All of the library with its inner functions, for what tests these.
+noinst_LTLIBRARIES += libcap-client/libinner.la
+libcap_client_libinner_la_SOURCES = \
 	libcap-client/call.c \
 	libcap-client/cap-client.h \
 	libcap-client/connection.c \
@@ -18,7 +17,13 @@ libcap_client_libcap_client_la_SOURCES = \
 	libcap-client/private.h \
 	libcap-client/server.c \
 	libcap-client/session.c
-libcap_client_libcap_client_la_LIBADD = libcap-client/libwire.la base/libbase.la
+libcap_client_libinner_la_LIBADD = libcap-client/libwire.la base/libbase.la
+
+lib_LTLIBRARIES += libcap-client/libcap-client.la
+include_HEADERS += libcap-client/cap-client.h
+pkgconfig_DATA += libcap-client/cap-client.pc
+libcap_client_libcap_client_la_SOURCES =
+libcap_client_libcap_client_la_LIBADD = libcap-client/libinner.la
 libcap_client_libcap_client_la_LDFLAGS = $(AM_LDFLAGS) \
 	-version-info $(CAP_CLIENT_VERSION_INFO) \
 	-Wl,--version-script=$(top_srcdir)/libcap-client/libcap-client.sym
