@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Two kinds of tests, both run by `make check`:
+# Three kinds of tests, all run by `make check`:
 #
 #	unit_tests		programs with Check, left out where that is missing; they need no privilege
 #				and no mount
+#	script_tests		scripts that need no more than the unit tests do, and not Check
 #	integration_tests	scripts that drive the built daemon on a mount of its own; they print
 #				TAP and exit with 77 where a mount cannot be made
 #
@@ -27,6 +28,8 @@ unit_tests = \
 	tests/test-child \
 	tests/test-relay \
 	tests/test-state
+script_tests = \
+	tests/test-corpus.sh
 integration_tests = \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
@@ -60,8 +63,8 @@ TESTS += $(unit_tests)
 check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
-TESTS += $(integration_tests)
-EXTRA_DIST += $(integration_tests) tests/harness.sh tests/run-test
+TESTS += $(script_tests) $(integration_tests)
+EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test

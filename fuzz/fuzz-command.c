@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The grammar of commands: the first byte of the input says which keys are allowed, the rest is the
+ * text. It is taken for a quota of the command line as well.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "capfsd/ops/grammar.h"
+#include "capfsd/ops/request.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/store.h"
+
+static const uint32_t keys[] = {
+	~0u,
+	1u << KEY_TO | 1u << KEY_AS | KEYS_REDUCTIONS,
+	KEYS_REDUCTIONS,
+	1u << KEY_ALL | 1u << KEY_SELF | 1u << KEY_TO | 1u << KEY_ID,
+	1u << KEY_TO | 1u << KEY_FROM | KEYS_QUOTA,
+	KEYS_QUOTA,
+	1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET | 1u << KEY_RIGHTS,
+	1u << KEY_REMOVE,
+};
+
+/* An answer of the grammar: done, or refused with a reason of one line. */
+static void
+check_answer(const struct request *r, bool done)
+{
+	FUZZ_CHECK(done == (r->error == 0));
+	if (done)
+		return;
+	FUZZ_CHECK(r->error == EINVAL || r->error == EOPNOTSUPP);
+	FUZZ_CHECK(text_done(&r->text) == 0 && r->text.n > 0 && !strchr(r->text.data, '\n'));
+}
+
+static void
+check_words(const struct command *c, uint32_t allowed, const char *text, size_t n)
+{
+	FUZZ_CHECK(c->given && !(c->given & ~allowed));
+	for (enum key key = 0; key < KEY_N; key++) {
+		const struct word *w = &c->value[key];
+
+		if (!command_has(c, key) || !w->p)
+			continue;
+		FUZZ_CHECK(w->n > 0 && w->p >= text && w->p + w->n <= text + n);
+	}
+}
+
+static void
+check_reductions(const struct model *m, const struct reductions *how)
+{
+	FUZZ_CHECK(!how->has_rights || (how->rights && !(how->rights & ~(uint32_t)RIGHTS_OBJECT)));
+	FUZZ_CHECK(!how->has_calls || (how->calls > 0 && how->calls < LIMIT_NONE));
+	FUZZ_CHECK(!how->has_conns || (how->conns > 0 && how->conns < LIMIT_NONE));
+	FUZZ_CHECK(!how->has_rate || (how->rate > 0 && how->rate <= RATE_MAX));
+	FUZZ_CHECK(!how->has_expires ||
+		(how->expires_usec > m->now_usec() && how->expires_usec < LIMIT_NONE));
+}
+
+static void
+fuzz_command(struct model *m, uint32_t allowed, const char *text, size_t n)
+{
+	struct request r = {.model = m};
+	struct reductions how = {};
+	struct quota quota;
+	struct command c;
+	bool done;
+
+	done = command_parse(&r, text, n, allowed, &c);
+	check_answer(&r, done);
+	if (done) {
+		check_words(&c, allowed, text, n);
+		done = command_reductions(&r, &c, &how);
+		check_answer(&r, done);
+	}
+	if (done) {
+		check_reductions(m, &how);
+		done = command_quota(&r, &c, &quota);
+		check_answer(&r, done);
+	}
+	for (enum key key = KEY_ID; done && key <= KEY_KEY; key++) {
+		uint64_t value;
+
+		if (command_has(&c, key))
+			done = command_number(&r, &c, key, &value);
+		check_answer(&r, done);
+	}
+	request_deinit(&r);
+}
+
+static void
+fuzz_quota(const char *text, size_t n)
+{
+	struct quota quota = {.n = {1, 2, 3, 4, 5}}, before = quota;
+	cleanup_free char *copy = strndup(text, n);
+	int r;
+
+	FUZZ_CHECK(copy);
+	r = quota_parse(copy, &quota);
+	FUZZ_CHECK(r == 0 || r == -EINVAL);
+	if (r < 0)
+		FUZZ_CHECK(memcmp(&quota, &before, sizeof(quota)) == 0);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static struct model *model;
+	const char *text;
+
+	if (!model) {
+		FUZZ_CHECK(model_new(&fuzz_store_ops, NULL, &model) == 0);
+		model->now_usec = fuzz_now;
+	}
+	if (n == 0)
+		return 0;
+	text = (const char *)data + 1;
+	fuzz_command(model, keys[data[0] % (sizeof(keys) / sizeof(keys[0]))], text, n - 1);
+	fuzz_quota(text, n - 1);
+	return 0;
+}

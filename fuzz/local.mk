@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# One fuzzer for each decoder of what others send. With --enable-fuzzers they are libFuzzer's, see
+# tools/fuzz; else they run the files that they are given. tests/test-corpus.sh gives them fuzz/corpus.
+fuzzers = \
+	fuzz/fuzz-call \
+	fuzz/fuzz-command \
+	fuzz/fuzz-frame \
+	fuzz/fuzz-handover \
+	fuzz/fuzz-records \
+	fuzz/fuzz-reply \
+	fuzz/fuzz-request \
+	fuzz/fuzz-server \
+	fuzz/fuzz-taken \
+	fuzz/fuzz-tree
+check_PROGRAMS += $(fuzzers)
+EXTRA_DIST += fuzz/corpus
+
+.PHONY: fuzzers
+fuzzers: $(fuzzers)
+
+fuzz_common = fuzz/fuzz.c fuzz/fuzz.h
+fuzz_ldflags = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+if !FUZZERS
+fuzz_common += fuzz/run.c
+endif
+fuzz_wire_libs = libcap-client/libwire.la base/libbase.la
+fuzz_client_libs = libcap-client/libinner.la
+fuzz_model = $(fuzz_common) fuzz/store.c fuzz/store.h
+fuzz_model_libs = capfsd/libmodel.la libcap-client/libwire.la
+
+fuzz_fuzz_call_SOURCES = fuzz/fuzz-call.c $(fuzz_common)
+fuzz_fuzz_call_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_call_LDADD = $(fuzz_wire_libs)
+fuzz_fuzz_handover_SOURCES = fuzz/fuzz-handover.c $(fuzz_common)
+fuzz_fuzz_handover_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_handover_LDADD = $(fuzz_wire_libs)
+fuzz_fuzz_reply_SOURCES = fuzz/fuzz-reply.c $(fuzz_common)
+fuzz_fuzz_reply_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_reply_LDADD = $(fuzz_wire_libs)
+fuzz_fuzz_request_SOURCES = fuzz/fuzz-request.c $(fuzz_common)
+fuzz_fuzz_request_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_request_LDADD = $(fuzz_wire_libs)
+fuzz_fuzz_taken_SOURCES = fuzz/fuzz-taken.c $(fuzz_common)
+fuzz_fuzz_taken_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_taken_LDADD = $(fuzz_wire_libs)
+
+fuzz_fuzz_frame_SOURCES = fuzz/fuzz-frame.c $(fuzz_common)
+fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_frame_LDADD = $(fuzz_client_libs)
+fuzz_fuzz_server_SOURCES = fuzz/fuzz-server.c $(fuzz_common)
+fuzz_fuzz_server_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_server_LDADD = $(fuzz_client_libs)
+
+fuzz_fuzz_command_SOURCES = fuzz/fuzz-command.c $(fuzz_model)
+fuzz_fuzz_command_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_command_LDADD = $(fuzz_model_libs)
+fuzz_fuzz_records_SOURCES = fuzz/fuzz-records.c $(fuzz_model)
+fuzz_fuzz_records_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_records_LDADD = $(fuzz_model_libs)
+fuzz_fuzz_tree_SOURCES = fuzz/fuzz-tree.c $(fuzz_model)
+fuzz_fuzz_tree_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_tree_LDADD = $(fuzz_model_libs)
