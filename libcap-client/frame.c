@@ -90,6 +90,17 @@ inbox_clear(struct inbox *in)
 	*in = (struct inbox){};
 }
 
+/* The message that is coming in has no descriptors any more, for the reason ERROR. */
+static void
+inbox_fail(struct inbox *in, int error)
+{
+	uint64_t serial = in->serial;
+
+	inbox_clear(in);
+	in->serial = serial;
+	in->error = error;
+}
+
 /* Takes the descriptors. Those of a message that is in error are closed. */
 static void
 inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
@@ -98,15 +109,13 @@ inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
 
 	/* Also without any: what went ahead may have been one too many for this packet. */
 	if (!in->error && in->n + n > max)
-		in->error = -EMSGSIZE;
-	if (n == 0)
-		return;
-	if (!in->error) {
+		inbox_fail(in, -EMSGSIZE);
+	if (!in->error && n > 0) {
 		all = realloc(in->fds, (in->n + n) * sizeof(int));
 		if (!all)
-			in->error = -ENOMEM;
+			inbox_fail(in, -ENOMEM);
 	}
-	if (in->error) {
+	if (!all) {
 		for (size_t i = 0; i < n; i++)
 			fd_close(fds[i]);
 		return;
@@ -140,7 +149,7 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *i
 	}
 	inbox_add(in, fds, n_fds, fds_max + (ret->type == WIRE_FDS || wire_call_is_large(ret)));
 	if (lost && !in->error)
-		in->error = -EMFILE;
+		inbox_fail(in, -EMFILE);
 	return ret->type != WIRE_FDS;
 }
 
