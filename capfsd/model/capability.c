@@ -61,7 +61,8 @@ capability_resolve(struct model *m, struct entity *e)
 		return -EBADMSG;
 	c->session = session_of(s);
 	c->object = object_of(o);
-	if ((r->rights & ~(uint32_t)RIGHTS_OBJECT) || (r->flags & ~CAPABILITY_DEAD) ||
+	if (!r->rights || (r->rights & ~(uint32_t)RIGHTS_OBJECT) ||
+		(r->flags & ~CAPABILITY_DEAD) ||
 		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
 		return -EBADMSG;
 	if (r->calls_used > r->calls_limit ||

@@ -51,6 +51,16 @@ resolve_parent(struct model *m, struct session *s)
 	return 0;
 }
 
+/* The root was given nothing: its limit is free to fall, see model_set_root_limit(). */
+static int
+resolve_root(struct model *m, const struct session *s)
+{
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (s->record.donation.n[i] > 0)
+			return -EBADMSG;
+	return m->root ? -EBADMSG : 0;
+}
+
 static int
 session_resolve(struct model *m, struct entity *e)
 {
@@ -62,9 +72,7 @@ session_resolve(struct model *m, struct entity *e)
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		if (r->donation.n[i] > r->limit.n[i])
 			return -EBADMSG;
-	if (r->parent)
-		return resolve_parent(m, s);
-	return m->root ? -EBADMSG : 0;
+	return r->parent ? resolve_parent(m, s) : resolve_root(m, s);
 }
 
 static void
