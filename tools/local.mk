@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-EXTRA_DIST += tools/check tools/packages.sh tools/quickstart
+EXTRA_DIST += tools/check tools/fuzz tools/packages.sh tools/quickstart
 CLEANFILES += build.log
