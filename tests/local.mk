@@ -21,6 +21,7 @@ unit_tests = \
 	tests/test-call \
 	tests/test-server \
 	tests/test-serve-calls \
+	tests/test-threads \
 	tests/test-ops \
 	tests/test-capctl \
 	tests/test-control \
@@ -132,6 +133,9 @@ tests_test_server_LDADD = $(client_test_ldadd)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_daemon)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
+tests_test_threads_SOURCES = tests/test-threads.c $(played_daemon)
+tests_test_threads_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_threads_LDADD = $(client_test_ldadd)
 
 # The model over a store in memory. In test-change any allocation can be made to fail.
 model_world = tests/model-world.c tests/model-world.h
