@@ -30,7 +30,8 @@ unit_tests = \
 	tests/test-relay \
 	tests/test-state
 script_tests = \
-	tests/test-corpus.sh
+	tests/test-corpus.sh \
+	tests/test-header.sh
 integration_tests = \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
@@ -72,7 +73,8 @@ LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
 SH_LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
 AM_TESTS_ENVIRONMENT = \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
-	top_srcdir='$(abs_top_srcdir)'; export top_srcdir;
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	CC='$(CC)'; export CC; CXX='$(CXX)'; export CXX;
 
 tests_libfixture_la_SOURCES = tests/fixture.c tests/fixture.h
 tests_libfixture_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
