@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	count FILE		prints how many lines, words and bytes FILE has
+ *	count FILE		prints how many lines, words and bytes a regular FILE has
  *	count --serve NAME	does so for whoever holds the slot caps/NAME
  *
  * An existing program turned into a service. What was added stands between the two marks: thirty lines.
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int
@@ -19,8 +20,12 @@ count(int fd, char *text, size_t size)
 {
 	unsigned long lines = 0, words = 0, bytes = 0;
 	char buffer[4096], before = ' ';
+	struct stat st;
 	ssize_t n;
 
+	/* A pipe, for one, would have everybody wait for whoever fills it. */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return -EINVAL;
 	while ((n = read(fd, buffer, sizeof(buffer))) > 0) {
 		bytes += (unsigned long)n;
 		for (ssize_t i = 0; i < n; i++) {
@@ -41,7 +46,7 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	int n = m->n_fds == 1 ? count(m->fds[0], text, sizeof(text)) : -EINVAL;
 
 	if (n < 0)
-		capc_reply_error(r, n, "it takes one descriptor that can be read");
+		capc_reply_error(r, n, "it takes one descriptor, of a file");
 	else
 		capc_reply(r, &(struct capc_msg){.data = text, .n_data = (size_t)n});
 }

@@ -5,7 +5,7 @@
  *
  * A program that has its session and nothing else. It opens the control socket of ROOT, or has inherited
  * one as descriptor 3 ("-"), and then takes from itself socket(2), bind(2), listen(2), connect(2)
- * and open(2): the library needs none of them, since every descriptor comes from the daemon.
+ * and open(2), by all their ways: the library needs none of them, since every descriptor comes from the daemon.
  */
 #include <cap-client.h>
 #include <errno.h>
@@ -50,6 +50,13 @@ seal(void)
 		DENY(listen),
 		DENY(connect),
 		DENY(openat),
+		DENY(openat2),
+		DENY(open_by_handle_at),
+		DENY(io_uring_setup),
+#ifdef SYS_open
+		DENY(open),
+		DENY(creat),
+#endif
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};

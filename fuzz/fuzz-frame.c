@@ -27,7 +27,7 @@ check_sent_on(const struct capc_msg *m)
 	FUZZ_CHECK(frame_send(&f, pair[0], buffer, sizeof(buffer)) == 0);
 	frame_end(&f);
 	do
-		r = frame_receive(pair[1], buffer, sizeof(buffer), m->n_fds, &in, &call);
+		r = frame_receive(pair[1], buffer, sizeof(buffer), m->n_fds, true, &in, &call);
 	while (r == 0);
 	FUZZ_CHECK(r == 1 && inbox_take(&in, &call, &same) == 0);
 	FUZZ_CHECK(same.code == m->code && same.n_data == m->n_data && same.n_fds == m->n_fds);
@@ -58,7 +58,7 @@ receive(int fd, struct inbox *in, size_t fds_max)
 {
 	struct wire_call call;
 	struct capc_msg m;
-	int r = frame_receive(fd, buffer, sizeof(buffer), fds_max, in, &call);
+	int r = frame_receive(fd, buffer, sizeof(buffer), fds_max, true, in, &call);
 
 	if (r <= 0)
 		return r;

@@ -212,13 +212,13 @@ call_end(struct capc *c, int error)
 	return error;
 }
 
-/* Takes one packet, if there is one. Returns: 0, or -errno: the connection has ended. */
+/* Takes one packet. Returns: 1, 0 (there is none), or -errno: the connection has ended. */
 static int
 call_take(struct capc *c)
 {
 	struct wire_call reply;
 	struct pending *p;
-	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, &c->in, &reply);
+	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, true, &c->in, &reply);
 
 	if (r == -EAGAIN)
 		return 0;
@@ -228,38 +228,53 @@ call_take(struct capc *c)
 		(r > 0 && (reply.type != WIRE_RETURN || reply.code > ERRNO_MAX)))
 		return call_end(c, -EBADMSG);
 	if (r == 0)
-		return 0;
+		return 1;
 	p = pending_find(c, reply.serial);
 	if (!p || p->done) {
 		inbox_clear(&c->in);
-		return 0;
+		return 1;
 	}
 	r = inbox_take(&c->in, &reply, &p->msg);
 	if (r == -EBADMSG)
 		return call_end(c, r);
 	p->error = r;
 	p->done = true;
-	return 0;
+	return 1;
+}
+
+/* All that has come, or so much of it that there must be more calls than are under way. */
+static int
+call_take_all(struct capc *c)
+{
+	int r = 1;
+
+	for (unsigned i = 0; r > 0 && i < PENDING_MAX; i++)
+		r = call_take(c);
+	return r < 0 ? r : 0;
 }
 
 /* Sends F on the connection there is. DEADLINE 0: only what can be sent at once. */
 static int
 call_transmit(struct capc *c, struct frame *f, uint64_t deadline)
 {
+	bool over = false;
+
 	for (;;) {
 		int r = frame_send(f, c->fd, c->buffer, sizeof(c->buffer));
 
 		if (r == -EAGAIN && deadline > 0) {
-			r = wait_until(c->fd, POLLIN | POLLOUT, deadline);
-			if (r == 0)
-				r = call_take(c);
+			r = over ? -ETIMEDOUT : wait_until(c->fd, POLLIN | POLLOUT, deadline);
 		} else if (r == -ETOOMANYREFS && deadline > 0) {
-			r = wait_in_flight(deadline);
+			r = over ? -ETIMEDOUT : wait_in_flight(deadline);
 		} else {
 			return r;
 		}
+		if (r == 0)
+			r = call_take_all(c);
 		if (r < 0)
 			return r;
+		/* What comes meanwhile must not prolong it. */
+		over = deadline_left_msec(deadline) == 0;
 	}
 }
 
@@ -280,7 +295,8 @@ call_send(struct capc *c, struct frame *f, uint64_t deadline)
 		r = call_transmit(c, f, deadline);
 		if (r != -EPIPE && r != -ECONNRESET)
 			return r;
-		if (c->fd >= 0)
+		/* Replies that came before the end are replies. */
+		if (c->fd >= 0 && call_take_all(c) == 0)
 			call_end(c, -ECONNRESET);
 		if (fresh)
 			return -ECONNRESET;
@@ -321,7 +337,31 @@ call_start(struct capc *c, const struct capc_msg *req, uint64_t deadline, uint64
 int
 capc_call_start(struct capc *c, const struct capc_msg *req, uint64_t *ret_serial)
 {
-	return call_start(c, req, 0, ret_serial);
+	int r = call_start(c, req, 0, ret_serial);
+
+	/* Perhaps the service waits for its replies to be read. */
+	if (r != -EAGAIN)
+		return r;
+	r = call_take_all(c);
+	return r < 0 ? r : call_start(c, req, 0, ret_serial);
+}
+
+int
+capc_call_done(struct capc *c, uint64_t *ret_serial)
+{
+	if (c->owner != getpid())
+		return -ECHILD;
+	if (c->fd >= 0)
+		call_take_all(c);
+	list_for_each (i, &c->pending) {
+		const struct pending *p = list_entry(i, struct pending, link);
+
+		if (p->done) {
+			*ret_serial = p->serial;
+			return 1;
+		}
+	}
+	return 0;
 }
 
 /* Waits until P is done, which is at once when its connection has ended. */

@@ -338,22 +338,27 @@ CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *
  * may answer them in any order.
  *
  * capc_call_start() does not wait for room: -EAGAIN when the service does not read, then poll
- * capc_fd() for POLLOUT, or finish a call; -ETOOMANYREFS when too many descriptors of this user are
+ * capc_fd() for POLLIN and POLLOUT, finish what capc_call_done() gives, and try again; -ETOOMANYREFS when too many descriptors of this user are
  * in flight; -EBUSY when 256 calls are under way. It blocks only to connect anew, for at most
  * CAPC_TIMEOUT_USEC. Else: as capc_call(); nothing was sent when it fails.
  *
  * capc_call_finish() waits for the reply. -ETIMEDOUT: the call goes on, and can be finished later;
- * -ENOENT: there is no such call, or it was finished; the rest as capc_call(). When capc_fd() is
- * readable, a timeout of 0 takes what has come. Blocks.
+ * -ENOENT: there is no such call, or it was finished; the rest as capc_call(). Blocks.
+ *
+ * capc_call_done() takes what has come, for all calls, and gives one that can be finished at once. In an
+ * event loop, call it when capc_fd() is readable, and after any other function of the connection, until it
+ * gives 0: what has been taken does not make capc_fd() readable again. Returns: 1, 0 (none). Never
+ * blocks.
  *
  * serial  of the call, on this connection
  */
 CAPC_PUBLIC int capc_call_start(capc *c, const struct capc_msg *req, uint64_t *ret_serial);
 CAPC_PUBLIC int capc_call_finish(capc *c, uint64_t serial, struct capc_msg *ret, uint64_t timeout);
+CAPC_PUBLIC int capc_call_done(capc *c, uint64_t *ret_serial);
 
 /*
- * Gives a call up: nobody waits for its reply, and the service is told, see capc_cancelled(). It may
- * have been executed all the same. capc_call() does so when its time is over.
+ * Gives a call up: nobody waits for its reply, and the service is told, if there is room to, see
+ * capc_cancelled(). It may have been executed all the same. capc_call() does so when its time is over.
  *
  * Returns: 0, -ENOENT (no such call, or it was finished). Never blocks.
  */
@@ -442,7 +447,9 @@ CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeou
 /*
  * The most that one call may bring; until set, CAPC_PAYLOAD_MAX bytes and 253 descriptors. The client
  * of one with more gets EMSGSIZE. A client that has more descriptors than that in unanswered calls is not
- * read from.
+ * read from. Descriptors that are refused are closed here, which takes as long as the file's owner has
+ * chosen (SO_LINGER of socket(7), for one); a server that takes none, and no more than 64 KiB, never
+ * gets any.
  */
 CAPC_PUBLIC void capc_entrypoint_set_max(capc_entrypoint *e, size_t n_data, size_t n_fds);
 

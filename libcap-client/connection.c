@@ -65,6 +65,7 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	c->caller.label = memcpy(c->label, caller->label, n_label);
 	list_init(&c->requests);
 	list_init(&c->replies);
+	list_init(&c->ahead_link);
 	list_init(&c->stalled_link);
 	list_append(&e->connections, &c->link);
 	return 0;
@@ -90,6 +91,35 @@ reply_free(struct reply *o)
 	free(o);
 }
 
+static void connection_stalls(struct connection *c);
+
+/*
+ * Counts what its inbox has now. All clients together have no more there than one call may bring: the
+ * oldest call that did not come is in error then.
+ */
+static void
+connection_ahead(struct connection *c)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+
+	e->n_ahead += c->in.n - c->n_ahead;
+	c->n_ahead = c->in.n;
+	if (c->n_ahead == 0)
+		list_unlink(&c->ahead_link);
+	else if (list_empty(&c->ahead_link))
+		list_append(&e->ahead, &c->ahead_link);
+	while (e->n_ahead > e->fds_max + 1) {
+		struct connection *oldest =
+			list_entry(list_first(&e->ahead), struct connection, ahead_link);
+
+		inbox_fail(&oldest->in, -EMFILE);
+		e->n_ahead -= oldest->n_ahead;
+		oldest->n_ahead = 0;
+		list_unlink(&oldest->ahead_link);
+		connection_stalls(oldest);
+	}
+}
+
 void
 connection_close(struct connection *c)
 {
@@ -109,6 +139,7 @@ connection_close(struct connection *c)
 	while (!list_empty(&c->requests))
 		list_unlink(list_first(&c->requests));
 	inbox_clear(&c->in);
+	connection_ahead(c);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
 	c->entrypoint = NULL;
@@ -127,7 +158,7 @@ connection_watch(struct connection *c)
 
 	if (waits)
 		event.events = c->starved ? 0 : EPOLLOUT;
-	else if (c->n_unanswered < CALLS_MAX && c->n_fds <= c->entrypoint->fds_max)
+	else if (!c->full)
 		event.events = EPOLLIN;
 	if (event.events == c->events)
 		return;
@@ -171,7 +202,7 @@ entrypoint_retry(struct capc_entrypoint *e)
 	entrypoint_set_timer(e);
 }
 
-/* It took something, or begins to take nothing. */
+/* It took something, or sent something, or begins to do nothing of what we wait for. */
 static void
 connection_stalls(struct connection *c)
 {
@@ -179,7 +210,7 @@ connection_stalls(struct connection *c)
 	bool first = list_empty(&e->stalled);
 
 	list_unlink(&c->stalled_link);
-	if (list_empty(&c->replies))
+	if (list_empty(&c->replies) && list_empty(&c->ahead_link))
 		return;
 	c->stalled_since = now_usec();
 	list_append(&e->stalled, &c->stalled_link);
@@ -298,6 +329,9 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 		r = connection_enqueue(c, &f);
 	else if (r == 0)
 		c->n_unanswered--;
+	/* What went ahead of it must not come with the error that would be sent instead. */
+	if (r < 0 && f.n_sent > 0)
+		connection_close(c);
 	frame_end(&f);
 	return r;
 }
@@ -327,14 +361,15 @@ request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
 		result = -ECHILD;
 	} else if (c->entrypoint) {
 		again = result = connection_reply(c, code, r->serial, m);
-		if (result < 0 && result != -EPIPE && result != -ECONNRESET)
+		if (result < 0 && result != -EPIPE && result != -ECONNRESET && c->entrypoint)
 			again = connection_reply(
 				c, (uint32_t)-result, r->serial, &(struct capc_msg){});
 		c->n_fds -= r->n_fds;
 		r->n_fds = 0;
+		c->full = false;
 		if (again < 0)
 			connection_close(c);
-		else
+		else if (c->entrypoint)
 			connection_watch(c);
 		result = result == -EPIPE ? -ECONNRESET : result;
 	}
@@ -412,6 +447,10 @@ connection_call(struct connection *c, const struct wire_call *call)
 	c->n_refs++;
 	c->n_unanswered++;
 	error = call_check(c, call, r, o, &reason);
+	if (c->n_ahead > 0) {
+		connection_ahead(c);
+		connection_stalls(c);
+	}
 	if (error == EBADMSG || error == ENOMEM) {
 		request_free(r);
 		return -error;
@@ -436,6 +475,16 @@ connection_cancel(struct connection *c, uint64_t serial)
 	}
 }
 
+/* Whether the next packet gives a call up; nothing else is read of one that has enough unanswered. */
+static bool
+connection_cancels(struct connection *c)
+{
+	uint8_t head[2];
+
+	return recv(c->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT) == sizeof(head) &&
+		head[1] == WIRE_CANCEL;
+}
+
 /*
  * Returns: 1 when there was a call, 0 when there was something else or nothing, -errno when the
  * connection is to end.
@@ -445,12 +494,30 @@ connection_read(struct connection *c)
 {
 	struct capc_entrypoint *e = c->entrypoint;
 	struct wire_call call;
-	int r = frame_receive(c->fd, e->buffer, sizeof(e->buffer), e->fds_max, &c->in, &call);
+	int r;
 
-	if (r <= 0)
+	if ((c->n_unanswered >= CALLS_MAX || c->n_fds > e->fds_max) && !connection_cancels(c)) {
+		c->full = true;
+		connection_watch(c);
+		return 0;
+	}
+	r = frame_receive(c->fd, e->buffer, sizeof(e->buffer), e->fds_max,
+		e->data_max > WIRE_PAYLOAD_MAX, &c->in, &call);
+	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
+	if (r == 0) {
+		connection_ahead(c);
+		if (list_empty(&c->stalled_link))
+			connection_stalls(c);
+		return 0;
+	}
+	if (c->n_ahead > c->in.n) {
+		connection_ahead(c);
+		connection_stalls(c);
+	}
 	if (call.type == WIRE_CANCEL) {
-		inbox_clear(&c->in);
+		if (c->in.n > 0 || c->in.error)
+			return -EBADMSG;
 		connection_cancel(c, call.serial);
 		return 0;
 	}

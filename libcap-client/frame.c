@@ -90,8 +90,7 @@ inbox_clear(struct inbox *in)
 	*in = (struct inbox){};
 }
 
-/* The message that is coming in has no descriptors any more, for the reason ERROR. */
-static void
+void
 inbox_fail(struct inbox *in, int error)
 {
 	uint64_t serial = in->serial;
@@ -126,14 +125,13 @@ inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
 }
 
 int
-frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *in,
+frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
 	struct wire_call *ret)
 {
 	int fds[MSG_FDS_MAX], r;
-	size_t n_fds;
+	size_t n_fds, room = fds_max > 0 || large ? MSG_FDS_MAX : 0;
 	bool lost;
-	ssize_t n = msg_receive_lossy(fd, buffer, size, fds, MSG_FDS_MAX, &n_fds, &lost,
-		MSG_DONTWAIT);
+	ssize_t n = msg_receive_lossy(fd, buffer, size, fds, room, &n_fds, &lost, MSG_DONTWAIT);
 
 	if (n < 0)
 		return (int)n;
@@ -147,9 +145,10 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *i
 		inbox_clear(in);
 		in->serial = ret->serial;
 	}
-	inbox_add(in, fds, n_fds, fds_max + (ret->type == WIRE_FDS || wire_call_is_large(ret)));
+	inbox_add(in, fds, n_fds,
+		fds_max + (large && (ret->type == WIRE_FDS || wire_call_is_large(ret))));
 	if (lost && !in->error)
-		inbox_fail(in, -EMFILE);
+		inbox_fail(in, room > 0 ? -EMFILE : -EMSGSIZE);
 	return ret->type != WIRE_FDS;
 }
 

@@ -155,12 +155,16 @@ struct inbox {
 
 void inbox_clear(struct inbox *in);
 
+/* The message that is coming in has no descriptors any more, for the reason ERROR. */
+void inbox_fail(struct inbox *in, int error);
+
 /*
- * Receives one packet; the payload of *RET points into BUFFER.
+ * Receives one packet; the payload of *RET points into BUFFER. Where neither FDS_MAX descriptors nor a
+ * LARGE payload may come, none is ever installed in this process.
  * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -ECONNRESET (the end), -EBADMSG,
  * -EPROTO, -errno.
  */
-int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, struct inbox *in,
+int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
 	struct wire_call *ret);
 
 /* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
@@ -198,6 +202,8 @@ struct capc_entrypoint {
 	struct list connections;
 	struct list stalled; /* of these, by the time since when they take nothing */
 	struct list dead;    /* closed while `serving` */
+	struct list ahead;   /* connections with descriptors of a call that has not come; oldest first */
+	size_t n_ahead;      /* all of these */
 	capc_raw_handler *raw;
 	void *raw_data;
 	uint8_t buffer[WIRE_CALL_MAX];
@@ -211,6 +217,9 @@ struct connection {
 	struct list stalled_link;
 	uint64_t stalled_since;
 	struct inbox in;
+	struct list ahead_link; /* entrypoint.ahead */
+	size_t n_ahead;		/* descriptors in the inbox, as counted there */
+	bool full;		/* too much is unanswered: nothing but CANCEL is read */
 	struct list requests; /* that have no reply */
 	struct list replies;  /* that the client did not take yet */
 	unsigned n_unanswered; /* both */

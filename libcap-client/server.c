@@ -242,6 +242,7 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	list_init(&e->connections);
 	list_init(&e->stalled);
 	list_init(&e->dead);
+	list_init(&e->ahead);
 	e->name = strdup(name);
 	if (!e->name)
 		return -ENOMEM;

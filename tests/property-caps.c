@@ -309,7 +309,7 @@ expect_connect(struct property *p, int cap)
 			return CAPABILITY_E_LIMIT_CONNS;
 		/* The clock goes on: what was used comes back, one at a time. */
 		if (c->rate_limit != UINT64_MAX && c->rate_at > world_now() &&
-			c->rate_at - world_now() > (c->rate_limit - 1) * (1000000 / c->rate_limit))
+			c->rate_at - world_now() > (c->rate_limit - 1) * ((999999 + c->rate_limit) / c->rate_limit))
 			return CAPABILITY_E_LIMIT_RATE;
 	}
 	return 0;
@@ -344,7 +344,7 @@ op_connect(struct property *p)
 			continue;
 		if (c->rate_at < world_now())
 			c->rate_at = world_now();
-		c->rate_at += 1000000 / c->rate_limit;
+		c->rate_at += (999999 + c->rate_limit) / c->rate_limit;
 	}
 }
 

@@ -6,12 +6,14 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -392,9 +394,10 @@ END_TEST
 
 START_TEST(calls_are_pipelined)
 {
-	uint64_t serials[4];
+	uint64_t serials[4], done;
 	struct capc_msg reply;
 
+	ck_assert_int_eq(capc_call_done(c, &done), 0);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(capc_call_start(c, &hello, &serials[i]), 0);
 	ck_assert_int_eq(capc_call_finish(c, serials[0], &reply, 0), -ETIMEDOUT);
@@ -402,6 +405,8 @@ START_TEST(calls_are_pipelined)
 	put_return(serials[2], 0, "two", -1);
 	put_return(serials[0], EPERM, "no", -1);
 	put_return(serials[1], 0, "one", service);
+	ck_assert_int_eq(capc_call_done(c, &done), 1);
+	ck_assert_uint_eq(done, serials[0]);
 	/* One that waits takes those of the others along. */
 	ck_assert_int_eq(capc_call_finish(c, serials[1], &reply, SHORT), 0);
 	ck_assert_str_eq(reply.data, "one");
@@ -417,6 +422,59 @@ START_TEST(calls_are_pipelined)
 	ck_assert_int_eq(capc_call_finish(c, serials[2], &reply, 0), 0);
 	ck_assert_str_eq(reply.data, "two");
 	capc_msg_done(&reply);
+}
+END_TEST
+
+/* What had come before the end of a connection is not lost because the next call finds it ended. */
+START_TEST(replies_survive_a_new_connection)
+{
+	uint64_t one, two;
+	struct capc_msg reply;
+
+	ck_assert_int_eq(capc_call_start(c, &hello, &one), 0);
+	put_return(one, 0, "one", -1);
+	close(service);
+	answer_open(SOCK_SEQPACKET);
+	ck_assert_int_eq(capc_call_start(c, &hello, &two), 0);
+	ck_assert_int_eq(capc_call_finish(c, one, &reply, 0), 0);
+	ck_assert_str_eq(reply.data, "one");
+	capc_msg_done(&reply);
+	put_return(two, 0, "two", -1);
+	ck_assert_int_eq(capc_call_finish(c, two, &reply, SHORT), 0);
+	capc_msg_done(&reply);
+}
+END_TEST
+
+/* A service that talks and does not listen. */
+static void *
+talk(void *data)
+{
+	const int *fd = data;
+	struct wire_call m = {.type = WIRE_RETURN, .serial = 1};
+	uint8_t packet[64];
+	int n = wire_call_encode(&m, packet, sizeof(packet));
+
+	while (msg_send(*fd, packet, (size_t)n, NULL, 0, 0) == n)
+		;
+	return NULL;
+}
+
+START_TEST(P11_a_service_that_only_talks_costs_no_more_than_the_time)
+{
+	static char big[WIRE_PAYLOAD_MAX];
+	struct capc_msg req = {.data = big, .n_data = sizeof(big)}, reply;
+	pthread_t thread;
+	uint64_t serial;
+	clock_t start;
+
+	while (capc_call_start(c, &req, &serial) == 0)
+		;
+	ck_assert_int_eq(pthread_create(&thread, NULL, talk, &service), 0);
+	start = clock();
+	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_int_lt(clock() - start, CLOCKS_PER_SEC);
+	shutdown(service, SHUT_RDWR);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
 END_TEST
 
@@ -649,6 +707,8 @@ suite(void)
 	tcase_add_test(t, large_replies_are_read_in_place);
 	tcase_add_loop_test(t, large_replies_that_are_not_as_they_must_be, 0, 6);
 	tcase_add_test(t, calls_are_pipelined);
+	tcase_add_test(t, replies_survive_a_new_connection);
+	tcase_add_test(t, P11_a_service_that_only_talks_costs_no_more_than_the_time);
 	tcase_add_test(t, P11_a_call_that_is_given_up_is_told);
 	tcase_add_test(t, calls_under_way_are_bounded);
 	tcase_add_test(t, a_service_of_another_protocol_has_its_socket);

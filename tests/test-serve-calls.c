@@ -13,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -598,19 +597,16 @@ START_TEST(S05_C10_many_descriptors_come_back)
 	static int fds[CAPC_FDS_MAX];
 	struct capc_msg reply;
 	struct rlimit l;
-	struct stat sent, got;
 	struct both b;
 
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
 	l.rlim_cur = l.rlim_max;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
-	if (l.rlim_cur < 4 * CAPC_FDS_MAX)
-		return;
 	played_add(&d, e, 1, mirror, NULL);
 	capc_entrypoint_set_max(e, SIZE_MAX, SIZE_MAX);
 	both_start(&b);
 	for (size_t i = 0; i < CAPC_FDS_MAX; i++)
-		ck_assert_int_ge(fds[i] = eventfd((unsigned)i, EFD_CLOEXEC), 0);
+		ck_assert_int_ge(fds[i] = eventfd((unsigned)i + 1, EFD_CLOEXEC), 0);
 	for (size_t i = 0; i < 2 * sizeof(counts) / sizeof(counts[0]); i++) {
 		struct capc_msg req = {.fds = fds, .n_fds = counts[i / 2]};
 
@@ -624,13 +620,9 @@ START_TEST(S05_C10_many_descriptors_come_back)
 			eventfd_t value = 0;
 
 			ck_assert_int_eq(fcntl(reply.fds[j], F_GETFD), FD_CLOEXEC);
-			if (j == 0)
-				continue;
 			ck_assert_int_eq(eventfd_read(reply.fds[j], &value), 0);
-			ck_assert_uint_eq(value, j);
+			ck_assert_uint_eq(value, j + 1);
 			ck_assert_int_eq(eventfd_write(reply.fds[j], value), 0);
-			ck_assert_int_eq(fstat(fds[j], &sent), 0);
-			ck_assert_int_eq(fstat(reply.fds[j], &got), 0);
 		}
 		capc_msg_done(&reply);
 	}
@@ -742,6 +734,89 @@ START_TEST(descriptors_of_a_call_that_never_came_are_dropped)
 }
 END_TEST
 
+static void
+put_ahead(int client, int fd)
+{
+	struct wire_call m = {.type = WIRE_FDS, .serial = 1};
+	int n = wire_call_encode(&m, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(msg_send(client, buffer, (size_t)n, &fd, 1, 0), n);
+}
+
+/* Nobody keeps descriptors in a server by calls that never come: not for long … */
+START_TEST(descriptors_ahead_of_no_call_end_their_connection)
+{
+	int client, other;
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	capc_entrypoint_set_timeout(e, SHORT);
+	client = played_client(e, channel, 1, 1);
+	other = played_client(e, channel, 2, 1);
+	put_ahead(client, other);
+	ck_assert_int_eq(played_serve_all(e), 0);
+	ck_assert_int_eq(capc_serve(e, 100 * SHORT), 0);
+	ck_assert(played_at_end(client));
+	ck_assert(!played_at_end(other));
+	close(client);
+	close(other);
+}
+END_TEST
+
+/* … nor many of them: the oldest make room, and their calls are refused. */
+START_TEST(descriptors_ahead_are_bounded_for_all)
+{
+	struct wire_call reply;
+	int clients[3], got;
+	unsigned n = 0;
+
+	played_add(&d, e, 1, echo, &n);
+	capc_entrypoint_set_max(e, 100, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		clients[i] = played_client(e, channel, i + 1, 1);
+		put_ahead(clients[i], clients[i]);
+		ck_assert_int_eq(played_serve_all(e), 0);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		played_call(clients[i], 1, 0, "", 0, -1);
+		ck_assert_int_eq(played_serve_all(e), 1);
+		ck_assert(played_return(clients[i], buffer, &reply, &got));
+		ck_assert_uint_eq(reply.code, i == 0 ? EMFILE : 0);
+		fd_close(got);
+		close(clients[i]);
+	}
+}
+END_TEST
+
+/* Who has as many calls unanswered as may be can still give them up. */
+START_TEST(cancellations_are_read_of_a_full_connection)
+{
+	struct wire_call cancel = {.type = WIRE_CANCEL}, reply;
+	capc_request *kept[32] = {};
+	int client, n;
+
+	played_add(&d, e, 1, keep, kept);
+	client = played_client(e, channel, 1, 1);
+	for (uint64_t i = 1; i <= 16; i++)
+		played_call(client, i, 0, "", 0, -1);
+	for (cancel.serial = 1; cancel.serial <= 16; cancel.serial++) {
+		n = wire_call_encode(&cancel, buffer, sizeof(buffer));
+		ck_assert_int_eq(msg_send(client, buffer, (size_t)n, NULL, 0, 0), n);
+	}
+	played_call(client, 17, 0, "", 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 16);
+	for (unsigned i = 0; i < 16; i++) {
+		ck_assert(capc_cancelled(kept[i]));
+		ck_assert_int_eq(capc_reply(kept[i], NULL), 0);
+		ck_assert(played_return(client, buffer, &reply, NULL));
+	}
+	memset(kept, 0, sizeof(kept));
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert_int_eq(capc_reply(kept[0], NULL), 0);
+	close(client);
+}
+END_TEST
+
 START_TEST(a_kept_request_learns_that_nobody_waits)
 {
 	struct wire_call cancel = {.type = WIRE_CANCEL, .serial = 1}, reply;
@@ -804,6 +879,8 @@ END_TEST
 static void
 add_tests(TCase *t)
 {
+	struct rlimit l;
+
 	tcase_add_loop_test(t, S19_S04_G40_the_badge_comes_from_the_daemon, 0, 2);
 	tcase_add_test(t, calls_are_answered);
 	tcase_add_test(t, S02_a_clients_end_is_delegated);
@@ -819,11 +896,17 @@ add_tests(TCase *t)
 	tcase_add_test(t, a_child_of_fork_does_no_harm);
 	tcase_add_test(t, a_client_calls_a_server);
 	tcase_add_test(t, large_payloads_come_back);
-	tcase_add_test(t, S05_C10_many_descriptors_come_back);
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_max >= 4 * CAPC_FDS_MAX)
+		tcase_add_test(t, S05_C10_many_descriptors_come_back);
+	else
+		fixture_skip("S05_C10_many_descriptors_come_back", "RLIMIT_NOFILE is too low");
 	tcase_add_test(t, more_than_a_server_takes_is_refused);
 	tcase_add_test(t, descriptors_ahead_of_a_call_are_counted);
 	tcase_add_test(t, P09_a_server_without_room_refuses_the_call);
 	tcase_add_test(t, descriptors_of_a_call_that_never_came_are_dropped);
+	tcase_add_test(t, descriptors_ahead_of_no_call_end_their_connection);
+	tcase_add_test(t, descriptors_ahead_are_bounded_for_all);
+	tcase_add_test(t, cancellations_are_read_of_a_full_connection);
 	tcase_add_test(t, a_kept_request_learns_that_nobody_waits);
 	tcase_add_test(t, a_pipe_that_is_full_both_ways_moves_on);
 }

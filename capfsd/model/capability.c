@@ -267,26 +267,33 @@ capability_conns_left(const struct capability *c)
 	return least;
 }
 
+/* Rounded up: never more than the limit, if a little less of a high one. */
+static uint64_t
+rate_interval(const struct capability_record *r)
+{
+	return (SECOND_USEC + r->rate_limit - 1) / r->rate_limit;
+}
+
 /*
  * A second's worth of connections is there to be had at once, and comes back evenly. When the clock was
- * set back, all of it is there.
+ * set back, all of it is there: no rate makes anybody wait for two seconds.
  */
 static uint64_t
 rate_left(const struct capability_record *r, uint64_t now)
 {
-	uint64_t interval = SECOND_USEC / r->rate_limit, missing, used;
+	uint64_t interval = rate_interval(r), missing, used;
 
 	missing = r->rate_at_usec > now ? r->rate_at_usec - now : 0;
-	used = missing > SECOND_USEC ? 0 : (missing + interval - 1) / interval;
+	used = missing > 2 * SECOND_USEC ? 0 : (missing + interval - 1) / interval;
 	return used < r->rate_limit ? r->rate_limit - used : 0;
 }
 
 static void
 rate_use(struct capability_record *r, uint64_t now)
 {
-	if (r->rate_at_usec < now || r->rate_at_usec - now > SECOND_USEC)
+	if (r->rate_at_usec < now || r->rate_at_usec - now > 2 * SECOND_USEC)
 		r->rate_at_usec = now;
-	r->rate_at_usec += SECOND_USEC / r->rate_limit;
+	r->rate_at_usec += rate_interval(r);
 }
 
 uint64_t
