@@ -53,6 +53,7 @@ struct broker {
 	struct ipc *ipc;
 	struct metrics metrics;
 	uint64_t activity;     /* of ipc, when last looked at */
+	bool sockets_busy;     /* in the last round */
 	uint64_t expires_usec; /* what expiry_timer is set to */
 	uint64_t timer_usec;   /* what timer is set to */
 	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
@@ -468,7 +469,8 @@ broker_round(struct broker *b, bool *ret_busy)
 	uint64_t activity;
 	int n, r = 1;
 
-	n = fs_drain(b->fs);
+	/* Where sockets are busy, each look is a system call too many for whoever waits there. */
+	n = fs_drain(b->fs, !b->sockets_busy);
 	if (n < 0)
 		return n;
 	b->metrics.fuse_requests += (uint64_t)n;
@@ -480,7 +482,8 @@ broker_round(struct broker *b, bool *ret_busy)
 			return 0;
 	}
 	activity = ipc_activity(b->ipc);
-	*ret_busy = n > 0 || activity != b->activity;
+	b->sockets_busy = activity != b->activity;
+	*ret_busy = n > 0 || b->sockets_busy;
 	b->activity = activity;
 	fs_timeouts(b->fs);
 	r = expire(b);

@@ -142,7 +142,7 @@ serve(void)
 	}
 	signal(SIGUSR1, on_user_signal);
 	while (r >= 0 && (poll(&p, 1, -1) > 0 || errno == EINTR)) {
-		r = fs_drain(fs);
+		r = fs_drain(fs, false);
 		while (r >= 0 && !list_empty(&m->ending)) {
 			r = model_reap(m, 64);
 			fs_reaped(fs);

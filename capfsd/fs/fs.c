@@ -173,11 +173,11 @@ serve(struct fs *fs, size_t n)
 	}
 }
 
-/* The next request of a client just served is often there before one look at all sockets is over. */
+/* A client's next request is often there before one look at all sockets would be over. */
 int
-fs_drain(struct fs *fs)
+fs_drain(struct fs *fs, bool eager)
 {
-	unsigned tries = fs->conversing ? 0 : DRAIN_TRIES - 1;
+	unsigned tries = eager ? 0 : DRAIN_TRIES - 1;
 	int served = 0;
 
 	while (served < REQUESTS_MAX) {
@@ -197,9 +197,7 @@ fs_drain(struct fs *fs)
 			return -ENODEV;
 		serve(fs, (size_t)n);
 		served++;
-		tries = 0;
 	}
-	fs->conversing = served > 0;
 	return served;
 }
 

@@ -39,10 +39,10 @@ struct fs *fs_free(struct fs *fs);
 int fs_take_over(struct fs *fs);
 
 /*
- * Serves what there is, until the kernel has no more.
+ * Serves what there is, until the kernel has no more; EAGER: looks a few times more.
  * Returns: how many requests were served; -ENODEV when unmounted, -errno.
  */
-int fs_drain(struct fs *fs);
+int fs_drain(struct fs *fs, bool eager);
 
 /* The listener that `want` asked for is there, or not (positive errno). */
 void fs_socket_done(struct fs *fs, struct entity *e, int error);

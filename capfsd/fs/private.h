@@ -86,7 +86,6 @@ struct fs {
 	char *buffer;
 	size_t buffer_size;
 	struct fs_current current;
-	bool conversing;     /* somebody was served in the last round */
 	bool sockets_cached; /* since the last epoch */
 	bool no_epochs;      /* this kernel has none */
 	bool replaying;  /* INIT: the answer goes here instead of to the kernel */
