@@ -3,6 +3,7 @@
 
 #include "tests/fixture.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,6 +55,29 @@ fixture_case(Suite *s, const char *name, double timeout)
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
 	suite_add_tcase(s, t);
 	return t;
+}
+
+void
+fixture_directory(char path[FIXTURE_PATH])
+{
+	const char *above = getenv("TMPDIR");
+	int n = snprintf(path, FIXTURE_PATH, "%s/capfs-test.XXXXXX", above && *above ? above : "/tmp");
+
+	ck_assert_msg(n < FIXTURE_PATH, "$TMPDIR is too long for sockets: %s", above);
+	ck_assert_ptr_nonnull(mkdtemp(path));
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+void
+fixture_remove(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 void

@@ -14,6 +14,12 @@ void fixture_teardown(void);
 /* A case with that fixture, added to S. TIMEOUT is in seconds. */
 TCase *fixture_case(Suite *s, const char *name, double timeout);
 
+#define FIXTURE_PATH 64
+
+/* Makes a directory of the test's own below $TMPDIR, and removes it with all that is in it. */
+void fixture_directory(char path[FIXTURE_PATH]);
+void fixture_remove(const char *path);
+
 /* Says that a test cannot be run here. */
 void fixture_skip(const char *name, const char *reason);
 

@@ -4,7 +4,6 @@
 #include "tests/ipc-world.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -254,8 +253,7 @@ world_init(struct world *w)
 {
 	*w = (struct world){.binder = -1};
 	next_serial = 1;
-	snprintf(w->dir, sizeof(w->dir), "/tmp/capfs-ipc.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(w->dir));
+	fixture_directory(w->dir);
 	w->boot.page = &w->page;
 	ck_assert_int_eq(fd_list(&w->base, &w->n_base), 0);
 	world_start(w);
@@ -264,15 +262,11 @@ world_init(struct world *w)
 void
 world_deinit(struct world *w)
 {
-	cleanup_closedir DIR *dir = opendir(w->dir);
-
 	ipc_stop(w->ipc);
 	world_kill(w);
 	while (w->n_own > 0)
 		world_close(w, w->own[w->n_own - 1]);
-	for (struct dirent *e; dir && (e = readdir(dir));)
-		unlinkat(dirfd(dir), e->d_name, 0);
-	rmdir(w->dir);
+	fixture_remove(w->dir);
 	free(w->base);
 }
 

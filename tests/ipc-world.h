@@ -12,11 +12,12 @@
 
 #include "capfsd/ipc/ipc.h"
 #include "libcap-client/wire.h"
+#include "tests/fixture.h"
 
 #define WORLD_FDS_MAX 1024
 
 struct world {
-	char dir[64];
+	char dir[FIXTURE_PATH];
 	struct boot boot;
 	struct boot_page page;
 	struct state *state;

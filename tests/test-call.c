@@ -603,15 +603,14 @@ END_TEST
 
 /* A directory that looks like that of a slot. */
 struct slot {
-	char path[32];
+	char path[FIXTURE_PATH];
 	int listener, dir;
 };
 
 static void
 slot_make(struct slot *slot, int type)
 {
-	strcpy(slot->path, "/tmp/call-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(slot->path));
+	fixture_directory(slot->path);
 	slot->listener = played_listen(slot->path, "socket", type, 4);
 	slot->dir = open(slot->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
@@ -620,9 +619,8 @@ static void
 slot_remove(struct slot *slot)
 {
 	close(slot->listener);
-	ck_assert_int_eq(unlinkat(slot->dir, "socket", 0), 0);
 	close(slot->dir);
-	ck_assert_int_eq(rmdir(slot->path), 0);
+	fixture_remove(slot->path);
 }
 
 START_TEST(a_slot_is_opened_by_its_directory)

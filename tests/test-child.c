@@ -322,12 +322,12 @@ START_TEST(clients_that_only_send_are_served)
 {
 	char *command[] = {(char[]){"/bin/sh"}, (char[]){"-c"},
 		(char[]){"read path; until [ -e $path ]; do sleep 0.05; done; echo >>$path"}, NULL};
-	char path[] = "/tmp/capfs-test.XXXXXX", text[64];
-	int fd = mkostemp(path, O_CLOEXEC), kept, client;
+	char directory[FIXTURE_PATH], path[FIXTURE_PATH + 8], text[FIXTURE_PATH + 16];
+	int fd, kept, client;
 	struct stat st;
 
-	ck_assert_int_eq(unlink(path), 0);
-	close(fd);
+	fixture_directory(directory);
+	snprintf(path, sizeof(path), "%s/go", directory);
 	snprintf(text, sizeof(text), "%s\n", path);
 	start_children(command, 64);
 	for (int i = 0; i < 30; i++) {
@@ -344,7 +344,7 @@ START_TEST(clients_that_only_send_are_served)
 		turn_children();
 	ck_assert_int_eq(st.st_size, 20);
 	close(fd);
-	unlink(path);
+	fixture_remove(directory);
 	children_stop(&w.children);
 	children_deinit(&w.children);
 }

@@ -532,28 +532,13 @@ START_TEST(only_a_control_socket_is_a_session)
 }
 END_TEST
 
-static void
-remove_tree(const char *top, const char *bottom, const char *name)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s", bottom, name);
-	ck_assert_int_eq(unlink(path), 0);
-	snprintf(path, sizeof(path), "%s", bottom);
-	while (strcmp(path, top) != 0) {
-		ck_assert_int_eq(rmdir(path), 0);
-		*strrchr(path, '/') = '\0';
-	}
-	ck_assert_int_eq(rmdir(top), 0);
-}
-
 START_TEST(a_root_is_opened_however_long_its_path)
 {
-	char top[] = "/tmp/client-XXXXXX", path[512];
+	char top[FIXTURE_PATH], path[512];
 	capc_session *opened;
 	int listener;
 
-	ck_assert_ptr_nonnull(mkdtemp(top));
+	fixture_directory(top);
 	strcpy(path, top);
 	for (int i = 0; i < _i; i++) {
 		strcat(path, "/a-directory-with-a-long-name");
@@ -568,23 +553,23 @@ START_TEST(a_root_is_opened_however_long_its_path)
 	capc_session_free(opened);
 	close(listener);
 	ck_assert_int_eq(capc_session_open(path, SHORT, &opened), -ECONNREFUSED);
-	remove_tree(top, path, "control");
+	fixture_remove(top);
 }
 END_TEST
 
 START_TEST(a_full_backlog_is_waited_for_in_time)
 {
-	char top[] = "/tmp/client-XXXXXX";
+	char top[FIXTURE_PATH];
 	capc_session *first, *second;
 	int listener;
 
-	ck_assert_ptr_nonnull(mkdtemp(top));
+	fixture_directory(top);
 	listener = played_listen(top, "control", SOCK_SEQPACKET, 0);
 	ck_assert_int_eq(capc_session_open(top, SHORT, &first), 0);
 	ck_assert_int_eq(capc_session_open(top, SHORT, &second), -ETIMEDOUT);
 	capc_session_free(first);
 	close(listener);
-	remove_tree(top, top, "control");
+	fixture_remove(top);
 }
 END_TEST
 

@@ -34,7 +34,7 @@
 #define RESENT (UINT64_C(1) << 63)
 
 static struct kernel {
-	char dir[64];
+	char dir[FIXTURE_PATH];
 	struct boot boot;
 	int fd, served; /* ours, and the child's end */
 	pid_t child;
@@ -302,8 +302,7 @@ setup(void)
 	int pair[2], r;
 
 	memset(&k, 0, sizeof(k));
-	strcpy(k.dir, "/tmp/capfs-fs.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(k.dir));
+	fixture_directory(k.dir);
 	k.boot.instance = 1;
 	strcpy(k.boot.bind_dir, ".bind-1");
 	k.boot.page = mmap(NULL, sizeof(*k.boot.page), PROT_READ | PROT_WRITE,
@@ -324,18 +323,13 @@ setup(void)
 static void
 teardown(void)
 {
-	char path[96];
 	int status;
 
 	close(k.fd);
 	close(k.served);
 	ck_assert_int_eq(waitpid(k.child, &status, 0), k.child);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	snprintf(path, sizeof(path), "%s/state.mdb", k.dir);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/state.mdb-lock", k.dir);
-	unlink(path);
-	rmdir(k.dir);
+	fixture_remove(k.dir);
 	munmap(k.boot.page, sizeof(*k.boot.page));
 }
 

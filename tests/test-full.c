@@ -8,7 +8,6 @@
 
 #include <check.h>
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,7 @@
 #define EVERY 8 /* of the slots one in so many is to end */
 #define REAP_BUDGET 512
 
-static char directory[64];
+static char directory[FIXTURE_PATH];
 static struct state *state;
 static struct model *model;
 static struct request answer;
@@ -36,13 +35,6 @@ static uint64_t
 now(void)
 {
 	return now_usec;
-}
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
 }
 
 static struct node
@@ -140,8 +132,7 @@ setup_store(size_t map_bytes)
 	char *reason = NULL;
 
 	fixture_setup();
-	snprintf(directory, sizeof(directory), "/tmp/capfs-full.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	fixture_directory(directory);
 	ck_assert_int_eq(state_open(directory, map_bytes, &state, &reason), 0);
 	ck_assert_int_eq(model_new(&state_store_ops, state, &model), 0);
 	model->now_usec = now;
@@ -172,7 +163,7 @@ teardown(void)
 	/* And it is a good one. */
 	ck_assert_int_eq(state_open(directory, LARGE_MAP_BYTES, &state, &reason), 0);
 	state = state_free(state);
-	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fixture_remove(directory);
 	fixture_teardown();
 }
 

@@ -32,8 +32,8 @@
 #define BLOCK_BYTES 65536
 
 struct world {
-	char directory[32];
-	char path[48]; /* of the server behind */
+	char directory[FIXTURE_PATH];
+	char path[FIXTURE_PATH + 16]; /* of the server behind */
 	int listener;
 	struct loop loop;
 	struct service service; /* attached to nothing */
@@ -46,8 +46,8 @@ static void
 setup(void)
 {
 	fixture_setup();
-	w = (struct world){.directory = "/tmp/capfs-test.XXXXXX", .listener = -1};
-	ck_assert_ptr_nonnull(mkdtemp(w.directory));
+	w = (struct world){.listener = -1};
+	fixture_directory(w.directory);
 	snprintf(w.path, sizeof(w.path), "%s/socket", w.directory);
 	ck_assert_int_eq(loop_init(&w.loop), 0);
 	w.service = (struct service){.loop = &w.loop, .name = "test"};
@@ -62,8 +62,7 @@ teardown(void)
 	close(w.service.source.fd);
 	loop_deinit(&w.loop);
 	fd_close(w.listener);
-	unlink(w.path);
-	rmdir(w.directory);
+	fixture_remove(w.directory);
 	fixture_teardown();
 }
 

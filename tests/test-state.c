@@ -10,7 +10,6 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,21 +26,13 @@
 #define MAP_BYTES (64 << 20)
 #define RECORD_BYTES 100
 
-static char directory[64], file[128];
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
+static char directory[FIXTURE_PATH], file[128];
 
 static void
 setup(void)
 {
 	fixture_setup();
-	snprintf(directory, sizeof(directory), "/tmp/capfs-state.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	fixture_directory(directory);
 	snprintf(file, sizeof(file), "%s/state.mdb", directory);
 }
 
@@ -49,7 +40,7 @@ static void
 teardown(void)
 {
 	umount2(directory, MNT_DETACH);
-	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fixture_remove(directory);
 	fixture_teardown();
 }
 
@@ -480,7 +471,7 @@ flip_is_refused(size_t at, unsigned bit)
 static void
 forget_damaged(void)
 {
-	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fixture_remove(directory);
 	ck_assert_int_eq(mkdir(directory, 0700), 0);
 }
 

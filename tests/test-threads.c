@@ -74,7 +74,7 @@ struct client {
 	unsigned number;
 };
 
-static char directory[] = "/tmp/test-threads.XXXXXX";
+static char directory[FIXTURE_PATH];
 static struct daemon played;
 static struct server servers[SERVERS];
 static struct client clients[CLIENTS];
@@ -402,7 +402,7 @@ client_thread(void *data)
 static void
 start_all(int end)
 {
-	ck_assert_ptr_nonnull(mkdtemp(directory));
+	fixture_directory(directory);
 	played.polled[0] = (struct pollfd){.fd = end, .events = POLLIN};
 	played.polled[1] = (struct pollfd){
 		.fd = played_listen(directory, "control", SOCK_SEQPACKET, 16),
@@ -425,17 +425,6 @@ start_all(int end)
 		ck_assert_int_eq(pthread_create(&clients[i].thread, NULL, client_thread,
 					 &clients[i]), 0);
 	}
-}
-
-static void
-remove_directory(void)
-{
-	cleanup_text struct text path = {};
-
-	text_addf(&path, "%s/control", directory);
-	ck_assert_int_eq(text_done(&path), 0);
-	ck_assert_int_eq(unlink(path.data), 0);
-	ck_assert_int_eq(rmdir(directory), 0);
 }
 
 START_TEST(clients_and_servers_in_threads)
@@ -462,7 +451,7 @@ START_TEST(clients_and_servers_in_threads)
 	ck_assert_uint_eq(n_cancelled, CLIENTS * ROUNDS * 2);
 	close(played.polled[1].fd);
 	close(end);
-	remove_directory();
+	fixture_remove(directory);
 }
 END_TEST
 
