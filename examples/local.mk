@@ -10,25 +10,18 @@ noinst_PROGRAMS += \
 	examples/pool \
 	examples/sealed
 examples_cppflags = -I$(top_srcdir)/libcap-client
-examples_echo_client_SOURCES = examples/echo-client.c
 examples_echo_client_CPPFLAGS = $(examples_cppflags)
 examples_echo_client_LDADD = libcap-client/libcap-client.la
-examples_echo_server_SOURCES = examples/echo-server.c
 examples_echo_server_CPPFLAGS = $(examples_cppflags)
 examples_echo_server_LDADD = libcap-client/libcap-client.la
-examples_count_SOURCES = examples/count.c
 examples_count_CPPFLAGS = $(examples_cppflags)
 examples_count_LDADD = libcap-client/libcap-client.la
-examples_log_service_SOURCES = examples/log-service.c
 examples_log_service_CPPFLAGS = $(examples_cppflags)
 examples_log_service_LDADD = libcap-client/libcap-client.la
-examples_pool_SOURCES = examples/pool.c
 examples_pool_CPPFLAGS = $(examples_cppflags)
 examples_pool_LDADD = libcap-client/libcap-client.la
-examples_sealed_SOURCES = examples/sealed.c
 examples_sealed_CPPFLAGS = $(examples_cppflags)
 examples_sealed_LDADD = libcap-client/libcap-client.la
-examples_pass_SOURCES = examples/pass.c
 examples_pass_CPPFLAGS = $(examples_cppflags)
 examples_pass_LDADD = libcap-client/libcap-client.la
 

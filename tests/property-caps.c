@@ -100,76 +100,64 @@ ref_add_cap(struct property *p, const struct ref_cap *made, const struct capabil
 	strcpy(place->name, c->entity.name);
 }
 
-void
-op_grant(struct property *p)
+/* Grant to TO, replicate if that is the SOURCE's own session and COPY. */
+static void
+derive(struct property *p, int source, int to, bool copy)
 {
 	struct reference *ref = &p->reference;
-	int source = PICK(p, ref->caps, REF_CAPS), to = PICK(p, ref->sessions, REF_SESSIONS),
-	    expected;
 	struct reductions how = random_reductions(p);
-	bool automatic = property_random(p, 3) == 0;
-	struct capability *c;
-	struct change *ch;
-	char name[8];
-
-	if (source < 0 || to < 0 || ref_free_cap(ref) < 0)
-		return;
 	struct ref_cap made = {
 		.session = to,
 		.object = ref->caps[source].object,
 		.parent = source,
 		.expires = UINT64_MAX,
 	};
-	property_name(p, name, 'c', 10);
+	struct capability *c, *from = property_cap(p, source);
+	enum right needed = copy ? RIGHT_REPLICATE : RIGHT_GRANT;
+	char buffer[8];
+	const char *name = property_random(p, 3) == 0 ? NULL : buffer;
+	size_t n;
+	struct change *ch;
+	int expected, answer;
+
+	property_name(p, buffer, 'c', 10);
+	n = name ? strlen(name) : 0;
 	if (!ref_cap_live(ref, source, world_now()))
 		expected = CAPABILITY_E_DEAD;
-	else if (!(ref_cap_rights(ref, source) & RIGHT_GRANT))
+	else if (!(ref_cap_rights(ref, source) & needed))
 		expected = CAPABILITY_E_RIGHT;
 	else
 		expected = expect_reductions(p, source, &how, &made);
 	if (!expected)
-		expected = expect_slot(p, to, automatic ? NULL : name);
+		expected = expect_slot(p, to, name);
 	ch = change_begin(p->world.model);
-	if (property_done(p, ch,
-		    capability_grant(ch, property_cap(p, source), property_session(p, to),
-			    automatic ? NULL : name, automatic ? 0 : strlen(name), &how, 0, &c),
-		    expected))
+	if (copy)
+		answer = capability_replicate(ch, from, name, n, &how, 0, &c);
+	else
+		answer = capability_grant(
+			ch, from, property_session(p, to), name, n, &how, 0, &c);
+	if (property_done(p, ch, answer, expected))
 		ref_add_cap(p, &made, c);
+}
+
+void
+op_grant(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int source = PICK(p, ref->caps, REF_CAPS), to = PICK(p, ref->sessions, REF_SESSIONS);
+
+	if (source >= 0 && to >= 0 && ref_free_cap(ref) >= 0)
+		derive(p, source, to, false);
 }
 
 void
 op_replicate(struct property *p)
 {
 	struct reference *ref = &p->reference;
-	int source = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = random_reductions(p);
-	struct capability *c;
-	struct change *ch;
-	char name[8];
+	int source = PICK(p, ref->caps, REF_CAPS);
 
-	if (source < 0 || ref_free_cap(ref) < 0)
-		return;
-	struct ref_cap made = {
-		.session = ref->caps[source].session,
-		.object = ref->caps[source].object,
-		.parent = source,
-		.expires = UINT64_MAX,
-	};
-	property_name(p, name, 'c', 10);
-	if (!ref_cap_live(ref, source, world_now()))
-		expected = CAPABILITY_E_DEAD;
-	else if (!(ref_cap_rights(ref, source) & RIGHT_REPLICATE))
-		expected = CAPABILITY_E_RIGHT;
-	else
-		expected = expect_reductions(p, source, &how, &made);
-	if (!expected)
-		expected = expect_slot(p, made.session, name);
-	ch = change_begin(p->world.model);
-	if (property_done(p, ch,
-		    capability_replicate(ch, property_cap(p, source), name, strlen(name), &how, 0,
-			    &c),
-		    expected))
-		ref_add_cap(p, &made, c);
+	if (source >= 0 && ref_free_cap(ref) >= 0)
+		derive(p, source, ref->caps[source].session, true);
 }
 
 static bool

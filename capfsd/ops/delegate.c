@@ -18,14 +18,24 @@ capability_of(struct entity *e)
 	return container_of(e, struct capability, entity);
 }
 
-/* The answer of a verb that has made a slot, committed and logged. */
+/*
+ * The ANSWER of the model to VERB, named AS the word says: a refusal, or the slot that is MADE from
+ * SOURCE in its session, committed and logged.
+ */
 static int
-finish_made(struct request *r, struct change *ch, const char *verb, const struct text *from,
-	const struct capability *made)
+finish_made(struct request *r, struct change *ch, const char *verb, struct capability *source,
+	struct session *session, const struct word *as, int answer, const struct capability *made)
 {
-	cleanup_text struct text to = {};
+	cleanup_text struct text from = {}, to = {};
 	int a;
 
+	if (answer < 0)
+		return request_fail(r, ch, answer);
+	if (answer > 0) {
+		change_abort(ch);
+		return refuse_capability(r, source, session, as, answer, verb);
+	}
+	info_slot_path(source, &from);
 	text_addf(&r->text, "slot=%s id=%" PRIu64, made->entity.name, made->entity.id);
 	a = request_commit(r, ch);
 	if (a < 0 || r->error)
@@ -33,7 +43,7 @@ finish_made(struct request *r, struct change *ch, const char *verb, const struct
 	session_label(made->session, &to);
 	event_log(r->model, made->session, "%s id=%" PRIu64 " as=%s uid=%u %s to=%s", verb,
 		made->entity.id, made->entity.name, (unsigned)r->uid,
-		from->data ? from->data : "?", to.data ? to.data : "?");
+		from.data ? from.data : "?", to.data ? to.data : "?");
 	return 0;
 }
 
@@ -52,7 +62,6 @@ int
 verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	struct capability *source = capability_of(e), *made;
-	cleanup_text struct text from = {};
 	struct command c;
 	struct reductions how;
 	struct session *to;
@@ -79,21 +88,13 @@ verb_grant(struct request *r, struct entity *e, const char *text, size_t n)
 	ch = change_begin(r->model);
 	a = capability_grant(ch, source, to, c.value[KEY_AS].p, c.value[KEY_AS].n, &how, r->uid,
 		&made);
-	if (a < 0)
-		return request_fail(r, ch, a);
-	if (a > 0) {
-		change_abort(ch);
-		return refuse_capability(r, source, to, &c.value[KEY_AS], a, "grant");
-	}
-	info_slot_path(source, &from);
-	return finish_made(r, ch, "grant", &from, made);
+	return finish_made(r, ch, "grant", source, to, &c.value[KEY_AS], a, made);
 }
 
 int
 verb_replicate(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	struct capability *source = capability_of(e), *made;
-	cleanup_text struct text from = {};
 	struct command c;
 	struct reductions how;
 	struct change *ch;
@@ -109,22 +110,14 @@ verb_replicate(struct request *r, struct entity *e, const char *text, size_t n)
 	ch = change_begin(r->model);
 	a = capability_replicate(ch, source, c.value[KEY_AS].p, c.value[KEY_AS].n, &how, r->uid,
 		&made);
-	if (a < 0)
-		return request_fail(r, ch, a);
-	if (a > 0) {
-		change_abort(ch);
-		return refuse_capability(
-			r, source, source->session, &c.value[KEY_AS], a, "replicate");
-	}
-	info_slot_path(source, &from);
-	return finish_made(r, ch, "replicate", &from, made);
+	return finish_made(
+		r, ch, "replicate", source, source->session, &c.value[KEY_AS], a, made);
 }
 
 int
 verb_transfer(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	struct capability *source = capability_of(e), *made;
-	cleanup_text struct text from = {};
 	struct command c;
 	struct session *to;
 	struct change *ch;
@@ -139,23 +132,16 @@ verb_transfer(struct request *r, struct entity *e, const char *text, size_t n)
 	to = find_session(r, source->session, &c, KEY_TO);
 	if (!to)
 		return 0;
-	info_slot_path(source, &from);
 	ch = change_begin(r->model);
 	a = capability_transfer(
 		ch, source, to, c.value[KEY_AS].p, c.value[KEY_AS].n, r->uid, &made);
-	if (a < 0)
-		return request_fail(r, ch, a);
 	if (a == CAPABILITY_E_IN_USE) {
 		change_abort(ch);
 		return refuse(r, EBUSY,
 			"%s has connections, or something is derived from it", e->name);
 	}
-	if (a > 0) {
-		change_abort(ch);
-		return refuse_capability(r, source, to, &c.value[KEY_AS], a, "transfer");
-	}
 	r->pending = e->id;
-	a = finish_made(r, ch, "transfer", &from, made);
+	a = finish_made(r, ch, "transfer", source, to, &c.value[KEY_AS], a, made);
 	if (a < 0 || r->error)
 		r->pending = 0;
 	return a;
