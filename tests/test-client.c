@@ -23,6 +23,7 @@
 #include "tests/played-daemon.h"
 
 #define SHORT 20000 /* usec, where the time is to run out */
+#define LONG CAPC_TIMEOUT_USEC
 
 static struct played d;
 static capc_session *s;
@@ -47,7 +48,7 @@ START_TEST(a_node_is_read)
 	cleanup_free char *text = NULL;
 
 	played_answer(&d, WIRE_READ, 0, "state=served\n", -1);
-	ck_assert_int_eq(capc_read(s, "caps/web/info", &text, SHORT), 0);
+	ck_assert_int_eq(capc_read(s, "caps/web/info", &text, LONG), 0);
 	ck_assert_str_eq(text, "state=served\n");
 	ck_assert_uint_eq(played_asked(&d, WIRE_READ, "caps/web/info", ""), 0);
 }
@@ -65,7 +66,7 @@ START_TEST(a_long_node_is_read_in_parts)
 						.value = i * 2,
 						.text = "ababab",
 						.n_text = 2}, -1);
-	ck_assert_int_eq(capc_read_from(s, "events", &offset, &text, SHORT), 0);
+	ck_assert_int_eq(capc_read_from(s, "events", &offset, &text, LONG), 0);
 	ck_assert_str_eq(text, "ababab");
 	ck_assert_uint_eq(offset, 6);
 	for (uint64_t i = 0; i < 3; i++)
@@ -74,7 +75,7 @@ START_TEST(a_long_node_is_read_in_parts)
 	text = NULL;
 	played_answer_with(&d, &(struct wire_reply){.op = WIRE_READ, .serial = ++d.serial, .value = 6},
 		-1);
-	ck_assert_int_eq(capc_read_from(s, "events", &offset, &text, SHORT), 0);
+	ck_assert_int_eq(capc_read_from(s, "events", &offset, &text, LONG), 0);
 	ck_assert_str_eq(text, "");
 	ck_assert_uint_eq(offset, 6);
 	ck_assert_uint_eq(played_asked(&d, WIRE_READ, "events", ""), 6);
@@ -87,8 +88,8 @@ START_TEST(parts_that_do_not_advance_end_the_session)
 
 	played_answer_with(&d, &(struct wire_reply){.op = WIRE_READ, .flags = WIRE_MORE,
 					.serial = ++d.serial}, -1);
-	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), -EBADMSG);
-	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), -ENOTCONN);
+	ck_assert_int_eq(capc_read(s, "label", &text, LONG), -EBADMSG);
+	ck_assert_int_eq(capc_read(s, "label", &text, LONG), -ENOTCONN);
 }
 END_TEST
 
@@ -107,14 +108,14 @@ START_TEST(a_command_gives_its_result_or_the_reason)
 	char *text;
 
 	played_answer(&d, WIRE_WRITE, 0, "slot=web-2 id=44", -1);
-	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", &text, SHORT), 0);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", &text, LONG), 0);
 	ck_assert_str_eq(text, "slot=web-2 id=44");
 	ck_assert_str_eq(capc_session_reason(s), "");
 	free(text);
 	played_asked(&d, WIRE_WRITE, "caps/web/grant", "to=app");
 
 	played_answer(&d, WIRE_WRITE, EDQUOT, "init/app caps limit=8 used=8", -1);
-	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", &text, SHORT), -EDQUOT);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", &text, LONG), -EDQUOT);
 	ck_assert_str_eq(text, "init/app caps limit=8 used=8");
 	ck_assert_str_eq(capc_session_reason(s), "init/app caps limit=8 used=8");
 	free(text);
@@ -122,7 +123,7 @@ START_TEST(a_command_gives_its_result_or_the_reason)
 
 	/* Nor has what was refused before anybody was asked. */
 	played_answer(&d, WIRE_WRITE, EPERM, "no", -1);
-	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -EPERM);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, LONG), -EPERM);
 	played_asked(&d, WIRE_WRITE, "caps/web/grant", NULL);
 	ck_assert_int_eq(capc_grant(s, "web", "a b", NULL, NULL), -EINVAL);
 	ck_assert_str_eq(capc_session_reason(s), "");
@@ -165,7 +166,7 @@ START_TEST(a_directory_is_listed_by_cookies)
 
 	answer_names(17, true, "log\nweb\n");
 	answer_names(99, false, "zeta\n");
-	ck_assert_int_eq(capc_list(s, "caps", collect, &names, SHORT), 0);
+	ck_assert_int_eq(capc_list(s, "caps", collect, &names, LONG), 0);
 	ck_assert_str_eq(names.all, "log web zeta ");
 	ck_assert_uint_eq(played_asked(&d, WIRE_LIST, "caps", ""), 0);
 	ck_assert_uint_eq(played_asked(&d, WIRE_LIST, "caps", ""), 17);
@@ -178,10 +179,10 @@ START_TEST(a_listing_can_be_stopped)
 	struct names names = {.stop_at = 1};
 
 	answer_names(17, true, "log\nweb\n");
-	ck_assert_int_eq(capc_list(s, "caps", collect, &names, SHORT), 42);
+	ck_assert_int_eq(capc_list(s, "caps", collect, &names, LONG), 42);
 	ck_assert_str_eq(names.all, "log ");
 	played_answer(&d, WIRE_LIST, ENOTDIR, "not a directory", -1);
-	ck_assert_int_eq(capc_list(s, "label", collect, &names, SHORT), -ENOTDIR);
+	ck_assert_int_eq(capc_list(s, "label", collect, &names, LONG), -ENOTDIR);
 }
 END_TEST
 
@@ -193,7 +194,7 @@ nested(const char *name, void *data)
 
 	ck_assert_int_eq(strlen(name), 3);
 	played_answer(&d, WIRE_READ, 0, "some text that is longer than the names", -1);
-	ck_assert_int_eq(capc_read(s, name, &text, SHORT), 0);
+	ck_assert_int_eq(capc_read(s, name, &text, LONG), 0);
 	return ++*n > 2;
 }
 
@@ -202,7 +203,7 @@ START_TEST(a_listing_can_be_interleaved)
 	unsigned n = 0;
 
 	answer_names(17, false, "log\nweb\n");
-	ck_assert_int_eq(capc_list(s, "caps", nested, &n, SHORT), 0);
+	ck_assert_int_eq(capc_list(s, "caps", nested, &n, LONG), 0);
 	ck_assert_uint_eq(n, 2);
 }
 END_TEST
@@ -218,7 +219,7 @@ START_TEST(late_answers_are_discarded)
 	played_answer(&d, WIRE_READ, 0, "first", fds[1]);
 	close(fds[1]);
 	played_answer(&d, WIRE_READ, 0, "second", -1);
-	ck_assert_int_eq(capc_read(s, "second", &text, SHORT), 0);
+	ck_assert_int_eq(capc_read(s, "second", &text, LONG), 0);
 	ck_assert_str_eq(text, "second");
 	ck_assert(played_at_end(fds[0]));
 	close(fds[0]);
@@ -265,8 +266,8 @@ END_TEST
 START_TEST(a_request_to_nobody_is_told)
 {
 	d.fd = fd_close(d.fd);
-	ck_assert_int_eq(capc_create(s, "sessions/app", "caps=8", NULL, SHORT), -ECONNRESET);
-	ck_assert_int_eq(capc_create(s, "sessions/app", "caps=8", NULL, SHORT), -ENOTCONN);
+	ck_assert_int_eq(capc_create(s, "sessions/app", "caps=8", NULL, LONG), -ECONNRESET);
+	ck_assert_int_eq(capc_create(s, "sessions/app", "caps=8", NULL, LONG), -ENOTCONN);
 }
 END_TEST
 
@@ -283,7 +284,7 @@ START_TEST(cookies_that_stay_end_the_session)
 	struct names names = {};
 
 	answer_names(0, true, "log\n");
-	ck_assert_int_eq(capc_list(s, "caps", collect, &names, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_list(s, "caps", collect, &names, LONG), -EBADMSG);
 }
 END_TEST
 
@@ -317,8 +318,8 @@ START_TEST(malformed_answers_end_the_session)
 	n = wire_reply_encode(&reply, buffer, sizeof(buffer));
 	buffer[0] = cases[_i].version;
 	ck_assert_int_gt(send(d.fd, buffer, (size_t)n - cases[_i].cut, 0), 0);
-	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), cases[_i].error);
-	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), -ENOTCONN);
+	ck_assert_int_eq(capc_read(s, "label", &text, LONG), cases[_i].error);
+	ck_assert_int_eq(capc_read(s, "label", &text, LONG), -ENOTCONN);
 }
 END_TEST
 
@@ -327,8 +328,8 @@ START_TEST(what_cannot_be_sent_is_refused_before)
 	static char big[WIRE_TEXT_MAX + 2];
 
 	memset(big, 'x', sizeof(big) - 1);
-	ck_assert_int_eq(capc_write(s, "policy", big, NULL, SHORT), -EMSGSIZE);
-	ck_assert_int_eq(capc_remove(s, big, NULL, SHORT), -ENAMETOOLONG);
+	ck_assert_int_eq(capc_write(s, "policy", big, NULL, LONG), -EMSGSIZE);
+	ck_assert_int_eq(capc_remove(s, big, NULL, LONG), -ENAMETOOLONG);
 	ck_assert_int_eq(capc_grant(s, "web", "app rights=grant", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_grant(s, "web", NULL, NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_replicate(s, "web", "a immutable", NULL, NULL), -EINVAL);
@@ -406,9 +407,9 @@ START_TEST(a_daemon_says_why_it_hangs_up)
 		ck_assert_int_eq(shutdown(d.fd, SHUT_WR), 0);
 	else
 		d.fd = fd_shutdown_close(d.fd);
-	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -EDQUOT);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, LONG), -EDQUOT);
 	ck_assert_str_eq(capc_session_reason(s), "sockets used=64");
-	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, SHORT), -ENOTCONN);
+	ck_assert_int_eq(capc_write(s, "caps/web/grant", "to=app", NULL, LONG), -ENOTCONN);
 }
 END_TEST
 
@@ -488,7 +489,7 @@ START_TEST(a_child_of_fork_does_no_harm)
 
 	if (pid == 0) {
 		char *none;
-		bool good = capc_read(s, "label", &none, SHORT) == -ECHILD &&
+		bool good = capc_read(s, "label", &none, LONG) == -ECHILD &&
 			capc_session_fd(s) == -ECHILD;
 
 		capc_session_free(s);
@@ -497,7 +498,7 @@ START_TEST(a_child_of_fork_does_no_harm)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
 	played_answer(&d, WIRE_READ, 0, "init\n", -1);
-	ck_assert_int_eq(capc_read(s, "label", &text, SHORT), 0);
+	ck_assert_int_eq(capc_read(s, "label", &text, LONG), 0);
 }
 END_TEST
 
@@ -544,15 +545,15 @@ START_TEST(a_root_is_opened_however_long_its_path)
 		strcat(path, "/a-directory-with-a-long-name");
 		ck_assert_int_eq(mkdir(path, 0700), 0);
 	}
-	ck_assert_int_eq(capc_session_open(path, SHORT, &opened), -ENOENT);
+	ck_assert_int_eq(capc_session_open(path, LONG, &opened), -ENOENT);
 	listener = played_listen(path, "control", SOCK_SEQPACKET, 4);
-	ck_assert_int_eq(capc_session_open(path, SHORT, &opened), 0);
+	ck_assert_int_eq(capc_session_open(path, LONG, &opened), 0);
 	capc_session_free(opened);
 	ck_assert_int_eq(setenv("CAPFS", path, 1), 0);
-	ck_assert_int_eq(capc_session_open(NULL, SHORT, &opened), 0);
+	ck_assert_int_eq(capc_session_open(NULL, LONG, &opened), 0);
 	capc_session_free(opened);
 	close(listener);
-	ck_assert_int_eq(capc_session_open(path, SHORT, &opened), -ECONNREFUSED);
+	ck_assert_int_eq(capc_session_open(path, LONG, &opened), -ECONNREFUSED);
 	fixture_remove(top);
 }
 END_TEST
@@ -565,7 +566,7 @@ START_TEST(a_full_backlog_is_waited_for_in_time)
 
 	fixture_directory(top);
 	listener = played_listen(top, "control", SOCK_SEQPACKET, 0);
-	ck_assert_int_eq(capc_session_open(top, SHORT, &first), 0);
+	ck_assert_int_eq(capc_session_open(top, LONG, &first), 0);
 	ck_assert_int_eq(capc_session_open(top, SHORT, &second), -ETIMEDOUT);
 	capc_session_free(first);
 	close(listener);
