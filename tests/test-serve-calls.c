@@ -6,7 +6,6 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,6 +20,7 @@
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
+#include "tests/both.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
@@ -498,45 +498,6 @@ START_TEST(a_child_of_fork_does_no_harm)
 }
 END_TEST
 
-static void *
-serve_thread(void *data)
-{
-	while (capc_serve(data, CAPC_FOREVER) >= 0)
-		continue;
-	return NULL;
-}
-
-/* A server in a thread of its own, and a client of it. */
-struct both {
-	struct played client;
-	pthread_t thread;
-	capc *c;
-};
-
-static void
-both_start(struct both *b)
-{
-	int fds[2];
-
-	played_init(&b->client);
-	played_pair(SOCK_SEQPACKET, fds);
-	played_answer(&b->client, WIRE_OPEN, 0, "", fds[0]);
-	close(fds[0]);
-	ck_assert_int_eq(pthread_create(&b->thread, NULL, serve_thread, e), 0);
-	ck_assert_int_eq(capc_open(b->client.session, "e", SHORT, &b->c), 0);
-	played_handover_fd(channel, 1, 1, fds[1], -1);
-	close(fds[1]);
-}
-
-static void
-both_stop(struct both *b)
-{
-	capc_free(b->c);
-	played_deinit(&b->client);
-	channel = fd_close(channel);
-	ck_assert_int_eq(pthread_join(b->thread, NULL), 0);
-}
-
 START_TEST(a_client_calls_a_server)
 {
 	struct capc_msg reply;
@@ -544,7 +505,7 @@ START_TEST(a_client_calls_a_server)
 	unsigned n = 0;
 
 	played_add(&d, e, 1, echo, &n);
-	both_start(&b);
+	both_start(&b, e, &channel);
 	for (uint32_t i = 1; i <= 1000; i++) {
 		struct capc_msg req = {.code = i, .data = &i, .n_data = sizeof(i)};
 
@@ -575,7 +536,7 @@ START_TEST(large_payloads_come_back)
 	for (size_t i = 0; i < CAPC_PAYLOAD_MAX; i++)
 		data[i] = (char)(i * 7 + i / 4096);
 	played_add(&d, e, 1, mirror, NULL);
-	both_start(&b);
+	both_start(&b, e, &channel);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct capc_msg req = {.data = data, .n_data = sizes[i]};
 
@@ -604,7 +565,7 @@ START_TEST(S05_C10_many_descriptors_come_back)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
 	played_add(&d, e, 1, mirror, NULL);
 	capc_entrypoint_set_max(e, SIZE_MAX, SIZE_MAX);
-	both_start(&b);
+	both_start(&b, e, &channel);
 	for (size_t i = 0; i < CAPC_FDS_MAX; i++)
 		ck_assert_int_ge(fds[i] = eventfd((unsigned)i + 1, EFD_CLOEXEC), 0);
 	for (size_t i = 0; i < 2 * sizeof(counts) / sizeof(counts[0]); i++) {
@@ -641,7 +602,7 @@ START_TEST(more_than_a_server_takes_is_refused)
 
 	played_add(&d, e, 1, mirror, NULL);
 	capc_entrypoint_set_max(e, 100, 2);
-	both_start(&b);
+	both_start(&b, e, &channel);
 	for (int i = 0; i < 4; i++) {
 		struct capc_msg req = {.data = big, .n_data = i == 0 ? 101 : sizeof(big)};
 
@@ -855,7 +816,7 @@ START_TEST(a_pipe_that_is_full_both_ways_moves_on)
 	int n = 0;
 
 	played_add(&d, e, 1, mirror, NULL);
-	both_start(&b);
+	both_start(&b, e, &channel);
 	while (n < 200) {
 		int r = capc_call_start(b.c, &req, &serials[n]);
 
