@@ -23,7 +23,7 @@ check_sent_on(const struct capc_msg *m)
 	int pair[2], r;
 
 	FUZZ_CHECK(fd_socketpair(SOCK_SEQPACKET, pair) == 0);
-	FUZZ_CHECK(frame_begin(&f, WIRE_CALL, m->code, 1, m) == 0);
+	FUZZ_CHECK(frame_begin(&f, WIRE_CALL, m->code, 1, m, NULL) == 0);
 	FUZZ_CHECK(frame_send(&f, pair[0], buffer, sizeof(buffer)) == 0);
 	frame_end(&f);
 	do

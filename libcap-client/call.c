@@ -21,6 +21,7 @@
 
 #define ERRNO_MAX 4095
 #define PENDING_MAX 256
+#define ROOMS_MAX 16
 
 struct capc {
 	pid_t owner;
@@ -33,12 +34,41 @@ struct capc {
 	uint64_t serial;
 	struct list pending; /* in the order of their serials */
 	unsigned n_pending;
+	struct room room; /* for large payloads, once there are some */
+	struct buffer out;
+	struct window window;
 	struct inbox in;
 	struct spin spin;
 	uint8_t buffer[WIRE_CALL_MAX];
 };
 
 CLEANUP_DEFINE(struct capc *, capc_free)
+
+/* Of how many connections of this process to services memory is kept: nothing smaller has them all. */
+static unsigned n_rooms;
+
+/* The payload to come is large: there is to be memory for it that stays. */
+static void
+handle_enter(struct capc *c)
+{
+	if (c->room.max > 0)
+		return;
+	if (__atomic_add_fetch(&n_rooms, 1, __ATOMIC_RELAXED) <= ROOMS_MAX)
+		c->room.max = 1;
+	else
+		__atomic_sub_fetch(&n_rooms, 1, __ATOMIC_RELAXED);
+}
+
+static void
+handle_leave(struct capc *c)
+{
+	window_drop(&c->window);
+	buffer_drop(&c->out);
+	room_deinit(&c->room);
+	if (c->room.max > 0)
+		__atomic_sub_fetch(&n_rooms, 1, __ATOMIC_RELAXED);
+	c->room.max = 0;
+}
 
 /* A call without a caller that has its reply. */
 struct pending {
@@ -97,7 +127,10 @@ handle_new(void)
 	c->serial = 0;
 	list_init(&c->pending);
 	c->n_pending = 0;
-	c->in = (struct inbox){};
+	room_init(&c->room, 0);
+	buffer_init(&c->out, &c->room, true);
+	window_init(&c->window, &c->room);
+	c->in = (struct inbox){.window = &c->window};
 	c->spin = (struct spin){};
 	return c;
 }
@@ -182,6 +215,7 @@ capc_free(struct capc *c)
 	while (!list_empty(&c->pending))
 		pending_free(c, list_entry(list_first(&c->pending), struct pending, link));
 	inbox_clear(&c->in);
+	handle_leave(c);
 	close_owned(c->fd, c->owner);
 	fd_close(c->node);
 	free(c->slot);
@@ -203,6 +237,9 @@ call_end(struct capc *c, int error)
 {
 	c->fd = fd_shutdown_close(c->fd);
 	inbox_clear(&c->in);
+	/* The next one may be to another server. */
+	window_drop(&c->window);
+	buffer_drop(&c->out);
 	list_for_each (i, &c->pending) {
 		struct pending *p = list_entry(i, struct pending, link);
 
@@ -229,11 +266,14 @@ call_take(struct capc *c)
 		return call_end(c, -EBADMSG);
 	if (r == 0)
 		return 1;
+	buffer_copied(&c->out, reply.serial);
 	p = pending_find(c, reply.serial);
 	if (!p || p->done) {
-		inbox_clear(&c->in);
+		inbox_discard(&c->in, &reply);
 		return 1;
 	}
+	if (wire_call_is_large(&reply))
+		handle_enter(c);
 	r = inbox_take(&c->in, &reply, &p->msg);
 	if (r == -EBADMSG)
 		return call_end(c, r);
@@ -285,13 +325,14 @@ call_send(struct capc *c, struct frame *f, uint64_t deadline)
 	uint64_t connecting = deadline > 0 ? deadline : deadline_after(CAPC_TIMEOUT_USEC);
 
 	for (bool fresh = c->fd < 0;; fresh = true) {
-		int r = c->fd < 0 ? reconnect(c, connecting) : 0;
+		int r = c->fd < 0 ? frame_restart(f) : 0;
 
+		if (r == 0 && c->fd < 0)
+			r = reconnect(c, connecting);
 		if (r < 0)
 			return r;
 		if (c->type != SOCK_SEQPACKET)
 			return -EPROTOTYPE;
-		f->n_sent = 0;
 		r = call_transmit(c, f, deadline);
 		if (r != -EPIPE && r != -ECONNRESET)
 			return r;
@@ -318,7 +359,11 @@ call_start(struct capc *c, const struct capc_msg *req, uint64_t deadline, uint64
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	r = frame_begin(&f, WIRE_CALL, req->code, c->serial + 1, req);
+	if (!room_is_empty(&c->room))
+		room_expire(&c->room);
+	if (req->n_data > WIRE_PAYLOAD_MAX)
+		handle_enter(c);
+	r = frame_begin(&f, WIRE_CALL, req->code, c->serial + 1, req, c->fd < 0 ? NULL : &c->out);
 	if (r == 0) {
 		p->serial = ++c->serial;
 		r = call_send(c, &f, deadline);
@@ -428,7 +473,7 @@ capc_call_cancel(struct capc *c, uint64_t serial)
 	if (!p)
 		return -ENOENT;
 	/* A server that does not even read is not to be waited for. */
-	if (!p->done && frame_begin(&f, WIRE_CANCEL, 0, serial, &(struct capc_msg){}) == 0) {
+	if (!p->done && frame_begin(&f, WIRE_CANCEL, 0, serial, &(struct capc_msg){}, NULL) == 0) {
 		frame_send(&f, c->fd, c->buffer, sizeof(c->buffer));
 		frame_end(&f);
 	}

@@ -53,8 +53,9 @@ typedef struct capc_request capc_request;
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
  * there. One that the library made owns its data and descriptors until capc_msg_done().
  *
- * Data of more than 64 KiB travel in a sealed memfd (memfd_create(2), fcntl(2)) and are read in place:
- * the receiver has them as they were sent. A process needs room for one more descriptor meanwhile.
+ * Data of more than 64 KiB travel in a memfd (memfd_create(2), fcntl(2)), and the receiver has them as they
+ * were sent. A process needs room for one more descriptor meanwhile. Up to 2 MiB go through memory that both
+ * sides keep while it is used often; else it is fresh memory, sealed, and read in place.
  */
 struct capc_msg {
 	uint32_t code;    /* of a request: the method; of a reply: 0, or the errno of the refusal */

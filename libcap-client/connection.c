@@ -13,14 +13,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "libcap-client/private.h"
 
 #define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
-#define RETRY_USEC 10000 /* between two tries for descriptors */
 
 struct capc_request {
 	struct connection *connection;
@@ -28,6 +26,7 @@ struct capc_request {
 	uint64_t serial;
 	bool cancelled;
 	size_t n_fds; /* that came with it */
+	bool lent;    /* the payload came through the client's buffer */
 	struct capc_msg msg;
 };
 
@@ -67,6 +66,9 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	list_init(&c->replies);
 	list_init(&c->ahead_link);
 	list_init(&c->stalled_link);
+	buffer_init(&c->buffer, &e->room, false);
+	window_init(&c->window, &e->room);
+	c->in.window = &c->window;
 	list_append(&e->connections, &c->link);
 	return 0;
 }
@@ -90,8 +92,6 @@ reply_free(struct reply *o)
 		fd_close(o->fds[i]);
 	free(o);
 }
-
-static void connection_stalls(struct connection *c);
 
 /*
  * Counts what its inbox has now. All clients together have no more there than one call may bring: the
@@ -140,6 +140,8 @@ connection_close(struct connection *c)
 		list_unlink(list_first(&c->requests));
 	inbox_clear(&c->in);
 	connection_ahead(c);
+	window_drop(&c->window);
+	buffer_drop(&c->buffer);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
 	c->entrypoint = NULL;
@@ -165,72 +167,6 @@ connection_watch(struct connection *c)
 	c->events = event.events;
 	if (epoll_ctl(c->entrypoint->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
 		connection_close(c);
-}
-
-/* When a connection has taken nothing for too long. */
-static uint64_t
-connection_due(const struct connection *c)
-{
-	uint64_t timeout = c->entrypoint->timeout;
-
-	return timeout > UINT64_MAX - c->stalled_since ? UINT64_MAX : c->stalled_since + timeout;
-}
-
-void
-entrypoint_set_timer(struct capc_entrypoint *e)
-{
-	struct list *first = list_first(&e->stalled);
-	struct itimerspec t = {};
-	uint64_t due;
-
-	due = first ? connection_due(list_entry(first, struct connection, stalled_link)) : UINT64_MAX;
-	if (e->retry_at && e->retry_at < due)
-		due = e->retry_at;
-	if (due != UINT64_MAX) {
-		t.it_value.tv_sec = (time_t)(due / 1000000);
-		t.it_value.tv_nsec = (long)(due % 1000000) * 1000;
-	}
-	timerfd_settime(e->timer, TFD_TIMER_ABSTIME, &t, NULL);
-}
-
-void
-entrypoint_retry(struct capc_entrypoint *e)
-{
-	if (e->retry_at)
-		return;
-	e->retry_at = now_usec() + RETRY_USEC;
-	entrypoint_set_timer(e);
-}
-
-/* It took something, or sent something, or begins to do nothing of what we wait for. */
-static void
-connection_stalls(struct connection *c)
-{
-	struct capc_entrypoint *e = c->entrypoint;
-	bool first = list_empty(&e->stalled);
-
-	list_unlink(&c->stalled_link);
-	if (list_empty(&c->replies) && list_empty(&c->ahead_link))
-		return;
-	c->stalled_since = now_usec();
-	list_append(&e->stalled, &c->stalled_link);
-	if (first)
-		entrypoint_set_timer(e);
-}
-
-void
-connections_expire(struct capc_entrypoint *e)
-{
-	uint64_t now = now_usec();
-
-	while (!list_empty(&e->stalled)) {
-		struct connection *c = list_entry(list_first(&e->stalled), struct connection,
-			stalled_link);
-
-		if (connection_due(c) > now)
-			return;
-		connection_close(c);
-	}
 }
 
 /* Sends what waits, as far as the client takes it, and as its descriptors may be in flight. */
@@ -276,14 +212,16 @@ connections_retry(struct capc_entrypoint *e)
 static int
 reply_new(struct frame *f, struct reply **ret)
 {
-	size_t n_data = f->memfd < 0 ? f->call.n_payload : 0;
+	size_t n_data = wire_call_is_large(&f->call) ? 0 : f->call.n_payload;
 	struct reply *o = malloc(sizeof(*o) + f->n_fds * sizeof(int) + n_data);
 
 	if (!o)
 		return -ENOMEM;
+	frame_fill(f);
 	o->frame = *f;
 	o->frame.fds = o->fds;
 	o->frame.memfd = take_fd(f->memfd);
+	o->frame.buffer = take_ptr(f->buffer);
 	list_init(&o->link);
 	for (o->frame.n_fds = 0; o->frame.n_fds < f->n_fds; o->frame.n_fds++) {
 		int fd = fd_dup(f->fds[o->frame.n_fds]);
@@ -320,7 +258,7 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 {
 	struct capc_entrypoint *e = c->entrypoint;
 	struct frame f;
-	int r = frame_begin(&f, WIRE_RETURN, code, serial, m);
+	int r = frame_begin(&f, WIRE_RETURN, code, serial, m, &c->buffer);
 
 	if (r == 0)
 		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer))
@@ -329,11 +267,22 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 		r = connection_enqueue(c, &f);
 	else if (r == 0)
 		c->n_unanswered--;
+	if (wire_call_is_large(&f.call))
+		entrypoint_keeps(e);
 	/* What went ahead of it must not come with the error that would be sent instead. */
 	if (r < 0 && f.n_sent > 0)
 		connection_close(c);
 	frame_end(&f);
 	return r;
+}
+
+/* … its buffer to the client, who has the RETURN. */
+static void
+connection_return(struct capc_request *r)
+{
+	if (r->lent)
+		r->connection->lent = false;
+	r->lent = false;
 }
 
 static struct capc_request *
@@ -366,6 +315,7 @@ request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
 				c, (uint32_t)-result, r->serial, &(struct capc_msg){});
 		c->n_fds -= r->n_fds;
 		r->n_fds = 0;
+		connection_return(r);
 		c->full = false;
 		if (again < 0)
 			connection_close(c);
@@ -447,6 +397,9 @@ connection_call(struct connection *c, const struct wire_call *call)
 	c->n_refs++;
 	c->n_unanswered++;
 	error = call_check(c, call, r, o, &reason);
+	/* The copy is ours to pay for: one, as the client was told. */
+	if (message_is_copied(&r->msg) && c->lent)
+		error = EBADMSG;
 	if (c->n_ahead > 0) {
 		connection_ahead(c);
 		connection_stalls(c);
@@ -457,6 +410,10 @@ connection_call(struct connection *c, const struct wire_call *call)
 	}
 	r->n_fds = r->msg.n_fds;
 	c->n_fds += r->n_fds;
+	if (message_is_copied(&r->msg))
+		c->lent = r->lent = true;
+	if (wire_call_is_large(call))
+		entrypoint_keeps(c->entrypoint);
 	if (error)
 		capc_reply_error(r, error, reason);
 	else
@@ -506,6 +463,7 @@ connection_read(struct connection *c)
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
 	if (r == 0) {
+		e->parts = e->parts || call.type == WIRE_PART;
 		connection_ahead(c);
 		if (list_empty(&c->stalled_link))
 			connection_stalls(c);

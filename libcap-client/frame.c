@@ -15,9 +15,11 @@
 #include "base/msg.h"
 #include "libcap-client/private.h"
 
+#define PART_BYTES 131072 /* that are copied on one side while those before are on the other */
+
 int
 frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
-	const struct capc_msg *m)
+	const struct capc_msg *m, struct buffer *b)
 {
 	int r = message_check(m);
 
@@ -31,7 +33,11 @@ frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t s
 		.n_fds = m->n_fds,
 		.memfd = -1,
 	};
-	if (r == 0 && wire_call_is_large(&f->call))
+	if (r < 0 || !wire_call_is_large(&f->call))
+		return r;
+	if (b && m->n_data <= WIRE_BUFFER_MAX && buffer_reserve(b))
+		f->buffer = b;
+	else
 		r = message_memfd(m->data, m->n_data, &f->memfd);
 	return r;
 }
@@ -40,17 +46,78 @@ void
 frame_end(struct frame *f)
 {
 	f->memfd = fd_close(f->memfd);
+	if (f->buffer)
+		f->buffer->reserved = false;
+	f->buffer = NULL;
 }
 
-/* The next N descriptors; the memfd is the first of all. */
+int
+frame_restart(struct frame *f)
+{
+	f->n_sent = 0;
+	if (!f->buffer)
+		return 0;
+	frame_end(f);
+	return message_memfd(f->call.payload, f->call.n_payload, &f->memfd);
+}
+
+static void
+fill_part(struct frame *f, size_t max)
+{
+	size_t n = f->call.n_payload - f->n_filled;
+
+	n = n < max ? n : max;
+	memcpy(f->buffer->map + f->n_filled, (const char *)f->call.payload + f->n_filled, n);
+	f->n_filled += n;
+}
+
+void
+frame_fill(struct frame *f)
+{
+	if (f->buffer)
+		fill_part(f, SIZE_MAX);
+}
+
+/*
+ * Tells the other side of each part while the next is copied: so it is woken up in good time, and
+ * copies as we do. Where it does not take that, it will find all in one.
+ */
+static void
+frame_fill_telling(struct frame *f, int fd, void *buffer, size_t size)
+{
+	struct wire_call part = {.type = WIRE_PART, .serial = f->call.serial};
+	bool told = f->buffer->known;
+
+	while (f->n_filled < f->call.n_payload) {
+		int n;
+
+		fill_part(f, told ? PART_BYTES : SIZE_MAX);
+		if (f->n_filled == f->call.n_payload)
+			break;
+		part.n_payload = f->n_filled;
+		n = wire_call_encode(&part, buffer, size);
+		told = n > 0 && msg_send(fd, buffer, (size_t)n, NULL, 0, MSG_DONTWAIT) == n;
+	}
+}
+
+/* It is on its way: what is in the buffer stays there. */
+static void
+frame_sent(struct frame *f)
+{
+	if (f->buffer)
+		f->buffer->serial = f->call.serial;
+	frame_end(f);
+}
+
+/* The next N descriptors; that of the payload is the first of all. */
 static const int *
 next_fds(const struct frame *f, size_t n, int room[MSG_FDS_MAX])
 {
-	if (f->memfd < 0)
+	if (f->memfd < 0 && !f->buffer)
 		return f->fds + f->n_sent;
 	if (f->n_sent > 0)
 		return f->fds + f->n_sent - 1;
-	room[0] = f->memfd;
+	room[0] = f->buffer ? f->buffer->fd : f->memfd;
 	if (n > 1)
 		memcpy(room + 1, f->fds, (n - 1) * sizeof(int));
 	return room;
@@ -59,9 +126,11 @@ next_fds(const struct frame *f, size_t n, int room[MSG_FDS_MAX])
 int
 frame_send(struct frame *f, int fd, void *buffer, size_t size)
 {
-	size_t n_all = f->n_fds + (f->memfd >= 0);
+	size_t n_all = f->n_fds + (f->memfd >= 0 || f->buffer);
 	int room[MSG_FDS_MAX];
 
+	if (f->buffer)
+		frame_fill_telling(f, fd, buffer, size);
 	for (;;) {
 		struct wire_call ahead = {.type = WIRE_FDS, .serial = f->call.serial};
 		bool last = n_all - f->n_sent <= MSG_FDS_MAX;
@@ -75,8 +144,10 @@ frame_send(struct frame *f, int fd, void *buffer, size_t size)
 			n_fds, MSG_DONTWAIT);
 		if (sent < 0)
 			return (int)sent;
-		if (last)
+		if (last) {
+			frame_sent(f);
 			return 0;
+		}
 		f->n_sent += n_fds;
 	}
 }
@@ -87,7 +158,7 @@ inbox_clear(struct inbox *in)
 	for (size_t i = 0; i < in->n; i++)
 		fd_close(in->fds[i]);
 	free(in->fds);
-	*in = (struct inbox){};
+	*in = (struct inbox){.window = in->window};
 }
 
 void
@@ -136,6 +207,8 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 	if (n < 0)
 		return (int)n;
 	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);
+	if (r == 0 && ret->type == WIRE_PART && (n_fds > 0 || lost))
+		r = -EBADMSG;
 	if (r < 0) {
 		for (size_t i = 0; i < n_fds; i++)
 			fd_close(fds[i]);
@@ -149,7 +222,17 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 		fds_max + (large && (ret->type == WIRE_FDS || wire_call_is_large(ret))));
 	if (lost && !in->error)
 		inbox_fail(in, room > 0 ? -EMFILE : -EMSGSIZE);
-	return ret->type != WIRE_FDS;
+	if (ret->type == WIRE_PART)
+		window_part(in->window, ret->serial, ret->n_payload);
+	return ret->type != WIRE_FDS && ret->type != WIRE_PART;
+}
+
+void
+inbox_discard(struct inbox *in, const struct wire_call *call)
+{
+	if (wire_call_is_large(call) && in->n > 0)
+		window_discard(in->fds[0], call->serial);
+	inbox_clear(in);
 }
 
 int
@@ -158,7 +241,7 @@ inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret)
 	int r = in->error;
 
 	if (r == 0)
-		r = message_make(call, in->fds, in->n, ret);
+		r = message_make(call, in->fds, in->n, in->window, ret);
 	if (r == 0)
 		in->n = 0;
 	inbox_clear(in);

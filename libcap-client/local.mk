@@ -6,6 +6,8 @@ libcap_client_libwire_la_SOURCES = libcap-client/wire.c libcap-client/wire.h
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
+	libcap-client/buffer.c \
+	libcap-client/buffer.h \
 	libcap-client/call.c \
 	libcap-client/cap-client.h \
 	libcap-client/connection.c \
@@ -16,7 +18,9 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/server.c \
-	libcap-client/session.c
+	libcap-client/session.c \
+	libcap-client/timer.c \
+	libcap-client/window.c
 libcap_client_libinner_la_LIBADD = libcap-client/libwire.la base/libbase.la
 
 lib_LTLIBRARIES += libcap-client/libcap-client.la

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Messages that own what they carry. A payload that is too long for a packet is in a sealed memfd:
- * whoever made it can neither change nor shorten it any more, so that it can be read in place.
+ * Messages that own what they carry. A payload that is too long for a packet is in a memfd. Sealed, whoever
+ * made it can neither change nor shorten it any more, so that it is read in place; else it is the
+ * sender's buffer, and copied out.
  */
 #include "config.h"
 
@@ -16,10 +17,11 @@
 #include "base/fd.h"
 #include "libcap-client/private.h"
 
-#define LARGE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
+#define LARGE_SEALS (F_SEAL_WRITE | BUFFER_SEALS)
 
 /* What a message owns, in one block with the descriptors and what is short of its data. */
 struct message {
+	struct block *block; /* of what was copied, or NULL */
 	void *map; /* of what is long, or NULL */
 	size_t n_map;
 	int fds[];
@@ -32,6 +34,7 @@ message_new(const int *fds, size_t n_fds, size_t n_data)
 
 	if (!m)
 		return NULL;
+	m->block = NULL;
 	m->map = NULL;
 	m->n_map = 0;
 	if (n_fds > 0)
@@ -69,16 +72,17 @@ make_short(const struct wire_call *call, const int *fds, size_t n_fds, struct ca
 	return 0;
 }
 
-/* The N bytes in MEMFD and the NUL behind them. Returns: 0, -EBADMSG (not what it must be), -ENOMEM. */
+/*
+ * The N bytes in MEMFD, which is sealed, and the NUL behind them.
+ * Returns: 0, -EBADMSG (not what it must be), -ENOMEM.
+ */
 static int
 map_large(int memfd, size_t n, void **ret)
 {
-	int seals = fcntl(memfd, F_GET_SEALS);
 	struct stat st;
 	char *map;
 
-	if (seals < 0 || (seals & LARGE_SEALS) != LARGE_SEALS || fstat(memfd, &st) < 0 ||
-		st.st_size != (off_t)n + 1)
+	if (fstat(memfd, &st) < 0 || st.st_size != (off_t)n + 1)
 		return -EBADMSG;
 	map = mmap(NULL, n + 1, PROT_READ, MAP_PRIVATE, memfd, 0);
 	if (map == MAP_FAILED)
@@ -91,8 +95,26 @@ map_large(int memfd, size_t n, void **ret)
 	return 0;
 }
 
+/* The large payload in MEMFD, by what its sender can still do to it. */
 static int
-make_large(const struct wire_call *call, const int *fds, size_t n_fds, struct capc_msg *ret)
+take_large(struct message *m, const struct wire_call *call, int memfd, struct window *w)
+{
+	int seals = fcntl(memfd, F_GET_SEALS), r;
+
+	if (seals >= 0 && (seals & LARGE_SEALS) == LARGE_SEALS) {
+		r = map_large(memfd, call->n_payload, &m->map);
+		m->n_map = m->map ? call->n_payload + 1 : 0;
+		return r;
+	}
+	r = window_copy(w, call->serial, memfd, call->n_payload, &m->block);
+	if (r == 0 && call->type == WIRE_RETURN)
+		window_copied(memfd, call->serial);
+	return r;
+}
+
+static int
+make_large(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
+	struct capc_msg *ret)
 {
 	struct message *m;
 	int r;
@@ -102,22 +124,30 @@ make_large(const struct wire_call *call, const int *fds, size_t n_fds, struct ca
 	m = message_new(fds + 1, n_fds - 1, 0);
 	if (!m)
 		return -ENOMEM;
-	r = map_large(fds[0], call->n_payload, &m->map);
+	r = take_large(m, call, fds[0], w);
 	if (r < 0) {
 		free(m);
 		return r;
 	}
-	m->n_map = call->n_payload + 1;
-	message_set(m, call, m->map, n_fds - 1, ret);
+	message_set(m, call, m->block ? m->block->data : m->map, n_fds - 1, ret);
 	close(fds[0]);
 	return 0;
 }
 
 int
-message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct capc_msg *ret)
+message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
+	struct capc_msg *ret)
 {
-	return wire_call_is_large(call) ? make_large(call, fds, n_fds, ret)
+	return wire_call_is_large(call) ? make_large(call, fds, n_fds, w, ret)
 					: make_short(call, fds, n_fds, ret);
+}
+
+bool
+message_is_copied(const struct capc_msg *m)
+{
+	const struct message *owned = m->owned;
+
+	return owned && owned->block;
 }
 
 static int
@@ -184,6 +214,8 @@ capc_msg_done(struct capc_msg *m)
 		fd_close(owned->fds[i]);
 	if (owned && owned->map)
 		munmap(owned->map, owned->n_map);
+	if (owned)
+		block_unref(owned->block);
 	free(owned);
 	*m = (struct capc_msg){};
 }

@@ -6,11 +6,14 @@
  *	session.c	the control connection, nodes
  *	delegate.c	the short forms of capc_write()
  *	message.c	what a call carries, as the library owns it
+ *	buffer.c	memory for large payloads, kept by who sends them
+ *	window.c	… and by who receives them
  *	frame.c		calls as packets
  *	call.c		calling a service
  *	pass.c		capabilities in messages
  *	server.c	entrypoints: the channel, objects, the round
  *	connection.c	of a served entrypoint: the calls of one client, their replies
+ *	timer.c		… and what is to be done later
  *
  * No socket is made non-blocking, since that would show in every duplicate: all sending and
  * receiving is MSG_DONTWAIT, and waits in poll(2).
@@ -26,6 +29,7 @@
 #include "base/index.h"
 #include "base/list.h"
 #include "base/text.h"
+#include "libcap-client/buffer.h"
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
 
@@ -113,9 +117,14 @@ const char *result_find(const char *result, const char *key, size_t *ret_n);
 
 /*
  * A message that owns a copy of the payload of CALL, and the descriptors, which stay the caller's
- * on failure. Returns: 0, -ENOMEM, -EBADMSG (a large payload that is not as it must be).
+ * on failure. W is for a payload in a buffer, may be NULL.
+ * Returns: 0, -ENOMEM, -EBADMSG (a large payload that is not as it must be).
  */
-int message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct capc_msg *ret);
+int message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
+	struct capc_msg *ret);
+
+/* It came through a buffer. */
+bool message_is_copied(const struct capc_msg *m);
 
 /* The N bytes at DATA as a large payload travels. Returns: 0, -errno. */
 int message_memfd(const void *data, size_t n, int *ret);
@@ -130,14 +139,25 @@ struct frame {
 	struct wire_call call;
 	const int *fds;
 	size_t n_fds;
-	int memfd;     /* the payload when it is large */
+	int memfd;     /* the payload when it is large … */
+	struct buffer *buffer; /* … and goes through none of these, which is reserved else */
+	size_t n_filled; /* bytes of it that are in the buffer */
 	size_t n_sent; /* descriptors that went ahead; 0: begin again */
 };
 
-/* Returns: 0, -EMSGSIZE, -EINVAL, -errno. frame_end() after it in any case. */
+/*
+ * Through B, if that is not NULL, the payload is large enough, and B is free.
+ * Returns: 0, -EMSGSIZE, -EINVAL, -errno. frame_end() after it in any case.
+ */
 int frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
-	const struct capc_msg *m);
+	const struct capc_msg *m, struct buffer *b);
 void frame_end(struct frame *f);
+
+/* It is to go through another connection, which shares no buffer with this one. 0, -errno. */
+int frame_restart(struct frame *f);
+
+/* The payload is in the buffer, if there is one: it need not stay where it was. */
+void frame_fill(struct frame *f);
 
 /*
  * Sends what is left of it, by way of BUFFER.
@@ -151,6 +171,7 @@ struct inbox {
 	int error; /* -EMFILE: some were lost, -EMSGSIZE: more than may be, -ENOMEM; then it has none */
 	int *fds;
 	size_t n;
+	struct window *window; /* of the connection; may be NULL */
 };
 
 void inbox_clear(struct inbox *in);
@@ -167,10 +188,13 @@ void inbox_fail(struct inbox *in, int error);
 int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
 	struct wire_call *ret);
 
+/* Nobody wants the RETURN that CALL is: empties the inbox. */
+void inbox_discard(struct inbox *in, const struct wire_call *call);
+
 /* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
 int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);
 
-/* server.c, connection.c */
+/* server.c, connection.c, timer.c */
 
 struct object {
 	struct index_link by_key, by_badge;
@@ -190,11 +214,14 @@ struct capc_entrypoint {
 	uint64_t retry_at; /* when to try again for descriptors, or 0 */
 	uint64_t timeout;  /* of what is stalled */
 	size_t data_max, fds_max; /* of a call */
+	struct room room;         /* for large payloads */
+	uint64_t room_at;         /* when to look what of that is idle, or 0 */
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
 	struct spin spin;
-	bool expects;            /* the next call soon: one was served in the last round */
+	bool expects;            /* the next call soon: one was served in the last round … */
+	bool parts;              /* … or began to come in this one */
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */
@@ -224,6 +251,9 @@ struct connection {
 	struct list replies;  /* that the client did not take yet */
 	unsigned n_unanswered; /* both */
 	size_t n_fds;          /* descriptors of the requests */
+	struct buffer buffer;  /* for replies */
+	struct window window;  /* for calls … */
+	bool lent;             /* … of which one is in its client's buffer and not answered */
 	bool starved;          /* too many descriptors are in flight for the first of them */
 	uint32_t events;       /* that epoll watches */
 	int fd;
@@ -239,6 +269,9 @@ void entrypoint_set_timer(struct capc_entrypoint *e);
 /* Descriptors are wanting, and nothing tells when there are some: to be tried again soon. */
 void entrypoint_retry(struct capc_entrypoint *e);
 
+/* Something large was kept, which is not to stay for ever. */
+void entrypoint_keeps(struct capc_entrypoint *e);
+
 /* Starts to read calls. Takes FD and the caller's pidfd. Returns: 0, -ENOMEM, -errno. */
 int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller);
 
@@ -251,6 +284,9 @@ int connection_dispatch(struct connection *c, uint32_t events);
 
 /* Sends what waited for descriptors. */
 void connections_retry(struct capc_entrypoint *e);
+
+/* It took something, or sent something, or begins to do nothing of what we wait for. */
+void connection_stalls(struct connection *c);
 
 /* Closes those that took nothing for too long. */
 void connections_expire(struct capc_entrypoint *e);

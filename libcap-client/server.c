@@ -243,6 +243,7 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	list_init(&e->stalled);
 	list_init(&e->dead);
 	list_init(&e->ahead);
+	room_init(&e->room, ROOM_MAX);
 	e->name = strdup(name);
 	if (!e->name)
 		return -ENOMEM;
@@ -293,6 +294,7 @@ entrypoint_end(struct capc_entrypoint *e, int error)
 {
 	while (!list_empty(&e->connections))
 		connection_close(list_entry(list_first(&e->connections), struct connection, link));
+	room_deinit(&e->room);
 	e->channel = close_owned(e->channel, e->owner);
 	spares_give(e);
 	e->error = error;
@@ -505,6 +507,11 @@ timer_dispatch(struct capc_entrypoint *e)
 	if (read(e->timer, &n, sizeof(n)) < 0)
 		return;
 	connections_expire(e);
+	if (e->room_at && e->room_at <= now_usec()) {
+		e->room_at = 0;
+		room_expire(&e->room);
+		entrypoint_keeps(e);
+	}
 	if (e->retry_at && e->retry_at <= now_usec()) {
 		e->retry_at = 0;
 		if (e->paused)
@@ -563,6 +570,7 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 	if (n < 0)
 		return n;
 	e->serving = true;
+	e->parts = false;
 	for (int i = 0; i < n && !e->error; i++)
 		n_served += dispatch(e, &events[i]);
 	e->serving = false;
@@ -572,7 +580,7 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 		list_unlink(&c->link);
 		connection_unref(c);
 	}
-	e->expects = n_served > 0;
+	e->expects = n_served > 0 || e->parts;
 	r = e->error;
 	if (e->detached)
 		entrypoint_free(e);

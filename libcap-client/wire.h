@@ -22,6 +22,8 @@
 #define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload that are in its packet */
 #define WIRE_LARGE_MAX (1 << 24)       /* … that are in a memfd */
 #define WIRE_CALL_MAX (WIRE_PAYLOAD_MAX + 64)
+#define WIRE_BUFFER_MAX (1 << 21)      /* … that are in a buffer, behind which is … */
+#define WIRE_BUFFER_BYTES (WIRE_BUFFER_MAX + 4096) /* … the serial of what was copied */
 
 /* What a control request asks. */
 enum wire_op {
@@ -80,13 +82,14 @@ enum wire_call_type {
 	WIRE_RETURN,
 	WIRE_FDS,    /* descriptors of the CALL or RETURN with this serial, which follows */
 	WIRE_CANCEL, /* nobody waits any more for the RETURN with this serial */
+	WIRE_PART,   /* so much of the payload of the CALL or RETURN that follows is in the buffer */
 };
 
 struct wire_call {
 	uint8_t type;
 	uint32_t code; /* WIRE_CALL: the method; WIRE_RETURN: an errno, 0 when done */
 	uint64_t serial;
-	const void *payload; /* NULL when it is large */
+	const void *payload; /* NULL when it is large, and of a WIRE_PART */
 	size_t n_payload;
 };
 

@@ -19,8 +19,10 @@ unit_tests = \
 	tests/test-wire \
 	tests/test-client \
 	tests/test-call \
+	tests/test-payload \
 	tests/test-server \
 	tests/test-serve-calls \
+	tests/test-serve-payload \
 	tests/test-threads \
 	tests/test-ops \
 	tests/test-capctl \
@@ -136,6 +138,13 @@ both = tests/both.c tests/both.h $(played_daemon)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
+foreign = tests/foreign.c tests/foreign.h
+tests_test_payload_SOURCES = tests/test-payload.c $(foreign) $(played_daemon)
+tests_test_payload_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_payload_LDADD = $(client_test_ldadd)
+tests_test_serve_payload_SOURCES = tests/test-serve-payload.c $(foreign) $(both)
+tests_test_serve_payload_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_serve_payload_LDADD = $(client_test_ldadd)
 tests_test_threads_SOURCES = tests/test-threads.c $(played_daemon)
 tests_test_threads_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_threads_LDADD = $(client_test_ldadd)
