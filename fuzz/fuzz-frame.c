@@ -11,19 +11,23 @@
 #include "libcap-client/private.h"
 
 static uint8_t buffer[WIRE_CALL_MAX];
+static struct room room; /* for what is sent on */
+static struct buffer out;
 
 /* What came can be sent on, and comes out the same. */
 static void
 check_sent_on(const struct capc_msg *m)
 {
-	struct inbox in = {};
+	struct window window;
+	struct inbox in = {.window = &window};
 	struct wire_call call;
 	struct capc_msg same;
 	struct frame f;
 	int pair[2], r;
 
+	window_init(&window, &room);
 	FUZZ_CHECK(fd_socketpair(SOCK_SEQPACKET, pair) == 0);
-	FUZZ_CHECK(frame_begin(&f, WIRE_CALL, m->code, 1, m, NULL) == 0);
+	FUZZ_CHECK(frame_begin(&f, WIRE_CALL, m->code, 1, m, &out) == 0);
 	FUZZ_CHECK(frame_send(&f, pair[0], buffer, sizeof(buffer)) == 0);
 	frame_end(&f);
 	do
@@ -33,6 +37,8 @@ check_sent_on(const struct capc_msg *m)
 	FUZZ_CHECK(same.code == m->code && same.n_data == m->n_data && same.n_fds == m->n_fds);
 	FUZZ_CHECK(memcmp(same.data, m->data, m->n_data) == 0);
 	capc_msg_done(&same);
+	buffer_copied(&out, 1);
+	window_drop(&window);
 	fd_close(pair[0]);
 	fd_close(pair[1]);
 }
@@ -80,9 +86,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct fuzz_input input = {data, data + n};
 	size_t fds_max = (size_t)fuzz_take(&input, 1) * 4;
 	unsigned n_fds = fuzz_count_fds();
-	struct inbox in = {};
+	struct window window;
+	struct inbox in = {.window = &window};
 	int pair[2], r = 0;
 
+	room_init(&room, 1);
+	buffer_init(&out, &room, true);
+	window_init(&window, &room);
 	FUZZ_CHECK(fd_socketpair(SOCK_SEQPACKET, pair) == 0);
 	while (r >= 0 && input.p < input.end) {
 		fuzz_send_packet(&input, pair[0]);
@@ -91,6 +101,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	FUZZ_CHECK(r >= 0 || r == -EBADMSG || r == -EPROTO || r == -ECONNRESET || r == -EMSGSIZE);
 	inbox_clear(&in);
+	room_deinit(&room);
+	FUZZ_CHECK(room_is_empty(&room));
 	fd_close(pair[0]);
 	fd_close(pair[1]);
 	FUZZ_CHECK(fuzz_count_fds() == n_fds);

@@ -46,12 +46,30 @@ fuzz_check_same(const void *data, size_t n, const void *encoded, int n_encoded)
 	FUZZ_CHECK(memcmp(data, encoded, n) == 0);
 }
 
+/* It stays open, so that it is known again. */
+static int
+fuzz_buffer(void)
+{
+	static const char text[4096] = "a page of a buffer";
+	static int fd = -1;
+
+	if (fd >= 0)
+		return fd;
+	fd = memfd_create("fuzz-buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	FUZZ_CHECK(fd >= 0);
+	for (int i = 0; i < WIRE_BUFFER_BYTES / 4096; i++)
+		FUZZ_CHECK(write(fd, text, sizeof(text)) == sizeof(text));
+	FUZZ_CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+	return fd;
+}
+
 unsigned
 fuzz_count_fds(void)
 {
 	struct pollfd fds[FDS_COUNTED];
 	unsigned n = 0;
 
+	fuzz_buffer();
 	for (int i = 0; i < FDS_COUNTED; i++)
 		fds[i] = (struct pollfd){.fd = i};
 	FUZZ_CHECK(poll(fds, FDS_COUNTED, 0) >= 0);
@@ -68,6 +86,7 @@ enum passed {
 	PASSED_UNENDED, /* no NUL behind the payload */
 	PASSED_PIPE,
 	PASSED_SOCKET,
+	PASSED_BUFFER, /* always the same, for any payload */
 	PASSED_N,
 };
 
@@ -102,6 +121,8 @@ make_passed(enum passed what, size_t n)
 	case PASSED_TOO_LONG:
 	case PASSED_UNENDED:
 		return make_memfd(what, n);
+	case PASSED_BUFFER:
+		return fd_dup(fuzz_buffer());
 	case PASSED_FILE:
 	case PASSED_N:
 		return open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -42,6 +42,6 @@ unsigned fuzz_count_fds(void);
 /*
  * Sends a packet to FD without waiting, as the input says: any bytes, or a call's message with
  * numbers that are likely to matter; with no, some or many descriptors, the first of which may be a
- * payload's memfd, rightly made or not.
+ * payload's memfd, rightly made or not, or a buffer, which is always the same.
  */
 void fuzz_send_packet(struct fuzz_input *in, int fd);

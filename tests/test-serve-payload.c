@@ -368,6 +368,35 @@ START_TEST(large_payloads_pass_each_other)
 }
 END_TEST
 
+static void *
+be_done(void *data)
+{
+	capc_msg_done(data);
+	return NULL;
+}
+
+/* A message may end in another thread than the one that has its connection. */
+START_TEST(a_reply_ends_in_another_thread)
+{
+	struct capc_msg replies[30];
+	pthread_t threads[30];
+	struct both b;
+
+	played_add(&d, e, 1, mirror, NULL);
+	both_start(&b, e, &channel);
+	for (unsigned i = 0; i < 30; i++) {
+		struct capc_msg req = {.data = large + i, .n_data = LARGE};
+
+		ck_assert_int_eq(capc_call(b.c, &req, &replies[i], CAPC_TIMEOUT_USEC), 0);
+		ck_assert_int_eq(memcmp(replies[i].data, large + i, LARGE), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, be_done, &replies[i]), 0);
+	}
+	for (unsigned i = 0; i < 30; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	both_stop(&b);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -385,6 +414,7 @@ main(void)
 	tcase_add_test(t, a_buffer_waits_for_its_client);
 	tcase_add_test(t, what_a_server_keeps_is_bounded);
 	tcase_add_test(t, large_payloads_pass_each_other);
+	tcase_add_test(t, a_reply_ends_in_another_thread);
 	suite_add_tcase(suite, t);
 	return fixture_main(suite);
 }
