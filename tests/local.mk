@@ -18,10 +18,12 @@ unit_tests = \
 	tests/test-property \
 	tests/test-wire \
 	tests/test-client \
+	tests/test-open \
 	tests/test-call \
 	tests/test-payload \
 	tests/test-server \
 	tests/test-serve-calls \
+	tests/test-serve-descriptors \
 	tests/test-serve-payload \
 	tests/test-threads \
 	tests/test-ops \
@@ -131,6 +133,9 @@ tests_test_client_LDADD = $(client_test_ldadd)
 tests_test_call_SOURCES = tests/test-call.c $(played_daemon)
 tests_test_call_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_call_LDADD = $(client_test_ldadd)
+tests_test_open_SOURCES = tests/test-open.c $(played_daemon)
+tests_test_open_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_open_LDADD = $(client_test_ldadd)
 tests_test_server_SOURCES = tests/test-server.c $(played_daemon)
 tests_test_server_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_server_LDADD = $(client_test_ldadd)
@@ -138,6 +143,9 @@ both = tests/both.c tests/both.h $(played_daemon)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
+tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(both)
+tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_serve_descriptors_LDADD = $(client_test_ldadd)
 foreign = tests/foreign.c tests/foreign.h
 tests_test_payload_SOURCES = tests/test-payload.c $(foreign) $(played_daemon)
 tests_test_payload_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -281,3 +281,51 @@ played_return(int fd, void *buffer, struct wire_call *ret, int *ret_fd)
 		*ret_fd = n_fds > 0 ? fds[0] : -1;
 	return true;
 }
+
+int
+played_answer_open(struct played *d, int type)
+{
+	int fds[2];
+
+	played_pair(type, fds);
+	played_answer(d, WIRE_OPEN, 0, "", fds[1]);
+	close(fds[1]);
+	return fds[0];
+}
+
+void
+played_put_return(int service, uint64_t serial, uint32_t code, const char *data, int fd)
+{
+	struct wire_call reply = {
+		.type = WIRE_RETURN,
+		.code = code,
+		.serial = serial,
+		.payload = data,
+		.n_payload = strlen(data),
+	};
+	static uint8_t buffer[WIRE_CALL_MAX];
+	int n = wire_call_encode(&reply, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(msg_send(service, buffer, (size_t)n, &fd, fd >= 0, 0), n);
+}
+
+void
+played_get_call(int service, uint64_t serial, const struct capc_msg *m, int *ret_fd)
+{
+	static uint8_t buffer[WIRE_CALL_MAX];
+	struct wire_call call;
+	size_t n_fds;
+	int fds[1];
+	ssize_t n = msg_receive(service, buffer, sizeof(buffer), fds, ret_fd ? 1 : 0, &n_fds,
+		MSG_DONTWAIT);
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(wire_call_decode(buffer, (size_t)n, &call), 0);
+	ck_assert_uint_eq(call.type, WIRE_CALL);
+	ck_assert_uint_eq(call.serial, serial);
+	ck_assert_uint_eq(call.code, m->code);
+	ck_assert_uint_eq(call.n_payload, m->n_data);
+	ck_assert(call.n_payload == 0 || memcmp(call.payload, m->data, m->n_data) == 0);
+	if (ret_fd)
+		*ret_fd = n_fds > 0 ? fds[0] : -1;
+}

@@ -71,3 +71,11 @@ int played_serve_all(capc_entrypoint *e);
 void played_call(int fd, uint64_t serial, uint32_t method, const void *data, size_t n, int passed);
 /* Receives a return into BUFFER (WIRE_CALL_MAX). RET_FD may be NULL. False: there is none yet. */
 bool played_return(int fd, void *buffer, struct wire_call *ret, int *ret_fd);
+
+/* The daemon will open a connection of this type. Returns the service's end. */
+int played_answer_open(struct played *d, int type);
+
+/* A service without the library. FD -1: none, stays the caller's. */
+void played_put_return(int service, uint64_t serial, uint32_t code, const char *data, int fd);
+/* What it got. RET_FD may be NULL. */
+void played_get_call(int service, uint64_t serial, const struct capc_msg *m, int *ret_fd);

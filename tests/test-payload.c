@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/msg.h"
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
 #include "tests/fixture.h"
@@ -24,20 +25,9 @@
 static struct played d;
 static capc *c;
 static int service = -1;
+static uint8_t buffer[WIRE_CALL_MAX];
 static char large[WIRE_BUFFER_MAX];
-
-/* The daemon will open a connection; its other end is the service's. */
-static void
-answer_open(void)
-{
-	int fds[2];
-
-	played_pair(SOCK_SEQPACKET, fds);
-	played_answer(&d, WIRE_OPEN, 0, "", fds[1]);
-	close(fds[1]);
-	fd_close(service);
-	service = fds[0];
-}
+static const struct capc_msg hello = {.code = 3, .data = "hello", .n_data = 5};
 
 static void
 setup(void)
@@ -46,7 +36,7 @@ setup(void)
 	played_init(&d);
 	for (size_t i = 0; i < sizeof(large); i++)
 		large[i] = (char)(i * 7 + i / 4096);
-	answer_open();
+	service = played_answer_open(&d, SOCK_SEQPACKET);
 	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &c), 0);
 }
 
@@ -139,7 +129,8 @@ START_TEST(a_buffer_ends_with_its_connection)
 
 	finish(1);
 	ck_assert(foreign_is_buffer(first));
-	answer_open();
+	close(service);
+	service = played_answer_open(&d, SOCK_SEQPACKET);
 	fd = start(2, &parts);
 	ck_assert(!foreign_is_buffer(fd) || foreign_inode(fd) != foreign_inode(first));
 	ck_assert_uint_eq(parts, 0);
@@ -247,7 +238,8 @@ START_TEST(what_a_process_keeps_for_its_clients_is_bounded)
 	uint64_t serial;
 
 	for (unsigned i = 0; i < 20; i++) {
-		answer_open();
+		close(service);
+	service = played_answer_open(&d, SOCK_SEQPACKET);
 		services[i] = fd_dup(service);
 		ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &many[i]), 0);
 		ck_assert_int_eq(capc_call_start(many[i], &req, &serial), 0);
@@ -271,6 +263,73 @@ START_TEST(what_a_process_keeps_for_its_clients_is_bounded)
 }
 END_TEST
 
+/* A memfd of N bytes with SEALS, sent as the payload of a return of CLAIMED bytes. */
+static void
+put_large(uint64_t serial, size_t n, size_t claimed, int seals, char last)
+{
+	struct wire_call m = {.type = WIRE_RETURN, .serial = serial, .n_payload = claimed};
+	int fd = memfd_create("payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int length = wire_call_encode(&m, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(ftruncate(fd, (off_t)n), 0);
+	ck_assert_int_eq(pwrite(fd, "begin", 5, 0), 5);
+	ck_assert_int_eq(pwrite(fd, &last, 1, (off_t)n - 1), 1);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
+	ck_assert_int_eq(msg_send(service, buffer, (size_t)length, &fd, 1, 0), length);
+	close(fd);
+}
+
+START_TEST(large_replies_are_read_in_place)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	const size_t n = CAPC_PAYLOAD_MAX;
+	struct capc_msg reply;
+
+	put_large(1, n + 1, n, seals, '\0');
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_uint_eq(reply.n_data, n);
+	ck_assert_uint_eq(reply.n_fds, 0);
+	ck_assert_mem_eq(reply.data, "begin", 5);
+	ck_assert_int_eq(((const char *)reply.data)[n], '\0');
+	capc_msg_done(&reply);
+}
+END_TEST
+
+/* What the sender could still change, or what is not as long as it says, is not looked at. */
+START_TEST(large_replies_that_are_not_as_they_must_be)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	const size_t n = WIRE_PAYLOAD_MAX + 1;
+	struct wire_call bare = {.type = WIRE_RETURN, .serial = 1, .n_payload = n};
+	struct capc_msg reply;
+	int length;
+
+	switch (_i) {
+	case 0:
+		put_large(1, n + 1, n, F_SEAL_SHRINK | F_SEAL_GROW, '\0');
+		break;
+	case 1:
+		put_large(1, n + 1, n, F_SEAL_WRITE | F_SEAL_GROW, '\0');
+		break;
+	case 2:
+		put_large(1, n, n, seals, '\0');
+		break;
+	case 3:
+		put_large(1, n + 1, n, seals, 'x');
+		break;
+	case 4:
+		length = wire_call_encode(&bare, buffer, sizeof(buffer));
+		ck_assert_int_eq(msg_send(service, buffer, (size_t)length, NULL, 0, 0), length);
+		break;
+	default:
+		length = wire_call_encode(&bare, buffer, sizeof(buffer));
+		ck_assert_int_eq(msg_send(service, buffer, (size_t)length, &service, 1, 0), length);
+	}
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -286,6 +345,8 @@ main(void)
 	tcase_add_loop_test(t, replies_that_are_not_as_they_must_be, 0, FOREIGN_N_MALFORMED);
 	tcase_add_test(t, a_child_of_fork_leaves_the_buffer);
 	tcase_add_test(t, what_a_process_keeps_for_its_clients_is_bounded);
+	tcase_add_test(t, large_replies_are_read_in_place);
+	tcase_add_loop_test(t, large_replies_that_are_not_as_they_must_be, 0, 6);
 	suite_add_tcase(suite, t);
 	return fixture_main(suite);
 }

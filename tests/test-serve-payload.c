@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
@@ -368,6 +370,31 @@ START_TEST(large_payloads_pass_each_other)
 }
 END_TEST
 
+START_TEST(large_payloads_come_back)
+{
+	static const size_t sizes[] = {WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX + 1, 1 << 20,
+		(1 << 20) + 4095, CAPC_PAYLOAD_MAX};
+	cleanup_free char *data = malloc(CAPC_PAYLOAD_MAX);
+	struct capc_msg reply;
+	struct both b;
+
+	for (size_t i = 0; i < CAPC_PAYLOAD_MAX; i++)
+		data[i] = (char)(i * 7 + i / 4096);
+	played_add(&d, e, 1, mirror, NULL);
+	both_start(&b, e, &channel);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct capc_msg req = {.data = data, .n_data = sizes[i]};
+
+		ck_assert_int_eq(capc_call(b.c, &req, &reply, CAPC_TIMEOUT_USEC), 0);
+		ck_assert_uint_eq(reply.n_data, sizes[i]);
+		ck_assert_int_eq(memcmp(reply.data, data, sizes[i]), 0);
+		ck_assert_int_eq(((const char *)reply.data)[sizes[i]], '\0');
+		capc_msg_done(&reply);
+	}
+	both_stop(&b);
+}
+END_TEST
+
 static void *
 be_done(void *data)
 {
@@ -415,6 +442,7 @@ main(void)
 	tcase_add_test(t, what_a_server_keeps_is_bounded);
 	tcase_add_test(t, large_payloads_pass_each_other);
 	tcase_add_test(t, a_reply_ends_in_another_thread);
+	tcase_add_test(t, large_payloads_come_back);
 	suite_add_tcase(suite, t);
 	return fixture_main(suite);
 }
