@@ -10,12 +10,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "capfsd/model/private.h"
 
 #define SECOND_USEC UINT64_C(1000000)
+#define HELD_LOOKS_MAX 1024 /* others may be many that have ended, and are being removed */
 
 static void
 capability_init(struct model *m, struct entity *e)
@@ -84,6 +86,63 @@ link_expiry(struct model *m, struct capability *c)
 		m->next_expiry_usec = c->record.expires_usec;
 }
 
+static uint64_t
+holder_hash(const struct capability *parent, const struct session *s)
+{
+	return index_hash_id(parent->entity.id ^ index_hash_id(s->entity.id));
+}
+
+/* What S has that was derived from PARENT: the first of them. */
+static struct capability *
+find_first(struct model *m, const struct session *s, const struct capability *parent)
+{
+	struct index_link *i = index_first(&m->by_holder, holder_hash(parent, s));
+
+	for (; i; i = index_next(i)) {
+		struct capability *c = container_of(i, struct capability, held_link);
+
+		if (c->parent == parent && c->session == s)
+			return c;
+	}
+	return NULL;
+}
+
+static void
+make_first(struct model *m, struct capability *c)
+{
+	c->is_first = true;
+	/* As with the other indexes, there are buckets. */
+	if (index_add(&m->by_holder, &c->held_link, holder_hash(c->parent, c->session)) < 0)
+		abort();
+}
+
+/* Only one of many twins is in the index, since a chain of equal hashes is slow to remove from. */
+static void
+link_holder(struct model *m, struct capability *c)
+{
+	struct capability *first = find_first(m, c->session, c->parent);
+
+	if (first)
+		list_append(&first->twins, &c->twins);
+	else
+		make_first(m, c);
+}
+
+static void
+unlink_holder(struct model *m, struct capability *c)
+{
+	struct list *next = c->twins.next;
+	bool alone = list_empty(&c->twins);
+
+	list_unlink(&c->twins);
+	if (!c->is_first)
+		return;
+	index_remove(&m->by_holder, &c->held_link);
+	c->is_first = false;
+	if (!alone)
+		make_first(m, list_entry(next, struct capability, twins));
+}
+
 static void
 capability_link(struct model *m, struct entity *e)
 {
@@ -92,6 +151,7 @@ capability_link(struct model *m, struct entity *e)
 	if (c->parent) {
 		list_append(&c->parent->children, &c->sibling_link);
 		c->parent->n_children++;
+		link_holder(m, c);
 	} else {
 		list_append(&c->object->origins, &c->origin_link);
 	}
@@ -104,10 +164,13 @@ capability_unlink(struct model *m, struct entity *e)
 	struct capability *c = capability_of(e);
 
 	assert(list_empty(&c->children));
-	if (c->parent)
-		c->parent->n_children--;
 	list_unlink(&c->sibling_link);
-	list_unlink(&c->origin_link);
+	if (c->parent) {
+		c->parent->n_children--;
+		unlink_holder(m, c);
+	} else {
+		list_unlink(&c->origin_link);
+	}
 	expiry_remove(m, c);
 }
 
@@ -134,6 +197,30 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 		expiry_remove(m, c);
 	link_expiry(m, c);
 	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
+}
+
+static struct capability *
+find_derived(struct model *m, const struct session *s, const struct capability *c)
+{
+	struct capability *first = find_first(m, s, c), *i = first;
+
+	for (unsigned n = 0; i && n < HELD_LOOKS_MAX; n++) {
+		if (capability_is_live(i))
+			return i;
+		i = list_entry(i->twins.next, struct capability, twins);
+		if (i == first)
+			break;
+	}
+	return NULL;
+}
+
+struct capability *
+capability_held(struct model *m, const struct session *s, struct capability *c)
+{
+	for (struct capability *i = c; i; i = i->parent)
+		if (i->session == s)
+			return i;
+	return find_derived(m, s, c);
 }
 
 const struct kind capability_kind = {

@@ -73,11 +73,16 @@ struct capability {
 	struct capability *parent;
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
-	struct list origin_link; /* object.origins, when parent is NULL */
+	union {
+		struct list origin_link; /* object.origins, when parent is NULL */
+		struct list twins;       /* when it is not: a ring of those of one session */
+	};
+	struct index_link held_link; /* model.by_holder, of the first of its twins */
 	struct expiry expiry;    /* in model.expiring */
 	uint64_t n_children;
 	uint32_t conns_used;     /* of itself and all its descendants */
 	uint16_t depth;          /* an origin has 0 */
+	bool is_first;           /* of its twins */
 	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
 };
 
@@ -139,6 +144,12 @@ void capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid
 int capability_grant(struct change *ch, struct capability *source, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
 	struct capability **ret);
+
+/*
+ * What S holds already of all that C gives: C itself, the nearest that C was derived from, or what was
+ * derived from C directly. NULL: nothing. C must be live, and then so is what is found.
+ */
+struct capability *capability_held(struct model *m, const struct session *s, struct capability *c);
 
 /*
  * Stages a capability derived from SOURCE in the same session, under another name.

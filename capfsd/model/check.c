@@ -98,7 +98,13 @@ check_capability(struct model *m, struct capability *c)
 	CHECK(c->parent ? c->record.parent == c->parent->entity.id : c->record.parent == 0);
 	CHECK(!c->parent || (c->parent->object == c->object && c->depth == c->parent->depth + 1));
 	CHECK(list_empty(&c->sibling_link) == !c->parent);
-	CHECK(list_empty(&c->origin_link) == (c->parent != NULL));
+	CHECK(c->parent || !list_empty(&c->origin_link));
+	if (c->parent) {
+		struct capability *twin = list_entry(c->twins.next, struct capability, twins);
+
+		CHECK(twin->parent == c->parent && twin->session == c->session);
+		CHECK(c->is_first || !list_empty(&c->twins));
+	}
 	CHECK(c->record.rights && !(c->record.rights & ~(uint32_t)RIGHTS_OBJECT));
 	CHECK(c->record.calls_used <= c->record.calls_limit);
 	list_for_each (i, &c->children) {
@@ -196,7 +202,7 @@ check_expiries(struct model *m, uint64_t n)
 void
 model_check(struct model *m)
 {
-	uint64_t n[ENTITY_N_KINDS] = {}, sum = 0, n_expiring = 0;
+	uint64_t n[ENTITY_N_KINDS] = {}, sum = 0, n_expiring = 0, n_first = 0;
 
 	CHECK(m->root && !m->root->parent);
 	for (size_t i = 0; i < m->by_id.size; i++)
@@ -207,6 +213,7 @@ model_check(struct model *m)
 			n[e->kind]++;
 			n_expiring += e->kind == ENTITY_CAPABILITY &&
 				capability_of(e)->expiry.usec != LIMIT_NONE;
+			n_first += e->kind == ENTITY_CAPABILITY && capability_of(e)->is_first;
 		}
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
 		CHECK(n[kind] == m->n[kind]);
@@ -214,6 +221,7 @@ model_check(struct model *m)
 	}
 	CHECK(sum == m->by_id.n && sum == m->by_name.n && sum == m->header.n_entities);
 	CHECK(m->n[ENTITY_OBJECT] == m->by_badge.n);
+	CHECK(n_first == m->by_holder.n);
 	check_expiries(m, n_expiring);
 	list_for_each (i, &m->ending)
 		CHECK(list_entry(i, struct entity, ending_link)->linked);

@@ -58,7 +58,8 @@ model_new(const struct store_ops *store, void *store_data, struct model **ret)
 	/* Once an index has buckets, adding to it cannot fail. */
 	if (!m->change || index_reserve(&m->by_id, BUCKETS_MIN) < 0 ||
 		index_reserve(&m->by_name, BUCKETS_MIN) < 0 ||
-		index_reserve(&m->by_badge, BUCKETS_MIN) < 0)
+		index_reserve(&m->by_badge, BUCKETS_MIN) < 0 ||
+		index_reserve(&m->by_holder, BUCKETS_MIN) < 0)
 		return -ENOMEM;
 	*ret = take_ptr(m);
 	return 0;
@@ -78,7 +79,7 @@ free_entities(struct model *m)
 			e->linked = false;
 			entity_free(e);
 		}
-	m->by_id.n = m->by_name.n = m->by_badge.n = 0;
+	m->by_id.n = m->by_name.n = m->by_badge.n = m->by_holder.n = 0;
 }
 
 struct model *
@@ -92,6 +93,7 @@ model_free(struct model *m)
 	index_deinit(&m->by_id);
 	index_deinit(&m->by_name);
 	index_deinit(&m->by_badge);
+	index_deinit(&m->by_holder);
 	free(m);
 	return NULL;
 }

@@ -82,7 +82,7 @@ struct model {
 	const struct model_hooks *hooks; /* NULL members are skipped */
 	void *hooks_data;
 	struct session *root;
-	struct index by_id, by_name, by_badge;
+	struct index by_id, by_name, by_badge, by_holder;
 	uint64_t seed; /* of name hashes */
 	struct model_header header, stored_header; /* as it is, and as the store has it */
 	struct change *change; /* the one that is reused, never NULL */
