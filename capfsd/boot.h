@@ -50,6 +50,7 @@ struct boot_page {
 struct boot {
 	struct boot_init init;
 	uint64_t instance;       /* random */
+	char device[32];         /* "MAJOR:MINOR" of the mount, as stat(2) tells it of its nodes */
 	char bind_dir[40];       /* the hidden directory in the root: ".bind-" and 128 random bits */
 	char run_dir[256];       /* the state's own directory; opened by the broker */
 	char *title;             /* the memory of argv, for the name that ps shows */

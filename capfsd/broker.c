@@ -144,10 +144,19 @@ sockets_forgotten(void *data, uint64_t entity_id)
 	ipc_socket_forgotten(b->ipc, entity_id);
 }
 
+static int
+sockets_vouch(void *data, struct entity *e, const char *challenge, size_t n)
+{
+	struct broker *b = data;
+
+	return ipc_vouch(b->ipc, e, challenge, n);
+}
+
 static const struct fs_sockets fs_sockets = {
 	.ready = sockets_ready,
 	.want = sockets_want,
 	.forgotten = sockets_forgotten,
+	.vouch = sockets_vouch,
 };
 
 static void

@@ -21,6 +21,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/account.c \
 	capfsd/ops/delegate.c \
 	capfsd/ops/grammar.c capfsd/ops/grammar.h \
+	capfsd/ops/import.c \
 	capfsd/ops/info.c capfsd/ops/info.h \
 	capfsd/ops/metrics.h \
 	capfsd/ops/refusals.c capfsd/ops/refusals.h \
@@ -44,6 +45,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/adopt.c capfsd/ipc/attach.c capfsd/ipc/binding.c capfsd/ipc/channel.c \
 	capfsd/ipc/connection.c capfsd/ipc/control.c capfsd/ipc/ipc.c capfsd/ipc/ipc.h \
 	capfsd/ipc/listener.c capfsd/ipc/memos.c capfsd/ipc/perform.c capfsd/ipc/private.h \
+	capfsd/ipc/vouch.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \
 	capfsd/keeper/keeper.c capfsd/keeper/keeper.h \
 	capfsd/keeper/mount.c capfsd/keeper/mount.h \

@@ -34,7 +34,13 @@ enum wire_op {
 	WIRE_REMOVE,   /* rmdir: sessions/NAME, caps/SLOT, entrypoints/NAME */
 	WIRE_ATTACH,   /* serve entrypoints/NAME; gives the channel's descriptor */
 	WIRE_OPEN,     /* caps/SLOT: gives a connected socket */
+	WIRE_CHALLENGE, /* gives what is to be written onto a `socket` that was passed on … */
+	WIRE_IMPORT,    /* … which then becomes a slot; `text` is "as=NAME", or empty */
+	WIRE_IDENTIFY,  /* … or is described */
 };
+
+/* The extended attribute of a `socket` that takes the challenge. */
+#define WIRE_VOUCH_ATTRIBUTE "capfs.vouch"
 
 #define WIRE_REPLY 0x80  /* or'ed to the op of a reply; `op` of struct wire_reply is without it */
 #define WIRE_MORE 1      /* flag of a reply: go on at `value` */

@@ -249,6 +249,118 @@ find_cookie(void)
 	return cookie;
 }
 
+/* The challenge of a control connection, as it is written onto C's socket. Returns: the errno. */
+static int
+vouch(int control, struct capability *c, char challenge[CHALLENGE_BYTES + 1])
+{
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CHALLENGE, "", "", &a), 0);
+	ck_assert_int_eq(sscanf(a.text, "challenge=%32s ", challenge), 1);
+	ck_assert_uint_eq(strlen(challenge), CHALLENGE_BYTES);
+	return ipc_vouch(w.ipc, &c->entity, challenge, CHALLENGE_BYTES);
+}
+
+/* Two sessions beside each other; caps/web is granted to the first with RIGHTS. */
+static int
+pass_web(int control, const char *rights)
+{
+	char text[64];
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/one", "caps=2", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/two", "caps=2", &a), 0);
+	snprintf(text, sizeof(text), "to=one rights=%s", rights);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", text, &a), 0);
+	return world_control(&w, session_find(w.model, root(), "two", 3));
+}
+
+static struct capability *
+passed(void)
+{
+	return world_slot(&w, session_find(w.model, root(), "one", 3), "web");
+}
+
+START_TEST(S03_what_was_vouched_for_is_imported_once)
+{
+	char challenge[CHALLENGE_BYTES + 1], wrong[CHALLENGE_BYTES + 1];
+	int c, two;
+
+	serve_web(&c);
+	two = pass_web(c, "call,grant");
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	/* The first word counts, and only of those who know the challenge. */
+	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), EEXIST);
+	memcpy(wrong, challenge, sizeof(wrong));
+	wrong[CHALLENGE_BYTES - 1] ^= 1;
+	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, wrong, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, 8), EINVAL);
+	/* It is this connection's: no other has it. */
+	ck_assert_int_eq(world_ask(&w, c, WIRE_IMPORT, "", "", &a), EAGAIN);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "as=mine", &a), 0);
+	ck_assert_str_eq(strtok(a.text, " "), "slot=mine");
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
+	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "slot=mine "));
+	ck_assert_ptr_nonnull(strstr(a.text, " held"));
+}
+END_TEST
+
+START_TEST(S03_what_cannot_be_imported)
+{
+	char challenge[CHALLENGE_BYTES + 1];
+	int c, two;
+
+	serve_web(&c);
+	two = pass_web(c, "call");
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EPERM);
+	ck_assert_ptr_nonnull(strstr(a.text, "init/one does not hold right 'grant'"));
+	ck_assert(world_has_event(&w, "refused import"));
+	/* It is known all the same. */
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IDENTIFY, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, " type=object rights=call owner=init"));
+	ck_assert_ptr_null(strstr(a.text, "slot="));
+	/* The receiver pays. */
+	for (int i = 0; i < 3; i++) {
+		char name[] = "r0", command[] = "as=r0 rights=call,grant";
+
+		name[1] = command[4] = (char)('0' + i);
+		ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "caps/web/replicate", command, &a), 0);
+		ck_assert_int_eq(vouch(two, world_slot(&w, root(), name), challenge), 0);
+		ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), i < 2 ? 0 : EDQUOT);
+	}
+	/* It has ended before. */
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, "caps/web/revoke", "1", &a), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), ENOENT);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IDENTIFY, "", "x", &a), EAGAIN);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_CHALLENGE, "caps", "", &a), EINVAL);
+}
+END_TEST
+
+/* The next broker does not know the proof; what was committed it does. */
+START_TEST(P14_a_proof_does_not_outlive_the_broker)
+{
+	char challenge[CHALLENGE_BYTES + 1];
+	int c, two;
+
+	serve_web(&c);
+	two = pass_web(c, "call,grant");
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	world_restart(&w);
+	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
+	world_restart(&w);
+	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, " held"));
+}
+END_TEST
+
 START_TEST(poison)
 {
 	int control = world_control(&w, root());
@@ -280,6 +392,9 @@ main(void)
 	tcase_add_test(t, lists_and_reads_in_pieces);
 	tcase_add_test(t, bad_messages);
 	tcase_add_test(t, reply_outlives_broker);
+	tcase_add_test(t, S03_what_was_vouched_for_is_imported_once);
+	tcase_add_test(t, S03_what_cannot_be_imported);
+	tcase_add_test(t, P14_a_proof_does_not_outlive_the_broker);
 	tcase_add_test(t, poison);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

@@ -64,7 +64,7 @@ forgotten(void *data, uint64_t id)
 {
 }
 
-static const struct fs_sockets sockets = {is_ready, want, forgotten};
+static const struct fs_sockets sockets = {.ready = is_ready, .want = want, .forgotten = forgotten};
 
 static void
 on_changed(void *data, struct entity *e)
@@ -546,6 +546,29 @@ START_TEST(P13_random_requests)
 }
 END_TEST
 
+/* Only sockets of slots take one; here are none. The kernel must go on asking. */
+START_TEST(attributes_are_refused)
+{
+	static const char *const names[] = {"user.x", "security.capability", "capfs.vouch"};
+
+	for (size_t i = 0; i < 3; i++) {
+		char body[128] = {};
+		struct fuse_setxattr_in in = {.size = 3};
+		size_t n = strlen(names[i]) + 1;
+		/* The kernel sends the short form unless it was told otherwise. */
+		const size_t head = FUSE_COMPAT_SETXATTR_IN_SIZE;
+
+		memcpy(body, &in, head);
+		memcpy(body + head, names[i], n);
+		memcpy(body + head + n, "abc", 3);
+		ck_assert_int_eq(ask(FUSE_SETXATTR, look_up(FUSE_ROOT_ID, "control"), body, head + n + 3),
+			i < 2 ? -EOPNOTSUPP : -EINVAL);
+		ck_assert_int_eq(ask(FUSE_SETXATTR, UINT64_C(1) << 40, body, head + n + 3),
+			i < 2 ? -EOPNOTSUPP : -ESTALE);
+	}
+}
+END_TEST
+
 START_TEST(requests_without_answer)
 {
 	const struct fuse_forget_in forget = {.nlookup = 1};
@@ -584,6 +607,7 @@ main(void)
 	tcase_add_test(t, poisoned_request_is_refused);
 	tcase_add_test(t, P13_oversized_commands_change_nothing);
 	tcase_add_test(t, P13_random_requests);
+	tcase_add_test(t, attributes_are_refused);
 	tcase_add_test(t, requests_without_answer);
 	return fixture_main(s);
 }

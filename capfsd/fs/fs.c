@@ -51,6 +51,7 @@ const struct fuse_lowlevel_ops fs_operations = {
 	.forget_multi = fs_forget_multi,
 	.getattr = fs_getattr,
 	.setattr = fs_setattr,
+	.setxattr = fs_setxattr,
 	.mkdir = fs_mkdir,
 	.rmdir = fs_rmdir,
 	.rename = fs_rename,

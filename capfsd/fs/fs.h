@@ -29,6 +29,11 @@ struct fs_sockets {
 	void (*want)(void *data, struct entity *e);
 	/* The kernel forgot the node: nobody holds it any more. */
 	void (*forgotten)(void *data, uint64_t entity_id);
+	/*
+	 * A challenge was written onto the socket of capability E by somebody who may connect to it.
+	 * Returns: 0 or an errno.
+	 */
+	int (*vouch)(void *data, struct entity *e, const char *challenge, size_t n);
 };
 
 int fs_new(struct model *m, struct state *state, const struct boot *boot,

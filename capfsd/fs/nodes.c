@@ -11,6 +11,7 @@
 
 #include "base/number.h"
 #include "capfsd/fs/private.h"
+#include "libcap-client/wire.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -304,6 +305,28 @@ fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
 		to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1,
 		to_set & FUSE_SET_ATTR_MODE ? st->st_mode & 07777 : (mode_t)-1);
 	finish(fs, req, &r, &noted, e);
+}
+
+/*
+ * No node has attributes. But this one can be written wherever connect(2) is allowed, and even onto
+ * what somebody has nothing but a descriptor of: see capfsd/ipc/vouch.c.
+ */
+void
+fs_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t n, int flags)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct node node;
+
+	/* Not ENOSYS: the kernel would never ask again. */
+	if (strcmp(name, WIRE_VOUCH_ATTRIBUTE) != 0)
+		fuse_reply_err(req, EOPNOTSUPP);
+	else if (!tree_node(fs->model, ino, &node))
+		fuse_reply_err(req, ino == FS_BIND_DIR ? EPERM : ESTALE);
+	else if (node.row->type != ROW_SOCKET || node.entity->kind != ENTITY_CAPABILITY)
+		fuse_reply_err(req, EINVAL);
+	else
+		fuse_reply_err(req, fs->sockets->vouch(fs->sockets_data, node.entity, value, n));
 }
 
 static int

@@ -53,6 +53,7 @@ control_free(struct control *c)
 	list_unlink(&c->pending_link);
 	list_unlink(&c->starved_link);
 	parcel_clear(c->ipc, &c->parcel);
+	vouch_deinit(c);
 	text_deinit(&c->snapshot);
 	charge_deinit(&c->snapshot_ram);
 	charge_deinit(&c->charge);

@@ -205,6 +205,7 @@ ipc_free(struct ipc *ipc)
 	ipc_forget(ipc);
 	assert(list_empty(&ipc->listeners) && list_empty(&ipc->channels));
 	assert(list_empty(&ipc->pending) && list_empty(&ipc->staged));
+	index_deinit(&ipc->challenges);
 	sd_event_source_disable_unref(ipc->binder_source);
 	sd_event_source_disable_unref(ipc->retire_timer);
 	sd_event_source_disable_unref(ipc->pause_timer);

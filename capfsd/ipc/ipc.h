@@ -13,6 +13,7 @@
  *	channel.c	struct channel: the socket to an attached server; credit and repetition
  *	control.c	struct control: a client of the control protocol
  *	perform.c	its requests; attach.c those that give a descriptor
+ *	vouch.c		what was passed on to a client by another session
  *	memos.c		records of sockets that may be written late
  */
 #pragma once
@@ -55,6 +56,12 @@ void ipc_socket_forgotten(struct ipc *ipc, uint64_t entity_id);
  * that are under way are given to it.
  */
 void ipc_set_binder(struct ipc *ipc, int fd);
+
+/*
+ * Somebody who may connect through capability E has written CHALLENGE onto its socket.
+ * Returns: 0, EINVAL, ECANCELED (no such challenge: that of an earlier broker, or it was used), EEXIST.
+ */
+int ipc_vouch(struct ipc *ipc, struct entity *e, const char *challenge, size_t n);
 
 /* The model's hooks. */
 void ipc_gone(struct ipc *ipc, struct entity *e);

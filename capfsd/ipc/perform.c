@@ -233,6 +233,9 @@ static int (*const operations[])(struct answer *a) = {
 	[WIRE_REMOVE] = perform_remove,
 	[WIRE_ATTACH] = perform_attach,
 	[WIRE_OPEN] = perform_open,
+	[WIRE_CHALLENGE] = perform_challenge,
+	[WIRE_IMPORT] = perform_import,
+	[WIRE_IDENTIFY] = perform_identify,
 };
 
 int

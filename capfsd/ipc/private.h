@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/index.h"
 #include "base/list.h"
 #include "base/text.h"
 #include "capfsd/ipc/ipc.h"
@@ -29,6 +30,7 @@
 #define CREDIT_MAX 8	/* hand-overs to one server that it has not taken yet */
 #define IDLE_LISTENERS_MAX 4096
 #define COMMAND_BYTES_MAX 4095
+#define CHALLENGE_BYTES 32 /* hexadecimal digits */
 #define MEMOS_MAX 64 /* staged in one transaction */
 
 #define RETIRE_USEC 1000000	 /* from the invalidation of a node to the end of its listener */
@@ -143,6 +145,13 @@ struct parcel {
 	int fd;		  /* goes with it */
 };
 
+/* What a client is to prove, and what it has proved. */
+struct vouch {
+	struct index_link link; /* ipc.challenges, while there is a challenge */
+	char challenge[CHALLENGE_BYTES + 1];
+	uint64_t capability; /* 0: not yet */
+};
+
 struct control {
 	struct ipc *ipc;
 	struct session *session;
@@ -159,6 +168,7 @@ struct control {
 	struct text snapshot; /* of the node that is being read in pieces */
 	struct charge snapshot_ram;
 	uint64_t snapshot_node;
+	struct vouch vouch;
 	int fd;
 	bool replay; /* PARCEL answers SERIAL, executed by a predecessor, if that is asked again */
 };
@@ -179,6 +189,7 @@ struct ipc {
 	struct list starved_controls;
 	struct list pending;	   /* of controls */
 	struct list dirty, staged; /* of memos */
+	struct index challenges;   /* of vouches */
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 
@@ -343,6 +354,12 @@ struct answer {
 /* Does what is asked; the answer stands in A. Returns: 0, -errno for what ends the daemon. */
 int perform(struct answer *a);
 void answer_deinit(struct answer *a);
+
+/* vouch.c */
+void vouch_deinit(struct control *c);
+int perform_challenge(struct answer *a);
+int perform_import(struct answer *a);
+int perform_identify(struct answer *a);
 
 /* attach.c */
 int perform_attach(struct answer *a);

@@ -403,6 +403,7 @@ keeper_start(struct keeper *k)
 		r = mount_answer_init(k->fuse_fd, &k->boot.init);
 	if (r < 0)
 		return r;
+	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);
 	k->mounts_fd = mounts_watch();
 	r = k->mounts_fd < 0 ? k->mounts_fd : start_holder(k);
 	if (r < 0)

@@ -18,11 +18,7 @@ capability_of(struct entity *e)
 	return container_of(e, struct capability, entity);
 }
 
-/*
- * The ANSWER of the model to VERB, named AS the word says: a refusal, or the slot that is MADE from
- * SOURCE in its session, committed and logged.
- */
-static int
+int
 finish_made(struct request *r, struct change *ch, const char *verb, struct capability *source,
 	struct session *session, const struct word *as, int answer, const struct capability *made)
 {
