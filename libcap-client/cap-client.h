@@ -400,6 +400,49 @@ CAPC_PUBLIC int capc_export(capc_session *s, const char *slot);
 CAPC_PUBLIC int capc_same(int a, int b);
 
 /*
+ * Makes a slot of this session of what another session has passed on: FD as capc_export() gave it there.
+ * The slot is derived from that session's, and paid for by this one: it has the same rights, ends when
+ * that one ends or is revoked, and counts against its limits. Where this session has such a slot
+ * already, be it that very one, one that it was derived from, or one derived from it directly, nothing is made.
+ *
+ * FD must be writable, as for capc_open_node(), and the other session's slot must have `grant`: without
+ * it FD itself can still be used, and passed on. /proc must be in sight.
+ *
+ * fd        O_PATH; takes fd
+ * as        the name of the new slot; NULL: that of the other session's, with a number if it is taken
+ * ret_slot  its name (free); may be NULL
+ *
+ * Returns: 0; 1 (*RET_SLOT is one that was there); -EPERM (without `grant`), -EACCES (FD cannot be
+ * written), -EINVAL (FD is no slot's socket, or AS is no name), -EXDEV (of another daemon, or none),
+ * -ENOENT (it has ended), -EEXIST, -EDQUOT, -EROFS, -EOPNOTSUPP, -ETIMEDOUT, -errno as
+ * capc_write(). Blocks for at most the session's timeout, and while FD is closed.
+ */
+CAPC_PUBLIC int capc_import(capc_session *s, int fd, const char *as, char **ret_slot);
+
+/* What a descriptor refers to. */
+struct capc_identity {
+	bool verified;       /* the daemon's word; else what the socket says, which anybody can forge */
+	uint64_t object;     /* its id */
+	uint64_t capability; /* the id of the slot that it came from */
+	/* Only when verified: */
+	uint64_t badge;      /* of the object */
+	uint32_t rights;     /* of that slot, now: CAPC_RIGHT_X */
+	char type[16];       /* "object" */
+	char owner[1025];    /* label of the session that serves the object, "init/web" */
+	char slot[65];       /* of this session, the one that capc_import() would find; or "" */
+};
+
+/*
+ * What FD refers to: as for capc_import(), or a connected socket, which only tells what it says itself.
+ *
+ * fd  borrowed
+ *
+ * Returns: 0, -EACCES, -EINVAL (nothing that is known here), -EXDEV, -ENOENT, -ENOTCONN, -ENOTSOCK, -EROFS,
+ * -EOPNOTSUPP, -ETIMEDOUT, -errno as capc_read(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_identify(capc_session *s, int fd, struct capc_identity *ret);
+
+/*
  * ---- Serving ----------------------------------------------------------------------------------
  *
  * A server attaches to an entrypoint, adds its objects, and runs rounds of capc_serve(). A key is

@@ -113,9 +113,8 @@ slot_make(struct capc_session *s, const char *slot, const char *node, struct tex
 	return 0;
 }
 
-/* " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE would not be one word. */
-static int
-add_value(struct text *t, const char *key, const char *value)
+int
+command_add(struct text *t, const char *key, const char *value)
 {
 	if (!value)
 		return 0;
@@ -139,7 +138,7 @@ capc_grant(struct capc_session *s, const char *slot, const char *to, const char 
 	int r;
 
 	session_begin(s);
-	r = to ? add_value(&command, "to", to) : -EINVAL;
+	r = to ? command_add(&command, "to", to) : -EINVAL;
 	if (r < 0)
 		return r;
 	add_how(&command, how);
@@ -154,7 +153,7 @@ capc_replicate(struct capc_session *s, const char *slot, const char *as, const c
 	int r;
 
 	session_begin(s);
-	r = add_value(&command, "as", as);
+	r = command_add(&command, "as", as);
 	if (r < 0)
 		return r;
 	add_how(&command, how);
@@ -168,9 +167,9 @@ capc_transfer(struct capc_session *s, const char *slot, const char *to, const ch
 	int r;
 
 	session_begin(s);
-	r = to ? add_value(&command, "to", to) : -EINVAL;
+	r = to ? command_add(&command, "to", to) : -EINVAL;
 	if (r == 0)
-		r = add_value(&command, "as", as);
+		r = command_add(&command, "as", as);
 	return r < 0 ? r : slot_make(s, slot, "/transfer", &command, NULL);
 }
 

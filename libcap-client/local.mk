@@ -13,6 +13,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/connection.c \
 	libcap-client/delegate.c \
 	libcap-client/frame.c \
+	libcap-client/import.c \
 	libcap-client/io.c \
 	libcap-client/message.c \
 	libcap-client/pass.c \

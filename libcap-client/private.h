@@ -11,6 +11,7 @@
  *	frame.c		calls as packets
  *	call.c		calling a service
  *	pass.c		capabilities in messages
+ *	import.c	those that came in one
  *	server.c	entrypoints: the channel, objects, the round
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *	timer.c		… and what is to be done later
@@ -112,6 +113,9 @@ int slot_node(const char *slot, const char *node, struct text *ret);
 
 /* The value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
 const char *result_find(const char *result, const char *key, size_t *ret_n);
+
+/* " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE would not be one word. */
+int command_add(struct text *t, const char *key, const char *value);
 
 /* message.c */
 

@@ -29,6 +29,7 @@ unit_tests = \
 	tests/test-ops \
 	tests/test-capctl \
 	tests/test-control \
+	tests/test-import \
 	tests/test-ipc \
 	tests/test-child \
 	tests/test-relay \
@@ -42,6 +43,7 @@ integration_tests = \
 	tests/it-damage.sh \
 	tests/it-examples.sh \
 	tests/it-floods.sh \
+	tests/it-import.sh \
 	tests/it-kill-points.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
@@ -56,6 +58,7 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
+	tests/importing \
 	tests/it-recovery \
 	tests/kill-points \
 	tests/mass \
@@ -90,6 +93,8 @@ tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_importing_SOURCES = tests/importing.c
+tests_importing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_kill_points_SOURCES = tests/kill-points.c
 tests_kill_points_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
@@ -130,6 +135,9 @@ client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la libcap-cl
 tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
 tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_client_LDADD = $(client_test_ldadd)
+tests_test_import_SOURCES = tests/test-import.c $(played_daemon)
+tests_test_import_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_import_LDADD = $(client_test_ldadd)
 tests_test_call_SOURCES = tests/test-call.c $(played_daemon)
 tests_test_call_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_call_LDADD = $(client_test_ldadd)

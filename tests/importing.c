@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *	importing node FROM SLOT TO [AS]	session FROM passes SLOT on to session TO, which imports it
+ *	importing path PATH TO			TO imports PATH, opened with O_PATH
+ *	importing file PATH TO			… opened for reading and writing
+ *	importing identify PATH TO		what TO is told of PATH
+ *	importing forged DIR NAME TO		both of a socket of our own, bound to DIR/NAME
+ *	importing around N SLOT SESSION…	each passes on what it has imported, N times in all
+ *
+ * FROM, TO and SESSION are directories of sessions. What an import gives is printed as "new SLOT" or
+ * "held SLOT".
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "libcap-client/cap-client.h"
+
+#define TIMEOUT_USEC UINT64_C(20000000)
+#define SESSIONS_MAX 32
+
+static void
+check(int r, const char *what)
+{
+	if (r >= 0)
+		return;
+	printf("%s: %s\n", what, error_name(r));
+	exit(1);
+}
+
+static capc_session *
+session(const char *root)
+{
+	capc_session *s;
+
+	check(capc_session_open(root, TIMEOUT_USEC, &s), root);
+	capc_session_set_timeout(s, TIMEOUT_USEC);
+	return s;
+}
+
+/* What arrives when FD is sent in a message. Takes FD. */
+static int
+pass(int fd)
+{
+	int pair[2], got = -1;
+	size_t n_fds;
+	char byte;
+
+	check(fd, "export");
+	check(fd_socketpair(SOCK_SEQPACKET, pair), "pair");
+	check((int)msg_send(pair[0], "x", 1, &fd, 1, 0), "send");
+	close(fd);
+	check((int)msg_receive(pair[1], &byte, 1, &got, 1, &n_fds, 0), "receive");
+	close(pair[0]);
+	close(pair[1]);
+	return got;
+}
+
+static int
+import(capc_session *to, int fd, const char *as)
+{
+	char *slot;
+	int r = capc_import(to, fd, as, &slot);
+
+	if (r < 0) {
+		printf("%s: %s\n", error_name(r), capc_session_reason(to));
+		return 1;
+	}
+	printf("%s %s\n", r ? "held" : "new", slot);
+	free(slot);
+	/* It was taken, and must not be there any more. */
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int
+identify(capc_session *to, int fd)
+{
+	struct capc_identity id;
+
+	check(capc_identify(to, fd, &id), capc_session_reason(to));
+	printf("verified=%d object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64
+	       " rights=%x type=%s owner=%s slot=%s\n",
+		id.verified, id.object, id.badge, id.capability, id.rights, id.type, id.owner,
+		id.slot);
+	return 0;
+}
+
+/* A listener of that name, but in another directory, and not the daemon's. */
+static int
+forged(const char *directory, const char *name, capc_session *to)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int client = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, name);
+	unlink(address.sun_path);
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
+		check(-errno, "bind");
+	import(to, open(address.sun_path, O_PATH | O_CLOEXEC), NULL);
+	if (connect(client, (struct sockaddr *)&address, sizeof(address)) < 0)
+		check(-errno, "connect");
+	identify(to, client);
+	return import(to, client, NULL);
+}
+
+static int
+count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Each session has its own slot of it, which it exports to the next. */
+static int
+around(long n, const char *slot, char **roots, int n_roots)
+{
+	capc_session *sessions[SESSIONS_MAX];
+	char *name = strdup(slot);
+	int fds, n_new = 0;
+
+	if (n_roots < 2 || n_roots > SESSIONS_MAX)
+		return 2;
+	for (int i = 0; i < n_roots; i++)
+		sessions[i] = session(roots[i]);
+	fds = count_fds();
+	for (long i = 0; i < n; i++) {
+		int node = pass(capc_export(sessions[i % n_roots], name)), r;
+		char *next;
+
+		r = capc_import(sessions[(i + 1) % n_roots], node, NULL, &next);
+		check(r, "import");
+		n_new += r == 0;
+		free(name);
+		name = next;
+	}
+	free(name);
+	printf("new=%d left=%d\n", n_new, count_fds() - fds);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc >= 5 && !strcmp(argv[1], "node"))
+		return import(session(argv[4]), pass(capc_export(session(argv[2]), argv[3])),
+			argv[5]);
+	if (argc == 4 && !strcmp(argv[1], "path"))
+		return import(session(argv[3]), open(argv[2], O_PATH | O_CLOEXEC), NULL);
+	if (argc == 4 && !strcmp(argv[1], "file"))
+		return import(session(argv[3]), open(argv[2], O_RDWR | O_CLOEXEC), NULL);
+	if (argc == 4 && !strcmp(argv[1], "identify"))
+		return identify(session(argv[3]), open(argv[2], O_PATH | O_CLOEXEC));
+	if (argc == 5 && !strcmp(argv[1], "forged"))
+		return forged(argv[2], argv[3], session(argv[4]));
+	if (argc >= 6 && !strcmp(argv[1], "around"))
+		return around(atol(argv[2]), argv[3], argv + 4, argc - 4);
+	return 2;
+}

@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: S03 S05 S06 S20 S24 G41
+#
+# Capabilities that came in messages become slots of the session that got them: derived, charged,
+# recognised when they come again, ended with what they came from.
+
+. "$(dirname "$0")/harness.sh"
+harness_check
+harness_start --quota=caps=4000,sockets=2000
+importing=$(program tests/importing)
+
+job "$(program examples/echo-server)" echo
+wait_for 10 served echo
+job "$(program examples/echo-server)" other
+wait_for 10 served other
+
+# Sessions that are not related: neither is below the other.
+for i in 0 1 2 3 4 5 6 7 8 9; do
+	mkdir "$CAPFS/sessions/s$i"
+done
+a=$CAPFS/sessions/s0 b=$CAPFS/sessions/s1
+say 'to=s0 as=kv rights=call,grant,replicate' "$CAPFS/caps/echo/grant"
+say 'to=s0 as=closed rights=call' "$CAPFS/caps/other/grant"
+
+id=$(field id "$a/caps/kv/info")
+object=$(field object "$a/caps/kv/info")
+caps=$(quota caps used "$b/quota")
+t_is "S03_imported" "new kv" "$("$importing" node "$a" kv "$b")"
+t_is "S03_derived_from_the_sender_s" "init/s0/caps/kv" "$(field parent "$b/caps/kv/info")"
+t_is "S03_paid_for_by_the_receiver" "$((caps + 1))" "$(quota caps used "$b/quota")"
+t_is "S03_not_stronger" "call,grant,replicate" "$(field rights "$b/caps/kv/info")"
+t_is "S03_recognised_when_it_comes_again" "held kv" "$("$importing" node "$a" kv "$b" other)"
+t_is "S03_also_one_s_own" "held kv" "$("$importing" node "$a" kv "$a")"
+t_is "S03_and_what_it_was_derived_from" "held kv" "$("$importing" node "$b" kv "$a")"
+t_is "S03_nothing_was_made" "$((caps + 1))" "$(quota caps used "$b/quota")"
+t_is "S03_it_is_used" "init/s1: hello" "$("$(program tests/passing)" use "$b" kv hello)"
+t_like "S03_the_sender_sees_it" 'init/s1/caps/kv rights=call' cat "$a/caps/kv/holders"
+t_like "S03_an_event" 'import id=[0-9]+ as=kv uid=[0-9]+ init/s0/caps/kv to=init/s1' cat "$b/events"
+t_is "S03_under_another_name" "new mine" "$("$importing" node "$a" kv "$CAPFS/sessions/s2" mine)"
+
+t_like "EPERM_without_grant" 'EPERM: .*grant' "$importing" node "$a" closed "$b"
+t_like "EPERM_is_an_event" 'refused import id=[0-9]+ uid=[0-9]+ EPERM' cat "$b/events"
+say 'to=s3 as=x rights=call' "$CAPFS/caps/echo/grant"
+t_like "EEXIST_a_name_that_is_taken" EEXIST "$importing" node "$a" kv "$CAPFS/sessions/s3" x
+t_like "EINVAL_no_name" EINVAL "$importing" node "$a" kv "$CAPFS/sessions/s3" 'a b'
+
+# What is no slot's socket.
+t_like "EINVAL_a_directory" EINVAL "$importing" path "$a/caps/kv" "$b"
+t_like "EINVAL_a_file" EINVAL "$importing" path "$a/caps/kv/info" "$b"
+t_like "EINVAL_a_control_socket" EINVAL "$importing" path "$a/control" "$b"
+t_like "EINVAL_a_session" EINVAL "$importing" path "$a" "$b"
+t_like "G41_a_node_of_that_name_elsewhere" '^EXDEV' "$importing" forged "$TMP" "$object.$id" "$b"
+t_like "G41_a_connection_of_that_name_is_a_hint" "verified=0 object=$object badge=0x0 capability=$id " \
+	"$importing" forged "$TMP" "$object.$id" "$b"
+
+t_is "S20_identified" "verified=1 object=$object badge=$(field badge "$a/caps/kv/info") \
+capability=$id rights=7 type=object owner=init slot=kv" "$("$importing" identify "$a/caps/kv/socket" "$b")"
+
+# Revocation by the sender reaches it, wherever it is.
+say "id=$(field id "$b/caps/kv/info")" "$a/caps/kv/revoke"
+t_fails ENOENT "S03_revoked_by_the_sender" cat "$b/caps/kv/info"
+t_is "S03_what_was_paid_is_back" "$caps" "$(quota caps used "$b/quota")"
+
+# Around a ring of sessions, each of which passes on its own slot.
+say 'to=s0 as=ring rights=call,grant' "$CAPFS/caps/other/grant"
+used_before=$(cat "$CAPFS"/sessions/s?/quota | awk '/^caps/ {split($3, u, "="); n += u[2]} END {print n}')
+t_is "S06_a_thousand_delegations_around_a_ring" "new=9 left=0" \
+	"$("$importing" around 1000 ring "$CAPFS"/sessions/s?)"
+used=$(cat "$CAPFS"/sessions/s?/quota | awk '/^caps/ {split($3, u, "="); n += u[2]} END {print n}')
+t_is "S06_a_slot_each_and_no_more" 9 "$((used - used_before))"
+grants() { # N
+	local i
+	for ((i = 0; i < $1; i++)); do
+		echo "to=s9 as=g$i" >"$CAPFS/caps/echo/grant" || return 1
+	done
+}
+say 'to=s9 caps=1100 ram=2M' "$CAPFS/transfer_quota"
+t_ok "S06_a_thousand_grants" grants 1000
+t_is "S06_all_of_them" 1000 "$(find "$CAPFS/sessions/s9/caps" -maxdepth 1 -name 'g*' | wc -l)"
+
+# By another user: who cannot connect cannot import, although O_PATH needs no right to the node itself.
+if is_root; then
+	chown -R 1234 "$CAPFS/sessions/s5" 2>/dev/null || chown 1234 "$CAPFS/sessions/s5"
+	chmod 711 "$a"
+	cp "$importing" "$TMP/importing" && chmod 755 "$TMP/importing"
+	t_like "R1_a_node_that_may_not_be_written" '^EACCES' \
+		as 1234 "$TMP/importing" path "$a/caps/kv/socket" "$CAPFS/sessions/s5"
+	chmod 733 "$a"
+	t_like "R1_one_that_may" '^new kv' \
+		as 1234 "$TMP/importing" path "$a/caps/kv/socket" "$CAPFS/sessions/s5"
+	t_ok "R1_its_attributes_mean_nothing_else" not setfattr -n user.x -v 1 "$a/caps/kv/socket"
+fi
+
+# A broker that dies in between: asked again, it is made once.
+caps=$(quota caps used "$CAPFS/sessions/s6/quota")
+(
+	for _ in 1 2 3 4 5 6 7 8; do
+		harness_pids && kill -9 "$BROKER"
+		sleep 0.2
+	done
+) 2>/dev/null &
+killer=$!
+HARNESS_JOBS+=("$killer")
+t_like "P14_over_deaths_of_the_broker" '^new=0 left=0' \
+	"$importing" around 2000 ring "$CAPFS"/sessions/s?
+wait "$killer"
+t_like "P14_new_ones_too" '^new=2 left=0' "$importing" around 9 kv "$a" "$CAPFS/sessions/s6" "$CAPFS/sessions/s7"
+t_is "P14_made_once" "$((caps + 1))" "$(quota caps used "$CAPFS/sessions/s6/quota")"
+
+harness_stop
+t_done
