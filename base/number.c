@@ -39,3 +39,19 @@ number_parse(const char *s, size_t n, bool suffixes, uint64_t *ret)
 	*ret = value << shift;
 	return 0;
 }
+
+int
+number_parse_pair(const char *path, uint64_t *ret_a, uint64_t *ret_b)
+{
+	const char *name = strrchr(path, '/'), *dot;
+	uint64_t a, b;
+
+	name = name ? name + 1 : path;
+	dot = strchr(name, '.');
+	if (!dot || number_parse(name, (size_t)(dot - name), false, &a) < 0 ||
+		number_parse(dot + 1, strlen(dot + 1), false, &b) < 0)
+		return -EINVAL;
+	*ret_a = a;
+	*ret_b = b;
+	return 0;
+}

@@ -13,6 +13,9 @@
  */
 int number_parse(const char *s, size_t n, bool suffixes, uint64_t *ret);
 
+/* The last component of PATH, which must be "A.B". Returns: 0 or -EINVAL. */
+int number_parse_pair(const char *path, uint64_t *ret_a, uint64_t *ret_b);
+
 static inline bool
 number_add(uint64_t a, uint64_t b, uint64_t *ret)
 {
