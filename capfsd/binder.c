@@ -11,11 +11,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +32,7 @@
 
 #define ENTER_TRIES 500
 #define ENTER_PAUSE_NSEC 10000000
+#define INSPECTORS_MAX 128
 
 /*
  * Goes into the hidden directory, before privileges are dropped: the root session's mode may shut
@@ -111,23 +115,104 @@ binder_answer(int socket_fd, const struct binder_job *job)
 	return result.error == ESTALE || result.error == ENOTCONN ? -(int)result.error : 0;
 }
 
-static int
-binder_loop(int socket_fd)
-{
-	for (;;) {
-		struct binder_job job;
-		size_t n_fds;
-		ssize_t n = msg_receive(socket_fd, &job, sizeof(job), NULL, 0, &n_fds, 0);
-		int r;
+struct inspectors {
+	struct {
+		pid_t pid;
+		uint64_t inspection;
+	} running[INSPECTORS_MAX];
+	unsigned n;
+};
 
+static void
+tell_ended(int socket_fd, uint64_t inspection)
+{
+	struct binder_result result = {.inspection = inspection, .ended = 1};
+
+	/* One that cannot be told stays paid for until this binder ends. */
+	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
+}
+
+static void
+binder_reap(struct inspectors *all, int socket_fd)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		for (unsigned i = 0; i < all->n; i++)
+			if (all->running[i].pid == pid) {
+				tell_ended(socket_fd, all->running[i].inspection);
+				all->running[i] = all->running[--all->n];
+				break;
+			}
+}
+
+/* There are too many only if brokers have died and forgotten about those that are held. */
+static void
+binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
+	const struct binder_job *job, int client)
+{
+	pid_t pid = -EBUSY;
+
+	if (client >= 0 && all->n < INSPECTORS_MAX)
+		pid = inspector_start(boot, socket_fd, client, job->inspection);
+	if (pid < 0) {
+		tell_ended(socket_fd, job->inspection);
+		return;
+	}
+	all->running[all->n].pid = pid;
+	all->running[all->n++].inspection = job->inspection;
+}
+
+static void
+on_child(int signal)
+{
+}
+
+/* The end of an inspector interrupts the wait for jobs, and nothing else: not a bind(2). */
+static int
+watch_children(sigset_t *ret_waiting)
+{
+	const struct sigaction child = {.sa_handler = on_child};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, ret_waiting) < 0 || sigaction(SIGCHLD, &child, NULL) < 0)
+		return -errno;
+	sigdelset(ret_waiting, SIGCHLD);
+	return 0;
+}
+
+static int
+binder_loop(const struct boot *boot, int socket_fd)
+{
+	struct inspectors inspectors = {};
+	sigset_t waiting;
+	int r = watch_children(&waiting);
+
+	while (r == 0) {
+		struct pollfd p = {.fd = socket_fd, .events = POLLIN};
+		cleanup_close int client = -1;
+		struct binder_job job;
+		size_t n_fds = 0;
+		ssize_t n;
+
+		binder_reap(&inspectors, socket_fd);
+		if (ppoll(&p, 1, NULL, &waiting) < 0)
+			continue;
+		n = msg_receive(socket_fd, &job, sizeof(job), &client, 1, &n_fds, 0);
 		if (n == -EINTR)
 			continue;
 		if (n <= 0)
 			return (int)n;
-		r = n == sizeof(job) ? binder_answer(socket_fd, &job) : -EBADMSG;
-		if (r < 0)
-			return r;
+		if (n != sizeof(job))
+			r = -EBADMSG;
+		else if (job.inspection)
+			binder_inspect(boot, &inspectors, socket_fd, &job, client);
+		else
+			r = binder_answer(socket_fd, &job);
 	}
+	return r;
 }
 
 int
@@ -150,7 +235,7 @@ binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 		return 1;
 	}
 	umask(0);
-	r = binder_loop(socket_fd);
+	r = binder_loop(boot, socket_fd);
 	/* An end of the other side is the normal end of this one. */
 	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
 		return 0;

@@ -118,13 +118,18 @@ struct binder_job {
 	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY" */
 	uint32_t socket_type;        /* SOCK_STREAM or SOCK_SEQPACKET */
 	uint32_t backlog;
+	uint64_t inspection; /* not 0: the socket that comes along brings a descriptor to look at */
 };
 
-/* The answer carries the listener, unless `error` is set. */
+/* The answer to a binding carries the listener, unless `error` is set. */
 struct binder_result {
-	uint64_t object, capability;
+	uint64_t object, capability; /* inspection: as the socket's peer is named; 0: otherwise */
 	uint32_t error;
-	uint32_t reserved;
+	uint32_t uid;	     /* the rest of an inspection: of the peer, by SO_PEERCRED … */
+	uint32_t by_binder;  /* … which is the binder that is running */
+	uint32_t ended;	     /* its process is gone; nothing else is said here */
+	uint64_t cookie;     /* of the socket */
+	uint64_t inspection; /* 0: it was a binding */
 };
 
 /* Exit statuses of a broker, which the holder passes on. */
@@ -136,6 +141,8 @@ enum broker_exit {
 };
 
 /* Each runs as a process of its own and returns its exit status. */
+/* Starts one for what is sent to CLIENT's other end. Returns: its pid, or -errno. */
+pid_t inspector_start(const struct boot *boot, int socket_fd, int client, uint64_t serial);
 int binder_main(const struct boot *boot, const char *mountpoint, int socket_fd);
 int holder_main(struct boot *boot);
 int broker_main(const struct boot *boot);

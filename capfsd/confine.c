@@ -200,31 +200,72 @@ allow_with_arguments(scmp_filter_ctx filter)
 	return r;
 }
 
-int
-confine_filter(const struct boot *boot)
+/* What it takes to look at a descriptor, to answer and to end. */
+static const int inspector_calls[] = {
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(ppoll_time64),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(recv),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(fcntl64),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(getpeername),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(close),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+};
+
+static int
+load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
 {
-	cleanup(seccomp_release_p) scmp_filter_ctx filter = NULL;
+	cleanup(seccomp_release_p) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = 0;
 
-	/* Reads the time zone while files can still be opened. */
-	tzset();
-#ifdef HAVE_SANITIZERS
-	return 0;
-#endif
-	if (!boot->privileged)
-		return 0;
-	filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!filter)
 		return -ENOMEM;
 	/* A refused call is a bug of ours or an attack: the kernel's log tells which. */
 	if (seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1) < 0)
 		log_message(LOG_DEBUG, "refused system calls are not logged by this kernel");
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	for (size_t i = 0; r == 0 && i < sizeof(allowed_calls) / sizeof(allowed_calls[0]); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
-	if (r == 0)
-		r = allow_with_arguments(filter);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+	if (r == 0 && more)
+		r = more(filter);
 	if (r == 0)
 		r = seccomp_load(filter);
 	return r < 0 ? error_trace(r) : 0;
+}
+
+/* Programs built with sanitizers make other calls. */
+static bool
+is_filtered(const struct boot *boot)
+{
+#ifdef HAVE_SANITIZERS
+	return false;
+#else
+	return boot->privileged;
+#endif
+}
+
+int
+confine_filter_inspector(const struct boot *boot)
+{
+	if (!is_filtered(boot))
+		return 0;
+	return load_filter(inspector_calls, sizeof(inspector_calls) / sizeof(inspector_calls[0]), NULL);
+}
+
+int
+confine_filter(const struct boot *boot)
+{
+	/* Reads the time zone while files can still be opened. */
+	tzset();
+	if (!is_filtered(boot))
+		return 0;
+	return load_filter(allowed_calls, sizeof(allowed_calls) / sizeof(allowed_calls[0]),
+		allow_with_arguments);
 }

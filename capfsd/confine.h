@@ -25,3 +25,6 @@ int confine_drop(const struct boot *boot, pid_t parent);
  * opens, connects, executes or signals. Only when started as root. Returns: 0 or -errno.
  */
 int confine_filter(const struct boot *boot);
+
+/* Likewise for an inspector, who needs much less. */
+int confine_filter_inspector(const struct boot *boot);

@@ -38,12 +38,14 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/confine.c capfsd/confine.h \
 	capfsd/features.c capfsd/features.h \
 	capfsd/holder.c \
+	capfsd/inspector.c \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
 	capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
 	capfsd/ipc/adopt.c capfsd/ipc/attach.c capfsd/ipc/binding.c capfsd/ipc/channel.c \
-	capfsd/ipc/connection.c capfsd/ipc/control.c capfsd/ipc/ipc.c capfsd/ipc/ipc.h \
+	capfsd/ipc/connection.c capfsd/ipc/control.c capfsd/ipc/inspect.c \
+	capfsd/ipc/ipc.c capfsd/ipc/ipc.h \
 	capfsd/ipc/listener.c capfsd/ipc/memos.c capfsd/ipc/perform.c capfsd/ipc/private.h \
 	capfsd/ipc/vouch.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \

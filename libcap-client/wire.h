@@ -37,6 +37,7 @@ enum wire_op {
 	WIRE_CHALLENGE, /* gives what is to be written onto a `socket` that was passed on … */
 	WIRE_IMPORT,    /* … which then becomes a slot; `text` is "as=NAME", or empty */
 	WIRE_IDENTIFY,  /* … or is described */
+	WIRE_INSPECT,   /* instead of a challenge: gives a socket to send a connected one over */
 };
 
 /* The extended attribute of a `socket` that takes the challenge. */

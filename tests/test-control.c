@@ -361,6 +361,150 @@ START_TEST(P14_a_proof_does_not_outlive_the_broker)
 }
 END_TEST
 
+/* An inspector that says RESULT of what CONTROL's client has sent, and ends when ENDED. */
+static void
+inspect(int control, struct binder_result *result, bool ended)
+{
+	struct binder_job job = {};
+	size_t n_fds = 0;
+	int fd = -1;
+
+	w.binder_lazy = true;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_INSPECT, "", "", &a), 0);
+	close(a.fd);
+	ck_assert_int_eq(msg_receive(w.binder, &job, sizeof(job), &fd, 1, &n_fds, MSG_DONTWAIT),
+		sizeof(job));
+	ck_assert_uint_eq(n_fds, 1);
+	ck_assert_uint_ne(job.inspection, 0);
+	close(fd);
+	result->inspection = job.inspection;
+	ck_assert_int_eq(send(w.binder, result, sizeof(*result), 0), sizeof(*result));
+	if (ended) {
+		struct binder_result end = {.inspection = job.inspection, .ended = 1};
+
+		ck_assert_int_eq(send(w.binder, &end, sizeof(end), 0), sizeof(end));
+	}
+	w.binder_lazy = false;
+}
+
+START_TEST(S03_what_an_inspector_says_is_a_proof)
+{
+	struct binder_result result = {};
+	struct session *one;
+	int c, two, control, client, channel;
+
+	channel = serve_web(&c);
+	two = pass_web(c, "call,grant");
+	one = session_find(w.model, root(), "one", 3);
+	control = world_control(&w, one);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), 0);
+	client = a.fd;
+	ck_assert_int_eq(fd_socket_cookie(client, &result.cookie), 0);
+	ck_assert(world_handed(&w, channel, &h));
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IDENTIFY, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "rights=call,grant"));
+	/* The next broker knows it too. */
+	world_restart(&w);
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "slot=web "));
+	/* It is asked for once. */
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
+	/* A connection that has ended is nothing. */
+	world_take(&w, channel, h.m.serial);
+	world_close(&w, client);
+	world_settle(&w);
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EXDEV);
+}
+END_TEST
+
+START_TEST(G41_what_an_inspector_does_not_believe)
+{
+	struct binder_result result = {.cookie = 1};
+	int c, two;
+
+	serve_web(&c);
+	two = pass_web(c, "call,grant");
+	/* What was bound by another user, or in another place, or is no socket. */
+	result.uid = w.boot.daemon_uid + 1;
+	result.object = passed()->object->entity.id;
+	result.capability = passed()->entity.id;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EXDEV);
+	/* Others of this user could have bound it. */
+	result.uid = w.boot.daemon_uid;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EXDEV);
+	result.by_binder = 1;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
+	/* A badge that does not match: another object's. */
+	result.object++;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), ENOENT);
+	result.object = 0;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EINVAL);
+	result.error = ENOTSOCK;
+	inspect(two, &result, true);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), ENOTSOCK);
+}
+END_TEST
+
+/* As long as the process is there; and its session's parent answers for it when that is gone. */
+START_TEST(S03_inspectors_are_paid_for_until_they_end)
+{
+	struct binder_result result = {.error = EINVAL}, end = {.ended = 1};
+	struct session *s;
+	uint64_t used, below;
+	int c, two;
+
+	serve_web(&c);
+	two = pass_web(c, "call");
+	s = session_find(w.model, root(), "two", 3);
+	world_settle(&w);
+	used = s->used.n[QUOTA_SOCKETS];
+	below = root()->used.n[QUOTA_SOCKETS];
+	inspect(two, &result, false);
+	world_settle(&w);
+	ck_assert_uint_eq(s->used.n[QUOTA_SOCKETS], used + 1);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_REMOVE, "sessions/two", "", &a), 0);
+	world_settle(&w);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], below + 1);
+	end.inspection = result.inspection;
+	ck_assert_int_eq(send(w.binder, &end, sizeof(end), 0), sizeof(end));
+	world_settle(&w);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], below);
+	/* Those that a binder had end with it. */
+	inspect(c, &result, false);
+	world_binder(&w);
+	world_settle(&w);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], below);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_IMPORT, "", "", &a), EAGAIN);
+}
+END_TEST
+
+START_TEST(S03_a_subtree_has_its_share_of_inspectors)
+{
+	struct binder_result result = {.error = EINVAL};
+	int c = world_control(&w, root()), one, two;
+
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/one", "sockets=64", &a), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/two", "sockets=64", &a), 0);
+	one = world_control(&w, session_find(w.model, root(), "one", 3));
+	two = world_control(&w, session_find(w.model, root(), "two", 3));
+	for (int i = 0; i < INSPECTIONS_MAX / 2; i++)
+		inspect(one, &result, false);
+	ck_assert_int_eq(world_ask(&w, one, WIRE_INSPECT, "", "", &a), EBUSY);
+	for (int i = 0; i < INSPECTIONS_MAX / 2; i++)
+		inspect(two, &result, false);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_INSPECT, "", "", &a), EBUSY);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_INSPECT, "caps", "", &a), EINVAL);
+}
+END_TEST
+
 START_TEST(poison)
 {
 	int control = world_control(&w, root());
@@ -395,6 +539,10 @@ main(void)
 	tcase_add_test(t, S03_what_was_vouched_for_is_imported_once);
 	tcase_add_test(t, S03_what_cannot_be_imported);
 	tcase_add_test(t, P14_a_proof_does_not_outlive_the_broker);
+	tcase_add_test(t, S03_what_an_inspector_says_is_a_proof);
+	tcase_add_test(t, G41_what_an_inspector_does_not_believe);
+	tcase_add_test(t, S03_inspectors_are_paid_for_until_they_end);
+	tcase_add_test(t, S03_a_subtree_has_its_share_of_inspectors);
 	tcase_add_test(t, poison);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

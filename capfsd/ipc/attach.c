@@ -197,9 +197,12 @@ open_commit(struct answer *a, struct capability *c, int fd)
 	struct request *r = &a->request;
 	struct change *ch = change_begin(ipc->model);
 	struct connection *conn;
+	uint64_t cookie;
 	int answer;
 
-	answer = connection_stage(ipc, ch, c, fd, &a->control->peer, true, &conn);
+	answer = fd_socket_cookie(a->fd, &cookie);
+	if (answer == 0)
+		answer = connection_stage(ipc, ch, c, fd, &a->control->peer, cookie, &conn);
 	if (answer) {
 		fd_close(fd);
 		if (answer < 0)

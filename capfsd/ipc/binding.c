@@ -237,7 +237,7 @@ binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-static struct entity *
+struct entity *
 binding_find(struct ipc *ipc, uint64_t object, uint64_t capability)
 {
 	struct entity *e = entity_find(ipc->model, capability);
@@ -257,17 +257,12 @@ binding_entity(struct ipc *ipc, int fd)
 	struct sockaddr_un address = {};
 	socklen_t n = sizeof(address);
 	char path[sizeof(address.sun_path) + 1] = {};
-	const char *name, *dot;
 	uint64_t object, capability;
 
 	if (getsockname(fd, (struct sockaddr *)&address, &n) < 0 || address.sun_family != AF_UNIX)
 		return NULL;
 	memcpy(path, address.sun_path, sizeof(address.sun_path));
-	name = strrchr(path, '/');
-	name = name ? name + 1 : path;
-	dot = strchr(name, '.');
-	if (!dot || number_parse(name, (size_t)(dot - name), false, &object) < 0 ||
-		number_parse(dot + 1, strlen(dot + 1), false, &capability) < 0)
+	if (number_parse_pair(path, &object, &capability) < 0)
 		return NULL;
 	return binding_find(ipc, object, capability);
 }
@@ -311,20 +306,21 @@ binding_lost(struct ipc *ipc)
 	while (!list_empty(&ipc->sent))
 		listener_move(list_entry(list_first(&ipc->sent), struct listener, state_link),
 			LISTENER_QUEUED, &ipc->queued);
+	/* Those who were at it ended with it, or are nobody's any more. */
+	inspections_forget(ipc);
 	log_message(LOG_INFO, "the binder is gone; waiting for the next");
 }
 
-static int
-binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+/* Returns: false: the binder is lost. */
+static bool
+binding_receive(struct ipc *ipc)
 {
-	struct ipc *ipc = data;
-
 	for (unsigned i = 0; i < MESSAGES_MAX; i++) {
 		struct binder_result result;
 		int listener = -1;
 		size_t n_fds = 0;
 		ssize_t n = msg_receive(
-			fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
+			ipc->binder_fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
@@ -332,12 +328,30 @@ binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 			if (n_fds > 0)
 				fd_shutdown_close(listener);
 			binding_lost(ipc);
-			return 0;
+			return false;
 		}
 		ipc->activity++;
-		binding_result(ipc, &result, n_fds > 0 ? listener : -1);
+		if (result.inspection)
+			inspection_result(ipc, &result);
+		else
+			binding_result(ipc, &result, n_fds > 0 ? listener : -1);
 	}
-	if (revents & EPOLLOUT)
+	return true;
+}
+
+void
+binding_look(struct ipc *ipc)
+{
+	if (ipc->binder_source)
+		binding_receive(ipc);
+}
+
+static int
+binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	struct ipc *ipc = data;
+
+	if (binding_receive(ipc) && revents & EPOLLOUT)
 		binding_send(ipc);
 	return 0;
 }

@@ -186,7 +186,7 @@ connection_charge(struct connection *conn)
 
 int
 connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int fd,
-	const struct ucred *peer, bool paired, struct connection **ret)
+	const struct ucred *peer, uint64_t client_cookie, struct connection **ret)
 {
 	cleanup(connection_free_p) struct connection *conn = NULL;
 	uint64_t cookie;
@@ -209,7 +209,8 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 	conn->memo = memo_new(SOCKET_CONNECTION, cookie, c->entity.id);
 	if (!conn->memo)
 		return CONNECTION_E_MEMORY;
-	conn->paired = paired;
+	conn->paired = client_cookie != 0;
+	conn->memo->record.value = client_cookie;
 	conn->serial = conn->channel->next_serial;
 	conn->memo->record.serial = conn->serial;
 	conn->memo->record.state = CONNECTION_OFFERED;
@@ -233,6 +234,9 @@ connection_link(struct connection *conn)
 	struct entrypoint *e = entrypoint_of(conn);
 
 	conn->memo->stored = true;
+	if (conn->memo->record.value && index_add(&conn->ipc->by_peer, &conn->peer_link,
+						index_hash_id(conn->memo->record.value)) < 0)
+		abort(); /* there are buckets from the start */
 	capability_connected(conn->capability);
 	listener_link(conn->listener, &conn->listener_link);
 	e->n_connections++;
@@ -325,6 +329,8 @@ connection_release(struct connection *conn)
 	struct capability *c = conn->capability;
 	struct listener *l = conn->listener;
 
+	if (conn->memo->record.value)
+		index_remove(&conn->ipc->by_peer, &conn->peer_link);
 	connection_deinit(conn);
 	e->n_connections--;
 	if (conn->ipc->model->metrics)
@@ -414,7 +420,7 @@ connection_accepted(struct listener *l, int fd)
 
 	r = socket_peer(fd, &peer);
 	if (r == 0)
-		r = connection_stage(ipc, ch, c, fd, &peer, false, &conn);
+		r = connection_stage(ipc, ch, c, fd, &peer, 0, &conn);
 	if (r) {
 		change_abort(ch);
 	} else {

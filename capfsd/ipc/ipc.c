@@ -22,6 +22,7 @@
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
+#define BUCKETS_MIN 64
 
 int
 ipc_add_io(struct ipc *ipc, int fd, uint32_t events, sd_event_io_handler_t f, void *data,
@@ -117,6 +118,7 @@ ipc_init_lists(struct ipc *ipc)
 		&ipc->pending,
 		&ipc->dirty,
 		&ipc->staged,
+		&ipc->inspections,
 	};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -158,7 +160,7 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 	ipc_init_limits(ipc);
 	ipc->request = malloc(WIRE_CONTROL_MAX);
 	ipc->reply = malloc(WIRE_CONTROL_MAX);
-	if (!ipc->request || !ipc->reply)
+	if (!ipc->request || !ipc->reply || index_reserve(&ipc->by_peer, BUCKETS_MIN) < 0)
 		return -ENOMEM;
 	r = ipc_add_timer(ipc, binding_on_retire, &ipc->retire_timer);
 	if (r == 0)
@@ -205,7 +207,9 @@ ipc_free(struct ipc *ipc)
 	ipc_forget(ipc);
 	assert(list_empty(&ipc->listeners) && list_empty(&ipc->channels));
 	assert(list_empty(&ipc->pending) && list_empty(&ipc->staged));
+	inspections_forget(ipc);
 	index_deinit(&ipc->challenges);
+	index_deinit(&ipc->by_peer);
 	sd_event_source_disable_unref(ipc->binder_source);
 	sd_event_source_disable_unref(ipc->retire_timer);
 	sd_event_source_disable_unref(ipc->pause_timer);
@@ -291,8 +295,10 @@ void
 ipc_gone(struct ipc *ipc, struct entity *e)
 {
 	switch ((enum entity_kind)e->kind) {
-	case ENTITY_CAPABILITY:
 	case ENTITY_SESSION:
+		inspections_inherit(ipc, container_of(e, struct session, entity));
+		/* fallthrough */
+	case ENTITY_CAPABILITY:
 		listener_free(listener_find(e));
 		break;
 	case ENTITY_ENTRYPOINT:

@@ -14,6 +14,7 @@
  *	control.c	struct control: a client of the control protocol
  *	perform.c	its requests; attach.c those that give a descriptor
  *	vouch.c		what was passed on to a client by another session
+ *	inspect.c	the same, of connected sockets
  *	memos.c		records of sockets that may be written late
  */
 #pragma once

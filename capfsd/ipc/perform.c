@@ -236,6 +236,7 @@ static int (*const operations[])(struct answer *a) = {
 	[WIRE_CHALLENGE] = perform_challenge,
 	[WIRE_IMPORT] = perform_import,
 	[WIRE_IDENTIFY] = perform_identify,
+	[WIRE_INSPECT] = perform_inspect,
 };
 
 int

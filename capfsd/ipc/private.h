@@ -31,6 +31,8 @@
 #define IDLE_LISTENERS_MAX 4096
 #define COMMAND_BYTES_MAX 4095
 #define CHALLENGE_BYTES 32 /* hexadecimal digits */
+#define INSPECTIONS_MAX 64 /* that are not over; below a session half of those below its parent … */
+#define INSPECTIONS_MIN 4  /* … but no less than this */
 #define MEMOS_MAX 64 /* staged in one transaction */
 
 #define RETIRE_USEC 1000000	 /* from the invalidation of a node to the end of its listener */
@@ -57,7 +59,9 @@ struct connection_record {
 	uint64_t cookie; /* in full: the key has 56 bits of it */
 	uint64_t owner;	 /* the capability, entrypoint or session */
 	uint64_t serial; /* of the hand-over; channel: its epoch; control: of the reply */
-	uint64_t value;	 /* channel: the thread; control: what is to be reaped before the reply */
+	/* channel: the thread; control: what is to be reaped before the reply; paired connection: the
+	 * cookie of the client's end */
+	uint64_t value;
 	uint64_t fd_cookie;	/* control: of the descriptor that goes with the reply, or 0 */
 	uint32_t uid, gid, pid; /* of the client */
 	uint32_t error;		/* control: of the reply */
@@ -106,6 +110,7 @@ struct listener {
 
 struct connection {
 	struct ipc *ipc;
+	struct index_link peer_link; /* ipc.by_peer, when it is paired */
 	struct capability *capability; /* NULL: ended, and only its credit is still out */
 	struct channel *channel;
 	struct listener *listener;
@@ -149,7 +154,9 @@ struct parcel {
 struct vouch {
 	struct index_link link; /* ipc.challenges, while there is a challenge */
 	char challenge[CHALLENGE_BYTES + 1];
+	uint64_t inspection; /* that is under way, 0: none */
 	uint64_t capability; /* 0: not yet */
+	int error;	     /* of an inspection: why there is none */
 };
 
 struct control {
@@ -190,6 +197,9 @@ struct ipc {
 	struct list pending;	   /* of controls */
 	struct list dirty, staged; /* of memos */
 	struct index challenges;   /* of vouches */
+	struct index by_peer;	   /* of connections, by the cookie of the client's end */
+	struct list inspections;
+	uint64_t next_inspection;
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 
@@ -264,6 +274,10 @@ int listener_on_pause(sd_event_source *source, uint64_t usec, void *data);
 void binding_request(struct listener *l);
 /* What "…/OBJECT.CAPABILITY", the name of the socket FD, tells. NULL: no such name or thing. */
 struct entity *binding_entity(struct ipc *ipc, int fd);
+/* The capability of that object, or the session when OBJECT is 0. NULL: there is none. */
+struct entity *binding_find(struct ipc *ipc, uint64_t object, uint64_t capability);
+/* Takes what the binder has said, without waiting for the loop. */
+void binding_look(struct ipc *ipc);
 void binding_balance(struct ipc *ipc);
 /* Gives back an idle one of S, other than KEEP, its quota at once. Returns: was there one? */
 bool binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep);
@@ -287,12 +301,13 @@ enum {
 int connection_refusal(const struct capability *c, int answer, struct text *t);
 
 /*
- * Stages a connection through C over FD for the client PEER. After the commit comes
+ * Stages a connection through C over FD for the client PEER, whose end has CLIENT_COOKIE if it is
+ * made here (WIRE_OPEN), else 0. After the commit comes
  * connection_publish(), else connection_free(). Takes FD on success.
  * Returns: 0, CONNECTION_E_*, -errno.
  */
 int connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int fd,
-	const struct ucred *peer, bool paired, struct connection **ret);
+	const struct ucred *peer, uint64_t client_cookie, struct connection **ret);
 void connection_publish(struct connection *conn);
 struct connection *connection_free(struct connection *conn);
 /* One of a predecessor, with its record; takes both. */
@@ -360,6 +375,14 @@ void vouch_deinit(struct control *c);
 int perform_challenge(struct answer *a);
 int perform_import(struct answer *a);
 int perform_identify(struct answer *a);
+
+/* inspect.c */
+int perform_inspect(struct answer *a);
+/* What an inspector says, or that it has ended. */
+void inspection_result(struct ipc *ipc, const struct binder_result *result);
+/* S is gone: its parent answers for those that are not over. */
+void inspections_inherit(struct ipc *ipc, const struct session *s);
+void inspections_forget(struct ipc *ipc);
 
 /* attach.c */
 int perform_attach(struct answer *a);

@@ -5,8 +5,8 @@
  *
  * It asks for a challenge on its control connection, and writes that as an extended attribute onto
  * the `socket` node that it got. The kernel lets it do so exactly when it would let it connect, for
- * that takes the same right to write, and tells us which node it was. (To have a descriptor of a node
- * alone proves nothing: with O_PATH everybody gets one who can search the directory.) Then the
+ * that takes the same right to write, and tells us which node it was. (To have a descriptor of a
+ * node alone proves nothing: with O_PATH everybody gets one who can search the directory.) Then the
  * client imports or identifies what was vouched for.
  *
  * A challenge is answered once and used once. It is kept in memory only: whoever meets the next
@@ -94,19 +94,45 @@ ipc_vouch(struct ipc *ipc, struct entity *e, const char *challenge, size_t n)
 	return ECANCELED;
 }
 
+/* What an inspector saw that is no proof. */
+static int
+refuse_seen(struct request *r, int error)
+{
+	switch (error) {
+	case EXDEV:
+		return refuse(r, error, "that is no connection of this daemon's");
+	case ENOENT:
+		return refuse(r, error, "the capability has ended");
+	case EINVAL:
+		return refuse(r, error, "that is no connection to a capability");
+	default:
+		return refuse(r, error, "that cannot be looked at");
+	}
+}
+
 /* What was vouched for, once. NULL: refused. */
 static struct capability *
 vouch_take(struct answer *a)
 {
 	struct control *c = a->control;
-	uint64_t id = c->vouch.capability;
 	struct entity *e;
+	uint64_t id;
+	int error;
 
 	if (a->asked->n_path > 0) {
 		refuse(&a->request, EINVAL, "what was passed on has no path");
 		return NULL;
 	}
+	/* The inspector has told us before it told the client. */
+	if (c->vouch.inspection)
+		binding_look(c->ipc);
+	id = c->vouch.capability;
+	error = c->vouch.error;
 	vouch_drop(c);
+	if (error) {
+		refuse_seen(&a->request, error);
+		return NULL;
+	}
 	if (!id) {
 		refuse(&a->request, EAGAIN, "nothing has been proved on this connection");
 		return NULL;
@@ -130,8 +156,8 @@ perform_import(struct answer *a)
 		return 0;
 	e = verb_import(r, c, s, a->asked->text, a->asked->n_text);
 	if (e == 0 && r->error)
-		event_log(r->model, s, "refused import id=%" PRIu64 " uid=%u %s: %.*s", c->entity.id,
-			(unsigned)r->uid, error_name(r->error), (int)r->text.n,
+		event_log(r->model, s, "refused import id=%" PRIu64 " uid=%u %s: %.*s",
+			c->entity.id, (unsigned)r->uid, error_name(r->error), (int)r->text.n,
 			r->text.data ? r->text.data : "");
 	return e;
 }

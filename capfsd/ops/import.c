@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a session does with a capability that another one has passed on in a message. Which one that
- * is has been proved to ipc/vouch.c; here it is a grant without a name: whoever passes a capability on
- * delegates it, so it must hold `grant`, and may end what was made of it.
+ * is has been proved to ipc/vouch.c; here it is a grant without a name: whoever passes a capability
+ * on delegates it, so it must hold `grant`, and may end what was made of it.
  */
 #include "config.h"
 
@@ -24,8 +24,7 @@ import_held(struct request *r, const struct capability *held)
 }
 
 static int
-import_new(
-	struct request *r, struct capability *source, struct session *to, const struct word *as)
+import_new(struct request *r, struct capability *source, struct session *to, const struct word *as)
 {
 	const struct reductions none = {};
 	struct change *ch = change_begin(r->model);
@@ -62,8 +61,9 @@ verb_identify(struct request *r, struct capability *c, struct session *s)
 
 	if (!capability_is_live(c))
 		return refuse(r, ENOENT, "the capability has ended");
-	text_addf(&r->text, "object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64
-		" type=object rights=", o->entity.id, o->record.badge, c->entity.id);
+	text_addf(&r->text,
+		"object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64 " type=object rights=",
+		o->entity.id, o->record.badge, c->entity.id);
 	rights_format(capability_rights(c), &r->text);
 	text_add(&r->text, " owner=");
 	session_label(o->entrypoint->session, &r->text);
