@@ -400,22 +400,25 @@ CAPC_PUBLIC int capc_export(capc_session *s, const char *slot);
 CAPC_PUBLIC int capc_same(int a, int b);
 
 /*
- * Makes a slot of this session of what another session has passed on: FD as capc_export() gave it there.
+ * Makes a slot of this session of what another session has passed on: FD as capc_export() gave it there,
+ * or a connection through a slot of that session.
  * The slot is derived from that session's, and paid for by this one: it has the same rights, ends when
  * that one ends or is revoked, and counts against its limits. Where this session has such a slot
  * already, be it that very one, one that it was derived from, or one derived from it directly, nothing is made.
  *
- * FD must be writable, as for capc_open_node(), and the other session's slot must have `grant`: without
- * it FD itself can still be used, and passed on. /proc must be in sight.
+ * The other session's slot must have `grant`: without it FD itself can still be used, and passed on. A
+ * node must be writable, as for capc_open_node(), and /proc in sight; a connection can be imported as
+ * long as it lasts.
  *
- * fd        O_PATH; takes fd
+ * fd        O_PATH, or a connected socket; takes fd
  * as        the name of the new slot; NULL: that of the other session's, with a number if it is taken
  * ret_slot  its name (free); may be NULL
  *
  * Returns: 0; 1 (*RET_SLOT is one that was there); -EPERM (without `grant`), -EACCES (FD cannot be
  * written), -EINVAL (FD is no slot's socket, or AS is no name), -EXDEV (of another daemon, or none),
- * -ENOENT (it has ended), -EEXIST, -EDQUOT, -EROFS, -EOPNOTSUPP, -ETIMEDOUT, -errno as
- * capc_write(). Blocks for at most the session's timeout, and while FD is closed.
+ * -ENOENT (it has ended), -EEXIST, -EDQUOT, -EROFS, -EOPNOTSUPP, -EBUSY (inspectors are held by what was
+ * sent before), -ENOTCONN, -ENOTSOCK, -ETIMEDOUT, -errno as capc_write(). Blocks for at most the
+ * session's timeout, and while FD is closed.
  */
 CAPC_PUBLIC int capc_import(capc_session *s, int fd, const char *as, char **ret_slot);
 
@@ -433,12 +436,13 @@ struct capc_identity {
 };
 
 /*
- * What FD refers to: as for capc_import(), or a connected socket, which only tells what it says itself.
+ * What FD refers to. Of a connected socket that the daemon does not know as its own, that is what it says
+ * itself: not verified.
  *
- * fd  borrowed
+ * fd  as for capc_import(), but borrowed
  *
- * Returns: 0, -EACCES, -EINVAL (nothing that is known here), -EXDEV, -ENOENT, -ENOTCONN, -ENOTSOCK, -EROFS,
- * -EOPNOTSUPP, -ETIMEDOUT, -errno as capc_read(). Blocks for at most the session's timeout.
+ * Returns: 0, -errno as capc_import(), but for -EPERM, -EEXIST, -EDQUOT of a slot. Blocks for at most the
+ * session's timeout.
  */
 CAPC_PUBLIC int capc_identify(capc_session *s, int fd, struct capc_identity *ret);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What came in a message, made known to the daemon without sending it there: the session's challenge
- * is written onto the socket node that the descriptor is of. See capfsd/ipc/vouch.c.
+ * What came in a message, made known to the daemon without sending it there: the session's
+ * challenge is written onto the socket node that the descriptor is of (capfsd/ipc/vouch.c), or a
+ * connection is sent to an inspector (capfsd/ipc/inspect.c).
  *
  * The descriptor may be anything. Nothing is asked of it that would wait for another file system
  * before it is known to be a socket of this daemon's own mount.
@@ -81,17 +82,41 @@ prove_node(struct capc_session *s, int fd, uint64_t deadline)
 	return r < 0 ? r : write_challenge(fd, challenge, n_challenge);
 }
 
+/* Sends FD to an inspector, who tells the daemon what it is. Returns: as prove_node(). */
+static int
+prove_connection(struct capc_session *s, int fd, uint64_t deadline)
+{
+	cleanup_close int inspector = -1, nothing = -1;
+	ssize_t n;
+	char byte;
+	int r = session_do_fd(s, WIRE_INSPECT, "", NULL, deadline, &inspector);
+
+	while (r == 0) {
+		r = send_until(inspector, "", 1, &fd, 1, deadline);
+		if (r != -ETOOMANYREFS)
+			break;
+		r = wait_in_flight(deadline);
+	}
+	if (r == -EPIPE || r == -ECONNRESET)
+		return -EAGAIN;
+	if (r < 0)
+		return r;
+	n = receive_until(inspector, &byte, 1, &nothing, deadline);
+	return n > 0 ? 0 : n == 0 || n == -ECONNRESET ? -EAGAIN : (int)n;
+}
+
 /*
  * Proves that FD is here, then asks for OP. A daemon that was restarted in between knows nothing of
  * the proof: then all of it once more, which does no harm.
  */
 static int
-ask_about(struct capc_session *s, int fd, enum wire_op op, const char *text, char **ret_text)
+ask_about(struct capc_session *s, int fd, bool node, enum wire_op op, const char *text,
+	char **ret_text)
 {
 	uint64_t deadline = session_deadline(s);
 
 	for (;;) {
-		int r = prove_node(s, fd, deadline);
+		int r = node ? prove_node(s, fd, deadline) : prove_connection(s, fd, deadline);
 
 		if (r == 0)
 			r = session_do(s, op, "", text, ret_text, deadline);
@@ -104,18 +129,19 @@ ask_about(struct capc_session *s, int fd, enum wire_op op, const char *text, cha
 	}
 }
 
-/* Returns: 1: a node, 0: a connected socket, -errno. */
+/* Returns: 1: a node, 0: a connected socket, -ENOTSOCK, -ENOTCONN, -EBADF. */
 static int
 is_node(int fd)
 {
-	int flags = fcntl(fd, F_GETFL), r;
+	struct sockaddr_un address;
+	socklen_t n = sizeof(address);
+	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0)
 		return -errno;
 	if (flags & O_PATH)
 		return 1;
-	r = socket_type(fd);
-	return r < 0 ? r : 0;
+	return getpeername(fd, (struct sockaddr *)&address, &n) < 0 ? -errno : 0;
 }
 
 int
@@ -127,17 +153,17 @@ capc_import(struct capc_session *s, int fd, const char *as, char **ret_slot)
 	const char *slot;
 	char *name;
 	size_t n;
-	int r;
+	int node, r;
 
 	session_begin(s);
-	r = is_node(fd);
-	if (r <= 0)
-		return r < 0 ? r : -EOPNOTSUPP;
+	node = is_node(fd);
+	if (node < 0)
+		return node;
 	r = command_add(&command, "as", as);
 	if (r == 0)
 		r = text_done(&command);
 	if (r == 0)
-		r = ask_about(s, fd, WIRE_IMPORT, command.data, &result);
+		r = ask_about(s, fd, node, WIRE_IMPORT, command.data, &result);
 	if (r < 0)
 		return r;
 	slot = result_find(result, "slot=", &n);
@@ -204,18 +230,13 @@ identify_by_name(int fd, struct capc_identity *ret)
 	char path[sizeof(address.sun_path) + 1] = {};
 	struct capc_identity id = {};
 	socklen_t n = sizeof(address);
-	const char *name, *dot;
 
 	if (getpeername(fd, (struct sockaddr *)&address, &n) < 0)
 		return -errno;
 	if (address.sun_family != AF_UNIX)
 		return -EINVAL;
 	memcpy(path, address.sun_path, sizeof(address.sun_path));
-	name = strrchr(path, '/');
-	name = name ? name + 1 : path;
-	dot = strchr(name, '.');
-	if (!dot || number_parse(name, (size_t)(dot - name), false, &id.object) < 0 ||
-		number_parse(dot + 1, strlen(dot + 1), false, &id.capability) < 0)
+	if (number_parse_pair(path, &id.object, &id.capability) < 0)
 		return -EINVAL;
 	*ret = id;
 	return 0;
@@ -225,14 +246,16 @@ int
 capc_identify(struct capc_session *s, int fd, struct capc_identity *ret)
 {
 	cleanup_free char *result = NULL;
-	int r;
+	int node, r;
 
 	session_begin(s);
-	r = is_node(fd);
-	if (r == 0)
+	node = is_node(fd);
+	if (node < 0)
+		return node;
+	r = ask_about(s, fd, node, WIRE_IDENTIFY, NULL, &result);
+	/* It is not the daemon's, or that cannot tell. */
+	if (!node && (r == -EXDEV || r == -EOPNOTSUPP))
 		return identify_by_name(fd, ret);
-	if (r > 0)
-		r = ask_about(s, fd, WIRE_IDENTIFY, NULL, &result);
 	if (r < 0)
 		return r;
 	*ret = (struct capc_identity){

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	importing node FROM SLOT TO [AS]	session FROM passes SLOT on to session TO, which imports it
+ *	importing node FROM SLOT TO [AS]	FROM passes SLOT on to TO, which imports it
  *	importing path PATH TO			TO imports PATH, opened with O_PATH
  *	importing file PATH TO			… opened for reading and writing
+ *	importing connected FROM SLOT TO	FROM passes a connection on, made through the node
+ *	importing opened FROM SLOT TO		… made by the daemon
  *	importing identify PATH TO		what TO is told of PATH
- *	importing forged DIR NAME TO		both of a socket of our own, bound to DIR/NAME
- *	importing around N SLOT SESSION…	each passes on what it has imported, N times in all
+ *	importing hold ROOT SLOT N		opens N connections, or all it gets, and stays
+ *	importing hostile FILE CONTROL N	sends N inspectors FILE, and stays
+ *	importing forged DIR NAME TO		a socket of our own, bound to DIR/NAME
+ *	importing around N SLOT SESSION…	each passes on what it has imported, N times
  *
  * FROM, TO and SESSION are directories of sessions. What an import gives is printed as "new SLOT" or
  * "held SLOT".
@@ -26,6 +30,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
+#include "libcap-client/wire.h"
 
 #define TIMEOUT_USEC UINT64_C(20000000)
 #define SESSIONS_MAX 32
@@ -39,13 +44,27 @@ check(int r, const char *what)
 	exit(1);
 }
 
+static capc_session *opened[SESSIONS_MAX];
+
+static void
+close_sessions(void)
+{
+	for (int i = 0; i < SESSIONS_MAX; i++)
+		opened[i] = capc_session_free(opened[i]);
+}
+
+/* Lasts as long as this process. */
 static capc_session *
 session(const char *root)
 {
 	capc_session *s;
+	int i = 0;
 
 	check(capc_session_open(root, TIMEOUT_USEC, &s), root);
 	capc_session_set_timeout(s, TIMEOUT_USEC);
+	while (i < SESSIONS_MAX - 1 && opened[i])
+		i++;
+	opened[i] = s;
 	return s;
 }
 
@@ -88,7 +107,7 @@ identify(capc_session *to, int fd)
 {
 	struct capc_identity id;
 
-	check(capc_identify(to, fd, &id), capc_session_reason(to));
+	check(capc_identify(to, fd, &id), "identify");
 	printf("verified=%d object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64
 	       " rights=%x type=%s owner=%s slot=%s\n",
 		id.verified, id.object, id.badge, id.capability, id.rights, id.type, id.owner,
@@ -106,13 +125,95 @@ forged(const char *directory, const char *name, capc_session *to)
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, name);
 	unlink(address.sun_path);
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(listener, 1) < 0)
 		check(-errno, "bind");
 	import(to, open(address.sun_path, O_PATH | O_CLOEXEC), NULL);
 	if (connect(client, (struct sockaddr *)&address, sizeof(address)) < 0)
 		check(-errno, "connect");
 	identify(to, client);
 	return import(to, client, NULL);
+}
+
+/* The receiver identifies it, then imports it. */
+static int
+connected(capc_session *from, const char *slot, capc_session *to, bool through_node)
+{
+	int node, fd, r;
+	capc *c;
+
+	if (through_node) {
+		node = capc_export(from, slot);
+		check(capc_open_node(node, TIMEOUT_USEC, &c), slot);
+		close(node);
+	} else {
+		check(capc_open(from, slot, TIMEOUT_USEC, &c), slot);
+	}
+	fd = pass(fd_dup(capc_fd(c)));
+	identify(to, fd);
+	r = import(to, fd, NULL);
+	capc_free(c);
+	return r;
+}
+
+static int
+hold(capc_session *s, const char *slot, long n)
+{
+	long held = 0;
+	capc *c;
+	int r = 0;
+
+	while (held < n && (r = capc_open(s, slot, TIMEOUT_USEC, &c)) == 0)
+		held++;
+	printf("held=%ld %s %s\n", held, r < 0 ? error_name(r) : "", capc_session_reason(s));
+	fflush(stdout);
+	pause();
+	return 0;
+}
+
+/* One request by hand. Returns: the descriptor of its answer, -errno. */
+static int
+ask_inspection(int control, uint64_t serial)
+{
+	struct wire_request q = {.op = WIRE_INSPECT, .serial = serial, .path = "", .text = ""};
+	uint8_t buffer[4096];
+	struct wire_reply reply;
+	int n = wire_request_encode(&q, buffer, sizeof(buffer)), fd = -1;
+	size_t n_fds = 0;
+
+	check((int)msg_send(control, buffer, (size_t)n, NULL, 0, 0), "request");
+	n = (int)msg_receive(control, buffer, sizeof(buffer), &fd, 1, &n_fds, 0);
+	check(n, "reply");
+	check(wire_reply_decode(buffer, (size_t)n, &reply), "reply");
+	return reply.error ? -(int)reply.error : fd;
+}
+
+static int
+hostile(const char *path, const char *control_path, long n)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int file = open(path, O_RDWR | O_CLOEXEC);
+	int control = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	check(file < 0 ? -errno : 0, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", control_path);
+	check(connect(control, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0,
+		control_path);
+	for (long i = 1; i <= n; i++) {
+		int fd = ask_inspection(control, (uint64_t)i);
+		char byte;
+
+		if (fd < 0) {
+			puts(error_name(fd));
+			continue;
+		}
+		check((int)msg_send(fd, "", 1, &file, 1, 0), "send");
+		puts(recv(fd, &byte, 1, 0) == 1 ? "looked" : "lost");
+	}
+	puts("done");
+	fflush(stdout);
+	pause();
+	return 0;
 }
 
 static int
@@ -156,15 +257,22 @@ around(long n, const char *slot, char **roots, int n_roots)
 int
 main(int argc, char **argv)
 {
+	atexit(close_sessions);
 	if (argc >= 5 && !strcmp(argv[1], "node"))
-		return import(session(argv[4]), pass(capc_export(session(argv[2]), argv[3])),
-			argv[5]);
+		return import(
+			session(argv[4]), pass(capc_export(session(argv[2]), argv[3])), argv[5]);
 	if (argc == 4 && !strcmp(argv[1], "path"))
 		return import(session(argv[3]), open(argv[2], O_PATH | O_CLOEXEC), NULL);
 	if (argc == 4 && !strcmp(argv[1], "file"))
 		return import(session(argv[3]), open(argv[2], O_RDWR | O_CLOEXEC), NULL);
 	if (argc == 4 && !strcmp(argv[1], "identify"))
 		return identify(session(argv[3]), open(argv[2], O_PATH | O_CLOEXEC));
+	if (argc == 5 && (!strcmp(argv[1], "connected") || !strcmp(argv[1], "opened")))
+		return connected(session(argv[2]), argv[3], session(argv[4]), argv[1][0] == 'c');
+	if (argc == 5 && !strcmp(argv[1], "hold"))
+		return hold(session(argv[2]), argv[3], atol(argv[4]));
+	if (argc == 5 && !strcmp(argv[1], "hostile"))
+		return hostile(argv[2], argv[3], atol(argv[4]));
 	if (argc == 5 && !strcmp(argv[1], "forged"))
 		return forged(argv[2], argv[3], session(argv[4]));
 	if (argc >= 6 && !strcmp(argv[1], "around"))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Conformance: S03 S05 S06 S20 S24 G41
+# Conformance: S03 S06 S20 S24 G41
 #
 # Capabilities that came in messages become slots of the session that got them: derived, charged,
 # recognised when they come again, ended with what they came from.
@@ -57,6 +57,48 @@ t_like "G41_a_connection_of_that_name_is_a_hint" "verified=0 object=$object badg
 t_is "S20_identified" "verified=1 object=$object badge=$(field badge "$a/caps/kv/info") \
 capability=$id rights=7 type=object owner=init slot=kv" "$("$importing" identify "$a/caps/kv/socket" "$b")"
 
+# Connected sockets: sent to an inspector.
+for how in connected opened; do
+	"$importing" $how "$a" kv "$b" >"$TMP/$how"
+	t_is "S03_a_connection_is_identified_$how" "verified=1 object=$object badge=$(field badge "$a/caps/kv/info") \
+capability=$id rights=7 type=object owner=init slot=kv" "$(head -n 1 "$TMP/$how")"
+	t_is "S03_and_recognised_$how" "held kv" "$(tail -n 1 "$TMP/$how")"
+	t_like "S03_and_imported_$how" '^new kv' "$importing" $how "$a" kv "$CAPFS/sessions/s4"
+	rmdir "$CAPFS/sessions/s4/caps/kv"
+done
+t_like "EPERM_without_grant_connected" '^EPERM' "$importing" opened "$a" closed "$b"
+
+# A file that cannot be closed holds its inspector, and nobody else.
+deep=$CAPFS/sessions/s8/sessions/x/sessions/y/sessions/z
+mkdir "$CAPFS/sessions/s8/sessions/x" "$CAPFS/sessions/s8/sessions/x/sessions/y" "$deep"
+sockets=$(quota sockets used "$deep/quota")
+mkdir "$TMP/fs"
+"$(program tests/hostile-fs)" "$TMP/fs" >"$TMP/flushes" &
+fs=$!
+HARNESS_JOBS+=("$fs")
+wait_for 5 mounted "$TMP/fs"
+job "$importing" hostile "$TMP/fs/file" "$deep/control" 5 >"$TMP/hostile"
+harness_pids
+broker=$BROKER binder=$BINDER
+t_ok "S03_inspectors_are_held" wait_for 10 sh -c "[ \$(grep -c flush '$TMP/flushes') = 4 ]"
+t_ok "S03_but_have_answered_before" wait_for 5 grep -q done "$TMP/hostile"
+t_is "S03_they_are_few" "looked looked looked looked EBUSY done" "$(echo $(cat "$TMP/hostile"))"
+t_is "S03_and_paid_for" "$((sockets + 6))" "$(quota sockets used "$deep/quota")"
+t_ok "S03_the_daemon_serves" timeout 2 cat "$CAPFS/version"
+mkdir "$CAPFS/sessions/late"
+t_ok "S03_the_binder_too" timeout 2 "$CAP" --cap="$CAPFS/sessions/late" tree
+t_like "S03_others_have_theirs" '^held kv' timeout 5 "$importing" opened "$a" kv "$b"
+kill -9 "$BINDER"
+t_ok "S03_also_without_the_binder" wait_for 5 sh -c "'$importing' opened '$a' kv '$b' | grep -q '^held kv'"
+harness_pids
+binder=$BINDER
+end_job "$fs"
+t_ok "S03_let_go_they_end" wait_for 5 sh -c "! pgrep -P $BINDER,$KEEPER -x capfs-inspector"
+t_ok "S03_and_cost_nothing_any_more" wait_for 5 sh -c \
+	"[ \$(sed -n 's/^sockets .*used=\([0-9]*\).*/\1/p' '$deep/quota') -le $((sockets + 2)) ]"
+harness_pids
+t_is "S03_and_nobody_died_of_it" "$broker $binder" "$BROKER $BINDER"
+
 # Revocation by the sender reaches it, wherever it is.
 say "id=$(field id "$b/caps/kv/info")" "$a/caps/kv/revoke"
 t_fails ENOENT "S03_revoked_by_the_sender" cat "$b/caps/kv/info"
@@ -78,6 +120,24 @@ grants() { # N
 say 'to=s9 caps=1100 ram=2M' "$CAPFS/transfer_quota"
 t_ok "S06_a_thousand_grants" grants 1000
 t_is "S06_all_of_them" 1000 "$(find "$CAPFS/sessions/s9/caps" -maxdepth 1 -name 'g*' | wc -l)"
+
+# A server that never reads uses up what its clients' session has in flight, and nobody else's.
+"$(program examples/echo-server)" lazy &
+lazy=$!
+HARNESS_JOBS+=("$lazy")
+wait_for 10 served lazy
+"$CAP" session create patient caps=8 sockets=32 inflight=6 ram=64K >/dev/null
+say 'to=patient as=lazy' "$CAPFS/caps/lazy/grant"
+say 'to=s3 as=lazy' "$CAPFS/caps/lazy/grant"
+kill -STOP "$lazy"
+job "$importing" hold "$CAPFS/sessions/patient" lazy 10 >"$TMP/hold"
+t_ok "S06_what_is_in_flight_is_bounded" wait_for 5 grep -q '^held=3 EDQUOT .*inflight limit=6 used=6' "$TMP/hold"
+t_like "S06_others_are_served" '^new ' timeout 5 "$importing" node "$a" ring "$CAPFS/sessions/patient"
+t_ok "S06_others_wait_for_themselves" sh -c "timeout 1 '$importing' hold '$CAPFS/sessions/s3' lazy 2 | grep -q '^held=2'"
+t_ok "S24_transfer_quota_while_it_is_exhausted" say 'to=patient inflight=2' "$CAPFS/transfer_quota"
+t_is "S24_moved" 8 "$(quota inflight limit "$CAPFS/sessions/patient/quota")"
+kill -CONT "$lazy"
+t_ok "S06_nothing_stays_in_flight" wait_for 5 sh -c "grep -q '^inflight .*used=0' '$CAPFS/sessions/patient/quota'"
 
 # By another user: who cannot connect cannot import, although O_PATH needs no right to the node itself.
 if is_root; then

@@ -58,6 +58,7 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
+	tests/hostile-fs \
 	tests/importing \
 	tests/it-recovery \
 	tests/kill-points \
@@ -94,7 +95,10 @@ tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
-tests_importing_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_importing_LDADD = libcap-client/libcap-client.la libcap-client/libwire.la base/libbase.la
+tests_hostile_fs_SOURCES = tests/hostile-fs.c
+tests_hostile_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
+tests_hostile_fs_LDADD = $(FUSE_LIBS)
 tests_kill_points_SOURCES = tests/kill-points.c
 tests_kill_points_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h

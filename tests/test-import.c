@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the library does with descriptors that came in messages, as far as a played daemon can tell. What
- * the kernel and the real one make of them is in it-import.sh.
+ * What the library does with descriptors that came in messages, as far as a played daemon can tell.
+ * What the kernel and the real one make of them is in it-import.sh.
  */
 #include "config.h"
 
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/msg.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
@@ -137,13 +138,17 @@ START_TEST(G41_a_connection_s_own_name_is_a_hint)
 	strcpy(address.sun_path, path);
 	ck_assert_int_eq(capc_identify(d.session, client, &id), -ENOTCONN);
 	ck_assert_int_eq(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	/* The daemon says that it is not its own, or cannot say. */
+	played_answer(&d, WIRE_INSPECT, EOPNOTSUPP, "there is no operation 11", -1);
 	ck_assert_int_eq(capc_identify(d.session, client, &id), 0);
+	played_asked(&d, WIRE_INSPECT, "", "");
 	ck_assert(!id.verified);
 	ck_assert_uint_eq(id.object, 12);
 	ck_assert_uint_eq(id.capability, 44);
 	ck_assert_uint_eq(id.rights, 0);
 	ck_assert_str_eq(id.owner, "");
 	played_pair(SOCK_STREAM, pair);
+	played_answer(&d, WIRE_INSPECT, EOPNOTSUPP, "there is no operation 11", -1);
 	ck_assert_int_eq(capc_identify(d.session, pair[0], &id), -EINVAL);
 	close(pair[0]);
 	close(pair[1]);
@@ -151,6 +156,45 @@ START_TEST(G41_a_connection_s_own_name_is_a_hint)
 	close(listener);
 	unlink(path);
 	rmdir(directory);
+}
+END_TEST
+
+/* The played inspector gets the descriptor; what it says comes with the answer to the next request.
+ */
+START_TEST(S03_a_connection_is_sent_to_the_inspector)
+{
+	int inspector[2], pair[2], got = -1;
+	struct capc_identity id;
+	size_t n_fds = 0;
+	char byte, *slot;
+
+	played_pair(SOCK_STREAM, pair);
+	played_pair(SOCK_SEQPACKET, inspector);
+	ck_assert_int_eq(send(inspector[0], "", 1, 0), 1);
+	played_answer(&d, WIRE_INSPECT, 0, "", inspector[1]);
+	played_answer(&d, WIRE_IDENTIFY, 0,
+		"object=12 badge=0x4c capability=44 type=object rights=call,share owner=init/web "
+		"slot=kv",
+		-1);
+	ck_assert_int_eq(capc_identify(d.session, pair[0], &id), 0);
+	ck_assert_int_eq(msg_receive(inspector[0], &byte, 1, &got, 1, &n_fds, MSG_DONTWAIT), 1);
+	ck_assert_uint_eq(n_fds, 1);
+	ck_assert_int_eq(capc_same(got, pair[0]), 0);
+	ck_assert(id.verified);
+	ck_assert_uint_eq(id.badge, 0x4c);
+	ck_assert_uint_eq(id.rights, CAPC_RIGHT_CALL | CAPC_RIGHT_SHARE);
+	ck_assert_str_eq(id.owner, "init/web");
+	ck_assert_str_eq(id.slot, "kv");
+	close(got);
+	/* It has died: once more, and then the daemon refuses. */
+	close(inspector[0]);
+	played_answer(&d, WIRE_INSPECT, 0, "", inspector[1]);
+	played_answer(&d, WIRE_INSPECT, EBUSY, "too many inspections", -1);
+	ck_assert_int_eq(capc_import(d.session, pair[0], NULL, &slot), -EBUSY);
+	ck_assert_str_eq(capc_session_reason(d.session), "too many inspections");
+	ck_assert_int_eq(fcntl(pair[0], F_GETFD), -1);
+	close(inspector[1]);
+	close(pair[1]);
 }
 END_TEST
 
@@ -166,6 +210,7 @@ main(void)
 	tcase_add_test(t, a_refusal_has_its_reason);
 	tcase_add_test(t, it_ends_in_time);
 	tcase_add_test(t, G41_a_connection_s_own_name_is_a_hint);
+	tcase_add_test(t, S03_a_connection_is_sent_to_the_inspector);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
