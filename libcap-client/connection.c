@@ -38,7 +38,8 @@ struct reply {
 };
 
 int
-connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller)
+connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
+	uint32_t page_index)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 	size_t n_label = strlen(caller->label) + 1;
@@ -60,6 +61,7 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	c->entrypoint = e;
 	c->fd = fd;
 	c->events = event.events;
+	c->page_index = page_index;
 	c->caller = *caller;
 	c->caller.label = memcpy(c->label, caller->label, n_label);
 	list_init(&c->requests);
@@ -377,6 +379,9 @@ call_check(struct connection *c, const struct wire_call *call, struct capc_reque
 		*ret_reason = "the server has no such object";
 		error = -ENXIO;
 	}
+	if (error == 0 && c->page_index)
+		return limits_count(&e->limits, c->page_index, c->caller.capability, call->code,
+			ret_reason);
 	return -error;
 }
 
@@ -404,7 +409,8 @@ connection_call(struct connection *c, const struct wire_call *call)
 		connection_ahead(c);
 		connection_stalls(c);
 	}
-	if (error == EBADMSG || error == ENOMEM) {
+	/* ENOENT: its capability has ended, and the connection does, too. */
+	if (error == EBADMSG || error == ENOMEM || error == ENOENT) {
 		request_free(r);
 		return -error;
 	}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # wire.c is shared with the daemon.
 noinst_LTLIBRARIES += libcap-client/libwire.la
-libcap_client_libwire_la_SOURCES = libcap-client/wire.c libcap-client/wire.h
+libcap_client_libwire_la_SOURCES = libcap-client/pages.h libcap-client/wire.c libcap-client/wire.h
 
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
@@ -15,6 +15,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/frame.c \
 	libcap-client/import.c \
 	libcap-client/io.c \
+	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \
 	libcap-client/pass.c \
 	libcap-client/private.h \

@@ -15,6 +15,7 @@
  *	server.c	entrypoints: the channel, objects, the round
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *	timer.c		… and what is to be done later
+ *	limits.c	which of these calls may be
  *
  * No socket is made non-blocking, since that would show in every duplicate: all sending and
  * receiving is MSG_DONTWAIT, and waits in poll(2).
@@ -32,6 +33,7 @@
 #include "base/text.h"
 #include "libcap-client/buffer.h"
 #include "libcap-client/cap-client.h"
+#include "libcap-client/limits.h"
 #include "libcap-client/wire.h"
 
 /* io.c. A deadline is in microseconds of CLOCK_MONOTONIC, UINT64_MAX is never. */
@@ -229,6 +231,7 @@ struct capc_entrypoint {
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */
+	struct limits limits;    /* the pages that the daemon gave, if it did */
 	struct index objects_by_key, objects_by_badge;
 	struct list connections;
 	struct list stalled; /* of these, by the time since when they take nothing */
@@ -260,6 +263,7 @@ struct connection {
 	bool lent;             /* … of which one is in its client's buffer and not answered */
 	bool starved;          /* too many descriptors are in flight for the first of them */
 	uint32_t events;       /* that epoll watches */
+	uint32_t page_index;   /* in the entrypoint's limits, 0: nothing is counted */
 	int fd;
 	struct capc_caller caller;
 	char label[];
@@ -276,8 +280,12 @@ void entrypoint_retry(struct capc_entrypoint *e);
 /* Something large was kept, which is not to stay for ever. */
 void entrypoint_keeps(struct capc_entrypoint *e);
 
-/* Starts to read calls. Takes FD and the caller's pidfd. Returns: 0, -ENOMEM, -errno. */
-int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller);
+/*
+ * Starts to read calls, which count at PAGE_INDEX. Takes FD and the caller's pidfd. Returns: 0,
+ * -ENOMEM, -errno.
+ */
+int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
+	uint32_t page_index);
 
 /* Shuts down and closes; frees unless that must wait. */
 void connection_close(struct connection *c);

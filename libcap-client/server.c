@@ -315,6 +315,7 @@ static void
 entrypoint_free(struct capc_entrypoint *e)
 {
 	objects_free(e);
+	limits_unmap(&e->limits);
 	fd_close(e->timer);
 	fd_close(e->epoll);
 	free(e->name);
@@ -387,9 +388,9 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 
 	memcpy(label, m->label, m->n_label);
 	label[m->n_label] = '\0';
-	if (!e->raw) {
+	if (!e->raw || m->page_index) {
 		/* A failure has shut FD down: its client sees the end, which is all to be said. */
-		connection_new(e, fd, &caller);
+		connection_new(e, fd, &caller, m->page_index);
 		return;
 	}
 	if (fd_set_nonblock(fd, false) < 0)
@@ -397,6 +398,24 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 	else
 		e->raw(fd, &caller, e->raw_data);
 	fd_close(pidfd);
+}
+
+/*
+ * The daemon sends them once more after its own restart. Returns: 0, -EBADMSG, -EPROTO, -ENOTCONN: there
+ * is no memory for them, and without them no call may be answered.
+ */
+static int
+channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
+{
+	cleanup_close int granted = n_fds > 0 ? fds[0] : -1, used = n_fds > 1 ? fds[1] : -1;
+	int r = wire_pages_decode(e->buffer, n);
+
+	if (r < 0)
+		return r;
+	if (used < 0)
+		return -EBADMSG;
+	r = e->limits.granted ? 0 : limits_map(granted, used, &e->limits);
+	return r == 0 || r == -EBADMSG || r == -EPROTO ? r : -ENOTCONN;
 }
 
 /*
@@ -412,7 +431,7 @@ channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 
 	if (r < 0)
 		return r;
-	if (fd < 0)
+	if (fd < 0 || (m.page_index && !e->limits.granted))
 		return -EBADMSG;
 	e->unacknowledged = m.serial;
 	if (m.serial <= e->serial) {
@@ -457,6 +476,8 @@ channel_read(struct capc_entrypoint *e)
 	size_t n_fds = 0;
 	ssize_t n = msg_receive_whole(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds);
 
+	if (n > 1 && e->buffer[1] == WIRE_PAGES)
+		return channel_take_pages(e, (size_t)n, fds, n_fds);
 	if (n > 0)
 		return channel_take(e, (size_t)n, fds, n_fds);
 	if (n == -EMFILE)

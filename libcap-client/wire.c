@@ -183,6 +183,7 @@ wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size)
 	wire_put(&w, m->uid, 4);
 	wire_put(&w, m->gid, 4);
 	wire_put(&w, m->pid, 4);
+	wire_put(&w, m->page_index, 4);
 	wire_put_bytes(&w, m->label, m->n_label);
 	return writer_finish(&w);
 }
@@ -206,12 +207,33 @@ wire_handover_decode(const void *data, size_t n, struct wire_handover *ret)
 	m.uid = (uint32_t)wire_get(&r, 4);
 	m.gid = (uint32_t)wire_get(&r, 4);
 	m.pid = (uint32_t)wire_get(&r, 4);
+	m.page_index = (uint32_t)wire_get(&r, 4);
 	m.label = wire_get_bytes(&r, m.n_label);
 	if (!wire_reader_done(&r) || type != WIRE_HANDOVER || m.serial == 0 ||
 		m.n_label > WIRE_LABEL_MAX)
 		return -EBADMSG;
 	*ret = m;
 	return 0;
+}
+
+int
+wire_pages_encode(void *buffer, size_t size)
+{
+	struct wire_writer w = writer_start(buffer, size, WIRE_PAGES);
+
+	return writer_finish(&w);
+}
+
+int
+wire_pages_decode(const void *data, size_t n)
+{
+	struct wire_reader r;
+	uint8_t type;
+	int e = reader_start(&r, data, n, &type);
+
+	if (e < 0)
+		return e;
+	return wire_reader_done(&r) && type == WIRE_PAGES ? 0 : -EBADMSG;
 }
 
 int

@@ -70,6 +70,7 @@ struct wire_reply {
 enum wire_channel_type {
 	WIRE_HANDOVER = 1, /* daemon to server, with the connected socket, and a pidfd if there is one */
 	WIRE_TAKEN,        /* server to daemon: it has the socket with this serial */
+	WIRE_PAGES,        /* daemon to server, with the pages `granted` and `used` (pages.h) */
 };
 
 struct wire_handover {
@@ -79,6 +80,7 @@ struct wire_handover {
 	uint64_t capability;
 	uint32_t rights;
 	uint32_t uid, gid, pid; /* of the client, by SO_PEERCRED: information, no authority */
+	uint32_t page_index;    /* its entry in the pages; 0: none, calls are not counted */
 	const char *label;      /* of the session whose slot it came through; not terminated */
 	size_t n_label;
 };
@@ -111,6 +113,7 @@ wire_call_is_large(const struct wire_call *m)
 int wire_request_encode(const struct wire_request *m, void *buffer, size_t size);
 int wire_reply_encode(const struct wire_reply *m, void *buffer, size_t size);
 int wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size);
+int wire_pages_encode(void *buffer, size_t size);
 int wire_taken_encode(uint64_t serial, void *buffer, size_t size);
 int wire_call_encode(const struct wire_call *m, void *buffer, size_t size);
 
@@ -121,6 +124,7 @@ int wire_call_encode(const struct wire_call *m, void *buffer, size_t size);
 int wire_request_decode(const void *data, size_t n, struct wire_request *ret);
 int wire_reply_decode(const void *data, size_t n, struct wire_reply *ret);
 int wire_handover_decode(const void *data, size_t n, struct wire_handover *ret);
+int wire_pages_decode(const void *data, size_t n);
 int wire_taken_decode(const void *data, size_t n, uint64_t *ret_serial);
 int wire_call_decode(const void *data, size_t n, struct wire_call *ret);
 

@@ -25,6 +25,7 @@ unit_tests = \
 	tests/test-serve-calls \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
+	tests/test-limits \
 	tests/test-threads \
 	tests/test-ops \
 	tests/test-capctl \
@@ -165,6 +166,9 @@ tests_test_payload_LDADD = $(client_test_ldadd)
 tests_test_serve_payload_SOURCES = tests/test-serve-payload.c $(foreign) $(both)
 tests_test_serve_payload_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_payload_LDADD = $(client_test_ldadd)
+tests_test_limits_SOURCES = tests/test-limits.c
+tests_test_limits_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_limits_LDADD = tests/libfixture.la libcap-client/libinner.la
 tests_test_threads_SOURCES = tests/test-threads.c $(played_daemon)
 tests_test_threads_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_threads_LDADD = $(client_test_ldadd)

@@ -48,6 +48,7 @@ static const struct wire_handover handover = {
 	.uid = 990,
 	.gid = UINT32_MAX,
 	.pid = 4711,
+	.page_index = 1 << 19,
 	.label = "init/app",
 	.n_label = 8,
 };
@@ -83,6 +84,12 @@ static int
 encode_taken(void *data, size_t size)
 {
 	return wire_taken_encode(5, data, size);
+}
+
+static int
+encode_pages(void *data, size_t size)
+{
+	return wire_pages_encode(data, size);
 }
 
 static int
@@ -142,8 +149,9 @@ static const struct kind {
 } kinds[] = {
 	{encode_request, decode_request, 24 + 14 + 6, WIRE_READ | WIRE_REPLY},
 	{encode_reply, decode_reply, 28 + 12, WIRE_READ},
-	{encode_handover, decode_handover, 52 + 8, WIRE_TAKEN},
+	{encode_handover, decode_handover, 56 + 8, WIRE_TAKEN},
 	{encode_taken, decode_taken, 10, WIRE_HANDOVER},
+	{encode_pages, wire_pages_decode, 2, WIRE_TAKEN},
 	{encode_call, decode_call, 18 + 8, 3},
 };
 
@@ -205,6 +213,7 @@ START_TEST(handover_comes_back)
 	ck_assert_uint_eq(m.uid, handover.uid);
 	ck_assert_uint_eq(m.gid, handover.gid);
 	ck_assert_uint_eq(m.pid, handover.pid);
+	ck_assert_uint_eq(m.page_index, handover.page_index);
 	ck_assert_uint_eq(m.n_label, handover.n_label);
 	ck_assert_mem_eq(m.label, handover.label, m.n_label);
 
