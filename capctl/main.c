@@ -39,9 +39,9 @@ print_help(void)
 	      "SLOT is a name (kv), SESSION:SLOT (app:kv) or a path (sessions/app/caps/kv).\n"
 	      "SESSION is the path of a descendant (app, app/db). REDUCTIONS are "
 	      "rights=call,grant\n"
-	      "calls=N conns=N expires=SECONDS|TIME immutable; KIND is caps, sockets, threads, ram "
-	      "or\n"
-	      "inflight. The tree is at --cap=DIR, else $CAPFS, else /cap. See capctl(1).\n",
+	      "methods=LO-HI,... calls=N conns=N rate=N/s expires=SECONDS|TIME immutable; KIND is caps,\n"
+	      "sockets, threads, ram or inflight. The tree is at --cap=DIR, else $CAPFS, else /cap.\n"
+	      "See capctl(1).\n",
 		stdout);
 	return output_done(STATUS_DONE);
 }

@@ -103,6 +103,14 @@ on_restricted(void *data, struct capability *c)
 	ipc_restricted(b->ipc, c);
 }
 
+static bool
+on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
+{
+	struct broker *b = data;
+
+	return ipc_counted(b->ipc, c, ret_calls);
+}
+
 static void
 on_logged(void *data, struct session *s)
 {
@@ -116,6 +124,7 @@ static const struct model_hooks model_hooks = {
 	.used = on_used,
 	.gone = on_gone,
 	.restricted = on_restricted,
+	.counted = on_counted,
 	.logged = on_logged,
 };
 

@@ -114,6 +114,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(fallocate),
 	SCMP_SYS(ftruncate),
 	SCMP_SYS(ftruncate64),
+	SCMP_SYS(fchmod),
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(fsync),
 	/* sockets: pairs and what is accepted or sent to us, none made */

@@ -12,6 +12,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/event.c capfsd/model/event.h \
 	capfsd/model/expiry.c \
 	capfsd/model/load.c \
+	capfsd/model/methods.c capfsd/model/methods.h \
 	capfsd/model/model.c capfsd/model/model.h \
 	capfsd/model/private.h \
 	capfsd/model/quota.c capfsd/model/quota.h \
@@ -43,10 +44,19 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
 	capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
-	capfsd/ipc/adopt.c capfsd/ipc/attach.c capfsd/ipc/binding.c capfsd/ipc/channel.c \
-	capfsd/ipc/connection.c capfsd/ipc/control.c capfsd/ipc/inspect.c \
-	capfsd/ipc/ipc.c capfsd/ipc/ipc.h \
-	capfsd/ipc/listener.c capfsd/ipc/memos.c capfsd/ipc/perform.c capfsd/ipc/private.h \
+	capfsd/ipc/adopt.c \
+	capfsd/ipc/attach.c \
+	capfsd/ipc/binding.c \
+	capfsd/ipc/channel.c \
+	capfsd/ipc/connection.c \
+	capfsd/ipc/control.c \
+	capfsd/ipc/counts.c \
+	capfsd/ipc/inspect.c \
+	capfsd/ipc/ipc.c capfsd/ipc/ipc.h capfsd/ipc/private.h \
+	capfsd/ipc/listener.c \
+	capfsd/ipc/memos.c \
+	capfsd/ipc/pages.c \
+	capfsd/ipc/perform.c \
 	capfsd/ipc/vouch.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \
 	capfsd/keeper/keeper.c capfsd/keeper/keeper.h \

@@ -516,13 +516,14 @@ CAPC_PUBLIC int capc_serve(capc_entrypoint *e, uint64_t timeout);
 /*
  * Adds the object KEY, or takes it up again: same key, same badge.
  *
- * f          runs its calls; may be NULL where capc_accept_raw() is used
+ * f          runs its calls, within the limits of the capability that each came through; may be NULL
+ *            where capc_accept_raw() is used: then calls are not counted, and connections are
  * how        "as=kv socket=stream": a slot of this session that refers to it, made if need be,
  *            and the type of its sockets: seqpacket (which calls need, and the default) or stream;
  *            NULL: no slot
  * ret_badge  may be NULL
  *
- * Returns: 0, -EEXIST (AS refers to something else, or KEY has another type), -EDQUOT, -EINVAL,
+ * Returns: 0, -EEXIST (AS refers to something else, or KEY has another type or kind), -EDQUOT, -EINVAL,
  * -ENOTCONN, -errno as capc_write(). Blocks for at most the session's timeout.
  */
 CAPC_PUBLIC int capc_object_add(capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
@@ -535,7 +536,8 @@ CAPC_PUBLIC int capc_object_add(capc_entrypoint *e, uint64_t key, capc_handler *
 CAPC_PUBLIC int capc_object_remove(capc_entrypoint *e, uint64_t badge);
 
 /*
- * Gives new connections of this entrypoint to F instead of reading calls from them. NULL: calls.
+ * Gives new connections of this entrypoint to F instead of reading calls from them, but those to
+ * objects that were added with a handler. NULL: calls.
  * Returns: 0; -ENOTCONN, -EBADMSG, -EPROTO (E has ended, as capc_serve() says).
  */
 CAPC_PUBLIC int capc_accept_raw(capc_entrypoint *e, capc_raw_handler *f, void *data);

@@ -140,7 +140,8 @@ capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *
 	r = object_prepare(e, key, &o);
 	if (r < 0)
 		return r;
-	text_addf(&command, "key=%" PRIu64 "%s%s", key, how && *how ? " " : "", how ? how : "");
+	text_addf(&command, "key=%" PRIu64 "%s%s%s", key, how && *how ? " " : "", how ? how : "",
+		f ? " protocol=calls" : "");
 	r = objects_write(e, &command, &result);
 	if (r < 0)
 		return r;

@@ -86,7 +86,16 @@ on_restricted(void *data, struct capability *c)
 		ipc_restricted(w->ipc, c);
 }
 
-static const struct model_hooks world_hooks = {.gone = on_gone, .restricted = on_restricted};
+static bool
+on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
+{
+	struct world *w = data;
+
+	return w->ipc && ipc_counted(w->ipc, c, ret_calls);
+}
+
+static const struct model_hooks world_hooks = {
+	.gone = on_gone, .restricted = on_restricted, .counted = on_counted};
 
 static int
 load_one(void *data, uint64_t key, const void *record, size_t n)
@@ -373,8 +382,8 @@ world_ask(struct world *w, int fd, enum wire_op op, const char *path, const char
 	return (int)ret->m.error;
 }
 
-int
-world_serve(struct world *w, int control, const char *name, const char *socket)
+static int
+serve(struct world *w, int control, const char *name, const char *how)
 {
 	struct answered a;
 	char path[128], text[128];
@@ -385,9 +394,42 @@ world_serve(struct world *w, int control, const char *name, const char *socket)
 	channel = a.fd;
 	ck_assert_int_ge(channel, 0);
 	snprintf(path, sizeof(path), "entrypoints/%s/objects", name);
-	snprintf(text, sizeof(text), "key=7 as=%s socket=%s", name, socket);
+	snprintf(text, sizeof(text), "key=7 as=%s %s", name, how);
 	ck_assert_int_eq(world_ask(w, control, WIRE_WRITE, path, text, &a), 0);
 	return channel;
+}
+
+int
+world_serve(struct world *w, int control, const char *name, const char *socket)
+{
+	char how[32];
+
+	snprintf(how, sizeof(how), "socket=%s", socket);
+	return serve(w, control, name, how);
+}
+
+int
+world_serve_calls(struct world *w, int control, const char *name)
+{
+	return serve(w, control, name, "protocol=calls");
+}
+
+bool
+world_pages(struct world *w, int channel, int ret_fds[2])
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	size_t n_fds;
+	ssize_t n;
+
+	n = recv(channel, buffer, sizeof(buffer), MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 || wire_pages_decode(buffer, (size_t)n) < 0)
+		return false;
+	n = msg_receive(channel, buffer, sizeof(buffer), ret_fds, 2, &n_fds, MSG_DONTWAIT);
+	ck_assert_int_gt(n, 0);
+	ck_assert_uint_eq(n_fds, 2);
+	world_own(w, ret_fds[0]);
+	world_own(w, ret_fds[1]);
+	return true;
 }
 
 bool

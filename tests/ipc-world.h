@@ -89,6 +89,10 @@ int world_ask(struct world *w, int fd, enum wire_op op, const char *path, const 
 
 /* Serves entrypoints/NAME with one object of key 7, in slot caps/NAME. Returns: the channel. */
 int world_serve(struct world *w, int control, const char *name, const char *socket);
+/* The same, with one that speaks the library's protocol. */
+int world_serve_calls(struct world *w, int control, const char *name);
+/* Receives pages: `granted`, `used`. Returns: false: something else comes, or nothing. */
+bool world_pages(struct world *w, int channel, int ret_fds[2]);
 /* Receives a hand-over. Returns: false: there is none. */
 bool world_handed(struct world *w, int channel, struct handed *ret);
 void world_take(struct world *w, int channel, uint64_t serial);

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/test-control \
 	tests/test-import \
 	tests/test-ipc \
+	tests/test-pages \
 	tests/test-child \
 	tests/test-relay \
 	tests/test-state
@@ -46,6 +47,7 @@ integration_tests = \
 	tests/it-floods.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
+	tests/it-limits.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
 	tests/it-man.sh \
@@ -59,6 +61,7 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
+	tests/caller \
 	tests/hostile-fs \
 	tests/importing \
 	tests/it-recovery \
@@ -91,6 +94,8 @@ tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
 
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
+tests_caller_SOURCES = tests/caller.c
+tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
@@ -197,6 +202,9 @@ tests_test_property_LDADD = $(model_libs)
 tests_test_ipc_SOURCES = tests/test-ipc.c tests/ipc-world.c tests/ipc-world.h
 tests_test_ipc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ipc_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_pages_SOURCES = tests/test-pages.c tests/ipc-world.c tests/ipc-world.h
+tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_fs_SOURCES = tests/test-fs.c
 tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_fs_LDADD = tests/libfixture.la capfsd/libdaemon.la

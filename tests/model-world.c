@@ -349,6 +349,10 @@ describe_capability(struct text *t, const struct capability *c)
 		r->expires_usec, r->calls_used, r->calls_limit, r->conns_limit, r->rate_limit,
 		r->revoked_upto,
 		r->rights, r->by_uid, r->mode, r->flags, c->n_children, c->depth);
+	text_addf(t, "  methods %u", r->n_methods);
+	for (unsigned i = 0; i < METHODS_MAX; i++)
+		text_addf(t, " %u-%u", r->methods[i].first, r->methods[i].last);
+	text_addf(t, " page %u.%u\n", r->page_attachment, r->page_index);
 }
 
 static void
@@ -466,7 +470,7 @@ make_origin(struct world *w, struct entrypoint *ep, uint64_t key, const char *na
 	struct capability *c = NULL;
 	struct object *o;
 
-	ck_assert_int_eq(object_add(ch, ep, key, OBJECT_STREAM, &o), 0);
+	ck_assert_int_eq(object_add(ch, ep, key, OBJECT_STREAM, OBJECT_PLAIN, &o), 0);
 	ck_assert_int_eq(capability_originate(ch, o, ep->session, name, strlen(name), RIGHTS_OBJECT,
 				 0, &c),
 		0);

@@ -165,7 +165,7 @@ played_add(struct played *d, capc_entrypoint *e, uint64_t key, capc_handler *f, 
 	played_answer(d, WIRE_WRITE, 0, text, -1);
 	ck_assert_int_eq(capc_object_add(e, key, f, data, NULL, &badge), 0);
 	ck_assert_uint_eq(badge, 0x100 + key);
-	snprintf(text, sizeof(text), "key=%llu", (unsigned long long)key);
+	snprintf(text, sizeof(text), "key=%llu%s", (unsigned long long)key, f ? " protocol=calls" : "");
 	played_asked(d, WIRE_WRITE, "entrypoints/e/objects", text);
 }
 

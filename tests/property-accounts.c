@@ -238,7 +238,7 @@ op_object(struct property *p)
 		expected = ENTRYPOINT_E_QUOTA_RAM;
 	ch = change_begin(p->world.model);
 	if (!property_done(
-		    p, ch, object_add(ch, property_entrypoint(p, ep), key, socket, &o), expected))
+		    p, ch, object_add(ch, property_entrypoint(p, ep), key, socket, OBJECT_PLAIN, &o), expected))
 		return;
 	assert(found < 0 || o->record.badge == ref->objects[found].badge);
 	if (found < 0)

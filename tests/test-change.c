@@ -191,7 +191,7 @@ op_serve(struct change *ch)
 	name[2]++;
 	r = entrypoint_attach(ch, session("app"), name, 3, 0, 1, &ep);
 	if (r == 0)
-		r = object_add(ch, ep, 5, OBJECT_STREAM, &o);
+		r = object_add(ch, ep, 5, OBJECT_STREAM, OBJECT_PLAIN, &o);
 	if (r == 0)
 		r = capability_originate(ch, o, session("app"), name, 3, RIGHT_CALL, 0, &c);
 	return r;
@@ -501,7 +501,7 @@ START_TEST(P17_many_capabilities_load_fast)
 
 	for (int i = 0; i < 1 << 17; i++)
 		make_grant(&w, c, w.model->root, NULL, NULL);
-	ck_assert_uint_le(sizeof(struct capability), 352);
+	ck_assert_uint_le(sizeof(struct capability), 376);
 	ck_assert_int_eq(world_restart(&w), 0);
 	world_restart(&w);
 	w.model = model_free(w.model);

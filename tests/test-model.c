@@ -416,14 +416,14 @@ START_TEST(G42_same_key_with_a_live_and_a_dead_object)
 	struct change *ch = change_begin(w.model);
 	struct object *o, *old = origin->object;
 
-	ck_assert_int_eq(object_add(ch, web, 1, OBJECT_STREAM, &o), 0);
+	ck_assert_int_eq(object_add(ch, web, 1, OBJECT_STREAM, OBJECT_PLAIN, &o), 0);
 	ck_assert_ptr_eq(o, old);
 	ck_assert_int_eq(
-		finish(ch, object_add(ch, web, 1, OBJECT_SEQPACKET, &o)), ENTRYPOINT_E_EXISTS);
+		finish(ch, object_add(ch, web, 1, OBJECT_SEQPACKET, OBJECT_PLAIN, &o)), ENTRYPOINT_E_EXISTS);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(finish(ch, object_end(ch, old)), 0);
 	ch = change_begin(w.model);
-	ck_assert_int_eq(finish(ch, object_add(ch, web, 1, OBJECT_SEQPACKET, &o)), 0);
+	ck_assert_int_eq(finish(ch, object_add(ch, web, 1, OBJECT_SEQPACKET, OBJECT_PLAIN, &o)), 0);
 	ck_assert_ptr_ne(o, old);
 	ck_assert_uint_gt(o->record.badge, old->record.badge);
 	ck_assert_int_eq(world_restart(&w), 0);
@@ -505,7 +505,7 @@ START_TEST(entrypoint_end_takes_its_thread)
 	ck_assert_int_eq(finish(ch, entrypoint_end(ch, web)), 0);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(
-		finish(ch, object_add(ch, web, 9, OBJECT_STREAM, &o)), ENTRYPOINT_E_CLOSING);
+		finish(ch, object_add(ch, web, 9, OBJECT_STREAM, OBJECT_PLAIN, &o)), ENTRYPOINT_E_CLOSING);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(finish(ch, capability_originate(ch, origin->object, root, "y", 1,
 					RIGHT_CALL, 0, &origin)),

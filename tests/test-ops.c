@@ -327,20 +327,81 @@ START_TEST(a_limit_that_nobody_counts_is_not_granted)
 	world_init(&w);
 	serve(&w);
 	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
-	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc"), 0);
-	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app calls=3"), EOPNOTSUPP);
-	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "calls=3"), EOPNOTSUPP);
-	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "rate=3/s"), EOPNOTSUPP);
-	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'rate' cannot be kept for rpc"));
-	ck_assert_int_eq(put(&w, "caps/rpc/reduce", "calls=3"), EOPNOTSUPP);
-	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'calls' cannot be kept for rpc"));
-	usage = text_of(&w, "caps/rpc/grant");
-	ck_assert_ptr_null(strstr(usage, "calls=N"));
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=raw"), 0);
+	ck_assert_int_eq(put(&w, "caps/raw/grant", "to=app methods=1-2"), EOPNOTSUPP);
+	ck_assert_int_eq(put(&w, "caps/raw/replicate", "as=two methods=1-2"), EOPNOTSUPP);
+	ck_assert_int_eq(put(&w, "caps/raw/reduce", "methods=1"), EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(w.request.text.data, "'methods' cannot be kept for raw"));
+	usage = text_of(&w, "caps/raw/grant");
+	ck_assert_ptr_null(strstr(usage, "methods="));
 	free(usage);
-	expect_line(&w, "caps/kv/grant", "[calls=N]");
-	ck_assert_int_eq(put(&w, "caps/rpc/grant", "to=app conns=3 expires=60"), 0);
+	/* A connection is a call there. */
+	expect_line(&w, "caps/raw/grant", "[calls=N]");
+	ck_assert_int_eq(put(&w, "caps/raw/grant", "to=app calls=3 rate=5/s"), 0);
 	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app calls=3"), 0);
 	ck_assert_int_eq(put(&w, "caps/kv/reduce", "calls=3"), 0);
+	world_deinit(&w);
+}
+END_TEST
+
+START_TEST(an_object_speaks_one_protocol)
+{
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc protocol=calls"), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 protocol=calls"), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1"), EEXIST);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=2 protocol=http"), EINVAL);
+	ck_assert_int_eq(
+		put(&w, "entrypoints/kv/objects", "key=2 socket=stream protocol=calls"), EINVAL);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=3 as=raw"), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=3 protocol=calls"), EEXIST);
+	world_deinit(&w);
+}
+END_TEST
+
+/* A set of methods only gets smaller, by whatever operation, also behind an ancestor's back. */
+START_TEST(Z42_methods_only_shrink)
+{
+	static const char *const not_smaller[] = {"0-9", "9", "0-5", "4-6", "3-4,7-8", "0-4294967295"};
+	static const char *const malformed[] = {"", "x", "1-", "-1", "3-1", "1,", ",1", "4294967296",
+		"1,3,5,7,9", "1--2", "0x1"};
+	struct world w;
+	char text[128];
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc protocol=calls"), 0);
+	for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
+		snprintf(text, sizeof(text), "to=app methods=%s", malformed[i]);
+		ck_assert_msg(put(&w, "caps/rpc/grant", text) == EINVAL, "%s", text);
+	}
+	ck_assert_int_eq(
+		put(&w, "caps/rpc/grant", "to=app rights=call,grant,reduce,replicate methods=2,1,8,3-4"),
+		0);
+	expect_line(&w, "sessions/app/caps/rpc/info", "rights=call,grant,replicate,reduce\nmethods=1-4,8\n");
+	for (size_t i = 0; i < sizeof(not_smaller) / sizeof(not_smaller[0]); i++) {
+		snprintf(text, sizeof(text), "methods=%s", not_smaller[i]);
+		ck_assert_msg(put(&w, "sessions/app/caps/rpc/reduce", text) == EINVAL, "%s", text);
+		snprintf(text, sizeof(text), "as=two methods=%s", not_smaller[i]);
+		ck_assert_msg(put(&w, "sessions/app/caps/rpc/replicate", text) == EINVAL, "%s", text);
+	}
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/reduce", "methods=1-4,8"), EINVAL);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/replicate", "as=two methods=3,8"), 0);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/replicate", "as=three"), 0);
+	expect_line(&w, "sessions/app/caps/three/info", "methods=1-4,8\n");
+	expect_line(&w, "caps/rpc/holders", " methods=1-4,8 ");
+	/* What the parent loses is lost below it, too. */
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/reduce", "methods=4-4,8"), 0);
+	expect_line(&w, "sessions/app/caps/two/info", "methods=8\n");
+	ck_assert_int_eq(put(&w, "sessions/app/caps/two/reduce", "methods=3"), EINVAL);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/three/reduce", "methods=3"), EINVAL);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/replicate", "as=four methods=3"), EINVAL);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/rpc/reduce", "methods=4"), 0);
+	expect_line(&w, "sessions/app/caps/two/info", "methods=none\n");
 	world_deinit(&w);
 }
 END_TEST
@@ -889,6 +950,8 @@ main(void)
 	tcase_add_test(t, grant_defaults_to_call_and_limits_are_shown);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
+	tcase_add_test(t, an_object_speaks_one_protocol);
+	tcase_add_test(t, Z42_methods_only_shrink);
 	tcase_add_test(t, long_labels_cut_nothing_off_that_matters);
 	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
 	tcase_add_test(t, long_texts_are_bounded);

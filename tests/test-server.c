@@ -71,7 +71,7 @@ START_TEST(objects_are_added_and_removed)
 	uint64_t badge = 0;
 
 	played_answer(&d, WIRE_WRITE, 0, "object=12 badge=0xfedcba9876543210", -1);
-	ck_assert_int_eq(capc_object_add(e, UINT64_MAX, echo, NULL, "as=kv socket=stream", &badge),
+	ck_assert_int_eq(capc_object_add(e, UINT64_MAX, NULL, NULL, "as=kv socket=stream", &badge),
 		0);
 	ck_assert_uint_eq(badge, 0xfedcba9876543210);
 	played_asked(&d, WIRE_WRITE, "entrypoints/e/objects",
@@ -82,6 +82,8 @@ START_TEST(objects_are_added_and_removed)
 
 	played_answer(&d, WIRE_WRITE, EEXIST, "the slot 'kv' refers to something else", -1);
 	ck_assert_int_eq(capc_object_add(e, 1, echo, NULL, "as=kv", &badge), -EEXIST);
+	/* Whoever has a handler speaks the protocol of calls, and counts them. */
+	played_asked(&d, WIRE_WRITE, "entrypoints/e/objects", "key=1 as=kv protocol=calls");
 	played_answer(&d, WIRE_WRITE, ENOENT, "no object has that badge", -1);
 	ck_assert_int_eq(capc_object_remove(e, 5), -ENOENT);
 }

@@ -20,16 +20,17 @@
 struct found {
 	struct index_link cookie_link;
 	struct index_link fd_link; /* under the cookie of the reply's descriptor */
+	struct index_link pages_link; /* under the identity of its pages */
 	struct list link;
 	struct memo *memo;
-	int fd, reply_fd;
+	int fd, reply_fd, page_fds[2];
 	size_t n_text;
 	char text[];
 };
 
 struct adoption {
 	struct ipc *ipc;
-	struct index by_cookie, by_fd_cookie;
+	struct index by_cookie, by_fd_cookie, by_pages;
 	struct list found;
 	const int *fds; /* -1: dealt with */
 	size_t n;
@@ -52,7 +53,7 @@ found_new(const void *data, size_t n)
 	}
 	f->memo->record = record;
 	f->memo->stored = true;
-	f->fd = f->reply_fd = -1;
+	f->fd = f->reply_fd = f->page_fds[0] = f->page_fds[1] = -1;
 	f->n_text = n - sizeof(record);
 	memcpy(f->text, (const char *)data + sizeof(record), f->n_text);
 	return f;
@@ -83,6 +84,8 @@ adoption_load(void *data, uint64_t key, const void *record, size_t n)
 	if (f->memo->record.fd_cookie)
 		r = index_add(
 			&a->by_fd_cookie, &f->fd_link, index_hash_id(f->memo->record.fd_cookie));
+	if (r == 0 && f->memo->record.pages)
+		r = index_add(&a->by_pages, &f->pages_link, index_hash_id(f->memo->record.pages));
 	return r;
 }
 
@@ -112,6 +115,27 @@ adoption_find_reply(const struct adoption *a, uint64_t cookie)
 			return f;
 	}
 	return NULL;
+}
+
+/* The same for pages. */
+static bool
+adoption_join_page(struct adoption *a, int fd)
+{
+	struct index_link *link = NULL;
+	uint64_t identity;
+	unsigned kind;
+
+	if (page_identify(fd, &kind, &identity))
+		link = index_first(&a->by_pages, index_hash_id(identity));
+	for (; link; link = index_next(link)) {
+		struct found *f = container_of(link, struct found, pages_link);
+
+		if (f->memo->record.pages != identity || f->page_fds[kind] >= 0)
+			continue;
+		f->page_fds[kind] = fd;
+		return true;
+	}
+	return false;
 }
 
 /* Joins FD to its record. Returns: false when there is none; then FD is still the caller's. */
@@ -207,11 +231,13 @@ adopt_recorded(struct adoption *a, enum socket_kind kind)
 	list_for_each (i, &a->found) {
 		struct found *f = list_entry(i, struct found, link);
 
-		if (!f->memo || f->fd < 0 || f->memo->record.kind != kind)
+		/* A channel may be gone, and its pages not yet. */
+		if (!f->memo || (f->fd < 0 && f->page_fds[0] < 0) || f->memo->record.kind != kind)
 			continue;
 		switch (kind) {
 		case SOCKET_CHANNEL:
-			channel_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo));
+			channel_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->page_fds);
+			f->page_fds[0] = f->page_fds[1] = -1;
 			break;
 		case SOCKET_CONNECTION:
 			connection_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo));
@@ -235,13 +261,16 @@ adoption_deinit(struct adoption *a)
 		if (f->memo && f->fd >= 0)
 			fd_shutdown_close(f->fd);
 		fd_close(f->reply_fd);
+		fd_close(f->page_fds[0]);
+		fd_close(f->page_fds[1]);
 		memo_drop(a->ipc, f->memo);
 		free(f);
 	}
 	index_deinit(&a->by_cookie);
-	/* Its members are the ones just freed. */
-	a->by_fd_cookie.n = 0;
+	/* Their members are the ones just freed. */
+	a->by_fd_cookie.n = a->by_pages.n = 0;
 	index_deinit(&a->by_fd_cookie);
+	index_deinit(&a->by_pages);
 }
 
 /* The session after S in depth-first order. */
@@ -280,7 +309,7 @@ adopt_all(struct adoption *a)
 	if (!rest)
 		return -ENOMEM;
 	for (size_t i = 0; i < a->n; i++)
-		if (!adoption_join(a, a->fds[i]))
+		if (!adoption_join(a, a->fds[i]) && !adoption_join_page(a, a->fds[i]))
 			rest[n++] = a->fds[i];
 	adopt_recorded(a, SOCKET_CHANNEL);
 	adopt_recorded(a, SOCKET_CONNECTION);

@@ -29,6 +29,7 @@
 #define EPOCH_SHIFT 32
 
 static int channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
+static void channel_detach_or_retry(struct channel *channel, struct entrypoint *e);
 
 CLEANUP_DEFINE(struct channel *, channel_free)
 
@@ -101,22 +102,70 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 	channel_invalidate(ipc, e);
 }
 
-void
-channel_adopt(struct ipc *ipc, int fd, struct memo *memo)
+/* The entrypoint that MEMO's channel serves, if it still does. */
+static struct entrypoint *
+adopt_entrypoint(struct ipc *ipc, const struct memo *memo)
 {
 	struct entity *found = entity_find(ipc->model, memo->record.owner);
 	struct entrypoint *e = NULL;
-	struct channel *channel;
 
 	if (found && found->kind == ENTITY_ENTRYPOINT)
 		e = container_of(found, struct entrypoint, entity);
+	if (!e || e->record.thread == 0 || e->record.thread != memo->record.value || e->channel)
+		return NULL;
+	return e;
+}
+
+/* Takes both. Without them the server counts what nobody sees. */
+static int
+adopt_pages(struct ipc *ipc, struct entrypoint *e, const struct memo *memo, const int page_fds[2],
+	struct pages **ret)
+{
+	int r = -ENOENT;
+
+	if (!memo->record.pages && page_fds[0] < 0 && page_fds[1] < 0)
+		return 0;
+	if (e && page_fds[0] >= 0 && page_fds[1] >= 0)
+		r = pages_adopt(ipc, e, page_fds[0], page_fds[1], ret);
+	if (r < 0) {
+		fd_close(page_fds[0]);
+		fd_close(page_fds[1]);
+	}
+	return r;
+}
+
+/* A broker died between the end of a channel and the word of it in the store. */
+static void
+adopt_lost(struct ipc *ipc, struct entrypoint *e, struct pages *pages)
+{
+	struct channel *channel = channel_alloc(ipc);
+
+	if (channel) {
+		channel->pages = pages;
+		channel_detach_or_retry(channel, e);
+	} else {
+		pages_free(pages);
+		ipc_fail(ipc, -ENOMEM);
+	}
+}
+
+void
+channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2])
+{
+	struct entrypoint *e = adopt_entrypoint(ipc, memo);
+	struct pages *pages = NULL;
+	struct channel *channel;
+	int r = adopt_pages(ipc, e, memo, page_fds, &pages);
+
 	memo->record.serial++;
-	if (!e || e->record.thread == 0 || e->record.thread != memo->record.value || e->channel ||
-		channel_new(ipc, fd, memo, &channel) < 0) {
+	if (!e || r < 0 || fd < 0 || channel_new(ipc, fd, memo, &channel) < 0) {
 		fd_shutdown_close(fd);
 		memo_drop(ipc, memo);
+		if (pages)
+			adopt_lost(ipc, e, pages);
 		return;
 	}
+	channel->pages = pages;
 	(void)charge_init(&channel->charge, e->session, QUOTA_SOCKETS, 1);
 	channel->entrypoint = e;
 	e->channel = channel;
@@ -167,9 +216,13 @@ channel_send(struct channel *channel, struct connection *conn, uint8_t *ret_n_fd
 		.uid = record->uid,
 		.gid = record->gid,
 		.pid = record->pid,
+		.page_index = capability_page_index(c),
 	};
 	ssize_t n;
+	int r = m.page_index ? pages_send(channel) : 0;
 
+	if (r < 0)
+		return r;
 	session_label(c->session, &label);
 	if (text_done(&label) < 0)
 		return -ENOMEM;
@@ -279,6 +332,8 @@ channel_settle(struct channel *channel, struct connection *conn)
 {
 	channel->n_offered--;
 	channel->ipc->n_inflight -= conn->n_sent;
+	if (channel->pages)
+		pages_taken(channel->pages);
 	list_unlink(&conn->channel_link);
 	if (!conn->capability) {
 		free(conn);
@@ -367,7 +422,7 @@ channel_end_connections(struct channel *channel)
 		}
 }
 
-/* Everything but the channel itself. */
+/* Everything but the channel itself and its pages, which are still to be looked at. */
 static void
 channel_deinit(struct channel *channel)
 {
@@ -389,6 +444,7 @@ channel_free(struct channel *channel)
 	if (!channel)
 		return NULL;
 	channel_deinit(channel);
+	pages_free(channel->pages);
 	free(channel);
 	return NULL;
 }
@@ -409,12 +465,18 @@ channel_close_listeners(struct ipc *ipc, const struct entrypoint *e)
 	}
 }
 
+/* What was used first: the entries are known by their thread, which goes. */
 static int
-channel_detach(struct ipc *ipc, struct entrypoint *e)
+channel_detach(struct channel *channel, struct entrypoint *e)
 {
-	struct change *ch = change_begin(ipc->model);
-	int r = entrypoint_detach(ch, e);
+	struct ipc *ipc = channel->ipc;
+	int r = counts_settle(channel->pages);
+	struct change *ch;
 
+	if (r < 0)
+		return r;
+	ch = change_begin(ipc->model);
+	r = entrypoint_detach(ch, e);
 	if (r) {
 		change_abort(ch);
 		return r;
@@ -422,7 +484,14 @@ channel_detach(struct ipc *ipc, struct entrypoint *e)
 	return ipc_commit(ipc, ch);
 }
 
-/* CHANNEL has nothing left but its name for what is to be done. Takes it. */
+static void
+channel_free_rest(struct channel *channel)
+{
+	pages_free(channel->pages);
+	free(channel);
+}
+
+/* CHANNEL has nothing left but its name for what is to be done, and its pages. Takes it. */
 static void
 channel_detach_or_retry(struct channel *channel, struct entrypoint *e)
 {
@@ -431,9 +500,9 @@ channel_detach_or_retry(struct channel *channel, struct entrypoint *e)
 
 	event_log(ipc->model, e->session, "detach entrypoints/%s", e->entity.name);
 	channel->entrypoint = NULL;
-	r = channel_detach(ipc, e);
+	r = channel_detach(channel, e);
 	if (r == 0) {
-		free(channel);
+		channel_free_rest(channel);
 		return;
 	}
 	/* It stays attached in the store, to nobody, until that has room. */
@@ -477,9 +546,9 @@ channels_retry(struct ipc *ipc)
 
 		list_unlink(&channel->link);
 		channel->entrypoint = NULL;
-		r = channel_detach(ipc, e);
+		r = channel_detach(channel, e);
 		if (r == 0) {
-			free(channel);
+			channel_free_rest(channel);
 			continue;
 		}
 		channel->entrypoint = e;

@@ -35,6 +35,7 @@ static const struct {
 	[CONNECTION_E_CONNS] = {EDQUOT, "its conns are in use"},
 	[CONNECTION_E_SOCKETS] = {EDQUOT, NULL},
 	[CONNECTION_E_INFLIGHT] = {EDQUOT, NULL},
+	[CONNECTION_E_PAGES] = {EDQUOT, "its server can count no more capabilities"},
 	[CONNECTION_E_STORE] = {ENOSPC, "the state store is full"},
 	[CONNECTION_E_MEMORY] = {ENOMEM, "the daemon is out of memory"},
 };
@@ -169,6 +170,20 @@ connection_count(struct change *ch, struct capability *c)
 	}
 }
 
+/* Its calls are counted where the server does it. */
+static int
+connection_page(struct change *ch, struct capability *c)
+{
+	int r;
+
+	if (!capability_counts_calls(c))
+		return 0;
+	r = pages_stage(c->object->entrypoint->channel, ch, c);
+	if (r == -EDQUOT)
+		return CONNECTION_E_PAGES;
+	return r < 0 ? CONNECTION_E_MEMORY : 0;
+}
+
 static int
 connection_charge(struct connection *conn)
 {
@@ -195,6 +210,8 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 	r = connection_check(c);
 	if (r == 0)
 		r = connection_count(ch, c);
+	if (r == 0)
+		r = connection_page(ch, c);
 	if (r)
 		return r;
 	conn = connection_new(ipc, c);
@@ -255,6 +272,7 @@ connection_publish(struct connection *conn)
 {
 	struct channel *channel = conn->channel;
 
+	pages_publish(channel, conn->capability);
 	connection_link(conn);
 	channel->next_serial++;
 	channel_enqueue(channel, conn);
@@ -277,7 +295,7 @@ connection_restore(
 {
 	cleanup(connection_free_p) struct connection *conn = NULL;
 
-	if (connection_check(c))
+	if (connection_check(c) || (capability_counts_calls(c) && !capability_page_index(c)))
 		return -ENOENT;
 	conn = connection_new(ipc, c);
 	if (!conn)

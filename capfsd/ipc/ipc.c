@@ -169,6 +169,8 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 		r = ipc_add_timer(ipc, channels_on_retry, &ipc->retry_timer);
 	if (r == 0)
 		r = ipc_add_timer(ipc, memos_on_timer, &ipc->flush_timer);
+	if (r == 0)
+		r = ipc_add_timer(ipc, counts_on_timer, &ipc->count_timer);
 	if (r < 0)
 		return error_trace(r);
 	*ret = take_ptr(ipc);
@@ -215,6 +217,7 @@ ipc_free(struct ipc *ipc)
 	sd_event_source_disable_unref(ipc->pause_timer);
 	sd_event_source_disable_unref(ipc->retry_timer);
 	sd_event_source_disable_unref(ipc->flush_timer);
+	sd_event_source_disable_unref(ipc->count_timer);
 	sd_event_unref(ipc->event);
 	free(ipc->request);
 	free(ipc->reply);
@@ -227,6 +230,8 @@ ipc_stop(struct ipc *ipc)
 {
 	while (!list_empty(&ipc->listeners))
 		listener_free(list_entry(list_first(&ipc->listeners), struct listener, link));
+	list_for_each (i, &ipc->channels)
+		error_trace(counts_settle(list_entry(i, struct channel, link)->pages));
 	while (!list_empty(&ipc->channels))
 		channel_free(list_entry(list_first(&ipc->channels), struct channel, link));
 	ipc->binder_source = sd_event_source_disable_unref(ipc->binder_source);
@@ -260,6 +265,8 @@ ipc_restricted(struct ipc *ipc, struct capability *c)
 	struct capability *d = c;
 	size_t budget = DESCENDANTS_MAX;
 
+	/* What is called from now on is refused, also where it need not come to us. */
+	pages_restrict(c);
 	if (list_empty(&ipc->listeners))
 		return;
 	do
@@ -295,10 +302,12 @@ void
 ipc_gone(struct ipc *ipc, struct entity *e)
 {
 	switch ((enum entity_kind)e->kind) {
+	case ENTITY_CAPABILITY:
+		pages_forget(container_of(e, struct capability, entity));
+		listener_free(listener_find(e));
+		break;
 	case ENTITY_SESSION:
 		inspections_inherit(ipc, container_of(e, struct session, entity));
-		/* fallthrough */
-	case ENTITY_CAPABILITY:
 		listener_free(listener_find(e));
 		break;
 	case ENTITY_ENTRYPOINT:

@@ -16,6 +16,8 @@
  *	vouch.c		what was passed on to a client by another session
  *	inspect.c	the same, of connected sockets
  *	memos.c		records of sockets that may be written late
+ *	pages.c		struct pages: what the capabilities of a server that counts may do
+ *	counts.c	what it has counted
  */
 #pragma once
 
@@ -67,6 +69,7 @@ int ipc_vouch(struct ipc *ipc, struct entity *e, const char *challenge, size_t n
 /* The model's hooks. */
 void ipc_gone(struct ipc *ipc, struct entity *e);
 void ipc_restricted(struct ipc *ipc, struct capability *c);
+bool ipc_counted(struct ipc *ipc, const struct capability *c, uint64_t *ret_calls);
 
 /* Something was reaped: sends the replies that waited for it. */
 void ipc_reaped(struct ipc *ipc);

@@ -39,6 +39,7 @@
 #define FORGET_USEC 100000	 /* from the end of a listener to the kernel's FORGET */
 #define PAUSE_USEC 100000	 /* without descriptors nobody is accepted for so long */
 #define RETRY_USEC 10000	 /* too many descriptors in flight: send again after that */
+#define COUNT_USEC 1000000	 /* between two looks at what servers have counted */
 #define FLUSH_USEC 20000	 /* records that may be late are written after that … */
 #define FLUSH_AGAIN_USEC 1000000 /* … and tried again after that when the store is full */
 
@@ -63,6 +64,7 @@ struct connection_record {
 	 * cookie of the client's end */
 	uint64_t value;
 	uint64_t fd_cookie;	/* control: of the descriptor that goes with the reply, or 0 */
+	uint64_t pages;		/* channel: the identity of its pages, 0: none */
 	uint32_t uid, gid, pid; /* of the client */
 	uint32_t error;		/* control: of the reply */
 	uint8_t kind;		/* enum socket_kind */
@@ -136,9 +138,33 @@ struct channel {
 	sd_event_source *source;
 	struct charge charge;
 	struct memo *memo;
+	struct pages *pages; /* NULL: nothing was counted yet */
 	uint64_t next_serial;
 	unsigned n_offered;
 	int fd;
+};
+
+struct page_slot {
+	struct capability *capability; /* NULL: free */
+	uint32_t next;		       /* … and the one that was freed after it */
+	bool written;
+};
+
+/* Of an attached server; pages.c. */
+struct pages {
+	struct ipc *ipc;
+	struct entrypoint *entrypoint;
+	struct granted_entry *granted;
+	int granted_fd, used_fd;
+	uint32_t attachment; /* of the entrypoint */
+	uint64_t sequence;
+	struct page_slot *slots;
+	uint32_t n_slots; /* with memory: in `granted`, charged, and here */
+	uint32_t n_given; /* from 1 up to here all were given once */
+	uint32_t first_free, last_free, n_free;
+	struct charge ram;
+	bool sent;
+	uint8_t n_inflight;
 };
 
 /* A reply that could not be sent at once. */
@@ -204,7 +230,7 @@ struct ipc {
 	size_t n_inflight, n_inflight_max;
 
 	sd_event_source *binder_source;
-	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer;
+	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer, *count_timer;
 	int binder_fd;
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
 	uint64_t logged_usec;	  /* of the last complaint about descriptors */
@@ -293,6 +319,7 @@ enum {
 	CONNECTION_E_RATE,
 	CONNECTION_E_SOCKETS, /* quota */
 	CONNECTION_E_INFLIGHT,
+	CONNECTION_E_PAGES,
 	CONNECTION_E_STORE,
 	CONNECTION_E_MEMORY,
 };
@@ -330,7 +357,8 @@ int channel_new(struct ipc *ipc, int fd, struct memo *memo, struct channel **ret
 /* E is served through CHANNEL from now on. */
 void channel_publish(struct channel *channel, struct entrypoint *e);
 struct channel *channel_free(struct channel *channel);
-void channel_adopt(struct ipc *ipc, int fd, struct memo *memo);
+/* One of a predecessor; takes all. PAGE_FDS: its pages, -1: none. FD -1: its server was being lost. */
+void channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2]);
 /* CONN waits for its hand-over; by its serial among the others. */
 void channel_enqueue(struct channel *channel, struct connection *conn);
 void channel_pump(struct channel *channel);
@@ -342,6 +370,40 @@ void channel_lost(struct channel *channel);
 void channel_orphan(struct ipc *ipc, struct entrypoint *e);
 void channels_retry(struct ipc *ipc);
 int channels_on_retry(sd_event_source *source, uint64_t usec, void *data);
+
+/* pages.c */
+/* Unless all is only forgotten they are gone with it. P may be NULL. */
+struct pages *pages_free(struct pages *p);
+/* Those of a predecessor; takes both descriptors on success. Returns: 0, -EBADMSG, -errno. */
+int pages_adopt(struct ipc *ipc, struct entrypoint *e, int granted_fd, int used_fd, struct pages **ret);
+/* Is FD such a file as pages are? Then RET_KIND tells 0: `granted`, 1: `used`. */
+bool page_identify(int fd, unsigned *ret_kind, uint64_t *ret_identity);
+/*
+ * Stages entries for C and all its ancestors, for a connection over CHANNEL. After the commit comes
+ * pages_publish(). Returns: 0, -EDQUOT (there is no room for more), -errno.
+ */
+int pages_stage(struct channel *channel, struct change *ch, struct capability *c);
+void pages_publish(struct channel *channel, struct capability *c);
+/* C was reduced or has ended: its server sees it at the next call. For hooks. */
+void pages_restrict(struct capability *c);
+/* C is gone. For hooks. */
+void pages_forget(struct capability *c);
+/* Before the first hand-over that needs them. Returns: 0, -errno of the channel. */
+int pages_send(struct channel *channel);
+/* The server has taken them out of the channel. */
+void pages_taken(struct pages *p);
+/* Has C an entry, and been given it? */
+bool pages_have(const struct pages *p, const struct capability *c);
+
+/* counts.c */
+/*
+ * What was used before it had this entry, which nobody looks at yet: written before the server hears
+ * of it. Returns: 0, -errno.
+ */
+int counts_begin(const struct pages *p, uint32_t index, const struct capability_record *r);
+/* Stores what was used, for the last time. P may be NULL. Returns: 0, -errno. */
+int counts_settle(const struct pages *p);
+int counts_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
 /* control.c */
 void control_accepted(struct listener *l, int fd);

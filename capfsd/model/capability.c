@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@
 
 #define SECOND_USEC UINT64_C(1000000)
 #define HELD_LOOKS_MAX 1024 /* others may be many that have ended, and are being removed */
+#define METHODS_END (UINT64_C(1) << 32) /* one behind the last */
 
 static void
 capability_init(struct model *m, struct entity *e)
@@ -57,6 +59,7 @@ capability_resolve(struct model *m, struct entity *e)
 {
 	struct capability *c = capability_of(e);
 	const struct capability_record *r = &c->record;
+	const struct methods methods = record_methods(r);
 	struct entity *s = entity_find(m, r->session), *o = entity_find(m, r->object);
 
 	if (!s || s->kind != ENTITY_SESSION || !o || o->kind != ENTITY_OBJECT)
@@ -67,7 +70,7 @@ capability_resolve(struct model *m, struct entity *e)
 		(r->flags & ~CAPABILITY_DEAD) ||
 		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
 		return -EBADMSG;
-	if (r->calls_used > r->calls_limit ||
+	if (r->calls_used > r->calls_limit || !methods_are_valid(&methods) ||
 		(r->rate_limit != LIMIT_NONE && (r->rate_limit < 1 || r->rate_limit > RATE_MAX)))
 		return -EBADMSG;
 	if (m->loaded_upto < r->revoked_upto)
@@ -179,7 +182,8 @@ is_shown_below(const struct capability_record *r, const struct capability_record
 {
 	return r->rights != before->rights || r->calls_limit != before->calls_limit ||
 		r->conns_limit != before->conns_limit || r->rate_limit != before->rate_limit ||
-		r->expires_usec != before->expires_usec;
+		r->expires_usec != before->expires_usec || r->n_methods != before->n_methods ||
+		memcmp(r->methods, before->methods, sizeof(r->methods)) != 0;
 }
 
 static unsigned
@@ -297,6 +301,49 @@ capability_has_revoked(const struct capability *c)
 		c->record.revoked_upto;
 }
 
+/* Moves FIRST up to the next method that R has, and LAST down to where that range ends. */
+static void
+narrow(const struct capability_record *r, uint64_t *first, uint64_t *last)
+{
+	uint32_t i = 0;
+
+	if (r->n_methods == 0)
+		return;
+	while (i < r->n_methods && r->methods[i].last < *first)
+		i++;
+	if (i == r->n_methods) {
+		*first = METHODS_END;
+		return;
+	}
+	if (r->methods[i].first > *first)
+		*first = r->methods[i].first;
+	if (r->methods[i].last < *last)
+		*last = r->methods[i].last;
+}
+
+void
+capability_format_methods(const struct capability *c, struct text *t)
+{
+	const char *comma = "";
+	uint64_t first = 0, last, before;
+
+	for (; first < METHODS_END; first = last + 1) {
+		do {
+			before = first;
+			last = METHODS_END - 1;
+			for (const struct capability *i = c; i; i = i->parent)
+				narrow(&i->record, &first, &last);
+		} while (first != before && first < METHODS_END);
+		if (first == METHODS_END || (first == 0 && last == METHODS_END - 1))
+			break;
+		text_addf(t, first < last ? "%s%" PRIu64 "-%" PRIu64 : "%s%" PRIu64, comma, first,
+			last);
+		comma = ",";
+	}
+	if (!*comma && first == METHODS_END)
+		text_add(t, "none");
+}
+
 uint64_t
 capability_expires(const struct capability *c)
 {
@@ -327,6 +374,35 @@ capability_rights(const struct capability *c)
 	return rights;
 }
 
+bool
+capability_counts_calls(const struct capability *c)
+{
+	return c->object->record.protocol == OBJECT_CALLS;
+}
+
+uint32_t
+capability_page_index(const struct capability *c)
+{
+	const struct entrypoint_record *e = &c->object->entrypoint->record;
+
+	return e->thread && c->record.page_attachment == e->attachment ? c->record.page_index : 0;
+}
+
+uint64_t
+capability_calls_used(const struct capability *c)
+{
+	const struct model *m = c->session->model;
+	const struct capability_record *r = &c->record;
+	uint64_t counted;
+
+	if (r->calls_limit == LIMIT_NONE || !capability_page_index(c) || !m->hooks ||
+		!m->hooks->counted || !m->hooks->counted(m->hooks_data, c, &counted))
+		return r->calls_used;
+	if (counted > r->calls_limit)
+		return r->calls_limit;
+	return counted > r->calls_used ? counted : r->calls_used;
+}
+
 uint64_t
 capability_calls_left(const struct capability *c)
 {
@@ -334,8 +410,8 @@ capability_calls_left(const struct capability *c)
 
 	for (; c; c = c->parent)
 		if (c->record.calls_limit != LIMIT_NONE &&
-			c->record.calls_limit - c->record.calls_used < least)
-			least = c->record.calls_limit - c->record.calls_used;
+			c->record.calls_limit - capability_calls_used(c) < least)
+			least = c->record.calls_limit - capability_calls_used(c);
 	return least;
 }
 
@@ -412,16 +488,18 @@ capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mod
 static int
 check_connect(struct change *ch, const struct capability *c, uint64_t now)
 {
+	bool is_call = !capability_counts_calls(c);
+
 	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
 
 		if (!(r->rights & RIGHT_CALL))
 			return CAPABILITY_E_RIGHT;
-		if (r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
+		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
 			return CAPABILITY_E_LIMIT_CALLS;
 		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
 			return CAPABILITY_E_LIMIT_CONNS;
-		if (r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
+		if (is_call && r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
 			return CAPABILITY_E_LIMIT_RATE;
 	}
 	return 0;
@@ -437,7 +515,7 @@ capability_connect(struct change *ch, struct capability *c)
 	if (!capability_is_live(c))
 		return CAPABILITY_E_DEAD;
 	r = check_connect(ch, c, now);
-	if (r)
+	if (r || capability_counts_calls(c))
 		return r;
 	for (; c; c = c->parent) {
 		if (c->record.calls_limit == LIMIT_NONE && c->record.rate_limit == LIMIT_NONE)

@@ -11,9 +11,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "capfsd/model/entity.h"
+#include "capfsd/model/methods.h"
 
 struct change;
 struct object;
@@ -48,7 +50,7 @@ struct capability_record {
 	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
 	uint64_t calls_limit, calls_used;
 	uint64_t conns_limit;
-	uint64_t rate_limit;   /* connections a second */
+	uint64_t rate_limit;   /* calls a second */
 	uint64_t rate_at_usec; /* CLOCK_REALTIME: from then on all of a second's are there again */
 	uint64_t revoked_upto; /* children with an id up to this one are dead: one record ends a million */
 	uint32_t rights;
@@ -56,7 +58,11 @@ struct capability_record {
 	uint32_t uid, gid; /* used only when mode is not CAPABILITY_MODE_INHERIT */
 	uint16_t mode;
 	uint16_t flags;
-	uint8_t reserved[4];
+	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
+	uint8_t reserved[3];
+	/* Where its server counts its calls: this entry in the pages of that attachment. */
+	uint32_t page_attachment, page_index;
+	struct method_range methods[METHODS_MAX];
 };
 
 /* Its place among those that expire (expiry.c). */
@@ -86,10 +92,27 @@ struct capability {
 	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
 };
 
+static inline struct methods
+record_methods(const struct capability_record *r)
+{
+	struct methods m = {.n = r->n_methods};
+
+	memcpy(m.range, r->methods, sizeof(m.range));
+	return m;
+}
+
+static inline void
+record_set_methods(struct capability_record *r, const struct methods *m)
+{
+	r->n_methods = (uint8_t)m->n;
+	memcpy(r->methods, m->range, sizeof(r->methods));
+}
+
 /* What a derivation or a reduction asks for; absent members keep what the source has. */
 struct reductions {
-	bool has_rights, has_calls, has_conns, has_rate, has_expires, immutable;
+	bool has_rights, has_methods, has_calls, has_conns, has_rate, has_expires, immutable;
 	uint32_t rights;
+	struct methods methods;
 	uint64_t calls, conns, rate, expires_usec;
 };
 
@@ -111,8 +134,9 @@ enum {
 	CAPABILITY_E_LIMIT_RATE,
 };
 
-/* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
 struct text;
+
+/* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
 void rights_format(uint32_t rights, struct text *t);
 /* The right of that name, or 0. */
 uint32_t right_find(const char *name, size_t n);
@@ -123,8 +147,29 @@ uint32_t right_find(const char *name, size_t n);
  */
 bool capability_is_live(const struct capability *c);
 
+/* Marked dead: itself, an ancestor, a session of these, or the object. Not: expired. */
+bool capability_is_doomed(const struct capability *c);
+
 /* The rights that count: those that it and all its ancestors have. */
 uint32_t capability_rights(const struct capability *c);
+
+/*
+ * Does its server count its calls and their rate, as those of the library do? Else each connection
+ * is a call, and is counted when it is made.
+ */
+bool capability_counts_calls(const struct capability *c);
+
+/*
+ * Its calls up to now: by the server's own word, which is not believed where it would be less than
+ * before, or more than the limit.
+ */
+uint64_t capability_calls_used(const struct capability *c);
+
+/* The entry that it has in the pages of who serves it now; 0: none. */
+uint32_t capability_page_index(const struct capability *c);
+
+/* The methods that count: those in all sets of it and its ancestors, "0-3,7"; nothing: all. */
+void capability_format_methods(const struct capability *c, struct text *t);
 
 /* The smallest expiry of it and its ancestors, and what is left of calls, conns and rate there. */
 uint64_t capability_expires(const struct capability *c);
@@ -200,8 +245,8 @@ int capability_end_children(struct change *ch, struct capability *c);
 
 /*
  * Stages one connection: counts a call against C and all its ancestors, where they have a limit of
- * calls. The connection itself is counted by capability_connected(), after the commit, and given
- * back by capability_disconnected().
+ * calls and the server does not count. The connection itself is counted by capability_connected(),
+ * after the commit, and given back by capability_disconnected().
  * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (call), _LIMIT_CALLS, _LIMIT_CONNS, _LIMIT_RATE;
  * -ENOMEM.
  */

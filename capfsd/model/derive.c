@@ -131,12 +131,26 @@ add_slot(struct change *ch, struct object *o, struct capability *parent, struct 
 	return r;
 }
 
+/* In each set up to the origin: all of them count. */
+static bool
+methods_are_held(struct change *ch, const struct capability *c, const struct methods *m)
+{
+	for (; c; c = c->parent) {
+		const struct methods held = record_methods(change_record(ch, &c->entity));
+
+		if (!methods_contain(&held, m))
+			return false;
+	}
+	return true;
+}
+
 /* What HOW leaves of HELD, written into RECORD. What is not given stays as it is held. */
 static int
 apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
 	struct capability_record *record)
 {
 	uint32_t rights = how->has_rights ? how->rights : held->rights;
+	struct methods methods;
 
 	if (rights & ~held->rights)
 		return CAPABILITY_E_NOT_HELD;
@@ -154,6 +168,8 @@ apply_reductions(const struct capability_record *held, const struct reductions *
 		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
 		return CAPABILITY_E_NOT_SMALLER;
 	record->rights = rights;
+	methods = how->has_methods ? how->methods : record_methods(held);
+	record_set_methods(record, &methods);
 	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
 	record->conns_limit = how->has_conns ? how->conns : held->conns_limit;
 	record->rate_limit = how->has_rate ? how->rate : held->rate_limit;
@@ -208,6 +224,8 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	held = held_record(ch, source);
 	if (!(held.rights & right))
 		return CAPABILITY_E_RIGHT;
+	if (how->has_methods && !methods_are_held(ch, source, &how->methods))
+		return CAPABILITY_E_NOT_SMALLER;
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
 	if (r == 0)
 		r = check_slot(ch, to, name, n_name);
@@ -250,6 +268,8 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	record = *(const struct capability_record *)change_record(ch, &source->entity);
 	record.by_uid = by_uid;
 	record.revoked_upto = 0;
+	record.calls_used = capability_calls_used(source);
+	record.page_attachment = record.page_index = 0;
 	r = add_named(ch, source, source->parent, to, name, n_name, &record, ret);
 	return r ? r : capability_end(ch, source);
 }
@@ -282,7 +302,9 @@ is_smaller(const struct capability_record *record, const struct capability_recor
 	return record->rights != held->rights || record->calls_limit < held->calls_limit ||
 		record->conns_limit < held->conns_limit ||
 		record->rate_limit < held->rate_limit ||
-		record->expires_usec < held->expires_usec;
+		record->expires_usec < held->expires_usec ||
+		record->n_methods != held->n_methods ||
+		memcmp(record->methods, held->methods, sizeof(held->methods)) != 0;
 }
 
 int
@@ -296,7 +318,10 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	held = held_record(ch, c);
 	if (!(held.rights & RIGHT_REDUCE))
 		return CAPABILITY_E_RIGHT;
+	if (how->has_methods && !methods_are_held(ch, c, &how->methods))
+		return CAPABILITY_E_NOT_SMALLER;
 	record = held;
+	record.calls_used = capability_calls_used(c);
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
 	if (r)
 		return r;

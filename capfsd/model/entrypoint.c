@@ -146,6 +146,9 @@ object_resolve(struct model *m, struct entity *e)
 
 	if (!owner || owner->kind != ENTITY_ENTRYPOINT || o->record.socket > OBJECT_SEQPACKET)
 		return -EBADMSG;
+	if (o->record.protocol > OBJECT_CALLS ||
+		(o->record.protocol == OBJECT_CALLS && o->record.socket != OBJECT_SEQPACKET))
+		return -EBADMSG;
 	o->entrypoint = entrypoint_of(owner);
 	key_format(o->record.key, key);
 	if (strcmp(key, e->name) != 0 || (o->record.flags & ~OBJECT_DEAD))
@@ -361,6 +364,7 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	if (!record)
 		return -ENOMEM;
 	record->thread = thread;
+	record->attachment++;
 	record->flags = flags & ENTRYPOINT_ONCE;
 	*ret = ep;
 	return 0;
@@ -420,7 +424,7 @@ find_key(struct change *ch, struct entrypoint *ep, const char *key, size_t n)
 
 static int
 object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *name, size_t n,
-	enum object_socket socket, struct object **ret)
+	enum object_socket socket, enum object_protocol protocol, struct object **ret)
 {
 	struct entity *e = entity_new(change_model(ch), ENTITY_OBJECT, name, n);
 	struct object *o;
@@ -435,6 +439,7 @@ object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *n
 		.key = key,
 		.badge = change_new_badge(ch),
 		.socket = (uint8_t)socket,
+		.protocol = (uint8_t)protocol,
 	};
 	r = change_add(ch, e);
 	if (r == 0)
@@ -444,7 +449,7 @@ object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *n
 
 int
 object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_socket socket,
-	struct object **ret)
+	enum object_protocol protocol, struct object **ret)
 {
 	char name[KEY_BYTES_MAX];
 	size_t n = key_format(key, name);
@@ -454,7 +459,7 @@ object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_s
 	if (entity_is_doomed(&ep->entity))
 		return ENTRYPOINT_E_CLOSING;
 	o = find_key(ch, ep, name, n);
-	if (o && o->record.socket != socket)
+	if (o && (o->record.socket != socket || o->record.protocol != protocol))
 		return ENTRYPOINT_E_EXISTS;
 	if (o) {
 		*ret = o;
@@ -462,7 +467,7 @@ object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_s
 	}
 	if (!change_affords(ch, ep->session, &object_kind.cost, &kind))
 		return ENTRYPOINT_E_QUOTA_RAM;
-	return object_new(ch, ep, key, name, n, socket, ret);
+	return object_new(ch, ep, key, name, n, socket, protocol, ret);
 }
 
 int

@@ -26,7 +26,7 @@ struct entrypoint_record {
 	uint64_t session;
 	uint64_t thread; /* who serves, 0: detached */
 	uint32_t flags;
-	uint8_t reserved[4];
+	uint32_t attachment; /* how often it was served: tells the pages of one server from another's */
 };
 
 struct entrypoint {
@@ -38,6 +38,7 @@ struct entrypoint {
 	uint64_t n_objects;
 	uint32_t n_connections, n_waiting;
 	void *channel; /* of capfsd/ipc: its struct channel, NULL while detached */
+	void *pages;   /* of capfsd/ipc: what its server counts in, NULL: it does not */
 };
 
 enum object_flags {
@@ -49,13 +50,19 @@ enum object_socket {
 	OBJECT_SEQPACKET,
 };
 
+enum object_protocol {
+	OBJECT_PLAIN, /* its own: a call is a connection, counted by the daemon */
+	OBJECT_CALLS, /* the library's, which counts each call (libcap-client/pages.h) */
+};
+
 struct object_record {
 	uint64_t entrypoint;
 	uint64_t key;
 	uint64_t badge;
 	uint8_t socket; /* enum object_socket */
 	uint8_t flags;  /* enum object_flags */
-	uint8_t reserved[6];
+	uint8_t protocol; /* enum object_protocol */
+	uint8_t reserved[5];
 };
 
 struct object {
@@ -86,7 +93,7 @@ enum {
 	ENTRYPOINT_E_QUOTA_RAM,
 	ENTRYPOINT_E_SERVED, /* by another server */
 	ENTRYPOINT_E_CLOSING,
-	ENTRYPOINT_E_EXISTS, /* that key, with another socket type */
+	ENTRYPOINT_E_EXISTS, /* that key, with another socket type or protocol */
 };
 
 /*
@@ -116,7 +123,7 @@ int entrypoint_end(struct change *ch, struct entrypoint *e);
  * with a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
  */
 int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
-	struct object **ret);
+	enum object_protocol protocol, struct object **ret);
 
 /* Stages its end, and that of all its capabilities (G45). Returns: 0 or -ENOMEM. */
 int object_end(struct change *ch, struct object *o);

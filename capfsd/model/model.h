@@ -67,6 +67,11 @@ struct model_hooks {
 	 * connections of it and of all that is derived from it must be checked again.
 	 */
 	void (*restricted)(void *data, struct capability *c);
+	/*
+	 * What the server has counted for C, which has an entry in its pages. Not told but asked, at
+	 * any time. Returns: false where nobody knows.
+	 */
+	bool (*counted)(void *data, const struct capability *c, uint64_t *ret_calls);
 	/* An event: the `events` of S are longer now. Called for the session and all above it. */
 	void (*logged)(void *data, struct session *s);
 };

@@ -188,5 +188,3 @@ void entrypoint_set_thread(struct model *m, struct entrypoint *e);
 /* capability.c */
 /* Some of C's children were ended by revoked_upto and are still there. */
 bool capability_has_revoked(const struct capability *c);
-/* Marked dead: itself, an ancestor, a session of these, or the object. Not: expired. */
-bool capability_is_doomed(const struct capability *c);

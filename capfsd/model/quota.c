@@ -75,6 +75,18 @@ charge_deinit(struct charge *c)
 	entity_used(s->model, &s->entity);
 }
 
+void
+charge_merge(struct charge *c, struct charge *more)
+{
+	if (c->session) {
+		assert(c->session == more->session && c->kind == more->kind);
+		c->n += more->n;
+	} else {
+		*c = *more;
+	}
+	more->session = NULL;
+}
+
 struct session *
 quota_largest(struct session *s, enum quota_kind kind)
 {

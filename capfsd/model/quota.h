@@ -58,6 +58,8 @@ struct charge {
 /* Returns: 0 or QUOTA_E_EXCEEDED; then nothing is charged. */
 int charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t n);
 void charge_deinit(struct charge *c);
+/* C has what MORE, of the same kind and session, has had. */
+void charge_merge(struct charge *c, struct charge *more);
 
 /*
  * The descendant session, S included, that uses most of this kind itself: named when a quota is

@@ -43,15 +43,16 @@ finish_made(struct request *r, struct change *ch, const char *verb, struct capab
 	return 0;
 }
 
-/* A call over seqpacket is a message, and the daemon sees none of them: it counts connections. */
+/* What a connection carries is seen by the server alone. */
 static bool
 limits_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
 {
-	if ((!how->has_calls && !how->has_rate) || c->object->record.socket == OBJECT_STREAM)
+	if (!how->has_methods || capability_counts_calls(c))
 		return true;
 	return refuse(r, EOPNOTSUPP,
-		"the limit '%s' cannot be kept for %s, whose calls are messages; conns= can",
-		how->has_calls ? "calls" : "rate", c->entity.name);
+		"the limit 'methods' cannot be kept for %s: its service does not speak the library's "
+		"protocol",
+		c->entity.name);
 }
 
 int

@@ -28,6 +28,7 @@ static const char *const key_names[KEY_N] = {
 	[KEY_KEY] = "key",
 	[KEY_SOCKET] = "socket",
 	[KEY_REMOVE] = "remove",
+	[KEY_PROTOCOL] = "protocol",
 	[KEY_QUOTA + QUOTA_CAPS] = "caps",
 	[KEY_QUOTA + QUOTA_SOCKETS] = "sockets",
 	[KEY_QUOTA + QUOTA_THREADS] = "threads",
@@ -36,8 +37,6 @@ static const char *const key_names[KEY_N] = {
 };
 
 #define KEYS_BARE (1u << KEY_IMMUTABLE | 1u << KEY_ALL | 1u << KEY_SELF)
-/* Nobody counts these on a connection yet, and a limit that cannot be kept is never granted. */
-#define KEYS_NOT_KEPT (1u << KEY_METHODS)
 
 static bool
 word_is(const char *word, size_t n, const char *name)
@@ -70,9 +69,6 @@ command_add(struct request *r, struct command *c, uint32_t allowed, const char *
 			key_names[key]);
 	if (command_has(c, key))
 		return refuse(r, EINVAL, "'%s' is given twice", key_names[key]);
-	if (KEYS_NOT_KEPT & 1u << key)
-		return refuse(r, EOPNOTSUPP, "the limit '%s' cannot be kept for this service",
-			key_names[key]);
 	c->given |= 1u << key;
 	c->value[key] = (struct word){equals ? equals + 1 : NULL, equals ? n - n_key - 1 : 0};
 	return true;
@@ -162,6 +158,45 @@ parse_rights(struct request *r, const struct word *w, uint32_t *ret)
 	return true;
 }
 
+/* N or LO-HI. */
+static bool
+parse_range(const char *p, size_t n, struct methods *m)
+{
+	const char *dash = memchr(p, '-', n);
+	size_t n_first = dash ? (size_t)(dash - p) : n;
+	uint64_t first, last;
+
+	if (number_parse(p, n_first, false, &first) < 0)
+		return false;
+	last = first;
+	if (dash && number_parse(dash + 1, n - n_first - 1, false, &last) < 0)
+		return false;
+	return first <= last && last <= UINT32_MAX &&
+		methods_add(m, (uint32_t)first, (uint32_t)last);
+}
+
+static bool
+parse_methods(struct request *r, const struct word *w, struct methods *ret)
+{
+	const char *p = w->p, *end = w->p + w->n;
+	struct methods m = {};
+
+	for (;;) {
+		const char *comma = memchr(p, ',', (size_t)(end - p));
+
+		if (!parse_range(p, (size_t)((comma ? comma : end) - p), &m))
+			return refuse(r, EINVAL,
+				"'methods' is N or LO-HI, or up to %d of these with commas",
+				METHODS_MAX);
+		if (!comma)
+			break;
+		p = comma + 1;
+	}
+	methods_finish(&m);
+	*ret = m;
+	return true;
+}
+
 /* N/s: so many in a second. */
 static bool
 parse_rate(struct request *r, const struct word *w, uint64_t *ret)
@@ -223,6 +258,7 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 {
 	struct reductions how = {
 		.has_rights = command_has(c, KEY_RIGHTS),
+		.has_methods = command_has(c, KEY_METHODS),
 		.has_calls = command_has(c, KEY_CALLS),
 		.has_conns = command_has(c, KEY_CONNS),
 		.has_rate = command_has(c, KEY_RATE),
@@ -231,6 +267,8 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 	};
 
 	if (how.has_rights && !parse_rights(r, &c->value[KEY_RIGHTS], &how.rights))
+		return false;
+	if (how.has_methods && !parse_methods(r, &c->value[KEY_METHODS], &how.methods))
 		return false;
 	if (how.has_calls && !command_number(r, c, KEY_CALLS, &how.calls))
 		return false;

@@ -31,6 +31,7 @@ enum key {
 	KEY_KEY,
 	KEY_SOCKET,
 	KEY_REMOVE,
+	KEY_PROTOCOL,
 	KEY_QUOTA, /* the first of QUOTA_N_KINDS */
 	KEY_N = KEY_QUOTA + QUOTA_N_KINDS,
 };
@@ -58,7 +59,7 @@ command_has(const struct command *c, enum key key)
 
 /*
  * Decodes the N bytes at TEXT, of which only the keys in ALLOWED may occur.
- * Returns: true, or false with the refusal in R (EINVAL; EOPNOTSUPP for a limit that cannot be kept).
+ * Returns: true, or false with the refusal in R (EINVAL).
  */
 bool command_parse(struct request *r, const char *text, size_t n, uint32_t allowed,
 	struct command *ret);

@@ -202,11 +202,21 @@ add_rate(const struct capability *c, struct text *t)
 }
 
 static void
+add_methods(const struct capability *c, struct text *t)
+{
+	cleanup_text struct text methods = {};
+
+	capability_format_methods(c, &methods);
+	if (methods.n > 0)
+		text_addf(t, "methods=%s\n", methods.data);
+}
+
+static void
 add_limits(const struct capability *c, struct text *t)
 {
 	const struct capability_record *r = &c->record;
 
-	add_limit(t, "calls", r->calls_limit, r->calls_used, capability_calls_left(c));
+	add_limit(t, "calls", r->calls_limit, capability_calls_used(c), capability_calls_left(c));
 	add_limit(t, "conns", r->conns_limit, c->conns_used, capability_conns_left(c));
 	add_rate(c, t);
 }
@@ -233,6 +243,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		socket_name(c->object));
 	rights_format(capability_rights(c), t);
 	text_add(t, "\n");
+	add_methods(c, t);
 	add_limits(c, t);
 	text_add(t, "expires=");
 	if (expires == LIMIT_NONE)
@@ -255,12 +266,18 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 static void
 add_holder(const struct capability *c, struct text *t)
 {
+	const struct methods methods = record_methods(&c->record);
+
 	text_addf(t, "id=%" PRIu64 " ", c->entity.id);
 	info_slot_path(c, t);
 	text_add(t, " rights=");
 	rights_format(capability_rights(c), t);
+	if (methods.n > 0) {
+		text_add(t, " methods=");
+		methods_format(&methods, t);
+	}
 	if (c->record.calls_limit != LIMIT_NONE)
-		text_addf(t, " calls=%" PRIu64 "/%" PRIu64, c->record.calls_used,
+		text_addf(t, " calls=%" PRIu64 "/%" PRIu64, capability_calls_used(c),
 			c->record.calls_limit);
 	if (c->record.conns_limit != LIMIT_NONE)
 		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
@@ -297,8 +314,9 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 static void
 add_object(const struct object *o, unsigned *left, struct text *t)
 {
-	text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s",
-		o->record.key, o->entity.id, o->record.badge, socket_name(o));
+	text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s%s",
+		o->record.key, o->entity.id, o->record.badge, socket_name(o),
+		o->record.protocol == OBJECT_CALLS ? " protocol=calls" : "");
 	list_for_each (i, &o->origins) {
 		if (*left == 0)
 			break;
@@ -341,12 +359,10 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 static void
 usage_reductions(const struct capability *c, bool calls, struct text *t)
 {
-	bool stream = c->object->record.socket == OBJECT_STREAM;
-
 	text_add(t, "[rights=");
 	rights_format(capability_rights(c), t);
-	text_addf(t, "] %s[conns=N] %s[expires=SECONDS|TIME] [immutable]\n",
-		calls && stream ? "[calls=N] " : "", stream ? "[rate=N/s] " : "");
+	text_addf(t, "] %s%s[conns=N] [rate=N/s] [expires=SECONDS|TIME] [immutable]\n",
+		capability_counts_calls(c) ? "[methods=LO-HI,...] " : "", calls ? "[calls=N] " : "");
 }
 
 void

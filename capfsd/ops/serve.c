@@ -21,7 +21,7 @@ refuse_object(struct request *r, struct entrypoint *ep, int answer)
 {
 	switch (answer) {
 	case ENTRYPOINT_E_EXISTS:
-		return refuse(r, EEXIST, "that key has an object with another socket type");
+		return refuse(r, EEXIST, "that key has an object with another socket type or protocol");
 	case ENTRYPOINT_E_QUOTA_RAM:
 		return refuse_quota(r, ep->session, QUOTA_RAM);
 	case ENTRYPOINT_E_CLOSING:
@@ -50,27 +50,53 @@ find_slot(struct request *r, struct entrypoint *ep, const struct object *o, cons
 	return true;
 }
 
+static bool
+word_is(const struct word *w, const char *text)
+{
+	return w->n == strlen(text) && memcmp(w->p, text, w->n) == 0;
+}
+
+/* How the object is spoken to. Returns: true, or false (refused). */
+static bool
+parse_kind(struct request *r, const struct command *c, enum object_socket *ret_socket,
+	enum object_protocol *ret_protocol)
+{
+	const struct word *socket = &c->value[KEY_SOCKET], *protocol = &c->value[KEY_PROTOCOL];
+
+	*ret_socket = OBJECT_SEQPACKET;
+	*ret_protocol = OBJECT_PLAIN;
+	if (command_has(c, KEY_SOCKET)) {
+		if (word_is(socket, "stream"))
+			*ret_socket = OBJECT_STREAM;
+		else if (!word_is(socket, "seqpacket"))
+			return refuse(r, EINVAL, "socket is stream or seqpacket");
+	}
+	if (!command_has(c, KEY_PROTOCOL))
+		return true;
+	if (!word_is(protocol, "calls"))
+		return refuse(r, EINVAL, "protocol is calls");
+	if (*ret_socket != OBJECT_SEQPACKET)
+		return refuse(r, EINVAL, "calls need socket=seqpacket");
+	*ret_protocol = OBJECT_CALLS;
+	return true;
+}
+
 static int
 add_object(struct request *r, struct entrypoint *ep, const struct command *c)
 {
-	const struct word *socket = &c->value[KEY_SOCKET], *as = &c->value[KEY_AS];
-	enum object_socket type = OBJECT_SEQPACKET;
+	const struct word *as = &c->value[KEY_AS];
+	enum object_socket socket;
+	enum object_protocol protocol;
 	struct capability *slot = NULL;
 	struct object *o;
 	struct change *ch;
 	uint64_t key;
 	int a;
 
-	if (!command_number(r, c, KEY_KEY, &key))
+	if (!command_number(r, c, KEY_KEY, &key) || !parse_kind(r, c, &socket, &protocol))
 		return 0;
-	if (command_has(c, KEY_SOCKET)) {
-		if (socket->n == 6 && memcmp(socket->p, "stream", 6) == 0)
-			type = OBJECT_STREAM;
-		else if (socket->n != 9 || memcmp(socket->p, "seqpacket", 9) != 0)
-			return refuse(r, EINVAL, "socket is stream or seqpacket");
-	}
 	ch = change_begin(r->model);
-	a = object_add(ch, ep, key, type, &o);
+	a = object_add(ch, ep, key, socket, protocol, &o);
 	if (a < 0)
 		return request_fail(r, ch, a);
 	if (a > 0) {
@@ -120,7 +146,8 @@ remove_object(struct request *r, struct entrypoint *ep, const struct command *c)
 int
 verb_objects(struct request *r, struct entity *e, const char *text, size_t n)
 {
-	const uint32_t keys_add = 1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET;
+	const uint32_t keys_add =
+		1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET | 1u << KEY_PROTOCOL;
 	struct entrypoint *ep = container_of(e, struct entrypoint, entity);
 	struct command c;
 
@@ -129,7 +156,8 @@ verb_objects(struct request *r, struct entity *e, const char *text, size_t n)
 	if (c.given == 1u << KEY_REMOVE)
 		return remove_object(r, ep, &c);
 	if (!command_has(&c, KEY_KEY) || command_has(&c, KEY_REMOVE))
-		return refuse(r, EINVAL, "key=N [as=SLOT] [socket=stream|seqpacket], or remove=BADGE");
+		return refuse(r, EINVAL,
+			"key=N [as=SLOT] [socket=stream|seqpacket] [protocol=calls], or remove=BADGE");
 	return add_object(r, ep, &c);
 }
 
