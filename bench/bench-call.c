@@ -9,6 +9,7 @@
  *	bench-call measure ROOT NAME RAW PEER BUS	a call without arguments against the others
  *	bench-call payload ROOT NAME COPY	1 MiB to the service, which reads all of it
  *	bench-call crowd ROOT NAME N		a call beside N open connections against one without
+ *	bench-call limits ROOT LIMITED FREE	a call through a slot with limits against one without
  */
 #include "config.h"
 
@@ -393,6 +394,16 @@ measure_crowd(char **argv)
 	return bench_report(name, a, b, 1.10);
 }
 
+static int
+measure_limits(char **argv)
+{
+	double a, b;
+
+	bench_pair(&(struct bench_side){run_call, open_slot(argv[0], argv[1]), NULL},
+		&(struct bench_side){run_call, open_slot(argv[0], argv[2]), NULL}, &plan, &a, &b);
+	return bench_report("call with limits / without", a, b, 1.03);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -416,6 +427,9 @@ main(int argc, char **argv)
 		return measure_payload(argv + 2);
 	if (argc == 6 && !strcmp(what, "crowd"))
 		return measure_crowd(argv + 2);
-	fprintf(stderr, "usage: bench-call serve|raw|copy|peer|bus|hold|measure|payload|crowd …\n");
+	if (argc == 5 && !strcmp(what, "limits"))
+		return measure_limits(argv + 2);
+	fprintf(stderr,
+		"usage: bench-call serve|raw|copy|peer|bus|hold|measure|payload|crowd|limits …\n");
 	return 2;
 }
