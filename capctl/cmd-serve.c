@@ -79,14 +79,19 @@ static int
 check(const struct context *x, int argc, char **argv)
 {
 	bool inetd = options_have(&x->options, OPTION_INETD);
+	bool listen = options_have(&x->options, OPTION_LISTEN);
+	bool proxy = x->options.proxy;
 
-	if (!x->options.proxy == !inetd)
-		return complain_usage("serve takes one of --proxy=PATH, --inetd");
-	if (inetd && argc < 2)
-		return complain_usage("serve %s --inetd needs a command behind --", argv[0]);
-	if (inetd && x->options.idle)
+	if (proxy + inetd + listen != 1)
+		return complain_usage("serve takes one of --proxy=PATH, --inetd, --listen");
+	if (!proxy && argc < 2)
+		return complain_usage("serve %s --%s needs a command behind --", argv[0],
+			inetd ? "inetd" : "listen");
+	if (!proxy && x->options.idle)
 		return complain_usage("--idle goes with --proxy");
-	if (!inetd && argc > 1)
+	if (listen && x->options.max)
+		return complain_usage("--max does not go with --listen: the command accepts by itself");
+	if (proxy && argc > 1)
 		return complain_usage("serve --proxy takes no command");
 	if (!name_is_valid(argv[0], strlen(argv[0])))
 		return complain_usage("'%s' cannot be the name of an entrypoint", argv[0]);
@@ -99,7 +104,7 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	const struct options *o = &x->options;
 	cleanup(arguments_deinit) struct arguments a = {
 		.v = calloc((size_t)argc + 10, sizeof(char *)),
-		.owned = calloc(8, sizeof(char *)),
+		.owned = calloc(8, sizeof(char *)), /* as there are options below */
 	};
 
 	if (!a.v || !a.owned)
@@ -107,6 +112,8 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	add(&a, helper);
 	if (options_have(o, OPTION_ONCE))
 		add_option(&a, "once", NULL);
+	if (o->as)
+		add_option(&a, "as", o->as);
 	if (o->wait)
 		add_option(&a, "wait", o->wait);
 	if (o->max)
@@ -139,7 +146,10 @@ run_serve(struct context *x, int argc, char **argv)
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&helper, "%s/%s", libexec && *libexec ? libexec : LIBEXECDIR,
-		x->options.proxy ? "capfs-relay" : "capfs-inetd");
+		x->options.proxy
+			? "capfs-relay"
+			: options_have(&x->options, OPTION_LISTEN) ? "capfs-listen"
+								   : "capfs-inetd");
 	if (text_done(&helper) < 0)
 		return complain(ENOMEM, NULL, "serve");
 	return execute(x, helper.data, argc, argv);
@@ -147,10 +157,11 @@ run_serve(struct context *x, int argc, char **argv)
 
 const struct command command_serve = {
 	.name = "serve",
-	.arguments = "NAME --proxy=PATH | --inetd [OPTION…] -- COMMAND [ARGUMENT…]",
-	.summary = "serve an entrypoint in front of a socket, or by a process per connection",
+	.arguments = "NAME --proxy=PATH | --inetd|--listen [OPTION…] -- COMMAND [ARGUMENT…]",
+	.summary = "serve an entrypoint in front of a socket, by a process per connection, or "
+		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
-		   OPTION_MAX | OPTION_SOCKET,
+		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

@@ -38,6 +38,8 @@ static const struct row rows[] = {
 	{"idle", OPTION_IDLE, 0, VALUE(idle)},
 	{"max", OPTION_MAX, 0, VALUE(max)},
 	{"socket", OPTION_SOCKET, 0, VALUE(socket)},
+	{"listen", OPTION_LISTEN, 0, false, 0},
+	{"as", OPTION_AS, 0, VALUE(as)},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

@@ -25,6 +25,8 @@ enum option_bit {
 	OPTION_IDLE = 1 << 16,
 	OPTION_MAX = 1 << 17,
 	OPTION_SOCKET = 1 << 18,
+	OPTION_LISTEN = 1 << 19,
+	OPTION_AS = 1 << 20,
 };
 
 /* Every command takes these. */
@@ -35,7 +37,7 @@ struct options {
 	const char *cap, *session;
 	const char *from, *to, *id;
 	const char *owner, *mode;
-	const char *proxy, *wait, *idle, *max, *socket;
+	const char *proxy, *wait, *idle, *max, *socket, *as;
 };
 
 static inline bool

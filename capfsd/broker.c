@@ -75,6 +75,7 @@ on_changed(void *data, struct entity *e)
 {
 	struct broker *b = data;
 
+	ipc_changed(b->ipc, e);
 	fs_changed(b->fs, e);
 }
 

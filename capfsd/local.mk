@@ -53,6 +53,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/counts.c \
 	capfsd/ipc/inspect.c \
 	capfsd/ipc/ipc.c capfsd/ipc/ipc.h capfsd/ipc/private.h \
+	capfsd/ipc/lend.c \
 	capfsd/ipc/listener.c \
 	capfsd/ipc/memos.c \
 	capfsd/ipc/pages.c \

@@ -6,6 +6,7 @@ fuzzers = \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
 	fuzz/fuzz-handover \
+	fuzz/fuzz-listener \
 	fuzz/fuzz-records \
 	fuzz/fuzz-reply \
 	fuzz/fuzz-request \
@@ -40,6 +41,9 @@ fuzz_fuzz_reply_LDADD = $(fuzz_wire_libs)
 fuzz_fuzz_request_SOURCES = fuzz/fuzz-request.c $(fuzz_common)
 fuzz_fuzz_request_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_request_LDADD = $(fuzz_wire_libs)
+fuzz_fuzz_listener_SOURCES = fuzz/fuzz-listener.c $(fuzz_common)
+fuzz_fuzz_listener_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_listener_LDADD = $(fuzz_wire_libs)
 fuzz_fuzz_taken_SOURCES = fuzz/fuzz-taken.c $(fuzz_common)
 fuzz_fuzz_taken_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_taken_LDADD = $(fuzz_wire_libs)

@@ -27,7 +27,7 @@ struct inetd {
 static void
 print_usage(FILE *f)
 {
-	fputs("usage: capfs-inetd [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
+	fputs("usage: capfs-inetd [--as=SLOT] [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
 	      "-- "
 	      "COMMAND [ARGUMENT…]\n",
 		f);
@@ -60,6 +60,7 @@ static int
 parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 {
 	static const struct option options[] = {
+		{"as", required_argument, NULL, 'a'},
 		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
 		{"socket", required_argument, NULL, 's'},
@@ -72,6 +73,9 @@ parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 
 	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (c) {
+		case 'a':
+			o->slot = optarg;
+			break;
 		case 'o':
 			o->once = true;
 			break;

@@ -29,8 +29,8 @@ struct front {
 static void
 print_usage(FILE *f)
 {
-	fputs("usage: capfs-relay [--stream|--seqpacket] [--idle=S] [--once] [--max=N] [--wait=S] "
-	      "NAME PATH\n",
+	fputs("usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--idle=S] [--once] [--max=N] "
+	      "[--wait=S] NAME PATH\n",
 		f);
 }
 
@@ -72,6 +72,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"seqpacket", no_argument, NULL, 'P'},
 		{"socket", required_argument, NULL, 's'},
 		{"idle", required_argument, NULL, 'i'},
+		{"as", required_argument, NULL, 'a'},
 		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
 		{"wait", required_argument, NULL, 'w'},
@@ -93,6 +94,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			break;
 		case 'i':
 			e = parse_seconds("idle", optarg, &r->idle_usec);
+			break;
+		case 'a':
+			o->slot = optarg;
 			break;
 		case 'o':
 			o->once = true;

@@ -10,8 +10,10 @@ helpers_libhelper_la_SOURCES = \
 	helpers/service.c helpers/service.h
 helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
-pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd
+pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd helpers/capfs-listen
 helpers_capfs_relay_SOURCES = helpers/capfs-relay.c
 helpers_capfs_relay_LDADD = helpers/libhelper.la
 helpers_capfs_inetd_SOURCES = helpers/capfs-inetd.c
 helpers_capfs_inetd_LDADD = helpers/libhelper.la
+helpers_capfs_listen_SOURCES = helpers/capfs-listen.c
+helpers_capfs_listen_LDADD = helpers/libhelper.la

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/number.h"
 #include "helpers/message.h"
 
@@ -27,6 +28,7 @@ is_passing(int e)
 static int
 try_attach(struct service *s, const struct service_options *o)
 {
+	char how[64];
 	int e;
 
 	if (!s->session) {
@@ -34,7 +36,8 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	e = capc_attach(s->session, o->name, o->once ? CAPC_ATTACH_ONCE : 0, &s->entrypoint);
+	snprintf(how, sizeof(how), "%s%s", o->once ? "once " : "", o->listen ? "mode=listen" : "");
+	e = capc_attach_how(s->session, o->name, *how ? how : NULL, &s->entrypoint);
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)
 		s->session = capc_session_free(s->session);
@@ -98,29 +101,45 @@ int
 service_init(struct service *s, struct loop *l, const struct service_options *o,
 	capc_raw_handler *f, void *data)
 {
-	char how[128];
+	char how[192];
 	int e;
 
-	*s = (struct service){.source = {.fd = -1, .run = service_run}, .loop = l, .name = o->name};
+	*s = (struct service){.source = {.fd = -1, .run = service_run},
+		.loop = l,
+		.name = o->name,
+		.listener = -1};
 	e = attach(s, o);
 	if (e < 0)
 		return say_refused(s, e, "attach");
 	e = capc_accept_raw(s->entrypoint, f, data);
 	if (e < 0)
 		return say_refused(s, e, "accept");
-	snprintf(how, sizeof(how), "as=%s socket=%s", o->name,
+	snprintf(how, sizeof(how), "as=%s socket=%s", o->slot ? o->slot : o->name,
 		o->seqpacket ? "seqpacket" : "stream");
 	e = capc_object_add(s->entrypoint, 0, NULL, NULL, how, NULL);
 	if (e < 0)
 		return say_refused(s, e, "object");
+	if (o->listen) {
+		s->listener = capc_listener(s->entrypoint, 0, OPEN_TIMEOUT_USEC);
+		if (s->listener < 0)
+			return say_refused(s, s->listener, "listener");
+	}
 	s->source.fd = capc_entrypoint_fd(s->entrypoint);
 	e = loop_add(l, &s->source, EPOLLIN);
 	if (e < 0)
 		return say_refused(s, e, "epoll");
-	e = notify("READY=1");
-	if (e < 0)
-		message("notify: %s", error_name(e));
+	if (!o->listen)
+		service_ready(s);
 	return 0;
+}
+
+void
+service_ready(const struct service *s)
+{
+	int e = notify("READY=1");
+
+	if (e < 0)
+		message("%s: notify: %s", s->name, error_name(e));
 }
 
 void
@@ -128,6 +147,7 @@ service_deinit(struct service *s)
 {
 	if (s->loop)
 		loop_remove(s->loop, &s->source);
+	s->listener = fd_close(s->listener);
 	s->entrypoint = capc_detach(s->entrypoint);
 	s->session = capc_session_free(s->session);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The side of a helper that faces the daemon: one entrypoint with one object, key 0, whose slot has
- * the entrypoint's name. Connections are handed to a function; while the service is paused none
+ * the entrypoint's name, or another one. Connections are handed to a function; while the service is paused none
  * is taken, and the daemon keeps them waiting within its own bounds.
  */
 #pragma once
@@ -16,6 +16,8 @@ struct service_options {
 	const char *name;
 	bool seqpacket;	    /* else the sockets are streams */
 	bool once;	    /* the entrypoint ends with this server */
+	bool listen;	    /* in mode listen: there is a listener instead of connections */
+	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
 };
 
@@ -25,16 +27,20 @@ struct service {
 	capc_session *session;
 	capc_entrypoint *entrypoint;
 	const char *name;
+	int listener; /* where it listens; belongs to who takes it */
 };
 
 /*
- * Attaches, makes the object, and tells the service manager; F then gets each connection, which
- * belongs to it (capc_raw_close). Blocks for up to wait_usec and the daemon's own time.
+ * Attaches, makes the object, and tells the service manager, where it does not listen; F then gets each
+ * connection, which belongs to it (capc_raw_close). Blocks for up to wait_usec and the daemon's own time.
  * Returns: 0 or -errno, having said why.
  */
 int service_init(struct service *s, struct loop *l, const struct service_options *o,
 	capc_raw_handler *f, void *data);
 void service_deinit(struct service *s);
+
+/* Tells the service manager. */
+void service_ready(const struct service *s);
 
 void service_pause(struct service *s);
 void service_resume(struct service *s);

@@ -80,19 +80,37 @@ struct pending {
 };
 
 static int
+connect_any(struct capc *c, struct text *path, uint64_t deadline)
+{
+	int r = text_done(path);
+
+	if (r < 0)
+		return r;
+	r = connect_path(path->data, SOCK_SEQPACKET, deadline, &c->fd);
+	if (r == -EPROTOTYPE)
+		r = connect_path(path->data, SOCK_STREAM, deadline, &c->fd);
+	return r;
+}
+
+static int
 connect_node(struct capc *c, uint64_t deadline)
 {
 	cleanup_text struct text path = {};
-	int r;
 
 	text_addf(&path, "/proc/self/fd/%d%s", c->node, c->is_socket ? "" : "/socket");
-	r = text_done(&path);
-	if (r < 0)
-		return r;
-	r = connect_path(path.data, SOCK_SEQPACKET, deadline, &c->fd);
-	if (r == -EPROTOTYPE)
-		r = connect_path(path.data, SOCK_STREAM, deadline, &c->fd);
-	return r;
+	return connect_any(c, &path, deadline);
+}
+
+static int
+connect_slot(struct capc *c, uint64_t deadline)
+{
+	cleanup_text struct text path = {};
+	int root = session_root(c->session);
+
+	if (root < 0)
+		return root;
+	text_addf(&path, "/proc/self/fd/%d/%s/socket", root, c->slot);
+	return connect_any(c, &path, deadline);
 }
 
 static int
@@ -101,6 +119,9 @@ reconnect(struct capc *c, uint64_t deadline)
 	int r = c->session ? session_do_fd(c->session, WIRE_OPEN, c->slot, NULL, deadline, &c->fd)
 			   : connect_node(c, deadline);
 
+	/* Of a server that accepts by itself the daemon has no connections to give. */
+	if (c->session && r == -EOPNOTSUPP)
+		r = connect_slot(c, deadline);
 	if (r < 0)
 		return r;
 	c->type = socket_type(c->fd);

@@ -480,6 +480,19 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
+ * The same, with words: "once"; "hold=N", so many callers wait for the next server when this one has
+ * ended; "mode=listen" for an entrypoint whose server accepts by itself, as it
+ * is made with, for ever: its objects have listeners, capc_listener(), and no connections are handed
+ * over.
+ *
+ * how  words separated by blanks; NULL: none
+ *
+ * Returns: as capc_attach(); -EINVAL, -EEXIST (it is there, in another mode). Blocks.
+ */
+CAPC_PUBLIC int capc_attach_how(capc_session *s, const char *name, const char *how,
+	capc_entrypoint **ret);
+
+/*
  * Stops serving: shuts the connections of calls down; the entrypoint stays, detached. Sockets that
  * a raw handler has are not the library's, but the daemon shuts them down. Requests that were kept
  * can still be replied to, in vain. May be called from a handler. Takes NULL. Returns: NULL.
@@ -528,6 +541,18 @@ CAPC_PUBLIC int capc_serve(capc_entrypoint *e, uint64_t timeout);
  */
 CAPC_PUBLIC int capc_object_add(capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
 	const char *how, uint64_t *ret_badge);
+
+/*
+ * Takes the listener of an object that was added to an entrypoint in mode=listen, once. Every slot's
+ * `socket` is a name of it; whoever connects is not told apart, and not known to the daemon: limits but
+ * expires= are refused, and what is open when a slot is revoked stays open. It is shut down when the
+ * entrypoint is detached. May run rounds of capc_serve(), which is to be called further.
+ *
+ * Returns: the descriptor, blocking and CLOEXEC, which is the caller's; -ENOENT (no such object, or it
+ * was taken), -ETIMEDOUT, -EDQUOT (sockets or inflight of the session), -EBUSY (called by a handler),
+ * -errno as capc_serve(). Blocks.
+ */
+CAPC_PUBLIC int capc_listener(capc_entrypoint *e, uint64_t key, uint64_t timeout);
 
 /*
  * Ends an object and with it all its capabilities and connections.

@@ -207,6 +207,9 @@ struct object {
 	uint64_t key, badge;
 	capc_handler *handler;
 	void *data;
+	int listener;       /* that was not taken yet, or -1 */
+	int listener_error; /* why there is none, or 0 */
+	bool has_come;      /* the listener: any other one is a repetition */
 };
 
 struct capc_entrypoint {

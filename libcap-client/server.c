@@ -55,6 +55,7 @@ find_badge(const struct capc_entrypoint *e, uint64_t badge)
 static void
 object_unlink(struct capc_entrypoint *e, struct object *o)
 {
+	fd_close(o->listener);
 	index_remove(&e->objects_by_key, &o->by_key);
 	index_remove(&e->objects_by_badge, &o->by_badge);
 	free(o);
@@ -73,6 +74,7 @@ object_prepare(struct capc_entrypoint *e, uint64_t key, struct object **ret)
 	if (!o)
 		return -ENOMEM;
 	o->key = key;
+	o->listener = -1;
 	*ret = o;
 	return 0;
 }
@@ -83,6 +85,10 @@ object_link(struct capc_entrypoint *e, struct object *o)
 {
 	struct object *old = entrypoint_find(e, o->key);
 
+	if (old && old->badge == o->badge) {
+		o->listener = take_fd(old->listener);
+		o->has_come = old->has_come;
+	}
 	if (old)
 		object_unlink(e, old);
 	index_add(&e->objects_by_key, &o->by_key, index_hash_id(o->key));
@@ -258,15 +264,14 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 }
 
 int
-capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
+capc_attach_how(struct capc_session *s, const char *name, const char *how,
+	struct capc_entrypoint **ret)
 {
 	cleanup(capc_detach_p) struct capc_entrypoint *e = NULL;
 	cleanup_text struct text node = {};
 	int r;
 
 	session_begin(s);
-	if (flags & ~(unsigned)CAPC_ATTACH_ONCE)
-		return -EINVAL;
 	e = malloc(sizeof(*e));
 	if (!e)
 		return -ENOMEM;
@@ -277,8 +282,7 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 	r = text_done(&node);
 	if (r < 0)
 		return r;
-	r = session_do_fd(s, WIRE_ATTACH, node.data, flags & CAPC_ATTACH_ONCE ? "once" : NULL,
-		session_deadline(s), &e->channel);
+	r = session_do_fd(s, WIRE_ATTACH, node.data, how, session_deadline(s), &e->channel);
 	if (r == 0)
 		r = watch(e, e->channel, &e->channel);
 	if (r == 0)
@@ -287,6 +291,15 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 		return r;
 	*ret = take_ptr(e);
 	return 0;
+}
+
+int
+capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
+{
+	session_begin(s);
+	if (flags & ~(unsigned)CAPC_ATTACH_ONCE)
+		return -EINVAL;
+	return capc_attach_how(s, name, flags & CAPC_ATTACH_ONCE ? "once" : NULL, ret);
 }
 
 /* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */
@@ -401,6 +414,34 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 	fd_close(pidfd);
 }
 
+/* The listener of an object, or why there is none. Takes FD. Returns: 0, -EBADMSG, -EPROTO. */
+static int
+listener_take(struct capc_entrypoint *e, size_t n, int from)
+{
+	cleanup_close int fd = from;
+	struct wire_listener m;
+	struct object *o;
+	int r = wire_listener_decode(e->buffer, n, &m);
+
+	if (r < 0)
+		return r;
+	if (!m.error != (fd >= 0))
+		return -EBADMSG;
+	e->unacknowledged = m.badge;
+	channel_acknowledge(e);
+	o = find_badge(e, m.badge);
+	if (!o) {
+		/* Nobody will accept there: whoever connects is told at once. */
+		fd = fd_shutdown_close(fd);
+	} else if (m.error) {
+		o->listener_error = -(int)m.error;
+	} else if (!o->has_come) {
+		o->listener = take_fd(fd);
+		o->has_come = true;
+	}
+	return 0;
+}
+
 /*
  * The daemon sends them once more after its own restart. Returns: 0, -EBADMSG, -EPROTO, -ENOTCONN: there
  * is no memory for them, and without them no call may be answered.
@@ -421,15 +462,18 @@ channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds
 
 /*
  * One message of the daemon with the descriptors in FDS, closed on failure. Returns: 1 when it was
- * a connection, 0 for a repetition, -EBADMSG, -EPROTO.
+ * a connection, 0 for a repetition or a listener, -EBADMSG, -EPROTO.
  */
 static int
 channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 {
 	cleanup_close int fd = n_fds > 0 ? fds[0] : -1, pidfd = n_fds > 1 ? fds[1] : -1;
 	struct wire_handover m;
-	int r = wire_handover_decode(e->buffer, n, &m);
+	int r;
 
+	if (n > 1 && e->buffer[1] == WIRE_LISTENER)
+		return listener_take(e, n, take_fd(fd));
+	r = wire_handover_decode(e->buffer, n, &m);
 	if (r < 0)
 		return r;
 	if (fd < 0 || (m.page_index && !e->limits.granted))
@@ -607,4 +651,32 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 	if (e->detached)
 		entrypoint_free(e);
 	return r < 0 ? r : n_served;
+}
+
+int
+capc_listener(struct capc_entrypoint *e, uint64_t key, uint64_t timeout)
+{
+	uint64_t deadline = deadline_after(timeout);
+
+	for (;;) {
+		struct object *o = entrypoint_find(e, key);
+		uint64_t now;
+		int r;
+
+		if (!o || (o->has_come && o->listener < 0))
+			return -ENOENT;
+		if (o->has_come)
+			return take_fd(o->listener);
+		r = o->listener_error;
+		o->listener_error = 0;
+		if (r < 0)
+			return r;
+		now = now_usec();
+		r = capc_serve(e, deadline == UINT64_MAX ? deadline : deadline > now ? deadline - now : 0);
+		if (r < 0)
+			return r;
+		o = entrypoint_find(e, key);
+		if (now >= deadline && o && !o->has_come && !o->listener_error)
+			return -ETIMEDOUT;
+	}
 }

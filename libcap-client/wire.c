@@ -237,6 +237,36 @@ wire_pages_decode(const void *data, size_t n)
 }
 
 int
+wire_listener_encode(const struct wire_listener *m, void *buffer, size_t size)
+{
+	struct wire_writer w = writer_start(buffer, size, WIRE_LISTENER);
+
+	wire_put(&w, m->key, 8);
+	wire_put(&w, m->badge, 8);
+	wire_put(&w, m->error, 4);
+	return writer_finish(&w);
+}
+
+int
+wire_listener_decode(const void *data, size_t n, struct wire_listener *ret)
+{
+	struct wire_listener m = {};
+	struct wire_reader r;
+	uint8_t type;
+	int e = reader_start(&r, data, n, &type);
+
+	if (e < 0)
+		return e;
+	m.key = wire_get(&r, 8);
+	m.badge = wire_get(&r, 8);
+	m.error = (uint32_t)wire_get(&r, 4);
+	if (!wire_reader_done(&r) || type != WIRE_LISTENER || m.badge == 0)
+		return -EBADMSG;
+	*ret = m;
+	return 0;
+}
+
+int
 wire_taken_encode(uint64_t serial, void *buffer, size_t size)
 {
 	struct wire_writer w = writer_start(buffer, size, WIRE_TAKEN);

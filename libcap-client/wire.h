@@ -71,6 +71,7 @@ enum wire_channel_type {
 	WIRE_HANDOVER = 1, /* daemon to server, with the connected socket, and a pidfd if there is one */
 	WIRE_TAKEN,        /* server to daemon: it has the socket with this serial */
 	WIRE_PAGES,        /* daemon to server, with the pages `granted` and `used` (pages.h) */
+	WIRE_LISTENER,     /* daemon to server, with the listener of an object, or why there is none */
 };
 
 struct wire_handover {
@@ -83,6 +84,12 @@ struct wire_handover {
 	uint32_t page_index;    /* its entry in the pages; 0: none, calls are not counted */
 	const char *label;      /* of the session whose slot it came through; not terminated */
 	size_t n_label;
+};
+
+struct wire_listener {
+	uint64_t key;   /* of the object */
+	uint64_t badge; /* … and the serial of the answer, WIRE_TAKEN */
+	uint32_t error; /* an errno, 0: the descriptor is there */
 };
 
 /* A call of the library's protocol and its reply, on a connected socket. */
@@ -114,6 +121,7 @@ int wire_request_encode(const struct wire_request *m, void *buffer, size_t size)
 int wire_reply_encode(const struct wire_reply *m, void *buffer, size_t size);
 int wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size);
 int wire_pages_encode(void *buffer, size_t size);
+int wire_listener_encode(const struct wire_listener *m, void *buffer, size_t size);
 int wire_taken_encode(uint64_t serial, void *buffer, size_t size);
 int wire_call_encode(const struct wire_call *m, void *buffer, size_t size);
 
@@ -125,6 +133,7 @@ int wire_request_decode(const void *data, size_t n, struct wire_request *ret);
 int wire_reply_decode(const void *data, size_t n, struct wire_reply *ret);
 int wire_handover_decode(const void *data, size_t n, struct wire_handover *ret);
 int wire_pages_decode(const void *data, size_t n);
+int wire_listener_decode(const void *data, size_t n, struct wire_listener *ret);
 int wire_taken_decode(const void *data, size_t n, uint64_t *ret_serial);
 int wire_call_decode(const void *data, size_t n, struct wire_call *ret);
 

@@ -111,6 +111,10 @@ t_usage "options_have_their_commands" "$CAP" drop echo --all
 t_usage "no_such_command" "$CAP" wibble
 t_usage "no_command" "$CAP"
 t_usage "serve_takes_a_way" "$CAP" serve x
+t_usage "serve_takes_one_way" "$CAP" serve x --listen --inetd -- /bin/true
+t_usage "serve_listen_needs_a_command" "$CAP" serve x --listen
+t_usage "serve_listen_has_no_max" "$CAP" serve x --listen --max=1 -- /bin/true
+t_usage "serve_listen_holds_nobody" "$CAP" serve x --listen --hold=1 -- /bin/true
 t_is "nothing_of_it_was_done" "$before" "$(dump)"
 
 t_ok "drop" "$CAP" drop app:later

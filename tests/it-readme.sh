@@ -19,6 +19,7 @@ server.document-root = "$TMP/www"
 server.bind = "$TMP/lighttpd.sock"
 index-file.names = ( "index.html" )
 EOT
+sed 's/^server.bind.*/server.systemd-socket-activation = "enable"/' "$TMP/lighttpd.conf" >"$TMP/site.conf"
 job lighttpd -D -f "$TMP/lighttpd.conf"
 job redis-server --port 0 --unixsocket "$TMP/redis.sock" --save '' --dir "$TMP"
 wait_for 10 test -S "$TMP/lighttpd.sock"
@@ -36,6 +37,7 @@ while IFS= read -r line; do
 	line=${line%%    *}
 	line=${line//\/cap\//$CAPFS/}
 	line=${line//\/run\/redis\/redis.sock/$TMP/redis.sock}
+	line=${line//site.conf/$TMP/site.conf}
 	line=${line//--owner=app/--owner=$(id -un)}
 	case $line in
 	'capctl serve'*)

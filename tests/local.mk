@@ -48,6 +48,7 @@ integration_tests = \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
 	tests/it-limits.sh \
+	tests/it-listen.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
 	tests/it-man.sh \

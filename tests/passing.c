@@ -2,6 +2,7 @@
 /*
  *	passing same ROOT SLOT SLOT		compares what is exported of two slots
  *	passing connected ROOT SLOT SLOT	the same of two connections through their nodes
+ *	passing raw ROOT SLOT TEXT		opens the slot, whose service speaks no calls
  *	passing use ROOT SLOT TEXT		exports, and calls from a process that got that in a message
  *	passing ring ROOT SLOT N		passes it on N times, each time as what was received
  */
@@ -71,6 +72,25 @@ connected(const char *root, const char *a, const char *b)
 	return capc_same(capc_fd(one), node_a) != 0;
 }
 
+static int
+raw(const char *root, const char *slot, const char *text)
+{
+	char buffer[64];
+	capc_session *s;
+	capc *c;
+	ssize_t n;
+
+	check(capc_session_open(root, SLOT_TIMEOUT_USEC, &s), root);
+	check(capc_open(s, slot, SLOT_TIMEOUT_USEC, &c), slot);
+	if (send(capc_fd(c), text, strlen(text), MSG_NOSIGNAL) < 0)
+		check(-errno, "send");
+	n = recv(capc_fd(c), buffer, sizeof(buffer), 0);
+	printf("%.*s\n", n > 0 ? (int)n : 0, buffer);
+	capc_free(c);
+	capc_session_free(s);
+	return 0;
+}
+
 /* The receiver has nothing but one end of a socket pair. */
 static int
 use(const char *root, const char *slot, const char *text)
@@ -135,6 +155,8 @@ main(int argc, char **argv)
 		return printf("%d\n", capc_same(export(argv[2], argv[3]), export(argv[2], argv[4]))) < 0;
 	if (!strcmp(argv[1], "connected"))
 		return connected(argv[2], argv[3], argv[4]);
+	if (!strcmp(argv[1], "raw"))
+		return raw(argv[2], argv[3], argv[4]);
 	if (!strcmp(argv[1], "use"))
 		return use(argv[2], argv[3], argv[4]);
 	if (!strcmp(argv[1], "ring"))

@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/msg.h"
 #include "tests/probe.h"
 
@@ -278,10 +279,32 @@ probe_poll(int argc, char **argv)
 	return !n;
 }
 
+/* The listener that we were started with, as sd_listen_fds(3) has it; says what else came along. */
+static int
+serve_inherited(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+	const char *names = getenv("LISTEN_FDNAMES");
+	cleanup_free int *fds = NULL;
+	size_t n_fds;
+
+	if (!pid || strtol(pid, NULL, 10) != getpid() || !n || strcmp(n, "1") != 0)
+		return -EINVAL;
+	if (fd_list(&fds, &n_fds) < 0)
+		return -EIO;
+	printf("names=%s fds=", names ? names : "");
+	for (size_t i = 0; i < n_fds; i++)
+		printf("%s%d", i > 0 ? "," : "", fds[i]);
+	printf(" blocking=%s cloexec=%s\n", fcntl(3, F_GETFL) & O_NONBLOCK ? "no" : "yes",
+		fcntl(3, F_GETFD) & FD_CLOEXEC ? "yes" : "no");
+	fflush(stdout);
+	return 3;
+}
+
 int
 probe_serve(int argc, char **argv)
 {
-	cleanup_close int listener = argc == 2 ? serve_listen(argv[1]) : -EINVAL;
+	cleanup_close int listener = argc == 2 ? serve_listen(argv[1]) : serve_inherited();
 	cleanup_close int poller = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
 
@@ -300,6 +323,22 @@ probe_serve(int argc, char **argv)
 			epoll_ctl(poller, EPOLL_CTL_ADD, event.data.fd, &event);
 	}
 	return 1;
+}
+
+/* PATH, opened with O_PATH, is descriptor 3 of the command. */
+int
+probe_keep(int argc, char **argv)
+{
+	int fd = argc > 2 ? open(argv[1], O_PATH | O_CLOEXEC) : -1;
+
+	if (argc < 3)
+		return 2;
+	if (fd < 0 || (fd == 3 ? fcntl(3, F_SETFD, 0) : dup2(fd, 3)) < 0) {
+		puts(error_name(errno));
+		return 1;
+	}
+	execvp(argv[2], argv + 2);
+	return 2;
 }
 
 struct fuzz_files {

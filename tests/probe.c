@@ -11,7 +11,8 @@
  *	probe [-u UID] inherit PATH CMD…	runs CMD with a connection as descriptor 3
  *	probe [-u UID] linger PATH SECONDS PID	sends PID, the daemon, a TCP socket that lingers so long when closed
  *	probe [-u UID] poll PATH SECONDS	reads a log to its end and polls it until something comes
- *	probe [-u UID] serve PATH		a plain server that echoes, on a socket of its own
+ *	probe [-u UID] keep PATH CMD…		runs CMD with PATH, opened with O_PATH, as descriptor 3
+ *	probe [-u UID] serve [PATH]		a plain server that echoes, on a socket of its own, or one by LISTEN_FDS
  *	probe [-u UID] fuzz DIR SECONDS SEED	random commands to all command files below DIR
  */
 #include "config.h"
@@ -331,6 +332,7 @@ static const struct {
 	{"flood", probe_flood},
 	{"fuzz", probe_fuzz},
 	{"inherit", probe_inherit},
+	{"keep", probe_keep},
 	{"linger", probe_linger},
 	{"poll", probe_poll},
 	{"serve", probe_serve},
@@ -366,6 +368,6 @@ main(int argc, char **argv)
 		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 			if (!strcmp(commands[i].name, argv[at]))
 				return commands[i].run(argc - at, argv + at);
-	fprintf(stderr, "usage: probe [-u UID] ask|command|flood|fuzz|inherit|linger|poll|serve|try|write …\n");
+	fprintf(stderr, "usage: probe [-u UID] ask|command|flood|fuzz|inherit|keep|linger|poll|serve|try|write …\n");
 	return 2;
 }

@@ -17,4 +17,5 @@ int probe_inherit(int argc, char **argv);
 int probe_linger(int argc, char **argv);
 int probe_poll(int argc, char **argv);
 int probe_serve(int argc, char **argv);
+int probe_keep(int argc, char **argv);
 int probe_fuzz(int argc, char **argv);

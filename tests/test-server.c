@@ -133,6 +133,73 @@ START_TEST(a_repeated_handover_is_dropped_and_acknowledged_again)
 }
 END_TEST
 
+static void
+send_listener(uint64_t key, uint32_t error, int fd)
+{
+	const struct wire_listener m = {.key = key, .badge = 0x100 + key, .error = error};
+	int n = wire_listener_encode(&m, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(msg_send(channel, buffer, (size_t)n, &fd, fd >= 0, 0), n);
+}
+
+START_TEST(listeners_are_taken_once)
+{
+	int fds[2], got;
+
+	played_pair(SOCK_STREAM, fds);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -ENOENT);
+	played_add(&d, e, 7, NULL, NULL);
+	played_add(&d, e, 8, NULL, NULL);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -ETIMEDOUT);
+	send_listener(7, 0, fds[0]);
+	got = capc_listener(e, 7, SHORT);
+	ck_assert_int_ge(got, 0);
+	ck_assert_int_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+	played_taken(channel, 0x107);
+	/* A repetition is acknowledged again; it is the same socket, and not shut down. */
+	send_listener(7, 0, fds[0]);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -ENOENT);
+	played_serve_all(e);
+	played_taken(channel, 0x107);
+	ck_assert(!played_at_end(fds[1]));
+	/* The object taken up again does not get it twice. */
+	played_add(&d, e, 7, NULL, NULL);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -ENOENT);
+	/* Why there is none. */
+	send_listener(8, EDQUOT, -1);
+	ck_assert_int_eq(capc_listener(e, 8, SHORT), -EDQUOT);
+	played_taken(channel, 0x108);
+	ck_assert_int_eq(capc_listener(e, 8, SHORT), -ETIMEDOUT);
+	/* One of an object that it does not know is shut down. */
+	send_listener(9, 0, fds[0]);
+	played_serve_all(e);
+	played_taken(channel, 0x109);
+	ck_assert(played_at_end(fds[1]));
+	fd_close(got);
+	fd_close(fds[0]);
+	fd_close(fds[1]);
+}
+END_TEST
+
+START_TEST(a_listener_without_a_descriptor_is_malformed)
+{
+	played_add(&d, e, 7, NULL, NULL);
+	send_listener(7, 0, -1);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_listener(e, 7, SHORT), -EBADMSG);
+}
+END_TEST
+
+START_TEST(attach_takes_words)
+{
+	capc_entrypoint *none;
+
+	played_answer(&d, WIRE_ATTACH, EEXIST, "it is there with another mode", -1);
+	ck_assert_int_eq(capc_attach_how(d.session, "kv", "mode=listen", &none), -EEXIST);
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "mode=listen");
+}
+END_TEST
+
 START_TEST(a_stream_socket_is_no_call_connection)
 {
 	int fds[2];
@@ -416,6 +483,9 @@ add_tests(TCase *t)
 	tcase_add_loop_test(t, a_result_without_a_badge_is_malformed, 0, 8);
 	tcase_add_test(t, a_round_ends_in_time);
 	tcase_add_test(t, a_repeated_handover_is_dropped_and_acknowledged_again);
+	tcase_add_test(t, listeners_are_taken_once);
+	tcase_add_test(t, a_listener_without_a_descriptor_is_malformed);
+	tcase_add_test(t, attach_takes_words);
 	tcase_add_test(t, a_stream_socket_is_no_call_connection);
 	tcase_add_test(t, raw_sockets_are_given_away);
 	tcase_add_test(t, a_process_without_descriptors_hangs_nobody);

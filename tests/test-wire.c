@@ -39,6 +39,8 @@ static const struct wire_reply reply = {
 	.n_text = 12,
 };
 
+static const struct wire_listener listener = {.key = 7, .badge = 0x4c, .error = 122};
+
 static const struct wire_handover handover = {
 	.serial = 5,
 	.key = 6,
@@ -93,6 +95,12 @@ encode_pages(void *data, size_t size)
 }
 
 static int
+encode_listener(void *data, size_t size)
+{
+	return wire_listener_encode(&listener, data, size);
+}
+
+static int
 encode_call(void *data, size_t size)
 {
 	return wire_call_encode(&call, data, size);
@@ -134,6 +142,17 @@ decode_taken(const void *data, size_t n)
 }
 
 static int
+decode_listener(const void *data, size_t n)
+{
+	struct wire_listener m;
+	int r = wire_listener_decode(data, n, &m);
+
+	if (r == 0)
+		ck_assert_uint_ne(m.badge, 0);
+	return r;
+}
+
+static int
 decode_call(const void *data, size_t n)
 {
 	struct wire_call m;
@@ -152,6 +171,7 @@ static const struct kind {
 	{encode_handover, decode_handover, 56 + 8, WIRE_TAKEN},
 	{encode_taken, decode_taken, 10, WIRE_HANDOVER},
 	{encode_pages, wire_pages_decode, 2, WIRE_TAKEN},
+	{encode_listener, decode_listener, 22, WIRE_HANDOVER},
 	{encode_call, decode_call, 18 + 8, 3},
 };
 

@@ -405,7 +405,10 @@ fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_pa
 	finish(fs, req, &r, &noted, e);
 }
 
-/* The socket that "OBJECT.CAPABILITY" names; object 0 is the daemon's own: a session's control. */
+/*
+ * The socket that "OBJECT.CAPABILITY" names; object 0 is the daemon's own: a session's control;
+ * capability 0 is the object's, which its server gets.
+ */
 static bool
 find_bound(struct fs *fs, const char *name, struct node *ret)
 {
@@ -415,8 +418,16 @@ find_bound(struct fs *fs, const char *name, struct node *ret)
 	struct node at;
 
 	if (!dot || number_parse(name, (size_t)(dot - name), false, &object) < 0 ||
-		number_parse(dot + 1, strlen(dot + 1), false, &id) < 0 ||
-		!tree_node(fs->model, id & ((UINT64_C(1) << 48) - 1), &at))
+		number_parse(dot + 1, strlen(dot + 1), false, &id) < 0)
+		return false;
+	if (id == 0) {
+		e = entity_find(fs->model, object);
+		if (!e || e->kind != ENTITY_OBJECT)
+			return false;
+		*ret = tree_object_socket(container_of(e, struct object, entity));
+		return true;
+	}
+	if (!tree_node(fs->model, id & ((UINT64_C(1) << 48) - 1), &at))
 		return false;
 	e = at.entity;
 	if (object == 0)

@@ -220,6 +220,8 @@ adopt_unrecorded(struct ipc *ipc, int fd)
 		fd_shutdown_close(fd);
 	else if (socket_is_listening(fd))
 		adopt_listener(ipc, e, fd);
+	else if (e->kind == ENTITY_OBJECT)
+		socket_discard(fd);
 	else
 		adopt_accepted(ipc, e, fd);
 }
@@ -319,6 +321,8 @@ adopt_all(struct adoption *a)
 	adopt_orphans(ipc);
 	for (size_t i = 0; i < n; i++)
 		adopt_unrecorded(ipc, rest[i]);
+	list_for_each (i, &ipc->channels)
+		lend_all(ipc, list_entry(i, struct channel, link)->entrypoint);
 	adopt_recorded(a, SOCKET_CONTROL);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/ops/grammar.h"
 #include "capfsd/ops/refusals.h"
 
 /* The refusal as an event, as ops/tree.c has it for what is a file. Returns: RESULT. */
@@ -46,6 +47,8 @@ refuse_attach(struct answer *a, struct session *s, int answer)
 		return refuse_quota(r, s, QUOTA_RAM);
 	case ENTRYPOINT_E_SERVED:
 		return refuse(r, EBUSY, "it is served by another");
+	case ENTRYPOINT_E_MODE:
+		return refuse(r, EEXIST, "it is there with another mode");
 	case ENTRYPOINT_E_CLOSING:
 		return refuse(r, EBUSY, "the session is being closed");
 	default:
@@ -133,19 +136,40 @@ attach_commit(struct answer *a, struct session *s, const char *name, size_t n, u
 	return 0;
 }
 
+/* How it is to be served: "once", "mode=listen". Returns: whether that was understood. */
+static bool
+attach_how(struct answer *a, uint32_t *ret_flags)
+{
+	const uint32_t keys = 1u << KEY_ONCE | 1u << KEY_MODE;
+	struct command c = {};
+	uint32_t flags = 0;
+
+	if (a->asked->n_text > 0 &&
+		!command_parse(&a->request, a->asked->text, a->asked->n_text, keys, &c))
+		return false;
+	if (command_has(&c, KEY_ONCE))
+		flags |= ENTRYPOINT_ONCE;
+	if (command_is(&c, KEY_MODE, "listen"))
+		flags |= ENTRYPOINT_LISTEN;
+	else if (command_has(&c, KEY_MODE) && !command_is(&c, KEY_MODE, "broker"))
+		return refuse(&a->request, EINVAL, "mode is broker or listen");
+	*ret_flags = flags;
+	return true;
+}
+
 static int
 attach(struct answer *a, struct session *s, const char *name, size_t n)
 {
 	struct ipc *ipc = a->control->ipc;
-	bool once = a->asked->n_text == 4 && memcmp(a->asked->text, "once", 4) == 0;
 	cleanup_close int ours = -1;
 	struct channel *channel = NULL;
 	struct entity *found;
 	int fds[2] = {-1, -1};
+	uint32_t flags;
 	int r;
 
-	if (a->asked->n_text > 0 && !once)
-		return refuse(&a->request, EINVAL, "attach takes 'once' or nothing");
+	if (!attach_how(a, &flags))
+		return 0;
 	/* One whose server went a moment ago need not wait for the loop to hear of it. */
 	found = entity_find_name(ipc->model, s->entity.id, ENTITY_ENTRYPOINT, name, n);
 	if (found && container_of(found, struct entrypoint, entity)->channel)
@@ -157,7 +181,7 @@ attach(struct answer *a, struct session *s, const char *name, size_t n)
 		channel_free(channel);
 		return refuse_attach_prepare(a, s, r);
 	}
-	return attach_commit(a, s, name, n, once ? ENTRYPOINT_ONCE : 0, channel);
+	return attach_commit(a, s, name, n, flags, channel);
 }
 
 int
@@ -232,10 +256,16 @@ perform_open(struct answer *a)
 		a->asked->n_path, &node);
 	if (r)
 		return refuse(&a->request, r, "there is no such slot");
+	if (node.entity->kind == ENTITY_OBJECT)
+		return refuse(&a->request, EOPNOTSUPP,
+			"its server accepts by itself: connect to its socket");
 	if (node.entity->kind != ENTITY_CAPABILITY ||
 		(node.row->name && node.row->type != ROW_SOCKET))
 		return refuse(&a->request, EINVAL, "only caps/SLOT is opened");
 	c = container_of(node.entity, struct capability, entity);
+	if (entrypoint_listens(c->object->entrypoint))
+		return refuse(&a->request, EOPNOTSUPP,
+			"its server accepts by itself: connect to its socket");
 	r = fd_socketpair(
 		c->object->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, fds);
 	if (r < 0)

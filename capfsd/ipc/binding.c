@@ -33,14 +33,19 @@ binding_job(const struct listener *l)
 		.socket_type = SOCK_SEQPACKET,
 		.backlog = BACKLOG,
 	};
+	const struct object *o;
 
-	if (l->entity->kind == ENTITY_CAPABILITY) {
-		const struct object *o = container_of(l->entity, struct capability, entity)->object;
-
-		job.object = o->entity.id;
-		if (o->record.socket == OBJECT_STREAM)
-			job.socket_type = SOCK_STREAM;
+	if (l->entity->kind == ENTITY_SESSION)
+		return job;
+	if (l->entity->kind == ENTITY_OBJECT) {
+		o = container_of(l->entity, struct object, entity);
+		job.capability = 0;
+	} else {
+		o = container_of(l->entity, struct capability, entity)->object;
 	}
+	job.object = o->entity.id;
+	if (o->record.socket == OBJECT_STREAM)
+		job.socket_type = SOCK_STREAM;
 	return job;
 }
 
@@ -240,8 +245,10 @@ binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 struct entity *
 binding_find(struct ipc *ipc, uint64_t object, uint64_t capability)
 {
-	struct entity *e = entity_find(ipc->model, capability);
+	struct entity *e = entity_find(ipc->model, capability ? capability : object);
 
+	if (e && capability == 0)
+		return e->kind == ENTITY_OBJECT ? e : NULL;
 	if (!e)
 		return NULL;
 	if (object == 0)
@@ -290,6 +297,8 @@ binding_result(struct ipc *ipc, const struct binder_result *result, int fd)
 	else
 		error = -listener_set_fd(l, fd);
 	listener_done(l, error);
+	if (error && listener_is_lent(l))
+		lend_failed(l, error);
 	if (error && l->fd < 0) {
 		charge_deinit(&l->charge);
 		listener_move(l, LISTENER_UNBOUND, NULL);

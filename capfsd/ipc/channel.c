@@ -47,6 +47,7 @@ channel_alloc(struct ipc *ipc)
 	list_init(&channel->waiting);
 	list_init(&channel->offered);
 	list_init(&channel->taken);
+	list_init(&channel->lending);
 	return channel;
 }
 
@@ -100,6 +101,7 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 	list_append(&ipc->channels, &channel->link);
 	ipc->activity++;
 	channel_invalidate(ipc, e);
+	lend_all(ipc, e);
 }
 
 /* The entrypoint that MEMO's channel serves, if it still does. */
@@ -236,7 +238,7 @@ channel_send(struct channel *channel, struct connection *conn, uint8_t *ret_n_fd
 	return n < 0 ? (int)n : 0;
 }
 
-static void
+void
 channel_starve(struct channel *channel)
 {
 	struct ipc *ipc = channel->ipc;
@@ -255,6 +257,7 @@ channel_pump(struct channel *channel)
 {
 	struct ipc *ipc = channel->ipc;
 
+	lend_pump(channel);
 	while (channel->n_offered < CREDIT_MAX && !list_empty(&channel->waiting)) {
 		struct connection *conn =
 			list_entry(list_first(&channel->waiting), struct connection, channel_link);
@@ -359,7 +362,8 @@ channel_on_taken(struct channel *channel, uint64_t serial)
 			channel_pump_starved(ipc);
 		return;
 	}
-	/* Nothing: the acknowledgement of one that a predecessor offered and that ended. */
+	/* Else nothing: the acknowledgement of one that a predecessor offered and that ended. */
+	lend_taken(channel, serial);
 }
 
 static int
@@ -428,6 +432,7 @@ channel_deinit(struct channel *channel)
 {
 	channel->source = sd_event_source_disable_unref(channel->source);
 	channel_end_connections(channel);
+	lend_detach(channel);
 	if (channel->fd >= 0)
 		channel->fd = ipc_close(channel->ipc, channel->fd);
 	if (channel->entrypoint && channel->entrypoint->channel == channel)
@@ -449,6 +454,19 @@ channel_free(struct channel *channel)
 	return NULL;
 }
 
+static struct entrypoint *
+listener_entrypoint(const struct listener *l)
+{
+	switch ((enum entity_kind)l->entity->kind) {
+	case ENTITY_CAPABILITY:
+		return container_of(l->entity, struct capability, entity)->object->entrypoint;
+	case ENTITY_OBJECT:
+		return container_of(l->entity, struct object, entity)->entrypoint;
+	default:
+		return NULL;
+	}
+}
+
 /* Nobody accepts for E any more: its sockets refuse, and are looked up again. */
 static void
 channel_close_listeners(struct ipc *ipc, const struct entrypoint *e)
@@ -456,8 +474,7 @@ channel_close_listeners(struct ipc *ipc, const struct entrypoint *e)
 	list_for_each_safe (i, &ipc->listeners) {
 		struct listener *l = list_entry(i, struct listener, link);
 
-		if (l->entity->kind != ENTITY_CAPABILITY ||
-			container_of(l->entity, struct capability, entity)->object->entrypoint != e)
+		if (listener_entrypoint(l) != e)
 			continue;
 		ipc->fs->socket_invalidate(ipc->fs_data, l->entity);
 		listener_done(l, ECONNREFUSED);

@@ -269,6 +269,11 @@ ipc_restricted(struct ipc *ipc, struct capability *c)
 	pages_restrict(c);
 	if (list_empty(&ipc->listeners))
 		return;
+	/* Its socket is others' as well: only the names of it go. */
+	if (entrypoint_listens(c->object->entrypoint)) {
+		ipc->fs->socket_invalidate(ipc->fs_data, &c->object->entity);
+		return;
+	}
 	do
 		ipc_check_capability(d);
 	while ((d = capability_next_below(c, d)) && --budget > 0);
@@ -299,6 +304,23 @@ ipc_gone_entrypoint(struct ipc *ipc, struct entrypoint *e)
 }
 
 void
+ipc_changed(struct ipc *ipc, struct entity *e)
+{
+	struct object *o = container_of(e, struct object, entity);
+	struct channel *channel;
+
+	if (e->kind != ENTITY_OBJECT || !e->linked || o->listener ||
+		!entrypoint_listens(o->entrypoint) || !o->entrypoint->channel)
+		return;
+	/* Not here, where nothing may be charged: at the next chance. */
+	channel = o->entrypoint->channel;
+	channel->unlent = true;
+	list_unlink(&channel->starved_link);
+	list_append(&ipc->starved, &channel->starved_link);
+	ipc_arm(ipc->retry_timer, 0);
+}
+
+void
 ipc_gone(struct ipc *ipc, struct entity *e)
 {
 	switch ((enum entity_kind)e->kind) {
@@ -308,6 +330,9 @@ ipc_gone(struct ipc *ipc, struct entity *e)
 		break;
 	case ENTITY_SESSION:
 		inspections_inherit(ipc, container_of(e, struct session, entity));
+		listener_free(listener_find(e));
+		break;
+	case ENTITY_OBJECT:
 		listener_free(listener_find(e));
 		break;
 	case ENTITY_ENTRYPOINT:

@@ -11,6 +11,7 @@
  *	listener.c	struct listener: a bound socket of a capability or of a session's control
  *	connection.c	struct connection: accepted, offered to the server, taken, ended
  *	channel.c	struct channel: the socket to an attached server; credit and repetition
+ *	lend.c		listeners that servers get, to accept by themselves
  *	control.c	struct control: a client of the control protocol
  *	perform.c	its requests; attach.c those that give a descriptor
  *	vouch.c		what was passed on to a client by another session
@@ -67,6 +68,7 @@ void ipc_set_binder(struct ipc *ipc, int fd);
 int ipc_vouch(struct ipc *ipc, struct entity *e, const char *challenge, size_t n);
 
 /* The model's hooks. */
+void ipc_changed(struct ipc *ipc, struct entity *e);
 void ipc_gone(struct ipc *ipc, struct entity *e);
 void ipc_restricted(struct ipc *ipc, struct capability *c);
 bool ipc_counted(struct ipc *ipc, const struct capability *c, uint64_t *ret_calls);

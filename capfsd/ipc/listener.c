@@ -21,6 +21,7 @@
 
 #define REFUSED_USEC 1000000
 #define COMPLAINT_USEC 10000000
+#define LENT_BACKLOG_MAX 65536
 
 static struct capability *
 capability_of(const struct entity *e)
@@ -28,11 +29,19 @@ capability_of(const struct entity *e)
 	return container_of((struct entity *)(uintptr_t)e, struct capability, entity);
 }
 
+static struct object *
+object_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct object, entity);
+}
+
 static struct session *
 session_of(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return capability_of(e)->session;
+	if (e->kind == ENTITY_OBJECT)
+		return object_of(e)->entrypoint->session;
 	return container_of((struct entity *)(uintptr_t)e, struct session, entity);
 }
 
@@ -41,6 +50,8 @@ listener_slot(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return &capability_of(e)->listener;
+	if (e->kind == ENTITY_OBJECT)
+		return &object_of(e)->listener;
 	return &session_of(e)->listener;
 }
 
@@ -66,6 +77,7 @@ listener_get(struct ipc *ipc, struct entity *e)
 	list_init(&l->state_link);
 	list_init(&l->paused_link);
 	list_init(&l->connections);
+	list_init(&l->lend_link);
 	list_append(&ipc->listeners, &l->link);
 	ipc->n_listeners++;
 	if (ipc->model->metrics)
@@ -79,7 +91,11 @@ listener_is_served(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return connection_is_allowed(capability_of(e)) &&
+		       !entrypoint_listens(capability_of(e)->object->entrypoint) &&
 		       capability_of(e)->object->entrypoint->channel;
+	if (e->kind == ENTITY_OBJECT)
+		return object_of(e)->entrypoint->channel &&
+		       object_find(object_of(e)->entrypoint, object_of(e)->record.badge);
 	return session_of(e)->record.state == SESSION_RUNNING;
 }
 
@@ -102,7 +118,7 @@ listener_move(struct listener *l, enum listener_state state, struct list *list)
 void
 listener_touch(struct listener *l)
 {
-	if (l->state == LISTENER_BOUND)
+	if (l->state == LISTENER_BOUND && !listener_is_lent(l))
 		listener_move(l, LISTENER_BOUND, l->n_connections > 0 ? NULL : &l->ipc->idle);
 }
 
@@ -258,7 +274,10 @@ listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 static void
 listener_drain(struct listener *l, int fd, bool serve)
 {
-	for (unsigned i = 0; i < 2 * BACKLOG + 2; i++) {
+	/* A server can have made the backlog of its listener as long as the system allows. */
+	unsigned max = listener_is_lent(l) ? LENT_BACKLOG_MAX : 2 * BACKLOG + 2;
+
+	for (unsigned i = 0; i < max; i++) {
 		int client = listener_accept(fd);
 
 		if (client == -EINTR || client == -ECONNABORTED)
@@ -281,19 +300,44 @@ listener_close(struct listener *l, bool serve)
 	list_unlink(&l->paused_link);
 	if (fd < 0 || l->ipc->forgetting)
 		return;
-	if (serve)
+	if (serve && !listener_is_lent(l))
 		listener_drain(l, fd, true);
+	/* After this accept(2) does not wait any more, whatever a server has made of the file. */
 	shutdown(fd, SHUT_RDWR);
 	listener_drain(l, fd, serve);
 	fd_close(fd);
 }
 
+/* Servers that know nothing of us expect one that blocks, as from systemd. */
+static int
+listener_set_lent(struct listener *l, int fd)
+{
+	int r;
+
+	/* The server may have the first one already. */
+	if (l->fd >= 0) {
+		fd_shutdown_close(fd);
+		return 0;
+	}
+	r = fd_set_nonblock(fd, false);
+	if (r < 0) {
+		fd_shutdown_close(fd);
+		return error_trace(r);
+	}
+	l->fd = fd;
+	listener_move(l, LISTENER_BOUND, NULL);
+	lend_bound(l);
+	return 0;
+}
+
 int
 listener_set_fd(struct listener *l, int fd)
 {
-	sd_event_source *source;
+	sd_event_source *source = NULL;
 	int r;
 
+	if (listener_is_lent(l))
+		return listener_set_lent(l, fd);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
 		r = ipc_add_io(l->ipc, fd, EPOLLIN, listener_on_io, l, &source);
@@ -338,6 +382,7 @@ listener_free(struct listener *l)
 {
 	if (!l)
 		return NULL;
+	lend_end(l);
 	listener_close(l, false);
 	listener_end_connections(l);
 	listener_move(l, LISTENER_UNBOUND, NULL);

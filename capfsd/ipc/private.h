@@ -93,20 +93,29 @@ enum listener_state {
 	LISTENER_CLOSED,   /* waits for the kernel to forget the node */
 };
 
+/* Of the listener of an object: how far it is on its way to the server. */
+enum lent {
+	LENT_NOT,
+	LENT_SENT,
+	LENT_TAKEN,
+};
+
 struct listener {
 	struct ipc *ipc;
-	struct entity *entity; /* a capability or a session */
+	struct entity *entity; /* a capability, a session, or an object whose server accepts */
 	struct list link;      /* ipc.listeners */
 	struct list state_link;
 	struct list paused_link;
 	struct list connections; /* of struct connection, or of struct control for a session */
+	struct list lend_link;	 /* channel.lending: to be given to the server */
 	size_t n_connections;
 	sd_event_source *source;
-	struct charge charge;
+	struct charge charge, inflight;
 	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
 	uint64_t refused_usec; /* of the last refusal that became an event */
 	int fd;
 	uint8_t state; /* enum listener_state */
+	uint8_t lent;  /* enum lent */
 	bool wanted;   /* a look-up waits */
 };
 
@@ -135,12 +144,14 @@ struct channel {
 	struct list link;	       /* ipc.channels; ipc.detaching when the server is gone */
 	struct list starved_link;      /* ipc.starved: waits for others' credit */
 	struct list waiting, offered, taken;
+	struct list lending; /* of listeners, by lend_link */
 	sd_event_source *source;
 	struct charge charge;
 	struct memo *memo;
 	struct pages *pages; /* NULL: nothing was counted yet */
 	uint64_t next_serial;
 	unsigned n_offered;
+	bool unlent; /* there may be objects without a listener */
 	int fd;
 };
 
@@ -309,6 +320,22 @@ void binding_balance(struct ipc *ipc);
 bool binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep);
 int binding_on_retire(sd_event_source *source, uint64_t usec, void *data);
 
+/* lend.c: where the server accepts by itself */
+/* Is L such a server's? Then nobody here accepts, and it is never given back while it is served. */
+bool listener_is_lent(const struct listener *l);
+/* Makes the listeners that the objects of E do not have; its server gets each when it is bound. */
+void lend_all(struct ipc *ipc, struct entrypoint *e);
+/* L is bound, or there is ERROR instead: its server is told, soon. */
+void lend_bound(struct listener *l);
+void lend_failed(struct listener *l, int error);
+/* Sends what the server has credit for. */
+void lend_pump(struct channel *channel);
+/* The server has the listener of the object with this badge. */
+void lend_taken(struct channel *channel, uint64_t badge);
+/* L, or CHANNEL, ends. */
+void lend_end(struct listener *l);
+void lend_detach(struct channel *channel);
+
 /* connection.c */
 enum {
 	CONNECTION_E_ENDED = 1, /* the capability */
@@ -362,6 +389,8 @@ void channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fd
 /* CONN waits for its hand-over; by its serial among the others. */
 void channel_enqueue(struct channel *channel, struct connection *conn);
 void channel_pump(struct channel *channel);
+/* channel_pump() again soon: something has no room now. */
+void channel_starve(struct channel *channel);
 /* Notices a server that is gone before the loop does. May free CHANNEL. */
 void channel_look(struct channel *channel);
 /* The server is gone. Frees CHANNEL, at once or when the store has it. */

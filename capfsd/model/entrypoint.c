@@ -42,7 +42,7 @@ entrypoint_resolve(struct model *m, struct entity *e)
 	struct entrypoint *ep = entrypoint_of(e);
 
 	ep->session = find_session(m, ep->record.session);
-	if (ep->record.flags & ~(uint32_t)(ENTRYPOINT_ONCE | ENTRYPOINT_DEAD))
+	if (ep->record.flags & ~(uint32_t)(ENTRYPOINT_ONCE | ENTRYPOINT_DEAD | ENTRYPOINT_LISTEN))
 		return -EBADMSG;
 	return ep->session ? 0 : -EBADMSG;
 }
@@ -267,7 +267,7 @@ const struct kind thread_kind = {
 };
 
 static int
-check_attach(struct change *ch, struct session *s, const char *name, size_t n_name,
+check_attach(struct change *ch, struct session *s, const char *name, size_t n_name, uint32_t flags,
 	struct entrypoint **ret)
 {
 	struct quota cost = thread_kind.cost;
@@ -290,6 +290,8 @@ check_attach(struct change *ch, struct session *s, const char *name, size_t n_na
 			return ENTRYPOINT_E_CLOSING;
 		if (record->thread)
 			return ENTRYPOINT_E_SERVED;
+		if ((record->flags ^ flags) & ENTRYPOINT_LISTEN)
+			return ENTRYPOINT_E_MODE;
 	} else {
 		cost.n[QUOTA_RAM] += entrypoint_kind.cost.n[QUOTA_RAM];
 	}
@@ -353,7 +355,7 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	uint64_t thread;
 	int r;
 
-	r = check_attach(ch, s, name, n_name, &ep);
+	r = check_attach(ch, s, name, n_name, flags, &ep);
 	if (r == 0)
 		r = thread_add(ch, s, pid, &thread);
 	if (r == 0 && !ep)
@@ -365,7 +367,7 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 		return -ENOMEM;
 	record->thread = thread;
 	record->attachment++;
-	record->flags = flags & ENTRYPOINT_ONCE;
+	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
 	*ret = ep;
 	return 0;
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,8 @@ struct session;
 enum entrypoint_flags {
 	ENTRYPOINT_ONCE = 1 << 0, /* ends with its server */
 	ENTRYPOINT_DEAD = 1 << 1, /* ended, and so are all its objects; being reaped */
+	/* Its server gets the listeners and accepts by itself; as it was made, for ever. */
+	ENTRYPOINT_LISTEN = 1 << 2,
 };
 
 struct entrypoint_record {
@@ -40,6 +43,12 @@ struct entrypoint {
 	void *channel; /* of capfsd/ipc: its struct channel, NULL while detached */
 	void *pages;   /* of capfsd/ipc: what its server counts in, NULL: it does not */
 };
+
+static inline bool
+entrypoint_listens(const struct entrypoint *e)
+{
+	return e->record.flags & ENTRYPOINT_LISTEN;
+}
 
 enum object_flags {
 	OBJECT_DEAD = 1 << 0, /* ended, and so are all its capabilities; being reaped */
@@ -71,6 +80,7 @@ struct object {
 	struct index_link badge_link; /* model.by_badge */
 	struct entrypoint *entrypoint;
 	struct list origins; /* of struct capability, origin_link */
+	void *listener;      /* of capfsd/ipc, where the entrypoint listens: its struct listener */
 };
 
 struct thread_record {
@@ -94,11 +104,12 @@ enum {
 	ENTRYPOINT_E_SERVED, /* by another server */
 	ENTRYPOINT_E_CLOSING,
 	ENTRYPOINT_E_EXISTS, /* that key, with another socket type or protocol */
+	ENTRYPOINT_E_MODE,   /* it was made with the other one */
 };
 
 /*
  * Stages an attachment: takes a detached entrypoint up again or makes one, with a thread for the
- * server. The session pays threads=1, ram=512 for a new entrypoint.
+ * server. FLAGS are ENTRYPOINT_ONCE and _LISTEN. The session pays threads=1, ram=512 for a new entrypoint.
  * Returns: 0, ENTRYPOINT_E_*; -errno.
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,

@@ -47,6 +47,18 @@ finish_made(struct request *r, struct change *ch, const char *verb, struct capab
 static bool
 limits_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
 {
+	if (entrypoint_listens(c->object->entrypoint)) {
+		const char *limit = how->has_calls ? "calls"
+			: how->has_conns	   ? "conns"
+			: how->has_rate		   ? "rate"
+			: how->has_methods	   ? "methods"
+						   : NULL;
+
+		return !limit ||
+			refuse(r, EOPNOTSUPP,
+				"the limit '%s' cannot be kept for %s, whose server accepts by itself",
+				limit, c->entity.name);
+	}
 	if (!how->has_methods || capability_counts_calls(c))
 		return true;
 	return refuse(r, EOPNOTSUPP,

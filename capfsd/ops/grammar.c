@@ -29,6 +29,8 @@ static const char *const key_names[KEY_N] = {
 	[KEY_SOCKET] = "socket",
 	[KEY_REMOVE] = "remove",
 	[KEY_PROTOCOL] = "protocol",
+	[KEY_ONCE] = "once",
+	[KEY_MODE] = "mode",
 	[KEY_QUOTA + QUOTA_CAPS] = "caps",
 	[KEY_QUOTA + QUOTA_SOCKETS] = "sockets",
 	[KEY_QUOTA + QUOTA_THREADS] = "threads",
@@ -36,7 +38,7 @@ static const char *const key_names[KEY_N] = {
 	[KEY_QUOTA + QUOTA_INFLIGHT] = "inflight",
 };
 
-#define KEYS_BARE (1u << KEY_IMMUTABLE | 1u << KEY_ALL | 1u << KEY_SELF)
+#define KEYS_BARE (1u << KEY_IMMUTABLE | 1u << KEY_ALL | 1u << KEY_SELF | 1u << KEY_ONCE)
 
 static bool
 word_is(const char *word, size_t n, const char *name)
@@ -52,6 +54,12 @@ key_find(const char *word, size_t n)
 	while (key < KEY_N && !word_is(word, n, key_names[key]))
 		key++;
 	return key;
+}
+
+bool
+command_is(const struct command *c, enum key key, const char *value)
+{
+	return command_has(c, key) && word_is(c->value[key].p, c->value[key].n, value);
 }
 
 static bool

@@ -32,6 +32,8 @@ enum key {
 	KEY_SOCKET,
 	KEY_REMOVE,
 	KEY_PROTOCOL,
+	KEY_ONCE,
+	KEY_MODE,
 	KEY_QUOTA, /* the first of QUOTA_N_KINDS */
 	KEY_N = KEY_QUOTA + QUOTA_N_KINDS,
 };
@@ -56,6 +58,9 @@ command_has(const struct command *c, enum key key)
 {
 	return c->given & 1u << key;
 }
+
+/* Is KEY given, with this value? */
+bool command_is(const struct command *c, enum key key, const char *value);
 
 /*
  * Decodes the N bytes at TEXT, of which only the keys in ALLOWED may occur.

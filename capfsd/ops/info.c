@@ -259,8 +259,8 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	info_slot_path(capability_origin(c), t);
 	text_addf(t, "\nmade=");
 	add_time(t, c->record.since_usec);
-	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=full\n", c->record.by_uid,
-		ep->thread ? "yes" : "no");
+	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
+		ep->thread ? "yes" : "no", entrypoint_listens(ep) ? "new-only" : "full");
 }
 
 static void
@@ -304,10 +304,15 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 {
 	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
 
-	text_addf(t, "state=%s thread=%s mode=broker objects=%" PRIu64 " connections=%" PRIu32
-		     " waiting=%" PRIu32 "\n",
-		ep->thread ? "served" : "detached", ep->thread ? ep->thread->entity.name : "none",
-		ep->n_objects, ep->n_connections, ep->n_waiting);
+	text_addf(t, "state=%s thread=%s mode=%s objects=%" PRIu64, ep->thread ? "served" : "detached",
+		ep->thread ? ep->thread->entity.name : "none",
+		entrypoint_listens(ep) ? "listen" : "broker", ep->n_objects);
+	/* What a server accepts by itself nobody else sees. */
+	if (entrypoint_listens(ep))
+		text_add(t, " connections=- waiting=-\n");
+	else
+		text_addf(t, " connections=%" PRIu32 " waiting=%" PRIu32 "\n", ep->n_connections,
+			ep->n_waiting);
 }
 
 /* LEFT is of lines and slots together. */
@@ -359,10 +364,16 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 static void
 usage_reductions(const struct capability *c, bool calls, struct text *t)
 {
+	bool listens = entrypoint_listens(c->object->entrypoint);
+
 	text_add(t, "[rights=");
 	rights_format(capability_rights(c), t);
-	text_addf(t, "] %s%s[conns=N] [rate=N/s] [expires=SECONDS|TIME] [immutable]\n",
-		capability_counts_calls(c) ? "[methods=LO-HI,...] " : "", calls ? "[calls=N] " : "");
+	text_add(t, "] ");
+	if (!listens)
+		text_addf(t, "%s%s[conns=N] [rate=N/s] ",
+			capability_counts_calls(c) ? "[methods=LO-HI,...] " : "",
+			calls ? "[calls=N] " : "");
+	text_add(t, "[expires=SECONDS|TIME] [immutable]\n");
 }
 
 void

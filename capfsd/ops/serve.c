@@ -51,29 +51,20 @@ find_slot(struct request *r, struct entrypoint *ep, const struct object *o, cons
 }
 
 static bool
-word_is(const struct word *w, const char *text)
-{
-	return w->n == strlen(text) && memcmp(w->p, text, w->n) == 0;
-}
-
-/* How the object is spoken to. Returns: true, or false (refused). */
-static bool
 parse_kind(struct request *r, const struct command *c, enum object_socket *ret_socket,
 	enum object_protocol *ret_protocol)
 {
-	const struct word *socket = &c->value[KEY_SOCKET], *protocol = &c->value[KEY_PROTOCOL];
-
 	*ret_socket = OBJECT_SEQPACKET;
 	*ret_protocol = OBJECT_PLAIN;
 	if (command_has(c, KEY_SOCKET)) {
-		if (word_is(socket, "stream"))
+		if (command_is(c, KEY_SOCKET, "stream"))
 			*ret_socket = OBJECT_STREAM;
-		else if (!word_is(socket, "seqpacket"))
+		else if (!command_is(c, KEY_SOCKET, "seqpacket"))
 			return refuse(r, EINVAL, "socket is stream or seqpacket");
 	}
 	if (!command_has(c, KEY_PROTOCOL))
 		return true;
-	if (!word_is(protocol, "calls"))
+	if (!command_is(c, KEY_PROTOCOL, "calls"))
 		return refuse(r, EINVAL, "protocol is calls");
 	if (*ret_socket != OBJECT_SEQPACKET)
 		return refuse(r, EINVAL, "calls need socket=seqpacket");

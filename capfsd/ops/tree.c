@@ -82,6 +82,12 @@ static const struct row thread_rows[] = {
 	{"info", ROW_INFO, ROW(1), .read = info_thread},
 };
 
+/* An object has no directory: where its entrypoint listens, the slots have its socket in theirs. */
+static const struct row object_rows[] = {
+	{NULL, ROW_DIRECTORY, ROW(0)},
+	{"socket", ROW_SOCKET, ROW(1), .mode = 0666},
+};
+
 /* Directories in which entities of a kind are listed, by the session's row. */
 static const uint8_t place_of_kind[ENTITY_N_KINDS] = {
 	[ENTITY_SESSION] = ROW_SESSION_SESSIONS,
@@ -107,6 +113,7 @@ rows_of(enum entity_kind kind)
 			sizeof(capability_rows) / sizeof(capability_rows[0])},
 		[ENTITY_ENTRYPOINT] = {entrypoint_rows,
 			sizeof(entrypoint_rows) / sizeof(entrypoint_rows[0])},
+		[ENTITY_OBJECT] = {object_rows, sizeof(object_rows) / sizeof(object_rows[0])},
 		[ENTITY_THREAD] = {thread_rows, sizeof(thread_rows) / sizeof(thread_rows[0])},
 	};
 
@@ -133,6 +140,7 @@ session_of(struct entity *e)
 	case ENTITY_THREAD:
 		return container_of(e, struct thread, entity)->session;
 	case ENTITY_OBJECT:
+		return container_of(e, struct object, entity)->entrypoint->session;
 	case ENTITY_N_KINDS:
 		break;
 	}
@@ -142,7 +150,28 @@ session_of(struct entity *e)
 static bool
 row_exists(const struct row *row, const struct entity *e)
 {
+	if (e->kind == ENTITY_OBJECT)
+		return row->number != 0;
 	return !row->root_only || e->id == 1;
+}
+
+struct node
+tree_object_socket(struct object *o)
+{
+	return (struct node){&o->entity, &object_rows[1]};
+}
+
+/* A slot that cannot be called has a socket of its own, that nobody ever listens at. */
+static struct node
+node_of(struct entity *e, const struct row *row)
+{
+	struct capability *c = capability_of(e);
+
+	if (e->kind == ENTITY_CAPABILITY && row->type == ROW_SOCKET &&
+		entrypoint_listens(c->object->entrypoint) && capability_is_live(c) &&
+		(capability_rights(c) & RIGHT_CALL))
+		return tree_object_socket(c->object);
+	return (struct node){e, row};
 }
 
 struct node
@@ -241,7 +270,7 @@ tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct 
 	for (size_t i = 1; i < rows.n; i++)
 		if (strlen(rows.rows[i].name) == n && memcmp(rows.rows[i].name, name, n) == 0 &&
 			row_exists(&rows.rows[i], at.entity)) {
-			*ret = (struct node){at.entity, &rows.rows[i]};
+			*ret = node_of(at.entity, &rows.rows[i]);
 			return 0;
 		}
 	return ENOENT;
@@ -275,6 +304,10 @@ tree_parent(struct node node)
 {
 	struct session *s = session_of(node.entity);
 
+	if (node.entity->kind == ENTITY_OBJECT)
+		return (struct node){&container_of(node.entity, struct object, entity)
+						->entrypoint->entity,
+			entrypoint_rows};
 	if (node.row->number != 0)
 		return (struct node){node.entity, rows_of(node.entity->kind).rows};
 	if (node.entity->kind == ENTITY_SESSION && s->parent)
@@ -291,7 +324,7 @@ list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 
 	for (uint64_t i = cookie + 1; i < rows.n; i++)
 		if (row_exists(&rows.rows[i], at.entity) &&
-			!each(data, rows.rows[i].name, (struct node){at.entity, &rows.rows[i]}, i))
+			!each(data, rows.rows[i].name, node_of(at.entity, &rows.rows[i]), i))
 			return 0;
 	return 0;
 }
@@ -346,7 +379,7 @@ static mode_t
 node_mode(struct node node, mode_t mode)
 {
 	if (node.row->mode)
-		return S_IFREG | node.row->mode;
+		return (node.row->type == ROW_SOCKET ? S_IFSOCK : S_IFREG) | node.row->mode;
 	switch (node.row->type) {
 	case ROW_DIRECTORY:
 		return S_IFDIR | mode;
@@ -369,6 +402,20 @@ node_size(struct request *r, struct node node, struct text *t)
 	return t->n;
 }
 
+/*
+ * A socket that many slots have in common cannot have the mode of each. So what would keep somebody
+ * from connecting keeps them out of the slot's directory.
+ */
+static void
+slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
+{
+	struct capability *c = capability_of(node.entity);
+
+	capability_owner(c, ret_uid, ret_gid, ret_mode);
+	if (node.row->type == ROW_DIRECTORY && entrypoint_listens(c->object->entrypoint))
+		*ret_mode &= 0666 | (*ret_mode & 0222) >> 1;
+}
+
 int
 tree_stat(struct request *r, struct node node, struct node_stat *ret)
 {
@@ -378,7 +425,7 @@ tree_stat(struct request *r, struct node node, struct node_stat *ret)
 	mode_t mode = s->record.mode;
 
 	if (node.entity->kind == ENTITY_CAPABILITY)
-		capability_owner(capability_of(node.entity), &st.uid, &st.gid, &mode);
+		slot_owner(node, &st.uid, &st.gid, &mode);
 	st.mode = node_mode(node, mode);
 	st.mtime_nsec = node.entity->changed_nsec;
 	if (node.row->type == ROW_DIRECTORY)

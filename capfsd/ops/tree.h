@@ -64,6 +64,9 @@ uint32_t tree_rows(enum entity_kind kind, enum row_type type);
 /* The directory in which NODE stands; the root's is itself. */
 struct node tree_parent(struct node node);
 
+/* The socket of O, where its entrypoint listens: the slots' `socket` are names of it. */
+struct node tree_object_socket(struct object *o);
+
 /*
  * Calls EACH for the entries of directory AT after COOKIE (0: from the start) until it returns false
  * or all are listed. A cookie stays good when entries come and go. "." and ".." are not given.
