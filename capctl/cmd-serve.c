@@ -91,6 +91,8 @@ check(const struct context *x, int argc, char **argv)
 		return complain_usage("--idle goes with --proxy");
 	if (listen && x->options.max)
 		return complain_usage("--max does not go with --listen: the command accepts by itself");
+	if (listen && x->options.hold)
+		return complain_usage("--hold does not go with --listen");
 	if (proxy && argc > 1)
 		return complain_usage("serve --proxy takes no command");
 	if (!name_is_valid(argv[0], strlen(argv[0])))
@@ -114,6 +116,8 @@ execute(struct context *x, char *helper, int argc, char **argv)
 		add_option(&a, "once", NULL);
 	if (o->as)
 		add_option(&a, "as", o->as);
+	if (o->hold)
+		add_option(&a, "hold", o->hold);
 	if (o->wait)
 		add_option(&a, "wait", o->wait);
 	if (o->max)
@@ -161,7 +165,8 @@ const struct command command_serve = {
 	.summary = "serve an entrypoint in front of a socket, by a process per connection, or "
 		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
-		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS,
+		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
+		   OPTION_HOLD,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

@@ -40,6 +40,7 @@ static const struct row rows[] = {
 	{"socket", OPTION_SOCKET, 0, VALUE(socket)},
 	{"listen", OPTION_LISTEN, 0, false, 0},
 	{"as", OPTION_AS, 0, VALUE(as)},
+	{"hold", OPTION_HOLD, 0, VALUE(hold)},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

@@ -27,6 +27,7 @@ enum option_bit {
 	OPTION_SOCKET = 1 << 18,
 	OPTION_LISTEN = 1 << 19,
 	OPTION_AS = 1 << 20,
+	OPTION_HOLD = 1 << 21,
 };
 
 /* Every command takes these. */
@@ -37,7 +38,7 @@ struct options {
 	const char *cap, *session;
 	const char *from, *to, *id;
 	const char *owner, *mode;
-	const char *proxy, *wait, *idle, *max, *socket, *as;
+	const char *proxy, *wait, *idle, *max, *socket, *as, *hold;
 };
 
 static inline bool

@@ -27,7 +27,7 @@ struct inetd {
 static void
 print_usage(FILE *f)
 {
-	fputs("usage: capfs-inetd [--as=SLOT] [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
+	fputs("usage: capfs-inetd [--as=SLOT] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
 	      "-- "
 	      "COMMAND [ARGUMENT…]\n",
 		f);
@@ -61,6 +61,7 @@ parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 {
 	static const struct option options[] = {
 		{"as", required_argument, NULL, 'a'},
+		{"hold", required_argument, NULL, 'H'},
 		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
 		{"socket", required_argument, NULL, 's'},
@@ -75,6 +76,9 @@ parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 		switch (c) {
 		case 'a':
 			o->slot = optarg;
+			break;
+		case 'H':
+			e = parse_count("hold", optarg, &o->hold);
 			break;
 		case 'o':
 			o->once = true;

@@ -29,7 +29,7 @@ struct front {
 static void
 print_usage(FILE *f)
 {
-	fputs("usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--idle=S] [--once] [--max=N] "
+	fputs("usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--hold=N] [--idle=S] [--once] [--max=N] "
 	      "[--wait=S] NAME PATH\n",
 		f);
 }
@@ -73,6 +73,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"socket", required_argument, NULL, 's'},
 		{"idle", required_argument, NULL, 'i'},
 		{"as", required_argument, NULL, 'a'},
+		{"hold", required_argument, NULL, 'H'},
 		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
 		{"wait", required_argument, NULL, 'w'},
@@ -97,6 +98,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			break;
 		case 'a':
 			o->slot = optarg;
+			break;
+		case 'H':
+			e = parse_count("hold", optarg, &o->hold);
 			break;
 		case 'o':
 			o->once = true;

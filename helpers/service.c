@@ -4,6 +4,7 @@
 #include "helpers/service.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -37,6 +38,8 @@ try_attach(struct service *s, const struct service_options *o)
 			return e;
 	}
 	snprintf(how, sizeof(how), "%s%s", o->once ? "once " : "", o->listen ? "mode=listen" : "");
+	if (o->hold)
+		snprintf(how, sizeof(how), "hold=%" PRIu64 "%s", o->hold, o->once ? " once" : "");
 	e = capc_attach_how(s->session, o->name, *how ? how : NULL, &s->entrypoint);
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)

@@ -69,6 +69,15 @@ on_invalidate(void *data, struct entity *e)
 static const struct ipc_fs world_fs = {.socket_done = on_done, .socket_invalidate = on_invalidate};
 
 static void
+on_changed(void *data, struct entity *e)
+{
+	struct world *w = data;
+
+	if (w->ipc)
+		ipc_changed(w->ipc, e);
+}
+
+static void
 on_gone(void *data, struct entity *e)
 {
 	struct world *w = data;
@@ -95,7 +104,11 @@ on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 }
 
 static const struct model_hooks world_hooks = {
-	.gone = on_gone, .restricted = on_restricted, .counted = on_counted};
+	.changed = on_changed,
+	.gone = on_gone,
+	.restricted = on_restricted,
+	.counted = on_counted,
+};
 
 static int
 load_one(void *data, uint64_t key, const void *record, size_t n)

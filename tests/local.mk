@@ -40,6 +40,7 @@ script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh
 integration_tests = \
+	tests/it-activation.sh \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
@@ -55,6 +56,7 @@ integration_tests = \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
+	tests/it-references.sh \
 	tests/it-sessions.sh \
 	tests/it-sockets.sh \
 	tests/it-takeover.sh \

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -228,6 +229,372 @@ START_TEST(server_dies)
 	world_close(&w, a.fd);
 	world_settle(&w);
 	ck_assert_ptr_null(web());
+}
+END_TEST
+
+/* The listener of LISTENER, or -1; the refusal is in *ret_error. */
+static int
+lent(int channel, struct wire_listener *ret)
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	size_t n_fds;
+	int fd = -1;
+	ssize_t n = msg_receive(channel, buffer, sizeof(buffer), &fd, 1, &n_fds, MSG_DONTWAIT);
+
+	*ret = (struct wire_listener){};
+	if (n <= 0)
+		return -1;
+	ck_assert_int_eq(wire_listener_decode(buffer, (size_t)n, ret), 0);
+	return n_fds > 0 ? world_own(&w, fd) : -1;
+}
+
+static int
+serve_listening(int *ret_control)
+{
+	*ret_control = world_control(&w, root());
+	ck_assert_int_eq(world_ask(&w, *ret_control, WIRE_ATTACH, "entrypoints/web", "mode=listen",
+				 &a),
+		0);
+	return a.fd;
+}
+
+static int
+add_web(int control, const char *text)
+{
+	return world_ask(&w, control, WIRE_WRITE, "entrypoints/web/objects", text, &a);
+}
+
+static int
+connect_listener(int listener)
+{
+	struct sockaddr_un address;
+	socklen_t n = sizeof(address);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &n), 0);
+	if (connect(fd, (struct sockaddr *)&address, n) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return error;
+	}
+	return world_own(&w, fd);
+}
+
+START_TEST(lends_listeners)
+{
+	int control, channel = serve_listening(&control), listener, client, served;
+	unsigned sockets = (unsigned)root()->used.n[QUOTA_SOCKETS];
+	struct wire_listener m;
+
+	ck_assert_int_eq(lent(channel, &m), -1);
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	listener = lent(channel, &m);
+	ck_assert_int_ge(listener, 0);
+	ck_assert_uint_eq(m.key, 7);
+	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets + 1);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+	world_take(&w, channel, m.badge);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
+	ck_assert_uint_eq(w.ipc->n_inflight, 0);
+	/* Whoever adds it again gets no second one. */
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	ck_assert_int_eq(lent(channel, &m), -1);
+
+	client = connect_listener(listener);
+	ck_assert_int_ge(client, 0);
+	world_settle(&w);
+	served = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(served, 0);
+	world_own(&w, served);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), EOPNOTSUPP);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EBUSY);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/x", "mode=no", &a), EINVAL);
+
+	/* Its server goes, and keeps the listener: that is good for nothing, and who waited knows. */
+	client = connect_listener(listener);
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert(world_is_over(client));
+	ck_assert_int_eq(connect_listener(listener), -ECONNREFUSED);
+	ck_assert_int_eq(world_want(&w, &web()->object->entity), ECONNREFUSED);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets - 1);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EEXIST);
+	/* The next one gets another, for what is there already. */
+	channel = serve_listening(&(int){0});
+	world_settle_for(&w, 20000);
+	ck_assert_int_ge(lent(channel, &m), 0);
+	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+}
+END_TEST
+
+START_TEST(lent_listeners_survive)
+{
+	int control, channel = serve_listening(&control), listener, again;
+	struct wire_listener m;
+
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	listener = lent(channel, &m);
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned bound = w.n_bound;
+
+		if (i < 2)
+			world_take(&w, channel, m.badge);
+		world_restart(&w);
+		world_settle_for(&w, 20000);
+		ck_assert_uint_eq(w.n_bound, bound);
+		/* The same one, offered again. */
+		again = lent(channel, &m);
+		ck_assert_int_ge(again, 0);
+		ck_assert_uint_eq(m.badge, web()->object->record.badge);
+		world_close(&w, again);
+		ck_assert_int_eq(lent(channel, &m), -1);
+		m.badge = web()->object->record.badge;
+		ck_assert_int_ge(connect_listener(listener), 0);
+	}
+	/* One that was never bound, since its broker died. */
+	w.binder_lazy = true;
+	ck_assert_int_eq(add_web(control, "key=8 as=two socket=stream"), 0);
+	world_take(&w, channel, m.badge);
+	world_kill(&w);
+	w.binder_lazy = false;
+	world_start(&w);
+	world_settle_for(&w, 20000);
+	while ((again = lent(channel, &m)) >= 0 && m.key != 8)
+		;
+	ck_assert_int_ge(again, 0);
+	/* The end of an object is that of its listener, whoever has it. */
+	ck_assert_int_eq(add_web(control, "remove=1"), 0);
+	ck_assert_int_eq(connect_listener(listener), -ECONNREFUSED);
+	ck_assert_int_ge(connect_listener(again), 0);
+}
+END_TEST
+
+START_TEST(lends_within_quota)
+{
+	int control = world_control(&w, root()), app_control, channel;
+	struct wire_listener m;
+	struct session *app;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app",
+				 "sockets=3 threads=1 ram=64K inflight=1 caps=4", &a),
+		0);
+	app = session_find(w.model, root(), "app", 3);
+	app_control = world_control(&w, app);
+	/* Its control listener, its client, the channel: no socket is left. */
+	ck_assert_int_eq(
+		world_ask(&w, app_control, WIRE_ATTACH, "entrypoints/web", "mode=listen", &a), 0);
+	channel = a.fd;
+	ck_assert_int_eq(world_ask(&w, app_control, WIRE_WRITE, "entrypoints/web/objects",
+				 "key=1 as=web socket=stream", &a),
+		0);
+	world_settle_for(&w, 20000);
+	ck_assert_int_eq(lent(channel, &m), -1);
+	ck_assert_uint_eq(m.error, EDQUOT);
+	ck_assert_uint_eq(m.key, 1);
+	ck_assert(world_has_event(&w, "refused listen entrypoints/web key=1 EDQUOT"));
+	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
+}
+END_TEST
+
+/* entrypoints/web, for whose server N callers may wait. */
+static int
+serve_holding(int control, const char *how)
+{
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", how, &a), 0);
+	return a.fd;
+}
+
+START_TEST(C24_callers_wait_for_a_server)
+{
+	int control = world_control(&w, root()), channel, clients[104], late;
+	struct entrypoint *e;
+	uint64_t last = 0;
+	char byte;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "once hold=1", &a),
+		EINVAL);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web",
+				 "mode=listen hold=1", &a),
+		EINVAL);
+	ck_assert_int_eq(
+		world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "hold=4097", &a), EINVAL);
+	root()->record.limit.n[QUOTA_INFLIGHT] = 500;
+	channel = serve_holding(control, "hold=102");
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	e = web()->object->entrypoint;
+	world_close(&w, channel);
+	world_settle(&w);
+	for (unsigned i = 0; i < 102; i++) {
+		byte = (char)i;
+		clients[i] = world_connect(&w, &web()->entity);
+		ck_assert_int_ge(clients[i], 0);
+		ck_assert_int_eq(send(clients[i], &byte, 1, 0), 1);
+		world_settle(&w);
+	}
+	ck_assert(world_has_event(&w, "wait entrypoints/web waiting=1 hold=102"));
+	ck_assert_uint_eq(e->n_held, 102);
+	ck_assert_uint_eq(e->n_waiting, 102);
+	/* One more is told so at once; one that leaves makes room. */
+	late = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert(world_is_over(late));
+	ck_assert(world_has_event(&w, "EDQUOT: as many as may wait for its server already do"));
+	recv(clients[50], &byte, 1, MSG_DONTWAIT);
+	late = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert(world_is_over(late));
+
+	/* The broker dies, twice; then a server comes, and gets them in their order. */
+	world_settle_for(&w, 30000);
+	world_restart(&w);
+	world_restart(&w);
+	e = web()->object->entrypoint;
+	ck_assert_uint_eq(e->n_held, 102);
+	channel = serve_holding(control, "hold=200");
+	ck_assert_uint_eq(e->n_held, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_gt(h.m.serial, last);
+		last = h.m.serial;
+		ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+		ck_assert_int_eq(byte, (char)i);
+		world_take(&w, channel, last);
+	}
+	/* It dies: whom it has, or may have, goes with it; the others wait on, behind them new ones. */
+	clients[102] = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	world_close(&w, channel);
+	world_settle(&w);
+	for (unsigned i = 0; i < 28; i++)
+		ck_assert(world_is_over(clients[i]));
+	for (unsigned i = 28; i < 103; i++)
+		ck_assert(!world_is_over(clients[i]));
+	ck_assert_uint_eq(e->n_held, 75);
+	clients[103] = world_connect(&w, &web()->entity);
+	byte = 103;
+	ck_assert_int_eq(send(clients[102], "f", 1, 0), 1);
+	ck_assert_int_eq(send(clients[103], &byte, 1, 0), 1);
+	world_settle_for(&w, 30000);
+	world_restart(&w);
+	e = web()->object->entrypoint;
+	ck_assert_uint_eq(e->n_held, 76);
+	channel = serve_holding(control, "");
+	last = 0;
+	for (unsigned i = 28; i < 104; i++) {
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_gt(h.m.serial, last);
+		last = h.m.serial;
+		ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+		ck_assert_int_eq(byte, i == 102 ? 'f' : (char)i);
+		world_take(&w, channel, last);
+		world_close(&w, h.fd);
+	}
+	ck_assert_uint_eq(e->n_waiting, 0);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
+	/* That one did not say that they may wait. */
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert(world_is_over(clients[103]));
+	ck_assert_int_eq(world_want(&w, &web()->entity), ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(who_waits_can_be_revoked)
+{
+	int control = world_control(&w, root()), channel = serve_holding(control, "hold=4"), client;
+	struct session *app;
+
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", "to=app conns=1", &a),
+		0);
+	app = session_find(w.model, root(), "app", 3);
+	world_close(&w, channel);
+	world_settle(&w);
+	client = world_connect(&w, &world_slot(&w, app, "web")->entity);
+	world_settle(&w);
+	/* Limits count while one waits, and over the control socket as well. */
+	ck_assert_int_eq(
+		world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/web", "", &a), EDQUOT);
+	ck_assert(!world_is_over(client));
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/revoke", "1", &a), 0);
+	ck_assert(world_is_over(client));
+	ck_assert_uint_eq(web()->object->entrypoint->n_held, 0);
+	/* One that leaves without a word is forgotten. */
+	client = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert_uint_eq(web()->object->entrypoint->n_held, 1);
+	world_close(&w, client);
+	world_settle(&w);
+	ck_assert_uint_eq(web()->object->entrypoint->n_held, 0);
+	/* The end of the entrypoint is that of the waiting. */
+	client = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_REMOVE, "entrypoints/web", "", &a), 0);
+	ck_assert(world_is_over(client));
+}
+END_TEST
+
+START_TEST(served_once_or_not_at_all)
+{
+	int control = world_control(&w, root()), channel = serve_holding(control, "hold=9"), client;
+	char byte;
+
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	client = world_connect(&w, &web()->entity);
+	ck_assert_int_eq(send(client, "xy", 2, 0), 2);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+	/* The server has read of it, and dies with the broker before it could say so. */
+	world_kill(&w);
+	world_close(&w, h.fd);
+	world_close(&w, channel);
+	world_start(&w);
+	world_settle(&w);
+	ck_assert(world_is_over(client));
+	channel = serve_holding(control, "hold=9");
+	ck_assert(!world_handed(&w, channel, &h));
+}
+END_TEST
+
+START_TEST(G41_a_badge_that_does_not_match_is_ignored)
+{
+	int control, channel = serve_web(&control), other, client;
+	struct object *o = web()->object;
+	char text[64];
+
+	other = world_serve(&w, control, "log", "stream");
+	(void)other;
+	/* Another entrypoint's badge, and one that there never was. */
+	snprintf(text, sizeof(text), "remove=%llu",
+		(unsigned long long)world_slot(&w, root(), "log")->object->record.badge);
+	ck_assert_int_eq(add_web(control, text), ENOENT);
+	ck_assert_int_eq(add_web(control, "remove=4711"), ENOENT);
+	ck_assert_ptr_nonnull(world_slot(&w, root(), "log"));
+	/* An acknowledgement of what it was not given, or of another server's. */
+	client = world_connect(&w, &web()->entity);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial + 1);
+	world_take(&w, channel, UINT64_MAX);
+	world_take(&w, channel, o->record.badge);
+	world_take(&w, other, h.m.serial);
+	ck_assert_uint_eq(o->entrypoint->n_waiting, 1);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 2);
+	ck_assert(!world_is_over(channel) && !world_is_over(client));
+	world_take(&w, channel, h.m.serial);
+	ck_assert_uint_eq(o->entrypoint->n_waiting, 0);
+	/* Twice is once. */
+	world_take(&w, channel, h.m.serial);
+	ck_assert_uint_eq(o->entrypoint->n_waiting, 0);
+	ck_assert_uint_eq(o->entrypoint->n_connections, 1);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
 }
 END_TEST
 
@@ -548,6 +915,13 @@ main(void)
 	tcase_add_test(t, refuses_beyond_limits);
 	tcase_add_test(t, revokes);
 	tcase_add_test(t, server_dies);
+	tcase_add_test(t, lends_listeners);
+	tcase_add_test(t, lent_listeners_survive);
+	tcase_add_test(t, lends_within_quota);
+	tcase_add_test(t, C24_callers_wait_for_a_server);
+	tcase_add_test(t, who_waits_can_be_revoked);
+	tcase_add_test(t, served_once_or_not_at_all);
+	tcase_add_test(t, G41_a_badge_that_does_not_match_is_ignored);
 	tcase_add_test(t, bad_server);
 	tcase_add_test(t, survives);
 	tcase_add_test(t, accepted_while_dead);

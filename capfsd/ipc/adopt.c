@@ -315,8 +315,10 @@ adopt_all(struct adoption *a)
 			rest[n++] = a->fds[i];
 	adopt_recorded(a, SOCKET_CHANNEL);
 	adopt_recorded(a, SOCKET_CONNECTION);
-	list_for_each (i, &ipc->channels)
+	list_for_each (i, &ipc->channels) {
+		channel_take_held(list_entry(i, struct channel, link));
 		channel_pump(list_entry(i, struct channel, link));
+	}
 	/* Before anybody can ask for one of these again. */
 	adopt_orphans(ipc);
 	for (size_t i = 0; i < n; i++)

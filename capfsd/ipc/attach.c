@@ -99,10 +99,44 @@ refuse_attach_prepare(struct answer *a, struct session *s, int error)
 
 CLEANUP_DEFINE(struct channel *, channel_free)
 
+struct attach_how {
+	uint32_t flags; /* enum entrypoint_flags */
+	uint64_t hold;
+};
+
+/* "once", "mode=listen", "hold=N". Returns: whether that was understood. */
+static bool
+attach_how(struct answer *a, struct attach_how *ret)
+{
+	const uint32_t keys = 1u << KEY_ONCE | 1u << KEY_MODE | 1u << KEY_HOLD;
+	struct command c = {};
+	uint32_t flags = 0;
+	uint64_t hold = 0;
+
+	if (a->asked->n_text > 0 &&
+		!command_parse(&a->request, a->asked->text, a->asked->n_text, keys, &c))
+		return false;
+	if (command_has(&c, KEY_ONCE))
+		flags |= ENTRYPOINT_ONCE;
+	if (command_is(&c, KEY_MODE, "listen"))
+		flags |= ENTRYPOINT_LISTEN;
+	else if (command_has(&c, KEY_MODE) && !command_is(&c, KEY_MODE, "broker"))
+		return refuse(&a->request, EINVAL, "mode is broker or listen");
+	if (command_has(&c, KEY_HOLD) && !command_number(&a->request, &c, KEY_HOLD, &hold))
+		return false;
+	if (hold > ENTRYPOINT_HOLD_MAX)
+		return refuse(&a->request, EINVAL, "at most %d callers wait", ENTRYPOINT_HOLD_MAX);
+	if (hold && flags)
+		return refuse(&a->request, EINVAL,
+			"'hold' is for an entrypoint that stays, and not for mode=listen");
+	*ret = (struct attach_how){flags, hold};
+	return true;
+}
+
 /* Commits the attachment with CHANNEL, whose other end goes with the reply. */
 static int
-attach_commit(struct answer *a, struct session *s, const char *name, size_t n, uint32_t flags,
-	struct channel *prepared)
+attach_commit(struct answer *a, struct session *s, const char *name, size_t n,
+	const struct attach_how *how, struct channel *prepared)
 {
 	cleanup(channel_free_p) struct channel *channel = prepared;
 	struct ipc *ipc = channel->ipc;
@@ -112,7 +146,9 @@ attach_commit(struct answer *a, struct session *s, const char *name, size_t n, u
 	struct entrypoint *e;
 	int answer;
 
-	answer = entrypoint_attach(ch, s, name, n, flags, r->pid, &e);
+	answer = entrypoint_attach(ch, s, name, n, how->flags, r->pid, &e);
+	if (answer == 0 && how->hold)
+		answer = entrypoint_hold(ch, e, (uint16_t)how->hold);
 	if (answer < 0)
 		return request_fail(r, ch, answer);
 	if (answer > 0) {
@@ -120,6 +156,7 @@ attach_commit(struct answer *a, struct session *s, const char *name, size_t n, u
 		return refuse_attach(a, s, answer);
 	}
 	record = change_record(ch, &e->entity);
+	channel_begin(channel, e);
 	channel->memo->record.owner = e->entity.id;
 	channel->memo->record.value = record->thread;
 	answer = memo_stage(channel->memo, ch, NULL, 0);
@@ -136,27 +173,6 @@ attach_commit(struct answer *a, struct session *s, const char *name, size_t n, u
 	return 0;
 }
 
-/* How it is to be served: "once", "mode=listen". Returns: whether that was understood. */
-static bool
-attach_how(struct answer *a, uint32_t *ret_flags)
-{
-	const uint32_t keys = 1u << KEY_ONCE | 1u << KEY_MODE;
-	struct command c = {};
-	uint32_t flags = 0;
-
-	if (a->asked->n_text > 0 &&
-		!command_parse(&a->request, a->asked->text, a->asked->n_text, keys, &c))
-		return false;
-	if (command_has(&c, KEY_ONCE))
-		flags |= ENTRYPOINT_ONCE;
-	if (command_is(&c, KEY_MODE, "listen"))
-		flags |= ENTRYPOINT_LISTEN;
-	else if (command_has(&c, KEY_MODE) && !command_is(&c, KEY_MODE, "broker"))
-		return refuse(&a->request, EINVAL, "mode is broker or listen");
-	*ret_flags = flags;
-	return true;
-}
-
 static int
 attach(struct answer *a, struct session *s, const char *name, size_t n)
 {
@@ -165,10 +181,10 @@ attach(struct answer *a, struct session *s, const char *name, size_t n)
 	struct channel *channel = NULL;
 	struct entity *found;
 	int fds[2] = {-1, -1};
-	uint32_t flags;
+	struct attach_how how;
 	int r;
 
-	if (!attach_how(a, &flags))
+	if (!attach_how(a, &how))
 		return 0;
 	/* One whose server went a moment ago need not wait for the loop to hear of it. */
 	found = entity_find_name(ipc->model, s->entity.id, ENTITY_ENTRYPOINT, name, n);
@@ -181,7 +197,7 @@ attach(struct answer *a, struct session *s, const char *name, size_t n)
 		channel_free(channel);
 		return refuse_attach_prepare(a, s, r);
 	}
-	return attach_commit(a, s, name, n, flags, channel);
+	return attach_commit(a, s, name, n, &how, channel);
 }
 
 int

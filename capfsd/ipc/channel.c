@@ -102,6 +102,7 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 	ipc->activity++;
 	channel_invalidate(ipc, e);
 	lend_all(ipc, e);
+	channel_take_held(channel);
 }
 
 /* The entrypoint that MEMO's channel serves, if it still does. */
@@ -178,14 +179,102 @@ channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2])
 void
 channel_enqueue(struct channel *channel, struct connection *conn)
 {
-	struct list *before = &channel->waiting;
+	conn->channel = channel;
+	connection_enqueue(&channel->waiting, conn);
+}
 
-	/* From the end: but for those of a predecessor the serial is the highest. */
-	while (before->prev != &channel->waiting &&
-		list_entry(before->prev, struct connection, channel_link)->serial > conn->serial)
-		before = before->prev;
-	conn->state = CONNECTION_WAITING;
-	list_append(before, &conn->channel_link);
+void
+channel_begin(struct channel *channel, const struct entrypoint *e)
+{
+	uint64_t epoch = 1;
+
+	if (!list_empty(&e->held)) {
+		const struct connection *last =
+			list_entry(e->held.prev, const struct connection, channel_link);
+
+		epoch = (last->serial >> EPOCH_SHIFT) + 1;
+	}
+	channel->memo->record.serial = epoch;
+	channel->next_serial = epoch << EPOCH_SHIFT | 1;
+}
+
+/* Its server, who has come now, may count what C calls. Returns: 0, or it cannot be served. */
+static int
+channel_page_held(struct channel *channel, struct capability *c)
+{
+	struct change *ch;
+	int r;
+
+	if (!capability_counts_calls(c))
+		return 0;
+	ch = change_begin(channel->ipc->model);
+	r = pages_stage(channel, ch, c);
+	if (r < 0) {
+		change_abort(ch);
+		return r;
+	}
+	r = ipc_commit(channel->ipc, ch);
+	if (r == 0)
+		pages_publish(channel, c);
+	return r;
+}
+
+/*
+ * That they may have been seen by a server is stored before one sees them. A store that has no room for
+ * that is no reason to let anybody be served twice.
+ */
+void
+channel_take_held(struct channel *channel)
+{
+	struct entrypoint *e = channel->entrypoint;
+	struct ipc *ipc = channel->ipc;
+	int r;
+
+	if (list_empty(&e->held))
+		return;
+	while (!list_empty(&e->held)) {
+		struct connection *conn =
+			list_entry(list_first(&e->held), struct connection, channel_link);
+
+		list_unlink(&conn->channel_link);
+		channel_enqueue(channel, conn);
+		if (channel_page_held(channel, conn->capability) != 0) {
+			connection_end(conn);
+			continue;
+		}
+		conn->memo->record.state = CONNECTION_OFFERED;
+		memo_touch(ipc, conn->memo);
+	}
+	e->n_held = 0;
+	r = memos_flush(ipc);
+	if (r < 0) {
+		ipc_fail(ipc, r);
+		list_for_each_safe (i, &channel->waiting) {
+			struct connection *conn = list_entry(i, struct connection, channel_link);
+
+			if (!list_empty(&conn->memo->link))
+				connection_end(conn);
+		}
+	}
+	channel_pump(channel);
+}
+
+/* What CHANNEL's server has not been offered waits for the next one, if callers may. */
+static void
+channel_hold_waiting(struct channel *channel)
+{
+	struct entrypoint *e = channel->entrypoint;
+
+	list_for_each_safe (i, &channel->waiting) {
+		struct connection *conn = list_entry(i, struct connection, channel_link);
+
+		if (conn->repeated || e->n_held >= e->record.hold)
+			continue;
+		list_unlink(&conn->channel_link);
+		connection_hold(conn);
+		conn->memo->record.state = CONNECTION_HELD;
+		memo_touch(channel->ipc, conn->memo);
+	}
 }
 
 /* The client's process, if the kernel has it still and knows how to. */
@@ -535,8 +624,10 @@ channel_lost(struct channel *channel)
 	struct entrypoint *e = channel->entrypoint;
 	struct ipc *ipc = channel->ipc;
 
+	channel_hold_waiting(channel);
 	channel_deinit(channel);
-	channel_close_listeners(ipc, e);
+	if (!e->record.hold)
+		channel_close_listeners(ipc, e);
 	ipc->activity++;
 	channel_detach_or_retry(channel, e);
 }

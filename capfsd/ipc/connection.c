@@ -23,6 +23,8 @@
 #include "base/msg.h"
 #include "capfsd/ops/info.h"
 
+#define HELD_USEC 1000000
+
 static const struct {
 	int error;
 	const char *reason;
@@ -33,6 +35,7 @@ static const struct {
 	[CONNECTION_E_CALLS] = {EDQUOT, "its calls are used up"},
 	[CONNECTION_E_RATE] = {EDQUOT, "its rate is reached"},
 	[CONNECTION_E_CONNS] = {EDQUOT, "its conns are in use"},
+	[CONNECTION_E_HELD] = {EDQUOT, "as many as may wait for its server already do"},
 	[CONNECTION_E_SOCKETS] = {EDQUOT, NULL},
 	[CONNECTION_E_INFLIGHT] = {EDQUOT, NULL},
 	[CONNECTION_E_PAGES] = {EDQUOT, "its server can count no more capabilities"},
@@ -146,7 +149,9 @@ connection_check(const struct capability *c)
 		return CONNECTION_E_ENDED;
 	if (!connection_is_allowed(c))
 		return CONNECTION_E_RIGHT;
-	return c->object->entrypoint->channel ? 0 : CONNECTION_E_UNSERVED;
+	if (c->object->entrypoint->channel)
+		return 0;
+	return c->object->entrypoint->record.hold ? 0 : CONNECTION_E_UNSERVED;
 }
 
 static int
@@ -176,7 +181,8 @@ connection_page(struct change *ch, struct capability *c)
 {
 	int r;
 
-	if (!capability_counts_calls(c))
+	/* Who waits for a server is counted by that. */
+	if (!capability_counts_calls(c) || !c->object->entrypoint->channel)
 		return 0;
 	r = pages_stage(c->object->entrypoint->channel, ch, c);
 	if (r == -EDQUOT)
@@ -199,6 +205,15 @@ connection_charge(struct connection *conn)
 	return 0;
 }
 
+/* Below those of every channel that comes, and behind all that waits. */
+static uint64_t
+held_serial(const struct entrypoint *e)
+{
+	if (list_empty(&e->held))
+		return 1;
+	return list_entry(e->held.prev, struct connection, channel_link)->serial + 1;
+}
+
 int
 connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int fd,
 	const struct ucred *peer, uint64_t client_cookie, struct connection **ret)
@@ -208,6 +223,9 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 	int r;
 
 	r = connection_check(c);
+	if (r == 0 && !c->object->entrypoint->channel &&
+		c->object->entrypoint->n_held >= c->object->entrypoint->record.hold)
+		r = CONNECTION_E_HELD;
 	if (r == 0)
 		r = connection_count(ch, c);
 	if (r == 0)
@@ -228,14 +246,14 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 		return CONNECTION_E_MEMORY;
 	conn->paired = client_cookie != 0;
 	conn->memo->record.value = client_cookie;
-	conn->serial = conn->channel->next_serial;
+	conn->serial = conn->channel ? conn->channel->next_serial : held_serial(c->object->entrypoint);
 	conn->memo->record.serial = conn->serial;
-	conn->memo->record.state = CONNECTION_OFFERED;
+	conn->memo->record.state = conn->channel ? CONNECTION_OFFERED : CONNECTION_HELD;
 	conn->memo->record.uid = peer->uid;
 	conn->memo->record.gid = peer->gid;
 	conn->memo->record.pid = (uint32_t)peer->pid;
 	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
-	if ((!list_empty(&conn->channel->memo->link) &&
+	if ((conn->channel && !list_empty(&conn->channel->memo->link) &&
 		    memo_stage(conn->channel->memo, ch, NULL, 0) < 0) ||
 		memo_stage(conn->memo, ch, NULL, 0) < 0 ||
 		ipc_add_io(ipc, fd, 0, connection_on_io, conn, &conn->source) < 0)
@@ -268,12 +286,54 @@ connection_link(struct connection *conn)
 }
 
 void
+connection_enqueue(struct list *list, struct connection *conn)
+{
+	struct list *before = list;
+
+	/* From the end: but for those of a predecessor the serial is the highest. */
+	while (before->prev != list &&
+		list_entry(before->prev, struct connection, channel_link)->serial > conn->serial)
+		before = before->prev;
+	conn->state = CONNECTION_WAITING;
+	list_append(before, &conn->channel_link);
+}
+
+void
+connection_hold(struct connection *conn)
+{
+	struct entrypoint *e = entrypoint_of(conn);
+
+	conn->channel = NULL;
+	connection_enqueue(&e->held, conn);
+	e->n_held++;
+}
+
+/* Whoever starts servers by hand, or by the events, learns it here. */
+static void
+connection_tell_held(const struct connection *conn)
+{
+	struct entrypoint *e = entrypoint_of(conn);
+	uint64_t now = ipc_now(conn->ipc);
+
+	if (e->held_usec && now - e->held_usec < HELD_USEC)
+		return;
+	e->held_usec = now;
+	event_log(conn->ipc->model, e->session, "wait entrypoints/%s waiting=%u hold=%u",
+		e->entity.name, (unsigned)e->n_held, e->record.hold);
+}
+
+void
 connection_publish(struct connection *conn)
 {
 	struct channel *channel = conn->channel;
 
-	pages_publish(channel, conn->capability);
 	connection_link(conn);
+	if (!channel) {
+		connection_hold(conn);
+		connection_tell_held(conn);
+		return;
+	}
+	pages_publish(channel, conn->capability);
 	channel->next_serial++;
 	channel_enqueue(channel, conn);
 	channel_pump(channel);
@@ -295,7 +355,13 @@ connection_restore(
 {
 	cleanup(connection_free_p) struct connection *conn = NULL;
 
-	if (connection_check(c) || (capability_counts_calls(c) && !capability_page_index(c)))
+	bool held = memo->record.state == CONNECTION_HELD;
+
+	if (connection_check(c))
+		return -ENOENT;
+	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
+	if (!held && (!c->object->entrypoint->channel ||
+			     (capability_counts_calls(c) && !capability_page_index(c))))
 		return -ENOENT;
 	conn = connection_new(ipc, c);
 	if (!conn)
@@ -311,6 +377,7 @@ connection_restore(
 	if (ipc_add_io(ipc, fd, 0, connection_on_io, conn, &conn->source) < 0)
 		return -ENOMEM;
 	conn->paired = socket_is_paired(fd);
+	conn->repeated = memo->record.state == CONNECTION_OFFERED;
 	*ret = take_ptr(conn);
 	return 0;
 }
@@ -335,6 +402,8 @@ connection_adopt(struct ipc *ipc, int fd, struct memo *memo)
 	connection_link(conn);
 	if (conn->state == CONNECTION_TAKEN)
 		list_append(&conn->channel->taken, &conn->channel_link);
+	else if (memo->record.state == CONNECTION_HELD)
+		connection_hold(conn);
 	else
 		channel_enqueue(conn->channel, conn);
 }
@@ -355,6 +424,8 @@ connection_release(struct connection *conn)
 		conn->ipc->model->metrics->connections--;
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting--;
+	if (!conn->channel)
+		e->n_held--;
 	tell_entrypoint(conn->ipc, e);
 	capability_disconnected(c);
 	conn->capability = NULL;

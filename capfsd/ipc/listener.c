@@ -86,13 +86,19 @@ listener_get(struct ipc *ipc, struct entity *e)
 	return l;
 }
 
+/* Is somebody there, or will be, while the callers wait? */
+static bool
+entrypoint_accepts(const struct entrypoint *e)
+{
+	return !entrypoint_listens(e) && (e->channel || e->record.hold);
+}
+
 bool
 listener_is_served(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return connection_is_allowed(capability_of(e)) &&
-		       !entrypoint_listens(capability_of(e)->object->entrypoint) &&
-		       capability_of(e)->object->entrypoint->channel;
+		       entrypoint_accepts(capability_of(e)->object->entrypoint);
 	if (e->kind == ENTITY_OBJECT)
 		return object_of(e)->entrypoint->channel &&
 		       object_find(object_of(e)->entrypoint, object_of(e)->record.badge);

@@ -53,6 +53,7 @@ enum connection_state {
 	CONNECTION_WAITING, /* for credit. To the store this is the same as offered */
 	CONNECTION_OFFERED,
 	CONNECTION_TAKEN,
+	CONNECTION_HELD, /* in the store only: no server has ever been offered it */
 };
 
 /* What the store has about a socket, under STORE_CONNECTION and its cookie. */
@@ -123,7 +124,7 @@ struct connection {
 	struct ipc *ipc;
 	struct index_link peer_link; /* ipc.by_peer, when it is paired */
 	struct capability *capability; /* NULL: ended, and only its credit is still out */
-	struct channel *channel;
+	struct channel *channel; /* NULL: held, in entrypoint.held, until there is a server */
 	struct listener *listener;
 	struct list listener_link;
 	struct list channel_link; /* of the list of its state */
@@ -136,6 +137,7 @@ struct connection {
 	uint8_t n_sent; /* descriptors in flight */
 	bool paired;	/* made by WIRE_OPEN: its peer credentials are the daemon's own */
 	bool hung_up;	/* the client went before the server took it */
+	bool repeated;	/* a predecessor may have offered it */
 };
 
 struct channel {
@@ -344,6 +346,7 @@ enum {
 	CONNECTION_E_CALLS,
 	CONNECTION_E_CONNS,
 	CONNECTION_E_RATE,
+	CONNECTION_E_HELD,    /* as many wait for a server as may */
 	CONNECTION_E_SOCKETS, /* quota */
 	CONNECTION_E_INFLIGHT,
 	CONNECTION_E_PAGES,
@@ -372,6 +375,10 @@ void connection_end(struct connection *conn);
 void connection_taken(struct connection *conn);
 /* Is C, with all it came from, still good for calls? */
 bool connection_is_allowed(const struct capability *c);
+/* Puts CONN into a list of connections, by its serial. */
+void connection_enqueue(struct list *list, struct connection *conn);
+/* CONN, which was not offered, waits until its entrypoint has a server again. */
+void connection_hold(struct connection *conn);
 /* accept(2) gave FD for the capability of L. Takes FD. */
 void connection_accepted(struct listener *l, int fd);
 /* Shuts FD down, discards what is queued, closes it. Returns: -1. */
@@ -386,6 +393,10 @@ void channel_publish(struct channel *channel, struct entrypoint *e);
 struct channel *channel_free(struct channel *channel);
 /* One of a predecessor; takes all. PAGE_FDS: its pages, -1: none. FD -1: its server was being lost. */
 void channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2]);
+/* E will be served through CHANNEL: sets the serials that come before the commit. */
+void channel_begin(struct channel *channel, const struct entrypoint *e);
+/* Those who waited for a server are the first. */
+void channel_take_held(struct channel *channel);
 /* CONN waits for its hand-over; by its serial among the others. */
 void channel_enqueue(struct channel *channel, struct connection *conn);
 void channel_pump(struct channel *channel);

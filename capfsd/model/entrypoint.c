@@ -26,6 +26,7 @@ static void
 entrypoint_init(struct model *m, struct entity *e)
 {
 	list_init(&entrypoint_of(e)->objects);
+	list_init(&entrypoint_of(e)->held);
 }
 
 static struct place
@@ -43,6 +44,9 @@ entrypoint_resolve(struct model *m, struct entity *e)
 
 	ep->session = find_session(m, ep->record.session);
 	if (ep->record.flags & ~(uint32_t)(ENTRYPOINT_ONCE | ENTRYPOINT_DEAD | ENTRYPOINT_LISTEN))
+		return -EBADMSG;
+	if (ep->record.hold > ENTRYPOINT_HOLD_MAX ||
+		(ep->record.hold && (ep->record.flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN))))
 		return -EBADMSG;
 	return ep->session ? 0 : -EBADMSG;
 }
@@ -70,7 +74,7 @@ entrypoint_unlink(struct model *m, struct entity *e)
 {
 	struct entrypoint *ep = entrypoint_of(e);
 
-	assert(list_empty(&ep->objects));
+	assert(list_empty(&ep->objects) && list_empty(&ep->held));
 	if (ep->thread)
 		ep->thread->serves = NULL;
 }
@@ -368,7 +372,19 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->thread = thread;
 	record->attachment++;
 	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
+	record->hold = 0;
 	*ret = ep;
+	return 0;
+}
+
+int
+entrypoint_hold(struct change *ch, struct entrypoint *ep, uint16_t n)
+{
+	struct entrypoint_record *record = change_edit(ch, &ep->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->hold = n;
 	return 0;
 }
 

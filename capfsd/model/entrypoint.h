@@ -30,7 +30,11 @@ struct entrypoint_record {
 	uint64_t thread; /* who serves, 0: detached */
 	uint32_t flags;
 	uint32_t attachment; /* how often it was served: tells the pages of one server from another's */
+	uint16_t hold; /* so many callers may wait while nobody serves; 0: they are refused */
+	uint8_t reserved[2];
 };
+
+#define ENTRYPOINT_HOLD_MAX 4096
 
 struct entrypoint {
 	struct entity entity;
@@ -40,6 +44,10 @@ struct entrypoint {
 	struct list objects;   /* of struct object */
 	uint64_t n_objects;
 	uint32_t n_connections, n_waiting;
+	/* Of capfsd/ipc: callers that wait for a server, and when that was last told. */
+	struct list held;
+	uint32_t n_held;
+	uint64_t held_usec;
 	void *channel; /* of capfsd/ipc: its struct channel, NULL while detached */
 	void *pages;   /* of capfsd/ipc: what its server counts in, NULL: it does not */
 };
@@ -114,6 +122,12 @@ enum {
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,
 	uint32_t flags, pid_t pid, struct entrypoint **ret);
+
+/*
+ * Stages how many callers may wait while nobody serves E, until the next attachment says so again.
+ * Returns: 0 or -ENOMEM.
+ */
+int entrypoint_hold(struct change *ch, struct entrypoint *e, uint16_t n);
 
 /*
  * Stages the loss of the server: the thread goes, the entrypoint is detached, or ends when it was

@@ -31,6 +31,7 @@ static const char *const key_names[KEY_N] = {
 	[KEY_PROTOCOL] = "protocol",
 	[KEY_ONCE] = "once",
 	[KEY_MODE] = "mode",
+	[KEY_HOLD] = "hold",
 	[KEY_QUOTA + QUOTA_CAPS] = "caps",
 	[KEY_QUOTA + QUOTA_SOCKETS] = "sockets",
 	[KEY_QUOTA + QUOTA_THREADS] = "threads",

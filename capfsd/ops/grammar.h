@@ -34,6 +34,7 @@ enum key {
 	KEY_PROTOCOL,
 	KEY_ONCE,
 	KEY_MODE,
+	KEY_HOLD,
 	KEY_QUOTA, /* the first of QUOTA_N_KINDS */
 	KEY_N = KEY_QUOTA + QUOTA_N_KINDS,
 };

@@ -309,10 +309,13 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 		entrypoint_listens(ep) ? "listen" : "broker", ep->n_objects);
 	/* What a server accepts by itself nobody else sees. */
 	if (entrypoint_listens(ep))
-		text_add(t, " connections=- waiting=-\n");
+		text_add(t, " connections=- waiting=-");
 	else
-		text_addf(t, " connections=%" PRIu32 " waiting=%" PRIu32 "\n", ep->n_connections,
+		text_addf(t, " connections=%" PRIu32 " waiting=%" PRIu32, ep->n_connections,
 			ep->n_waiting);
+	if (ep->record.hold)
+		text_addf(t, " hold=%u", ep->record.hold);
+	text_add(t, "\n");
 }
 
 /* LEFT is of lines and slots together. */
