@@ -2,7 +2,9 @@
 /*
  *	bench-socket plain PATH			a plain server that echoes
  *	bench-socket capability ROOT NAME	the same behind a capability, in broker mode
+ *	bench-socket activated			the plain one with a listener by LISTEN_FDS, for mode listen
  *	bench-socket measure SOCKET PATH	both against each other
+ *	bench-socket listen SOCKET PATH		likewise, of mode listen
  *
  * Connect + round trip of 64 bytes + close, and the round trip alone on an open connection. Both servers
  * are the same epoll loop, one thread each; they differ in where connections come from.
@@ -142,6 +144,14 @@ serve_capability(const char *root, const char *name)
 	return server_run(&s);
 }
 
+static int
+serve_activated(void)
+{
+	struct server s = {.poller = epoll_create1(EPOLL_CLOEXEC), .source = 3};
+
+	return server_run(&s);
+}
+
 static void
 round_trip(int fd)
 {
@@ -195,15 +205,31 @@ measure(char *capability, char *plain)
 	return worse;
 }
 
+static int
+measure_listen(char *capability, char *plain)
+{
+	double a, b;
+
+	bench_pair(&(struct bench_side){run_connection, capability, NULL},
+		&(struct bench_side){run_connection, plain, NULL},
+		&(struct bench_plan){601, 20, 1}, &a, &b);
+	return bench_report("listen mode, connect+call+close / plain server", a, b, 1.05);
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "activated"))
+		return serve_activated();
+	if (argc == 4 && !strcmp(argv[1], "listen"))
+		return measure_listen(argv[2], argv[3]);
 	if (argc == 3 && !strcmp(argv[1], "plain"))
 		return serve_plain(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "capability"))
 		return serve_capability(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "measure"))
 		return measure(argv[2], argv[3]);
-	fprintf(stderr, "usage: bench-socket plain PATH | capability ROOT NAME | measure SOCKET PATH\n");
+	fprintf(stderr, "usage: bench-socket plain PATH | capability ROOT NAME | activated | measure|listen "
+		"SOCKET PATH\n");
 	return 2;
 }
