@@ -94,6 +94,10 @@ say "to=bad as=two conns=2" "$cap/echo/grant"
 bad=$CAPFS/sessions/bad
 per_session=$(($(quota inflight limit "$bad/quota") / 2))
 job timeout 60 "$PROBE" flood "$bad/caps/two/socket" 20 50 >"$TMP/flood2"
+both_wait() {
+	grep -q '^conns limit=2 used=2 ' "$bad/caps/two/info"
+}
+wait_for 10 both_wait
 job timeout 60 "$PROBE" flood "$bad/caps/echo/socket" 200 50 >"$TMP/flood1"
 sleep 2
 t_ok "P01_a_flooder_gets_no_more_than_its_session_has" test "$(waiting)" -le "$per_session"
