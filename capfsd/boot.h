@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "capfsd/model/counters.h"
 #include "capfsd/model/quota.h"
 
 /* Numbers of the descriptors that the holder and its brokers start with. */
@@ -44,6 +45,7 @@ struct boot_page {
 	uint32_t ready;          /* this broker serves the tree */
 	uint32_t stored;         /* there is a store: the next broker must find it */
 	uint64_t polls[BOOT_POLLS_MAX]; /* the kernel's handles of those who poll a log; 0: free */
+	struct counters counters;       /* of all brokers together */
 };
 
 /* An instance of a mount: new with each mount(2), the same for all brokers that serve it. */

@@ -10,8 +10,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,6 +22,7 @@
 #include <syslog.h>
 #include <systemd/sd-event.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -29,6 +32,7 @@
 #include "capfsd/confine.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/ipc/ipc.h"
+#include "capfsd/meter.h"
 #include "capfsd/model/model.h"
 #include "capfsd/ops/metrics.h"
 #include "capfsd/state/state.h"
@@ -52,6 +56,8 @@ struct broker {
 	struct fs *fs;
 	struct ipc *ipc;
 	struct metrics metrics;
+	struct meter meter;
+	int statm_fd; /* /proc/self/statm: opened while files can be */
 	uint64_t activity;     /* of ipc, when last looked at */
 	bool sockets_busy;     /* in the last round */
 	uint64_t expires_usec; /* what expiry_timer is set to */
@@ -338,12 +344,42 @@ add_io(struct broker *b, int fd, sd_event_io_handler_t f)
 	return r < 0 ? r : 0;
 }
 
+/* What is measured only when somebody reads it. */
+static void
+measure(struct metrics *m, void *data)
+{
+	const struct broker *b = data;
+	unsigned long pages;
+	char text[64];
+	ssize_t n;
+
+	state_usage(b->state, &m->store_used, &m->store_file, &m->store_limit);
+	n = b->statm_fd < 0 ? -1 : pread(b->statm_fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	if (sscanf(text, "%*u %lu", &pages) == 1)
+		m->memory = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void
+make_metrics(struct broker *b)
+{
+	b->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	b->metrics.instance = b->boot->instance;
+	b->metrics.n_brokers = b->boot->page->n_brokers;
+	b->metrics.measure = measure;
+	b->metrics.data = b;
+	b->model->metrics = &b->metrics;
+	b->model->counters = &b->boot->page->counters;
+	meter_init(&b->meter, b->model->counters);
+}
+
 /* After the model is there: both fronts, joined to it and to each other. */
 static int
 make_fronts(struct broker *b)
 {
 	int r;
 
+	make_metrics(b);
 	r = sd_event_new(&b->event);
 	if (r == 0)
 		r = add_timer(b, CLOCK_REALTIME, &b->expiry_timer);
@@ -357,9 +393,6 @@ make_fronts(struct broker *b)
 		return error_trace(r);
 	b->model->hooks = &model_hooks;
 	b->model->hooks_data = b;
-	b->metrics.instance = b->boot->instance;
-	b->metrics.n_brokers = b->boot->page->n_brokers;
-	b->model->metrics = &b->metrics;
 	return 0;
 }
 
@@ -481,6 +514,15 @@ reap(struct broker *b, bool *ret_busy)
 	return 0;
 }
 
+/* When the loop last looked at its sources: it has asked for the time then. */
+static uint64_t
+event_usec(const struct broker *b)
+{
+	uint64_t usec = 0;
+
+	return sd_event_now(b->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
+}
+
 /* Everything that can be done without sleeping, once. */
 static int
 broker_round(struct broker *b, bool *ret_busy)
@@ -492,11 +534,12 @@ broker_round(struct broker *b, bool *ret_busy)
 	n = fs_drain(b->fs, !b->sockets_busy);
 	if (n < 0)
 		return n;
-	b->metrics.fuse_requests += (uint64_t)n;
 	for (unsigned i = 0; r > 0 && i < EVENTS_MAX; i++) {
+		meter_mark(&b->meter);
 		r = sd_event_run(b->event, 0);
 		if (r < 0)
 			return error_trace(r);
+		meter_note(&b->meter, event_usec(b));
 		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
 			return 0;
 	}
@@ -562,7 +605,21 @@ sleep_until_event(struct broker *b)
 		if (r >= 0 && q < 0)
 			r = q;
 	}
-	return r > 0 ? sd_event_dispatch(b->event) : r;
+	if (r <= 0)
+		return r;
+	meter_begin(&b->meter, event_usec(b));
+	return sd_event_dispatch(b->event);
+}
+
+/* Returns: the time, up to which all that was served is measured. */
+static uint64_t
+finish_round(struct broker *b)
+{
+	uint64_t now = clock_nsec();
+
+	meter_mark(&b->meter);
+	meter_note(&b->meter, now / 1000);
+	return now;
 }
 
 /*
@@ -572,21 +629,23 @@ sleep_until_event(struct broker *b)
 static int
 broker_loop(struct broker *b)
 {
-	uint64_t last = clock_nsec();
+	uint64_t now = clock_nsec(), last = now;
 	int r, exit_code;
 
 	for (;;) {
 		bool busy = false;
 
+		meter_begin(&b->meter, now / 1000);
 		r = broker_round(b, &busy);
 		if (r < 0)
 			return r;
 		if (sd_event_get_exit_code(b->event, &exit_code) == 0)
 			return exit_code;
 		if (busy) {
-			last = clock_nsec();
-		} else if (clock_nsec() - last < SPIN_NSEC) {
+			last = now = finish_round(b);
+		} else if (now - last < SPIN_NSEC) {
 			sched_yield();
+			now = clock_nsec();
 		} else {
 			r = before_sleep(b, &busy);
 			if (r == 0 && !busy)
@@ -595,7 +654,7 @@ broker_loop(struct broker *b)
 				return error_trace(r);
 			if (sd_event_get_exit_code(b->event, &exit_code) == 0)
 				return exit_code;
-			last = clock_nsec();
+			last = now = finish_round(b);
 		}
 	}
 }

@@ -28,28 +28,29 @@
 
 /* When the last brokers ended before they had answered anything. */
 struct early {
-	time_t at[EARLY_MAX];
+	uint64_t at_usec[EARLY_MAX];
 	unsigned n;
 };
 
-static time_t
-now_sec(void)
+static uint64_t
+now_usec(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* Were these too many in too short a time? */
 static bool
 early_add(struct early *e)
 {
-	time_t now = now_sec();
+	uint64_t now = now_usec(CLOCK_MONOTONIC);
 
-	e->at[e->n++ % EARLY_MAX] = now;
+	e->at_usec[e->n++ % EARLY_MAX] = now;
 	/* The next place to be written holds the oldest of the last five. */
-	return e->n >= EARLY_MAX && now - e->at[e->n % EARLY_MAX] < EARLY_WINDOW_SEC;
+	return e->n >= EARLY_MAX &&
+		now - e->at_usec[e->n % EARLY_MAX] < EARLY_WINDOW_SEC * UINT64_C(1000000);
 }
 
 /*
@@ -127,6 +128,7 @@ holder_main(struct boot *boot)
 		return BROKER_EXIT_RESTART;
 	}
 	boot->page = page;
+	boot->page->counters.since_usec = now_usec(CLOCK_REALTIME);
 	for (;;) {
 		pid_t pid;
 		int status;

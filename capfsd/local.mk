@@ -6,6 +6,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/capability.c capfsd/model/capability.h \
 	capfsd/model/change.c capfsd/model/change.h \
 	capfsd/model/check.c \
+	capfsd/model/counters.h \
 	capfsd/model/derive.c \
 	capfsd/model/entity.c capfsd/model/entity.h \
 	capfsd/model/entrypoint.c capfsd/model/entrypoint.h \
@@ -24,7 +25,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/grammar.c capfsd/ops/grammar.h \
 	capfsd/ops/import.c \
 	capfsd/ops/info.c capfsd/ops/info.h \
-	capfsd/ops/metrics.h \
+	capfsd/ops/metrics.c capfsd/ops/metrics.h \
 	capfsd/ops/refusals.c capfsd/ops/refusals.h \
 	capfsd/ops/request.c capfsd/ops/request.h \
 	capfsd/ops/serve.c \
@@ -40,6 +41,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/features.c capfsd/features.h \
 	capfsd/holder.c \
 	capfsd/inspector.c \
+	capfsd/meter.c capfsd/meter.h \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \

@@ -154,6 +154,7 @@ static void
 serve(struct fs *fs, size_t n)
 {
 	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)fs->buffer;
+	struct counters *counters = fs->model->counters;
 	struct fuse_buf buf = {.size = n, .mem = fs->buffer};
 
 	if (n < sizeof(*in))
@@ -170,8 +171,11 @@ serve(struct fs *fs, size_t n)
 		fuse_session_process_buf(fs->session, &buf);
 		boot_page_leave(fs->boot->page);
 	} else {
+		counters->poisoned++;
 		answer_poisoned(in);
 	}
+	counters_add(counters->fuse, in->opcode);
+	counters->served[FRONT_FUSE]++;
 }
 
 /* A client's next request is often there before one look at all sockets would be over. */

@@ -25,6 +25,8 @@ perform_finish(struct answer *a, struct session *s, const char *verb, int result
 {
 	const struct request *r = &a->request;
 
+	if (result == 0)
+		metrics_asked(r->model->counters, verb, r->error);
 	if (result == 0 && r->error)
 		event_log(r->model, s, "refused %s %.*s uid=%u %s: %.*s", verb,
 			(int)(a->asked->n_path < 256 ? a->asked->n_path : 256), a->asked->path,
@@ -248,6 +250,7 @@ open_commit(struct answer *a, struct capability *c, int fd)
 		if (answer < 0)
 			return request_fail(r, ch, answer);
 		change_abort(ch);
+		counters_add(ipc->model->counters->connects_refused, answer);
 		return refuse_open(a, c, answer);
 	}
 	memos_stage(ipc, ch);

@@ -43,6 +43,8 @@ static const struct {
 	[CONNECTION_E_MEMORY] = {ENOMEM, "the daemon is out of memory"},
 };
 
+_Static_assert(CONNECTION_E_MEMORY + 1 == COUNTERS_REASONS, "ops/metrics.c names each reason");
+
 int
 connection_refusal(const struct capability *c, int answer, struct text *t)
 {
@@ -275,10 +277,8 @@ connection_link(struct connection *conn)
 	capability_connected(conn->capability);
 	listener_link(conn->listener, &conn->listener_link);
 	e->n_connections++;
-	if (conn->ipc->model->metrics) {
+	if (conn->ipc->model->metrics)
 		conn->ipc->model->metrics->connections++;
-		conn->ipc->model->metrics->connections_total++;
-	}
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting++;
 	conn->ipc->activity++;
@@ -328,6 +328,7 @@ connection_publish(struct connection *conn)
 	struct channel *channel = conn->channel;
 
 	connection_link(conn);
+	conn->ipc->model->counters->offered++;
 	if (!channel) {
 		connection_hold(conn);
 		connection_tell_held(conn);
@@ -465,6 +466,7 @@ connection_taken(struct connection *conn)
 	struct entrypoint *e = entrypoint_of(conn);
 
 	conn->state = CONNECTION_TAKEN;
+	conn->ipc->model->counters->taken++;
 	charge_deinit(&conn->inflight);
 	e->n_waiting--;
 	if (conn->hung_up) {
@@ -507,6 +509,7 @@ connection_accepted(struct listener *l, int fd)
 	struct ucred peer = {};
 	int r;
 
+	ipc->model->counters->served[FRONT_SOCKET]++;
 	r = socket_peer(fd, &peer);
 	if (r == 0)
 		r = connection_stage(ipc, ch, c, fd, &peer, 0, &conn);
@@ -526,6 +529,7 @@ connection_accepted(struct listener *l, int fd)
 	}
 	if (fd >= 0)
 		socket_discard(fd);
+	counters_add(ipc->model->counters->connects_refused, r);
 	if (r > 0) {
 		int error = connection_refusal(c, r, &reason);
 

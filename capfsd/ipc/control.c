@@ -225,8 +225,6 @@ control_take(struct control *c)
 
 	(void)recv(c->fd, &byte, 1, MSG_DONTWAIT);
 	c->ipc->activity++;
-	if (c->ipc->model->metrics)
-		c->ipc->model->metrics->control_requests++;
 }
 
 /*
@@ -360,6 +358,7 @@ control_perform(struct control *c, struct answer *a)
 	int r;
 
 	if (page && !boot_page_enter(page, id)) {
+		c->ipc->model->counters->poisoned++;
 		log_message(3, "a control request that ended two brokers is refused (uid %u)",
 			(unsigned)c->peer.uid);
 		return refuse(&a->request, EIO, "this request ended the daemon twice");
@@ -397,6 +396,8 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 	else
 		r = control_perform(c, &a);
 	if (r == 0) {
+		counters_add(c->ipc->model->counters->control, asked->op);
+		c->ipc->model->counters->served[FRONT_CONTROL]++;
 		c->serial = asked->serial;
 		step = control_reply(c, &a);
 	} else {

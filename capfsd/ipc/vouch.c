@@ -155,6 +155,8 @@ perform_import(struct answer *a)
 	if (!c)
 		return 0;
 	e = verb_import(r, c, s, a->asked->text, a->asked->n_text);
+	if (e == 0)
+		metrics_asked(r->model->counters, "import", r->error);
 	if (e == 0 && r->error)
 		event_log(r->model, s, "refused import id=%" PRIu64 " uid=%u %s: %.*s",
 			c->entity.id, (unsigned)r->uid, error_name(r->error), (int)r->text.n,

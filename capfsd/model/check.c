@@ -44,6 +44,13 @@ add_cost(struct quota *sum, const struct kind *kind, uint64_t n)
 		sum->n[i] += n * kind->cost.n[i];
 }
 
+static void
+add_quota(struct quota *sum, const struct quota *q)
+{
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		sum->n[i] += q->n[i];
+}
+
 /* limit = used + lent + free, with used and lent counted again. */
 static void
 check_quota(struct session *s)
@@ -203,6 +210,7 @@ void
 model_check(struct model *m)
 {
 	uint64_t n[ENTITY_N_KINDS] = {}, sum = 0, n_expiring = 0, n_first = 0;
+	struct quota used = {};
 
 	CHECK(m->root && !m->root->parent);
 	for (size_t i = 0; i < m->by_id.size; i++)
@@ -210,6 +218,8 @@ model_check(struct model *m)
 			struct entity *e = container_of(link, struct entity, id_link);
 
 			check_entity(m, e);
+			if (e->kind == ENTITY_SESSION)
+				add_quota(&used, &session_of(e)->used);
 			n[e->kind]++;
 			n_expiring += e->kind == ENTITY_CAPABILITY &&
 				capability_of(e)->expiry.usec != LIMIT_NONE;
@@ -222,6 +232,7 @@ model_check(struct model *m)
 	CHECK(sum == m->by_id.n && sum == m->by_name.n && sum == m->header.n_entities);
 	CHECK(m->n[ENTITY_OBJECT] == m->by_badge.n);
 	CHECK(n_first == m->by_holder.n);
+	CHECK(memcmp(&used, &m->used, sizeof(used)) == 0);
 	check_expiries(m, n_expiring);
 	list_for_each (i, &m->ending)
 		CHECK(list_entry(i, struct entity, ending_link)->linked);

@@ -131,8 +131,12 @@ entity_set_name(struct model *m, struct entity *e, char *name)
 static void
 charge_cost(struct session *payer, const struct quota *cost, bool give_back)
 {
-	for (int i = 0; i < QUOTA_N_KINDS; i++)
-		payer->used.n[i] += give_back ? 0 - cost->n[i] : cost->n[i];
+	for (int i = 0; i < QUOTA_N_KINDS; i++) {
+		uint64_t n = give_back ? 0 - cost->n[i] : cost->n[i];
+
+		payer->used.n[i] += n;
+		payer->model->used.n[i] += n;
+	}
 	if (!give_back)
 		events_yield(payer);
 }

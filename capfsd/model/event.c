@@ -116,6 +116,7 @@ evict(struct session *s)
 	ev->start = e->end;
 	s->event_bytes -= e->line->header.n_text;
 	s->used.n[QUOTA_RAM] -= e->line->header.n_text;
+	s->model->used.n[QUOTA_RAM] -= e->line->header.n_text;
 	line_unref(s->model, e->line);
 	ev->first = (ev->first + 1) & (ev->size - 1);
 	ev->n--;
@@ -187,6 +188,7 @@ push(struct session *s, struct line *line)
 	line->refs++;
 	s->event_bytes += n;
 	s->used.n[QUOTA_RAM] += n;
+	s->model->used.n[QUOTA_RAM] += n;
 }
 
 static bool
@@ -273,9 +275,10 @@ event_log(struct model *m, struct session *s, const char *format, ...)
 	n = (uint32_t)format_line(buffer, m->now_usec(), m->header.next_event, text);
 	line = line_new(m->header.next_event, s->depth + 1, n);
 	if (!line) {
-		m->events_lost++;
+		m->counters->events_lost++;
 		return;
 	}
+	m->counters->events++;
 	m->header.next_event++;
 	memcpy(line_text(line), buffer, n);
 	list_append(&m->event_queue, &line->link);
@@ -287,7 +290,7 @@ event_log(struct model *m, struct session *s, const char *format, ...)
 			push(i, line);
 			*place = (struct line_place){i->entity.id, i->events->end};
 		} else {
-			m->events_lost++;
+			m->counters->events_lost++;
 		}
 	}
 	line_unref(m, line);

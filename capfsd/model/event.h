@@ -18,7 +18,7 @@ struct session;
 
 /*
  * Logs "HH:MM:SS e=N " and the text, a line feed behind it, in S and all its ancestors. Never
- * fails: without memory the event is dropped and counted in model.events_lost. A text that is too
+ * fails: without memory the event is dropped and counted in counters.events_lost. A text that is too
  * long is cut, so what others choose (labels, commands) comes last.
  */
 void event_log(struct model *m, struct session *s, const char *format, ...)

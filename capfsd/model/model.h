@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "capfsd/model/capability.h"
 #include "capfsd/model/change.h"
+#include "capfsd/model/counters.h"
 #include "capfsd/model/entity.h"
 #include "capfsd/model/entrypoint.h"
 #include "capfsd/model/event.h"
@@ -99,8 +100,10 @@ struct model {
 	uint64_t loaded_upto;  /* the largest revoked_upto that model_load() took */
 	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
-	uint64_t events_lost;
+	struct quota used;          /* by all sessions together */
 	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */
+	struct counters *counters; /* never NULL: the next, or those that outlive a broker */
+	struct counters own_counters;
 	struct metrics *metrics; /* of the broker (ops/metrics.h), NULL: none to show */
 };
 

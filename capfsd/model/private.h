@@ -177,10 +177,6 @@ void events_deinit(struct model *m);
 /* What can be charged: what is free, and what events would give up. */
 uint64_t quota_available(const struct session *s, enum quota_kind kind);
 
-/* session.c */
-/* The next session of the tree below TOP, parents first. NULL: no more. */
-struct session *session_next_below(const struct session *top, struct session *s);
-
 /* entrypoint.c */
 /* Finds the thread that serves, after its record or that of the thread has come. */
 void entrypoint_set_thread(struct model *m, struct entrypoint *e);

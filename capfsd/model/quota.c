@@ -55,6 +55,7 @@ charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t 
 	c->kind = (uint8_t)kind;
 	c->n = n;
 	s->used.n[kind] += n;
+	s->model->used.n[kind] += n;
 	s->charged.n[kind] += n;
 	events_yield(s);
 	entity_used(s->model, &s->entity);
@@ -71,6 +72,7 @@ charge_deinit(struct charge *c)
 	c->session = NULL;
 	assert(s->charged.n[c->kind] >= c->n);
 	s->used.n[c->kind] -= c->n;
+	s->model->used.n[c->kind] -= c->n;
 	s->charged.n[c->kind] -= c->n;
 	entity_used(s->model, &s->entity);
 }

@@ -77,6 +77,9 @@ void session_label(const struct session *s, struct text *t);
 /* Is S the session OF or one below it? */
 bool session_is_within(const struct session *s, const struct session *of);
 
+/* The next session of the tree below TOP, parents first. NULL: no more. */
+struct session *session_next_below(const struct session *top, struct session *s);
+
 /*
  * What a new child of PARENT gets when nothing is said: caps=32 sockets=64 threads=16 inflight=64
  * ram=1M, of each at most half of what is free or would be when events give way.

@@ -87,63 +87,6 @@ info_version(struct request *r, struct entity *e, struct text *t)
 		text_addf(t, "instance=%016" PRIx64 "\n", m->instance);
 }
 
-static void
-add_metric(struct text *t, const char *name, const char *type, const char *help, uint64_t value)
-{
-	text_addf(t, "# TYPE capfs_%s %s\n# HELP capfs_%s %s\ncapfs_%s%s %" PRIu64 "\n", name, type,
-		name, help, name, type[0] == 'c' ? "_total" : "", value);
-}
-
-static void
-add_quota_metrics(struct text *t, const struct session *root)
-{
-	text_add(t, "# TYPE capfs_quota gauge\n# HELP capfs_quota Quota of the root session.\n");
-	for (int kind = 0; kind < QUOTA_N_KINDS; kind++) {
-		const char *name = quota_kind_name(kind);
-
-		text_addf(t, "capfs_quota{kind=\"%s\",part=\"limit\"} %" PRIu64 "\n", name,
-			root->record.limit.n[kind]);
-		text_addf(t, "capfs_quota{kind=\"%s\",part=\"used\"} %" PRIu64 "\n", name,
-			root->used.n[kind]);
-		text_addf(t, "capfs_quota{kind=\"%s\",part=\"lent\"} %" PRIu64 "\n", name,
-			root->lent.n[kind]);
-	}
-}
-
-void
-info_metrics(struct request *r, struct entity *e, struct text *t)
-{
-	static const struct {
-		enum entity_kind kind;
-		const char *name, *help;
-	} kinds[] = {
-		{ENTITY_SESSION, "sessions", "Sessions, the root included."},
-		{ENTITY_CAPABILITY, "capabilities", "Slots in all sessions."},
-		{ENTITY_ENTRYPOINT, "entrypoints", "Entrypoints, served or detached."},
-		{ENTITY_OBJECT, "objects", "Objects of all entrypoints."},
-		{ENTITY_THREAD, "threads", "Threads that serve."},
-	};
-	const struct metrics *m = r->model->metrics;
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		add_metric(t, kinds[i].name, "gauge", kinds[i].help, r->model->n[kinds[i].kind]);
-	if (m) {
-		add_metric(t, "connections", "gauge", "Open connections.", m->connections);
-		add_metric(t, "listeners", "gauge", "Bound socket nodes.", m->listeners);
-		add_metric(t, "connections_accepted", "counter", "Connections handed to servers.",
-			m->connections_total);
-		add_metric(t, "fuse_requests", "counter", "Requests of the kernel.",
-			m->fuse_requests);
-		add_metric(t, "control_requests", "counter", "Requests of control clients.",
-			m->control_requests);
-		add_metric(t, "brokers", "gauge", "Brokers started for this mount.", m->n_brokers);
-	}
-	add_metric(t, "events_lost", "counter", "Events dropped without memory.",
-		r->model->events_lost);
-	add_quota_metrics(t, r->model->root);
-	text_add(t, "# EOF\n");
-}
-
 void
 info_label(struct request *r, struct entity *e, struct text *t)
 {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "capfsd/ops/info.h"
+#include "capfsd/ops/metrics.h"
 #include "capfsd/ops/verbs.h"
 
 /* A row's number is its index: bits 48-55 of node numbers, so rows are only ever appended. */
@@ -43,7 +44,7 @@ static const struct row session_rows[] = {
 	{"version", ROW_INFO, ROW(ROW_SESSION_VERSION), .root_only = true, .mode = 0444,
 		.read = info_version},
 	{"metrics", ROW_INFO, ROW(ROW_SESSION_METRICS), .root_only = true, .restless = true,
-		.read = info_metrics},
+		.sizeless = true, .read = info_metrics},
 	{"label", ROW_INFO, ROW(ROW_SESSION_LABEL), .read = info_label},
 	{"state", ROW_INFO, ROW(ROW_SESSION_STATE), .read = info_state},
 	{"quota", ROW_INFO, ROW(ROW_SESSION_QUOTA), .read = info_quota},
@@ -466,6 +467,8 @@ finish_named(struct request *r, struct node node, const char *name, size_t n, co
 {
 	cleanup_text struct text path = {};
 
+	if (result == 0)
+		metrics_asked(r->model->counters, verb, r->error);
 	if (result < 0 || !r->error)
 		return result;
 	tree_path(node, &path);

@@ -534,3 +534,15 @@ state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n)
 	mdb_txn_abort(txn);
 	return r;
 }
+
+void
+state_usage(const struct state *s, uint64_t *ret_used, uint64_t *ret_file, uint64_t *ret_limit)
+{
+	MDB_stat stat = {};
+
+	mdb_env_stat(s->env, &stat);
+	*ret_used = (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
+		(uint64_t)stat.ms_psize;
+	*ret_file = s->file_bytes;
+	*ret_limit = s->size_max_bytes;
+}

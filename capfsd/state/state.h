@@ -30,6 +30,10 @@ struct state *state_free(struct state *s);
 /* Nothing was ever stored. */
 bool state_is_new(const struct state *s);
 
+/* Bytes: of pages with records, of the file, and how long that may become. */
+void state_usage(const struct state *s, uint64_t *ret_used, uint64_t *ret_file,
+	uint64_t *ret_limit);
+
 /* For model_new(). */
 extern const struct store_ops state_store_ops;
 
