@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += helpers/libhelper.la
 helpers_libhelper_la_SOURCES = \
 	helpers/backend.c helpers/backend.h \
 	helpers/child.c helpers/child.h \
+	helpers/http.c helpers/http.h \
 	helpers/loop.c helpers/loop.h \
 	helpers/message.c helpers/message.h \
 	helpers/peer.c helpers/peer.h \
@@ -10,10 +11,13 @@ helpers_libhelper_la_SOURCES = \
 	helpers/service.c helpers/service.h
 helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
-pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd helpers/capfs-listen
+pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd helpers/capfs-listen \
+	helpers/capfs-metrics-http
 helpers_capfs_relay_SOURCES = helpers/capfs-relay.c
 helpers_capfs_relay_LDADD = helpers/libhelper.la
 helpers_capfs_inetd_SOURCES = helpers/capfs-inetd.c
 helpers_capfs_inetd_LDADD = helpers/libhelper.la
 helpers_capfs_listen_SOURCES = helpers/capfs-listen.c
 helpers_capfs_listen_LDADD = helpers/libhelper.la
+helpers_capfs_metrics_http_SOURCES = helpers/capfs-metrics-http.c
+helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

@@ -34,6 +34,7 @@ unit_tests = \
 	tests/test-ipc \
 	tests/test-pages \
 	tests/test-child \
+	tests/test-http \
 	tests/test-relay \
 	tests/test-state
 script_tests = \
@@ -53,6 +54,7 @@ integration_tests = \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
 	tests/it-man.sh \
+	tests/it-metrics.sh \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
@@ -132,6 +134,10 @@ tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
+
+tests_test_http_SOURCES = tests/test-http.c
+tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_http_LDADD = tests/libfixture.la helpers/libhelper.la
 
 tests_test_relay_SOURCES = tests/test-relay.c tests/peers.c tests/peers.h
 tests_test_relay_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
