@@ -5,17 +5,12 @@
  *	0		done
  *	-errno		fatal for the caller, who passes it up unchanged through error_trace()
  *	MODULE_E_X > 0	a documented answer of this one function, which its caller must handle
- *
- * Logging goes to stderr with the "<N>" prefixes of sd-daemon(3), which the journal understands.
- * The library never logs.
  */
 #pragma once
 
 #include <errno.h>
 
-/* Levels are those of syslog(3); messages above `max` are dropped. Set once, by main(). */
-void log_set_max_level(int max);
-void log_message(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#include "base/log.h"
 
 /* Where an error began: logs it at debug level with its place and returns it. */
 int error_trace_at(int r, const char *file, int line);

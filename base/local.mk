@@ -6,6 +6,7 @@ base_libbase_la_SOURCES = \
 	base/fd.c base/fd.h \
 	base/index.c base/index.h \
 	base/list.h \
+	base/log.c base/log.h \
 	base/msg.c base/msg.h \
 	base/number.c base/number.h \
 	base/text.c base/text.h

@@ -32,6 +32,7 @@
 #include "capfsd/confine.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/ipc/ipc.h"
+#include "capfsd/messages.h"
 #include "capfsd/meter.h"
 #include "capfsd/model/model.h"
 #include "capfsd/ops/metrics.h"
@@ -272,6 +273,16 @@ store_bytes(const struct quota *q)
 	return (size_t)(bytes < STORE_BYTES_MIN ? STORE_BYTES_MIN : bytes);
 }
 
+static int
+refuse_state(int answer, const char *reason)
+{
+	const char *id = answer == STATE_E_DAMAGED ? MESSAGE_STATE_KEPT_ASIDE
+						   : MESSAGE_STATE_REFUSED;
+
+	log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", id}), "%s", reason);
+	return BROKER_EXIT_REFUSED;
+}
+
 /* Returns: 0, BROKER_EXIT_REFUSED (and has said why); -errno. */
 static int
 open_state(struct broker *b)
@@ -282,15 +293,11 @@ open_state(struct broker *b)
 
 	r = state_open(boot->run_dir, store_bytes(&boot->root_quota), &b->state, &reason);
 	if (r == 0 && boot->page->stored && state_is_new(b->state)) {
-		log_message(LOG_CRIT, "the state in %s has vanished under the running daemon",
-			boot->run_dir);
+		log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STATE_REFUSED}),
+			"the state in %s has vanished under the running daemon", boot->run_dir);
 		return BROKER_EXIT_REFUSED;
 	}
-	if (r > 0) {
-		log_message(LOG_CRIT, "%s", reason);
-		return BROKER_EXIT_REFUSED;
-	}
-	return r;
+	return r > 0 ? refuse_state(r, reason) : r;
 }
 
 /* Likewise. */
@@ -312,10 +319,8 @@ load_model(struct broker *b)
 		r = model_load_done(b->model);
 	if (r == -EBADMSG)
 		r = state_set_aside(b->state, "a record does not fit the others", &reason);
-	if (r == STATE_E_DAMAGED) {
-		log_message(LOG_CRIT, "%s", reason);
-		return BROKER_EXIT_REFUSED;
-	}
+	if (r == STATE_E_DAMAGED)
+		return refuse_state(r, reason);
 	return r < 0 ? error_trace(r) : model_set_root_limit(b->model, &boot->root_quota);
 }
 
@@ -423,7 +428,8 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 		return error_trace(r);
 	r = fs_take_over(b->fs);
 	if (r == -EPROTO) {
-		log_message(LOG_CRIT, "the kernel is served in another version's way: start anew");
+		log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STATE_REFUSED}),
+			"the kernel is served in another version's way: start anew");
 		return BROKER_EXIT_REFUSED;
 	}
 	return r;
@@ -475,9 +481,11 @@ wait_if_full(struct broker *b, int r)
 {
 	if (r != -ENOSPC && r != -ENOMEM)
 		return r;
-	if (!b->told_full)
-		log_message(LOG_WARNING, "%s: what has ended stays until there is room",
-			r == -ENOSPC ? "the state store is full" : "out of memory");
+	if (!b->told_full && r == -ENOSPC)
+		log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STORE_FULL}),
+			"the state store is full: what has ended stays until there is room");
+	else if (!b->told_full)
+		log_message(LOG_WARNING, "out of memory: what has ended stays until there is room");
 	b->told_full = true;
 	b->retry_usec = clock_nsec() / 1000 + RETRY_USEC;
 	return 0;

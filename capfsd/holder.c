@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "capfsd/boot.h"
 #include "capfsd/confine.h"
+#include "capfsd/messages.h"
 
 #define EARLY_MAX 5
 #define EARLY_WINDOW_SEC 10
@@ -85,13 +86,24 @@ static void
 log_end(int status, const struct boot_page *page)
 {
 	if (WIFSIGNALED(status))
-		log_message(LOG_WARNING, "broker %u was ended by signal %d (%s), starting another",
-			page->n_brokers, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		log_event(LOG_WARNING,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKER_RESTARTED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_SIGNAL", NULL, (uint64_t)WTERMSIG(status)}),
+			"broker %u was ended by signal %d (%s), starting another", page->n_brokers,
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		log_message(LOG_WARNING, "broker %u ended with status %d, starting another",
-			page->n_brokers, WEXITSTATUS(status));
+		log_event(LOG_WARNING,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKER_RESTARTED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_STATUS", NULL, (uint64_t)WEXITSTATUS(status)}),
+			"broker %u ended with status %d, starting another", page->n_brokers,
+			WEXITSTATUS(status));
 	if (page->poisoned && page->poisoned == page->crashed)
-		log_message(LOG_ERR,
+		log_event(LOG_ERR,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_REQUEST", NULL, page->poisoned}),
 			"two brokers in a row ended in request %#jx, which is refused now",
 			(uintmax_t)page->poisoned);
 }
@@ -129,6 +141,7 @@ holder_main(struct boot *boot)
 	}
 	boot->page = page;
 	boot->page->counters.since_usec = now_usec(CLOCK_REALTIME);
+	log_set_lost(&boot->page->counters.lines_lost);
 	for (;;) {
 		pid_t pid;
 		int status;
@@ -147,7 +160,7 @@ holder_main(struct boot *boot)
 		boot_page_crashed(boot->page);
 		log_end(status, boot->page);
 		if (is_early(status, boot->page) && early_add(&early)) {
-			log_message(LOG_CRIT,
+			log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP}),
 				"%d brokers in %d seconds ended before they answered, giving up",
 				EARLY_MAX, EARLY_WINDOW_SEC);
 			return BROKER_EXIT_REFUSED;

@@ -41,6 +41,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/features.c capfsd/features.h \
 	capfsd/holder.c \
 	capfsd/inspector.c \
+	capfsd/journal.c capfsd/journal.h \
+	capfsd/messages.h \
 	capfsd/meter.c capfsd/meter.h \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
@@ -76,3 +78,7 @@ capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/li
 sbin_PROGRAMS += capfsd/capfsd
 capfsd_capfsd_SOURCES = capfsd/main.c
 capfsd_capfsd_LDADD = capfsd/libdaemon.la
+
+# What journalctl -x says; systemd looks in its own prefix only.
+catalogdir = $(prefix)/lib/systemd/catalog
+dist_catalog_DATA = capfsd/capfsd.catalog

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "capfsd/features.h"
+#include "capfsd/journal.h"
 #include "capfsd/keeper/keeper.h"
 #include "capfsd/place.h"
 
@@ -321,9 +322,11 @@ main(int argc, char *argv[])
 	if (arg_check)
 		return features_print();
 	log_set_max_level(arg_log_level);
+	journal_open();
 	config.boot.log_level = arg_log_level;
 	if (prepare(&config, &state_fd) < 0)
 		return EXIT_FAILURE;
+	journal_set_mount(config.mountpoint);
 	default_quota(&config.boot.root_quota);
 	find_title(&config.boot, argc, argv);
 	r = keeper_run(&config);

@@ -35,6 +35,7 @@ unit_tests = \
 	tests/test-pages \
 	tests/test-child \
 	tests/test-http \
+	tests/test-log \
 	tests/test-relay \
 	tests/test-state
 script_tests = \
@@ -51,6 +52,7 @@ integration_tests = \
 	tests/it-kill-points.sh \
 	tests/it-limits.sh \
 	tests/it-listen.sh \
+	tests/it-journal.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
 	tests/it-man.sh \
@@ -134,6 +136,10 @@ tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
+
+tests_test_log_SOURCES = tests/test-log.c
+tests_test_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_log_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_http_SOURCES = tests/test-http.c
 tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -6,7 +6,7 @@
 
 PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
 	liblmdb-dev libseccomp-dev check)
-PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3)
+PACKAGES_TEST=(curl socat lighttpd prometheus redis-server redis-tools procps strace mandoc python3)
 PACKAGES_CI=(clang g++ libclang-rt-dev)
 
 # install_packages PACKAGE…: by apt, through sudo if need be; says what.

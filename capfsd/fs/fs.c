@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/fs/private.h"
+#include "capfsd/messages.h"
 
 #define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
 #define DRAIN_TRIES 5
@@ -131,8 +132,12 @@ answer_poisoned(const struct fuse_in_header *in)
 {
 	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO, .unique = in->unique};
 
-	log_message(LOG_ERR, "request %llu (opcode %u) ended two brokers and is refused",
-		(unsigned long long)in->unique, in->opcode);
+	log_event(LOG_ERR,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
+			{"CAPFS_REQUEST", NULL, BOOT_REQUEST_FUSE(in->unique)},
+			{"CAPFS_OPCODE", NULL, in->opcode}, {"CAPFS_UID", NULL, in->uid}),
+		"request %#llx (opcode %u, uid %u) ended two brokers and is refused",
+		(unsigned long long)BOOT_REQUEST_FUSE(in->unique), in->opcode, in->uid);
 	/* An interrupted request is gone by now: nobody to tell. */
 	if (write(BOOT_FD_FUSE, &out, sizeof(out)) < 0)
 		return;

@@ -15,12 +15,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/messages.h"
 #include "capfsd/ops/info.h"
 
 enum step {
@@ -350,6 +352,22 @@ control_note(struct request *r, struct change *ch)
 	return memo_stage(a->control->memo, ch, r->text.data, n);
 }
 
+static void
+log_poisoned(const struct control *c, uint64_t request)
+{
+	cleanup_text struct text label = {};
+	const char *session;
+
+	session_label(c->session, &label);
+	session = label.data ? label.data : "?";
+	log_event(LOG_ERR,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
+			{"CAPFS_REQUEST", NULL, request}, {"CAPFS_UID", NULL, c->peer.uid},
+			{"CAPFS_SESSION", session}),
+		"a control request of %s (uid %u) ended two brokers and is refused", session,
+		(unsigned)c->peer.uid);
+}
+
 static int
 control_perform(struct control *c, struct answer *a)
 {
@@ -359,8 +377,7 @@ control_perform(struct control *c, struct answer *a)
 
 	if (page && !boot_page_enter(page, id)) {
 		c->ipc->model->counters->poisoned++;
-		log_message(3, "a control request that ended two brokers is refused (uid %u)",
-			(unsigned)c->peer.uid);
+		log_poisoned(c, id);
 		return refuse(&a->request, EIO, "this request ended the daemon twice");
 	}
 	r = perform(a);

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/messages.h"
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
@@ -59,14 +60,23 @@ ipc_arm(sd_event_source *timer, uint64_t usec)
 		log_message(LOG_ERR, "a timer could not be set");
 }
 
+static void
+log_no_room(int error)
+{
+	if (error == -ENOSPC)
+		log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STORE_FULL}),
+			"the state store is full: a client is refused or waits");
+	else
+		log_message(LOG_WARNING, "out of memory: a client is refused or waits");
+}
+
 void
 ipc_fail(struct ipc *ipc, int error)
 {
 	if (error == -ENOMEM || error == -ENOSPC) {
 		if (ipc_now(ipc) - ipc->logged_usec > UINT64_C(10000000)) {
 			ipc->logged_usec = ipc_now(ipc);
-			log_message(LOG_WARNING, "%s: a client is refused or waits",
-				error == -ENOMEM ? "out of memory" : "the state store is full");
+			log_no_room(error);
 		}
 		return;
 	}

@@ -26,6 +26,7 @@
 #include "base/msg.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/mount.h"
+#include "capfsd/messages.h"
 #include "capfsd/mounts.h"
 
 #define STOP_MSEC 3000
@@ -34,6 +35,8 @@
 #define BINDER_PAUSE_MSEC 100
 #define BINDER_PAUSE_MAX_MSEC 2000
 #define BINDER_GOOD_MSEC 5000
+
+#define GIVING_UP LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP})
 
 struct keeper {
 	struct boot boot;
@@ -176,6 +179,13 @@ on_binder_end(struct keeper *k, int status)
 			WEXITSTATUS(status));
 }
 
+static void
+log_unmounted(const struct keeper *k)
+{
+	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UNMOUNTED}), "%s was unmounted",
+		k->mount.path);
+}
+
 /* Does the holder's status end the daemon? The broker has logged why. */
 static bool
 is_final(struct keeper *k, int status)
@@ -187,7 +197,7 @@ is_final(struct keeper *k, int status)
 		keeper_end(k, 0);
 		return true;
 	case BROKER_EXIT_UNMOUNTED:
-		log_message(LOG_NOTICE, "%s was unmounted", k->mount.path);
+		log_unmounted(k);
 		keeper_end(k, 0);
 		return true;
 	case BROKER_EXIT_REFUSED:
@@ -226,24 +236,28 @@ on_holder_end(struct keeper *k, int status)
 		k->done = true;
 		return;
 	}
-	log_message(LOG_WARNING, "the holder %s %d: connections are lost, starting another",
+	log_event(LOG_WARNING,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
+			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL,
+				(uint64_t)(was_ended ? WTERMSIG(status) : WEXITSTATUS(status))}),
+		"the holder %s %d: connections are lost, starting another",
 		was_ended ? "was ended by signal" : "ended with status",
 		was_ended ? WTERMSIG(status) : WEXITSTATUS(status));
 	if (k->n_holders >= HOLDERS_MAX &&
 		now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
-		log_message(LOG_CRIT, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
+		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
 			HOLDERS_WINDOW_MSEC / 1000);
 		return keeper_end(k, 1);
 	}
 	if (!wait_for_table(k)) {
-		log_message(LOG_CRIT, "the last broker does not end, giving up");
+		log_event(LOG_CRIT, GIVING_UP, "the last broker does not end, giving up");
 		return keeper_end(k, 1);
 	}
 	/* The old binder's pair is gone with the old table; it ends by itself. */
 	k->binder = 0;
 	r = start_holder(k);
 	if (r < 0) {
-		log_message(LOG_CRIT, "cannot start another holder: %s", strerror(-r));
+		log_event(LOG_CRIT, GIVING_UP, "cannot start another holder: %s", strerror(-r));
 		keeper_end(k, 1);
 	}
 }
@@ -321,7 +335,7 @@ on_mounts(struct keeper *k)
 {
 	if (k->stop_at || mounts_have(k->mount.device))
 		return;
-	log_message(LOG_NOTICE, "%s was unmounted", k->mount.path);
+	log_unmounted(k);
 	begin_stop(k);
 }
 
