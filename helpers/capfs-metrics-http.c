@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * capfs-metrics-http(8): answers one request for /metrics on the connection that is its standard
- * input, as capfs-inetd starts it. It does not trust who asks: a request has a bound and a deadline,
- * and nothing of it is used but what the answer depends on.
+ * input, as capfs-inetd starts it. It does not trust who asks: a request has a bound and a
+ * deadline, and nothing of it is used but what the answer depends on.
  */
 #include "config.h"
 
@@ -176,8 +176,9 @@ answer(int status, const struct http_request *request, int64_t deadline)
 	} else {
 		text_addf(&body, "%d %s\n", status, http_reason(status));
 	}
-	text_addf(&out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
-			"Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+	text_addf(&out,
+		"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
+		"Cache-Control: no-store\r\nConnection: close\r\n\r\n",
 		status, http_reason(status), type, body.n,
 		status == 405 ? "Allow: GET, HEAD\r\n" : "");
 	if (!request->head)

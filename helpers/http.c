@@ -139,8 +139,8 @@ parse_field(struct head *h, struct span line)
 	else if (span_is_name(name, "Content-Length"))
 		h->has_body = h->has_body || !span_is(value, "0");
 	else if (span_is_name(name, "Accept"))
-		h->request.openmetrics = h->request.openmetrics ||
-			accepts(value, "application/openmetrics-text");
+		h->request.openmetrics =
+			h->request.openmetrics || accepts(value, "application/openmetrics-text");
 	return 200;
 }
 

@@ -36,6 +36,7 @@ unit_tests = \
 	tests/test-child \
 	tests/test-http \
 	tests/test-log \
+	tests/test-metrics \
 	tests/test-relay \
 	tests/test-state
 script_tests = \
@@ -140,6 +141,10 @@ tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
 tests_test_log_SOURCES = tests/test-log.c
 tests_test_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_log_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_metrics_SOURCES = tests/test-metrics.c $(model_world)
+tests_test_metrics_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_metrics_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_http_SOURCES = tests/test-http.c
 tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -201,14 +201,16 @@ START_TEST(no_value_makes_a_field)
 	const char *evil = "a\nMESSAGE_ID=0";
 	uint64_t length = htole64(strlen(evil));
 	char buffer[256], wanted[256];
-	size_t n = journal_encode(LOG_ERR, LOG_FIELDS({"CAPFS_SESSION", evil}), evil, buffer,
-		sizeof(buffer));
+	size_t n = journal_encode(
+		LOG_ERR, LOG_FIELDS({"CAPFS_SESSION", evil}), evil, buffer, sizeof(buffer));
 	size_t m = 0;
 
 	memcpy(wanted + m, "MESSAGE\n", 8);
 	memcpy(wanted + m + 8, &length, 8);
-	m = 16 + (size_t)sprintf(wanted + 16, "%s\nPRIORITY=3\nSYSLOG_IDENTIFIER=capfsd\n"
-					      "CAPFS_SESSION\n", evil);
+	m = 16 + (size_t)sprintf(wanted + 16,
+			 "%s\nPRIORITY=3\nSYSLOG_IDENTIFIER=capfsd\n"
+			 "CAPFS_SESSION\n",
+			 evil);
 	memcpy(wanted + m, &length, 8);
 	m += 8 + (size_t)sprintf(wanted + m + 8, "%s\n", evil);
 	ck_assert_uint_eq(n, m);
