@@ -274,7 +274,7 @@ add_connections(struct text *t, const struct counters *c)
 	add_counter(t, "events_total", "Events logged.", c->events);
 	add_counter(t, "events_lost_total", "Events dropped without memory.", c->events_lost);
 	add_counter(t, "log_lines_lost_total",
-		"Lines for the system's log that nobody took in time, or that were too many.",
+		"Lines of the log of holder and broker that nobody took at once, or that were too many.",
 		c->lines_lost);
 }
 
