@@ -158,15 +158,40 @@ msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	return n;
 }
 
+/* Room for what the kernel adds when it is asked for credentials. */
+union credentials {
+	char buffer[CMSG_SPACE(sizeof(struct ucred))];
+	struct cmsghdr align;
+};
+
+static void
+ask_credentials(int fd, int on)
+{
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+}
+
+bool
+msg_is_end(int fd)
+{
+	union credentials credentials;
+	struct msghdr msg = {.msg_control = credentials.buffer,
+		.msg_controllen = sizeof(credentials.buffer)};
+	ssize_t n;
+
+	/* An empty message has credentials like all others, and the end has none. */
+	ask_credentials(fd, 1);
+	n = receive(fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+	/* Not for longer: who sends while it is on gets a name. */
+	ask_credentials(fd, 0);
+	return n == 0 && msg.msg_controllen == 0;
+}
+
 void
 msg_discard_all(int fd)
 {
+	union credentials credentials;
 	char buffer[16384];
-	union {
-		char buffer[CMSG_SPACE(sizeof(struct ucred))];
-		struct cmsghdr align;
-	} credentials;
-	int on = 1, type = SOCK_STREAM;
+	int type = SOCK_STREAM;
 	socklen_t n_type = sizeof(type);
 
 	/*
@@ -176,7 +201,7 @@ msg_discard_all(int fd)
 	 */
 	getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n_type);
 	if (type == SOCK_SEQPACKET)
-		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+		ask_credentials(fd, 1);
 	for (;;) {
 		struct iovec iov = {.iov_base = buffer, .iov_len = sizeof(buffer)};
 		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};

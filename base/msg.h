@@ -44,6 +44,11 @@ ssize_t msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t 
 	size_t *ret_n_fds);
 
 /*
+ * A peek at this SEQPACKET socket gave nothing: is that its end, and not an empty message?
+ */
+bool msg_is_end(int fd);
+
+/*
  * Takes and discards whatever is queued at a socket that was shut down, descriptors too.
  */
 void msg_discard_all(int fd);
