@@ -44,6 +44,7 @@ struct boot_page {
 	uint32_t answered;       /* this broker has answered a request */
 	uint32_t ready;          /* this broker serves the tree */
 	uint32_t stored;         /* there is a store: the next broker must find it */
+	uint64_t sending;        /* handle of the open `call` whose request is being sent, 0: none */
 	uint64_t polls[BOOT_POLLS_MAX]; /* the kernel's handles of those who poll a log; 0: free */
 	struct counters counters;       /* of all brokers together */
 };

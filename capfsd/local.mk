@@ -21,6 +21,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/session.c capfsd/model/session.h \
 	capfsd/model/touch.c \
 	capfsd/ops/account.c \
+	capfsd/ops/call.h \
 	capfsd/ops/delegate.c \
 	capfsd/ops/grammar.c capfsd/ops/grammar.h \
 	capfsd/ops/import.c \
@@ -51,6 +52,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/adopt.c \
 	capfsd/ipc/attach.c \
 	capfsd/ipc/binding.c \
+	capfsd/ipc/call.c \
 	capfsd/ipc/channel.c \
 	capfsd/ipc/connection.c \
 	capfsd/ipc/control.c \
@@ -62,6 +64,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/memos.c \
 	capfsd/ipc/pages.c \
 	capfsd/ipc/perform.c \
+	capfsd/ipc/reply.c \
 	capfsd/ipc/vouch.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \
 	capfsd/keeper/keeper.c capfsd/keeper/keeper.h \

@@ -66,7 +66,19 @@ on_invalidate(void *data, struct entity *e)
 	w->n_invalidated++;
 }
 
-static const struct ipc_fs world_fs = {.socket_done = on_done, .socket_invalidate = on_invalidate};
+static void
+on_call_ready(void *data, uint64_t handle)
+{
+	struct world *w = data;
+
+	w->n_ready++;
+}
+
+static const struct ipc_fs world_fs = {
+	.socket_done = on_done,
+	.socket_invalidate = on_invalidate,
+	.call_ready = on_call_ready,
+};
 
 static void
 on_changed(void *data, struct entity *e)

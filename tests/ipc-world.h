@@ -32,6 +32,7 @@ struct world {
 	int done_error;
 	unsigned n_done, n_invalidated;
 	uint64_t invalidated_id;
+	unsigned n_ready; /* a `call` can be read */
 	/* Descriptors that are the test's own, and those that it started with: no broker's. */
 	int own[WORLD_FDS_MAX];
 	size_t n_own;

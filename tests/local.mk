@@ -30,6 +30,7 @@ unit_tests = \
 	tests/test-ops \
 	tests/test-capctl \
 	tests/test-control \
+	tests/test-conversation \
 	tests/test-import \
 	tests/test-ipc \
 	tests/test-pages \
@@ -232,3 +233,7 @@ tests_test_fs_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_control_SOURCES = tests/test-control.c tests/ipc-world.c tests/ipc-world.h
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_conversation_SOURCES = tests/test-conversation.c tests/ipc-world.c tests/ipc-world.h
+tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_conversation_LDADD = tests/libfixture.la capfsd/libdaemon.la

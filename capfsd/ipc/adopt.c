@@ -248,6 +248,9 @@ adopt_recorded(struct adoption *a, enum socket_kind kind)
 			control_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text, f->n_text,
 				take_fd(f->reply_fd));
 			break;
+		case SOCKET_CALL:
+			call_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text, f->n_text);
+			break;
 		}
 	}
 }
@@ -326,6 +329,7 @@ adopt_all(struct adoption *a)
 	list_for_each (i, &ipc->channels)
 		lend_all(ipc, list_entry(i, struct channel, link)->entrypoint);
 	adopt_recorded(a, SOCKET_CONTROL);
+	adopt_recorded(a, SOCKET_CALL);
 	return 0;
 }
 
@@ -346,6 +350,8 @@ ipc_adopt(struct ipc *ipc, const int *fds, size_t n)
 			reason ? reason : error_name(r < 0 ? r : EBADMSG));
 		return r < 0 ? error_trace(r) : -EBADMSG;
 	}
+	if (ipc->boot->page)
+		ipc->boot->page->sending = 0;
 	r = memos_flush(ipc);
 	if (r == -ENOSPC) {
 		log_message(LOG_WARNING, "the state store is full: old connections stay in it");

@@ -73,6 +73,20 @@ socket_peer(int fd, struct ucred *ret)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &n) < 0 ? -errno : 0;
 }
 
+struct connection *
+connection_find_paired(const struct ipc *ipc, uint64_t cookie)
+{
+	struct index_link *i = index_first(&ipc->by_peer, index_hash_id(cookie));
+
+	for (; i; i = index_next(i)) {
+		struct connection *conn = container_of(i, struct connection, peer_link);
+
+		if (conn->memo->record.value == cookie)
+			return conn;
+	}
+	return NULL;
+}
+
 bool
 connection_is_allowed(const struct capability *c)
 {
@@ -431,6 +445,9 @@ connection_release(struct connection *conn)
 	capability_disconnected(c);
 	conn->capability = NULL;
 	conn->listener = NULL;
+	if (conn->call)
+		conn->call->connection = NULL;
+	conn->call = NULL;
 	conn->ipc->activity++;
 	if (l)
 		listener_unlink(l, &conn->listener_link);
@@ -478,23 +495,29 @@ connection_taken(struct connection *conn)
 	tell_entrypoint(conn->ipc, e);
 }
 
-static int
-connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+void
+connection_left(struct connection *conn)
 {
-	struct connection *conn = data;
 	char byte;
 
 	if (conn->state == CONNECTION_TAKEN) {
 		connection_hang_up(conn);
-		return 0;
+		return;
 	}
 	/* A client that wrote and left is still served; of one that only left nobody hears. */
-	if (conn->state == CONNECTION_WAITING && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+	if (conn->state == CONNECTION_WAITING &&
+		recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
 		connection_end(conn);
-		return 0;
+		return;
 	}
 	conn->hung_up = true;
-	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	sd_event_source_set_enabled(conn->source, SD_EVENT_OFF);
+}
+
+static int
+connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	connection_left(data);
 	return 0;
 }
 

@@ -161,21 +161,6 @@ perform_inspect(struct answer *a)
 	return refuse_inspection(a, r);
 }
 
-/* The connection that WIRE_OPEN gave, by the client's end. */
-static struct connection *
-find_paired(const struct ipc *ipc, uint64_t cookie)
-{
-	struct index_link *i = index_first(&ipc->by_peer, index_hash_id(cookie));
-
-	for (; i; i = index_next(i)) {
-		struct connection *conn = container_of(i, struct connection, peer_link);
-
-		if (conn->memo->record.value == cookie)
-			return conn;
-	}
-	return NULL;
-}
-
 /*
  * What the binder listens at has the name that it was given here. Other processes of its user, such
  * as another daemon's binder, can use the same names, and so nobody else is believed.
@@ -183,7 +168,7 @@ find_paired(const struct ipc *ipc, uint64_t cookie)
 static int
 inspection_find(struct ipc *ipc, const struct binder_result *result, uint64_t *ret)
 {
-	struct connection *conn = find_paired(ipc, result->cookie);
+	struct connection *conn = connection_find_paired(ipc, result->cookie);
 	struct entity *e;
 
 	if (result->error)

@@ -129,6 +129,7 @@ ipc_init_lists(struct ipc *ipc)
 		&ipc->dirty,
 		&ipc->staged,
 		&ipc->inspections,
+		&ipc->all_calls,
 	};
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -170,7 +171,9 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 	ipc_init_limits(ipc);
 	ipc->request = malloc(WIRE_CONTROL_MAX);
 	ipc->reply = malloc(WIRE_CONTROL_MAX);
-	if (!ipc->request || !ipc->reply || index_reserve(&ipc->by_peer, BUCKETS_MIN) < 0)
+	ipc->packet = malloc(WIRE_CALL_MAX);
+	if (!ipc->request || !ipc->reply || !ipc->packet ||
+		index_reserve(&ipc->by_peer, BUCKETS_MIN) < 0)
 		return -ENOMEM;
 	r = ipc_add_timer(ipc, binding_on_retire, &ipc->retire_timer);
 	if (r == 0)
@@ -194,9 +197,17 @@ ipc_close(const struct ipc *ipc, int fd)
 }
 
 static void
+calls_end(struct ipc *ipc)
+{
+	while (!list_empty(&ipc->all_calls))
+		call_free(list_entry(list_first(&ipc->all_calls), struct call, link));
+}
+
+static void
 ipc_forget(struct ipc *ipc)
 {
 	ipc->forgetting = true;
+	calls_end(ipc);
 	while (!list_empty(&ipc->listeners))
 		listener_free(list_entry(list_first(&ipc->listeners), struct listener, link));
 	while (!list_empty(&ipc->channels))
@@ -231,6 +242,9 @@ ipc_free(struct ipc *ipc)
 	sd_event_unref(ipc->event);
 	free(ipc->request);
 	free(ipc->reply);
+	free(ipc->packet);
+	index_deinit(&ipc->calls);
+	index_deinit(&ipc->calls_by_owner);
 	free(ipc);
 	return NULL;
 }
@@ -238,6 +252,7 @@ ipc_free(struct ipc *ipc)
 void
 ipc_stop(struct ipc *ipc)
 {
+	calls_end(ipc);
 	while (!list_empty(&ipc->listeners))
 		listener_free(list_entry(list_first(&ipc->listeners), struct listener, link));
 	list_for_each (i, &ipc->channels)
@@ -337,6 +352,7 @@ ipc_gone(struct ipc *ipc, struct entity *e)
 	case ENTITY_CAPABILITY:
 		pages_forget(container_of(e, struct capability, entity));
 		listener_free(listener_find(e));
+		calls_gone(ipc, e);
 		break;
 	case ENTITY_SESSION:
 		inspections_inherit(ipc, container_of(e, struct session, entity));

@@ -19,6 +19,8 @@
  *	memos.c		records of sockets that may be written late
  *	pages.c		struct pages: what the capabilities of a server that counts may do
  *	counts.c	what it has counted
+ *	call.c		struct call: a conversation that the daemon has for an open file
+ *	reply.c		what is read of it
  */
 #pragma once
 
@@ -36,6 +38,8 @@ struct ipc;
 struct ipc_fs {
 	void (*socket_done)(void *data, struct entity *e, int error);
 	void (*socket_invalidate)(void *data, struct entity *e);
+	/* A READ of this open `call` may have an answer now. */
+	void (*call_ready)(void *data, uint64_t handle);
 };
 
 int ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event *event,
@@ -54,6 +58,10 @@ int ipc_adopt(struct ipc *ipc, const int *fds, size_t n);
 bool ipc_socket_ready(struct ipc *ipc, struct entity *e);
 void ipc_socket_want(struct ipc *ipc, struct entity *e);
 void ipc_socket_forgotten(struct ipc *ipc, uint64_t entity_id);
+
+/* For fs_set_calls(). */
+struct calls;
+extern const struct calls ipc_calls;
 
 /*
  * The first binder (BOOT_FD_BINDER) or a new one: takes FD, which gets the old one's number. Jobs

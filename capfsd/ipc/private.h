@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "capfsd/ipc/ipc.h"
+#include "capfsd/ops/call.h"
 #include "capfsd/ops/metrics.h"
 #include "capfsd/ops/tree.h"
 #include "libcap-client/wire.h"
@@ -47,6 +48,7 @@ enum socket_kind {
 	SOCKET_CONNECTION = 1,
 	SOCKET_CHANNEL,
 	SOCKET_CONTROL,
+	SOCKET_CALL, /* the client's end of a conversation that the daemon has for an open file */
 };
 
 enum connection_state {
@@ -60,9 +62,9 @@ enum connection_state {
 struct connection_record {
 	uint64_t cookie; /* in full: the key has 56 bits of it */
 	uint64_t owner;	 /* the capability, entrypoint or session */
-	uint64_t serial; /* of the hand-over; channel: its epoch; control: of the reply */
+	uint64_t serial; /* of the hand-over; channel: its epoch; control: of the reply; call: of it */
 	/* channel: the thread; control: what is to be reaped before the reply; paired connection: the
-	 * cookie of the client's end */
+	 * cookie of the client's end; call: the handle */
 	uint64_t value;
 	uint64_t fd_cookie;	/* control: of the descriptor that goes with the reply, or 0 */
 	uint64_t pages;		/* channel: the identity of its pages, 0: none */
@@ -138,6 +140,44 @@ struct connection {
 	bool paired;	/* made by WIRE_OPEN: its peer credentials are the daemon's own */
 	bool hung_up;	/* the client went before the server took it */
 	bool repeated;	/* a predecessor may have offered it */
+	struct call *call; /* the client, if that is the daemon itself */
+};
+
+enum call_state {
+	CALL_ASKED,
+	CALL_ANSWERED, /* some of the reply, or its end, was read */
+	CALL_FAILED,   /* and every read says so */
+};
+
+/* How far a conversation is: stands behind its record. */
+struct call_progress {
+	uint64_t unique; /* of the READ that was answered last */
+	uint64_t wait_unique, wait_until_usec; /* of the one that waited last, by CLOCK_MONOTONIC */
+	uint32_t offset; /* of the reply: so much was read */
+	uint32_t last;	 /* … of which that READ got the last */
+	uint32_t total;	 /* the reply's length, if that is a packet */
+	uint32_t error;	 /* FAILED: of all reads; ANSWERED: the service's refusal, of the first */
+	uint8_t state;	 /* enum call_state */
+	uint8_t tag;	 /* of streams (reply.c) */
+	uint8_t given_up; /* a read was not answered in time: the next request need not wait */
+	uint8_t reserved[5];
+};
+
+/* The client's end of a connection, for the open file of a `call`. */
+struct call {
+	struct ipc *ipc;
+	struct index_link handle_link; /* ipc.calls */
+	struct index_link owner_link;  /* ipc.calls_by_owner, by the capability's id */
+	struct list link;	       /* ipc.all_calls */
+	struct connection *connection; /* of which it is the client; NULL: ended */
+	sd_event_source *source;
+	struct charge socket, ram;
+	struct memo *memo;
+	struct call_progress progress;
+	uint64_t handle;
+	uint32_t untaken; /* of a stream: was read, and is still in the socket */
+	int fd;
+	bool stream, calls; /* what the object speaks; neither: packets of its own */
 };
 
 struct channel {
@@ -239,6 +279,8 @@ struct ipc {
 	struct index by_peer;	   /* of connections, by the cookie of the client's end */
 	struct list inspections;
 	uint64_t next_inspection;
+	struct index calls, calls_by_owner;
+	struct list all_calls;
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 
@@ -246,6 +288,7 @@ struct ipc {
 	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer, *count_timer;
 	int binder_fd;
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
+	uint8_t *packet;	  /* WIRE_CALL_MAX bytes */
 	uint64_t logged_usec;	  /* of the last complaint about descriptors */
 	uint64_t activity;
 	bool stopped;
@@ -379,6 +422,10 @@ bool connection_is_allowed(const struct capability *c);
 void connection_enqueue(struct list *list, struct connection *conn);
 /* CONN, which was not offered, waits until its entrypoint has a server again. */
 void connection_hold(struct connection *conn);
+/* The one that was made here, by the cookie of the client's end. NULL: ended. */
+struct connection *connection_find_paired(const struct ipc *ipc, uint64_t cookie);
+/* Its client has closed, as the loop would learn a little later. CONN may be freed. */
+void connection_left(struct connection *conn);
 /* accept(2) gave FD for the capability of L. Takes FD. */
 void connection_accepted(struct listener *l, int fd);
 /* Shuts FD down, discards what is queued, closes it. Returns: -1. */
@@ -454,6 +501,31 @@ void control_adopt(
 struct control *control_free(struct control *c);
 /* What C waits for may have come. C may be freed. */
 void control_resume(struct control *c);
+
+/* call.c */
+struct call *call_find(struct ipc *ipc, uint64_t handle);
+struct call *call_free(struct call *call);
+/* One of a predecessor, with its record and N bytes of its progress. Takes FD and MEMO. */
+void call_adopt(struct ipc *ipc, int fd, struct memo *memo, const void *progress, size_t n);
+/* The capability E has ended. */
+void calls_gone(struct ipc *ipc, const struct entity *e);
+/* Commits the progress. Returns: 0, -errno; then nothing has changed, but in memory. */
+int call_commit(struct call *call);
+/* The loop tells the other front when there is something to be read. */
+void call_watch(struct call *call);
+
+/* reply.c */
+/* What is there of the reply to CALL, whose capability C lives. Returns: 0 or CALL_E_WAIT. */
+int call_read(struct call *call, struct request *r, const struct capability *c,
+	struct call_read *read);
+/* Was all of the reply read, or given up, so that the next request may come? */
+bool call_is_over(struct call *call);
+/* Discards what the service sent unasked. Returns: can the connection go on? */
+bool call_drain(struct call *call);
+/* Is there a reply, or the end of all replies? */
+bool call_is_readable(struct call *call);
+/* Of one that is adopted: finds out what its predecessor has taken. */
+void call_recall(struct call *call);
 
 /* perform.c */
 struct answer {
