@@ -192,9 +192,18 @@ on_socket_invalidate(void *data, struct entity *e)
 	fs_socket_invalidate(b->fs, e);
 }
 
+static void
+on_call_ready(void *data, uint64_t handle)
+{
+	struct broker *b = data;
+
+	fs_call_ready(b->fs, handle);
+}
+
 static const struct ipc_fs ipc_fs = {
 	.socket_done = on_socket_done,
 	.socket_invalidate = on_socket_invalidate,
+	.call_ready = on_call_ready,
 };
 
 /* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
@@ -396,6 +405,7 @@ make_fronts(struct broker *b)
 		r = ipc_new(b->model, b->state, b->boot, b->event, &ipc_fs, b, &b->ipc);
 	if (r < 0)
 		return error_trace(r);
+	fs_set_calls(b->fs, &ipc_calls, b->ipc);
 	b->model->hooks = &model_hooks;
 	b->model->hooks_data = b;
 	return 0;

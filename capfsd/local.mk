@@ -48,7 +48,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
-	capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
+	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
 	capfsd/ipc/adopt.c \
 	capfsd/ipc/attach.c \
 	capfsd/ipc/binding.c \

@@ -31,6 +31,7 @@
 
 #define MAP_BYTES (16 << 20)
 #define ANSWER_MSEC 10000
+#define READ_MSEC 1500 /* instead of the thirty seconds that a read of a `call` may wait */
 #define RESENT (UINT64_C(1) << 63)
 
 static struct kernel {
@@ -66,6 +67,94 @@ forgotten(void *data, uint64_t id)
 
 static const struct fs_sockets sockets = {.ready = is_ready, .want = want, .forgotten = forgotten};
 
+/*
+ * A service for `call`: "never" has no reply until "wake" is written by somebody, anything else has
+ * one at once.
+ */
+#define ASKED_MAX 512
+static struct asked {
+	uint64_t handle;
+	bool waits, told;
+} asked[ASKED_MAX];
+static struct fs *fs; /* never freed, as in the broker */
+
+static struct asked *
+find_asked(uint64_t handle)
+{
+	for (size_t i = 0; i < ASKED_MAX; i++)
+		if (asked[i].handle == handle)
+			return &asked[i];
+	return NULL;
+}
+
+static int
+call_write(void *data, struct request *r, struct capability *c, uint64_t handle, const void *bytes,
+	size_t n)
+{
+	struct asked *a = find_asked(handle);
+
+	if (n == 6 && memcmp(bytes, "refuse", 6) == 0)
+		return refuse(r, EPERM, "not today");
+	if (!a)
+		a = find_asked(0);
+	*a = (struct asked){.handle = handle, .waits = n == 5 && memcmp(bytes, "never", 5) == 0};
+	for (size_t i = 0; i < ASKED_MAX && n == 4 && memcmp(bytes, "wake", 4) == 0; i++)
+		if (asked[i].waits) {
+			asked[i].waits = false;
+			fs_call_ready(fs, asked[i].handle);
+		}
+	return request_commit(r, change_begin(r->model));
+}
+
+static int
+call_read(void *data, struct request *r, struct capability *c, struct call_read *read)
+{
+	struct asked *a = find_asked(read->handle);
+
+	if (!a)
+		return CALL_E_NONE;
+	if (a->waits && !read->resent)
+		return CALL_E_WAIT;
+	if (!a->told || read->resent)
+		read->n = (size_t)snprintf(read->buffer, read->size, "%s",
+			read->resent ? "resent" : "reply");
+	a->told = !a->told;
+	return 0;
+}
+
+static bool
+call_exists(void *data, uint64_t handle)
+{
+	return find_asked(handle);
+}
+
+static void
+call_end(void *data, uint64_t handle)
+{
+	if (find_asked(handle))
+		*find_asked(handle) = (struct asked){};
+}
+
+static uint64_t
+call_wait(void *data, const struct call_read *read, uint64_t until_usec)
+{
+	return until_usec;
+}
+
+static void
+call_give_up(void *data, uint64_t handle)
+{
+}
+
+static bool
+call_poll(void *data, uint64_t handle)
+{
+	return !find_asked(handle) || !find_asked(handle)->waits;
+}
+
+static const struct calls calls = {
+	call_write, call_read, call_exists, call_end, call_wait, call_give_up, call_poll};
+
 static void
 on_changed(void *data, struct entity *e)
 {
@@ -99,6 +188,23 @@ load(void *data, uint64_t key, const void *record, size_t n)
 	return model_load(data, key, record, n);
 }
 
+/* caps/kv, which nobody serves but the calls above. */
+static int
+make_slot(struct model *m)
+{
+	struct change *ch = change_begin(m);
+	struct capability *c;
+	struct entrypoint *ep;
+	struct object *o;
+	int r = entrypoint_attach(ch, m->root, "kv", 2, 0, 1, &ep);
+
+	if (r == 0)
+		r = object_add(ch, ep, 1, OBJECT_SEQPACKET, OBJECT_CALLS, &o);
+	if (r == 0)
+		r = capability_originate(ch, o, m->root, "kv", 2, RIGHTS_OBJECT, 0, &c);
+	return r ? r : change_commit(ch);
+}
+
 static int
 open_model(struct state **ret_state, struct model **ret)
 {
@@ -108,14 +214,14 @@ open_model(struct state **ret_state, struct model **ret)
 
 	if (r == 0)
 		r = model_new(&state_store_ops, *ret_state, ret);
-	if (r == 0 && state_is_new(*ret_state))
-		return model_create_root(*ret, 0, 0, 0711, &quota);
+	if (r == 0 && state_is_new(*ret_state)) {
+		r = model_create_root(*ret, 0, 0, 0711, &quota);
+		return r ? r : make_slot(*ret);
+	}
 	if (r == 0)
 		r = state_scan(*ret_state, load, *ret, &reason);
 	return r ? r : model_load_done(*ret);
 }
-
-static struct fs *fs; /* never freed, as in the broker */
 
 /* As if it had opened all but one of the files that it has numbers for. */
 static void
@@ -138,11 +244,14 @@ serve(void)
 	if (r == 0) {
 		m->hooks = &hooks;
 		m->hooks_data = fs;
+		fs_set_calls(fs, &calls, NULL);
+		fs->read_usec = READ_MSEC * 1000;
 		r = fs_take_over(fs);
 	}
 	signal(SIGUSR1, on_user_signal);
-	while (r >= 0 && (poll(&p, 1, -1) > 0 || errno == EINTR)) {
+	while (r >= 0 && (poll(&p, 1, list_empty(&fs->reads) ? -1 : 10) >= 0 || errno == EINTR)) {
 		r = fs_drain(fs, false);
+		fs_timeouts(fs);
 		while (r >= 0 && !list_empty(&m->ending)) {
 			r = model_reap(m, 64);
 			fs_reaped(fs);
@@ -496,6 +605,249 @@ START_TEST(poisoned_request_is_refused)
 }
 END_TEST
 
+static uint64_t
+find_call(void)
+{
+	return look_up(look_up(look_up(FUSE_ROOT_ID, "caps"), "kv"), "call");
+}
+
+/* A READ that will be answered later. Returns: its number. */
+static uint64_t
+read_later(uint64_t node, uint64_t fh)
+{
+	const struct fuse_read_in in = {.fh = fh, .size = 4096, .flags = O_RDWR};
+
+	k.unique += 2;
+	kernel_send(FUSE_READ, node, k.unique, &in, sizeof(in));
+	return k.unique;
+}
+
+static const char *
+read_call(uint64_t node, uint64_t fh)
+{
+	read_later(node, fh);
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, k.unique);
+	k.data[k.n] = '\0';
+	return k.data;
+}
+
+static void
+interrupt(uint64_t unique)
+{
+	const struct fuse_interrupt_in in = {.unique = unique};
+
+	k.unique += 2;
+	kernel_send(FUSE_INTERRUPT, 0, k.unique, &in, sizeof(in));
+}
+
+static void
+expect_answer(uint64_t unique, int error, const char *text)
+{
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, unique);
+	ck_assert_int_eq(k.out.error, error);
+	ck_assert_uint_eq(k.n, strlen(text));
+	ck_assert_mem_eq(k.data, text, k.n);
+}
+
+START_TEST(S04_a_call_is_asked_and_read)
+{
+	const struct fuse_open_in read_only = {.flags = O_RDONLY};
+	struct fuse_open_out out;
+	uint64_t node = find_call(), fh = open_node(node), other;
+	char usage[256];
+
+	memcpy(&out, k.data, sizeof(out));
+	ck_assert_uint_eq(out.open_flags, FOPEN_DIRECT_IO | FOPEN_STREAM);
+	/* Offsets mean nothing: what was read is over. */
+	strcpy(usage, read_call(node, fh));
+	ck_assert_ptr_nonnull(strstr(usage, "request"));
+	ck_assert_str_eq(read_call(node, fh), "");
+	ck_assert_int_eq(write_node(node, fh, "one"), 0);
+	ck_assert_str_eq(read_call(node, fh), "reply");
+	ck_assert_str_eq(read_call(node, fh), "");
+	/* Nothing can be asked: a text as any other. */
+	ck_assert_int_eq(ask(FUSE_OPEN, node, &read_only, sizeof(read_only)), 0);
+	memcpy(&out, k.data, sizeof(out));
+	ck_assert_uint_eq(out.open_flags, FOPEN_DIRECT_IO);
+	ck_assert_str_eq(read_node(node, out.fh, 0), usage);
+	ck_assert_str_eq(read_node(node, out.fh, 0), usage);
+	ck_assert_str_eq(read_node(node, out.fh, 4), usage + 4);
+	/* A refusal's reason is read where the reply would be. */
+	other = open_node(node);
+	ck_assert_int_eq(write_node(node, other, "refuse"), -EPERM);
+	ck_assert_str_eq(read_call(node, other), "not today\n");
+	ck_assert_str_eq(read_call(node, other), "");
+}
+END_TEST
+
+START_TEST(P11_a_read_of_a_call_times_out)
+{
+	uint64_t node = find_call(), fh = open_node(node), unique;
+	const struct fuse_getattr_in getattr = {};
+
+	ck_assert_int_eq(write_node(node, fh, "never"), 0);
+	unique = read_later(node, fh);
+	/* Others are served meanwhile. */
+	ck_assert_int_eq(ask(FUSE_GETATTR, node, &getattr, sizeof(getattr)), 0);
+	expect_answer(unique, -ETIMEDOUT, "");
+	read_node(look_up(FUSE_ROOT_ID, "events"), open_node(look_up(FUSE_ROOT_ID, "events")), 0);
+	ck_assert_ptr_nonnull(strstr(k.data, "refused call caps/kv uid=0 ETIMEDOUT"));
+}
+END_TEST
+
+START_TEST(P11_a_read_of_a_call_is_interrupted)
+{
+	uint64_t node = find_call(), fh = open_node(node), one, two, three;
+
+	ck_assert_int_eq(write_node(node, fh, "never"), 0);
+	one = read_later(node, fh);
+	two = read_later(node, fh);
+	three = read_later(node, fh);
+	interrupt(two);
+	expect_answer(two, -EINTR, "");
+	interrupt(three);
+	interrupt(one);
+	expect_answer(three, -EINTR, "");
+	expect_answer(one, -EINTR, "");
+	/* Before the read has come. */
+	interrupt(k.unique + 4);
+	one = read_later(node, fh);
+	expect_answer(one, -EINTR, "");
+	ck_assert_int_eq(write_node(node, fh, "one"), 0);
+	ck_assert_str_eq(read_call(node, fh), "reply");
+}
+END_TEST
+
+START_TEST(P11_many_wait_and_are_woken)
+{
+	uint64_t node = find_call(), fhs[200], unique[200];
+	uint64_t waker = open_node(node);
+
+	for (size_t i = 0; i < 200; i++) {
+		fhs[i] = open_node(node);
+		ck_assert_int_eq(write_node(node, fhs[i], "never"), 0);
+		unique[i] = read_later(node, fhs[i]);
+	}
+	{
+		char body[128];
+		size_t n = write_body(body, waker, "wake", 4);
+		bool seen[200] = {};
+
+		k.unique += 2;
+		kernel_send(FUSE_WRITE, node, k.unique, body, n);
+		for (size_t i = 0; i < 201; i++) {
+			size_t at = 0;
+
+			kernel_receive();
+			ck_assert_int_eq(k.out.error, 0);
+			if (k.out.unique == k.unique)
+				continue;
+			while (at < 200 && unique[at] != k.out.unique)
+				at++;
+			ck_assert_uint_lt(at, 200);
+			ck_assert(!seen[at]);
+			seen[at] = true;
+			ck_assert_uint_eq(k.n, 5);
+		}
+	}
+}
+END_TEST
+
+START_TEST(P14_a_read_that_waits_is_sent_again)
+{
+	uint64_t node = find_call(), fh = open_node(node), unique, written;
+	const struct fuse_getattr_in getattr = {};
+	const struct fuse_read_in in = {.fh = fh, .size = 4096, .flags = O_RDWR};
+	char body[128];
+	size_t n = write_body(body, fh, "never", 5);
+
+	ck_assert_int_eq(ask(FUSE_WRITE, node, body, n), 0);
+	written = k.unique;
+	unique = read_later(node, fh);
+	/* It was read, and waits. */
+	ck_assert_int_eq(ask(FUSE_GETATTR, node, &getattr, sizeof(getattr)), 0);
+	kernel_kill();
+	/* What was committed is not asked again: to this child it would be the first. */
+	kernel_send(FUSE_WRITE, node, written | RESENT, body, n);
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, written | RESENT);
+	ck_assert_int_eq(k.out.error, 0);
+	kernel_send(FUSE_READ, node, unique | RESENT, &in, sizeof(in));
+	kernel_receive();
+	ck_assert_uint_eq(k.n, 0);
+	ck_assert_int_eq(write_node(node, fh, "never"), 0);
+	kernel_send(FUSE_READ, node, unique | RESENT, &in, sizeof(in));
+	expect_answer(unique | RESENT, 0, "resent");
+}
+END_TEST
+
+START_TEST(P14_a_read_that_kills_is_refused)
+{
+	uint64_t node = find_call(), fh = open_node(node), other = open_node(node), unique;
+	char body[128];
+	size_t n = write_body(body, other, "wake", 4);
+
+	ck_assert_int_eq(write_node(node, fh, "never"), 0);
+	unique = read_later(node, fh);
+	k.boot.page->poisoned = unique;
+	kernel_send(FUSE_WRITE, node, k.unique += 2, body, n);
+	expect_answer(unique, -EIO, "");
+	kernel_receive();
+	ck_assert_int_eq(k.out.error, 0);
+	ck_assert_uint_eq(k.boot.page->executing, 0);
+}
+END_TEST
+
+START_TEST(the_end_of_a_slot_wakes_its_readers)
+{
+	uint64_t caps = look_up(FUSE_ROOT_ID, "caps"), node = find_call(), fh = open_node(node);
+	const struct fuse_release_in release = {.fh = fh};
+
+	ck_assert_int_eq(write_node(node, fh, "one"), 0);
+	ck_assert_int_eq(ask(FUSE_RMDIR, caps, "kv", 3), 0);
+	read_later(node, fh);
+	expect_answer(k.unique, -ESTALE, "");
+	ck_assert_int_eq(write_node(node, fh, "two"), -ESTALE);
+	ck_assert_int_eq(ask(FUSE_RELEASE, node, &release, sizeof(release)), 0);
+}
+END_TEST
+
+START_TEST(P13_oversized_calls_are_not_sent)
+{
+	static char body[sizeof(struct fuse_write_in) + 65537], text[65537];
+	uint64_t node = find_call(), fh = open_node(node);
+
+	memset(text, 'x', sizeof(text));
+	ck_assert_int_eq(ask(FUSE_WRITE, node, body, write_body(body, fh, text, 65536)), 0);
+	ck_assert_int_eq(
+		ask(FUSE_WRITE, node, body, write_body(body, fh, text, 65537)), -EMSGSIZE);
+	ck_assert_int_eq(write_node(node, fh, "x"), -EMSGSIZE);
+	ck_assert_int_eq(write_node(node, open_node(node), "x"), 0);
+}
+END_TEST
+
+START_TEST(a_poller_of_a_call_is_woken)
+{
+	uint64_t node = find_call(), fh = open_node(node), other = open_node(node);
+	const struct fuse_poll_in in = {
+		.fh = fh, .kh = 78, .flags = FUSE_POLL_SCHEDULE_NOTIFY, .events = POLLIN};
+	struct fuse_poll_out out;
+
+	ck_assert_int_eq(ask(FUSE_POLL, node, &in, sizeof(in)), 0);
+	memcpy(&out, k.data, sizeof(out));
+	ck_assert_uint_ne(out.revents & POLLIN, 0);
+	ck_assert_int_eq(write_node(node, fh, "never"), 0);
+	ck_assert_int_eq(ask(FUSE_POLL, node, &in, sizeof(in)), 0);
+	memcpy(&out, k.data, sizeof(out));
+	ck_assert_uint_eq(out.revents, 0);
+	k.n_polls = 0;
+	ck_assert_int_eq(write_node(node, other, "wake"), 0);
+	ck_assert_uint_eq(k.n_polls, 1);
+}
+END_TEST
+
 START_TEST(P13_oversized_commands_change_nothing)
 {
 	static char body[sizeof(struct fuse_write_in) + 8192];
@@ -521,7 +873,7 @@ START_TEST(P13_random_requests)
 	const struct fuse_getattr_in getattr = {};
 	uint64_t nodes[8] = {FUSE_ROOT_ID, look_up(FUSE_ROOT_ID, "sessions"),
 		look_up(FUSE_ROOT_ID, "transfer_quota"), look_up(FUSE_ROOT_ID, "events"),
-		look_up(FUSE_ROOT_ID, "quota"), look_up(FUSE_ROOT_ID, ".bind-1"), 12345, UINT64_MAX};
+		look_up(FUSE_ROOT_ID, "quota"), look_up(FUSE_ROOT_ID, ".bind-1"), 12345, find_call()};
 	uint64_t fh = open_node(nodes[2]);
 	unsigned seed = 1;
 
@@ -606,6 +958,15 @@ main(void)
 	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);
 	tcase_add_test(t, poisoned_request_is_refused);
 	tcase_add_test(t, P13_oversized_commands_change_nothing);
+	tcase_add_test(t, S04_a_call_is_asked_and_read);
+	tcase_add_test(t, P11_a_read_of_a_call_times_out);
+	tcase_add_test(t, P11_a_read_of_a_call_is_interrupted);
+	tcase_add_test(t, P11_many_wait_and_are_woken);
+	tcase_add_test(t, P14_a_read_that_waits_is_sent_again);
+	tcase_add_test(t, P14_a_read_that_kills_is_refused);
+	tcase_add_test(t, the_end_of_a_slot_wakes_its_readers);
+	tcase_add_test(t, P13_oversized_calls_are_not_sent);
+	tcase_add_test(t, a_poller_of_a_call_is_woken);
 	tcase_add_test(t, P13_random_requests);
 	tcase_add_test(t, attributes_are_refused);
 	tcase_add_test(t, requests_without_answer);

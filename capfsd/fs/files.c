@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -20,18 +21,27 @@
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
 #define READ_BYTES_MAX 131072
 
-static struct fs_file *
-file_find(struct fs *fs, uint64_t fh, uint64_t number)
+struct fs_file *
+fs_file_find(struct fs *fs, uint64_t fh)
 {
 	struct index_link *l = index_first(&fs->files, index_hash_id(fh));
 
 	for (; l; l = index_next(l)) {
 		struct fs_file *f = container_of(l, struct fs_file, link);
 
-		if (f->fh == fh && f->number == number)
+		if (f->fh == fh)
 			return f;
 	}
 	return NULL;
+}
+
+/* Handles are told apart by themselves; the kernel would not mix up the nodes. */
+static struct fs_file *
+file_find(struct fs *fs, uint64_t fh, uint64_t number)
+{
+	struct fs_file *f = fs_file_find(fs, fh);
+
+	return f && f->number == number ? f : NULL;
 }
 
 /* The kernel's handles of those who wait also stand where the next broker finds them. */
@@ -69,6 +79,7 @@ file_free(struct fs *fs, struct fs_file *f)
 	index_remove(&fs->files, &f->link);
 	list_unlink(&f->all);
 	poll_end(fs, f);
+	fs_call_end_reads(f, 0);
 	charge_deinit(&f->charge);
 	text_deinit(&f->text);
 	free(f);
@@ -90,7 +101,10 @@ file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct
 	}
 	f->fh = fh;
 	f->number = tree_number(node);
+	f->fs = fs;
 	f->log = node.row->type == ROW_LOG;
+	f->call = node.row->type == ROW_CALL;
+	list_init(&f->reads);
 	if (index_add(&fs->files, &f->link, index_hash_id(fh)) < 0) {
 		charge_deinit(&f->charge);
 		free(f);
@@ -101,17 +115,6 @@ file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct
 	*text = (struct text){};
 	*ret = f;
 	return 0;
-}
-
-static bool
-handle_is_used(struct fs *fs, uint64_t fh)
-{
-	struct index_link *l = index_first(&fs->files, index_hash_id(fh));
-
-	for (; l; l = index_next(l))
-		if (container_of(l, struct fs_file, link)->fh == fh)
-			return true;
-	return false;
 }
 
 /* Below the length: the broker's epoch and a counter, so that no two brokers give the same. */
@@ -128,7 +131,7 @@ next_fh(struct fs *fs, size_t length)
 	do
 		fh = (uint64_t)length << FS_HANDLE_BITS | (fs->epoch & epoch) << FS_COUNTER_BITS |
 			(++fs->n_opened & counter);
-	while (handle_is_used(fs, fh));
+	while (fs_file_find(fs, fh) || fs->calls->exists(fs->calls_data, fh));
 	return fh;
 }
 
@@ -143,6 +146,13 @@ make_text(struct fs *fs, fuse_req_t req, struct node node, struct text *t)
 	tree_read(&r, node, t);
 	request_deinit(&r);
 	return text_done(t);
+}
+
+/* A `call` on which nothing can be asked is a text as any other. */
+static bool
+is_writable(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_ACCMODE) != O_RDONLY;
 }
 
 void
@@ -170,7 +180,8 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/* Interrupted before it was answered: the kernel will not release what it has not opened. */
-	if (fuse_reply_open(req, fi) == -ENOENT)
+	e = f->call && is_writable(fi) ? fs_call_reply_open(req, fi) : fuse_reply_open(req, fi);
+	if (e == -ENOENT)
 		file_free(fs, f);
 }
 
@@ -196,6 +207,9 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	e = file_new(fs, fh, node, &text, ret);
 	if (e)
 		return e;
+	/* What an earlier broker gave to who wrote nothing is not given again. */
+	if ((*ret)->call)
+		(*ret)->read_end = (*ret)->text.n;
 	(*ret)->base = record.base;
 	(*ret)->written = (*ret)->stored = stored;
 	return 0;
@@ -250,6 +264,10 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	}
 	if (f->log) {
 		read_log(fs, req, f, size, at);
+		return;
+	}
+	if (f->call && is_writable(fi)) {
+		fs_call_read(fs, req, f, size);
 		return;
 	}
 	/* The result stands behind what was written; who goes back to the start reads it there. */
@@ -347,6 +365,10 @@ fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t 
 			return;
 		}
 	}
+	if (f->call) {
+		fs_call_write(fs, req, node, f, data, n);
+		return;
+	}
 	/*
 	 * The first part of a long write might be a command by itself, without the limits at its
 	 * end: after one that is too long nothing more is taken.
@@ -372,7 +394,18 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_open_drop(fs, fi->fh);
 	if (f)
 		file_free(fs, f);
+	/* Whatever file it was: nobody else has its handle. */
+	fs->calls->end(fs->calls_data, fi->fh);
 	fuse_reply_err(req, 0);
+}
+
+void
+fs_file_wake(struct fs *fs, struct fs_file *f)
+{
+	if (!f->poll)
+		return;
+	fuse_lowlevel_notify_poll(f->poll);
+	poll_end(fs, f);
 }
 
 void
@@ -385,10 +418,14 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 
 	if (!tree_node(fs->model, ino, &node))
 		events |= POLLERR | POLLHUP;
-	else if (!f && node.row->type == ROW_LOG && file_restore(fs, req, node, fi->fh, &f))
+	else if (!f && (node.row->type == ROW_LOG || node.row->type == ROW_CALL) &&
+		file_restore(fs, req, node, fi->fh, &f))
 		f = NULL;
-	if (f && f->log) {
-		events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
+	if (f && (f->log || f->call)) {
+		if (f->log)
+			events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
+		else if (!fs->calls->poll(fs->calls_data, f->fh))
+			events = 0;
 		if (poll) {
 			poll_end(fs, f);
 			poll_begin(fs, f, poll);
@@ -406,10 +443,8 @@ fs_files_logged(struct fs *fs, struct session *s)
 	list_for_each (i, &fs->all_files) {
 		struct fs_file *f = list_entry(i, struct fs_file, all);
 
-		if (f->session != s || !f->poll)
-			continue;
-		fuse_lowlevel_notify_poll(f->poll);
-		poll_end(fs, f);
+		if (f->session == s && f->log)
+			fs_file_wake(fs, f);
 	}
 }
 
@@ -422,6 +457,7 @@ fs_files_gone(struct fs *fs, struct session *s)
 
 		if (f->session != s)
 			continue;
+		fs_call_end_reads(f, ESTALE);
 		if (f->poll)
 			fuse_lowlevel_notify_poll(f->poll);
 		file_free(fs, f);

@@ -90,6 +90,8 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	list_init(&fs->all_files);
 	list_init(&fs->lookups);
 	list_init(&fs->reaping);
+	list_init(&fs->reads);
+	fs->read_usec = FS_READ_USEC;
 	fs->buffer_size = 131072 + 8192;
 	fs->buffer = aligned_alloc(4096, fs->buffer_size);
 	fs->session = fuse_session_new(&args, &fs_operations, sizeof(fs_operations), fs);
@@ -101,6 +103,13 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	}
 	*ret = fs;
 	return 0;
+}
+
+void
+fs_set_calls(struct fs *fs, const struct calls *calls, void *data)
+{
+	fs->calls = calls;
+	fs->calls_data = data;
 }
 
 /* The descriptor is the holder's too, and stays open: libfuse would close it with its session. */
@@ -181,6 +190,7 @@ serve(struct fs *fs, size_t n)
 	}
 	counters_add(counters->fuse, in->opcode);
 	counters->served[FRONT_FUSE]++;
+	fs_calls_interrupted(fs);
 }
 
 /* A client's next request is often there before one look at all sockets would be over. */
@@ -211,8 +221,8 @@ fs_drain(struct fs *fs, bool eager)
 	return served;
 }
 
-static uint64_t
-now_usec(void)
+uint64_t
+fs_now_usec(void)
 {
 	struct timespec t;
 
@@ -257,23 +267,32 @@ fs_socket_done(struct fs *fs, struct entity *e, int error)
 void
 fs_timeouts(struct fs *fs)
 {
-	if (list_empty(&fs->lookups) || fs_deadline(fs) > now_usec())
+	uint64_t now, deadline = fs_deadline(fs);
+
+	if (deadline == UINT64_MAX)
+		return;
+	now = fs_now_usec();
+	if (deadline > now)
 		return;
 	list_for_each_safe (i, &fs->lookups) {
 		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
 
-		if (w->deadline_usec <= now_usec())
+		if (w->deadline_usec <= now)
 			answer_lookup(fs, w, false);
 	}
+	fs_calls_timeouts(fs, now);
 }
 
-/* They are in order of their deadlines. */
+/* Both kinds are in order of their deadlines. */
 uint64_t
 fs_deadline(const struct fs *fs)
 {
 	struct list *first = list_first(&fs->lookups);
+	uint64_t read = fs_calls_deadline(fs), lookup = UINT64_MAX;
 
-	return first ? list_entry(first, struct fs_waiter, link)->deadline_usec : UINT64_MAX;
+	if (first)
+		lookup = list_entry(first, struct fs_waiter, link)->deadline_usec;
+	return lookup < read ? lookup : read;
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "capfsd/model/model.h"
 #include "capfsd/state/state.h"
 
+struct calls;
 struct fs;
 
 /* What the file system needs of the other front. */
@@ -40,6 +41,9 @@ int fs_new(struct model *m, struct state *state, const struct boot *boot,
 	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret);
 struct fs *fs_free(struct fs *fs);
 
+/* Who has the conversations of open `call` files. Before fs_take_over(). */
+void fs_set_calls(struct fs *fs, const struct calls *calls, void *data);
+
 /* Takes the connection over. Returns: 0, -EPROTO (another INIT), -errno. */
 int fs_take_over(struct fs *fs);
 
@@ -52,9 +56,12 @@ int fs_drain(struct fs *fs, bool eager);
 /* The listener that `want` asked for is there, or not (positive errno). */
 void fs_socket_done(struct fs *fs, struct entity *e, int error);
 
+/* There may be something to be read for this open `call`. */
+void fs_call_ready(struct fs *fs, uint64_t handle);
+
 /*
- * Look-ups that have waited too long for their listener are answered without it; and when the next
- * one will have: CLOCK_MONOTONIC, UINT64_MAX when none waits.
+ * Look-ups that have waited too long for their listener are answered without it, and reads of a
+ * `call` with ETIMEDOUT; and when the next one will have: CLOCK_MONOTONIC, UINT64_MAX when none waits.
  */
 void fs_timeouts(struct fs *fs);
 uint64_t fs_deadline(const struct fs *fs);

@@ -6,6 +6,7 @@
  *	takeover.c	INIT, the kernel's notifications, committed replies
  *	nodes.c		look-up, attributes, directories
  *	files.c		open files
+ *	calls.c		those of a `call`, and their reads that wait
  *	records.c	what the store keeps for this front
  */
 #pragma once
@@ -20,11 +21,13 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "capfsd/fs/fs.h"
+#include "capfsd/ops/call.h"
 #include "capfsd/ops/tree.h"
 
 #define FS_TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
 #define FS_SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */
 #define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
+#define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
 #define FS_ROWS_MAX 16
 #define FS_BIND_DIR (UINT64_MAX - 1)    /* the number of the binder's hidden directory */
 #define FS_REPLY_LAST STORE_KEY(STORE_REPLY, 1)
@@ -72,6 +75,9 @@ struct fs_file {
 	uint64_t base;          /* the offset at which the text begins: behind what was written */
 	uint64_t skew, read_end; /* of a log */
 	bool log, written, failed, stored;
+	bool call;
+	struct list reads; /* of struct fs_read (calls.c), that wait */
+	struct fs *fs;
 	struct fuse_pollhandle *poll;
 	uint64_t poll_number; /* the kernel's, as it stands in the boot page */
 };
@@ -82,6 +88,8 @@ struct fs {
 	const struct boot *boot;
 	const struct fs_sockets *sockets;
 	void *sockets_data;
+	const struct calls *calls;
+	void *calls_data;
 	struct fuse_session *session;
 	char *buffer;
 	size_t buffer_size;
@@ -96,6 +104,8 @@ struct fs {
 	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
 	struct list lookups; /* of struct fs_waiter */
 	struct list reaping; /* of struct fs_waiter */
+	struct list reads;   /* of struct fs_read */
+	uint64_t read_usec;  /* so long they wait */
 };
 
 extern const struct fuse_lowlevel_ops fs_operations;
@@ -165,3 +175,21 @@ void fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 void fs_files_gone(struct fs *fs, struct session *s);
 void fs_files_logged(struct fs *fs, struct session *s);
 void fs_files_free(struct fs *fs);
+/* NULL: there is none that this broker knows. */
+struct fs_file *fs_file_find(struct fs *fs, uint64_t fh);
+/* Who polls F polls again. */
+void fs_file_wake(struct fs *fs, struct fs_file *f);
+
+/* fs.c */
+uint64_t fs_now_usec(void);
+
+/* calls.c */
+int fs_call_reply_open(fuse_req_t req, const struct fuse_file_info *fi);
+void fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size);
+void fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f,
+	const char *data, size_t n);
+/* Its reads are over; ERROR 0: without an answer, which the next broker will give. */
+void fs_call_end_reads(struct fs_file *f, int error);
+void fs_calls_interrupted(struct fs *fs);
+void fs_calls_timeouts(struct fs *fs, uint64_t now_usec);
+uint64_t fs_calls_deadline(const struct fs *fs);

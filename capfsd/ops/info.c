@@ -62,6 +62,7 @@ info_readme(struct request *r, struct entity *e, struct text *t)
 		"this directory is the root session, init.\n"
 		"\n"
 		"  caps/SLOT/socket        connect(2) here: curl --unix-socket caps/web/socket http://x/\n"
+		"  caps/SLOT/call          exec 3<>call; echo hello >&3; cat <&3: a request, its reply\n"
 		"  caps/SLOT/info          what the capability refers to, its rights, limits and use\n"
 		"  caps/SLOT/holders       everything that was derived from it\n"
 		"  caps/SLOT/grant         echo 'to=SESSION [as=NAME] [rights=call] [conns=4]' > grant\n"
@@ -320,6 +321,12 @@ usage_reductions(const struct capability *c, bool calls, struct text *t)
 			capability_counts_calls(c) ? "[methods=LO-HI,...] " : "",
 			calls ? "[calls=N] " : "");
 	text_add(t, "[expires=SECONDS|TIME] [immutable]\n");
+}
+
+void
+usage_call(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "one request of at most 65536 bytes; then read its reply from the same open file\n");
 }
 
 void

@@ -24,6 +24,7 @@ void info_entrypoint(struct request *r, struct entity *e, struct text *t);
 void info_objects(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
 
+void usage_call(struct request *r, struct entity *e, struct text *t);
 void usage_grant(struct request *r, struct entity *e, struct text *t);
 void usage_replicate(struct request *r, struct entity *e, struct text *t);
 void usage_transfer(struct request *r, struct entity *e, struct text *t);

@@ -69,6 +69,7 @@ static const struct row capability_rows[] = {
 		.verb = "replicate"},
 	{"transfer", ROW_COMMAND, ROW(8), .read = usage_transfer, .write = verb_transfer,
 		.verb = "transfer"},
+	{"call", ROW_CALL, ROW(9), .read = usage_call, .verb = "call"},
 };
 
 static const struct row entrypoint_rows[] = {
@@ -387,6 +388,7 @@ node_mode(struct node node, mode_t mode)
 	case ROW_SOCKET:
 		return S_IFSOCK | (mode & 0666);
 	case ROW_COMMAND:
+	case ROW_CALL:
 		return S_IFREG | (mode & 0666);
 	default:
 		return S_IFREG | (mode & 0444);
@@ -486,6 +488,14 @@ static int
 tree_finish(struct request *r, struct node node, const char *verb, int result)
 {
 	return finish_named(r, node, NULL, 0, verb, result);
+}
+
+void
+tree_refused(struct request *r, struct node node)
+{
+	struct node self = {node.entity, rows_of(node.entity->kind).rows};
+
+	tree_finish(r, self, node.row->verb, 0);
 }
 
 int

@@ -21,6 +21,7 @@ enum row_type {
 	ROW_COMMAND, /* write one command; the same open file reads the result, a fresh one the usage */
 	ROW_LOG,     /* read: a text that grows (events) */
 	ROW_SOCKET,
+	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
 };
 
 struct node;
@@ -37,7 +38,7 @@ struct row {
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
 	void (*read)(struct request *r, struct entity *e, struct text *t); /* info; command: usage */
 	int (*write)(struct request *r, struct entity *e, const char *text, size_t n);
-	const char *verb; /* of a command, in events */
+	const char *verb; /* of a command or a call, in events */
 };
 
 struct node {
@@ -93,6 +94,8 @@ void tree_read(struct request *r, struct node node, struct text *t);
  * -errno for what ends the daemon.
  */
 int tree_write(struct request *r, struct node node, const char *text, size_t n);
+/* R was refused by somebody else, on behalf of NODE: an event. */
+void tree_refused(struct request *r, struct node node);
 int tree_create(struct request *r, struct node at, const char *name, size_t n, const char *quota,
 	size_t n_quota, struct node *ret);
 int tree_remove(struct request *r, struct node at, const char *name, size_t n);

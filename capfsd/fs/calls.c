@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Open files of caps/SLOT/call: a write is a request to the object, reads give the reply and its end.
+ * The conversation itself belongs to the other front. Only a READ waits, never a WRITE, and only
+ * behind one: the kernel would have every other writer of the node wait with it, unkillably. That a
+ * READ holds up no other it owes to FOPEN_STREAM, which also makes offsets of no account.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "capfsd/fs/private.h"
+
+#define READ_RAM 256
+#define READ_BYTES_MAX 131072
+
+/* A READ that waits for the service. */
+struct fs_read {
+	struct list link;      /* fs.reads, in order of their deadlines */
+	struct list file_link; /* fs_file.reads */
+	struct fs_file *file;
+	fuse_req_t request;
+	struct charge charge;
+	uint64_t unique, deadline_usec;
+	size_t size;
+	bool interrupted;
+};
+
+int
+fs_call_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	/* libfuse has no word for the latter. */
+	const struct fuse_open_out out = {
+		.fh = fi->fh, .open_flags = FOPEN_DIRECT_IO | FOPEN_STREAM};
+
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}
+
+static struct capability *
+capability_of(struct node node)
+{
+	return container_of(node.entity, struct capability, entity);
+}
+
+static void
+read_free(struct fs_read *w)
+{
+	list_unlink(&w->link);
+	list_unlink(&w->file_link);
+	charge_deinit(&w->charge);
+	free(w);
+}
+
+/* Its answer is sent. */
+static void
+read_refuse(struct fs_read *w, int error)
+{
+	fuse_reply_err(w->request, error);
+	read_free(w);
+}
+
+/* Who wrote nothing reads the usage, or why the write was refused. */
+static void
+reply_text(fuse_req_t req, struct fs_file *f, size_t size)
+{
+	size_t left = f->read_end < f->text.n ? f->text.n - (size_t)f->read_end : 0;
+
+	if (size > left)
+		size = left;
+	fuse_reply_buf(req, size > 0 ? f->text.data + f->read_end : NULL, size);
+	f->read_end += size;
+}
+
+/* Returns: false: it must wait. */
+static bool
+answer(struct fs *fs, fuse_req_t req, struct fs_file *f, struct call_read *read)
+{
+	struct request r;
+	struct node node;
+	int e;
+
+	if (!tree_node(fs->model, f->number, &node)) {
+		fuse_reply_err(req, ESTALE);
+		return true;
+	}
+	read->buffer = malloc(read->size ? read->size : 1);
+	if (!read->buffer) {
+		fuse_reply_err(req, ENOMEM);
+		return true;
+	}
+	fs_request_init(fs, req, &r);
+	e = fs->calls->read(fs->calls_data, &r, capability_of(node), read);
+	if (e < 0 && !r.error)
+		r.error = EIO;
+	if (e == CALL_E_NONE)
+		reply_text(req, f, read->size);
+	else if (r.error)
+		fuse_reply_err(req, r.error);
+	else if (e != CALL_E_WAIT)
+		fuse_reply_buf(req, read->buffer, read->n);
+	if (r.error)
+		tree_refused(&r, node);
+	request_deinit(&r);
+	free(read->buffer);
+	return e != CALL_E_WAIT;
+}
+
+/* Inside libfuse, which holds the request: it is answered when that is done with it. */
+static void
+on_interrupt(fuse_req_t req, void *data)
+{
+	struct fs_read *w = data;
+
+	w->interrupted = true;
+	/* Before all others, so that nobody looks for it. */
+	list_unlink(&w->link);
+	list_append(w->file->fs->reads.next, &w->link);
+}
+
+/* From the end: but for those of a predecessor its deadline is the last. */
+static void
+read_link(struct fs *fs, struct fs_read *w)
+{
+	struct list *before = &fs->reads;
+
+	while (before->prev != &fs->reads &&
+		list_entry(before->prev, struct fs_read, link)->deadline_usec > w->deadline_usec)
+		before = before->prev;
+	list_append(before, &w->link);
+}
+
+static void
+park(struct fs *fs, fuse_req_t req, struct fs_file *f, const struct call_read *read)
+{
+	struct fs_read *w = calloc(1, sizeof(*w));
+
+	if (!w || charge_init(&w->charge, f->session, QUOTA_RAM, READ_RAM)) {
+		fuse_reply_err(req, w ? EDQUOT : ENOMEM);
+		free(w);
+		return;
+	}
+	w->file = f;
+	w->request = req;
+	w->unique = read->unique;
+	w->size = read->size;
+	w->deadline_usec =
+		fs->calls->wait(fs->calls_data, read, fs_now_usec() + fs->read_usec);
+	read_link(fs, w);
+	list_append(&f->reads, &w->file_link);
+	fuse_req_interrupt_func(req, on_interrupt, w);
+}
+
+void
+fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size)
+{
+	struct call_read read = {
+		.handle = f->fh,
+		.unique = fs->current.unique,
+		.resent = fs->current.resent,
+		.size = size < READ_BYTES_MAX ? size : READ_BYTES_MAX,
+	};
+
+	if (!answer(fs, req, f, &read))
+		park(fs, req, f, &read);
+}
+
+/* A broker that dies of an answer must not be followed by all others. */
+static bool
+answer_again(struct fs *fs, struct fs_read *w)
+{
+	struct call_read read = {.handle = w->file->fh, .unique = w->unique, .size = w->size};
+	struct boot_page *page = fs->boot->page;
+	uint64_t outer = page->executing;
+	bool done = true;
+
+	if (!boot_page_enter(page, w->unique))
+		fuse_reply_err(w->request, EIO);
+	else
+		done = answer(fs, w->request, w->file, &read);
+	page->executing = outer;
+	return done;
+}
+
+void
+fs_call_ready(struct fs *fs, uint64_t handle)
+{
+	struct fs_file *f = fs_file_find(fs, handle);
+
+	if (!f)
+		return;
+	fs_file_wake(fs, f);
+	/* One after the other: who came first gets what comes first. */
+	while (!list_empty(&f->reads)) {
+		struct fs_read *w = list_entry(list_first(&f->reads), struct fs_read, file_link);
+
+		if (!answer_again(fs, w))
+			return;
+		read_free(w);
+	}
+}
+
+/* Why a read ends without the service's doing; then the next request need not wait for the reply. */
+static void
+give_up(struct fs *fs, struct fs_read *w, int error)
+{
+	struct request r;
+	struct node node;
+
+	fs->calls->give_up(fs->calls_data, w->file->fh);
+	if (error == ETIMEDOUT && tree_node(fs->model, w->file->number, &node)) {
+		fs_request_init(fs, w->request, &r);
+		refuse(&r, error, "the service did not answer in time");
+		tree_refused(&r, node);
+		request_deinit(&r);
+	}
+	read_refuse(w, error);
+}
+
+void
+fs_calls_interrupted(struct fs *fs)
+{
+	while (!list_empty(&fs->reads)) {
+		struct fs_read *w = list_entry(list_first(&fs->reads), struct fs_read, link);
+
+		if (!w->interrupted)
+			return;
+		give_up(fs, w, EINTR);
+	}
+}
+
+void
+fs_calls_timeouts(struct fs *fs, uint64_t now_usec)
+{
+	while (!list_empty(&fs->reads)) {
+		struct fs_read *w = list_entry(list_first(&fs->reads), struct fs_read, link);
+
+		if (w->deadline_usec > now_usec)
+			return;
+		give_up(fs, w, ETIMEDOUT);
+	}
+}
+
+uint64_t
+fs_calls_deadline(const struct fs *fs)
+{
+	struct list *first = list_first(&fs->reads);
+
+	return first ? list_entry(first, struct fs_read, link)->deadline_usec : UINT64_MAX;
+}
+
+void
+fs_call_end_reads(struct fs_file *f, int error)
+{
+	list_for_each_safe (i, &f->reads) {
+		struct fs_read *w = list_entry(i, struct fs_read, file_link);
+
+		if (error)
+			read_refuse(w, error);
+		else
+			read_free(w);
+	}
+}
+
+/* What reads give until something is asked. */
+static void
+set_text(struct fs_file *f, struct text *t)
+{
+	text_deinit(&f->text);
+	f->text = *t;
+	*t = (struct text){};
+	f->read_end = 0;
+}
+
+struct noted {
+	struct fs *fs;
+	struct fs_reply reply;
+};
+
+static int
+note_write(struct request *r, struct change *ch)
+{
+	struct noted *noted = r->data;
+
+	return fs_note(noted->fs, ch, &noted->reply);
+}
+
+void
+fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
+	size_t n)
+{
+	struct request r;
+	struct noted noted = {
+		.fs = fs,
+		.reply =
+			{
+				.instance = fs->boot->instance,
+				.unique = fs->current.unique,
+				.opcode = fs->current.opcode,
+				.size = (uint32_t)n,
+			},
+	};
+	int e;
+
+	fs_request_init(fs, req, &r);
+	r.note = note_write;
+	r.data = &noted;
+	if (n > CALL_BYTES_MAX || f->failed) {
+		f->failed = true;
+		e = refuse(&r, EMSGSIZE, "a request has at most %d bytes", CALL_BYTES_MAX);
+	} else {
+		e = fs->calls->write(fs->calls_data, &r, capability_of(node), f->fh, data, n);
+	}
+	if (e < 0 && !r.error)
+		r.error = EIO;
+	if (r.error)
+		tree_refused(&r, node);
+	fs_finish(fs, req, &r, &noted.reply);
+	if (r.error)
+		text_add(&r.text, "\n");
+	set_text(f, &r.text);
+	request_deinit(&r);
+	/* Those that still wait for a reply that was given up wait for this one now. */
+	fs_call_ready(fs, f->fh);
+}
