@@ -3,7 +3,7 @@
 # Conformance: G20 P14
 #
 # P14: kill -9 of the broker at every system call that it makes for a look-up and a connection, a grant,
-# a drop, a transfer of quota, a new session, and at those of a broker that takes over. Each client
+# a drop, a transfer of quota, a new session, three requests through `call`, and at those of a broker that takes over. Each client
 # succeeds, nothing is lost, nothing is done twice, nobody hangs.
 
 . "$(dirname "$0")/harness.sh"
@@ -33,7 +33,13 @@ t_ok "P14_killed_at_each_call_of_mkdir" points mkdir
 sed 's/^/# /' "$TMP/output"
 t_ok "P14_killed_while_it_takes_over" points takeover 59
 sed 's/^/# /' "$TMP/output"
+for kind in calls stream; do
+	job "$(program tests/call-service)" $kind $kind
+	wait_for 10 served $kind
+	t_ok "P14_killed_at_each_call_of_requests_$kind" points $kind
+	sed 's/^/# /' "$TMP/output"
+done
 rmdir "$CAPFS/sessions/made" "$CAPFS/sessions/kill"
-t_is "all_quota_is_back" 1 "$(quota caps used "$CAPFS/quota")"
+t_is "all_quota_is_back" 3 "$(quota caps used "$CAPFS/quota")"
 harness_stop
 t_done

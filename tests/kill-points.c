@@ -208,6 +208,90 @@ check_mkdir(void)
 	return figure("quota", "caps", "used=") == limit_before + 1 ? 0 : -EBADMSG;
 }
 
+/* One request of call-service, on a `call` that is open. Returns: its count, -errno. */
+static long
+ask_count(int fd)
+{
+	char text[32], end;
+	ssize_t n;
+
+	if (write(fd, "count", 5) < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (read(fd, &end, 1) != 0)
+		return -EBADMSG;
+	return atol(text);
+}
+
+static long count_before;
+
+static int
+prepare_call(const char *node)
+{
+	cleanup_close int fd = open(at(node), O_RDWR | O_CLOEXEC);
+
+	count_before = fd < 0 ? -errno : ask_count(fd);
+	return count_before < 0 ? (int)count_before : 0;
+}
+
+/* Each request is served once, or it is said that nobody knows: then once or not at all. */
+static int
+do_call(const char *node)
+{
+	cleanup_close int fd = open(at(node), O_RDWR | O_CLOEXEC);
+	long least = count_before, most = count_before;
+
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; i < 3; i++) {
+		long count = ask_count(fd);
+
+		most++;
+		if (count == -ECONNABORTED)
+			continue;
+		if (count < 0)
+			return (int)count;
+		if (count <= least || count > most)
+			return -EBADMSG;
+		least = most = count;
+	}
+	return 0;
+}
+
+static int
+prepare_calls(void)
+{
+	return prepare_call("caps/calls/call");
+}
+
+static int
+do_calls(void)
+{
+	return do_call("caps/calls/call");
+}
+
+static int
+prepare_stream(void)
+{
+	return prepare_call("caps/stream/call");
+}
+
+static int
+do_stream(void)
+{
+	return do_call("caps/stream/call");
+}
+
+/* The client has seen to it. */
+static int
+check_call(void)
+{
+	return 0;
+}
+
 static const struct operation {
 	const char *name;
 	int (*prepare)(void), (*run)(void), (*check)(void);
@@ -217,6 +301,8 @@ static const struct operation {
 	{"drop", prepare_drop, do_drop, check_drop},
 	{"transfer", prepare_transfer, do_transfer, check_transfer},
 	{"mkdir", prepare_mkdir, do_mkdir, check_mkdir},
+	{"calls", prepare_calls, do_calls, check_call},
+	{"stream", prepare_stream, do_stream, check_call},
 	{"takeover", prepare_connect, do_connect, check_connect},
 };
 

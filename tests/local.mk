@@ -45,6 +45,7 @@ script_tests = \
 	tests/test-header.sh
 integration_tests = \
 	tests/it-activation.sh \
+	tests/it-call.sh \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
@@ -70,6 +71,7 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
+	tests/call-service \
 	tests/caller \
 	tests/hostile-fs \
 	tests/importing \
@@ -103,6 +105,8 @@ tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
 
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
+tests_call_service_SOURCES = tests/call-service.c
+tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_caller_SOURCES = tests/caller.c
 tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c
