@@ -469,7 +469,6 @@ connection_read(struct connection *c)
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
 	if (r == 0) {
-		e->parts = e->parts || call.type == WIRE_PART;
 		connection_ahead(c);
 		if (list_empty(&c->stalled_link))
 			connection_stalls(c);

@@ -229,8 +229,7 @@ struct capc_entrypoint {
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
 	struct spin spin;
-	bool expects;            /* the next call soon: one was served in the last round … */
-	bool parts;              /* … or began to come in this one */
+	bool expects;            /* the next call soon: one was served in the last round */
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */

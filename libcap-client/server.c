@@ -636,7 +636,6 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 	if (n < 0)
 		return n;
 	e->serving = true;
-	e->parts = false;
 	for (int i = 0; i < n && !e->error; i++)
 		n_served += dispatch(e, &events[i]);
 	e->serving = false;
@@ -646,7 +645,7 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 		list_unlink(&c->link);
 		connection_unref(c);
 	}
-	e->expects = n_served > 0 || e->parts;
+	e->expects = n_served > 0;
 	r = e->error;
 	if (e->detached)
 		entrypoint_free(e);
