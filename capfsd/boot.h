@@ -19,7 +19,7 @@ enum boot_fd {
 	BOOT_FD_KEEPER = 4, /* SEQPACKET pair to the keeper */
 	BOOT_FD_BINDER = 5, /* SEQPACKET pair to the binder; replaced when that dies */
 	BOOT_FD_LOCK = 6,   /* flock'ed file of the run directory, held by the holder */
-	BOOT_FD_FIRST_FREE = 7,
+	BOOT_FD_FIRST_FREE = 7, /* the service manager's listener, when there is one */
 };
 
 #define BOOT_INIT_BYTES_MAX 256
@@ -56,6 +56,7 @@ struct boot {
 	char device[32];         /* "MAJOR:MINOR" of the mount, as stat(2) tells it of its nodes */
 	char bind_dir[40];       /* the hidden directory in the root: ".bind-" and 128 random bits */
 	char run_dir[256];       /* the state's own directory; opened by the broker */
+	char activation[108];    /* the name of the service manager's listener, "": none */
 	char *title;             /* the memory of argv, for the name that ps shows */
 	size_t n_title;
 	struct quota root_quota;

@@ -36,6 +36,7 @@ capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \
 	capfsd/boot.h \
+	capfsd/activation.c capfsd/activation.h \
 	capfsd/binder.c \
 	capfsd/broker.c \
 	capfsd/confine.c capfsd/confine.h \
@@ -49,6 +50,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/place.c capfsd/place.h \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
 	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
+	capfsd/ipc/activation.c \
 	capfsd/ipc/adopt.c \
 	capfsd/ipc/attach.c \
 	capfsd/ipc/binding.c \

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/number.h"
+#include "capfsd/activation.h"
 #include "capfsd/features.h"
 #include "capfsd/journal.h"
 #include "capfsd/keeper/keeper.h"
@@ -173,14 +174,18 @@ parse_arguments(int argc, char *argv[])
 
 /*
  * Descriptors 0-2 are what the daemon's children expect there, whoever started it; others were
- * left open by mistake.
+ * left open by mistake, but the one in *KEPT, when there is one, which gets the next number.
  */
 static int
-sanitize_fds(void)
+sanitize_fds(int *kept)
 {
-	int fd;
+	int fd, first = STDERR_FILENO + 1;
 
-	closefrom(STDERR_FILENO + 1);
+	if (*kept > first && dup3(*kept, first, O_CLOEXEC) < 0)
+		return -errno;
+	if (*kept >= 0)
+		*kept = first++;
+	closefrom(first);
 	do
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
@@ -307,11 +312,12 @@ find_title(struct boot *boot, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-	struct keeper_config config = {.lock_fd = -1};
+	struct keeper_config config = {.lock_fd = -1, .activation_fd = -1};
 	cleanup_close int state_fd = -1;
 	int r;
 
-	r = sanitize_fds();
+	config.activation_fd = activation_take(config.boot.activation);
+	r = sanitize_fds(&config.activation_fd);
 	if (r < 0)
 		return EXIT_FAILURE;
 	if (argc < 1)

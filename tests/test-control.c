@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -523,6 +524,81 @@ START_TEST(poison)
 }
 END_TEST
 
+static struct sockaddr_un activation = {.sun_family = AF_UNIX};
+
+/* What a service manager does: it listens, and keeps the open file. Returns: its descriptor. */
+static int
+activation_listen(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(activation.sun_path, sizeof(activation.sun_path), "%s/control", w.dir);
+	strcpy(w.boot.activation, activation.sun_path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&activation, sizeof(activation)), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	return world_own(&w, fd);
+}
+
+static int
+activation_connect(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&activation, sizeof(activation)), 0);
+	return world_own(&w, fd);
+}
+
+START_TEST(activation_is_the_roots_control)
+{
+	int manager = activation_listen(), early, accepted, late;
+
+	/* Somebody is there before the daemon is. */
+	early = activation_connect();
+	world_kill(&w);
+	ck_assert_int_ge(fd_dup(manager), 0);
+	world_start(&w);
+	ck_assert_int_eq(world_ask(&w, early, WIRE_READ, "label", "", &a), 0);
+	ck_assert_str_eq(a.text, "init\n");
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], 1);
+	/* One broker dies after it has accepted, the next listens again. */
+	accepted = activation_connect();
+	world_kill(&w);
+	ck_assert_int_ge(accept4(manager, NULL, NULL, SOCK_CLOEXEC), 0);
+	world_start(&w);
+	ck_assert_int_eq(world_ask(&w, accepted, WIRE_READ, "label", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, early, WIRE_READ, "label", "", &a), 0);
+	late = activation_connect();
+	ck_assert_int_eq(world_ask(&w, late, WIRE_READ, "label", "", &a), 0);
+	/* The end of the daemon is not the manager's. */
+	ipc_stop(w.ipc);
+	ck_assert(world_is_over(late));
+	late = activation_connect();
+	world_own(&w, accept4(manager, NULL, NULL, SOCK_CLOEXEC));
+	ck_assert(!world_is_over(late));
+}
+END_TEST
+
+START_TEST(activation_waits_for_descriptors)
+{
+	int manager = activation_listen(), client;
+	struct rlimit old, none;
+
+	world_kill(&w);
+	ck_assert_int_ge(fd_dup(manager), 0);
+	world_start(&w);
+	client = activation_connect();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 3;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	world_settle(&w);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert(!world_is_over(client));
+	world_settle_for(&w, 150000);
+	ck_assert_int_eq(world_ask(&w, client, WIRE_READ, "label", "", &a), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -544,6 +620,8 @@ main(void)
 	tcase_add_test(t, S03_inspectors_are_paid_for_until_they_end);
 	tcase_add_test(t, S03_a_subtree_has_its_share_of_inspectors);
 	tcase_add_test(t, poison);
+	tcase_add_test(t, activation_is_the_roots_control);
+	tcase_add_test(t, activation_waits_for_descriptors);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

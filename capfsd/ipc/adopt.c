@@ -164,15 +164,6 @@ adoption_join(struct adoption *a, int fd)
 	return true;
 }
 
-static bool
-socket_is_listening(int fd)
-{
-	int listening = 0;
-	socklen_t n = sizeof(listening);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
-}
-
 static void
 adopt_listener(struct ipc *ipc, struct entity *e, int fd)
 {
@@ -192,38 +183,23 @@ adopt_listener(struct ipc *ipc, struct entity *e, int fd)
 	}
 }
 
-/* Accepted, and nothing of it committed: as if it came now. */
-static void
-adopt_accepted(struct ipc *ipc, struct entity *e, int fd)
-{
-	struct listener *l = listener_get(ipc, e);
-
-	if (!l) {
-		socket_discard(fd);
-		return;
-	}
-	/* Held, since a refusal lets go of a listener that is not bound. */
-	l->n_connections++;
-	listener_accepted(l, fd);
-	l->n_connections--;
-	listener_touch(l);
-	listener_release(l);
-}
-
 /* A socket without a record; or no socket: what the dead process had for itself. */
 static void
 adopt_unrecorded(struct ipc *ipc, int fd)
 {
 	struct entity *e = binding_entity(ipc, fd);
 
-	if (!e)
+	if (activation_is(ipc, fd))
+		activation_adopt(ipc, fd);
+	else if (!e)
 		fd_shutdown_close(fd);
 	else if (socket_is_listening(fd))
 		adopt_listener(ipc, e, fd);
 	else if (e->kind == ENTITY_OBJECT)
 		socket_discard(fd);
 	else
-		adopt_accepted(ipc, e, fd);
+		/* Accepted, and nothing of it committed: as if it came now. */
+		listener_admit(ipc, e, fd);
 }
 
 /* Takes up all records of KIND that have their descriptor. */

@@ -167,6 +167,7 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 	ipc->fs = fs;
 	ipc->fs_data = fs_data;
 	ipc->binder_fd = -1;
+	ipc->activation_fd = -1;
 	ipc_init_lists(ipc);
 	ipc_init_limits(ipc);
 	ipc->request = malloc(WIRE_CONTROL_MAX);
@@ -208,6 +209,7 @@ ipc_forget(struct ipc *ipc)
 {
 	ipc->forgetting = true;
 	calls_end(ipc);
+	activation_close(ipc);
 	while (!list_empty(&ipc->listeners))
 		listener_free(list_entry(list_first(&ipc->listeners), struct listener, link));
 	while (!list_empty(&ipc->channels))
@@ -261,6 +263,7 @@ ipc_stop(struct ipc *ipc)
 		channel_free(list_entry(list_first(&ipc->channels), struct channel, link));
 	ipc->binder_source = sd_event_source_disable_unref(ipc->binder_source);
 	ipc->binder_fd = fd_close(ipc->binder_fd);
+	activation_close(ipc);
 	ipc->stopped = true;
 }
 

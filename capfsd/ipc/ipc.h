@@ -6,6 +6,7 @@
  * Its descriptors outlive it: what a connection is stands in the store under its socket's cookie,
  * and what a listener is in the name that it is bound to. ipc_adopt() takes both up again.
  *
+ *	activation.c	the service manager's listener, a second name of the root's control
  *	adopt.c		ipc_adopt()
  *	binding.c	how listeners are made, and given back when too many are idle
  *	listener.c	struct listener: a bound socket of a capability or of a session's control

@@ -185,17 +185,24 @@ listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reaso
 		reason);
 }
 
+void
+listener_complain(struct ipc *ipc, int error)
+{
+	uint64_t now = ipc_now(ipc);
+
+	if (ipc->logged_usec && now - ipc->logged_usec <= COMPLAINT_USEC)
+		return;
+	ipc->logged_usec = now;
+	log_message(LOG_WARNING, "accept: %s: clients wait", error_name(error));
+}
+
 /* Nobody is accepted while there are no descriptors; the backlog keeps who comes. */
 static void
 listener_pause(struct listener *l, int error)
 {
 	struct ipc *ipc = l->ipc;
-	uint64_t now = ipc_now(ipc);
 
-	if (!ipc->logged_usec || now - ipc->logged_usec > COMPLAINT_USEC) {
-		ipc->logged_usec = now;
-		log_message(LOG_WARNING, "accept: %s: clients wait", error_name(error));
-	}
+	listener_complain(ipc, error);
 	if (l->source)
 		sd_event_source_set_enabled(l->source, SD_EVENT_OFF);
 	list_unlink(&l->paused_link);
@@ -208,6 +215,7 @@ listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct ipc *ipc = data;
 
+	activation_resume(ipc);
 	list_for_each_safe (i, &ipc->paused) {
 		struct listener *l = list_entry(i, struct listener, paused_link);
 
@@ -228,7 +236,33 @@ listener_accepted(struct listener *l, int fd)
 		control_accepted(l, fd);
 }
 
-static int
+void
+listener_admit(struct ipc *ipc, struct entity *e, int fd)
+{
+	struct listener *l = listener_get(ipc, e);
+
+	if (!l) {
+		socket_discard(fd);
+		return;
+	}
+	/* Held, since a refusal lets go of a listener that is not bound. */
+	l->n_connections++;
+	listener_accepted(l, fd);
+	l->n_connections--;
+	listener_touch(l);
+	listener_release(l);
+}
+
+bool
+socket_is_listening(int fd)
+{
+	int listening = 0;
+	socklen_t n = sizeof(listening);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
+}
+
+int
 listener_accept(int fd)
 {
 	/*

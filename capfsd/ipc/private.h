@@ -285,8 +285,10 @@ struct ipc {
 	size_t n_inflight, n_inflight_max;
 
 	sd_event_source *binder_source;
+	sd_event_source *activation_source;
 	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer, *count_timer;
 	int binder_fd;
+	int activation_fd; /* -1: no service manager gave one */
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
 	uint8_t *packet;	  /* WIRE_CALL_MAX bytes */
 	uint64_t logged_usec;	  /* of the last complaint about descriptors */
@@ -351,6 +353,23 @@ void listener_done(struct listener *l, int error);
 /* Somebody was not let in: an event, at most one a second. */
 void listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reason);
 int listener_on_pause(sd_event_source *source, uint64_t usec, void *data);
+
+/* The next connection of the listener FD. Returns: its descriptor, -errno. */
+int listener_accept(int fd);
+/* No descriptor or memory to accept with: said now and then. */
+void listener_complain(struct ipc *ipc, int error);
+/* FD came to E by another way than its own listener. Takes FD. */
+void listener_admit(struct ipc *ipc, struct entity *e, int fd);
+bool socket_is_listening(int fd);
+
+/* activation.c */
+/* Has FD the name of the service manager's listener, as it or as accepted of it? */
+bool activation_is(const struct ipc *ipc, int fd);
+/* Such a one. Takes FD. */
+void activation_adopt(struct ipc *ipc, int fd);
+/* There may be descriptors again. */
+void activation_resume(struct ipc *ipc);
+void activation_close(struct ipc *ipc);
 
 /* binding.c */
 void binding_request(struct listener *l);

@@ -17,7 +17,7 @@
 #include "capfsd/boot.h"
 #include "capfsd/confine.h"
 
-#define FDS_MAX 4
+#define FDS_MAX 5
 
 /* The keeper blocks signals, since it reads them from a descriptor; its children do not. */
 static void
@@ -61,13 +61,14 @@ holder_child(const struct boot *boot, const struct children_fds *fds, pid_t pare
 		[BOOT_FD_KEEPER - BOOT_FD_FUSE] = fds->keeper,
 		[BOOT_FD_BINDER - BOOT_FD_FUSE] = fds->binder,
 		[BOOT_FD_LOCK - BOOT_FD_FUSE] = fds->lock,
+		[BOOT_FD_FIRST_FREE - BOOT_FD_FUSE] = fds->activation,
 	};
 	struct boot own = *boot;
 	int r;
 
 	reset_signals();
 	confine_title(boot, "capfs-holder");
-	r = arrange(wanted, FDS_MAX);
+	r = arrange(wanted, fds->activation < 0 ? FDS_MAX - 1 : FDS_MAX);
 	if (r == 0)
 		r = confine_drop(boot, parent);
 	if (r < 0) {

@@ -13,6 +13,7 @@ struct children_fds {
 	int fuse;
 	int lock;
 	int keeper; /* the holder's end of the pair to the keeper */
+	int activation; /* the service manager's listener, or -1 */
 	int binder; /* the broker's end of the pair to the binder */
 };
 

@@ -42,6 +42,7 @@ struct keeper {
 	struct boot boot;
 	struct mount mount;
 	int lock_fd;
+	int activation_fd;
 	int fuse_fd; /* a duplicate: lets a new holder go on where a dead one was */
 	int signal_fd;
 	int mounts_fd; /* tells when mounts have changed */
@@ -102,7 +103,8 @@ static int
 start_holder(struct keeper *k)
 {
 	cleanup_close int ours = -1, theirs = -1, binder = -1;
-	struct children_fds fds = {.fuse = k->fuse_fd, .lock = k->lock_fd};
+	struct children_fds fds = {
+		.fuse = k->fuse_fd, .lock = k->lock_fd, .activation = k->activation_fd};
 	int pair[2], r;
 
 	r = start_binder(k, &binder);
@@ -457,6 +459,7 @@ keeper_run(const struct keeper_config *config)
 		.boot = config->boot,
 		.mount.privileged = config->boot.privileged,
 		.lock_fd = config->lock_fd,
+		.activation_fd = config->activation_fd,
 		.fuse_fd = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,

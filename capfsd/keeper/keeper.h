@@ -15,6 +15,7 @@ struct keeper_config {
 	struct boot boot;          /* what the command line and the machine decide */
 	char mountpoint[PATH_MAX]; /* canonical */
 	int lock_fd;               /* of the run directory; stays the caller's */
+	int activation_fd;         /* the service manager's listener, or -1; stays the caller's */
 };
 
 /* Runs until it is told to stop or cannot go on. Returns: the daemon's exit status. */
