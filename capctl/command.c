@@ -55,7 +55,7 @@ output_done(int status)
 int
 context_open(struct context *x)
 {
-	int e = capc_session_open(x->place.root, TIMEOUT_USEC, &x->session);
+	int e = capc_session_open(x->options.cap, TIMEOUT_USEC, &x->session);
 
 	if (e < 0)
 		return complain(e,

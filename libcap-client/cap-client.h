@@ -91,7 +91,8 @@ struct capc_caller {
 /*
  * Connects to the session whose directory is ROOT.
  *
- * ROOT     a directory such as /cap or /cap/sessions/web; NULL: $CAPFS, else /cap
+ * ROOT     a directory such as /cap or /cap/sessions/web; NULL: $CAPFS, else /cap, and where no
+ *          capfs is there a service manager's socket starts the daemon, if there is one
  * timeout  of the connection; looking the path up may take longer when the daemon is stopped
  *
  * Returns: 0, -ENOENT, -ENOTDIR, -EPROTOTYPE (no session there), -EACCES, -ECONNREFUSED, -ENOTCONN (no

@@ -6,6 +6,7 @@ libcap_client_libwire_la_SOURCES = libcap-client/pages.h libcap-client/wire.c li
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
+	libcap-client/activate.c \
 	libcap-client/buffer.c \
 	libcap-client/buffer.h \
 	libcap-client/call.c \

@@ -2,6 +2,7 @@
 /*
  * Inside the library:
  *
+ *	activate.c	the socket that starts the daemon
  *	io.c		deadlines, and sockets that keep them
  *	session.c	the control connection, nodes
  *	delegate.c	the short forms of capc_write()
@@ -71,6 +72,11 @@ int wait_in_flight(uint64_t deadline);
 
 /* A socket connected to PATH, however long it is. Returns: 0, -ETIMEDOUT, -errno. */
 int connect_path(const char *path, int type, uint64_t deadline, int *ret_fd);
+
+/* activate.c: is there no capfs at ROOT, as far as can be told? */
+bool activation_may_help(const char *root);
+/* Connects to the socket that starts the daemon. Returns: as connect_path(). */
+int activation_connect(uint64_t deadline, int *ret_fd);
 
 /* SOCK_STREAM and so on, or -errno. */
 int socket_type(int fd);

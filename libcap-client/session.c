@@ -74,22 +74,18 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 	return 0;
 }
 
-int
-capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
+static int
+session_open_root(const char *root, uint64_t deadline, struct capc_session **ret)
 {
 	cleanup_text struct text path = {};
 	struct capc_session *s;
 	int fd, r;
 
-	if (!root)
-		root = secure_getenv("CAPFS");
-	if (!root || !*root)
-		root = ROOT_DEFAULT;
 	text_addf(&path, "%s/control", root);
 	r = text_done(&path);
 	if (r < 0)
 		return r;
-	r = connect_path(path.data, SOCK_SEQPACKET, deadline_after(timeout), &fd);
+	r = connect_path(path.data, SOCK_SEQPACKET, deadline, &fd);
 	if (r < 0)
 		return r;
 	r = capc_session_from_fd(fd, &s);
@@ -99,6 +95,52 @@ capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
 	s->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	*ret = s;
 	return 0;
+}
+
+/*
+ * Has the daemon started, and waits for its first answer. Then ROOT is there; where it is not to be
+ * seen from here, the connection that started the daemon is the session, if no other one was NAMED.
+ */
+static int
+session_activate(const char *root, bool named, uint64_t deadline, struct capc_session **ret)
+{
+	struct capc_session *s;
+	int fd, r;
+
+	if (!activation_may_help(root))
+		return -ENOENT;
+	r = activation_connect(deadline, &fd);
+	if (r < 0)
+		return r == -ETIMEDOUT ? r : -ENOENT;
+	r = capc_session_from_fd(fd, &s);
+	if (r < 0)
+		return r;
+	r = session_do(s, WIRE_READ, "label", NULL, NULL, deadline);
+	if (r == 0) {
+		r = session_open_root(root, deadline, ret);
+		if (r < 0 && !named) {
+			*ret = take_ptr(s);
+			r = 0;
+		}
+	}
+	capc_session_free(s);
+	return r;
+}
+
+int
+capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
+{
+	uint64_t deadline = deadline_after(timeout);
+	const char *path = root ? root : secure_getenv("CAPFS");
+	bool named = path && *path;
+	int r;
+
+	if (!named)
+		path = ROOT_DEFAULT;
+	r = session_open_root(path, deadline, ret);
+	if (r == -ENOENT && !root)
+		r = session_activate(path, named, deadline, ret);
+	return r;
 }
 
 int

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/test-fs \
 	tests/test-property \
 	tests/test-wire \
+	tests/test-activate \
 	tests/test-client \
 	tests/test-open \
 	tests/test-call \
@@ -167,6 +168,9 @@ tests_test_wire_LDADD = tests/libfixture.la libcap-client/libwire.la base/libbas
 played_daemon = tests/played-daemon.c tests/played-daemon.h
 client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la libcap-client/libwire.la \
 	base/libbase.la
+tests_test_activate_SOURCES = tests/test-activate.c $(played_daemon)
+tests_test_activate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_activate_LDADD = $(client_test_ldadd)
 tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
 tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_client_LDADD = $(client_test_ldadd)
