@@ -10,13 +10,16 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <linux/mount.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -37,14 +40,19 @@
 /*
  * Goes into the hidden directory, before privileges are dropped: the root session's mode may shut
  * the daemon's own user out. Waits inside chdir(2) while no broker is up yet.
+ *
+ * As far as we may, by a mount of our own that is attached nowhere: what is bound below that does not
+ * keep the visible one busy, so that umount(8) succeeds when nobody uses it. It goes with this process.
  */
 static int
 binder_enter(const struct boot *boot, const char *mountpoint)
 {
+	int own = (int)syscall(SYS_open_tree, AT_FDCWD, mountpoint,
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
 	int r = 0;
 
 	for (unsigned i = 0; i < ENTER_TRIES; i++) {
-		if (chdir(mountpoint) == 0 && chdir(boot->bind_dir) == 0)
+		if ((own < 0 ? chdir(mountpoint) : fchdir(own)) == 0 && chdir(boot->bind_dir) == 0)
 			return 0;
 		r = -errno;
 		if (r != -ENOENT && r != -ESTALE && r != -EINTR && r != -EIO)
