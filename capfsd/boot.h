@@ -56,7 +56,6 @@ struct boot {
 	char device[32];         /* "MAJOR:MINOR" of the mount, as stat(2) tells it of its nodes */
 	char bind_dir[40];       /* the hidden directory in the root: ".bind-" and 128 random bits */
 	char run_dir[256];       /* the state's own directory; opened by the broker */
-	char activation[108];    /* the name of the service manager's listener, "": none */
 	char *title;             /* the memory of argv, for the name that ps shows */
 	size_t n_title;
 	struct quota root_quota;
@@ -67,6 +66,7 @@ struct boot {
 	bool privileged;         /* started as root: drop, confine, seccomp */
 	int log_level;
 	struct boot_page *page;  /* set by the holder */
+	char activation[108];    /* the name of the service manager's listener, "": none */
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */
