@@ -31,6 +31,16 @@
 #define HELPER_MSEC 10000
 #define INIT_READ_BYTES 8192 /* the kernel refuses to write into less */
 
+/* What the list of mounts calls the device: by this name `mount -a` finds what is mounted already. */
+static const char *
+mount_source(void)
+{
+	const char *source = getenv("CAPFSD_SOURCE");
+
+	/* A comma would end the option of fusermount3. */
+	return source && *source && !strpbrk(source, ",\\") ? source : "capfs";
+}
+
 /* Runs fusermount3 with a signal mask of its own; COMM_FD -1: it has nothing to send. */
 static pid_t
 start_fusermount(const char *const *arguments, int comm_fd)
@@ -83,7 +93,7 @@ make_by_mount(const struct mount *m, int *ret_fuse_fd)
 	}
 	snprintf(options, sizeof(options),
 		"fd=%d,rootmode=40711,user_id=0,group_id=0,default_permissions,allow_other", fd);
-	if (mount("capfs", m->path, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
+	if (mount(mount_source(), m->path, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
 		log_message(LOG_ERR, "cannot mount on %s: %m", m->path);
 		return -errno;
 	}
@@ -94,21 +104,25 @@ make_by_mount(const struct mount *m, int *ret_fuse_fd)
 static int
 make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
 {
-	const char *const arguments[] = {"fusermount3", "-o",
-		"default_permissions,fsname=capfs,subtype=capfs,nosuid,nodev,noexec", "--", m->path,
-		NULL};
+	cleanup_free char *options = NULL;
 	cleanup_close int ours = -1, theirs = -1;
+	const char *arguments[] = {"fusermount3", "-o", NULL, "--", m->path, NULL};
 	int pair[2], status, r;
 	size_t n_fds = 0;
 	ssize_t n = 0;
 	char byte[16];
 	pid_t pid;
 
+	r = asprintf(&options, "default_permissions,fsname=%s,subtype=capfs,nosuid,nodev,noexec",
+		mount_source());
+	if (r < 0)
+		return -ENOMEM;
 	r = fd_socketpair(SOCK_STREAM, pair);
 	if (r < 0)
 		return error_trace(r);
 	ours = pair[0];
 	theirs = pair[1];
+	arguments[2] = options;
 	pid = start_fusermount(arguments, theirs);
 	theirs = fd_close(theirs);
 	status = pid < 0 ? pid : children_wait(pid, HELPER_MSEC);
