@@ -61,6 +61,7 @@ integration_tests = \
 	tests/it-passing.sh \
 	tests/it-man.sh \
 	tests/it-metrics.sh \
+	tests/it-mount.sh \
 	tests/it-permissions.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
@@ -90,7 +91,7 @@ check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
 TESTS += $(script_tests) $(integration_tests)
-EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/run-test
+EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/namespace.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
