@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Units, in the directories that configure found. Those of users and of the system have the same names,
+# so each set is made in a directory of its own.
+system_fixed_units = systemd/capfsd.socket systemd/cap.mount systemd/cap.automount
+EXTRA_DIST += $(system_fixed_units) \
+	systemd/capfsd.service.in systemd/capfsd@.service.in systemd/capfs-serve@.service.in \
+	systemd/capfsd-user.service.in systemd/capfsd-user@.service.in \
+	systemd/capfs-serve-user@.service.in \
+	systemd/capfsd.sysusers.conf systemd/capfsd.tmpfiles.conf
+
+make_unit = $(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,@sbindir[@],$(sbindir),g' \
+	-e 's,@bindir[@],$(bindir),g' $< >$@-t && mv $@-t $@
+
+systemdsystemunit_DATA = \
+	systemd/system/capfsd.service systemd/system/capfsd@.service \
+	systemd/system/capfs-serve@.service $(system_fixed_units)
+systemduserunit_DATA = \
+	systemd/user/capfsd.service systemd/user/capfsd@.service \
+	systemd/user/capfs-serve@.service systemd/capfsd.socket
+sysusers_DATA = systemd/sysusers.d/capfsd.conf
+tmpfiles_DATA = systemd/tmpfiles.d/capfsd.conf
+made_units = \
+	systemd/system/capfsd.service systemd/system/capfsd@.service \
+	systemd/system/capfs-serve@.service \
+	systemd/user/capfsd.service systemd/user/capfsd@.service systemd/user/capfs-serve@.service \
+	$(sysusers_DATA) $(tmpfiles_DATA)
+CLEANFILES += $(made_units)
+
+systemd/system/capfsd.service: systemd/capfsd.service.in Makefile
+	$(make_unit)
+systemd/system/capfsd@.service: systemd/capfsd@.service.in Makefile
+	$(make_unit)
+systemd/system/capfs-serve@.service: systemd/capfs-serve@.service.in Makefile
+	$(make_unit)
+systemd/user/capfsd.service: systemd/capfsd-user.service.in Makefile
+	$(make_unit)
+systemd/user/capfsd@.service: systemd/capfsd-user@.service.in Makefile
+	$(make_unit)
+systemd/user/capfs-serve@.service: systemd/capfs-serve-user@.service.in Makefile
+	$(make_unit)
+systemd/sysusers.d/capfsd.conf: systemd/capfsd.sysusers.conf Makefile
+	$(make_unit)
+systemd/tmpfiles.d/capfsd.conf: systemd/capfsd.tmpfiles.conf Makefile
+	$(make_unit)
