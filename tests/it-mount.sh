@@ -10,7 +10,7 @@ harness_check
 t_ok "installs" namespace_install
 cp /run/install.log "$TMP/output"
 [ -x /sbin/mount.fuse.capfs ] || harness_skip "mount.fuse.capfs was configured to be elsewhere"
-unset CAPFS CAPFS_LIBEXEC
+export -n CAPFS CAPFS_LIBEXEC
 CAPFS=/cap
 PATH=/usr/local/sbin:/usr/local/bin:$PATH
 

@@ -43,7 +43,8 @@ unit_tests = \
 	tests/test-state
 script_tests = \
 	tests/test-corpus.sh \
-	tests/test-header.sh
+	tests/test-header.sh \
+	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
 	tests/it-call.sh \
@@ -68,6 +69,7 @@ integration_tests = \
 	tests/it-references.sh \
 	tests/it-sessions.sh \
 	tests/it-sockets.sh \
+	tests/it-systemd.sh \
 	tests/it-takeover.sh \
 	tests/it-wedge.sh
 
@@ -91,7 +93,7 @@ check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
 TESTS += $(script_tests) $(integration_tests)
-EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/namespace.sh tests/run-test
+EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/manager.sh tests/namespace.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test

@@ -6,8 +6,10 @@
 
 PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
 	liblmdb-dev libseccomp-dev check)
-PACKAGES_TEST=(curl socat lighttpd prometheus redis-server redis-tools procps strace mandoc python3)
-PACKAGES_CI=(clang g++ libclang-rt-dev)
+PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
+	systemd util-linux mount)
+# prometheus has promtool, and starts a service where there is systemd: not on everybody's machine.
+PACKAGES_CI=(clang g++ libclang-rt-dev prometheus)
 
 # install_packages PACKAGE…: by apt, through sudo if need be; says what.
 install_packages() {

@@ -1,0 +1,194 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The units, run by a systemd: started by the first client, restarted with all there was, stopped with
+# nothing left; throttled without giving up; quiet when nothing happens.
+
+. "$(dirname "$0")/namespace.sh"
+namespace_enter
+. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/manager.sh"
+harness_check
+t_ok "installs" namespace_install
+cp /run/install.log "$TMP/output"
+manager_check
+export -n CAPFS CAPFS_LIBEXEC
+CAPFS=/cap
+PATH=/usr/local/sbin:/usr/local/bin:$PATH
+ldconfig
+capctl() {
+	timeout 30 env -u LD_LIBRARY_PATH /usr/local/bin/capctl "$@"
+}
+is() { # UNIT STATE
+	[ "$(unit is-active "$1")" = "$2" ]
+}
+processes() {
+	ps -e -o stat= -o pid= -o comm= | awk '$1 !~ /Z/ && $3 ~ /^(capfsd|capfs-)/ { print $3 }'
+}
+served_here() {
+	grep -q '^state=served' "/cap/entrypoints/$1/info"
+}
+t_ok "manager_starts" manager_start
+
+# --- the socket -------------------------------------------------------------------------------
+
+t_ok "the_socket_starts" unit start capfsd.socket
+t_is "and_no_daemon" inactive "$(unit is-active capfsd.service)"
+t_is "only_its_owner_can_connect" "600 0" "$(stat -c '%a %u' /run/capfsd/control)"
+refused_to_others() {
+	env -u LD_LIBRARY_PATH setpriv --reuid=65534 --regid=65534 --clear-groups \
+		python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("/run/capfsd/control")' 2>&1 || :
+}
+t_like "others_are_refused" 'Permission denied' refused_to_others
+t_is "the_first_client_starts_the_daemon" init "$(capctl show label)"
+t_is "which_is_the_service" active "$(unit is-active capfsd.service)"
+t_is "and_is_mounted" init "$(cat /cap/label)"
+first=$(property MainPID capfsd.service)
+t_is "the_watchdog_is_set" 30s "$(property WatchdogUSec capfsd.service)"
+t_is "the_fd_store_is_open" 32768 "$(property FileDescriptorStoreMax capfsd.service)"
+
+# Where the tree is not in sight, the socket is the root session's control, under every broker.
+by_the_socket() {
+	unshare -m bash -c 'umount -l /cap; exec timeout 20 capctl show label'
+}
+t_is "the_socket_is_the_roots_control" init "$(by_the_socket)"
+broker() {
+	pgrep -x capfs-broker
+}
+old=$(broker)
+kill -9 "$old"
+new_broker() {
+	[ -n "$(broker)" ] && [ "$(broker)" != "$old" ]
+}
+wait_for 10 new_broker
+t_is "also_of_the_next_broker" init "$(by_the_socket)"
+kill -9 "$(pgrep -x capfs-holder)"
+wait_for 10 new_broker
+t_is "and_of_the_next_holder" init "$(by_the_socket)"
+t_is "all_that_in_one_run_of_the_service" "$first" "$(property MainPID capfsd.service)"
+
+# --- restart and stop -------------------------------------------------------------------------
+
+capctl session create app
+mkdir -p /etc/capfs
+echo 'SERVE="--inetd -- /bin/cat"' >/etc/capfs/echo.env
+t_ok "a_service_is_published_by_its_unit" unit start capfs-serve@echo.service
+t_ok "when_it_has_started_it_is_served" served_here echo
+t_is "and_answers" hello "$(echo hello | socat -t5 - UNIX-CONNECT:/cap/caps/echo/socket)"
+capctl grant echo app conns=3 >/dev/null
+t_ok "restart" unit restart capfsd.service
+t_ok "what_was_granted_is_there_after_it" test -d /cap/sessions/app/caps/echo
+t_like "with_its_limits" '^conns limit=3' cat /cap/sessions/app/caps/echo/info
+t_ok "G14_the_published_service_comes_back" wait_for 20 served_here echo
+t_is "G14_and_answers" again "$(echo again | socat -t5 - UNIX-CONNECT:/cap/sessions/app/caps/echo/socket)"
+
+first=$(property MainPID capfsd.service)
+kill -9 "$first"
+another() {
+	local pid
+	pid=$(property MainPID capfsd.service)
+	[ "$pid" != 0 ] && [ "$pid" != "$first" ] && is capfsd.service active
+}
+t_ok "a_killed_daemon_is_started_again" wait_for 20 another
+t_ok "with_what_there_was" test -d /cap/sessions/app/caps/echo
+t_ok "in_one_mount" test "$(grep -c ' /cap ' /proc/self/mountinfo)" -eq 1
+
+unit stop capfs-serve@echo.service
+t_ok "stop" unit stop capfsd.service
+t_is "leaves_no_process" "" "$(processes)"
+t_is "no_mount" "" "$(grep ' /cap ' /proc/self/mountinfo)"
+t_is "nothing_in_run_but_the_socket" control "$(ls /run/capfsd)"
+t_is "which_starts_it_again" init "$(capctl show label)"
+t_is "with_an_empty_tree" "" "$(ls /cap/sessions)"
+unit stop capfsd.service
+
+# --- P04: a cause that goes away --------------------------------------------------------------
+
+rmdir /cap
+capctl show label >"$TMP/waits" 2>&1 &
+CLIENT=$!
+tried_often() {
+	[ "$(property NRestarts capfsd.service)" -ge 7 ]
+}
+t_ok "P04_it_tries_again_and_again" wait_for 40 tried_often
+t_is "P04_the_socket_is_not_given_up" active "$(unit is-active capfsd.socket)"
+t_like "P04_and_says_why_it_cannot" 'mount point /cap: No such file or directory' \
+	cat /run/logs/capfsd.service.log
+mkdir /cap
+t_ok "P04_once_it_can_it_starts" wait_for 10 is capfsd.service active
+wait "$CLIENT"
+t_is "P04_and_who_has_waited_is_answered" init "$(cat "$TMP/waits")"
+unit stop capfsd.service
+
+# --- P06: what expires, with the state on a disk ------------------------------------------------
+
+drop_in capfsd.service '[Service]\nExecStart=\nExecStart=/usr/local/sbin/capfsd --state-dir=/var/lib/capfsd /cap\n'
+unit start capfsd.service capfs-serve@echo.service
+capctl session create app
+capctl grant echo app as=short expires=3 >/dev/null
+capctl grant echo app as=later expires=12 >/dev/null
+capctl grant echo app as=long >/dev/null
+due=$((SECONDS + 12))
+t_is "P06_all_three_are_there" "later long short" "$(echo $(ls /cap/sessions/app/caps))"
+unit stop capfs-serve@echo.service capfsd.service
+sleep 3.5
+t_ok "P06_restart_after_a_time" unit start capfsd.service
+t_is "P06_what_expired_meanwhile_is_gone" "later long" "$(echo $(ls /cap/sessions/app/caps))"
+t_ok "P06_restart_at_once" unit restart capfsd.service
+t_is "P06_what_did_not_is_there" "later long" "$(echo $(ls /cap/sessions/app/caps))"
+while [ $SECONDS -le $due ]; do sleep 0.2; done
+t_is "P06_and_expires_when_it_is_due" long "$(echo $(ls /cap/sessions/app/caps))"
+unit stop capfsd.service
+drop_out capfsd.service
+rm -rf /var/lib/capfsd
+
+# --- P18: nothing happens ---------------------------------------------------------------------
+
+ticks() { # of all the daemon's processes and its servers
+	local pid
+	for pid in $(pgrep -x 'capfsd|capfs-.*'); do
+		cut -d' ' -f14,15 "/proc/$pid/stat"
+	done | tr '\n' ' '
+}
+rm -f /run/logs/*.log
+: >/run/logs/manager.log
+unit start capfsd.service capfs-serve@echo.service
+echo x | socat -t5 - UNIX-CONNECT:/cap/caps/echo/socket >/dev/null
+find /cap >/dev/null
+sleep 2
+before=$(ticks)
+sleep 6
+t_is "P18_idle_it_does_nothing" "$before" "$(ticks)"
+t_is "P18_and_has_logged_nothing" "" "$(cat /run/logs/cap*.log)"
+unit stop capfs-serve@echo.service capfsd.service capfsd.socket
+t_is "the_socket_leaves_no_name" "" "$(ls /run/capfsd)"
+
+# --- other instances, mounts --------------------------------------------------------------------
+
+mkdir -p /srv/app-data
+t_ok "another_instance" unit start "$(systemd-escape -p --template=capfsd@.service /srv/app-data)"
+t_is "is_mounted_where_its_name_says" init "$(cat /srv/app-data/label)"
+t_is "and_has_a_run_directory_of_its_own" 'srv-app\x2ddata' "$(ls /run/capfsd)"
+unit stop "$(systemd-escape -p --template=capfsd@.service /srv/app-data)"
+t_is "which_goes_with_it" "" "$(ls /run/capfsd)"
+
+t_ok "cap.mount" unit start cap.mount
+t_is "answers" init "$(cat /cap/label)"
+t_ok "stops" unit stop cap.mount
+t_ok "and_leaves_nothing" wait_for 10 test -z "$(processes)"
+if [ -c /dev/autofs ]; then
+	t_ok "cap.automount" unit start cap.automount
+	t_is "has_no_daemon_yet" "" "$(processes)"
+	t_like "the_first_look_starts_it" '^caps$' timeout 20 ls /cap
+	t_is "as_cap.mount" active "$(unit is-active cap.mount)"
+	t_ok "stop_of_both" unit stop cap.automount cap.mount
+	t_ok "leaves_nothing" wait_for 10 not pgrep -x capfs-broker
+	t_is "nor_a_mount" "" "$(grep ' /cap ' /proc/self/mountinfo)"
+else
+	t_skip "cap.automount" "no autofs"
+fi
+t_ok "manager_ends" manager_stop
+t_done

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# Sourced by tests in a namespace (namespace.sh): a systemd of their own, which runs the system's units as
+# they were installed. It is a user's manager, since only process 1 can be the system's; it takes
+# /run for its runtime directory, so that %t and RuntimeDirectory= mean what they do in the system.
+#
+#	manager_start		starts it; what services say goes to /run/logs/UNIT.log
+#	manager_stop		ends it with all that it runs
+#	unit CMD…		systemctl
+#	property NAME UNIT	one value
+
+MANAGER=
+
+manager_check() {
+	[ -x /lib/systemd/systemd ] || harness_skip "no systemd"
+	have systemctl || harness_skip "no systemctl"
+	[ -f /lib/systemd/system/capfsd.service ] || harness_skip "the units were configured to be elsewhere"
+}
+
+unit() {
+	XDG_RUNTIME_DIR=/run timeout 60 systemctl --user --no-pager "$@"
+}
+
+property() { # NAME UNIT
+	unit show --value -p "$1" "$2"
+}
+
+manager_answers() {
+	[ "$(unit is-active basic.target)" = active ]
+}
+
+manager_start() {
+	mkdir -p /run/systemd/system /run/systemd/user/service.d /run/logs
+	cp /lib/systemd/system/cap*.* /run/systemd/user/
+	printf '[Service]\nStandardError=append:/run/logs/%%n.log\n' >/run/systemd/user/service.d/log.conf
+	# An automount point knows the manager by its process group, which must be of this namespace.
+	env -u DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR=/run \
+		setsid /lib/systemd/systemd --user --unit=basic.target >/run/logs/manager.log 2>&1 &
+	MANAGER=$!
+	wait_for 20 manager_answers
+}
+
+manager_stop() {
+	[ -n "$MANAGER" ] || return 0
+	unit exit >/dev/null 2>&1
+	wait_for 20 not kill -0 "$MANAGER"
+	wait "$MANAGER" 2>/dev/null
+	MANAGER=
+}
+
+# drop_in UNIT TEXT: what `systemctl edit` would make.
+drop_in() {
+	mkdir -p "/run/systemd/user/$1.d"
+	printf '%b' "$2" >"/run/systemd/user/$1.d/test.conf"
+	unit daemon-reload
+}
+drop_out() {
+	rm -rf "/run/systemd/user/$1.d"
+	unit daemon-reload
+}
