@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "helpers/child.h"
+#include "helpers/sockets.h"
 
 #define MAX_DEFAULT 64
 #define STATUS_USAGE 2
@@ -20,6 +21,7 @@
 struct inetd {
 	struct loop loop;
 	struct service service;
+	struct sockets sockets;
 	struct children children;
 	struct source signals;
 };
@@ -124,7 +126,7 @@ start(struct inetd *d, const struct service_options *o, char **command, uint64_t
 	e = loop_add_signals(&d->loop, &d->signals, signals, 3);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e;
+	return e < 0 ? e : sockets_start(&d->sockets, &d->loop, o->name, max);
 }
 
 static int
@@ -133,7 +135,12 @@ run(struct inetd *d)
 	int e = 0;
 
 	while (!d->loop.ended && e == 0) {
-		e = loop_wait(&d->loop, children_timeout(&d->children));
+		uint64_t timeout = children_timeout(&d->children);
+
+		if (sockets_timeout(&d->sockets) < timeout)
+			timeout = sockets_timeout(&d->sockets);
+		e = loop_wait(&d->loop, timeout);
+		sockets_tend(&d->sockets);
 		children_tend(&d->children);
 	}
 	if (e < 0)
@@ -164,8 +171,11 @@ main(int argc, char **argv)
 	o.name = argv[0];
 	argv += strcmp(argv[1], "--") == 0 ? 2 : 1;
 	signal(SIGPIPE, SIG_IGN);
+	if (sockets_take(&d.sockets, o.seqpacket) < 0)
+		return STATUS_USAGE;
 	if (start(&d, &o, argv, max) == 0)
 		status = run(&d);
+	sockets_deinit(&d.sockets);
 	children_deinit(&d.children);
 	service_deinit(&d.service);
 	loop_deinit(&d.loop);

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "helpers/relay.h"
+#include "helpers/sockets.h"
 
 #define STATUS_USAGE 2
 /* Descriptors that are no relay's, and room for connections that are under way. */
@@ -23,6 +24,7 @@ struct front {
 	struct loop loop;
 	struct service service;
 	struct relays relays;
+	struct sockets sockets;
 	struct source signals;
 };
 
@@ -148,7 +150,7 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e;
+	return e < 0 ? e : sockets_start(&f->sockets, &f->loop, o->name, r->max);
 }
 
 static int
@@ -157,7 +159,12 @@ run(struct front *f)
 	int e = 0;
 
 	while (!f->loop.ended && e == 0) {
-		e = loop_wait(&f->loop, relays_timeout(&f->relays));
+		uint64_t timeout = relays_timeout(&f->relays);
+
+		if (sockets_timeout(&f->sockets) < timeout)
+			timeout = sockets_timeout(&f->sockets);
+		e = loop_wait(&f->loop, timeout);
+		sockets_tend(&f->sockets);
 		relays_tend(&f->relays);
 	}
 	if (e < 0)
@@ -185,8 +192,14 @@ main(int argc, char **argv)
 	r.path = argv[optind + 1];
 	r.seqpacket = o.seqpacket;
 	signal(SIGPIPE, SIG_IGN);
+	if (sockets_take(&f.sockets, o.seqpacket) < 0)
+		return STATUS_USAGE;
+	/* Whoever comes by these takes two descriptors more on the way to where all come. */
+	if (f.sockets.n > 0 && r.max > 1)
+		r.max /= 2;
 	if (start(&f, &o, &r) == 0)
 		status = run(&f);
+	sockets_deinit(&f.sockets);
 	relays_deinit(&f.relays);
 	service_deinit(&f.service);
 	loop_deinit(&f.loop);

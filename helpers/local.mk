@@ -8,7 +8,8 @@ helpers_libhelper_la_SOURCES = \
 	helpers/message.c helpers/message.h \
 	helpers/peer.c helpers/peer.h \
 	helpers/relay.c helpers/relay.h \
-	helpers/service.c helpers/service.h
+	helpers/service.c helpers/service.h \
+	helpers/sockets.c helpers/sockets.h
 helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
 pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd helpers/capfs-listen \

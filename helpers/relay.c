@@ -92,7 +92,7 @@ relay_end(struct relay *r)
 	fd_shutdown_close(take_fd(r->sides[SERVER].source.fd));
 	relay_move(r, &all->dead);
 	all->n--;
-	if (all->n < all->options.max)
+	if (all->service && all->n < all->options.max)
 		service_resume(all->service);
 }
 
@@ -403,7 +403,7 @@ relays_add(struct relays *all, int client_fd, const char *label)
 	r->since_usec = all->loop->now_usec;
 	list_append(&all->connecting, &r->link);
 	all->n++;
-	if (all->n >= all->options.max)
+	if (all->service && all->n >= all->options.max)
 		service_pause(all->service);
 	relay_connect(r);
 }

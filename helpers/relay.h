@@ -30,7 +30,7 @@ struct relays_options {
 
 struct relays {
 	struct loop *loop;
-	struct service *service;
+	struct service *service; /* NULL: whoever adds keeps to the maximum */
 	struct relays_options options;
 	/* Each relay is in one of these lists; in each, whoever has waited longest is first. */
 	struct list connecting; /* the server's backlog is full */

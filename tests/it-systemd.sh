@@ -85,6 +85,27 @@ t_like "with_its_limits" '^conns limit=3' cat /cap/sessions/app/caps/echo/info
 t_ok "G14_the_published_service_comes_back" wait_for 20 served_here echo
 t_is "G14_and_answers" again "$(echo again | socat -t5 - UNIX-CONNECT:/cap/sessions/app/caps/echo/socket)"
 
+# A socket of systemd is another way to the same slot, with its limits, and starts its server.
+unit stop capfs-serve@echo.service
+printf '[Socket]\nListenStream=/run/echo.sock\nService=capfs-serve@echo.service\n' \
+	>/run/systemd/user/echo.socket
+unit daemon-reload
+unit start echo.socket
+t_is "a_socket_unit_starts_its_server" hello "$(echo hello | socat -t20 - UNIX-CONNECT:/run/echo.sock)"
+t_ok "which_serves" served_here echo
+job socat -u UNIX-CONNECT:/run/echo.sock STDOUT
+CLIENT=$!
+t_ok "who_comes_that_way_is_seen_by_the_daemon" \
+	wait_for 5 grep -q 'connections=1' /cap/entrypoints/echo/info
+capctl reduce echo conns=1 2>/dev/null || say conns=1 /cap/caps/echo/reduce
+t_is "P05_and_counted" "" "$(echo hello | socat -t5 - UNIX-CONNECT:/run/echo.sock)"
+capctl revoke echo --self >/dev/null
+t_ok "P07_and_revoked" wait_for 5 not kill -0 "$CLIENT"
+unit stop echo.socket capfs-serve@echo.service
+unit start capfs-serve@echo.service
+wait_for 10 served_here echo
+capctl grant echo app conns=3 >/dev/null
+
 first=$(property MainPID capfsd.service)
 kill -9 "$first"
 another() {
