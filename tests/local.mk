@@ -71,6 +71,7 @@ integration_tests = \
 	tests/it-sockets.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
+	tests/it-web.sh \
 	tests/it-wedge.sh
 
 # Programs that the scripts use.
