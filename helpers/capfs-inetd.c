@@ -126,7 +126,7 @@ start(struct inetd *d, const struct service_options *o, char **command, uint64_t
 	e = loop_add_signals(&d->loop, &d->signals, signals, 3);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e < 0 ? e : sockets_start(&d->sockets, &d->loop, o->name, max);
+	return e < 0 ? e : sockets_start(&d->sockets, &d->loop, o, max);
 }
 
 static int

@@ -28,6 +28,7 @@
 #include "helpers/loop.h"
 #include "helpers/message.h"
 #include "helpers/service.h"
+#include "helpers/sockets.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -36,11 +37,13 @@
 #define STATUS_USAGE 2
 #define STATUS_EXEC 127
 #define LISTEN_FD 3 /* the first one, by sd_listen_fds(3) */
+#define SOCKETS_AT_ONCE 1024 /* of the service manager's sockets */
 #define END_USEC (UINT64_C(10) * 1000000)
 
 struct server {
 	struct loop loop;
 	struct service service;
+	struct sockets sockets;
 	struct source signals;
 	pid_t pid; /* 0: it has ended */
 };
@@ -229,8 +232,11 @@ run(struct server *s, const struct service_options *o, char **command)
 	if (start(s, command) < 0)
 		return STATUS_EXEC;
 	service_ready(&s->service);
-	while (!s->loop.ended && e == 0)
-		e = loop_wait(&s->loop, UINT64_MAX);
+	e = sockets_start(&s->sockets, &s->loop, o, SOCKETS_AT_ONCE);
+	while (!s->loop.ended && e == 0) {
+		e = loop_wait(&s->loop, sockets_timeout(&s->sockets));
+		sockets_tend(&s->sockets);
+	}
 	if (e < 0) {
 		message("epoll: %s", error_name(e));
 		s->loop.status = 1;
@@ -260,7 +266,10 @@ main(int argc, char **argv)
 	}
 	o.name = argv[0];
 	signal(SIGPIPE, SIG_IGN);
+	if (sockets_take(&s.sockets, o.seqpacket) < 0)
+		return STATUS_USAGE;
 	status = run(&s, &o, argv + (strcmp(argv[1], "--") == 0 ? 2 : 1));
+	sockets_deinit(&s.sockets);
 	service_deinit(&s.service);
 	loop_deinit(&s.loop);
 	return status;

@@ -150,7 +150,7 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e < 0 ? e : sockets_start(&f->sockets, &f->loop, o->name, r->max);
+	return e < 0 ? e : sockets_start(&f->sockets, &f->loop, o, r->max);
 }
 
 static int

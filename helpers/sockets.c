@@ -91,21 +91,22 @@ listener_run(struct source *source, uint32_t events)
 }
 
 int
-sockets_start(struct sockets *s, struct loop *l, const char *name, uint64_t max)
+sockets_start(struct sockets *s, struct loop *l, const struct service_options *o, uint64_t max)
 {
-	struct relays_options o = {.seqpacket = s->type == SOCK_SEQPACKET, .max = max};
+	struct relays_options r = {.seqpacket = o->seqpacket, .max = max};
 	const char *root = getenv("CAPFS");
 	int e = 0;
 
 	if (s->n == 0)
 		return 0;
-	if (asprintf(&s->path, "%s/caps/%s/socket", root && *root ? root : "/cap", name) < 0) {
+	if (asprintf(&s->path, "%s/caps/%s/socket", root && *root ? root : "/cap",
+		    o->slot ? o->slot : o->name) < 0) {
 		s->path = NULL;
 		return -ENOMEM;
 	}
-	o.path = s->path;
+	r.path = s->path;
 	s->loop = l;
-	e = relays_init(&s->relays, l, NULL, &o);
+	e = relays_init(&s->relays, l, NULL, &r);
 	/* Whoever may connect there may connect here: that is what the unit is for. */
 	s->relays.checked = true;
 	for (unsigned i = 0; e == 0 && i < s->n; i++) {

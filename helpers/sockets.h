@@ -30,7 +30,7 @@ struct sockets {
  * sockets_start() when NAME is served. Return: 0 or -errno, having said why.
  */
 int sockets_take(struct sockets *s, bool seqpacket);
-int sockets_start(struct sockets *s, struct loop *l, const char *name, uint64_t max);
+int sockets_start(struct sockets *s, struct loop *l, const struct service_options *o, uint64_t max);
 void sockets_deinit(struct sockets *s);
 
 /* As of struct relays. */
