@@ -156,14 +156,14 @@ capc_import(struct capc_session *s, int fd, const char *as, char **ret_slot)
 	int node, r;
 
 	session_begin(s);
-	node = is_node(fd);
+	node = is_node(owned);
 	if (node < 0)
 		return node;
 	r = command_add(&command, "as", as);
 	if (r == 0)
 		r = text_done(&command);
 	if (r == 0)
-		r = ask_about(s, fd, node, WIRE_IMPORT, command.data, &result);
+		r = ask_about(s, owned, node, WIRE_IMPORT, command.data, &result);
 	if (r < 0)
 		return r;
 	slot = result_find(result, "slot=", &n);
