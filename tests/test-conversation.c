@@ -339,7 +339,7 @@ expect_repeats(void)
 	for (size_t at = 0; at < 12; at += 3) {
 		char text[4] = {};
 
-		memcpy(text, "abcdefghijkl" + at, 3);
+		memcpy(text, &"abcdefghijkl"[at], 3);
 		ck_assert_int_eq(get_some(HANDLE, 3, false), 3);
 		ck_assert_str_eq(got, text);
 		die();
