@@ -156,7 +156,13 @@ due=$((SECONDS + 12))
 t_is "P06_all_three_are_there" "later long short" "$(echo $(ls /cap/sessions/app/caps))"
 unit stop capfs-serve@echo.service capfsd.service
 sleep 3.5
-t_ok "P06_restart_after_a_time" unit start capfsd.service
+started() {
+	unit start "$1" || {
+		cat "/run/logs/$1.log"
+		return 1
+	}
+}
+t_ok "P06_restart_after_a_time" started capfsd.service
 t_is "P06_what_expired_meanwhile_is_gone" "later long" "$(echo $(ls /cap/sessions/app/caps))"
 t_ok "P06_restart_at_once" unit restart capfsd.service
 t_is "P06_what_did_not_is_there" "later long" "$(echo $(ls /cap/sessions/app/caps))"
