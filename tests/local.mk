@@ -29,6 +29,7 @@ unit_tests = \
 	tests/test-limits \
 	tests/test-threads \
 	tests/test-ops \
+	tests/test-delegate \
 	tests/test-capctl \
 	tests/test-control \
 	tests/test-conversation \
@@ -140,9 +141,13 @@ tests_test_capctl_SOURCES = tests/test-capctl.c
 tests_test_capctl_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_capctl_LDADD = tests/libfixture.la capctl/libcapctl.la
 
-tests_test_ops_SOURCES = tests/test-ops.c
+ops_world = tests/ops-world.c tests/ops-world.h
+tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_delegate_SOURCES = tests/test-delegate.c $(ops_world)
+tests_test_delegate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_delegate_LDADD = tests/libfixture.la capfsd/libmodel.la
 
 tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
