@@ -15,6 +15,7 @@ unit_tests = \
 	tests/test-full \
 	tests/test-event \
 	tests/test-fs \
+	tests/test-call-files \
 	tests/test-property \
 	tests/test-wire \
 	tests/test-activate \
@@ -243,9 +244,13 @@ tests_test_ipc_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_pages_SOURCES = tests/test-pages.c tests/ipc-world.c tests/ipc-world.h
 tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
-tests_test_fs_SOURCES = tests/test-fs.c
+fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
+tests_test_fs_SOURCES = tests/test-fs.c $(fs_kernel)
 tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_fs_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_call_files_SOURCES = tests/test-call-files.c $(fs_kernel)
+tests_test_call_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_call_files_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_control_SOURCES = tests/test-control.c tests/ipc-world.c tests/ipc-world.h
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
