@@ -17,45 +17,7 @@
 #include "base/msg.h"
 #include "capfsd/ipc/private.h"
 #include "tests/fixture.h"
-#include "tests/ipc-world.h"
-
-static struct world w;
-static struct answered a;
-static struct handed h;
-
-static void
-setup(void)
-{
-	fixture_setup();
-	world_init(&w);
-}
-
-static void
-teardown(void)
-{
-	world_deinit(&w);
-	fixture_teardown();
-}
-
-static struct session *
-root(void)
-{
-	return w.model->root;
-}
-
-/* entrypoints/web with the slot caps/web, and the root's control connection. */
-static int
-serve_web(int *ret_control)
-{
-	*ret_control = world_control(&w, root());
-	return world_serve(&w, *ret_control, "web", "stream");
-}
-
-static struct capability *
-web(void)
-{
-	return world_slot(&w, root(), "web");
-}
+#include "tests/ipc-web.h"
 
 START_TEST(reads_and_lists)
 {
@@ -605,7 +567,7 @@ main(void)
 	Suite *s = suite_create("control");
 	TCase *t = tcase_create("control");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, reads_and_lists);
 	tcase_add_test(t, what_was_read_of_a_log_is_stored);

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Listeners: those lent to servers, and those that are given back when idle. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/msg.h"
+#include "capfsd/ipc/private.h"
+#include "tests/fixture.h"
+#include "tests/ipc-web.h"
+
+/* The listener of LISTENER, or -1; the refusal is in *ret_error. */
+static int
+lent(int channel, struct wire_listener *ret)
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	size_t n_fds;
+	int fd = -1;
+	ssize_t n = msg_receive(channel, buffer, sizeof(buffer), &fd, 1, &n_fds, MSG_DONTWAIT);
+
+	*ret = (struct wire_listener){};
+	if (n <= 0)
+		return -1;
+	ck_assert_int_eq(wire_listener_decode(buffer, (size_t)n, ret), 0);
+	return n_fds > 0 ? world_own(&w, fd) : -1;
+}
+
+static int
+serve_listening(int *ret_control)
+{
+	*ret_control = world_control(&w, root());
+	ck_assert_int_eq(world_ask(&w, *ret_control, WIRE_ATTACH, "entrypoints/web", "mode=listen",
+				 &a),
+		0);
+	return a.fd;
+}
+
+static int
+connect_listener(int listener)
+{
+	struct sockaddr_un address;
+	socklen_t n = sizeof(address);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &n), 0);
+	if (connect(fd, (struct sockaddr *)&address, n) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return error;
+	}
+	return world_own(&w, fd);
+}
+
+START_TEST(lends_listeners)
+{
+	int control, channel = serve_listening(&control), listener, client, served;
+	unsigned sockets = (unsigned)root()->used.n[QUOTA_SOCKETS];
+	struct wire_listener m;
+
+	ck_assert_int_eq(lent(channel, &m), -1);
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	listener = lent(channel, &m);
+	ck_assert_int_ge(listener, 0);
+	ck_assert_uint_eq(m.key, 7);
+	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets + 1);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
+	world_take(&w, channel, m.badge);
+	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
+	ck_assert_uint_eq(w.ipc->n_inflight, 0);
+	/* Whoever adds it again gets no second one. */
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	ck_assert_int_eq(lent(channel, &m), -1);
+
+	client = connect_listener(listener);
+	ck_assert_int_ge(client, 0);
+	world_settle(&w);
+	served = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(served, 0);
+	world_own(&w, served);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), EOPNOTSUPP);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EBUSY);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/x", "mode=no", &a), EINVAL);
+
+	/* Its server goes, and keeps the listener: that is good for nothing, and who waited knows. */
+	client = connect_listener(listener);
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert(world_is_over(client));
+	ck_assert_int_eq(connect_listener(listener), -ECONNREFUSED);
+	ck_assert_int_eq(world_want(&w, &web()->object->entity), ECONNREFUSED);
+	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets - 1);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EEXIST);
+	/* The next one gets another, for what is there already. */
+	channel = serve_listening(&(int){0});
+	world_settle_for(&w, 20000);
+	ck_assert_int_ge(lent(channel, &m), 0);
+	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+}
+END_TEST
+
+START_TEST(lent_listeners_survive)
+{
+	int control, channel = serve_listening(&control), listener, again;
+	struct wire_listener m;
+
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_settle_for(&w, 20000);
+	listener = lent(channel, &m);
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned bound = w.n_bound;
+
+		if (i < 2)
+			world_take(&w, channel, m.badge);
+		world_restart(&w);
+		world_settle_for(&w, 20000);
+		ck_assert_uint_eq(w.n_bound, bound);
+		/* The same one, offered again. */
+		again = lent(channel, &m);
+		ck_assert_int_ge(again, 0);
+		ck_assert_uint_eq(m.badge, web()->object->record.badge);
+		world_close(&w, again);
+		ck_assert_int_eq(lent(channel, &m), -1);
+		m.badge = web()->object->record.badge;
+		ck_assert_int_ge(connect_listener(listener), 0);
+	}
+	/* One that was never bound, since its broker died. */
+	w.binder_lazy = true;
+	ck_assert_int_eq(add_web(control, "key=8 as=two socket=stream"), 0);
+	world_take(&w, channel, m.badge);
+	world_kill(&w);
+	w.binder_lazy = false;
+	world_start(&w);
+	world_settle_for(&w, 20000);
+	while ((again = lent(channel, &m)) >= 0 && m.key != 8)
+		;
+	ck_assert_int_ge(again, 0);
+	/* The end of an object is that of its listener, whoever has it. */
+	ck_assert_int_eq(add_web(control, "remove=1"), 0);
+	ck_assert_int_eq(connect_listener(listener), -ECONNREFUSED);
+	ck_assert_int_ge(connect_listener(again), 0);
+}
+END_TEST
+
+START_TEST(lends_within_quota)
+{
+	int control = world_control(&w, root()), app_control, channel;
+	struct wire_listener m;
+	struct session *app;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app",
+				 "sockets=3 threads=1 ram=64K inflight=1 caps=4", &a),
+		0);
+	app = session_find(w.model, root(), "app", 3);
+	app_control = world_control(&w, app);
+	/* Its control listener, its client, the channel: no socket is left. */
+	ck_assert_int_eq(
+		world_ask(&w, app_control, WIRE_ATTACH, "entrypoints/web", "mode=listen", &a), 0);
+	channel = a.fd;
+	ck_assert_int_eq(world_ask(&w, app_control, WIRE_WRITE, "entrypoints/web/objects",
+				 "key=1 as=web socket=stream", &a),
+		0);
+	world_settle_for(&w, 20000);
+	ck_assert_int_eq(lent(channel, &m), -1);
+	ck_assert_uint_eq(m.error, EDQUOT);
+	ck_assert_uint_eq(m.key, 1);
+	ck_assert(world_has_event(&w, "refused listen entrypoints/web key=1 EDQUOT"));
+	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
+}
+END_TEST
+
+START_TEST(binder_dies)
+{
+	int control, channel = serve_web(&control);
+
+	(void)channel;
+	w.binder_lazy = true;
+	ipc_socket_want(w.ipc, &web()->entity);
+	world_settle(&w);
+	ck_assert(!ipc_socket_ready(w.ipc, &web()->entity));
+	w.binder_lazy = false;
+	world_binder(&w);
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert_int_eq(w.done_error, 0);
+	/* One whose job a dead broker gave: the listener comes all the same. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	w.binder_lazy = true;
+	ipc_socket_want(w.ipc, &session_find(w.model, root(), "app", 3)->entity);
+	w.binder_lazy = false;
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &session_find(w.model, root(), "app", 3)->entity));
+}
+END_TEST
+
+START_TEST(gives_idle_listeners_back)
+{
+	int control = world_control(&w, root()), client;
+	struct entity *e[4];
+	unsigned bound;
+	char name[32];
+
+	w.ipc->n_idle_max = 2;
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "sessions/s%u", i);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, name, "", &a), 0);
+		e[i] = &session_find(w.model, root(), name + 9, 2)->entity;
+		ck_assert_int_eq(world_want(&w, e[i]), 0);
+	}
+	ck_assert_uint_eq(w.n_invalidated, 2);
+	ck_assert(!ipc_socket_ready(w.ipc, e[0]) && !ipc_socket_ready(w.ipc, e[1]));
+	ck_assert(ipc_socket_ready(w.ipc, e[2]) && ipc_socket_ready(w.ipc, e[3]));
+	/* One is looked up again in time; then the next is the oldest. */
+	ck_assert_int_eq(world_want(&w, e[0]), 0);
+	ck_assert(ipc_socket_ready(w.ipc, e[0]));
+	ck_assert(!ipc_socket_ready(w.ipc, e[2]));
+	ck_assert_uint_eq(w.n_bound, 5);
+	for (unsigned i = 0; i < 300 && listener_find(e[2])->state != LISTENER_CLOSED; i++)
+		world_settle_for(&w, 10000);
+	ck_assert_uint_eq(w.ipc->n_listeners, 5);
+	ipc_socket_forgotten(w.ipc, e[1]->id);
+	ipc_socket_forgotten(w.ipc, e[2]->id);
+	ck_assert_uint_eq(w.ipc->n_listeners, 3);
+	bound = w.n_bound;
+	world_settle_for(&w, 150000);
+	ck_assert_uint_eq(w.n_bound, bound);
+
+	/* One that is not forgotten is held: bound again. */
+	ck_assert_int_eq(world_want(&w, e[1]), 0);
+	client = world_connect(&w, e[0]);
+	for (unsigned i = 0; i < 300 && w.n_bound < bound + 2; i++)
+		world_settle_for(&w, 10000);
+	ck_assert_uint_eq(w.n_bound, bound + 2);
+	ck_assert(!world_is_over(client));
+}
+END_TEST
+
+START_TEST(quota_of_sockets)
+{
+	int control = world_control(&w, root()), c;
+	struct session *app;
+	int fds[3];
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	/* Its control listener takes one, a client the other. */
+	c = world_control(&w, app);
+	ck_assert(!world_is_over(c));
+	fds[0] = world_connect(&w, &app->entity);
+	world_settle(&w);
+	ck_assert(world_is_over(fds[0]));
+	ck_assert(world_has_event(&w, "refused connect control uid="));
+	ck_assert(!world_is_over(c));
+	world_close(&w, c);
+	world_settle(&w);
+	c = world_control(&w, app);
+	ck_assert(!world_is_over(c));
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/none", "sockets=0", &a), 0);
+	ck_assert_int_eq(world_want(&w, &session_find(w.model, root(), "none", 4)->entity), EDQUOT);
+}
+END_TEST
+
+START_TEST(idle_listeners_yield_quota)
+{
+	int control, channel = serve_web(&control), c;
+	struct session *app;
+
+	(void)channel;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=3", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant",
+					 i == 0	  ? "to=app as=s0"
+					 : i == 1 ? "to=app as=s1"
+						  : "to=app as=s2",
+					 &a),
+			0);
+	}
+	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s0")->entity), 0);
+	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s1")->entity), 0);
+	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s2")->entity), 0);
+	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
+	/* All is held by sockets that were only looked at: they give way, but for the last. */
+	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
+	world_settle(&w);
+	ck_assert(!world_is_over(c));
+	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
+	world_settle(&w);
+	ck_assert(!world_is_over(c));
+	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
+	world_settle(&w);
+	ck_assert(world_is_over(c));
+	ck_assert(world_has_event(&w, "refused connect caps/s0 uid="));
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("listeners");
+	TCase *t = tcase_create("listeners");
+
+	tcase_add_checked_fixture(t, web_setup, web_teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, lends_listeners);
+	tcase_add_test(t, lent_listeners_survive);
+	tcase_add_test(t, lends_within_quota);
+	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, gives_idle_listeners_back);
+	tcase_add_test(t, quota_of_sockets);
+	tcase_add_test(t, idle_listeners_yield_quota);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
