@@ -18,6 +18,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \
+	libcap-client/objects.c \
 	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/server.c \

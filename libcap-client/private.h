@@ -13,7 +13,8 @@
  *	call.c		calling a service
  *	pass.c		capabilities in messages
  *	import.c	those that came in one
- *	server.c	entrypoints: the channel, objects, the round
+ *	server.c	entrypoints: the channel, the round
+ *	objects.c	… their objects and listeners
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *	timer.c		… and what is to be done later
  *	limits.c	which of these calls may be
@@ -206,7 +207,7 @@ void inbox_discard(struct inbox *in, const struct wire_call *call);
 /* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
 int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);
 
-/* server.c, connection.c, timer.c */
+/* server.c, objects.c, connection.c, timer.c */
 
 struct object {
 	struct index_link by_key, by_badge;
@@ -277,7 +278,12 @@ struct connection {
 	char label[];
 };
 
+/* Returns: 0, -ECHILD, or why it has ended. */
+int entrypoint_check(const struct capc_entrypoint *e);
+
 struct object *entrypoint_find(const struct capc_entrypoint *e, uint64_t key);
+struct object *entrypoint_find_badge(const struct capc_entrypoint *e, uint64_t badge);
+void objects_free(struct capc_entrypoint *e);
 
 /* Sets the timer to when the connection that is stalled longest is due, or to `retry_at`. */
 void entrypoint_set_timer(struct capc_entrypoint *e);

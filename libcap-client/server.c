@@ -7,7 +7,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,161 +23,12 @@
 
 CLEANUP_DEFINE(struct capc_entrypoint *, capc_detach)
 
-static int
+int
 entrypoint_check(const struct capc_entrypoint *e)
 {
 	if (e->owner != getpid())
 		return -ECHILD;
 	return e->error;
-}
-
-struct object *
-entrypoint_find(const struct capc_entrypoint *e, uint64_t key)
-{
-	struct index_link *i = index_first(&e->objects_by_key, index_hash_id(key));
-
-	while (i && container_of(i, struct object, by_key)->key != key)
-		i = index_next(i);
-	return i ? container_of(i, struct object, by_key) : NULL;
-}
-
-static struct object *
-find_badge(const struct capc_entrypoint *e, uint64_t badge)
-{
-	struct index_link *i = index_first(&e->objects_by_badge, index_hash_id(badge));
-
-	while (i && container_of(i, struct object, by_badge)->badge != badge)
-		i = index_next(i);
-	return i ? container_of(i, struct object, by_badge) : NULL;
-}
-
-static void
-object_unlink(struct capc_entrypoint *e, struct object *o)
-{
-	fd_close(o->listener);
-	index_remove(&e->objects_by_key, &o->by_key);
-	index_remove(&e->objects_by_badge, &o->by_badge);
-	free(o);
-}
-
-/* Makes room first, so that nothing can fail after the daemon has said yes. */
-static int
-object_prepare(struct capc_entrypoint *e, uint64_t key, struct object **ret)
-{
-	struct object *o;
-
-	if (index_reserve(&e->objects_by_key, e->objects_by_key.n + 1) < 0 ||
-		index_reserve(&e->objects_by_badge, e->objects_by_badge.n + 1) < 0)
-		return -ENOMEM;
-	o = calloc(1, sizeof(*o));
-	if (!o)
-		return -ENOMEM;
-	o->key = key;
-	o->listener = -1;
-	*ret = o;
-	return 0;
-}
-
-/* Takes O; replaces one with the same key. */
-static void
-object_link(struct capc_entrypoint *e, struct object *o)
-{
-	struct object *old = entrypoint_find(e, o->key);
-
-	if (old && old->badge == o->badge) {
-		o->listener = take_fd(old->listener);
-		o->has_come = old->has_come;
-	}
-	if (old)
-		object_unlink(e, old);
-	index_add(&e->objects_by_key, &o->by_key, index_hash_id(o->key));
-	index_add(&e->objects_by_badge, &o->by_badge, index_hash_id(o->badge));
-}
-
-static int
-objects_begin(struct capc_entrypoint *e)
-{
-	session_begin(e->session);
-	return entrypoint_check(e);
-}
-
-static int
-objects_write(struct capc_entrypoint *e, struct text *command, char **ret_text)
-{
-	cleanup_text struct text node = {};
-
-	text_addf(&node, "entrypoints/%s/objects", e->name);
-	return session_do_text(e->session, WIRE_WRITE, &node, command, ret_text);
-}
-
-/* The badge in "object=12 badge=0x4c"; never 0. */
-static int
-parse_badge(const char *result, uint64_t *ret)
-{
-	size_t n;
-	const char *p = result_find(result, "badge=", &n);
-	uint64_t badge;
-	char *end;
-
-	if (!p || n < 3 || p[0] != '0' || p[1] != 'x')
-		return -EBADMSG;
-	errno = 0;
-	badge = strtoull(p + 2, &end, 16);
-	if (end != p + n || errno || badge == 0)
-		return -EBADMSG;
-	*ret = badge;
-	return 0;
-}
-
-int
-capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
-	const char *how, uint64_t *ret_badge)
-{
-	cleanup_text struct text command = {};
-	cleanup_free char *result = NULL;
-	cleanup_free struct object *o = NULL;
-	uint64_t badge;
-	int r;
-
-	r = objects_begin(e);
-	if (r < 0)
-		return r;
-	r = object_prepare(e, key, &o);
-	if (r < 0)
-		return r;
-	text_addf(&command, "key=%" PRIu64 "%s%s%s", key, how && *how ? " " : "", how ? how : "",
-		f ? " protocol=calls" : "");
-	r = objects_write(e, &command, &result);
-	if (r < 0)
-		return r;
-	r = parse_badge(result, &badge);
-	if (r < 0)
-		return r;
-	o->badge = badge;
-	o->handler = f;
-	o->data = data;
-	object_link(e, take_ptr(o));
-	if (ret_badge)
-		*ret_badge = badge;
-	return 0;
-}
-
-int
-capc_object_remove(struct capc_entrypoint *e, uint64_t badge)
-{
-	cleanup_text struct text command = {};
-	struct object *o;
-	int r;
-
-	r = objects_begin(e);
-	if (r < 0)
-		return r;
-	text_addf(&command, "remove=%" PRIu64, badge);
-	r = objects_write(e, &command, NULL);
-	o = find_badge(e, badge);
-	if (o && (r == 0 || r == -ENOENT))
-		object_unlink(e, o);
-	return r;
 }
 
 int
@@ -315,17 +165,6 @@ entrypoint_end(struct capc_entrypoint *e, int error)
 }
 
 static void
-objects_free(struct capc_entrypoint *e)
-{
-	for (size_t i = 0; i < e->objects_by_key.size; i++)
-		while (e->objects_by_key.buckets[i])
-			object_unlink(e, container_of(e->objects_by_key.buckets[i], struct object,
-						 by_key));
-	index_deinit(&e->objects_by_key);
-	index_deinit(&e->objects_by_badge);
-}
-
-static void
 entrypoint_free(struct capc_entrypoint *e)
 {
 	objects_free(e);
@@ -429,7 +268,7 @@ listener_take(struct capc_entrypoint *e, size_t n, int from)
 		return -EBADMSG;
 	e->unacknowledged = m.badge;
 	channel_acknowledge(e);
-	o = find_badge(e, m.badge);
+	o = entrypoint_find_badge(e, m.badge);
 	if (!o) {
 		/* Nobody will accept there: whoever connects is told at once. */
 		fd = fd_shutdown_close(fd);
@@ -650,32 +489,4 @@ capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 	if (e->detached)
 		entrypoint_free(e);
 	return r < 0 ? r : n_served;
-}
-
-int
-capc_listener(struct capc_entrypoint *e, uint64_t key, uint64_t timeout)
-{
-	uint64_t deadline = deadline_after(timeout);
-
-	for (;;) {
-		struct object *o = entrypoint_find(e, key);
-		uint64_t now;
-		int r;
-
-		if (!o || (o->has_come && o->listener < 0))
-			return -ENOENT;
-		if (o->has_come)
-			return take_fd(o->listener);
-		r = o->listener_error;
-		o->listener_error = 0;
-		if (r < 0)
-			return r;
-		now = now_usec();
-		r = capc_serve(e, deadline == UINT64_MAX ? deadline : deadline > now ? deadline - now : 0);
-		if (r < 0)
-			return r;
-		o = entrypoint_find(e, key);
-		if (now >= deadline && o && !o->has_come && !o->listener_error)
-			return -ETIMEDOUT;
-	}
 }
