@@ -59,6 +59,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/connection.c \
 	capfsd/ipc/control.c \
 	capfsd/ipc/counts.c \
+	capfsd/ipc/hold.c \
 	capfsd/ipc/inspect.c \
 	capfsd/ipc/ipc.c capfsd/ipc/ipc.h capfsd/ipc/private.h \
 	capfsd/ipc/lend.c \

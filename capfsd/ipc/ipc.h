@@ -12,6 +12,7 @@
  *	listener.c	struct listener: a bound socket of a capability or of a session's control
  *	connection.c	struct connection: accepted, offered to the server, taken, ended
  *	channel.c	struct channel: the socket to an attached server; credit and repetition
+ *	hold.c		callers that wait for a server to come
  *	lend.c		listeners that servers get, to accept by themselves
  *	control.c	struct control: a client of the control protocol
  *	perform.c	its requests; attach.c those that give a descriptor

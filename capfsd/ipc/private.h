@@ -461,8 +461,6 @@ struct channel *channel_free(struct channel *channel);
 void channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2]);
 /* E will be served through CHANNEL: sets the serials that come before the commit. */
 void channel_begin(struct channel *channel, const struct entrypoint *e);
-/* Those who waited for a server are the first. */
-void channel_take_held(struct channel *channel);
 /* CONN waits for its hand-over; by its serial among the others. */
 void channel_enqueue(struct channel *channel, struct connection *conn);
 void channel_pump(struct channel *channel);
@@ -476,6 +474,12 @@ void channel_lost(struct channel *channel);
 void channel_orphan(struct ipc *ipc, struct entrypoint *e);
 void channels_retry(struct ipc *ipc);
 int channels_on_retry(sd_event_source *source, uint64_t usec, void *data);
+
+/* hold.c */
+/* Those who waited for a server are the first. */
+void channel_take_held(struct channel *channel);
+/* What CHANNEL's server has not been offered waits for the next one, if callers may. */
+void channel_hold_waiting(struct channel *channel);
 
 /* pages.c */
 /* Unless all is only forgotten they are gone with it. P may be NULL. */
