@@ -44,7 +44,8 @@ unit_tests = \
 	tests/test-log \
 	tests/test-metrics \
 	tests/test-relay \
-	tests/test-state
+	tests/test-state \
+	tests/test-damage
 script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh \
@@ -132,9 +133,13 @@ tests_kill_points_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_it_recovery_SOURCES = tests/it-recovery.c tests/it-work.c tests/it-work.h
 tests_it_recovery_LDADD = libcap-client/libcap-client.la base/libbase.la
 
-tests_test_state_SOURCES = tests/test-state.c
+store_world = tests/store-world.c tests/store-world.h
+tests_test_state_SOURCES = tests/test-state.c $(store_world)
 tests_test_state_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_state_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_damage_SOURCES = tests/test-damage.c $(store_world)
+tests_test_damage_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_damage_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_full_SOURCES = tests/test-full.c
 tests_test_full_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
