@@ -20,6 +20,7 @@ unit_tests = \
 	tests/test-wire \
 	tests/test-activate \
 	tests/test-client \
+	tests/test-session \
 	tests/test-open \
 	tests/test-call \
 	tests/test-payload \
@@ -191,6 +192,9 @@ tests_test_activate_LDADD = $(client_test_ldadd)
 tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
 tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_client_LDADD = $(client_test_ldadd)
+tests_test_session_SOURCES = tests/test-session.c $(played_daemon)
+tests_test_session_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_session_LDADD = $(client_test_ldadd)
 tests_test_import_SOURCES = tests/test-import.c $(played_daemon)
 tests_test_import_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_import_LDADD = $(client_test_ldadd)
