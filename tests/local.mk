@@ -10,6 +10,7 @@
 # A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
 unit_tests = \
 	tests/test-model \
+	tests/test-objects \
 	tests/test-quota \
 	tests/test-change \
 	tests/test-full \
@@ -231,9 +232,13 @@ tests_test_threads_LDADD = $(client_test_ldadd)
 # The model over a store in memory. In test-change any allocation can be made to fail.
 model_world = tests/model-world.c tests/model-world.h
 model_libs = tests/libfixture.la capfsd/libmodel.la
-tests_test_model_SOURCES = tests/test-model.c $(model_world)
+model_service = tests/model-service.c tests/model-service.h $(model_world)
+tests_test_model_SOURCES = tests/test-model.c $(model_service)
 tests_test_model_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_model_LDADD = $(model_libs)
+tests_test_objects_SOURCES = tests/test-objects.c $(model_service)
+tests_test_objects_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_objects_LDADD = $(model_libs)
 tests_test_quota_SOURCES = tests/test-quota.c $(model_world)
 tests_test_quota_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_quota_LDADD = $(model_libs)
