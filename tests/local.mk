@@ -46,6 +46,7 @@ unit_tests = \
 	tests/test-log \
 	tests/test-metrics \
 	tests/test-relay \
+	tests/test-relay-ends \
 	tests/test-state \
 	tests/test-damage
 script_tests = \
@@ -175,9 +176,13 @@ tests_test_http_SOURCES = tests/test-http.c
 tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_http_LDADD = tests/libfixture.la helpers/libhelper.la
 
-tests_test_relay_SOURCES = tests/test-relay.c tests/peers.c tests/peers.h
+relay_world = tests/relay-world.c tests/relay-world.h
+tests_test_relay_SOURCES = tests/test-relay.c $(relay_world)
 tests_test_relay_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_relay_LDADD = tests/libfixture.la helpers/libhelper.la
+tests_test_relay_ends_SOURCES = tests/test-relay-ends.c tests/peers.c tests/peers.h $(relay_world)
+tests_test_relay_ends_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_relay_ends_LDADD = tests/libfixture.la helpers/libhelper.la
 
 tests_test_wire_SOURCES = tests/test-wire.c
 tests_test_wire_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
