@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct boot_init {
 /*
  * Shared by the holder and all its brokers (MAP_SHARED, anonymous). What was being executed when a
  * broker died: noted before, cleared after. The second crash with the same note poisons it.
+ * It goes from one binary to the next (handover.h): grows at its end only.
  */
 struct boot_page {
 	uint64_t executing;      /* id of the request being executed, 0: none */
@@ -49,7 +51,10 @@ struct boot_page {
 	struct counters counters;       /* of all brokers together */
 };
 
-/* An instance of a mount: new with each mount(2), the same for all brokers that serve it. */
+/*
+ * An instance of a mount: new with each mount(2), the same for all brokers that serve it. As the
+ * page, it grows at its end only.
+ */
 struct boot {
 	struct boot_init init;
 	uint64_t instance;       /* random */
@@ -67,6 +72,7 @@ struct boot {
 	int log_level;
 	struct boot_page *page;  /* set by the holder */
 	char activation[108];    /* the name of the service manager's listener, "": none */
+	uint32_t generation;     /* how many times the holder has become another binary */
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */
@@ -102,17 +108,26 @@ boot_page_crashed(struct boot_page *p)
 }
 
 /*
- * Between keeper and broker (BOOT_FD_KEEPER): fixed-size records, one a message.
+ * Between keeper and broker (BOOT_FD_KEEPER): fixed-size records, one a message. While no broker is
+ * there, the holder speaks for it: nobody else then has the descriptor.
  */
 enum keeper_type {
 	KEEPER_READY = 1, /* broker: the tree is served */
 	KEEPER_BINDER,    /* keeper: a new binder; its socket comes along */
 	KEEPER_STOP,      /* keeper: shut down listeners and connections, then exit with 0 */
+	KEEPER_COPY,      /* keeper: send a copy of the state into the socket that comes along */
+	KEEPER_PAUSE,     /* keeper: exit with BROKER_EXIT_PAUSED, everything stays */
+	KEEPER_ALONE,     /* holder: no broker is running; become another binary, or go on? */
+	KEEPER_BECOME,    /* keeper: that of the descriptor that comes along */
+	KEEPER_GO_ON,     /* keeper: start the next broker */
 };
+
+/* From the keeper to the holder: the broker does not answer, end it. */
+#define HOLDER_SIGNAL_HANGS SIGUSR1
 
 struct keeper_record {
 	uint32_t type;
-	uint32_t reserved;
+	uint32_t generation; /* of the sender's boot block; BECOME: the new one */
 };
 
 /*
@@ -142,7 +157,11 @@ enum broker_exit {
 	BROKER_EXIT_RESTART = 70,   /* an error that the next broker may not meet */
 	BROKER_EXIT_UNMOUNTED = 71, /* /dev/fuse gave ENODEV: somebody unmounted */
 	BROKER_EXIT_REFUSED = 72,   /* damaged store, foreign INIT: starting again is no use */
+	BROKER_EXIT_PAUSED = 73,    /* it was told to, for the holder to become another binary */
 };
+
+/* Of a binary that can take over: none that a program which knows nothing of it would use. */
+#define TRY_EXIT_GOOD 74
 
 /* Each runs as a process of its own and returns its exit status. */
 /* Starts one for what is sent to CLIENT's other end. Returns: its pid, or -errno. */
@@ -150,3 +169,9 @@ pid_t inspector_start(const struct boot *boot, int socket_fd, int client, uint64
 int binder_main(const struct boot *boot, const char *mountpoint, int socket_fd);
 int holder_main(struct boot *boot);
 int broker_main(const struct boot *boot);
+
+/*
+ * The same for what execve(2) has made of a holder or of a child of the keeper; FD is the handover.
+ */
+int holder_resume(int fd, int argc, char *argv[]);
+int try_main(int fd);

@@ -32,6 +32,7 @@
 #include "capfsd/confine.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/ipc/ipc.h"
+#include "capfsd/loading.h"
 #include "capfsd/messages.h"
 #include "capfsd/meter.h"
 #include "capfsd/model/model.h"
@@ -44,9 +45,6 @@
 #define REAP_BUDGET 512	   /* entities removed in one round */
 #define RETRY_USEC 1000000 /* a full store is tried again after that */
 #define TIMER_ACCURACY_USEC 1000
-#define STORE_BYTES_MIN (UINT64_C(256) << 20)
-#define STORE_BYTES_MAX (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(512) << 20)
-#define STORE_BYTES_CAP 4096 /* a capability with its share of everything else */
 
 struct broker {
 	const struct boot *boot;
@@ -241,96 +239,51 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
+/* For a binary that is to be tried, whose process waits at the other end of SOCKET. */
+static void
+send_copy(struct broker *b, int socket)
+{
+	cleanup_close int copy = state_copy(b->state);
+	ssize_t n = copy;
+
+	if (copy >= 0)
+		n = msg_send(socket, "", 1, &copy, 1, MSG_DONTWAIT);
+	if (n < 0)
+		log_message(LOG_WARNING, "the state cannot be copied: %s", strerror((int)-n));
+}
+
 static int
 on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 {
 	struct broker *b = data;
 	struct keeper_record record;
-	cleanup_close int binder = -1;
+	cleanup_close int passed = -1;
 	size_t n_fds;
-	ssize_t n = msg_receive(fd, &record, sizeof(record), &binder, 1, &n_fds, MSG_DONTWAIT);
+	ssize_t n = msg_receive(fd, &record, sizeof(record), &passed, 1, &n_fds, MSG_DONTWAIT);
 
-	if (n == 0 || n == -ECONNRESET || (n == sizeof(record) && record.type == KEEPER_STOP)) {
+	if (n == 0 || n == -ECONNRESET)
+		record.type = KEEPER_STOP;
+	else if (n != sizeof(record))
+		return 0;
+	switch (record.type) {
+	case KEEPER_STOP:
 		ipc_stop(b->ipc);
 		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
-	} else if (n == sizeof(record) && record.type == KEEPER_BINDER && n_fds == 1) {
-		ipc_set_binder(b->ipc, take_fd(binder));
+		break;
+	case KEEPER_PAUSE:
+		/* Between two requests: what was answered is in the store, the rest comes again. */
+		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
+		break;
+	case KEEPER_BINDER:
+		if (n_fds == 1)
+			ipc_set_binder(b->ipc, take_fd(passed));
+		break;
+	case KEEPER_COPY:
+		if (n_fds == 1)
+			send_copy(b, passed);
+		break;
 	}
 	return 0;
-}
-
-/* Gives one record of the store to the model; those of the fronts are read by themselves. */
-static int
-load_record(void *data, uint64_t key, const void *record, size_t n)
-{
-	enum store_space space = STORE_KEY_SPACE(key);
-
-	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT)
-		return 0;
-	return model_load(data, key, record, n);
-}
-
-/* As large as it can become with all quota used; address space costs nothing. */
-static size_t
-store_bytes(const struct quota *q)
-{
-	uint64_t bytes;
-
-	if (__builtin_mul_overflow(q->n[QUOTA_CAPS], STORE_BYTES_CAP, &bytes) ||
-		__builtin_add_overflow(bytes, q->n[QUOTA_RAM], &bytes) || bytes > STORE_BYTES_MAX)
-		return (size_t)STORE_BYTES_MAX;
-	return (size_t)(bytes < STORE_BYTES_MIN ? STORE_BYTES_MIN : bytes);
-}
-
-static int
-refuse_state(int answer, const char *reason)
-{
-	const char *id = answer == STATE_E_DAMAGED ? MESSAGE_STATE_KEPT_ASIDE
-						   : MESSAGE_STATE_REFUSED;
-
-	log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", id}), "%s", reason);
-	return BROKER_EXIT_REFUSED;
-}
-
-/* Returns: 0, BROKER_EXIT_REFUSED (and has said why); -errno. */
-static int
-open_state(struct broker *b)
-{
-	const struct boot *boot = b->boot;
-	cleanup_free char *reason = NULL;
-	int r;
-
-	r = state_open(boot->run_dir, store_bytes(&boot->root_quota), &b->state, &reason);
-	if (r == 0 && boot->page->stored && state_is_new(b->state)) {
-		log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STATE_REFUSED}),
-			"the state in %s has vanished under the running daemon", boot->run_dir);
-		return BROKER_EXIT_REFUSED;
-	}
-	return r > 0 ? refuse_state(r, reason) : r;
-}
-
-/* Likewise. */
-static int
-load_model(struct broker *b)
-{
-	const struct boot *boot = b->boot;
-	cleanup_free char *reason = NULL;
-	int r;
-
-	r = model_new(&state_store_ops, b->state, &b->model);
-	if (r < 0)
-		return error_trace(r);
-	if (state_is_new(b->state))
-		return model_create_root(b->model, boot->owner_uid, boot->owner_gid,
-			SESSION_MODE_ROOT, &boot->root_quota);
-	r = state_scan(b->state, load_record, b->model, &reason);
-	if (r == 0)
-		r = model_load_done(b->model);
-	if (r == -EBADMSG)
-		r = state_set_aside(b->state, "a record does not fit the others", &reason);
-	if (r == STATE_E_DAMAGED)
-		return refuse_state(r, reason);
-	return r < 0 ? error_trace(r) : model_set_root_limit(b->model, &boot->root_quota);
 }
 
 /* Timers that callbacks need not act on: they wake the loop, which looks by itself. */
@@ -449,7 +402,10 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 static int
 broker_start(struct broker *b)
 {
-	struct keeper_record ready = {.type = KEEPER_READY};
+	struct keeper_record ready = {
+		.type = KEEPER_READY,
+		.generation = b->boot->generation,
+	};
 	cleanup_free int *fds = NULL;
 	size_t n_fds, first = 0;
 	ssize_t n;
@@ -460,9 +416,9 @@ broker_start(struct broker *b)
 		return error_trace(r);
 	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)
 		first++;
-	r = open_state(b);
+	r = loading_open(b->boot, &b->state);
 	if (r == 0)
-		r = load_model(b);
+		r = loading_model(b->boot, b->state, &b->model);
 	if (r == 0) {
 		b->boot->page->stored = 1;
 		r = make_fronts(b);

@@ -25,6 +25,17 @@
 CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
 
 void
+confine_argv(struct boot *boot, int argc, char *argv[])
+{
+	char *end = argv[0];
+
+	for (int i = 0; i < argc && argv[i] == end; i++)
+		end = argv[i] + strlen(argv[i]) + 1;
+	boot->title = argv[0];
+	boot->n_title = (size_t)(end - argv[0]);
+}
+
+void
 confine_title(const struct boot *boot, const char *name)
 {
 	size_t n = strlen(name);
@@ -98,6 +109,8 @@ static const int allowed_calls[] = {
 	SCMP_SYS(preadv),
 	SCMP_SYS(pwrite64),
 	SCMP_SYS(pwritev),
+	SCMP_SYS(sendfile),
+	SCMP_SYS(sendfile64),
 	SCMP_SYS(lseek),
 	SCMP_SYS(_llseek),
 	SCMP_SYS(close),

@@ -6,6 +6,12 @@
 
 struct boot;
 
+/*
+ * argv's strings lie behind each other; the daemon's processes write their names over them. What is
+ * still needed of them has been copied by then.
+ */
+void confine_argv(struct boot *boot, int argc, char *argv[]);
+
 /* The name that ps, pgrep and /proc show. */
 void confine_title(const struct boot *boot, const char *name);
 

@@ -99,6 +99,12 @@ journal_set_mount(const char *path)
 	journal_mount = path;
 }
 
+const char *
+journal_get_mount(void)
+{
+	return journal_mount;
+}
+
 /*
  * A pipe or a terminal that nobody reads blocks whoever writes. An open file of its own does not,
  * and those who share the other one do not notice. libfuse writes there, too.

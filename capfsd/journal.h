@@ -21,6 +21,7 @@ void journal_open(void);
 
 /* The mount point, for the field CAPFS_MOUNT of all messages; NULL: none. Not copied. */
 void journal_set_mount(const char *path);
+const char *journal_get_mount(void);
 
 /* One message as a datagram of the protocol. Returns: its length, 0 when it is longer than SIZE. */
 size_t journal_encode(int level, const struct log_field *fields, const char *message, char *buffer,

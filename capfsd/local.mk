@@ -41,13 +41,16 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/broker.c \
 	capfsd/confine.c capfsd/confine.h \
 	capfsd/features.c capfsd/features.h \
+	capfsd/handover.c capfsd/handover.h \
 	capfsd/holder.c \
 	capfsd/inspector.c \
 	capfsd/journal.c capfsd/journal.h \
 	capfsd/messages.h \
 	capfsd/meter.c capfsd/meter.h \
+	capfsd/loading.c capfsd/loading.h \
 	capfsd/mounts.c capfsd/mounts.h \
 	capfsd/place.c capfsd/place.h \
+	capfsd/try.c \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
 	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
 	capfsd/ipc/activation.c \
@@ -70,8 +73,9 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/reply.c \
 	capfsd/ipc/vouch.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \
-	capfsd/keeper/keeper.c capfsd/keeper/keeper.h \
+	capfsd/keeper/keeper.c capfsd/keeper/keeper.h capfsd/keeper/private.h \
 	capfsd/keeper/mount.c capfsd/keeper/mount.h \
+	capfsd/keeper/upgrade.c \
 	capfsd/keeper/children.c capfsd/keeper/children.h \
 	capfsd/state/crc.c capfsd/state/crc.h \
 	capfsd/state/inspect.c capfsd/state/inspect.h \

@@ -19,7 +19,9 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "capfsd/activation.h"
+#include "capfsd/confine.h"
 #include "capfsd/features.h"
+#include "capfsd/handover.h"
 #include "capfsd/journal.h"
 #include "capfsd/keeper/keeper.h"
 #include "capfsd/place.h"
@@ -277,7 +279,7 @@ find_run_dir(const struct boot *boot, char **ret)
 
 /* Everything that must be there before anything is started. Both locks are kept until the end. */
 static int
-prepare(struct keeper_config *config, int *ret_state_fd)
+prepare(struct keeper_config *config)
 {
 	cleanup_free char *run_dir = NULL;
 	int r;
@@ -288,40 +290,49 @@ prepare(struct keeper_config *config, int *ret_state_fd)
 	if (r == 0)
 		r = place_lock(run_dir, &config->lock_fd);
 	if (r == 0)
-		r = place_state(run_dir, arg_state_dir, &config->boot, ret_state_fd);
+		r = place_state(run_dir, arg_state_dir, &config->boot, &config->state_fd);
 	if (r == 0)
 		r = place_mountpoint(arg_mountpoint, config->boot.privileged, config->mountpoint);
 	return r;
 }
 
-/*
- * argv's strings lie behind each other; the daemon's processes write their names over them. What is
- * still needed of them has been copied by then.
- */
-static void
-find_title(struct boot *boot, int argc, char *argv[])
+/* This program as it starts another one in its place; it was not called by anybody. */
+static int
+take_over(enum handover_role role, int fd, int argc, char *argv[])
 {
-	char *end = argv[0];
-
-	for (int i = 0; i < argc && argv[i] == end; i++)
-		end = argv[i] + strlen(argv[i]) + 1;
-	boot->title = argv[0];
-	boot->n_title = (size_t)(end - argv[0]);
+	switch (role) {
+	case HANDOVER_TRY:
+		return try_main(fd);
+	case HANDOVER_HOLDER:
+		return holder_resume(fd, argc, argv);
+	case HANDOVER_KEEPER:
+		return keeper_resume(fd, argc, argv);
+	default:
+		fprintf(stderr, "capfsd: this option is not for you\n");
+		return EXIT_USAGE;
+	}
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct keeper_config config = {.lock_fd = -1, .activation_fd = -1};
-	cleanup_close int state_fd = -1;
-	int r;
+	struct keeper_config config = {
+		.lock_fd = -1,
+		.state_fd = -1,
+		.activation_fd = -1,
+		.argv = argv,
+	};
+	int r, handover_fd = -1;
 
+	if (argc < 1)
+		return EXIT_USAGE;
+	r = handover_argument(&argc, argv, &handover_fd);
+	if (r != 0)
+		return take_over(r, handover_fd, argc, argv);
 	config.activation_fd = activation_take(config.boot.activation);
 	r = sanitize_fds(&config.activation_fd);
 	if (r < 0)
 		return EXIT_FAILURE;
-	if (argc < 1)
-		return EXIT_USAGE;
 	r = parse_arguments(argc, argv);
 	if (r <= 0)
 		return r == 0 ? EXIT_SUCCESS : EXIT_USAGE;
@@ -330,12 +341,10 @@ main(int argc, char *argv[])
 	log_set_max_level(arg_log_level);
 	journal_open();
 	config.boot.log_level = arg_log_level;
-	if (prepare(&config, &state_fd) < 0)
+	if (prepare(&config) < 0)
 		return EXIT_FAILURE;
 	journal_set_mount(config.mountpoint);
 	default_quota(&config.boot.root_quota);
-	find_title(&config.boot, argc, argv);
-	r = keeper_run(&config);
-	close(config.lock_fd);
-	return r;
+	confine_argv(&config.boot, argc, argv);
+	return keeper_run(&config);
 }

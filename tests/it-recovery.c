@@ -131,7 +131,8 @@ kill_brokers(pid_t holder, unsigned n)
 		if (!broker)
 			break;
 		usleep((useconds_t)(random() % (KILL_PAUSE_MSEC_MAX * 1000)));
-		if (kill(broker, SIGKILL) < 0)
+		/* It may have ended by itself, for an upgrade. */
+		if (kill(broker, SIGKILL) < 0 && errno != ESRCH)
 			break;
 		before = broker;
 	}

@@ -79,6 +79,7 @@ integration_tests = \
 	tests/it-sockets.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
+	tests/it-upgrade.sh \
 	tests/it-web.sh \
 	tests/it-wedge.sh
 
@@ -88,6 +89,7 @@ test_tools = \
 	tests/caller \
 	tests/hostile-fs \
 	tests/importing \
+	tests/broken-daemon \
 	tests/it-recovery \
 	tests/kill-points \
 	tests/mass \
@@ -116,6 +118,9 @@ tests_libfixture_la_SOURCES = tests/fixture.c tests/fixture.h
 tests_libfixture_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
 
+# Its own broker_main() comes before the library's.
+tests_broken_daemon_SOURCES = tests/broken-daemon.c
+tests_broken_daemon_LDADD = capfsd/libdaemon.la
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c

@@ -44,6 +44,12 @@ struct fs *fs_free(struct fs *fs);
 /* Who has the conversations of open `call` files. Before fs_take_over(). */
 void fs_set_calls(struct fs *fs, const struct calls *calls, void *data);
 
+/*
+ * Gives INIT to libfuse again, as the keeper read it; nobody is told the answer.
+ * Returns: 0, -EPROTO (libfuse answers in another way than the keeper did).
+ */
+int fs_replay_init(struct fs *fs);
+
 /* Takes the connection over. Returns: 0, -EPROTO (another INIT), -errno. */
 int fs_take_over(struct fs *fs);
 

@@ -147,19 +147,26 @@ invalidate_all(struct fs *fs)
 }
 
 int
-fs_take_over(struct fs *fs)
+fs_replay_init(struct fs *fs)
 {
 	const struct boot_init *init = &fs->boot->init;
 	struct fuse_buf buf = {.size = init->n_request, .mem = fs->buffer};
-	int r;
 
 	memcpy(fs->buffer, init->request, init->n_request);
 	fs->replaying = true;
 	fuse_session_process_buf(fs->session, &buf);
 	fs->replaying = false;
-	if (!init_agrees(fs))
-		return -EPROTO;
-	r = fs_records_begin(fs);
+	return init_agrees(fs) ? 0 : -EPROTO;
+}
+
+int
+fs_take_over(struct fs *fs)
+{
+	int r;
+
+	r = fs_replay_init(fs);
+	if (r == 0)
+		r = fs_records_begin(fs);
 	if (r < 0)
 		return r;
 	invalidate_all(fs);

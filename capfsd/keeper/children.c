@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -14,8 +15,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "capfsd/boot.h"
 #include "capfsd/confine.h"
+#include "capfsd/handover.h"
 
 #define FDS_MAX 5
 
@@ -105,6 +108,38 @@ children_start_binder(const struct boot *boot, const char *mountpoint, int socke
 	if (arrange(&socket_fd, 1) < 0)
 		_exit(1);
 	_exit(binder_main(boot, mountpoint, STDERR_FILENO + 1));
+}
+
+static void __attribute__((noreturn))
+try_child(const struct boot *boot, int binary, int handover, int socket_fd, pid_t parent)
+{
+	const int wanted[] = {handover, socket_fd, binary};
+	const int first = STDERR_FILENO + 1;
+	char *const argv[] = {(char[]){"capfs-try"}, NULL};
+	int r;
+
+	reset_signals();
+	r = arrange(wanted, 3);
+	if (r == 0)
+		r = confine_drop(boot, parent);
+	if (r == 0)
+		r = fd_set_cloexec(first + 1, false);
+	if (r == 0)
+		r = handover_exec(first + 2, first, HANDOVER_TRY, argv);
+	log_message(LOG_ERR, "cannot try the installed binary: %s", strerror(-r));
+	_exit(EXIT_FAILURE);
+}
+
+pid_t
+children_start_try(const struct boot *boot, int binary, int handover, int socket_fd)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		try_child(boot, binary, handover, socket_fd, parent);
+	return pid;
 }
 
 int

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keeper's two children. Each begins with exactly the descriptors that it is to have, and with
+ * The keeper's children. Each begins with exactly the descriptors that it is to have, and with
  * a table of its own.
  */
 #pragma once
@@ -20,6 +20,12 @@ struct children_fds {
 /* Returns: the child's pid, or -errno. No descriptor changes its owner. */
 pid_t children_start_holder(const struct boot *boot, const struct children_fds *fds);
 pid_t children_start_binder(const struct boot *boot, const char *mountpoint, int socket_fd);
+
+/*
+ * The program BINARY, as the daemon's user, with HANDOVER and its end of the pair through which the
+ * broker sends it a copy of the state: both numbers are fixed (try.c).
+ */
+pid_t children_start_try(const struct boot *boot, int binary, int handover, int socket_fd);
 
 /* Waits for any child of ours. Returns: its wait status, -ETIMEDOUT (it is killed), -errno. */
 int children_wait(pid_t pid, int msec);

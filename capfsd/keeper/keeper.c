@@ -4,11 +4,13 @@
 #include "capfsd/keeper/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -24,13 +26,14 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/confine.h"
+#include "capfsd/handover.h"
 #include "capfsd/keeper/children.h"
-#include "capfsd/keeper/mount.h"
+#include "capfsd/keeper/private.h"
 #include "capfsd/messages.h"
 #include "capfsd/mounts.h"
 
 #define STOP_MSEC 3000
-#define HOLDERS_MAX 5
 #define HOLDERS_WINDOW_MSEC 10000
 #define BINDER_PAUSE_MSEC 100
 #define BINDER_PAUSE_MAX_MSEC 2000
@@ -38,30 +41,8 @@
 
 #define GIVING_UP LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP})
 
-struct keeper {
-	struct boot boot;
-	struct mount mount;
-	int lock_fd;
-	int activation_fd;
-	int fuse_fd; /* a duplicate: lets a new holder go on where a dead one was */
-	int signal_fd;
-	int mounts_fd; /* tells when mounts have changed */
-	int peer_fd;   /* to the broker; hung up when neither holder nor broker is left */
-	pid_t holder;  /* 0: none is running */
-	pid_t binder;
-	bool ready; /* systemd has been told */
-	bool done;
-	int exit_status;
-	uint64_t stop_at;   /* when the broker's time to stop ends; 0: not stopping */
-	uint64_t binder_at; /* when the next binder is due; 0: one is running */
-	uint64_t binder_since;
-	unsigned binder_pause_msec;
-	uint64_t holders_at[HOLDERS_MAX];
-	unsigned n_holders;
-};
-
-static uint64_t
-now_msec(void)
+uint64_t
+keeper_now_msec(void)
 {
 	struct timespec t;
 
@@ -74,6 +55,15 @@ keeper_end(struct keeper *k, int exit_status)
 {
 	k->done = true;
 	k->exit_status = exit_status;
+}
+
+int
+keeper_tell(struct keeper *k, enum keeper_type type, int fd)
+{
+	struct keeper_record record = {.type = type, .generation = k->boot.generation};
+	ssize_t n = msg_send(k->peer_fd, &record, sizeof(record), &fd, fd >= 0, MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
 }
 
 /* Starts a binder; *RET_FD is the broker's end of the pair. */
@@ -93,7 +83,7 @@ start_binder(struct keeper *k, int *ret_fd)
 		return error_trace(r);
 	k->binder = r;
 	k->binder_at = 0;
-	k->binder_since = now_msec();
+	k->binder_since = keeper_now_msec();
 	*ret_fd = take_fd(brokers);
 	return 0;
 }
@@ -123,7 +113,7 @@ start_holder(struct keeper *k)
 	k->holder = r;
 	fd_close(k->peer_fd);
 	k->peer_fd = take_fd(ours);
-	k->holders_at[k->n_holders++ % HOLDERS_MAX] = now_msec();
+	k->holders_at[k->n_holders++ % HOLDERS_MAX] = keeper_now_msec();
 	return 0;
 }
 
@@ -131,38 +121,34 @@ start_holder(struct keeper *k)
 static int
 replace_binder(struct keeper *k)
 {
-	struct keeper_record record = {.type = KEEPER_BINDER};
 	cleanup_close int fd = -1;
-	ssize_t n;
 	int r = start_binder(k, &fd);
 
 	if (r < 0)
 		return r;
-	n = msg_send(k->peer_fd, &record, sizeof(record), &fd, 1, MSG_DONTWAIT);
+	r = keeper_tell(k, KEEPER_BINDER, fd);
 	/* Without its socket it ends at once, and is tried again later. */
-	if (n < 0)
+	if (r < 0)
 		log_message(LOG_WARNING, "the new binder cannot be handed to the broker: %s",
-			strerror((int)-n));
+			strerror(-r));
 	return 0;
 }
 
-static void
-begin_stop(struct keeper *k)
+void
+keeper_begin_stop(struct keeper *k)
 {
-	struct keeper_record record = {.type = KEEPER_STOP};
-
-	if (k->stop_at)
+	if (k->stop_at || upgrade_defers_stop(k))
 		return;
 	sd_notify(0, "STOPPING=1");
-	k->stop_at = now_msec() + STOP_MSEC;
-	if (msg_send(k->peer_fd, &record, sizeof(record), NULL, 0, MSG_DONTWAIT) < 0)
-		k->stop_at = now_msec();
+	k->stop_at = keeper_now_msec() + STOP_MSEC;
+	if (keeper_tell(k, KEEPER_STOP, -1) < 0)
+		k->stop_at = keeper_now_msec();
 }
 
 static void
 on_binder_end(struct keeper *k, int status)
 {
-	bool good = now_msec() - k->binder_since >= BINDER_GOOD_MSEC;
+	bool good = keeper_now_msec() - k->binder_since >= BINDER_GOOD_MSEC;
 
 	k->binder = 0;
 	if (k->stop_at || !k->holder)
@@ -170,7 +156,7 @@ on_binder_end(struct keeper *k, int status)
 	k->binder_pause_msec = good ? 0 : k->binder_pause_msec * 2 + BINDER_PAUSE_MSEC;
 	if (k->binder_pause_msec > BINDER_PAUSE_MAX_MSEC)
 		k->binder_pause_msec = BINDER_PAUSE_MAX_MSEC;
-	k->binder_at = now_msec() + k->binder_pause_msec;
+	k->binder_at = keeper_now_msec() + k->binder_pause_msec;
 	if (WIFSIGNALED(status))
 		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
 			WTERMSIG(status));
@@ -217,10 +203,10 @@ is_final(struct keeper *k, int status)
 static bool
 wait_for_table(const struct keeper *k)
 {
-	uint64_t until = now_msec() + STOP_MSEC;
+	uint64_t until = keeper_now_msec() + STOP_MSEC;
 	struct pollfd p = {.fd = k->peer_fd};
 
-	for (uint64_t now; (now = now_msec()) < until;)
+	for (uint64_t now; (now = keeper_now_msec()) < until;)
 		if (poll(&p, 1, (int)(until - now)) > 0 && (p.revents & (POLLHUP | POLLERR)))
 			return true;
 	return false;
@@ -234,7 +220,8 @@ on_holder_end(struct keeper *k, int status)
 	int r;
 
 	k->holder = 0;
-	if (is_final(k, status) || k->stop_at) {
+	/* In an upgrade any program may have ended there, with any status. */
+	if ((upgrade_lets_speak(k) && is_final(k, status)) || k->stop_at) {
 		k->done = true;
 		return;
 	}
@@ -246,7 +233,7 @@ on_holder_end(struct keeper *k, int status)
 		was_ended ? "was ended by signal" : "ended with status",
 		was_ended ? WTERMSIG(status) : WEXITSTATUS(status));
 	if (k->n_holders >= HOLDERS_MAX &&
-		now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
+		keeper_now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
 		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
 			HOLDERS_WINDOW_MSEC / 1000);
 		return keeper_end(k, 1);
@@ -258,6 +245,7 @@ on_holder_end(struct keeper *k, int status)
 	/* The old binder's pair is gone with the old table; it ends by itself. */
 	k->binder = 0;
 	r = start_holder(k);
+	upgrade_on_holder_end(k);
 	if (r < 0) {
 		log_event(LOG_CRIT, GIVING_UP, "cannot start another holder: %s", strerror(-r));
 		keeper_end(k, 1);
@@ -275,6 +263,8 @@ reap(struct keeper *k)
 			on_holder_end(k, status);
 		else if (pid == k->binder)
 			on_binder_end(k, status);
+		else
+			upgrade_on_child(k, pid, status);
 		/* Others are brokers whose holder has died, and binders of before. */
 	}
 }
@@ -287,12 +277,21 @@ on_signal(struct keeper *k)
 	while (!k->done && read(k->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			reap(k);
+		else if (info.ssi_signo == SIGHUP)
+			upgrade_begin(k);
 		else
-			begin_stop(k);
+			keeper_begin_stop(k);
 	}
 }
 
-/* The only thing that the broker can say. Everything else from it is ignored. */
+static void
+say_ready(struct keeper *k)
+{
+	k->ready = true;
+	sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", k->mount.path, PACKAGE_VERSION);
+}
+
+/* All that broker and holder can say. Everything else from them is ignored. */
 static void
 on_peer(struct keeper *k)
 {
@@ -300,19 +299,29 @@ on_peer(struct keeper *k)
 	size_t n_fds;
 	ssize_t n = msg_receive(k->peer_fd, &record, sizeof(record), NULL, 0, &n_fds, MSG_DONTWAIT);
 
-	if (n != sizeof(record) || record.type != KEEPER_READY || k->ready)
+	if (n != sizeof(record))
 		return;
-	k->ready = true;
+	upgrade_on_record(k, &record);
+	if (record.type != KEEPER_READY || k->ready)
+		return;
 	log_message(LOG_DEBUG, "serving %s", k->mount.path);
-	sd_notifyf(0, "READY=1\nSTATUS=Serving %s", k->mount.path);
+	say_ready(k);
+}
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
 }
 
 /* How long poll(2) may sleep; -1: for ever. */
 static int
 next_timeout(const struct keeper *k)
 {
-	uint64_t now = now_msec(), at = k->stop_at ? k->stop_at : k->binder_at;
+	uint64_t now = keeper_now_msec(), at = k->stop_at;
 
+	if (!at)
+		at = earlier(upgrade_lets_speak(k) ? k->binder_at : 0, k->upgrade.until);
 	if (!at)
 		return -1;
 	return at > now ? (int)(at - now) : 0;
@@ -321,14 +330,17 @@ next_timeout(const struct keeper *k)
 static void
 on_time(struct keeper *k)
 {
-	uint64_t now = now_msec();
+	uint64_t now = keeper_now_msec();
 
-	if (k->stop_at && now >= k->stop_at) {
+	if (k->stop_at) {
+		if (now < k->stop_at)
+			return;
 		log_message(LOG_WARNING, "the broker does not stop, ending it");
-		keeper_end(k, 0);
-	} else if (!k->stop_at && k->binder_at && now >= k->binder_at && replace_binder(k) < 0) {
-		k->binder_at = now + BINDER_PAUSE_MAX_MSEC;
+		return keeper_end(k, 0);
 	}
+	upgrade_on_time(k);
+	if (k->binder_at && now >= k->binder_at && upgrade_lets_speak(k) && replace_binder(k) < 0)
+		k->binder_at = now + BINDER_PAUSE_MAX_MSEC;
 }
 
 /* Some mount has come or gone. Without ours nobody can reach us any more. */
@@ -338,7 +350,7 @@ on_mounts(struct keeper *k)
 	if (k->stop_at || mounts_have(k->mount.device))
 		return;
 	log_unmounted(k);
-	begin_stop(k);
+	keeper_begin_stop(k);
 }
 
 static int
@@ -400,6 +412,20 @@ keeper_identify(struct boot *boot)
 	return 0;
 }
 
+/*
+ * What we are, and where what we are to become will be. Not asked again later: by then the file that
+ * we run may have been replaced.
+ */
+static int
+keeper_find_binary(struct keeper *k)
+{
+	ssize_t n = readlink("/proc/self/exe", k->binary, sizeof(k->binary) - 1);
+
+	k->binary[n > 0 ? n : 0] = '\0';
+	k->self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	return n > 0 && k->self_fd >= 0 ? 0 : -errno;
+}
+
 static int
 keeper_start(struct keeper *k)
 {
@@ -408,6 +434,8 @@ keeper_start(struct keeper *k)
 	r = keeper_signals(k);
 	if (r == 0)
 		r = keeper_identify(&k->boot);
+	if (r == 0)
+		r = keeper_find_binary(k);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot start: %s", strerror(-r));
 		return r;
@@ -450,29 +478,114 @@ keeper_deinit(struct keeper *k)
 	fd_close(k->peer_fd);
 	fd_close(k->signal_fd);
 	fd_close(k->mounts_fd);
+	fd_close(k->self_fd);
+	fd_close(k->activation_fd);
+	fd_close(k->state_fd);
+	fd_close(k->lock_fd);
 }
 
-int
-keeper_run(const struct keeper_config *config)
+static void
+keeper_init(struct keeper *k, const struct boot *boot, char *const *argv)
 {
-	struct keeper k = {
-		.boot = config->boot,
-		.mount.privileged = config->boot.privileged,
-		.lock_fd = config->lock_fd,
-		.activation_fd = config->activation_fd,
+	*k = (struct keeper){
+		.boot = *boot,
+		.mount.privileged = boot->privileged,
+		.upgrade.binary_fd = -1,
+		.argv = argv,
+		.self_fd = -1,
+		.lock_fd = -1,
+		.activation_fd = -1,
+		.state_fd = -1,
 		.fuse_fd = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
 		.peer_fd = -1,
 		.exit_status = 1,
 	};
+}
+
+int
+keeper_run(const struct keeper_config *config)
+{
+	struct keeper k;
 	int r;
 
+	keeper_init(&k, &config->boot, config->argv);
+	k.lock_fd = config->lock_fd;
+	k.state_fd = config->state_fd;
+	k.activation_fd = config->activation_fd;
 	memcpy(k.mount.path, config->mountpoint, sizeof(k.mount.path));
 	r = keeper_start(&k);
-
 	if (r == 0)
 		r = keeper_loop(&k);
+	keeper_deinit(&k);
+	return r < 0 ? 1 : r;
+}
+
+/* What was there before execve(2) is ours again. Until it has succeeded, nothing is changed for good. */
+static int
+keeper_take_up(struct keeper *k, const struct handover *h)
+{
+	const int fds[] = {h->lock_fd, h->state_fd, h->fuse_fd, h->peer_fd, h->activation_fd};
+	int r;
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0 && fcntl(fds[i], F_GETFD) < 0)
+			return -errno;
+	k->lock_fd = h->lock_fd;
+	k->state_fd = h->state_fd;
+	k->fuse_fd = h->fuse_fd;
+	k->peer_fd = h->peer_fd;
+	k->activation_fd = h->activation_fd;
+	k->holder = h->holder;
+	k->binder = h->binder;
+	memcpy(k->mount.path, h->mountpoint, sizeof(k->mount.path));
+	memcpy(k->mount.device, h->device, sizeof(k->mount.device));
+	r = keeper_signals(k);
+	if (r == 0)
+		r = keeper_find_binary(k);
+	/* Not by the link: it names a file that may have been replaced again. */
+	memcpy(k->binary, h->binary, sizeof(k->binary));
+	k->mounts_fd = mounts_watch();
+	return r < 0 ? r : k->mounts_fd < 0 ? k->mounts_fd : 0;
+}
+
+int
+keeper_resume(int fd, int argc, char *argv[])
+{
+	static struct handover handover;
+	static struct boot boot;
+	struct keeper k;
+	int r;
+
+	r = handover_read(fd, HANDOVER_KEEPER, &handover, &boot, NULL);
+	if (r < 0) {
+		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	handover_log(&handover, &boot);
+	keeper_init(&k, &boot, argv);
+	r = keeper_take_up(&k, &handover);
+	if (r < 0) {
+		log_message(LOG_ERR, "cannot take over: %s, back to the old binary", strerror(-r));
+		r = handover_exec(handover.old_fd, fd, HANDOVER_KEEPER, argv);
+		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	fd_close(fd);
+	fd_close(handover.old_fd);
+	confine_argv(&k.boot, argc, argv);
+	prctl(PR_SET_NAME, "capfsd");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	log_message(LOG_NOTICE, "upgraded: capfsd %s goes on", PACKAGE_VERSION);
+	say_ready(&k);
+	/* The binder is of the old binary: it ends when the broker has another. */
+	k.binder = 0;
+	k.binder_at = keeper_now_msec();
+	reap(&k);
+	on_mounts(&k);
+	r = keeper_loop(&k);
 	keeper_deinit(&k);
 	return r < 0 ? 1 : r;
 }

@@ -3,7 +3,7 @@
  * The keeper: what needs privilege, and nothing else. It mounts, answers INIT, starts binder and
  * holder, starts them again when they end, and takes the mount away. It trusts none of them: what
  * it reads from the broker is one fixed-size record, and what that can make it do is to say that
- * the daemon is ready.
+ * the daemon is ready, and to send the holder the installed binary.
  */
 #pragma once
 
@@ -14,9 +14,14 @@
 struct keeper_config {
 	struct boot boot;          /* what the command line and the machine decide */
 	char mountpoint[PATH_MAX]; /* canonical */
-	int lock_fd;               /* of the run directory; stays the caller's */
-	int activation_fd;         /* the service manager's listener, or -1; stays the caller's */
+	int lock_fd;               /* of the run directory; the keeper closes it at the end … */
+	int state_fd;              /* … and this one, of the state directory */
+	int activation_fd;         /* … and the service manager's listener, or -1 */
+	char *const *argv;         /* for the binary of an upgrade */
 };
 
 /* Runs until it is told to stop or cannot go on. Returns: the daemon's exit status. */
 int keeper_run(const struct keeper_config *config);
+
+/* The same, for what execve(2) has made of the keeper; FD is the handover. */
+int keeper_resume(int fd, int argc, char *argv[]);

@@ -341,9 +341,9 @@ read_metas(int fd, uint64_t *ret_bytes, struct lmdb_meta *ret)
 }
 
 int
-state_inspect(const char *path, size_t size_max_bytes, const char **ret_reason)
+state_inspect(const char *path, int flags, size_t size_max_bytes, const char **ret_reason)
 {
-	cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | flags);
 	struct lmdb_meta meta;
 	uint64_t bytes;
 	struct stat st;

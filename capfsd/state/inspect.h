@@ -40,5 +40,5 @@ int state_dbi_open(MDB_txn *txn, MDB_dbi *ret);
 /* How many pages of the file are free; TXN is a reading one. Returns: 0 or LMDB's error. */
 int state_free_pages(MDB_txn *txn, uint64_t *ret_n);
 
-/* Returns: 0, STATE_E_* with *RET_REASON (a constant); -errno. */
-int state_inspect(const char *path, size_t size_max_bytes, const char **ret_reason);
+/* FLAGS are for open(2). Returns: 0, STATE_E_* with *RET_REASON (a constant); -errno. */
+int state_inspect(const char *path, int flags, size_t size_max_bytes, const char **ret_reason);

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -29,6 +31,7 @@
 #define STATE_FILE "state.mdb"
 #define RESERVE_PAGES 32
 #define DAMAGED_MAX 1000
+#define COPY_BYTES (1 << 24) /* with one system call */
 
 /* What state_get() gave out: lives until the next transaction. */
 struct copy {
@@ -43,7 +46,7 @@ struct state {
 	struct crc crc;
 	struct state_header header;
 	struct copy *copies;
-	char *dir;
+	char *dir;    /* NULL: it is a copy in a memfd */
 	void *buffer; /* one record with its CRC */
 	size_t buffer_size;
 	uint64_t file_bytes; /* the file's length, as far as we made it */
@@ -111,6 +114,11 @@ set_aside(const char *dir, const char *why, char **ret_reason)
 {
 	cleanup_free char *from = NULL;
 
+	if (!dir) {
+		if (asprintf(ret_reason, "the copy of the state is damaged: %s", why) < 0)
+			return -ENOMEM;
+		return STATE_E_DAMAGED;
+	}
 	if (asprintf(&from, "%s/" STATE_FILE, dir) < 0)
 		return -ENOMEM;
 	for (unsigned n = 1; n <= DAMAGED_MAX; n++) {
@@ -387,45 +395,57 @@ open_existing(struct state *s, const char *path)
 	return s->header.magic == STATE_MAGIC ? 0 : error_trace(-EBADMSG);
 }
 
+/* Returns: 0, STATE_E_*; -errno. */
+static int
+inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason)
+{
+	const char *why;
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0)
+		return error_trace(-errno);
+	r = state_inspect(path, flags, s->size_max_bytes, &why);
+	if (r == STATE_E_DAMAGED)
+		return set_aside(s->dir, why, ret_reason);
+	if (r == STATE_E_VERSION &&
+		asprintf(ret_reason, "the state in %s cannot be used: %s", path, why) < 0)
+		return -ENOMEM;
+	if (r != 0)
+		return r;
+	s->file_bytes = (uint64_t)st.st_size;
+	return open_existing(s, path);
+}
+
 static int
 open_store(struct state *s, char **ret_reason)
 {
 	cleanup_free char *path = NULL;
-	const char *why;
 	struct stat st;
-	MDB_stat stat;
-	int r;
 
 	if (asprintf(&path, "%s/" STATE_FILE, s->dir) < 0)
 		return -ENOMEM;
-	if (lstat(path, &st) == 0) {
-		r = state_inspect(path, s->size_max_bytes, &why);
-		if (r == STATE_E_DAMAGED)
-			return set_aside(s->dir, why, ret_reason);
-		if (r == STATE_E_VERSION &&
-			asprintf(ret_reason, "the state in %s cannot be used: %s", path, why) < 0)
-			return -ENOMEM;
-		if (r != 0)
-			return r;
-		s->file_bytes = (uint64_t)st.st_size;
-		r = open_existing(s, path);
-	} else if (errno == ENOENT) {
-		r = create(s, path);
-	} else {
-		return error_trace(-errno);
-	}
-	if (r < 0)
-		return r;
-	mdb_env_stat(s->env, &stat);
-	s->page_bytes = stat.ms_psize;
-	return 0;
+	if (lstat(path, &st) == 0)
+		return inspect_and_open(s, path, O_NOFOLLOW, ret_reason);
+	return errno == ENOENT ? create(s, path) : error_trace(-errno);
 }
 
-int
-state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason)
+static int
+open_copy(struct state *s, int fd, char **ret_reason)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return inspect_and_open(s, path, 0, ret_reason);
+}
+
+/* DIR's, or without one the copy FD. */
+static int
+open_any(const char *dir, int fd, size_t size_max_bytes, struct state **ret, char **ret_reason)
 {
 	cleanup(state_free_p) struct state *s = calloc(1, sizeof(*s));
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	MDB_stat stat;
 	int r;
 
 	if (!s)
@@ -433,14 +453,47 @@ state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **re
 	*ret_reason = NULL;
 	crc_init(&s->crc);
 	s->size_max_bytes = (size_max_bytes + page - 1) & ~(page - 1);
-	s->dir = strdup(dir);
-	if (!s->dir)
+	s->dir = dir ? strdup(dir) : NULL;
+	if (dir && !s->dir)
 		return -ENOMEM;
-	r = open_store(s, ret_reason);
+	r = dir ? open_store(s, ret_reason) : open_copy(s, fd, ret_reason);
 	if (r != 0)
 		return r;
+	mdb_env_stat(s->env, &stat);
+	s->page_bytes = stat.ms_psize;
 	*ret = take_ptr(s);
 	return 0;
+}
+
+int
+state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason)
+{
+	return open_any(dir, -1, size_max_bytes, ret, ret_reason);
+}
+
+int
+state_open_copy(int fd, size_t size_max_bytes, struct state **ret, char **ret_reason)
+{
+	return open_any(NULL, fd, size_max_bytes, ret, ret_reason);
+}
+
+/* Between two transactions the file is what the last one made of it. Not by LMDB, which stats it. */
+int
+state_copy(struct state *s)
+{
+	cleanup_close int copy = memfd_create("capfsd-state", MFD_CLOEXEC);
+	off_t at = 0;
+	ssize_t n;
+	int fd;
+
+	assert(!s->txn);
+	if (copy < 0)
+		return -errno;
+	mdb_env_get_fd(s->env, &fd);
+	do
+		n = sendfile(copy, fd, &at, COPY_BYTES);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	return n < 0 ? error_trace(-errno) : take_fd(copy);
 }
 
 /* Gives one record to EACH, from a place where a struct may be read in it. */

@@ -27,6 +27,15 @@ enum {
 int state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason);
 struct state *state_free(struct state *s);
 
+/*
+ * All of the store as it is between two transactions, in a memfd, so that another process can read it
+ * while this one goes on. Returns: the memfd, which is the caller's; -errno.
+ */
+int state_copy(struct state *s);
+
+/* Opens such a copy, which FD stays. Damaged, it is not kept aside. Returns: as state_open(). */
+int state_open_copy(int fd, size_t size_max_bytes, struct state **ret, char **ret_reason);
+
 /* Nothing was ever stored. */
 bool state_is_new(const struct state *s);
 
