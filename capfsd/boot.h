@@ -120,6 +120,9 @@ enum keeper_type {
 	KEEPER_ALONE,     /* holder: no broker is running; become another binary, or go on? */
 	KEEPER_BECOME,    /* keeper: that of the descriptor that comes along */
 	KEEPER_GO_ON,     /* keeper: start the next broker */
+	KEEPER_LOADING,   /* holder: a broker is started, and will be READY */
+	KEEPER_PING,      /* keeper: does the loop turn? */
+	KEEPER_PONG,      /* broker: it does */
 };
 
 /* From the keeper to the holder: the broker does not answer, end it. */

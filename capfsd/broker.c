@@ -252,6 +252,16 @@ send_copy(struct broker *b, int socket)
 		log_message(LOG_WARNING, "the state cannot be copied: %s", strerror((int)-n));
 }
 
+/* A keeper that does not read has been told enough. Returns: 0 or -errno. */
+static int
+tell_keeper(struct broker *b, enum keeper_type type)
+{
+	struct keeper_record record = {.type = type, .generation = b->boot->generation};
+	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
+
+	return n < 0 && n != -EAGAIN ? (int)n : 0;
+}
+
 static int
 on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 {
@@ -273,6 +283,9 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 	case KEEPER_PAUSE:
 		/* Between two requests: what was answered is in the store, the rest comes again. */
 		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
+		break;
+	case KEEPER_PING:
+		tell_keeper(b, KEEPER_PONG);
 		break;
 	case KEEPER_BINDER:
 		if (n_fds == 1)
@@ -402,13 +415,8 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 static int
 broker_start(struct broker *b)
 {
-	struct keeper_record ready = {
-		.type = KEEPER_READY,
-		.generation = b->boot->generation,
-	};
 	cleanup_free int *fds = NULL;
 	size_t n_fds, first = 0;
-	ssize_t n;
 	int r;
 
 	r = fd_list(&fds, &n_fds);
@@ -428,9 +436,7 @@ broker_start(struct broker *b)
 	if (r != 0)
 		return r;
 	b->boot->page->ready = 1;
-	n = msg_send(BOOT_FD_KEEPER, &ready, sizeof(ready), NULL, 0, MSG_DONTWAIT);
-	/* A keeper that does not read has been told by an earlier broker. */
-	return n < 0 && n != -EAGAIN ? error_trace((int)n) : 0;
+	return error_trace(tell_keeper(b, KEEPER_READY));
 }
 
 /* A full store is no reason to end, nor to try again without pause. */

@@ -195,6 +195,16 @@ keeper_is_there(void)
 		peer.pid == getppid();
 }
 
+/* It may have nobody to read it, if a broker has put something else there. */
+static int
+tell_keeper(const struct holder *h, enum keeper_type type)
+{
+	struct keeper_record record = {.type = type, .generation = h->boot->generation};
+	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
+}
+
 /* The keeper's answer; what it had said to the broker of before is void. Returns: 0 or -errno. */
 static int
 receive_order(struct keeper_record *ret, int *ret_binary)
@@ -267,18 +277,15 @@ become(struct holder *h, int binary, uint32_t generation)
 static void
 ask_keeper(struct holder *h)
 {
-	struct keeper_record record = {
-		.type = KEEPER_ALONE,
-		.generation = h->boot->generation,
-	};
 	cleanup_close int binary = -1;
-	ssize_t n;
+	struct keeper_record record;
 	int r;
 
 	if (!keeper_is_there())
 		return;
-	n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
-	r = n < 0 ? (int)n : receive_order(&record, &binary);
+	r = tell_keeper(h, KEEPER_ALONE);
+	if (r == 0)
+		r = receive_order(&record, &binary);
 	if (r == 0 && record.type == KEEPER_BECOME)
 		r = become(h, binary, record.generation);
 	if (r < 0)
@@ -293,6 +300,7 @@ run_broker(struct holder *h)
 	h->boot->page->ready = 0;
 	h->boot->page->n_brokers++;
 	forget_hangs();
+	tell_keeper(h, KEEPER_LOADING);
 	h->broker = start_broker(h);
 	return h->broker < 0 ? h->broker : wait_for_broker(h);
 }

@@ -76,6 +76,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/keeper/keeper.c capfsd/keeper/keeper.h capfsd/keeper/private.h \
 	capfsd/keeper/mount.c capfsd/keeper/mount.h \
 	capfsd/keeper/upgrade.c \
+	capfsd/keeper/watchdog.c \
 	capfsd/keeper/children.c capfsd/keeper/children.h \
 	capfsd/state/crc.c capfsd/state/crc.h \
 	capfsd/state/inspect.c capfsd/state/inspect.h \

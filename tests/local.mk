@@ -81,6 +81,7 @@ integration_tests = \
 	tests/it-takeover.sh \
 	tests/it-upgrade.sh \
 	tests/it-web.sh \
+	tests/it-watchdog.sh \
 	tests/it-wedge.sh
 
 # Programs that the scripts use.
@@ -90,6 +91,7 @@ test_tools = \
 	tests/hostile-fs \
 	tests/importing \
 	tests/broken-daemon \
+	tests/hang \
 	tests/it-recovery \
 	tests/kill-points \
 	tests/mass \
@@ -121,6 +123,8 @@ tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
 # Its own broker_main() comes before the library's.
 tests_broken_daemon_SOURCES = tests/broken-daemon.c
 tests_broken_daemon_LDADD = capfsd/libdaemon.la
+tests_hang_SOURCES = tests/hang.c
+tests_hang_LDADD = base/libbase.la
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c

@@ -114,6 +114,7 @@ start_holder(struct keeper *k)
 	fd_close(k->peer_fd);
 	k->peer_fd = take_fd(ours);
 	k->holders_at[k->n_holders++ % HOLDERS_MAX] = keeper_now_msec();
+	watchdog_loading(k);
 	return 0;
 }
 
@@ -301,17 +302,12 @@ on_peer(struct keeper *k)
 
 	if (n != sizeof(record))
 		return;
+	watchdog_on_record(k, &record);
 	upgrade_on_record(k, &record);
 	if (record.type != KEEPER_READY || k->ready)
 		return;
 	log_message(LOG_DEBUG, "serving %s", k->mount.path);
 	say_ready(k);
-}
-
-static uint64_t
-earlier(uint64_t a, uint64_t b)
-{
-	return !a || (b && b < a) ? b : a;
 }
 
 /* How long poll(2) may sleep; -1: for ever. */
@@ -320,8 +316,10 @@ next_timeout(const struct keeper *k)
 {
 	uint64_t now = keeper_now_msec(), at = k->stop_at;
 
-	if (!at)
-		at = earlier(upgrade_lets_speak(k) ? k->binder_at : 0, k->upgrade.until);
+	if (!at) {
+		at = keeper_earlier(k->upgrade.until, watchdog_at(k));
+		at = keeper_earlier(at, upgrade_lets_speak(k) ? k->binder_at : 0);
+	}
 	if (!at)
 		return -1;
 	return at > now ? (int)(at - now) : 0;
@@ -332,6 +330,7 @@ on_time(struct keeper *k)
 {
 	uint64_t now = keeper_now_msec();
 
+	watchdog_on_time(k);
 	if (k->stop_at) {
 		if (now < k->stop_at)
 			return;
@@ -432,6 +431,7 @@ keeper_start(struct keeper *k)
 	int r;
 
 	r = keeper_signals(k);
+	watchdog_init(k);
 	if (r == 0)
 		r = keeper_identify(&k->boot);
 	if (r == 0)
@@ -579,6 +579,8 @@ keeper_resume(int fd, int argc, char *argv[])
 	prctl(PR_SET_NAME, "capfsd");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	log_message(LOG_NOTICE, "upgraded: capfsd %s goes on", PACKAGE_VERSION);
+	watchdog_init(&k);
+	k.ping_at = keeper_now_msec();
 	say_ready(&k);
 	/* The binder is of the old binary: it ends when the broker has another. */
 	k.binder = 0;

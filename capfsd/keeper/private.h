@@ -47,6 +47,11 @@ struct keeper {
 	bool ready; /* systemd has been told */
 	bool done;
 	int exit_status;
+	uint64_t ping_at;    /* when the broker is asked, or must have answered */
+	bool pinged;         /* it owes an answer, PONG or READY */
+	uint64_t ping_msec;  /* the pause between two questions */
+	uint64_t beat_at;    /* when systemd is told that we live; 0: it does not ask */
+	uint64_t beat_msec;
 	uint64_t stop_at;   /* when the broker's time to stop ends; 0: not stopping */
 	uint64_t binder_at; /* when the next binder is due; 0: one is running */
 	uint64_t binder_since;
@@ -57,9 +62,24 @@ struct keeper {
 
 /* keeper.c */
 uint64_t keeper_now_msec(void);
+/* Of two points in time, 0 being never. */
+static inline uint64_t
+keeper_earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
 /* Sends the broker, or the holder while it is alone, a record with FD unless that is -1. */
 int keeper_tell(struct keeper *k, enum keeper_type type, int fd);
 void keeper_begin_stop(struct keeper *k);
+
+/* watchdog.c */
+void watchdog_init(struct keeper *k);
+/* A broker is started, and owes READY. */
+void watchdog_loading(struct keeper *k);
+void watchdog_on_record(struct keeper *k, const struct keeper_record *record);
+/* When it must run next. */
+uint64_t watchdog_at(const struct keeper *k);
+void watchdog_on_time(struct keeper *k);
 
 /* upgrade.c */
 /* SIGHUP: begins one, unless one is under way. */
