@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The listener for the control protocol that a service manager passes (LISTEN_FDS, with that name). */
 #pragma once
 
-/*
- * The listener for the control protocol among the descriptors that a service manager passed
- * (LISTEN_FDS, named "control"), and its name; what is called so and is no such thing is said and
- * left. Children are not told of any of them. Returns: the descriptor, or -1.
- */
-int activation_take(char ret_name[108]);
+#include <stdbool.h>
+
+#define ACTIVATION_NAME "control"
+
+/* Is FD one, and what is the name of its socket, by which the broker finds it? If not, that is said. */
+bool activation_is_listener(int fd, char ret_name[108]);

@@ -21,6 +21,7 @@ enum boot_fd {
 	BOOT_FD_BINDER = 5, /* SEQPACKET pair to the binder; replaced when that dies */
 	BOOT_FD_LOCK = 6,   /* flock'ed file of the run directory, held by the holder */
 	BOOT_FD_FIRST_FREE = 7, /* the service manager's listener, when there is one */
+	BOOT_FD_FIRST_STORED = 8, /* from here on, what an earlier daemon has left */
 };
 
 #define BOOT_INIT_BYTES_MAX 256
@@ -73,6 +74,8 @@ struct boot {
 	struct boot_page *page;  /* set by the holder */
 	char activation[108];    /* the name of the service manager's listener, "": none */
 	uint32_t generation;     /* how many times the holder has become another binary */
+	uint32_t store_max;      /* descriptors that systemd keeps for us; 0: it does not */
+	bool resumed;            /* an earlier daemon has left mount and state */
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */
@@ -153,6 +156,11 @@ struct binder_result {
 	uint64_t cookie;     /* of the socket */
 	uint64_t inspection; /* 0: it was a binding */
 };
+
+/* Under which names systemd keeps what (fdstore.h). */
+#define KEEP_NAME_FUSE "f"
+#define KEEP_NAME_MOUNT "m"
+#define KEEP_NAME_SOCKET "c"
 
 /* Exit statuses of a broker, which the holder passes on. */
 enum broker_exit {

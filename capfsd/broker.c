@@ -271,8 +271,9 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 	size_t n_fds;
 	ssize_t n = msg_receive(fd, &record, sizeof(record), &passed, 1, &n_fds, MSG_DONTWAIT);
 
+	/* The keeper has died. What systemd keeps is for the next daemon, else it is the end of all. */
 	if (n == 0 || n == -ECONNRESET)
-		record.type = KEEPER_STOP;
+		record.type = b->boot->store_max ? KEEPER_PAUSE : KEEPER_STOP;
 	else if (n != sizeof(record))
 		return 0;
 	switch (record.type) {
@@ -282,6 +283,7 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		break;
 	case KEEPER_PAUSE:
 		/* Between two requests: what was answered is in the store, the rest comes again. */
+		ipc_pause(b->ipc);
 		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
 		break;
 	case KEEPER_PING:

@@ -165,7 +165,7 @@ handover_read(int fd, enum handover_role role, struct handover *ret, struct boot
 	ret_boot->n_title = 0;
 	if (ret->role != role || !is_sound(ret, ret_boot))
 		return -EINVAL;
-	return role == HANDOVER_TRY || ret->self == getpid() ? 0 : -EINVAL;
+	return role == HANDOVER_TRY || role == HANDOVER_MOUNT || ret->self == getpid() ? 0 : -EINVAL;
 }
 
 int

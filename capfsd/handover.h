@@ -26,11 +26,12 @@ enum handover_role {
 	HANDOVER_TRY = 1,
 	HANDOVER_HOLDER,
 	HANDOVER_KEEPER,
+	HANDOVER_MOUNT, /* about a mount that is left to a later daemon: for no process */
 };
 
 struct handover {
 	uint32_t role;
-	pid_t self;          /* whom it is for; 0: a try */
+	pid_t self;          /* whom it is for; 0: a try, a mount */
 	pid_t parent;        /* of a holder: the keeper */
 	uint32_t generation; /* how many times a holder was told to become another binary */
 	/* of the keeper: */

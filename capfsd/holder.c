@@ -361,6 +361,7 @@ holder_main(struct boot *boot)
 		return BROKER_EXIT_RESTART;
 	boot->page->counters.since_usec = now_usec(CLOCK_REALTIME);
 	log_set_lost(&boot->page->counters.lines_lost);
+	boot->page->stored = boot->resumed;
 	return holder_run(&h);
 }
 

@@ -40,6 +40,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/binder.c \
 	capfsd/broker.c \
 	capfsd/confine.c capfsd/confine.h \
+	capfsd/fdstore.c capfsd/fdstore.h \
 	capfsd/features.c capfsd/features.h \
 	capfsd/handover.c capfsd/handover.h \
 	capfsd/holder.c \
@@ -65,6 +66,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/hold.c \
 	capfsd/ipc/inspect.c \
 	capfsd/ipc/ipc.c capfsd/ipc/ipc.h capfsd/ipc/private.h \
+	capfsd/ipc/keep.c \
 	capfsd/ipc/lend.c \
 	capfsd/ipc/listener.c \
 	capfsd/ipc/memos.c \

@@ -18,8 +18,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/number.h"
-#include "capfsd/activation.h"
 #include "capfsd/confine.h"
+#include "capfsd/fdstore.h"
 #include "capfsd/features.h"
 #include "capfsd/handover.h"
 #include "capfsd/journal.h"
@@ -30,6 +30,7 @@
 #define QUOTA_THREADS_DEFAULT 4096
 #define RAM_SHARE 8 /* of the machine's memory, for the root session */
 #define RAM_PER_CAP 1024
+#define STORE_SHARE 8 /* of systemd's store that is not given away */
 
 static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
@@ -174,20 +175,12 @@ parse_arguments(int argc, char *argv[])
 	return 1;
 }
 
-/*
- * Descriptors 0-2 are what the daemon's children expect there, whoever started it; others were
- * left open by mistake, but the one in *KEPT, when there is one, which gets the next number.
- */
+/* Descriptors 0-2 are what the daemon's children expect there, whoever started it. */
 static int
-sanitize_fds(int *kept)
+sanitize_fds(void)
 {
-	int fd, first = STDERR_FILENO + 1;
+	int fd;
 
-	if (*kept > first && dup3(*kept, first, O_CLOEXEC) < 0)
-		return -errno;
-	if (*kept >= 0)
-		*kept = first++;
-	closefrom(first);
 	do
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
@@ -225,6 +218,24 @@ default_quota(struct quota *ret)
 	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
 		if (arg_quota_given[kind])
 			ret->n[kind] = arg_quota.n[kind];
+}
+
+/*
+ * Each socket needs a place in systemd's store, where a few more are for those that have ended but are
+ * not yet forgotten. What would not be kept is not promised either.
+ */
+static void
+limit_to_store(struct boot *boot)
+{
+	uint64_t max = fdstore_max(), *sockets = &boot->root_quota.n[QUOTA_SOCKETS];
+
+	boot->store_max = (uint32_t)(max < UINT32_MAX ? max : UINT32_MAX);
+	if (max == 0 || *sockets <= max - max / STORE_SHARE)
+		return;
+	*sockets = max - max / STORE_SHARE;
+	if (arg_quota_given[QUOTA_SOCKETS])
+		log_message(LOG_WARNING, "systemd keeps %ju descriptors: sockets=%ju",
+			(uintmax_t)max, (uintmax_t)*sockets);
 }
 
 /* The user that everything but the keeper runs as. */
@@ -277,6 +288,22 @@ find_run_dir(const struct boot *boot, char **ret)
 	return n < 0 ? -ENOMEM : 0;
 }
 
+/* Is what an earlier daemon has left what this one would serve? If not, it is given up. */
+static bool
+stored_fits(const struct keeper_config *config)
+{
+	struct fdstore *s = config->stored;
+
+	if (s->found && (strcmp(s->handover.mountpoint, config->mountpoint) != 0 ||
+				strcmp(s->boot.run_dir, config->boot.run_dir) != 0)) {
+		log_message(LOG_NOTICE, "what systemd has kept is of another mount");
+		fdstore_forget();
+		fdstore_deinit(s, true);
+		s->found = false;
+	}
+	return s->found;
+}
+
 /* Everything that must be there before anything is started. Both locks are kept until the end. */
 static int
 prepare(struct keeper_config *config)
@@ -292,7 +319,9 @@ prepare(struct keeper_config *config)
 	if (r == 0)
 		r = place_state(run_dir, arg_state_dir, &config->boot, &config->state_fd);
 	if (r == 0)
-		r = place_mountpoint(arg_mountpoint, config->boot.privileged, config->mountpoint);
+		r = place_mountpoint(arg_mountpoint, config->mountpoint);
+	if (r == 0 && !stored_fits(config))
+		r = place_clear(config->mountpoint, config->boot.privileged);
 	return r;
 }
 
@@ -316,11 +345,12 @@ take_over(enum handover_role role, int fd, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
+	struct fdstore stored;
 	struct keeper_config config = {
 		.lock_fd = -1,
 		.state_fd = -1,
-		.activation_fd = -1,
 		.argv = argv,
+		.stored = &stored,
 	};
 	int r, handover_fd = -1;
 
@@ -329,8 +359,10 @@ main(int argc, char *argv[])
 	r = handover_argument(&argc, argv, &handover_fd);
 	if (r != 0)
 		return take_over(r, handover_fd, argc, argv);
-	config.activation_fd = activation_take(config.boot.activation);
-	r = sanitize_fds(&config.activation_fd);
+	r = fdstore_receive(&stored, config.boot.activation);
+	config.activation_fd = take_fd(stored.activation_fd);
+	if (r == 0)
+		r = sanitize_fds();
 	if (r < 0)
 		return EXIT_FAILURE;
 	r = parse_arguments(argc, argv);
@@ -345,6 +377,7 @@ main(int argc, char *argv[])
 		return EXIT_FAILURE;
 	journal_set_mount(config.mountpoint);
 	default_quota(&config.boot.root_quota);
+	limit_to_store(&config.boot);
 	confine_argv(&config.boot, argc, argv);
 	return keeper_run(&config);
 }

@@ -171,9 +171,8 @@ mount_is_dead(const char *path)
 	return status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
-/* Takes dead mounts away until there is none on top. */
-static int
-clear_dead(const char *path, bool privileged)
+int
+place_clear(const char *path, bool privileged)
 {
 	char device[MOUNTS_FIELD_BYTES], type[MOUNTS_FIELD_BYTES];
 	int r;
@@ -200,7 +199,7 @@ clear_dead(const char *path, bool privileged)
 }
 
 int
-place_mountpoint(const char *path, bool privileged, char ret[PATH_MAX])
+place_mountpoint(const char *path, char ret[PATH_MAX])
 {
 	cleanup_close int fd = -1;
 	char link[32];
@@ -221,5 +220,5 @@ place_mountpoint(const char *path, bool privileged, char ret[PATH_MAX])
 		return n < 0 ? -errno : -ENAMETOOLONG;
 	}
 	ret[n] = '\0';
-	return clear_dead(ret, privileged);
+	return 0;
 }

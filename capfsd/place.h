@@ -23,8 +23,11 @@ int place_lock(const char *run_dir, int *ret_lock_fd);
  */
 int place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *ret_state_fd);
 
+/* Finds the mount point's canonical name. Returns: 0, -ENOENT, -ENOTDIR, another -errno. */
+int place_mountpoint(const char *path, char ret[PATH_MAX]);
+
 /*
- * Finds the mount point's canonical name, and takes away what a dead capfsd has left there.
- * Returns: 0, -EBUSY (served by a live one), -ENOENT, -ENOTDIR, another -errno.
+ * Takes away what dead daemons have left there, until there is none on top.
+ * Returns: 0, -EBUSY (served by a live one), another -errno.
  */
-int place_mountpoint(const char *path, bool privileged, char ret[PATH_MAX]);
+int place_clear(const char *path, bool privileged);

@@ -60,6 +60,7 @@ integration_tests = \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-examples.sh \
+	tests/it-fdstore.sh \
 	tests/it-floods.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \

@@ -34,7 +34,11 @@ ipc_add_io(struct ipc *ipc, int fd, uint32_t events, sd_event_io_handler_t f, vo
 	if (r < 0)
 		return error_trace(r);
 	r = sd_event_source_set_exit_on_failure(*ret, true);
-	return r < 0 ? error_trace(r) : 0;
+	if (r < 0)
+		return error_trace(r);
+	if (fd != ipc->binder_fd)
+		keep_add(ipc->keep, fd);
+	return 0;
 }
 
 uint64_t
@@ -95,7 +99,7 @@ ipc_commit(struct ipc *ipc, struct change *ch)
 	return r;
 }
 
-static int
+int
 ipc_add_timer(struct ipc *ipc, sd_event_time_handler_t f, sd_event_source **ret)
 {
 	/* A coarse timer would make a hand-over that is retried wait for a quarter of a second. */
@@ -185,6 +189,8 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 		r = ipc_add_timer(ipc, memos_on_timer, &ipc->flush_timer);
 	if (r == 0)
 		r = ipc_add_timer(ipc, counts_on_timer, &ipc->count_timer);
+	if (r == 0)
+		r = keep_new(ipc, &ipc->keep);
 	if (r < 0)
 		return error_trace(r);
 	*ret = take_ptr(ipc);
@@ -241,6 +247,7 @@ ipc_free(struct ipc *ipc)
 	sd_event_source_disable_unref(ipc->retry_timer);
 	sd_event_source_disable_unref(ipc->flush_timer);
 	sd_event_source_disable_unref(ipc->count_timer);
+	keep_free(ipc->keep);
 	sd_event_unref(ipc->event);
 	free(ipc->request);
 	free(ipc->reply);
@@ -249,6 +256,12 @@ ipc_free(struct ipc *ipc)
 	index_deinit(&ipc->calls_by_owner);
 	free(ipc);
 	return NULL;
+}
+
+void
+ipc_pause(struct ipc *ipc)
+{
+	keep_now(ipc);
 }
 
 void

@@ -18,6 +18,7 @@
  *	perform.c	its requests; attach.c those that give a descriptor
  *	vouch.c		what was passed on to a client by another session
  *	inspect.c	the same, of connected sockets
+ *	keep.c		copies of sockets for a later daemon, kept by systemd
  *	memos.c		records of sockets that may be written late
  *	pages.c		struct pages: what the capabilities of a server that counts may do
  *	counts.c	what it has counted
@@ -88,6 +89,9 @@ void ipc_reaped(struct ipc *ipc);
 
 /* Counts what was served: the loop goes on trying while it grows. */
 uint64_t ipc_activity(const struct ipc *ipc);
+
+/* The broker is going to end, and perhaps the daemon: nothing that is to be kept waits any more. */
+void ipc_pause(struct ipc *ipc);
 
 /* Shuts all listeners, connections and channels down, for good; control clients too. */
 void ipc_stop(struct ipc *ipc);

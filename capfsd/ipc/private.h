@@ -284,6 +284,7 @@ struct ipc {
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 
+	struct keep *keep; /* NULL: nobody keeps sockets for us */
 	sd_event_source *binder_source;
 	sd_event_source *activation_source;
 	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer, *count_timer;
@@ -309,6 +310,18 @@ int ipc_close(const struct ipc *ipc, int fd);
 void ipc_fail(struct ipc *ipc, int error);
 /* change_commit() together with memos that wait. Returns: as that. */
 int ipc_commit(struct ipc *ipc, struct change *ch);
+
+int ipc_add_timer(struct ipc *ipc, sd_event_time_handler_t f, sd_event_source **ret);
+
+/* keep.c */
+/* *RET is NULL when sockets are not to be kept. Returns: 0 or -errno. */
+int keep_new(struct ipc *ipc, struct keep **ret);
+struct keep *keep_free(struct keep *keep);
+/* FD is a socket that lives on: it is sent some time, if it does then. KEEP may be NULL. */
+void keep_add(struct keep *keep, int fd);
+/* Sends them now, and waits for a moment until systemd has them. */
+void keep_now(struct ipc *ipc);
+int keep_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
 /* memos.c */
 struct memo *memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner);

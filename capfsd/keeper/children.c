@@ -37,12 +37,12 @@ reset_signals(void)
 
 /*
  * Leaves this process with 0-2 and FDS as 3, 4, 5…, all CLOEXEC. They are copied out of the way
- * first, as one may have the number that another is to get.
+ * first, as one may have the number that another is to get. KEPT, above those, stay where they are.
  */
 static int
-arrange(const int *fds, size_t n)
+arrange(const int *fds, size_t n, const int *kept, size_t n_kept)
 {
-	int copies[FDS_MAX], first = STDERR_FILENO + 1;
+	int copies[FDS_MAX], first = STDERR_FILENO + 1, next = first + (int)n;
 
 	for (size_t i = 0; i < n; i++) {
 		copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, first + (int)n);
@@ -52,7 +52,12 @@ arrange(const int *fds, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (dup3(copies[i], first + (int)i, O_CLOEXEC) < 0)
 			return -errno;
-	closefrom(first + (int)n);
+	for (size_t i = 0; i < n_kept; i++) {
+		if (kept[i] > next)
+			close_range((unsigned)next, (unsigned)kept[i] - 1, 0);
+		next = kept[i] + 1;
+	}
+	closefrom(next);
 	return 0;
 }
 
@@ -71,7 +76,8 @@ holder_child(const struct boot *boot, const struct children_fds *fds, pid_t pare
 
 	reset_signals();
 	confine_title(boot, "capfs-holder");
-	r = arrange(wanted, fds->activation < 0 ? FDS_MAX - 1 : FDS_MAX);
+	r = arrange(wanted, fds->activation < 0 ? FDS_MAX - 1 : FDS_MAX, fds->sockets,
+		fds->n_sockets);
 	if (r == 0)
 		r = confine_drop(boot, parent);
 	if (r < 0) {
@@ -105,7 +111,7 @@ children_start_binder(const struct boot *boot, const char *mountpoint, int socke
 	reset_signals();
 	confine_title(boot, "capfs-binder");
 	/* Above all without /dev/fuse, before anything is looked up on the mount. */
-	if (arrange(&socket_fd, 1) < 0)
+	if (arrange(&socket_fd, 1, NULL, 0) < 0)
 		_exit(1);
 	_exit(binder_main(boot, mountpoint, STDERR_FILENO + 1));
 }
@@ -119,7 +125,7 @@ try_child(const struct boot *boot, int binary, int handover, int socket_fd, pid_
 	int r;
 
 	reset_signals();
-	r = arrange(wanted, 3);
+	r = arrange(wanted, 3, NULL, 0);
 	if (r == 0)
 		r = confine_drop(boot, parent);
 	if (r == 0)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <sys/types.h>
 
 struct boot;
@@ -15,6 +16,8 @@ struct children_fds {
 	int keeper; /* the holder's end of the pair to the keeper */
 	int activation; /* the service manager's listener, or -1 */
 	int binder; /* the broker's end of the pair to the binder */
+	const int *sockets; /* of an earlier daemon: ascending, from BOOT_FD_FIRST_STORED on */
+	size_t n_sockets;
 };
 
 /* Returns: the child's pid, or -errno. No descriptor changes its owner. */

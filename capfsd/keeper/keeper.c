@@ -27,6 +27,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/confine.h"
+#include "capfsd/fdstore.h"
 #include "capfsd/handover.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/private.h"
@@ -38,6 +39,7 @@
 #define BINDER_PAUSE_MSEC 100
 #define BINDER_PAUSE_MAX_MSEC 2000
 #define BINDER_GOOD_MSEC 5000
+#define BINDER_MSEC 1000
 
 #define GIVING_UP LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP})
 
@@ -90,11 +92,16 @@ start_binder(struct keeper *k, int *ret_fd)
 
 /* A holder needs new pairs, and a binder that knows the other end of one. */
 static int
-start_holder(struct keeper *k)
+start_holder(struct keeper *k, const struct fdstore *stored)
 {
 	cleanup_close int ours = -1, theirs = -1, binder = -1;
 	struct children_fds fds = {
-		.fuse = k->fuse_fd, .lock = k->lock_fd, .activation = k->activation_fd};
+		.fuse = k->fuse_fd,
+		.lock = k->lock_fd,
+		.activation = k->activation_fd,
+		.sockets = stored ? stored->sockets : NULL,
+		.n_sockets = stored ? stored->n_sockets : 0,
+	};
 	int pair[2], r;
 
 	r = start_binder(k, &binder);
@@ -142,8 +149,22 @@ keeper_begin_stop(struct keeper *k)
 		return;
 	sd_notify(0, "STOPPING=1");
 	k->stop_at = keeper_now_msec() + STOP_MSEC;
-	if (keeper_tell(k, KEEPER_STOP, -1) < 0)
+	/* While there is a broker to answer what it may be waiting for. */
+	if (k->leaving && k->binder)
+		kill(k->binder, SIGKILL);
+	if (keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1) < 0)
 		k->stop_at = keeper_now_msec();
+}
+
+/*
+ * For another daemon that systemd starts at once, with all that it keeps: nothing is shut down. Without
+ * such a store it is the end.
+ */
+static void
+begin_leave(struct keeper *k)
+{
+	k->leaving = k->leaving || (k->boot.store_max && k->ready && !k->stop_at);
+	keeper_begin_stop(k);
 }
 
 static void
@@ -230,9 +251,16 @@ on_holder_end(struct keeper *k, int status)
 		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
 			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL,
 				(uint64_t)(was_ended ? WTERMSIG(status) : WEXITSTATUS(status))}),
-		"the holder %s %d: connections are lost, starting another",
+		"the holder %s %d: %s",
 		was_ended ? "was ended by signal" : "ended with status",
-		was_ended ? WTERMSIG(status) : WEXITSTATUS(status));
+		was_ended ? WTERMSIG(status) : WEXITSTATUS(status),
+		k->boot.store_max ? "systemd is to start the daemon again, with what it keeps"
+				  : "connections are lost, starting another");
+	/* Only to another main process does it give them back. */
+	if (k->boot.store_max && k->ready) {
+		k->leaving = true;
+		return keeper_end(k, EXIT_FAILURE);
+	}
 	if (k->n_holders >= HOLDERS_MAX &&
 		keeper_now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
 		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
@@ -245,7 +273,7 @@ on_holder_end(struct keeper *k, int status)
 	}
 	/* The old binder's pair is gone with the old table; it ends by itself. */
 	k->binder = 0;
-	r = start_holder(k);
+	r = start_holder(k, NULL);
 	upgrade_on_holder_end(k);
 	if (r < 0) {
 		log_event(LOG_CRIT, GIVING_UP, "cannot start another holder: %s", strerror(-r));
@@ -280,14 +308,32 @@ on_signal(struct keeper *k)
 			reap(k);
 		else if (info.ssi_signo == SIGHUP)
 			upgrade_begin(k);
+		else if (info.ssi_signo == SIGUSR2)
+			begin_leave(k);
 		else
 			keeper_begin_stop(k);
 	}
 }
 
+/* Not before there is a state: who finds the one will look for the other. */
+static void
+keep_mount(struct keeper *k)
+{
+	struct handover handover = {.role = HANDOVER_MOUNT};
+	int r;
+
+	memcpy(handover.mountpoint, k->mount.path, sizeof(handover.mountpoint));
+	memcpy(handover.device, k->mount.device, sizeof(handover.device));
+	r = fdstore_keep_mount(&handover, &k->boot, k->fuse_fd);
+	if (r < 0)
+		log_message(LOG_WARNING, "systemd does not keep the mount: %s", strerror(-r));
+}
+
 static void
 say_ready(struct keeper *k)
 {
+	if (k->boot.store_max && !k->boot.resumed && !k->ready)
+		keep_mount(k);
 	k->ready = true;
 	sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", k->mount.path, PACKAGE_VERSION);
 }
@@ -302,6 +348,8 @@ on_peer(struct keeper *k)
 
 	if (n != sizeof(record))
 		return;
+	if (k->leaving && record.type == KEEPER_ALONE)
+		return keeper_end(k, 0);
 	watchdog_on_record(k, &record);
 	upgrade_on_record(k, &record);
 	if (record.type != KEEPER_READY || k->ready)
@@ -384,7 +432,7 @@ keeper_loop(struct keeper *k)
 static int
 keeper_signals(struct keeper *k)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGCHLD};
+	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2, SIGCHLD};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -425,8 +473,30 @@ keeper_find_binary(struct keeper *k)
 	return n > 0 && k->self_fd >= 0 ? 0 : -errno;
 }
 
+/* The mount that an earlier daemon has left, with its open files. */
+static void
+take_mount(struct keeper *k, struct fdstore *stored)
+{
+	k->fuse_fd = take_fd(stored->fuse_fd);
+	k->boot.init = stored->boot.init;
+	k->boot.instance = stored->boot.instance;
+	memcpy(k->boot.bind_dir, stored->boot.bind_dir, sizeof(k->boot.bind_dir));
+	memcpy(k->mount.device, stored->handover.device, sizeof(k->mount.device));
+	k->boot.resumed = true;
+	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before",
+		stored->n_sockets);
+}
+
 static int
-keeper_start(struct keeper *k)
+make_mount(struct keeper *k)
+{
+	int r = mount_make(&k->mount, &k->fuse_fd);
+
+	return r == 0 ? mount_answer_init(k->fuse_fd, &k->boot.init) : r;
+}
+
+static int
+keeper_start(struct keeper *k, struct fdstore *stored)
 {
 	int r;
 
@@ -442,14 +512,17 @@ keeper_start(struct keeper *k)
 	}
 	/* Brokers whose holder has died become our children, so that no zombie stays. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	r = mount_make(&k->mount, &k->fuse_fd);
-	if (r == 0)
-		r = mount_answer_init(k->fuse_fd, &k->boot.init);
+	if (stored->found)
+		take_mount(k, stored);
+	else
+		r = make_mount(k);
 	if (r < 0)
 		return r;
 	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);
 	k->mounts_fd = mounts_watch();
-	r = k->mounts_fd < 0 ? k->mounts_fd : start_holder(k);
+	r = k->mounts_fd < 0 ? k->mounts_fd : start_holder(k, stored);
+	/* They are the holder's now. */
+	fdstore_deinit(stored, false);
 	if (r < 0)
 		log_message(LOG_ERR, "cannot start the holder: %s", strerror(-r));
 	return r;
@@ -462,6 +535,12 @@ keeper_start(struct keeper *k)
 static void
 keeper_deinit(struct keeper *k)
 {
+	/* It may wait for a broker that is no more, and must not be waited for then. */
+	if (k->leaving && k->binder) {
+		kill(k->binder, SIGKILL);
+		children_wait(k->binder, BINDER_MSEC);
+		k->binder = 0;
+	}
 	if (k->holder) {
 		kill(k->holder, SIGKILL);
 		while (waitpid(k->holder, NULL, 0) < 0 && errno == EINTR)
@@ -470,7 +549,10 @@ keeper_deinit(struct keeper *k)
 	}
 	if (k->binder)
 		kill(k->binder, SIGKILL);
-	mount_end(&k->mount);
+	if (k->boot.store_max && !k->leaving)
+		fdstore_forget();
+	if (!k->leaving)
+		mount_end(&k->mount);
 	fd_close(k->fuse_fd);
 	if (k->binder)
 		while (waitpid(k->binder, NULL, 0) < 0 && errno == EINTR)
@@ -515,7 +597,7 @@ keeper_run(const struct keeper_config *config)
 	k.state_fd = config->state_fd;
 	k.activation_fd = config->activation_fd;
 	memcpy(k.mount.path, config->mountpoint, sizeof(k.mount.path));
-	r = keeper_start(&k);
+	r = keeper_start(&k, config->stored);
 	if (r == 0)
 		r = keeper_loop(&k);
 	keeper_deinit(&k);

@@ -11,6 +11,8 @@
 
 #include "capfsd/boot.h"
 
+struct fdstore;
+
 struct keeper_config {
 	struct boot boot;          /* what the command line and the machine decide */
 	char mountpoint[PATH_MAX]; /* canonical */
@@ -18,6 +20,7 @@ struct keeper_config {
 	int state_fd;              /* … and this one, of the state directory */
 	int activation_fd;         /* … and the service manager's listener, or -1 */
 	char *const *argv;         /* for the binary of an upgrade */
+	struct fdstore *stored;    /* what an earlier daemon has left; taken from it */
 };
 
 /* Runs until it is told to stop or cannot go on. Returns: the daemon's exit status. */

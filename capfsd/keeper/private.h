@@ -45,6 +45,7 @@ struct keeper {
 	pid_t holder;  /* 0: none is running */
 	pid_t binder;
 	bool ready; /* systemd has been told */
+	bool leaving; /* mount and sockets stay, for the next daemon */
 	bool done;
 	int exit_status;
 	uint64_t ping_at;    /* when the broker is asked, or must have answered */

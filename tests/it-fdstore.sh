@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: G14
+#
+# With the store of a real systemd: kill -9 of any process of the daemon and `systemctl restart` keep the
+# mount, open files, listeners and connections; `systemctl stop` keeps nothing. What would not fit into
+# the store is refused beforehand. The manager is one of its own, in a mount namespace of its own.
+
+if [ -z "${CAPFS_NAMESPACE:-}" ]; then
+	. "$(dirname "$0")/harness.sh"
+	harness_check
+	is_root || harness_skip "only root may make a mount namespace here"
+	[ -x /lib/systemd/systemd ] || harness_skip "no systemd"
+	unshare -m --propagation private true 2>/dev/null || harness_skip "no mount namespaces"
+	T_DONE=1
+	trap - EXIT
+	rm -rf "$TMP"
+	CAPFS_NAMESPACE=1 exec unshare -m --propagation private bash "$0" "$@"
+fi
+
+. "$(dirname "$0")/harness.sh"
+: "${STORE_MAX:=64}"
+mount -t tmpfs none /run || harness_skip "no tmpfs"
+mkdir -p /run/systemd/system /run/user/0/systemd/user
+chmod 755 /run/user/0
+unset DBUS_SESSION_BUS_ADDRESS
+export XDG_RUNTIME_DIR=/run/user/0
+/lib/systemd/systemd --user --unit=basic.target >"$TMP/systemd" 2>&1 &
+SYSTEMD=$!
+manager() {
+	systemctl --user "$@"
+}
+wait_for 10 test -S /run/user/0/systemd/private || {
+	kill "$SYSTEMD"
+	harness_skip "no user manager runs here"
+}
+# The system's own is open to all; this one is the user's, who is not the broker here.
+chmod 777 /run/user/0/systemd/notify
+
+unit() { # STORE_MAX
+	cat >/run/user/0/systemd/user/capfsd.service <<END
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=$CAPFSD --run-dir=$RUN --quota=caps=4096 $CAPFS
+ExecReload=kill -HUP \$MAINPID
+Restart=on-failure
+KillMode=mixed
+RestartKillSignal=SIGUSR2
+FileDescriptorStoreMax=$1
+Environment=FDSTORE=$1 LD_LIBRARY_PATH=$LD_LIBRARY_PATH
+LimitNOFILE=20000
+StandardError=append:$TMP/log
+END
+	manager daemon-reload
+}
+end_systemd() {
+	manager stop capfsd >/dev/null 2>&1
+	manager exit >/dev/null 2>&1
+	wait_for 10 not kill -0 "$SYSTEMD" || kill "$SYSTEMD"
+}
+trap 'end_systemd; harness_exit' EXIT
+
+find_daemon() {
+	KEEPER=$(manager show -P MainPID capfsd)
+	[ "$KEEPER" -gt 0 ] && answers
+}
+n_stored() {
+	manager show -P NFileDescriptorStore capfsd
+}
+stored_is() {
+	[ "$(n_stored)" -eq "$1" ]
+}
+mount_id() {
+	awk -v at="$CAPFS" '$5 == at { print $1, $3 }' /proc/self/mountinfo
+}
+another() { # KEEPER BROKER: not these any more
+	find_daemon && { [ "$KEEPER" != "$1" ] || [ "$BROKER" != "$2" ]; }
+}
+connects() {
+	[ "$(timeout 10 "$PROBE" ask "$CAPFS/caps/echo/socket" x)" = x ]
+}
+
+unit "$STORE_MAX"
+t_ok "the_unit_starts" manager start capfsd
+wait_for 10 find_daemon
+job "$PROBE" serve "$TMP/echo.sock"
+wait_for 5 test -S "$TMP/echo.sock"
+t_ok "a_service" serve echo --proxy="$TMP/echo.sock"
+mkdir "$CAPFS/sessions/app"
+mount=$(mount_id)
+
+exec 7<>"$CAPFS/caps/echo/grant"
+mkfifo "$TMP/line"
+"$PROBE" inherit "$CAPFS/caps/echo/socket" bash -c \
+	'while read -r line; do echo "$line" >&3; read -r -u 3 -t 5 line; echo "$line"; done' \
+	<"$TMP/line" >"$TMP/lines" &
+HARNESS_JOBS+=("$!")
+trap '' PIPE
+exec 8>"$TMP/line"
+echo begin >&8
+wait_for 5 grep -q begin "$TMP/lines"
+t_ok "sockets_are_kept" wait_for 5 test "$(n_stored)" -ge 5
+echo "# kept: $(n_stored)"
+
+check_all() { # NAME
+	echo "$1" >&8
+	t_ok "G14_a_connection_survives_$1" wait_for 5 grep -q "$1" "$TMP/lines"
+	t_ok "G14_an_open_file_survives_$1" say "to=app as=$1" /dev/fd/7
+	t_is "G14_the_mount_survives_$1" "$mount" "$(mount_id)"
+	t_ok "G14_a_connection_is_made_after_$1" connects
+	t_ok "G14_the_service_survives_$1" served echo
+}
+for victim in BROKER HOLDER KEEPER; do
+	old="$KEEPER $BROKER"
+	kill -9 "${!victim}"
+	# shellcheck disable=SC2086 # two words
+	t_ok "another_after_kill_9_of_the_$victim" wait_for 20 another $old
+	check_all "kill_$victim"
+done
+# Who connects meanwhile waits in the listener's backlog.
+old="$KEEPER $BROKER"
+kill -9 "$KEEPER"
+t_ok "G14_a_connection_is_made_meanwhile" connects
+# shellcheck disable=SC2086
+wait_for 20 another $old
+
+old="$KEEPER $BROKER"
+t_ok "restart" manager restart capfsd
+# shellcheck disable=SC2086
+t_ok "another_after_restart" wait_for 20 another $old
+check_all "restart"
+keeper=$KEEPER
+t_ok "reload" manager reload capfsd
+t_ok "reload_is_an_upgrade" wait_for 20 grep -q 'upgraded: ' "$TMP/log"
+wait_for 10 find_daemon
+t_is "another_after_reload" "$keeper" "$KEEPER"
+check_all "reload"
+
+# A connection that ends is not kept.
+exec 8>&-
+sleep 1
+before=$(n_stored)
+for _ in 1 2 3 4 5 6 7 8; do
+	connects
+done
+sleep 1
+t_ok "what_ends_is_not_kept" test "$(n_stored)" -le "$before"
+
+# The store is full before it overflows: refused, with a word about it.
+sockets=$(quota sockets limit "$CAPFS/quota")
+t_is "the_quota_fits_the_store" $((STORE_MAX - STORE_MAX / 8)) "$sockets"
+timeout 60 "$PROBE" flood "$CAPFS/caps/echo/socket" $((STORE_MAX + 20)) 2 >"$TMP/flood" 2>&1
+t_like "more_are_refused" 'EDQUOT.*sockets' cat "$CAPFS/events"
+t_unlike "systemd_is_not_asked_for_more" 'more fds than' cat "$TMP/systemd"
+wait_for 10 connects
+
+exec 7>&-
+end_job "$SERVER"
+pids="$KEEPER $HOLDER $BROKER $BINDER"
+t_ok "stop" manager stop capfsd
+t_ok "stop_leaves_no_process_and_no_mount" wait_for 5 nothing_left
+t_ok "stop_leaves_nothing_with_systemd" wait_for 5 stored_is 0
+t_ok "it_starts_anew" manager start capfsd
+wait_for 10 find_daemon
+t_ok "with_its_state" test -d "$CAPFS/sessions/app"
+manager stop capfsd
+wait_for 5 nothing_left
+KEEPER=''
+t_done
