@@ -357,8 +357,9 @@ main(int argc, char *argv[])
 	if (argc < 1)
 		return EXIT_USAGE;
 	r = handover_argument(&argc, argv, &handover_fd);
+	/* As the processes that the keeper forks: nothing is freed one by one. */
 	if (r != 0)
-		return take_over(r, handover_fd, argc, argv);
+		_exit(take_over(r, handover_fd, argc, argv));
 	r = fdstore_receive(&stored, config.boot.activation);
 	config.activation_fd = take_fd(stored.activation_fd);
 	if (r == 0)

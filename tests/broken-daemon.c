@@ -46,9 +46,9 @@ main(int argc, char **argv)
 
 	switch (handover_argument(&argc, argv, &fd)) {
 	case HANDOVER_TRY:
-		return mode_is("state") ? BROKER_EXIT_REFUSED : try_main(fd);
+		_exit(mode_is("state") ? BROKER_EXIT_REFUSED : try_main(fd));
 	case HANDOVER_HOLDER:
-		return mode_is("holder") ? 0 : holder_resume(fd, argc, argv);
+		_exit(mode_is("holder") ? 0 : holder_resume(fd, argc, argv));
 	default:
 		return 2;
 	}
