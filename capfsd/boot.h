@@ -161,6 +161,7 @@ struct binder_result {
 #define KEEP_NAME_FUSE "f"
 #define KEEP_NAME_MOUNT "m"
 #define KEEP_NAME_SOCKET "c"
+#define KEEP_NAME_PAGES "p" /* and their identity, in hexadecimal */
 
 /* Exit statuses of a broker, which the holder passes on. */
 enum broker_exit {

@@ -88,7 +88,7 @@ take(struct fdstore *s, int *handover_fd, int fd, const char *name, char *activa
 		s->fuse_fd = fd;
 	else if (strcmp(name, KEEP_NAME_MOUNT) == 0 && *handover_fd < 0 && is_ours(fd))
 		*handover_fd = fd;
-	else if (strcmp(name, KEEP_NAME_SOCKET) == 0)
+	else if (strcmp(name, KEEP_NAME_SOCKET) == 0 || name[0] == KEEP_NAME_PAGES[0])
 		s->sockets[s->n_sockets++] = fd;
 	else
 		close(fd);

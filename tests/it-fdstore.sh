@@ -81,6 +81,7 @@ connects() {
 	[ "$(timeout 10 "$PROBE" ask "$CAPFS/caps/echo/socket" x)" = x ]
 }
 
+CALLER=$(program tests/caller)
 unit "$STORE_MAX"
 t_ok "the_unit_starts" manager start capfsd
 wait_for 10 find_daemon
@@ -103,7 +104,30 @@ wait_for 5 grep -q begin "$TMP/lines"
 t_ok "sockets_are_kept" wait_for 5 test "$(n_stored)" -ge 5
 echo "# kept: $(n_stored)"
 
+# A server whose calls are counted: it shares memory with the daemon.
+job "$CALLER" serve "$CAPFS" rpc
+RPC=$!
+wait_for 10 served rpc
+say 'to=app as=counted rights=call calls=100' "$CAPFS/caps/rpc/grant"
+coproc LINE { exec "$CALLER" call "$CAPFS/sessions/app" counted 2>&1; }
+HARNESS_JOBS+=("$LINE_PID")
+line_in=${LINE[1]} line_out=${LINE[0]}
+line() { # calls over one connection
+	local answer=''
+	echo "1 $1" >&"$line_in"
+	read -t 20 -r answer <&"$line_out"
+	echo "$answer"
+}
+calls=0
+check_calls() { # NAME
+	calls=$((calls + 3))
+	t_is "G14_calls_over_the_old_connection_after_$1" "ok=3" "$(line 3)"
+	t_like "they_are_counted_after_$1" "calls limit=100 used=$calls " \
+		cat "$CAPFS/sessions/app/caps/counted/info"
+}
+
 check_all() { # NAME
+	check_calls "$1"
 	echo "$1" >&8
 	t_ok "G14_a_connection_survives_$1" wait_for 5 grep -q "$1" "$TMP/lines"
 	t_ok "G14_an_open_file_survives_$1" say "to=app as=$1" /dev/fd/7
@@ -146,6 +170,14 @@ for _ in 1 2 3 4 5 6 7 8; do
 done
 sleep 1
 t_ok "what_ends_is_not_kept" test "$(n_stored)" -le "$before"
+
+# Nor what a server had that has ended.
+eval "exec $line_in>&-"
+end_job "$RPC"
+wait_for 10 detached rpc
+before=$(n_stored)
+t_ok "pages_are_not_kept" test "$before" -le 12
+echo "# kept: $before"
 
 # The store is full before it overflows: refused, with a word about it.
 sockets=$(quota sockets limit "$CAPFS/quota")

@@ -13,7 +13,9 @@
 #include "capfsd/ipc/private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -147,6 +149,22 @@ next_batch(const struct keep *keep, int fds[MSG_FDS_MAX], size_t *ret_left)
 	}
 	*ret_left = left;
 	return n;
+}
+
+/* No descriptor of theirs is ever hung up, so they need a name by which they are taken back. */
+void
+keep_pages(struct keep *keep, uint64_t identity, const int fds[2])
+{
+	char message[80];
+	int n;
+
+	if (!keep)
+		return;
+	n = snprintf(message, sizeof(message), "%s=1\nFDNAME=" KEEP_NAME_PAGES "%" PRIx64 "%s",
+		fds ? "FDSTORE" : "FDSTOREREMOVE", identity, fds ? "\nFDPOLL=0" : "");
+	if (msg_send(keep->notify_fd, message, (size_t)n, fds, fds ? 2 : 0, MSG_DONTWAIT) < 0)
+		log_message(LOG_WARNING, "systemd does not listen: pages %s",
+			fds ? "will not outlive the daemon" : "stay with it");
 }
 
 /* Returns: 0, -EAGAIN (systemd is late, or too much is in flight). */

@@ -55,6 +55,8 @@ pages_free(struct pages *p)
 		p->entrypoint->pages = NULL;
 	p->ipc->n_inflight -= p->n_inflight;
 	if (!p->ipc->forgetting) {
+		if (p->identity)
+			keep_pages(p->ipc->keep, p->identity, NULL);
 		fd_close(p->granted_fd);
 		fd_close(p->used_fd);
 	}
@@ -193,7 +195,8 @@ pages_new(struct channel *channel, struct pages **ret)
 	if (r < 0)
 		return r;
 	pages_write_header(p, identity);
-	channel->memo->record.pages = identity;
+	channel->memo->record.pages = p->identity = identity;
+	keep_pages(channel->ipc->keep, identity, (int[]){p->granted_fd, p->used_fd});
 	/* Stored with the connection for which they are made, before anything of it is sent. */
 	memo_touch(channel->ipc, channel->memo);
 	e->pages = p;
@@ -503,6 +506,7 @@ pages_adopt(struct ipc *ipc, struct entrypoint *e, int granted_fd, int used_fd, 
 	adopt_entries(p, &counted);
 	if (counted)
 		ipc_arm(ipc->count_timer, COUNT_USEC);
+	page_identify(granted_fd, &(unsigned){0}, &p->identity);
 	e->pages = p;
 	*ret = take_ptr(p);
 	return 0;

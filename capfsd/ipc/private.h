@@ -210,6 +210,7 @@ struct pages {
 	struct granted_entry *granted;
 	int granted_fd, used_fd;
 	uint32_t attachment; /* of the entrypoint */
+	uint64_t identity;   /* 0: they were never sent to anybody */
 	uint64_t sequence;
 	struct page_slot *slots;
 	uint32_t n_slots; /* with memory: in `granted`, charged, and here */
@@ -319,6 +320,8 @@ int keep_new(struct ipc *ipc, struct keep **ret);
 struct keep *keep_free(struct keep *keep);
 /* FD is a socket that lives on: it is sent some time, if it does then. KEEP may be NULL. */
 void keep_add(struct keep *keep, int fd);
+/* FDS are the pages IDENTITY, kept at once; NULL: forgotten. KEEP may be NULL. */
+void keep_pages(struct keep *keep, uint64_t identity, const int fds[2]);
 /* Sends them now, and waits for a moment until systemd has them. */
 void keep_now(struct ipc *ipc);
 int keep_on_timer(sd_event_source *source, uint64_t usec, void *data);
