@@ -187,9 +187,15 @@ fdstore_keep_mount(const struct handover *h, const struct boot *boot, int fuse_f
 }
 
 void
-fdstore_forget(void)
+fdstore_forget_sockets(void)
 {
 	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_SOCKET);
+}
+
+void
+fdstore_forget(void)
+{
+	fdstore_forget_sockets();
 	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_MOUNT);
 	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_FUSE);
 }

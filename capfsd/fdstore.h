@@ -37,5 +37,6 @@ size_t fdstore_max(void);
 /* Has systemd keep the mount. Returns: 0 or -errno. */
 int fdstore_keep_mount(const struct handover *h, const struct boot *boot, int fuse_fd);
 
-/* Has it forget everything. */
+/* Has it forget everything, or all sockets. */
 void fdstore_forget(void);
+void fdstore_forget_sockets(void);

@@ -48,7 +48,7 @@ Restart=on-failure
 KillMode=mixed
 RestartKillSignal=SIGUSR2
 FileDescriptorStoreMax=$1
-Environment=FDSTORE=$1 LD_LIBRARY_PATH=$LD_LIBRARY_PATH
+Environment=FDSTORE=$1 BROKEN_MODE=$BROKEN_MODE LD_LIBRARY_PATH=$LD_LIBRARY_PATH
 LimitNOFILE=20000
 StandardError=append:$TMP/log
 END
@@ -82,6 +82,10 @@ connects() {
 }
 
 CALLER=$(program tests/caller)
+mkdir "$TMP/sbin"
+cp "$CAPFSD" "$TMP/sbin/capfsd"
+CAPFSD=$TMP/sbin/capfsd
+BROKEN_MODE=$TMP/mode
 unit "$STORE_MAX"
 t_ok "the_unit_starts" manager start capfsd
 wait_for 10 find_daemon
@@ -160,6 +164,20 @@ t_ok "reload_is_an_upgrade" wait_for 20 grep -q 'upgraded: ' "$TMP/log"
 wait_for 10 find_daemon
 t_is "another_after_reload" "$keeper" "$KEEPER"
 check_all "reload"
+
+# A binary whose holder ends at once: systemd would start just that one.
+keeper=$KEEPER
+broken=$(program tests/broken-daemon)
+cp "$CAPFSD" "$TMP/good"
+cp "$broken" "$CAPFSD.new" && mv "$CAPFSD.new" "$CAPFSD"
+echo holder >"$BROKEN_MODE"
+manager reload capfsd
+t_ok "a_broken_holder_is_refused" wait_for 20 grep -q 'no upgrade: the holder' "$TMP/log"
+t_ok "the_old_binary_goes_on" wait_for 10 find_daemon
+t_is "in_the_same_keeper" "$keeper" "$KEEPER"
+cp "$TMP/good" "$CAPFSD.new" && mv "$CAPFSD.new" "$CAPFSD"
+wait_for 10 served echo || serve echo --proxy="$TMP/echo.sock"
+t_ok "and_serves" wait_for 10 connects
 
 # A connection that ends is not kept.
 exec 8>&-

@@ -239,6 +239,8 @@ on_holder_end(struct keeper *k, int status)
 {
 	unsigned oldest = k->n_holders % HOLDERS_MAX;
 	bool was_ended = WIFSIGNALED(status);
+	/* Only to another main process does systemd give them back: of the installed binary, though. */
+	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(k);
 	int r;
 
 	k->holder = 0;
@@ -254,13 +256,14 @@ on_holder_end(struct keeper *k, int status)
 		"the holder %s %d: %s",
 		was_ended ? "was ended by signal" : "ended with status",
 		was_ended ? WTERMSIG(status) : WEXITSTATUS(status),
-		k->boot.store_max ? "systemd is to start the daemon again, with what it keeps"
-				  : "connections are lost, starting another");
-	/* Only to another main process does it give them back. */
-	if (k->boot.store_max && k->ready) {
+		kept ? "systemd is to start the daemon again, with what it keeps"
+		     : "connections are lost, starting another");
+	if (kept) {
 		k->leaving = true;
 		return keeper_end(k, EXIT_FAILURE);
 	}
+	if (k->boot.store_max)
+		fdstore_forget_sockets();
 	if (k->n_holders >= HOLDERS_MAX &&
 		keeper_now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
 		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
