@@ -6,7 +6,9 @@ fuzzers = \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
 	fuzz/fuzz-handover \
+	fuzz/fuzz-http \
 	fuzz/fuzz-listener \
+	fuzz/fuzz-pages \
 	fuzz/fuzz-records \
 	fuzz/fuzz-reply \
 	fuzz/fuzz-request \
@@ -64,3 +66,10 @@ fuzz_fuzz_records_LDADD = $(fuzz_model_libs)
 fuzz_fuzz_tree_SOURCES = fuzz/fuzz-tree.c $(fuzz_model)
 fuzz_fuzz_tree_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_tree_LDADD = $(fuzz_model_libs)
+
+fuzz_fuzz_pages_SOURCES = fuzz/fuzz-pages.c $(fuzz_common)
+fuzz_fuzz_pages_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_pages_LDADD = $(fuzz_client_libs)
+fuzz_fuzz_http_SOURCES = fuzz/fuzz-http.c $(fuzz_common)
+fuzz_fuzz_http_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_http_LDADD = helpers/libhelper.la
