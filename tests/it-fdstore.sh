@@ -27,6 +27,8 @@ unset DBUS_SESSION_BUS_ADDRESS
 export XDG_RUNTIME_DIR=/run/user/0
 /lib/systemd/systemd --user --unit=basic.target >"$TMP/systemd" 2>&1 &
 SYSTEMD=$!
+# Control groups are not in the namespace: another manager here may have a capfsd.service.
+UNIT=capfs-fdstore-$$
 manager() {
 	systemctl --user "$@"
 }
@@ -38,7 +40,7 @@ wait_for 10 test -S /run/user/0/systemd/private || {
 chmod 777 /run/user/0/systemd/notify
 
 unit() { # STORE_MAX
-	cat >/run/user/0/systemd/user/capfsd.service <<END
+	cat >/run/user/0/systemd/user/$UNIT.service <<END
 [Service]
 Type=notify
 NotifyAccess=all
@@ -55,18 +57,18 @@ END
 	manager daemon-reload
 }
 end_systemd() {
-	manager stop capfsd >/dev/null 2>&1
+	manager stop "$UNIT" >/dev/null 2>&1
 	manager exit >/dev/null 2>&1
 	wait_for 10 not kill -0 "$SYSTEMD" || kill "$SYSTEMD"
 }
 trap 'end_systemd; harness_exit' EXIT
 
 find_daemon() {
-	KEEPER=$(manager show -P MainPID capfsd)
+	KEEPER=$(manager show -P MainPID "$UNIT")
 	[ "$KEEPER" -gt 0 ] && answers
 }
 n_stored() {
-	manager show -P NFileDescriptorStore capfsd
+	manager show -P NFileDescriptorStore "$UNIT"
 }
 stored_is() {
 	[ "$(n_stored)" -eq "$1" ]
@@ -87,7 +89,7 @@ cp "$CAPFSD" "$TMP/sbin/capfsd"
 CAPFSD=$TMP/sbin/capfsd
 BROKEN_MODE=$TMP/mode
 unit "$STORE_MAX"
-t_ok "the_unit_starts" manager start capfsd
+t_ok "the_unit_starts" manager start "$UNIT"
 wait_for 10 find_daemon
 job "$PROBE" serve "$TMP/echo.sock"
 wait_for 5 test -S "$TMP/echo.sock"
@@ -154,12 +156,12 @@ t_ok "G14_a_connection_is_made_meanwhile" connects
 wait_for 20 another $old
 
 old="$KEEPER $BROKER"
-t_ok "restart" manager restart capfsd
+t_ok "restart" manager restart "$UNIT"
 # shellcheck disable=SC2086
 t_ok "another_after_restart" wait_for 20 another $old
 check_all "restart"
 keeper=$KEEPER
-t_ok "reload" manager reload capfsd
+t_ok "reload" manager reload "$UNIT"
 t_ok "reload_is_an_upgrade" wait_for 20 grep -q 'upgraded: ' "$TMP/log"
 wait_for 10 find_daemon
 t_is "another_after_reload" "$keeper" "$KEEPER"
@@ -171,7 +173,7 @@ broken=$(program tests/broken-daemon)
 cp "$CAPFSD" "$TMP/good"
 cp "$broken" "$CAPFSD.new" && mv "$CAPFSD.new" "$CAPFSD"
 echo holder >"$BROKEN_MODE"
-manager reload capfsd
+manager reload "$UNIT"
 t_ok "a_broken_holder_is_refused" wait_for 20 grep -q 'no upgrade: the holder' "$TMP/log"
 t_ok "the_old_binary_goes_on" wait_for 10 find_daemon
 t_is "in_the_same_keeper" "$keeper" "$KEEPER"
@@ -208,13 +210,13 @@ wait_for 10 connects
 exec 7>&-
 end_job "$SERVER"
 pids="$KEEPER $HOLDER $BROKER $BINDER"
-t_ok "stop" manager stop capfsd
+t_ok "stop" manager stop "$UNIT"
 t_ok "stop_leaves_no_process_and_no_mount" wait_for 5 nothing_left
 t_ok "stop_leaves_nothing_with_systemd" wait_for 5 stored_is 0
-t_ok "it_starts_anew" manager start capfsd
+t_ok "it_starts_anew" manager start "$UNIT"
 wait_for 10 find_daemon
 t_ok "with_its_state" test -d "$CAPFS/sessions/app"
-manager stop capfsd
+manager stop "$UNIT"
 wait_for 5 nothing_left
 KEEPER=''
 t_done
