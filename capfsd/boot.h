@@ -25,6 +25,7 @@ enum boot_fd {
 };
 
 #define BOOT_INIT_BYTES_MAX 256
+#define BOOT_SERVED_MAX 1024 /* requests in service at a time, where the kernel repeats none */
 #define BOOT_POLLS_MAX 256 /* pollers that are woken when a broker takes over */
 
 /* FUSE_INIT as the keeper read it, and its answer. Each broker replays the first. */
@@ -50,6 +51,7 @@ struct boot_page {
 	uint64_t sending;        /* handle of the open `call` whose request is being sent, 0: none */
 	uint64_t polls[BOOT_POLLS_MAX]; /* the kernel's handles of those who poll a log; 0: free */
 	struct counters counters;       /* of all brokers together */
+	uint64_t served[BOOT_SERVED_MAX]; /* see fs/service.c; 0: free */
 };
 
 /*

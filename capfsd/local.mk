@@ -53,7 +53,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/place.c capfsd/place.h \
 	capfsd/try.c \
 	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
-	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c capfsd/fs/takeover.c \
+	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c \
+	capfsd/fs/service.c capfsd/fs/takeover.c \
 	capfsd/ipc/activation.c \
 	capfsd/ipc/adopt.c \
 	capfsd/ipc/attach.c \

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -31,7 +32,7 @@ struct kernel k;
 static bool
 is_ready(void *data, struct entity *e)
 {
-	return true;
+	return !k.no_sockets;
 }
 
 static void
@@ -225,6 +226,7 @@ serve(void)
 		m->hooks_data = fs;
 		fs_set_calls(fs, &calls, NULL);
 		fs->read_usec = READ_MSEC * 1000;
+		fs->no_resend = k.old;
 		r = fs_take_over(fs);
 	}
 	signal(SIGUSR1, on_user_signal);
@@ -362,6 +364,23 @@ make_directory(uint64_t parent, const char *name)
 	memcpy(body, &in, sizeof(in));
 	strcpy(body + sizeof(in), name);
 	return ask(FUSE_MKDIR, parent, body, sizeof(in) + strlen(name) + 1);
+}
+
+void
+kernel_settle(unsigned n)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	unsigned found;
+
+	for (unsigned i = 0; i < ANSWER_MSEC; i++) {
+		found = 0;
+		for (size_t j = 0; j < BOOT_SERVED_MAX; j++)
+			found += __atomic_load_n(&k.boot.page->served[j], __ATOMIC_SEQ_CST) != 0;
+		if (found == n)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	ck_abort_msg("%u in service, not %u", found, n);
 }
 
 void

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <linux/fuse.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -27,6 +28,8 @@ struct kernel {
 	char data[140000];
 	size_t n;
 	unsigned n_polls; /* pollers woken */
+	bool old;	  /* it sends nothing again */
+	bool no_sockets;  /* whoever looks one up waits */
 };
 
 extern struct kernel k;
@@ -34,6 +37,9 @@ extern struct kernel k;
 /* For tcase_add_checked_fixture(). */
 void kernel_setup(void);
 void kernel_teardown(void);
+
+/* N are in service: the broker has noted, too, that all others were answered. */
+void kernel_settle(unsigned n);
 
 /* The child dies, and the next one comes. */
 void kernel_kill(void);

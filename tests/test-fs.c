@@ -166,6 +166,50 @@ START_TEST(P14_a_poller_is_known_to_the_next_broker)
 }
 END_TEST
 
+/* A kernel before 6.9: who was in service is told so, once, and nobody else. */
+START_TEST(P14_G12_without_repetition_nobody_waits_for_ever)
+{
+	const struct fuse_getattr_in getattr = {};
+	uint64_t waiting[3];
+
+	k.old = k.no_sockets = true;
+	kernel_kill();
+	for (int i = 0; i < 3; i++) {
+		waiting[i] = k.unique += 2;
+		kernel_send(FUSE_LOOKUP, FUSE_ROOT_ID, waiting[i], "control", sizeof("control"));
+		/* Answered, and so not in service any more. */
+		ck_assert_int_eq(ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr)), 0);
+	}
+	kernel_settle(3);
+	kernel_kill();
+	for (int i = 0; i < 3; i++) {
+		kernel_receive();
+		ck_assert_int_eq(k.out.error, -EIO);
+		ck_assert(k.out.unique == waiting[0] || k.out.unique == waiting[1] ||
+			k.out.unique == waiting[2]);
+	}
+	ck_assert_int_eq(ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr)), 0);
+	kernel_settle(0);
+	kernel_kill();
+	ck_assert_int_eq(ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr)), 0);
+}
+END_TEST
+
+/* There, too many in service are refused rather than forgotten. */
+START_TEST(P01_without_repetition_there_is_a_bound)
+{
+	k.old = k.no_sockets = true;
+	kernel_kill();
+	ck_assert_uint_ne(look_up(FUSE_ROOT_ID, "label"), 0);
+	kernel_settle(0);
+	for (int i = 0; i < BOOT_SERVED_MAX; i++)
+		k.boot.page->served[i] = UINT64_MAX;
+	ck_assert_int_eq(ask(FUSE_LOOKUP, FUSE_ROOT_ID, "label", sizeof("label")), -ENOMEM);
+	memset(k.boot.page->served, 0, sizeof(k.boot.page->served));
+	ck_assert_uint_ne(look_up(FUSE_ROOT_ID, "label"), 0);
+}
+END_TEST
+
 START_TEST(poisoned_request_is_refused)
 {
 	const struct fuse_getattr_in getattr = {};
@@ -284,6 +328,8 @@ main(void)
 	tcase_add_test(t, P14_a_repeated_request_runs_once);
 	tcase_add_test(t, P14_a_repeated_rmdir_is_answered);
 	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);
+	tcase_add_test(t, P14_G12_without_repetition_nobody_waits_for_ever);
+	tcase_add_test(t, P01_without_repetition_there_is_a_bound);
 	tcase_add_test(t, poisoned_request_is_refused);
 	tcase_add_test(t, P13_oversized_commands_change_nothing);
 	tcase_add_test(t, P13_random_requests);

@@ -137,19 +137,16 @@ has_answer(uint32_t opcode)
 }
 
 static void
-answer_poisoned(const struct fuse_in_header *in)
+answer_poisoned(struct fs *fs, const struct fuse_in_header *in)
 {
-	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO, .unique = in->unique};
-
 	log_event(LOG_ERR,
 		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
 			{"CAPFS_REQUEST", NULL, BOOT_REQUEST_FUSE(in->unique)},
 			{"CAPFS_OPCODE", NULL, in->opcode}, {"CAPFS_UID", NULL, in->uid}),
 		"request %#llx (opcode %u, uid %u) ended two brokers and is refused",
 		(unsigned long long)BOOT_REQUEST_FUSE(in->unique), in->opcode, in->uid);
-	/* An interrupted request is gone by now: nobody to tell. */
-	if (write(BOOT_FD_FUSE, &out, sizeof(out)) < 0)
-		return;
+	fs_service_refuse(in->unique, EIO);
+	fs_service_end(fs, in->unique);
 }
 
 /* libfuse keeps it to itself. */
@@ -181,12 +178,14 @@ serve(struct fs *fs, size_t n)
 	};
 	if (!has_answer(in->opcode)) {
 		fuse_session_process_buf(fs->session, &buf);
+	} else if (fs_service_begin(fs, in->unique) < 0) {
+		fs_service_refuse(in->unique, ENOMEM);
 	} else if (boot_page_enter(fs->boot->page, fs->current.unique)) {
 		fuse_session_process_buf(fs->session, &buf);
 		boot_page_leave(fs->boot->page);
 	} else {
 		counters->poisoned++;
-		answer_poisoned(in);
+		answer_poisoned(fs, in);
 	}
 	counters_add(counters->fuse, in->opcode);
 	counters->served[FRONT_FUSE]++;

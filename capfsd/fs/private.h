@@ -96,6 +96,7 @@ struct fs {
 	struct fs_current current;
 	bool sockets_cached; /* since the last epoch */
 	bool no_epochs;      /* this kernel has none */
+	bool no_resend;      /* this kernel sends no request again */
 	bool replaying;  /* INIT: the answer goes here instead of to the kernel */
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;
@@ -193,3 +194,12 @@ void fs_call_end_reads(struct fs_file *f, int error);
 void fs_calls_interrupted(struct fs *fs);
 void fs_calls_timeouts(struct fs *fs, uint64_t now_usec);
 uint64_t fs_calls_deadline(const struct fs *fs);
+
+/* service.c: a request was read. Returns: 0, -ENOMEM: it cannot be served. */
+int fs_service_begin(struct fs *fs, uint64_t unique);
+/* It was answered. */
+void fs_service_end(struct fs *fs, uint64_t unique);
+/* Answers UNIQUE with ERROR, past libfuse. */
+void fs_service_refuse(uint64_t unique, int error);
+/* Answers what a predecessor had in service, for good. */
+void fs_service_give_up(struct fs *fs);

@@ -34,8 +34,13 @@ fs_writev(int fd, struct iovec *iov, int count, void *data)
 	struct fs *fs = data;
 	ssize_t n = 0;
 
-	if (!fs->replaying)
-		return writev(fd, iov, count);
+	if (!fs->replaying) {
+		const struct fuse_out_header *out = iov[0].iov_base;
+
+		n = writev(fd, iov, count);
+		fs_service_end(fs, out->unique);
+		return n;
+	}
 	fs->n_init_reply = 0;
 	for (int i = 0; i < count; i++) {
 		size_t part = iov[i].iov_len, room = sizeof(fs->init_reply) - fs->n_init_reply;
@@ -171,10 +176,10 @@ fs_take_over(struct fs *fs)
 		return r;
 	invalidate_all(fs);
 	wake_pollers(fs);
-	r = notify(NOTIFY_RESEND);
+	r = fs->no_resend ? -EINVAL : notify(NOTIFY_RESEND);
 	if (r == -EINVAL) {
-		log_message(LOG_NOTICE, "this kernel cannot send requests again: those that a broker "
-					"was serving when it died stay unanswered");
+		fs->no_resend = true;
+		fs_service_give_up(fs);
 		return 0;
 	}
 	return r == -ENOENT ? 0 : r;
