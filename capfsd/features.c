@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/mount.h>
 #include <lmdb.h>
 #include <pwd.h>
 #include <stdbool.h>
@@ -17,7 +18,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -32,6 +35,7 @@ struct feature {
 	const char *name;
 	bool (*probe)(char *detail, size_t size);
 	bool needed;
+	const char *with, *without; /* what that means */
 };
 
 static bool
@@ -53,7 +57,8 @@ probe_fuse(char *detail, size_t size)
 	if (fd < 0)
 		snprintf(detail, size, "/dev/fuse: %s", strerror(errno));
 	else
-		snprintf(detail, size, "libfuse %s", fuse_pkgversion());
+		snprintf(detail, size, "/dev/fuse, libfuse %s, built with %d.%d", fuse_pkgversion(),
+			FUSE_MAJOR_VERSION, FUSE_MINOR_VERSION);
 	return fd >= 0;
 }
 
@@ -61,11 +66,11 @@ static bool
 probe_user(char *detail, size_t size)
 {
 	if (geteuid() != 0) {
-		snprintf(detail, size, "not started as root: everything runs as uid %u", geteuid());
+		snprintf(detail, size, "not root but uid %u", geteuid());
 		return true;
 	}
 	if (getpwnam("capfs")) {
-		snprintf(detail, size, "the broker runs as capfs");
+		snprintf(detail, size, "capfs");
 		return true;
 	}
 	snprintf(detail, size, "no user 'capfs'");
@@ -97,16 +102,46 @@ probe_mount(char *detail, size_t size)
 }
 
 static bool
+probe_systemd(char *detail, size_t size)
+{
+	bool booted = sd_booted() > 0;
+
+	snprintf(detail, size, "%s, built with libsystemd " SYSTEMD_VERSION,
+		booted ? "process 1 is systemd" : "process 1 is not systemd");
+	return booted;
+}
+
+static bool
+probe_mount_helper(char *detail, size_t size)
+{
+	snprintf(detail, size, MOUNTHELPERDIR "/mount.fuse.capfs");
+	return access(MOUNTHELPERDIR "/mount.fuse.capfs", X_OK) == 0;
+}
+
+/* With nothing to copy: the call itself, and the privilege, which comes first. */
+static bool
+probe_open_tree(char *detail, size_t size)
+{
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	snprintf(detail, size, "open_tree(2) of Linux 5.2, %s",
+		fd < 0 && errno == EPERM ? "as root" : "allowed");
+	return fd >= 0 || errno == ENOENT || errno == EINVAL;
+}
+
+static bool
 probe_resend(char *detail, size_t size)
 {
-	snprintf(detail, size, "requests under way outlive the broker (Linux 6.9)");
+	snprintf(detail, size, "FUSE_NOTIFY_RESEND of Linux 6.9");
 	return kernel_is(6, 9);
 }
 
 static bool
 probe_epoch(char *detail, size_t size)
 {
-	snprintf(detail, size, "all names invalidated at once after a restart (Linux 6.16)");
+	snprintf(detail, size, "FUSE_NOTIFY_INC_EPOCH of Linux 6.16");
 	return kernel_is(6, 16);
 }
 
@@ -117,7 +152,7 @@ probe_peerpidfd(char *detail, size_t size)
 	socklen_t n = sizeof(pidfd);
 	bool there;
 
-	snprintf(detail, size, "servers are told a pidfd of their client (Linux 6.5)");
+	snprintf(detail, size, "SO_PEERPIDFD of Linux 6.5");
 	if (fd_socketpair(SOCK_STREAM, pair) < 0)
 		return false;
 	there = getsockopt(pair[0], SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) == 0;
@@ -131,15 +166,20 @@ probe_peerpidfd(char *detail, size_t size)
 static bool
 probe_seccomp(char *detail, size_t size)
 {
-	snprintf(detail, size, "the broker's system calls are filtered (as root)");
+	snprintf(detail, size, "in this kernel");
 	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
 }
 
 static bool
 probe_store(char *detail, size_t size)
 {
-	snprintf(detail, size, "LMDB %d.%d.%d", MDB_VERSION_MAJOR, MDB_VERSION_MINOR,
-		MDB_VERSION_PATCH);
+	int major, minor, patch;
+	char version[32];
+
+	mdb_version(&major, &minor, &patch);
+	snprintf(version, sizeof(version), "%d.%d.%d", major, minor, patch);
+	snprintf(detail, size, "LMDB %s, built with %d.%d.%d", version, MDB_VERSION_MAJOR,
+		MDB_VERSION_MINOR, MDB_VERSION_PATCH);
 	return true;
 }
 
@@ -159,7 +199,7 @@ probe_waiting(char *detail, size_t size)
 {
 	static const char *const names[] = {"default_request_timeout", "max_request_timeout"};
 
-	snprintf(detail, size, "requests may wait without limit");
+	snprintf(detail, size, "fs.fuse has no time-out for requests");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		cleanup_fclose FILE *f = NULL;
 		unsigned seconds = 0;
@@ -169,7 +209,7 @@ probe_waiting(char *detail, size_t size)
 		f = fopen(path, "re");
 		if (f && fscanf(f, "%u", &seconds) == 1 && seconds > 0) {
 			snprintf(detail, size,
-				"fs.fuse.%s=%u ends the mount when one request waits longer",
+				"fs.fuse.%s=%u",
 				names[i], seconds);
 			return false;
 		}
@@ -178,16 +218,29 @@ probe_waiting(char *detail, size_t size)
 }
 
 static const struct feature features[] = {
-	{"fuse", probe_fuse, true},
-	{"user", probe_user, true},
-	{"mount", probe_mount, true},
-	{"resend", probe_resend, true},
-	{"epoch", probe_epoch, false},
-	{"peerpidfd", probe_peerpidfd, false},
-	{"seccomp", probe_seccomp, false},
-	{"store", probe_store, true},
-	{"descriptors", probe_descriptors, true},
-	{"waiting", probe_waiting, false},
+	{"fuse", probe_fuse, true, "the tree can be served", "there can be no tree: modprobe fuse"},
+	{"user", probe_user, true, "what clients reach runs as that user",
+		"systemd-sysusers makes it, or useradd --system --no-create-home "
+		"--shell /usr/sbin/nologin capfs"},
+	{"mount", probe_mount, true, "it can be mounted", "it cannot be mounted"},
+	{"resend", probe_resend, false, "a broker that dies costs nobody an answer",
+		"what is in service when a broker dies fails with EIO"},
+	{"epoch", probe_epoch, false, "after that, all cached names are invalidated at once",
+		"after that, cached names are invalidated one by one"},
+	{"peerpidfd", probe_peerpidfd, false, "servers are given a pidfd of their client",
+		"servers are given no pidfd of their client"},
+	{"seccomp", probe_seccomp, false, "as root, the broker's system calls are filtered",
+		"the broker's system calls are not filtered"},
+	{"open_tree", probe_open_tree, false, "umount(8) succeeds when nobody uses the tree",
+		"only `umount -l` or `fusermount3 -u -z` succeeds"},
+	{"store", probe_store, true, "the state can be kept", ""},
+	{"descriptors", probe_descriptors, true, "of these three quarters are for sockets",
+		"too few for any service"},
+	{"waiting", probe_waiting, false, "reads that wait may take as long as they do",
+		"the kernel ends the mount when one request waits for longer"},
+	{"systemd", probe_systemd, false, "the units can be used", "capfsd is started otherwise"},
+	{"mount.fuse", probe_mount_helper, false, "`mount -t fuse.capfs` and fstab work",
+		"they do not: it is not installed there"},
 };
 
 int
@@ -201,7 +254,8 @@ features_print(void)
 		bool there = f->probe(detail, sizeof(detail));
 		const char *absent = f->needed ? "MISSING" : "no";
 
-		printf("%-12s %-8s %s\n", f->name, there ? "yes" : absent, detail);
+		printf("%-12s %-8s %s: %s\n", f->name, there ? "yes" : absent, detail,
+			there ? f->with : f->without);
 		if (!there && f->needed)
 			missing = 1;
 	}

@@ -85,6 +85,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/state/inspect.c capfsd/state/inspect.h \
 	capfsd/state/pages.c capfsd/state/pages.h \
 	capfsd/state/state.c capfsd/state/state.h
+capfsd_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DMOUNTHELPERDIR='"$(mounthelperdir)"'
 capfsd_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS) $(LMDB_CFLAGS)
 capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/libbase.la \
 	$(FUSE_LIBS) $(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(LMDB_LIBS)

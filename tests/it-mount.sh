@@ -14,6 +14,10 @@ export -n CAPFS CAPFS_LIBEXEC
 CAPFS=/cap
 PATH=/usr/local/sbin:/usr/local/bin:$PATH
 
+t_ok "check_finds_all_that_is_needed" capfsd --check
+t_like "and_what_was_installed" '^mount.fuse +yes .*: .mount -t fuse.capfs. and fstab work' capfsd --check
+t_is "each_line_says_what_it_means" "" "$(capfsd --check | grep -Ev '^[a-z_.]+ +(yes|no|MISSING) +[^ ].*: [^ ].*')"
+
 daemons() { # those that are alive: with a first process that reaps there are no others
 	ps -e -o stat= -o pid= -o comm= |
 		awk '$1 !~ /Z/ && $3 ~ /^(capfsd|capfs-holder|capfs-broker|capfs-binder|capfs-log)$/ { print $2 }'

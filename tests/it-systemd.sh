@@ -25,6 +25,9 @@ is() { # UNIT STATE
 processes() {
 	ps -e -o stat= -o pid= -o comm= | awk '$1 !~ /Z/ && $3 ~ /^(capfsd|capfs-)/ { print $3 }'
 }
+no_processes() {
+	[ -z "$(processes)" ]
+}
 served_here() {
 	grep -q '^state=served' "/cap/entrypoints/$1/info"
 }
@@ -205,7 +208,7 @@ t_is "which_goes_with_it" "" "$(ls /run/capfsd)"
 t_ok "cap.mount" unit start cap.mount
 t_is "answers" init "$(cat /cap/label)"
 t_ok "stops" unit stop cap.mount
-t_ok "and_leaves_nothing" wait_for 10 test -z "$(processes)"
+t_ok "and_leaves_nothing" wait_for 10 no_processes
 if [ -c /dev/autofs ]; then
 	t_ok "cap.automount" unit start cap.automount
 	t_is "has_no_daemon_yet" "" "$(processes)"
@@ -218,4 +221,46 @@ else
 	t_skip "cap.automount" "no autofs"
 fi
 t_ok "manager_ends" manager_stop
+
+# --- an ordinary user's -------------------------------------------------------------------------
+
+as_ann() {
+	env -i HOME=/home/ann XDG_RUNTIME_DIR=/run/ann PATH="$PATH" CAPFS=/home/ann/cap LC_ALL=C \
+		setpriv --reuid=ann --regid=ann --init-groups timeout 60 "$@"
+}
+ann_answers() {
+	[ "$(as_ann systemctl --user is-active basic.target)" = active ]
+}
+if have fusermount3 && useradd --create-home ann && delegate ann 2>/dev/null; then
+	# The system's, which were put where users' managers look.
+	rm -rf /run/systemd/user
+	install -d -o ann -g ann -m 700 /run/ann
+	mkdir -p /run/systemd/system
+	as_ann mkdir -p /home/ann/.config/systemd/user/service.d
+	as_ann tee /home/ann/.config/systemd/user/service.d/log.conf >/dev/null <<-EOT
+		[Service]
+		StandardError=append:/home/ann/log
+	EOT
+	in_delegated env -i HOME=/home/ann XDG_RUNTIME_DIR=/run/ann PATH="$PATH" \
+		setsid setpriv --reuid=ann --regid=ann --init-groups \
+		/lib/systemd/systemd --user --unit=basic.target >/run/logs/ann.log 2>&1 &
+	MANAGER=$!
+	t_ok "a_user_has_a_manager" wait_for 20 ann_answers
+	t_ok "with_the_socket" as_ann systemctl --user start capfsd.socket
+	t_is "whose_first_client_starts_the_daemon" init "$(as_ann capctl show label)"
+	t_is "on_~/cap" init "$(as_ann cat /home/ann/cap/label)"
+	as_ann mkdir -p /home/ann/.config/capfs
+	echo 'SERVE="--inetd -- /bin/cat"' | as_ann tee /home/ann/.config/capfs/echo.env >/dev/null
+	t_ok "a_service_is_published" as_ann systemctl --user start capfs-serve@echo.service
+	t_is "and_answers" hello "$(echo hello |
+		as_ann socat -t5 - UNIX-CONNECT:/home/ann/cap/caps/echo/socket)"
+	as_ann systemctl --user stop capfs-serve@echo.service
+	t_ok "it_stops" as_ann systemctl --user stop capfsd.service
+	t_is "and_leaves_nothing" "" "$(processes; grep /home/ann /proc/self/mountinfo)"
+	as_ann systemctl --user exit
+	wait_for 20 not kill -0 "$MANAGER"
+	wait_for 5 delegate_end
+else
+	t_skip "a_user_has_a_manager" "no fusermount3, no user, or no control group"
+fi
 t_done

@@ -59,3 +59,30 @@ drop_out() {
 	rm -rf "/run/systemd/user/$1.d"
 	unit daemon-reload
 }
+
+# A control group for a manager that is not root's, as a login would have made it. Sets DELEGATED.
+DELEGATED=()
+delegate() { # USER
+	local hierarchy
+	for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+		[ -f $hierarchy/cgroup.procs ] || continue
+		mkdir "$hierarchy/capfs-test-$$" && DELEGATED+=("$hierarchy/capfs-test-$$") &&
+			chown -R "$1" "$hierarchy/capfs-test-$$" || return
+	done
+	[ ${#DELEGATED[@]} -gt 0 ]
+}
+delegate_end() {
+	local group
+	for group in ${DELEGATED[@]+"${DELEGATED[@]}"}; do
+		find "$group" -depth -type d -exec rmdir {} +
+	done
+	DELEGATED=()
+}
+# in_delegated CMD…: becomes CMD there.
+in_delegated() {
+	local group
+	for group in "${DELEGATED[@]}"; do
+		echo "$BASHPID" >"$group/cgroup.procs"
+	done
+	exec "$@"
+}
