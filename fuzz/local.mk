@@ -72,4 +72,4 @@ fuzz_fuzz_pages_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_pages_LDADD = $(fuzz_client_libs)
 fuzz_fuzz_http_SOURCES = fuzz/fuzz-http.c $(fuzz_common)
 fuzz_fuzz_http_LDFLAGS = $(fuzz_ldflags)
-fuzz_fuzz_http_LDADD = helpers/libhelper.la
+fuzz_fuzz_http_LDADD = helpers/libhelper.la $(fuzz_wire_libs)
