@@ -75,6 +75,40 @@ t_is "and_of_the_next_holder" init "$(by_the_socket)"
 t_is "with_which_systemd_started_the_daemon" 1 "$(property NRestarts capfsd.service)"
 t_is "the_mount_was_kept_for_it" "$device" "$(stat -c %d /cap)"
 
+# --- watchdog and reload ------------------------------------------------------------------------
+
+# A reload is no restart: a connection goes on through it. The watchdog is fed, and a broker that hangs is
+# replaced before systemd loses patience.
+unit stop capfsd.service
+drop_in capfsd.service '[Service]\nWatchdogSec=2\n'
+unit start capfsd.service
+mkdir -p /etc/capfs
+echo 'SERVE="--inetd -- /bin/cat"' >/etc/capfs/echo.env
+unit start capfs-serve@echo.service
+first=$(property MainPID capfsd.service)
+mkfifo "$TMP/in"
+socat -t5 STDIO UNIX-CONNECT:/cap/caps/echo/socket <"$TMP/in" >"$TMP/out" &
+CLIENT=$!
+exec 7>"$TMP/in"
+echo before >&7
+wait_for 5 grep -q before "$TMP/out"
+old=$(broker)
+t_ok "reload" unit reload capfsd.service
+t_ok "is_another_broker" wait_for 10 new_broker
+sleep 5
+t_is "G11_the_watchdog_is_fed_meanwhile" "$first" "$(property MainPID capfsd.service)"
+echo after >&7
+exec 7>&-
+wait "$CLIENT"
+t_is "the_connection_went_through_the_reload" "before after" "$(echo $(cat "$TMP/out"))"
+old=$(broker)
+kill -STOP "$old"
+t_ok "G11_a_broker_that_hangs_is_replaced" wait_for 15 new_broker
+t_is "G11_in_the_same_run_of_the_service" "$first" "$(property MainPID capfsd.service)"
+unit stop capfs-serve@echo.service capfsd.service
+drop_out capfsd.service
+unit start capfsd.service
+
 # --- restart and stop -------------------------------------------------------------------------
 
 capctl session create app
