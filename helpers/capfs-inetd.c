@@ -26,14 +26,9 @@ struct inetd {
 	struct source signals;
 };
 
-static void
-print_usage(FILE *f)
-{
-	fputs("usage: capfs-inetd [--as=SLOT] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] [--wait=S] NAME "
-	      "-- "
-	      "COMMAND [ARGUMENT…]\n",
-		f);
-}
+static const char usage[] =
+	"usage: capfs-inetd [--as=SLOT] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
+	"[--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
@@ -62,46 +57,22 @@ static int
 parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 {
 	static const struct option options[] = {
-		{"as", required_argument, NULL, 'a'},
 		{"hold", required_argument, NULL, 'H'},
-		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
-		{"socket", required_argument, NULL, 's'},
-		{"wait", required_argument, NULL, 'w'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{},
+		SERVICE_OPTIONS,
 	};
 	int c, e = 0;
 
 	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (c) {
-		case 'a':
-			o->slot = optarg;
-			break;
 		case 'H':
 			e = parse_count("hold", optarg, &o->hold);
-			break;
-		case 'o':
-			o->once = true;
 			break;
 		case 'm':
 			e = parse_count("max", optarg, ret_max);
 			break;
-		case 's':
-			e = parse_socket(optarg, &o->seqpacket);
-			break;
-		case 'w':
-			e = parse_seconds("wait", optarg, &o->wait_usec);
-			break;
-		case 'h':
-			print_usage(stdout);
-			return 1;
-		case 'V':
-			puts("capfs-inetd (capfsd) " PACKAGE_VERSION);
-			return 1;
 		default:
-			e = -EINVAL;
+			e = service_option(c, "capfs-inetd", usage, o);
 		}
 	}
 	return e;
@@ -165,7 +136,7 @@ main(int argc, char **argv)
 	argv += optind;
 	/* NAME may be followed by "--", which getopt does not see. */
 	if (e < 0 || argc < 2 || (strcmp(argv[1], "--") == 0 && argc < 3)) {
-		print_usage(stderr);
+		fputs(usage, stderr);
 		return STATUS_USAGE;
 	}
 	o.name = argv[0];

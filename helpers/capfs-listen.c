@@ -48,53 +48,19 @@ struct server {
 	pid_t pid; /* 0: it has ended */
 };
 
-static void
-print_usage(FILE *f)
-{
-	fputs("usage: capfs-listen [--as=SLOT] [--once] [--socket=stream|seqpacket] [--wait=S] NAME "
-	      "-- COMMAND [ARGUMENT…]\n",
-		f);
-}
+static const char usage[] =
+	"usage: capfs-listen [--as=SLOT] [--once] [--socket=stream|seqpacket] [--wait=S] NAME "
+	"-- COMMAND [ARGUMENT…]\n";
 
 /* Returns: 0, -EINVAL, or 1 when there is nothing more to do. */
 static int
 parse(int argc, char **argv, struct service_options *o)
 {
-	static const struct option options[] = {
-		{"as", required_argument, NULL, 'a'},
-		{"once", no_argument, NULL, 'o'},
-		{"socket", required_argument, NULL, 's'},
-		{"wait", required_argument, NULL, 'w'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{},
-	};
+	static const struct option options[] = {SERVICE_OPTIONS};
 	int c, e = 0;
 
-	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-		switch (c) {
-		case 'a':
-			o->slot = optarg;
-			break;
-		case 'o':
-			o->once = true;
-			break;
-		case 's':
-			e = parse_socket(optarg, &o->seqpacket);
-			break;
-		case 'w':
-			e = parse_seconds("wait", optarg, &o->wait_usec);
-			break;
-		case 'h':
-			print_usage(stdout);
-			return 1;
-		case 'V':
-			puts("capfs-listen (capfsd) " PACKAGE_VERSION);
-			return 1;
-		default:
-			e = -EINVAL;
-		}
-	}
+	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+		e = service_option(c, "capfs-listen", usage, o);
 	return e;
 }
 
@@ -261,7 +227,7 @@ main(int argc, char **argv)
 	argv += optind;
 	/* NAME may be followed by "--", which getopt does not see. */
 	if (e < 0 || argc < 2 || (strcmp(argv[1], "--") == 0 && argc < 3)) {
-		print_usage(stderr);
+		fputs(usage, stderr);
 		return STATUS_USAGE;
 	}
 	o.name = argv[0];

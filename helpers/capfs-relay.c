@@ -28,13 +28,9 @@ struct front {
 	struct source signals;
 };
 
-static void
-print_usage(FILE *f)
-{
-	fputs("usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--hold=N] [--idle=S] [--once] [--max=N] "
-	      "[--wait=S] NAME PATH\n",
-		f);
-}
+static const char usage[] =
+	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--hold=N] [--idle=S] [--once] "
+	"[--max=N] [--wait=S] NAME PATH\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
@@ -72,16 +68,10 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 	static const struct option options[] = {
 		{"stream", no_argument, NULL, 'S'},
 		{"seqpacket", no_argument, NULL, 'P'},
-		{"socket", required_argument, NULL, 's'},
 		{"idle", required_argument, NULL, 'i'},
-		{"as", required_argument, NULL, 'a'},
 		{"hold", required_argument, NULL, 'H'},
-		{"once", no_argument, NULL, 'o'},
 		{"max", required_argument, NULL, 'm'},
-		{"wait", required_argument, NULL, 'w'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{},
+		SERVICE_OPTIONS,
 	};
 	uint64_t max;
 	int c, e = 0;
@@ -92,37 +82,19 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		case 'P':
 			o->seqpacket = c == 'P';
 			break;
-		case 's':
-			e = parse_socket(optarg, &o->seqpacket);
-			break;
 		case 'i':
 			e = parse_seconds("idle", optarg, &r->idle_usec);
 			break;
-		case 'a':
-			o->slot = optarg;
-			break;
 		case 'H':
 			e = parse_count("hold", optarg, &o->hold);
-			break;
-		case 'o':
-			o->once = true;
 			break;
 		case 'm':
 			e = parse_count("max", optarg, &max);
 			if (e == 0 && max < r->max)
 				r->max = max;
 			break;
-		case 'w':
-			e = parse_seconds("wait", optarg, &o->wait_usec);
-			break;
-		case 'h':
-			print_usage(stdout);
-			return 1;
-		case 'V':
-			puts("capfs-relay (capfsd) " PACKAGE_VERSION);
-			return 1;
 		default:
-			e = -EINVAL;
+			e = service_option(c, "capfs-relay", usage, o);
 		}
 	}
 	return e;
@@ -185,7 +157,7 @@ main(int argc, char **argv)
 	if (e > 0)
 		return 0;
 	if (e < 0 || argc - optind != 2) {
-		print_usage(stderr);
+		fputs(usage, stderr);
 		return STATUS_USAGE;
 	}
 	o.name = argv[optind];

@@ -211,3 +211,28 @@ parse_socket(const char *text, bool *ret_seqpacket)
 	*ret_seqpacket = text[0] == 's' && text[1] == 'e';
 	return 0;
 }
+
+int
+service_option(int option, const char *program, const char *usage, struct service_options *o)
+{
+	switch (option) {
+	case 'a':
+		o->slot = optarg;
+		return 0;
+	case 'o':
+		o->once = true;
+		return 0;
+	case 's':
+		return parse_socket(optarg, &o->seqpacket);
+	case 'w':
+		return parse_seconds("wait", optarg, &o->wait_usec);
+	case 'h':
+		fputs(usage, stdout);
+		return 1;
+	case 'V':
+		printf("%s (capfsd) %s\n", program, PACKAGE_VERSION);
+		return 1;
+	default:
+		return -EINVAL;
+	}
+}

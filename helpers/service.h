@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,18 @@ void service_ready(const struct service *s);
 
 void service_pause(struct service *s);
 void service_resume(struct service *s);
+
+/* The options that all helpers have. */
+#define SERVICE_OPTIONS                                                                            \
+	{"as", required_argument, NULL, 'a'}, {"once", no_argument, NULL, 'o'},                    \
+		{"socket", required_argument, NULL, 's'}, {"wait", required_argument, NULL, 'w'},  \
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {}
+
+/*
+ * One that getopt_long(3) has found, and none of PROGRAM's own. Returns: 0, -EINVAL, or 1 when USAGE
+ * or the version was all that was wanted.
+ */
+int service_option(int option, const char *program, const char *usage, struct service_options *o);
 
 /* A number of seconds, "0.5" too, as microseconds; or "N" as a count. Return: 0 or -EINVAL, said.
  */
