@@ -33,36 +33,27 @@ activation_is(const struct ipc *ipc, int fd)
 	       strncmp(address.sun_path, path, sizeof(address.sun_path)) == 0;
 }
 
+static void
+accepted(void *data, int client)
+{
+	struct ipc *ipc = data;
+
+	listener_admit(ipc, &ipc->model->root->entity, client);
+}
+
 static int
 activation_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	struct ipc *ipc = data;
+	int r = listener_accept_each(fd, accepted, ipc);
 
-	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
-		int client = listener_accept(fd);
-
-		switch (client) {
-		case -EAGAIN:
-			return 0;
-		case -EINTR:
-		case -ECONNABORTED:
-		case -EPERM:
-			continue;
-		case -EMFILE:
-		case -ENFILE:
-		case -ENOBUFS:
-		case -ENOMEM:
-			listener_complain(ipc, client);
-			sd_event_source_set_enabled(source, SD_EVENT_OFF);
-			ipc_arm(ipc->pause_timer, PAUSE_USEC);
-			return 0;
-		}
-		if (client < 0) {
-			log_message(LOG_NOTICE, "%s does not listen any more", ipc->boot->activation);
-			activation_close(ipc);
-			return 0;
-		}
-		listener_admit(ipc, &ipc->model->root->entity, client);
+	if (r > 0) {
+		listener_complain(ipc, -r);
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		ipc_arm(ipc->pause_timer, PAUSE_USEC);
+	} else if (r < 0) {
+		log_message(LOG_NOTICE, "%s does not listen any more", ipc->boot->activation);
+		activation_close(ipc);
 	}
 	return 0;
 }

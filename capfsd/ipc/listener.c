@@ -262,7 +262,8 @@ socket_is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
 }
 
-int
+/* The next connection of the listener FD. Returns: its descriptor, -errno. */
+static int
 listener_accept(int fd)
 {
 	/*
@@ -274,11 +275,9 @@ listener_accept(int fd)
 	return client < 0 ? -errno : client;
 }
 
-static int
-listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+int
+listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
 {
-	struct listener *l = data;
-
 	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
 		int client = listener_accept(fd);
 
@@ -293,19 +292,36 @@ listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		case -ENFILE:
 		case -ENOBUFS:
 		case -ENOMEM:
-			listener_pause(l, client);
-			return 0;
+			return -client;
 		}
-		if (client < 0) {
-			/* Shut down by nobody of us: it can be looked up again. */
-			l->ipc->fs->socket_invalidate(l->ipc->fs_data, l->entity);
-			listener_close(l, false);
-			charge_deinit(&l->charge);
-			listener_move(l, LISTENER_UNBOUND, NULL);
-			listener_release(l);
-			return 0;
-		}
-		listener_accepted(l, client);
+		if (client < 0)
+			return client;
+		f(data, client);
+	}
+	return 0;
+}
+
+static void
+accepted(void *data, int client)
+{
+	listener_accepted(data, client);
+}
+
+static int
+listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	struct listener *l = data;
+	int r = listener_accept_each(fd, accepted, l);
+
+	if (r > 0) {
+		listener_pause(l, -r);
+	} else if (r < 0) {
+		/* Shut down by nobody of us: it can be looked up again. */
+		l->ipc->fs->socket_invalidate(l->ipc->fs_data, l->entity);
+		listener_close(l, false);
+		charge_deinit(&l->charge);
+		listener_move(l, LISTENER_UNBOUND, NULL);
+		listener_release(l);
 	}
 	return 0;
 }

@@ -370,8 +370,11 @@ void listener_done(struct listener *l, int error);
 void listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reason);
 int listener_on_pause(sd_event_source *source, uint64_t usec, void *data);
 
-/* The next connection of the listener FD. Returns: its descriptor, -errno. */
-int listener_accept(int fd);
+/*
+ * Gives F what has come to the listener FD, some at a time. Returns: 0; an errno when there is no
+ * descriptor or memory to accept with; -errno when it does not listen any more.
+ */
+int listener_accept_each(int fd, void (*f)(void *data, int client), void *data);
 /* No descriptor or memory to accept with: said now and then. */
 void listener_complain(struct ipc *ipc, int error);
 /* FD came to E by another way than its own listener. Takes FD. */
