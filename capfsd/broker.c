@@ -30,6 +30,7 @@
 #include "base/msg.h"
 #include "capfsd/boot.h"
 #include "capfsd/confine.h"
+#include "capfsd/fronts.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/ipc/ipc.h"
 #include "capfsd/loading.h"
@@ -52,8 +53,7 @@ struct broker {
 	sd_event_source *expiry_timer, *timer;
 	struct state *state;
 	struct model *model;
-	struct fs *fs;
-	struct ipc *ipc;
+	struct fronts fronts;
 	struct metrics metrics;
 	struct meter meter;
 	int statm_fd; /* /proc/self/statm: opened while files can be */
@@ -73,136 +73,6 @@ clock_nsec(void)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
-
-/* The model's hooks: told to both fronts. */
-static void
-on_changed(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	ipc_changed(b->ipc, e);
-	fs_changed(b->fs, e);
-}
-
-static void
-on_used(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	fs_used(b->fs, e);
-}
-
-static void
-on_gone(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	ipc_gone(b->ipc, e);
-	fs_gone(b->fs, e);
-}
-
-static void
-on_restricted(void *data, struct capability *c)
-{
-	struct broker *b = data;
-
-	ipc_restricted(b->ipc, c);
-}
-
-static bool
-on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
-{
-	struct broker *b = data;
-
-	return ipc_counted(b->ipc, c, ret_calls);
-}
-
-static void
-on_logged(void *data, struct session *s)
-{
-	struct broker *b = data;
-
-	fs_logged(b->fs, s);
-}
-
-static const struct model_hooks model_hooks = {
-	.changed = on_changed,
-	.used = on_used,
-	.gone = on_gone,
-	.restricted = on_restricted,
-	.counted = on_counted,
-	.logged = on_logged,
-};
-
-/* What one front needs of the other. */
-static bool
-sockets_ready(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	return ipc_socket_ready(b->ipc, e);
-}
-
-static void
-sockets_want(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	ipc_socket_want(b->ipc, e);
-}
-
-static void
-sockets_forgotten(void *data, uint64_t entity_id)
-{
-	struct broker *b = data;
-
-	ipc_socket_forgotten(b->ipc, entity_id);
-}
-
-static int
-sockets_vouch(void *data, struct entity *e, const char *challenge, size_t n)
-{
-	struct broker *b = data;
-
-	return ipc_vouch(b->ipc, e, challenge, n);
-}
-
-static const struct fs_sockets fs_sockets = {
-	.ready = sockets_ready,
-	.want = sockets_want,
-	.forgotten = sockets_forgotten,
-	.vouch = sockets_vouch,
-};
-
-static void
-on_socket_done(void *data, struct entity *e, int error)
-{
-	struct broker *b = data;
-
-	fs_socket_done(b->fs, e, error);
-}
-
-static void
-on_socket_invalidate(void *data, struct entity *e)
-{
-	struct broker *b = data;
-
-	fs_socket_invalidate(b->fs, e);
-}
-
-static void
-on_call_ready(void *data, uint64_t handle)
-{
-	struct broker *b = data;
-
-	fs_call_ready(b->fs, handle);
-}
-
-static const struct ipc_fs ipc_fs = {
-	.socket_done = on_socket_done,
-	.socket_invalidate = on_socket_invalidate,
-	.call_ready = on_call_ready,
-};
 
 /* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
 static void
@@ -278,12 +148,12 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		return 0;
 	switch (record.type) {
 	case KEEPER_STOP:
-		ipc_stop(b->ipc);
+		ipc_stop(b->fronts.ipc);
 		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
 		break;
 	case KEEPER_PAUSE:
 		/* Between two requests: what was answered is in the store, the rest comes again. */
-		ipc_pause(b->ipc);
+		ipc_pause(b->fronts.ipc);
 		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
 		break;
 	case KEEPER_PING:
@@ -291,7 +161,7 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		break;
 	case KEEPER_BINDER:
 		if (n_fds == 1)
-			ipc_set_binder(b->ipc, take_fd(passed));
+			ipc_set_binder(b->fronts.ipc, take_fd(passed));
 		break;
 	case KEEPER_COPY:
 		if (n_fds == 1)
@@ -367,16 +237,9 @@ make_fronts(struct broker *b)
 		r = add_timer(b, CLOCK_REALTIME, &b->expiry_timer);
 	if (r == 0)
 		r = add_timer(b, CLOCK_MONOTONIC, &b->timer);
-	if (r == 0)
-		r = fs_new(b->model, b->state, b->boot, &fs_sockets, b, &b->fs);
-	if (r == 0)
-		r = ipc_new(b->model, b->state, b->boot, b->event, &ipc_fs, b, &b->ipc);
 	if (r < 0)
 		return error_trace(r);
-	fs_set_calls(b->fs, &ipc_calls, b->ipc);
-	b->model->hooks = &model_hooks;
-	b->model->hooks_data = b;
-	return 0;
+	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event);
 }
 
 /*
@@ -395,16 +258,16 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 	if (r == 0)
 		r = confine_filter(b->boot);
 	if (r == 0)
-		r = ipc_adopt(b->ipc, fds, n_fds);
+		r = ipc_adopt(b->fronts.ipc, fds, n_fds);
 	if (r == 0) {
-		ipc_set_binder(b->ipc, BOOT_FD_BINDER);
+		ipc_set_binder(b->fronts.ipc, BOOT_FD_BINDER);
 		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
 	}
 	if (r == 0)
 		r = add_io(b, BOOT_FD_FUSE, on_wake);
 	if (r < 0)
 		return error_trace(r);
-	r = fs_take_over(b->fs);
+	r = fs_take_over(b->fronts.fs);
 	if (r == -EPROTO) {
 		log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STATE_REFUSED}),
 			"the kernel is served in another version's way: start anew");
@@ -491,8 +354,8 @@ reap(struct broker *b, bool *ret_busy)
 		return 0;
 	b->told_full = false;
 	*ret_busy = true;
-	fs_reaped(b->fs);
-	ipc_reaped(b->ipc);
+	fs_reaped(b->fronts.fs);
+	ipc_reaped(b->fronts.ipc);
 	return 0;
 }
 
@@ -513,7 +376,7 @@ broker_round(struct broker *b, bool *ret_busy)
 	int n, r = 1;
 
 	/* Where sockets are busy, each look is a system call too many for whoever waits there. */
-	n = fs_drain(b->fs, !b->sockets_busy);
+	n = fs_drain(b->fronts.fs, !b->sockets_busy);
 	if (n < 0)
 		return n;
 	for (unsigned i = 0; r > 0 && i < EVENTS_MAX; i++) {
@@ -525,11 +388,11 @@ broker_round(struct broker *b, bool *ret_busy)
 		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
 			return 0;
 	}
-	activity = ipc_activity(b->ipc);
+	activity = ipc_activity(b->fronts.ipc);
 	b->sockets_busy = activity != b->activity;
 	*ret_busy = n > 0 || b->sockets_busy;
 	b->activity = activity;
-	fs_timeouts(b->fs);
+	fs_timeouts(b->fronts.fs);
 	r = expire(b);
 	return r < 0 ? error_trace(r) : reap(b, ret_busy);
 }
@@ -555,7 +418,7 @@ set_timer(sd_event_source *timer, uint64_t usec, uint64_t *set_to)
 static int
 before_sleep(struct broker *b, bool *ret_busy)
 {
-	uint64_t expires = UINT64_MAX, deadline = fs_deadline(b->fs);
+	uint64_t expires = UINT64_MAX, deadline = fs_deadline(b->fronts.fs);
 	int r;
 
 	if (!must_wait(b)) {

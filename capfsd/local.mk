@@ -42,6 +42,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/confine.c capfsd/confine.h \
 	capfsd/fdstore.c capfsd/fdstore.h \
 	capfsd/features.c capfsd/features.h \
+	capfsd/fronts.c capfsd/fronts.h \
 	capfsd/handover.c capfsd/handover.h \
 	capfsd/holder.c \
 	capfsd/inspector.c \
@@ -75,6 +76,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/ipc/perform.c \
 	capfsd/ipc/reply.c \
 	capfsd/ipc/vouch.c \
+	capfsd/keeper/family.c \
 	capfsd/keeper/init.c capfsd/keeper/init.h \
 	capfsd/keeper/keeper.c capfsd/keeper/keeper.h capfsd/keeper/private.h \
 	capfsd/keeper/mount.c capfsd/keeper/mount.h \

@@ -34,11 +34,6 @@
 #include "capfsd/messages.h"
 #include "capfsd/mounts.h"
 
-#define STOP_MSEC 3000
-#define HOLDERS_WINDOW_MSEC 10000
-#define BINDER_PAUSE_MSEC 100
-#define BINDER_PAUSE_MAX_MSEC 2000
-#define BINDER_GOOD_MSEC 5000
 #define BINDER_MSEC 1000
 
 #define GIVING_UP LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP})
@@ -52,7 +47,7 @@ keeper_now_msec(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static void
+void
 keeper_end(struct keeper *k, int exit_status)
 {
 	k->done = true;
@@ -66,80 +61,6 @@ keeper_tell(struct keeper *k, enum keeper_type type, int fd)
 	ssize_t n = msg_send(k->peer_fd, &record, sizeof(record), &fd, fd >= 0, MSG_DONTWAIT);
 
 	return n < 0 ? (int)n : 0;
-}
-
-/* Starts a binder; *RET_FD is the broker's end of the pair. */
-static int
-start_binder(struct keeper *k, int *ret_fd)
-{
-	cleanup_close int theirs = -1, brokers = -1;
-	int pair[2], r;
-
-	r = fd_socketpair(SOCK_SEQPACKET, pair);
-	if (r < 0)
-		return error_trace(r);
-	theirs = pair[0];
-	brokers = pair[1];
-	r = children_start_binder(&k->boot, k->mount.path, theirs);
-	if (r < 0)
-		return error_trace(r);
-	k->binder = r;
-	k->binder_at = 0;
-	k->binder_since = keeper_now_msec();
-	*ret_fd = take_fd(brokers);
-	return 0;
-}
-
-/* A holder needs new pairs, and a binder that knows the other end of one. */
-static int
-start_holder(struct keeper *k, const struct fdstore *stored)
-{
-	cleanup_close int ours = -1, theirs = -1, binder = -1;
-	struct children_fds fds = {
-		.fuse = k->fuse_fd,
-		.lock = k->lock_fd,
-		.activation = k->activation_fd,
-		.sockets = stored ? stored->sockets : NULL,
-		.n_sockets = stored ? stored->n_sockets : 0,
-	};
-	int pair[2], r;
-
-	r = start_binder(k, &binder);
-	if (r < 0)
-		return r;
-	r = fd_socketpair(SOCK_SEQPACKET | SOCK_NONBLOCK, pair);
-	if (r < 0)
-		return error_trace(r);
-	ours = pair[0];
-	theirs = pair[1];
-	fds.keeper = theirs;
-	fds.binder = binder;
-	r = children_start_holder(&k->boot, &fds);
-	if (r < 0)
-		return error_trace(r);
-	k->holder = r;
-	fd_close(k->peer_fd);
-	k->peer_fd = take_fd(ours);
-	k->holders_at[k->n_holders++ % HOLDERS_MAX] = keeper_now_msec();
-	watchdog_loading(k);
-	return 0;
-}
-
-/* Another binder for the broker that is there. */
-static int
-replace_binder(struct keeper *k)
-{
-	cleanup_close int fd = -1;
-	int r = start_binder(k, &fd);
-
-	if (r < 0)
-		return r;
-	r = keeper_tell(k, KEEPER_BINDER, fd);
-	/* Without its socket it ends at once, and is tried again later. */
-	if (r < 0)
-		log_message(LOG_WARNING, "the new binder cannot be handed to the broker: %s",
-			strerror(-r));
-	return 0;
 }
 
 void
@@ -167,138 +88,11 @@ begin_leave(struct keeper *k)
 	keeper_begin_stop(k);
 }
 
-static void
-on_binder_end(struct keeper *k, int status)
-{
-	bool good = keeper_now_msec() - k->binder_since >= BINDER_GOOD_MSEC;
-
-	k->binder = 0;
-	if (k->stop_at || !k->holder)
-		return;
-	k->binder_pause_msec = good ? 0 : k->binder_pause_msec * 2 + BINDER_PAUSE_MSEC;
-	if (k->binder_pause_msec > BINDER_PAUSE_MAX_MSEC)
-		k->binder_pause_msec = BINDER_PAUSE_MAX_MSEC;
-	k->binder_at = keeper_now_msec() + k->binder_pause_msec;
-	if (WIFSIGNALED(status))
-		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
-			WTERMSIG(status));
-	else
-		/* With 0 it saw the other end go, which is told elsewhere. */
-		log_message(WEXITSTATUS(status) == 0 ? LOG_DEBUG : LOG_WARNING,
-			"the binder ended with status %d, starting another",
-			WEXITSTATUS(status));
-}
-
-static void
-log_unmounted(const struct keeper *k)
+void
+keeper_log_unmounted(const struct keeper *k)
 {
 	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UNMOUNTED}), "%s was unmounted",
 		k->mount.path);
-}
-
-/* Does the holder's status end the daemon? The broker has logged why. */
-static bool
-is_final(struct keeper *k, int status)
-{
-	if (!WIFEXITED(status))
-		return false;
-	switch (WEXITSTATUS(status)) {
-	case BROKER_EXIT_STOPPED:
-		keeper_end(k, 0);
-		return true;
-	case BROKER_EXIT_UNMOUNTED:
-		log_unmounted(k);
-		keeper_end(k, 0);
-		return true;
-	case BROKER_EXIT_REFUSED:
-		keeper_end(k, 1);
-		return true;
-	default:
-		return false;
-	}
-}
-
-/*
- * Two brokers must never write one store: the pair hangs up when the last of holder and broker has
- * given its table up, which the kernel does behind the last of their writes.
- */
-static bool
-wait_for_table(const struct keeper *k)
-{
-	uint64_t until = keeper_now_msec() + STOP_MSEC;
-	struct pollfd p = {.fd = k->peer_fd};
-
-	for (uint64_t now; (now = keeper_now_msec()) < until;)
-		if (poll(&p, 1, (int)(until - now)) > 0 && (p.revents & (POLLHUP | POLLERR)))
-			return true;
-	return false;
-}
-
-static void
-on_holder_end(struct keeper *k, int status)
-{
-	unsigned oldest = k->n_holders % HOLDERS_MAX;
-	bool was_ended = WIFSIGNALED(status);
-	/* Only to another main process does systemd give them back: of the installed binary, though. */
-	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(k);
-	int r;
-
-	k->holder = 0;
-	/* In an upgrade any program may have ended there, with any status. */
-	if ((upgrade_lets_speak(k) && is_final(k, status)) || k->stop_at) {
-		k->done = true;
-		return;
-	}
-	log_event(LOG_WARNING,
-		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
-			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL,
-				(uint64_t)(was_ended ? WTERMSIG(status) : WEXITSTATUS(status))}),
-		"the holder %s %d: %s",
-		was_ended ? "was ended by signal" : "ended with status",
-		was_ended ? WTERMSIG(status) : WEXITSTATUS(status),
-		kept ? "systemd is to start the daemon again, with what it keeps"
-		     : "connections are lost, starting another");
-	if (kept) {
-		k->leaving = true;
-		return keeper_end(k, EXIT_FAILURE);
-	}
-	if (k->boot.store_max)
-		fdstore_forget_sockets();
-	if (k->n_holders >= HOLDERS_MAX &&
-		keeper_now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
-		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
-			HOLDERS_WINDOW_MSEC / 1000);
-		return keeper_end(k, 1);
-	}
-	if (!wait_for_table(k)) {
-		log_event(LOG_CRIT, GIVING_UP, "the last broker does not end, giving up");
-		return keeper_end(k, 1);
-	}
-	/* The old binder's pair is gone with the old table; it ends by itself. */
-	k->binder = 0;
-	r = start_holder(k, NULL);
-	upgrade_on_holder_end(k);
-	if (r < 0) {
-		log_event(LOG_CRIT, GIVING_UP, "cannot start another holder: %s", strerror(-r));
-		keeper_end(k, 1);
-	}
-}
-
-static void
-reap(struct keeper *k)
-{
-	int status;
-	pid_t pid;
-
-	while (!k->done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == k->holder)
-			on_holder_end(k, status);
-		else if (pid == k->binder)
-			on_binder_end(k, status);
-		else
-			upgrade_on_child(k, pid, status);
-		/* Others are brokers whose holder has died, and binders of before. */
-	}
 }
 
 static void
@@ -308,7 +102,7 @@ on_signal(struct keeper *k)
 
 	while (!k->done && read(k->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
-			reap(k);
+			family_reap(k);
 		else if (info.ssi_signo == SIGHUP)
 			upgrade_begin(k);
 		else if (info.ssi_signo == SIGUSR2)
@@ -389,8 +183,8 @@ on_time(struct keeper *k)
 		return keeper_end(k, 0);
 	}
 	upgrade_on_time(k);
-	if (k->binder_at && now >= k->binder_at && upgrade_lets_speak(k) && replace_binder(k) < 0)
-		k->binder_at = now + BINDER_PAUSE_MAX_MSEC;
+	if (k->binder_at && now >= k->binder_at && upgrade_lets_speak(k))
+		family_replace_binder(k);
 }
 
 /* Some mount has come or gone. Without ours nobody can reach us any more. */
@@ -399,7 +193,7 @@ on_mounts(struct keeper *k)
 {
 	if (k->stop_at || mounts_have(k->mount.device))
 		return;
-	log_unmounted(k);
+	keeper_log_unmounted(k);
 	keeper_begin_stop(k);
 }
 
@@ -523,7 +317,7 @@ keeper_start(struct keeper *k, struct fdstore *stored)
 		return r;
 	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);
 	k->mounts_fd = mounts_watch();
-	r = k->mounts_fd < 0 ? k->mounts_fd : start_holder(k, stored);
+	r = k->mounts_fd < 0 ? k->mounts_fd : family_start_holder(k, stored);
 	/* They are the holder's now. */
 	fdstore_deinit(stored, false);
 	if (r < 0)
@@ -548,7 +342,7 @@ keeper_deinit(struct keeper *k)
 		kill(k->holder, SIGKILL);
 		while (waitpid(k->holder, NULL, 0) < 0 && errno == EINTR)
 			;
-		wait_for_table(k);
+		family_wait_for_table(k);
 	}
 	if (k->binder)
 		kill(k->binder, SIGKILL);
@@ -670,7 +464,7 @@ keeper_resume(int fd, int argc, char *argv[])
 	/* The binder is of the old binary: it ends when the broker has another. */
 	k.binder = 0;
 	k.binder_at = keeper_now_msec();
-	reap(&k);
+	family_reap(&k);
 	on_mounts(&k);
 	r = keeper_loop(&k);
 	keeper_deinit(&k);

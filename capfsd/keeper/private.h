@@ -10,6 +10,7 @@
 #include "capfsd/keeper/mount.h"
 
 #define HOLDERS_MAX 5
+#define STOP_MSEC 3000 /* for a broker to end */
 
 enum upgrade_phase {
 	UPGRADE_NONE,
@@ -72,6 +73,18 @@ keeper_earlier(uint64_t a, uint64_t b)
 /* Sends the broker, or the holder while it is alone, a record with FD unless that is -1. */
 int keeper_tell(struct keeper *k, enum keeper_type type, int fd);
 void keeper_begin_stop(struct keeper *k);
+void keeper_end(struct keeper *k, int exit_status);
+void keeper_log_unmounted(const struct keeper *k);
+
+/* family.c */
+/* With what STORED has, if it is not NULL. Returns: 0 or -errno. */
+int family_start_holder(struct keeper *k, const struct fdstore *stored);
+/* Another binder for the broker that is there; if there can be none it is tried again later. */
+void family_replace_binder(struct keeper *k);
+/* Children that have ended. */
+void family_reap(struct keeper *k);
+/* Have holder and broker both gone? */
+bool family_wait_for_table(const struct keeper *k);
 
 /* watchdog.c */
 void watchdog_init(struct keeper *k);

@@ -548,12 +548,10 @@ state_scan(struct state *s, state_each *each, void *data, char **ret_reason)
 	r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
 	if (r != 0)
 		return error_trace(error_from_lmdb(r));
-	r = mdb_cursor_open(txn, s->dbi, &cursor);
+	r = error_from_lmdb(mdb_cursor_open(txn, s->dbi, &cursor));
 	if (r == 0) {
 		r = scan(s, cursor, each, data, &why);
 		mdb_cursor_close(cursor);
-	} else {
-		r = error_trace(error_from_lmdb(r));
 	}
 	mdb_txn_abort(txn);
 	return r == STATE_E_DAMAGED && why ? set_aside(s->dir, why, ret_reason) : r;
