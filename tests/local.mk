@@ -205,6 +205,7 @@ tests_test_wire_LDADD = tests/libfixture.la libcap-client/libwire.la base/libbas
 
 # These link the library as it is installed: what it does not export cannot be tested by accident.
 played_daemon = tests/played-daemon.c tests/played-daemon.h
+played_server = tests/played-server.c tests/played-server.h
 client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la libcap-client/libwire.la \
 	base/libbase.la
 tests_test_activate_SOURCES = tests/test-activate.c $(played_daemon)
@@ -225,14 +226,14 @@ tests_test_call_LDADD = $(client_test_ldadd)
 tests_test_open_SOURCES = tests/test-open.c $(played_daemon)
 tests_test_open_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_open_LDADD = $(client_test_ldadd)
-tests_test_server_SOURCES = tests/test-server.c $(played_daemon)
+tests_test_server_SOURCES = tests/test-server.c $(played_server) $(played_daemon)
 tests_test_server_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_server_LDADD = $(client_test_ldadd)
 both = tests/both.c tests/both.h $(played_daemon)
-tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(both)
+tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_server) $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
-tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(both)
+tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(played_server) $(both)
 tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_descriptors_LDADD = $(client_test_ldadd)
 foreign = tests/foreign.c tests/foreign.h

@@ -13,6 +13,9 @@
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
 
+#define SHORT 20000 /* usec, where the time is to run out */
+#define LONG CAPC_TIMEOUT_USEC
+
 struct played {
 	int fd;          /* the daemon's end */
 	uint64_t serial; /* of the last answer, or of a request before */

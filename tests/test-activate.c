@@ -20,8 +20,6 @@
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
-#define SHORT 20000
-#define LONG CAPC_TIMEOUT_USEC
 #define NOBODY 65534
 
 static char top[FIXTURE_PATH], root[FIXTURE_PATH + 16], run[FIXTURE_PATH + 16];

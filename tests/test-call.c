@@ -22,8 +22,6 @@
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
-#define SHORT 20000 /* usec, where the time is to run out */
-
 static struct played d;
 static int service = -1; /* the server's end of the last connection */
 static capc *c;
@@ -36,7 +34,7 @@ setup(void)
 	fixture_setup();
 	played_init(&d);
 	service = played_answer_open(&d, SOCK_SEQPACKET);
-	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &c), 0);
+	ck_assert_int_eq(capc_open(d.session, "kv", LONG, &c), 0);
 	played_asked(&d, WIRE_OPEN, "caps/kv", "");
 }
 
@@ -54,7 +52,7 @@ START_TEST(a_call_comes_back)
 	struct capc_msg reply;
 
 	played_put_return(service, 1, 0, "world", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	ck_assert_uint_eq(reply.code, 0);
 	ck_assert_uint_eq(reply.n_data, 5);
 	ck_assert_str_eq(reply.data, "world");
@@ -72,7 +70,7 @@ START_TEST(an_empty_and_a_full_call_come_back)
 	struct capc_msg req = {}, reply;
 
 	played_put_return(service, 1, 0, "", -1);
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), 0);
 	ck_assert_uint_eq(reply.n_data, 0);
 	capc_msg_done(&reply);
 	played_get_call(service, 1, &req, NULL);
@@ -80,15 +78,15 @@ START_TEST(an_empty_and_a_full_call_come_back)
 	played_put_return(service, 2, 0, big, -1);
 	req.data = big;
 	req.n_data = WIRE_PAYLOAD_MAX;
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), 0);
 	ck_assert_uint_eq(reply.n_data, WIRE_PAYLOAD_MAX);
 	capc_msg_done(&reply);
 	played_get_call(service, 2, &req, NULL);
 	req.n_data = CAPC_PAYLOAD_MAX + 1;
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EMSGSIZE);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), -EMSGSIZE);
 	capc_msg_done(&reply);
 	req = (struct capc_msg){.n_data = 1};
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EINVAL);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), -EINVAL);
 }
 END_TEST
 
@@ -101,7 +99,7 @@ START_TEST(descriptors_go_both_ways)
 	req.fds = &pipes[0];
 	req.n_fds = 1;
 	played_put_return(service, 1, 0, "", pipes[1]);
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), 0);
 	ck_assert_uint_eq(reply.n_fds, 1);
 	got = capc_msg_take_fd(&reply, 0);
 	ck_assert_int_ge(got, 0);
@@ -114,17 +112,17 @@ START_TEST(descriptors_go_both_ways)
 	close(got);
 	/* One that is not taken is closed with the message. */
 	played_put_return(service, 2, 0, "", pipes[1]);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 	req.n_fds = CAPC_FDS_MAX + 1;
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EINVAL);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), -EINVAL);
 	close(pipes[0]);
 	close(pipes[1]);
 	/* What is no descriptor is told, and the connection goes on. */
 	req.n_fds = 1;
-	ck_assert_int_eq(capc_call(c, &req, &reply, SHORT), -EBADF);
+	ck_assert_int_eq(capc_call(c, &req, &reply, LONG), -EBADF);
 	played_put_return(service, 4, 0, "good", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 END_TEST
@@ -134,7 +132,7 @@ START_TEST(a_refusal_carries_its_reason)
 	struct capc_msg reply;
 
 	played_put_return(service, 1, EPERM, "not on Sundays", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EPERM);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), -EPERM);
 	ck_assert_uint_eq(reply.code, EPERM);
 	ck_assert_str_eq(reply.data, "not on Sundays");
 	capc_msg_done(&reply);
@@ -152,7 +150,7 @@ START_TEST(a_call_that_was_given_up_is_not_mixed_up)
 	played_pair(SOCK_STREAM, fds);
 	played_put_return(service, 1, EPERM, "too late", fds[0]);
 	played_put_return(service, 2, 0, "in time", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	ck_assert_str_eq(reply.data, "in time");
 	capc_msg_done(&reply);
 	close(fds[0]);
@@ -180,7 +178,7 @@ START_TEST(the_end_of_an_idle_connection_is_repaired)
 	close(service);
 	service = played_answer_open(&d, SOCK_SEQPACKET);
 	played_put_return(service, 1, 0, "again", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	ck_assert_str_eq(reply.data, "again");
 	capc_msg_done(&reply);
 	played_asked(&d, WIRE_OPEN, "caps/kv", "");
@@ -189,7 +187,7 @@ START_TEST(the_end_of_an_idle_connection_is_repaired)
 	close(service);
 	service = -1;
 	played_answer(&d, WIRE_OPEN, ENOENT, "no slot 'kv'", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ENOENT);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), -ENOENT);
 	ck_assert_str_eq(capc_session_reason(d.session), "no slot 'kv'");
 	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
 }
@@ -208,7 +206,7 @@ START_TEST(a_call_that_was_sent_is_never_repeated)
 	close(service);
 	service = played_answer_open(&d, SOCK_SEQPACKET);
 	played_put_return(service, 2, 0, "next", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 END_TEST
@@ -232,7 +230,7 @@ START_TEST(malformed_replies_end_the_connection)
 
 	buffer[0] = cases[_i].version;
 	ck_assert_int_gt(send(service, buffer, (size_t)n - cases[_i].cut, 0), 0);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), cases[_i].error);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), cases[_i].error);
 	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
 	ck_assert_int_gt(recv(service, buffer, sizeof(buffer), MSG_DONTWAIT), 0);
 	ck_assert(played_at_end(service));
@@ -263,14 +261,14 @@ START_TEST(P09_C11_descriptors_without_room_are_told)
 	played_pair(SOCK_STREAM, fds);
 	ck_assert_int_eq(msg_send(service, buffer, (size_t)n, fds, 2, 0), n);
 	limit_descriptors(1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EMFILE);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), -EMFILE);
 	limit_descriptors(-1);
 	ck_assert_uint_eq(reply.n_fds, 0);
 	close(fds[0]);
 	ck_assert(played_at_end(fds[1]));
 	close(fds[1]);
 	played_put_return(service, 2, 0, "good", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 END_TEST
@@ -291,7 +289,7 @@ START_TEST(calls_are_pipelined)
 	ck_assert_int_eq(capc_call_done(c, &done), 1);
 	ck_assert_uint_eq(done, serials[0]);
 	/* One that waits takes those of the others along. */
-	ck_assert_int_eq(capc_call_finish(c, serials[1], &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call_finish(c, serials[1], &reply, LONG), 0);
 	ck_assert_str_eq(reply.data, "one");
 	ck_assert_uint_eq(reply.n_fds, 1);
 	capc_msg_done(&reply);
@@ -301,7 +299,7 @@ START_TEST(calls_are_pipelined)
 	ck_assert_int_eq(capc_call_finish(c, serials[0], &reply, 0), -ENOENT);
 	/* The end of the connection is the end of those that have no reply, and of these only. */
 	service = fd_shutdown_close(service);
-	ck_assert_int_eq(capc_call_finish(c, serials[3], &reply, SHORT), -ECONNRESET);
+	ck_assert_int_eq(capc_call_finish(c, serials[3], &reply, LONG), -ECONNRESET);
 	ck_assert_int_eq(capc_call_finish(c, serials[2], &reply, 0), 0);
 	ck_assert_str_eq(reply.data, "two");
 	capc_msg_done(&reply);
@@ -323,7 +321,7 @@ START_TEST(replies_survive_a_new_connection)
 	ck_assert_str_eq(reply.data, "one");
 	capc_msg_done(&reply);
 	played_put_return(service, two, 0, "two", -1);
-	ck_assert_int_eq(capc_call_finish(c, two, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call_finish(c, two, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 END_TEST
@@ -433,7 +431,7 @@ START_TEST(a_child_of_fork_does_no_harm)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		bool good = capc_call(c, &hello, &reply, SHORT) == -ECHILD &&
+		bool good = capc_call(c, &hello, &reply, LONG) == -ECHILD &&
 			capc_fd(c) == -ECHILD;
 
 		capc_free(c);
@@ -442,7 +440,7 @@ START_TEST(a_child_of_fork_does_no_harm)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
 	played_put_return(service, 1, 0, "still here", -1);
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 END_TEST

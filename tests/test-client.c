@@ -17,9 +17,6 @@
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
-#define SHORT 20000 /* usec, where the time is to run out */
-#define LONG CAPC_TIMEOUT_USEC
-
 static struct played d;
 static capc_session *s;
 

@@ -16,8 +16,6 @@
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
 
-#define SHORT 20000 /* usec, where the time is to run out */
-
 static struct played d;
 static int service = -1; /* the server's end of the last connection */
 static const struct capc_msg hello = {.code = 3, .data = "hello", .n_data = 5};
@@ -44,12 +42,12 @@ START_TEST(a_service_of_another_protocol_has_its_socket)
 	capc *plain;
 
 	service = played_answer_open(&d, SOCK_STREAM);
-	ck_assert_int_eq(capc_open(d.session, "sessions/app/caps/web", SHORT, &plain), 0);
+	ck_assert_int_eq(capc_open(d.session, "sessions/app/caps/web", LONG, &plain), 0);
 	played_asked(&d, WIRE_OPEN, "sessions/app/caps/web", "");
 	ck_assert_int_eq(write(capc_fd(plain), "x", 1), 1);
 	ck_assert_int_eq(read(service, &byte, 1), 1);
 	ck_assert_int_eq(fcntl(capc_fd(plain), F_GETFL) & O_NONBLOCK, 0);
-	ck_assert_int_eq(capc_call(plain, &hello, &reply, SHORT), -EPROTOTYPE);
+	ck_assert_int_eq(capc_call(plain, &hello, &reply, LONG), -EPROTOTYPE);
 	capc_free(plain);
 	ck_assert(played_at_end(service));
 }
@@ -68,13 +66,13 @@ START_TEST(a_repeated_answer_does_no_harm)
 	played_answer(&d, WIRE_OPEN, 0, "", fds[1]);
 	close(fds[1]);
 	service = fds[0];
-	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &twice), 0);
+	ck_assert_int_eq(capc_open(d.session, "kv", LONG, &twice), 0);
 	if (_i > 0)
 		ck_assert_int_eq(capc_session_process(d.session), 0);
 	played_answer(&d, WIRE_READ, 0, "init", -1);
 	ck_assert_str_eq(capc_session_label(d.session), "init");
 	played_put_return(service, 1, 0, "still here", -1);
-	ck_assert_int_eq(capc_call(twice, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(twice, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 	capc_free(twice);
 }
@@ -85,11 +83,11 @@ START_TEST(refused_opens_tell_why)
 	capc *none;
 
 	played_answer(&d, WIRE_OPEN, ECONNREFUSED, "nobody serves init/kv", -1);
-	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &none), -ECONNREFUSED);
+	ck_assert_int_eq(capc_open(d.session, "kv", LONG, &none), -ECONNREFUSED);
 	ck_assert_str_eq(capc_session_reason(d.session), "nobody serves init/kv");
 	/* Done, but without a socket: not what was asked for. */
 	played_answer(&d, WIRE_OPEN, 0, "", -1);
-	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &none), -EBADMSG);
+	ck_assert_int_eq(capc_open(d.session, "kv", LONG, &none), -EBADMSG);
 }
 END_TEST
 
@@ -122,10 +120,10 @@ START_TEST(a_slot_is_opened_by_its_directory)
 	capc *by_dir;
 
 	slot_make(&slot, SOCK_SEQPACKET);
-	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), 0);
+	ck_assert_int_eq(capc_open_dir(slot.dir, LONG, &by_dir), 0);
 	service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
 	played_put_return(service, 1, 0, "here", -1);
-	ck_assert_int_eq(capc_call(by_dir, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(by_dir, &hello, &reply, LONG), 0);
 	capc_msg_done(&reply);
 	played_get_call(service, 1, &hello, NULL);
 	/* And again, when that connection ended. */
@@ -144,12 +142,12 @@ START_TEST(a_stream_slot_is_opened_by_its_directory)
 	capc *by_dir;
 
 	slot_make(&slot, SOCK_STREAM);
-	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), 0);
+	ck_assert_int_eq(capc_open_dir(slot.dir, LONG, &by_dir), 0);
 	ck_assert_int_ge(capc_fd(by_dir), 0);
 	capc_free(by_dir);
 	close(slot.listener);
-	ck_assert_int_eq(capc_open_dir(slot.dir, SHORT, &by_dir), -ECONNREFUSED);
-	ck_assert_int_eq(capc_open_dir(-1, SHORT, &by_dir), -EBADF);
+	ck_assert_int_eq(capc_open_dir(slot.dir, LONG, &by_dir), -ECONNREFUSED);
+	ck_assert_int_eq(capc_open_dir(-1, LONG, &by_dir), -EBADF);
 	slot.listener = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	slot_remove(&slot);
 }

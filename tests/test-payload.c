@@ -19,7 +19,6 @@
 #include "tests/foreign.h"
 #include "tests/played-daemon.h"
 
-#define SHORT 20000 /* usec, where the time is to run out */
 #define LARGE (1 << 20)
 
 static struct played d;
@@ -37,7 +36,7 @@ setup(void)
 	for (size_t i = 0; i < sizeof(large); i++)
 		large[i] = (char)(i * 7 + i / 4096);
 	service = played_answer_open(&d, SOCK_SEQPACKET);
-	ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &c), 0);
+	ck_assert_int_eq(capc_open(d.session, "kv", LONG, &c), 0);
 }
 
 static void
@@ -68,7 +67,7 @@ finish(uint64_t serial)
 	struct capc_msg reply;
 
 	foreign_put(service, WIRE_RETURN, serial, 0, -1);
-	ck_assert_int_eq(capc_call_finish(c, serial, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call_finish(c, serial, &reply, LONG), 0);
 	capc_msg_done(&reply);
 }
 
@@ -143,7 +142,7 @@ START_TEST(a_buffer_ends_with_its_connection)
 	close(first);
 	/* … and in the middle. */
 	shutdown(service, SHUT_RDWR);
-	ck_assert_int_eq(capc_call_finish(c, 3, &(struct capc_msg){}, SHORT), -ECONNRESET);
+	ck_assert_int_eq(capc_call_finish(c, 3, &(struct capc_msg){}, LONG), -ECONNRESET);
 }
 END_TEST
 
@@ -158,7 +157,7 @@ START_TEST(a_reply_is_the_clients_own_copy)
 		ck_assert_int_eq(capc_call_start(c, &(struct capc_msg){}, &serial), 0);
 		foreign_put(service, WIRE_PART, i, 1000, -1);
 		foreign_put(service, WIRE_RETURN, i, LARGE, f.fd);
-		ck_assert_int_eq(capc_call_finish(c, i, &reply, SHORT), 0);
+		ck_assert_int_eq(capc_call_finish(c, i, &reply, LONG), 0);
 		ck_assert_uint_eq(foreign_get_word(f.fd), i);
 		memset(f.map, 'x', LARGE);
 		ck_assert_uint_eq(reply.n_data, LARGE);
@@ -190,7 +189,7 @@ START_TEST(replies_that_are_not_as_they_must_be)
 
 	foreign_put(service, type, 1, foreign_malformed[_i].n,
 		foreign_malformed[_i].passed ? bad.fd : -1);
-	ck_assert_int_eq(capc_call(c, &(struct capc_msg){}, &reply, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_call(c, &(struct capc_msg){}, &reply, LONG), -EBADMSG);
 	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
 	munmap(bad.map, foreign_malformed[_i].size);
 	close(bad.fd);
@@ -208,7 +207,7 @@ START_TEST(a_child_of_fork_leaves_the_buffer)
 	pid = fork();
 	if (pid == 0) {
 		bool good = capc_call(c, &(struct capc_msg){.data = large, .n_data = LARGE},
-				    &(struct capc_msg){}, SHORT) == -ECHILD;
+				    &(struct capc_msg){}, LONG) == -ECHILD;
 
 		capc_free(c);
 		_exit(good ? 0 : 1);
@@ -241,7 +240,7 @@ START_TEST(what_a_process_keeps_for_its_clients_is_bounded)
 		close(service);
 	service = played_answer_open(&d, SOCK_SEQPACKET);
 		services[i] = fd_dup(service);
-		ck_assert_int_eq(capc_open(d.session, "kv", SHORT, &many[i]), 0);
+		ck_assert_int_eq(capc_open(d.session, "kv", LONG, &many[i]), 0);
 		ck_assert_int_eq(capc_call_start(many[i], &req, &serial), 0);
 		fd = foreign_get_large(services[i], WIRE_CALL, 1, &parts);
 		foreign_check(fd, large, LARGE);
@@ -286,7 +285,7 @@ START_TEST(large_replies_are_read_in_place)
 	struct capc_msg reply;
 
 	put_large(1, n + 1, n, seals, '\0');
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), 0);
 	ck_assert_uint_eq(reply.n_data, n);
 	ck_assert_uint_eq(reply.n_fds, 0);
 	ck_assert_mem_eq(reply.data, "begin", 5);
@@ -325,7 +324,7 @@ START_TEST(large_replies_that_are_not_as_they_must_be)
 		length = wire_call_encode(&bare, buffer, sizeof(buffer));
 		ck_assert_int_eq(msg_send(service, buffer, (size_t)length, &service, 1, 0), length);
 	}
-	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -EBADMSG);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), -EBADMSG);
 	ck_assert_int_eq(capc_fd(c), -ENOTCONN);
 }
 END_TEST

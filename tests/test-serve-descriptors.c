@@ -21,42 +21,9 @@
 #include "libcap-client/wire.h"
 #include "tests/both.h"
 #include "tests/fixture.h"
-#include "tests/played-daemon.h"
+#include "tests/played-server.h"
 
-#define SHORT 20000 /* usec, where the time is to run out */
 #define BIG 60000   /* bytes of a reply of which a socket holds few */
-
-static struct played d;
-static capc_entrypoint *e;
-static int channel = -1;
-static uint8_t buffer[WIRE_CALL_MAX];
-
-static void
-setup(void)
-{
-	fixture_setup();
-	played_init(&d);
-	e = played_attach(&d, &channel);
-}
-
-static void
-teardown(void)
-{
-	e = capc_detach(e);
-	channel = fd_close(channel);
-	played_deinit(&d);
-	fixture_teardown();
-}
-
-static void
-echo(capc_request *r, struct capc_msg *m, void *data)
-{
-	unsigned *n = data;
-
-	if (n)
-		(*n)++;
-	ck_assert_int_eq(capc_reply(r, m), 0);
-}
 
 /* Only who is not privileged has a limit of descriptors in flight. */
 static void
@@ -339,7 +306,7 @@ main(void)
 	Suite *suite = suite_create("serve-descriptors");
 	TCase *t = tcase_create("serve-descriptors");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, server_setup, server_teardown);
 	tcase_set_timeout(t, 20);
 	add_tests(t);
 	suite_add_tcase(suite, t);

@@ -17,41 +17,7 @@
 #include "libcap-client/cap-client.h"
 #include "libcap-client/wire.h"
 #include "tests/fixture.h"
-#include "tests/played-daemon.h"
-
-#define SHORT 20000 /* usec, where the time is to run out */
-
-static struct played d;
-static capc_entrypoint *e;
-static int channel = -1;
-static uint8_t buffer[WIRE_CALL_MAX];
-
-static void
-setup(void)
-{
-	fixture_setup();
-	played_init(&d);
-	e = played_attach(&d, &channel);
-}
-
-static void
-teardown(void)
-{
-	e = capc_detach(e);
-	channel = fd_close(channel);
-	played_deinit(&d);
-	fixture_teardown();
-}
-
-static void
-echo(capc_request *r, struct capc_msg *m, void *data)
-{
-	unsigned *n = data;
-
-	if (n)
-		(*n)++;
-	ck_assert_int_eq(capc_reply(r, m), 0);
-}
+#include "tests/played-server.h"
 
 START_TEST(attach_tells_what_is_refused)
 {
@@ -506,7 +472,7 @@ main(void)
 	Suite *suite = suite_create("server");
 	TCase *t = tcase_create("server");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, server_setup, server_teardown);
 	tcase_set_timeout(t, 20);
 	add_tests(t);
 	suite_add_tcase(suite, t);

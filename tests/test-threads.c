@@ -33,8 +33,7 @@
 #define PIPELINED 32
 #define CONTROLS_MAX 64
 #define LARGE 300000
-#define SHORT 1000 /* usec, where the time is to run out */
-#define LONG CAPC_TIMEOUT_USEC
+#define BRIEF 1000 /* usec, where the time is to run out */
 
 #define NEED(condition)                                                                            \
 	do {                                                                                       \
@@ -344,7 +343,7 @@ call_cancelled(capc *c)
 	NEED(capc_call_start(c, &call, &second) == 0);
 	NEED(capc_call_cancel(c, first) == 0);
 	NEED(capc_call_finish(c, first, &reply, 0) == -ENOENT);
-	NEED(capc_call(c, &call, &reply, SHORT) == -ETIMEDOUT);
+	NEED(capc_call(c, &call, &reply, BRIEF) == -ETIMEDOUT);
 	NEED(capc_call(c, &last, &reply, LONG) == 0);
 	capc_msg_done(&reply);
 	NEED(capc_call_finish(c, second, &reply, LONG) == 0);
