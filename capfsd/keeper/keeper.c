@@ -457,7 +457,8 @@ keeper_resume(int fd, int argc, char *argv[])
 	confine_argv(&k.boot, argc, argv);
 	prctl(PR_SET_NAME, "capfsd");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	log_message(LOG_NOTICE, "upgraded: capfsd %s goes on", PACKAGE_VERSION);
+	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UPGRADED}),
+		"upgraded: capfsd %s goes on", PACKAGE_VERSION);
 	watchdog_init(&k);
 	k.ping_at = keeper_now_msec();
 	say_ready(&k);

@@ -27,6 +27,7 @@
 #include "capfsd/handover.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/private.h"
+#include "capfsd/messages.h"
 
 #define TRY_MSEC 60000
 #define PAUSE_MSEC 10000
@@ -58,7 +59,8 @@ finish(struct keeper *k)
 static void
 refuse(struct keeper *k, const char *why)
 {
-	log_message(LOG_ERR, "no upgrade: %s; capfsd %s goes on", why, PACKAGE_VERSION);
+	log_event(LOG_ERR, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UPGRADE_REFUSED}),
+		"no upgrade: %s; capfsd %s goes on", why, PACKAGE_VERSION);
 	sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s; upgrade refused: %s)", k->mount.path,
 		PACKAGE_VERSION, why);
 	finish(k);
