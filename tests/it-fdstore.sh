@@ -19,7 +19,7 @@ if [ -z "${CAPFS_NAMESPACE:-}" ]; then
 fi
 
 . "$(dirname "$0")/harness.sh"
-: "${STORE_MAX:=64}"
+: "${STORE_MAX:=64}" "${RESTARTS:=5}"
 mount -t tmpfs none /run || harness_skip "no tmpfs"
 mkdir -p /run/systemd/system /run/user/0/systemd/user
 chmod 755 /run/user/0
@@ -41,6 +41,8 @@ chmod 777 /run/user/0/systemd/notify
 
 unit() { # STORE_MAX
 	cat >/run/user/0/systemd/user/$UNIT.service <<END
+[Unit]
+StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=all
@@ -216,6 +218,42 @@ t_ok "stop_leaves_nothing_with_systemd" wait_for 5 stored_is 0
 t_ok "it_starts_anew" manager start "$UNIT"
 wait_for 10 find_daemon
 t_ok "with_its_state" test -d "$CAPFS/sessions/app"
+manager stop "$UNIT"
+wait_for 5 nothing_left
+
+# One restart after the other, under load.
+unit 4096
+manager start "$UNIT"
+wait_for 10 find_daemon
+t_ok "a_service_for_many" serve echo --proxy="$TMP/echo.sock"
+work() { # SECONDS
+	HOLDER=$HOLDER timeout 240 "$(program tests/it-recovery)" 0 "$1"
+}
+many_restarts() {
+	local i old
+	for ((i = 0; i < RESTARTS; i++)); do
+		old="$KEEPER $BROKER"
+		manager restart "$UNIT" || return
+		# shellcheck disable=SC2086
+		wait_for 20 another $old || return
+	done
+}
+: >"$TMP/stop"
+(
+	status=0
+	while [ -e "$TMP/stop" ]; do
+		work 3 >"$TMP/work" 2>&1 || { status=1 && break; }
+	done
+	exit $status
+) &
+worker=$!
+sleep 0.5
+t_ok "G14_S21_${RESTARTS}_restarts_under_load" many_restarts
+rm "$TMP/stop"
+wait "$worker"
+t_result $? "no_call_of_eight_clients_fails"
+sed 's/^/# /' "$TMP/work"
+end_job "$SERVER"
 manager stop "$UNIT"
 wait_for 5 nothing_left
 KEEPER=''
