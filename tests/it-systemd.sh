@@ -80,7 +80,7 @@ t_is "the_mount_was_kept_for_it" "$device" "$(stat -c %d /cap)"
 # A reload is no restart: a connection goes on through it. The watchdog is fed, and a broker that hangs is
 # replaced before systemd loses patience.
 unit stop capfsd.service
-drop_in capfsd.service '[Service]\nWatchdogSec=2\n'
+drop_in capfsd.service '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n'
 unit start capfsd.service
 mkdir -p /etc/capfs
 echo 'SERVE="--inetd -- /bin/cat"' >/etc/capfs/echo.env
@@ -105,6 +105,15 @@ old=$(broker)
 kill -STOP "$old"
 t_ok "G11_a_broker_that_hangs_is_replaced" wait_for 15 new_broker
 t_is "G11_in_the_same_run_of_the_service" "$first" "$(property MainPID capfsd.service)"
+device=$(stat -c %d /cap)
+kill -STOP "$first"
+another_run() {
+	local pid
+	pid=$(property MainPID capfsd.service)
+	[ "$pid" != 0 ] && [ "$pid" != "$first" ]
+}
+t_ok "G11_a_first_process_that_hangs_is_replaced" wait_for 20 another_run
+t_is "G11_with_the_same_mount" "$device" "$(stat -c %d /cap)"
 unit stop capfs-serve@echo.service capfsd.service
 drop_out capfsd.service
 unit start capfsd.service

@@ -201,6 +201,64 @@ START_TEST(binder_dies)
 }
 END_TEST
 
+/* A job that the old binder OLD has not done yet; the new one is there already, and is RET. */
+static int
+replace_binder_at_work(int *ret_old)
+{
+	w.binder_lazy = true;
+	ipc_socket_want(w.ipc, &web()->entity);
+	world_settle(&w);
+	*ret_old = w.binder;
+	w.binder = -1;
+	world_binder(&w);
+	world_settle(&w);
+	return w.binder;
+}
+
+static bool
+has_job(int binder)
+{
+	struct binder_job job;
+
+	return recv(binder, &job, sizeof(job), MSG_DONTWAIT | MSG_PEEK) == sizeof(job);
+}
+
+/* Two binders at one job: clients would come to the listener of the one that nobody listens to. */
+START_TEST(P14_a_binder_that_is_replaced_ends_its_jobs)
+{
+	int control, channel = serve_web(&control), old, new = replace_binder_at_work(&old);
+
+	(void)channel;
+	ck_assert(has_job(old) && !has_job(new));
+	w.binder_lazy = false;
+	w.binder = old;
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	/* Told that no more comes, it ends. */
+	ck_assert_int_eq(recv(old, &(char){0}, 1, MSG_DONTWAIT), 0);
+	world_close(&w, old);
+	w.binder = new;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	ipc_socket_want(w.ipc, &session_find(w.model, root(), "app", 3)->entity);
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &session_find(w.model, root(), "app", 3)->entity));
+}
+END_TEST
+
+START_TEST(P14_a_binder_that_does_not_end_is_left)
+{
+	int control, channel = serve_web(&control), old, new = replace_binder_at_work(&old);
+
+	(void)channel;
+	world_settle_for(&w, 2500000);
+	ck_assert(has_job(new));
+	w.binder_lazy = false;
+	world_settle(&w);
+	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	world_close(&w, old);
+}
+END_TEST
+
 START_TEST(gives_idle_listeners_back)
 {
 	int control = world_control(&w, root()), client;
@@ -314,6 +372,8 @@ main(void)
 	tcase_add_test(t, lent_listeners_survive);
 	tcase_add_test(t, lends_within_quota);
 	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, P14_a_binder_that_is_replaced_ends_its_jobs);
+	tcase_add_test(t, P14_a_binder_that_does_not_end_is_left);
 	tcase_add_test(t, gives_idle_listeners_back);
 	tcase_add_test(t, quota_of_sockets);
 	tcase_add_test(t, idle_listeners_yield_quota);

@@ -16,10 +16,12 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
@@ -53,6 +55,8 @@ binding_job(const struct listener *l)
 static void
 binding_send(struct ipc *ipc)
 {
+	if (ipc->next_binder_fd >= 0)
+		return;
 	while (ipc->binder_source && !list_empty(&ipc->queued)) {
 		struct listener *l =
 			list_entry(list_first(&ipc->queued), struct listener, state_link);
@@ -307,6 +311,8 @@ binding_result(struct ipc *ipc, const struct binder_result *result, int fd)
 	binding_balance(ipc);
 }
 
+static void binding_install(struct ipc *ipc, int fd);
+
 /* The binder died. What it had not answered the next one gets. */
 static void
 binding_lost(struct ipc *ipc)
@@ -317,7 +323,10 @@ binding_lost(struct ipc *ipc)
 			LISTENER_QUEUED, &ipc->queued);
 	/* Those who were at it ended with it, or are nobody's any more. */
 	inspections_forget(ipc);
-	log_message(LOG_INFO, "the binder is gone; waiting for the next");
+	if (ipc->next_binder_fd >= 0)
+		binding_install(ipc, take_fd(ipc->next_binder_fd));
+	else
+		log_message(LOG_INFO, "the binder is gone; waiting for the next");
 }
 
 /* Returns: false: the binder is lost. */
@@ -365,13 +374,11 @@ binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	return 0;
 }
 
-void
-ipc_set_binder(struct ipc *ipc, int fd)
+static void
+binding_install(struct ipc *ipc, int fd)
 {
 	int r;
 
-	if (ipc->binder_source)
-		binding_lost(ipc);
 	/* Under the old one's number, since there the next broker will look for it. */
 	if (ipc->binder_fd >= 0 && ipc->binder_fd != fd) {
 		if (dup3(fd, ipc->binder_fd, O_CLOEXEC) < 0)
@@ -388,4 +395,37 @@ ipc_set_binder(struct ipc *ipc, int fd)
 		ipc_fail(ipc, r);
 	else
 		binding_send(ipc);
+}
+
+/*
+ * One that is still there has its jobs to itself until it has answered them all: were two at the same
+ * one, clients could come to the listener that is not ours.
+ */
+void
+ipc_set_binder(struct ipc *ipc, int fd)
+{
+	if (!ipc->binder_source) {
+		binding_install(ipc, fd);
+		return;
+	}
+	fd_close(ipc->next_binder_fd);
+	ipc->next_binder_fd = fd;
+	sd_event_source_set_io_events(ipc->binder_source, EPOLLIN);
+	shutdown(ipc->binder_fd, SHUT_WR);
+	ipc_arm(ipc->binder_timer, BINDER_USEC);
+}
+
+/* It does not end. */
+int
+binding_on_timer(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct ipc *ipc = data;
+
+	if (ipc->next_binder_fd < 0)
+		return 0;
+	if (ipc->binder_source)
+		binding_lost(ipc);
+	else
+		binding_install(ipc, take_fd(ipc->next_binder_fd));
+	return 0;
 }

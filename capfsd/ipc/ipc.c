@@ -170,7 +170,7 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 	ipc->event = sd_event_ref(event);
 	ipc->fs = fs;
 	ipc->fs_data = fs_data;
-	ipc->binder_fd = -1;
+	ipc->binder_fd = ipc->next_binder_fd = -1;
 	ipc->activation_fd = -1;
 	ipc_init_lists(ipc);
 	ipc_init_limits(ipc);
@@ -181,6 +181,8 @@ ipc_new(struct model *m, struct state *state, const struct boot *boot, sd_event 
 		index_reserve(&ipc->by_peer, BUCKETS_MIN) < 0)
 		return -ENOMEM;
 	r = ipc_add_timer(ipc, binding_on_retire, &ipc->retire_timer);
+	if (r == 0)
+		r = ipc_add_timer(ipc, binding_on_timer, &ipc->binder_timer);
 	if (r == 0)
 		r = ipc_add_timer(ipc, listener_on_pause, &ipc->pause_timer);
 	if (r == 0)
@@ -242,6 +244,7 @@ ipc_free(struct ipc *ipc)
 	index_deinit(&ipc->challenges);
 	index_deinit(&ipc->by_peer);
 	sd_event_source_disable_unref(ipc->binder_source);
+	sd_event_source_disable_unref(ipc->binder_timer);
 	sd_event_source_disable_unref(ipc->retire_timer);
 	sd_event_source_disable_unref(ipc->pause_timer);
 	sd_event_source_disable_unref(ipc->retry_timer);
@@ -276,6 +279,7 @@ ipc_stop(struct ipc *ipc)
 		channel_free(list_entry(list_first(&ipc->channels), struct channel, link));
 	ipc->binder_source = sd_event_source_disable_unref(ipc->binder_source);
 	ipc->binder_fd = fd_close(ipc->binder_fd);
+	ipc->next_binder_fd = fd_close(ipc->next_binder_fd);
 	activation_close(ipc);
 	ipc->stopped = true;
 }

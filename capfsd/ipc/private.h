@@ -36,6 +36,7 @@
 #define INSPECTIONS_MIN 4  /* … but no less than this */
 #define MEMOS_MAX 64 /* staged in one transaction */
 
+#define BINDER_USEC 2000000	 /* for one that is replaced, and its jobs */
 #define RETIRE_USEC 1000000	 /* from the invalidation of a node to the end of its listener */
 #define FORGET_USEC 100000	 /* from the end of a listener to the kernel's FORGET */
 #define PAUSE_USEC 100000	 /* without descriptors nobody is accepted for so long */
@@ -289,7 +290,9 @@ struct ipc {
 	sd_event_source *binder_source;
 	sd_event_source *activation_source;
 	sd_event_source *retire_timer, *pause_timer, *retry_timer, *flush_timer, *count_timer;
+	sd_event_source *binder_timer;
 	int binder_fd;
+	int next_binder_fd; /* comes when that has ended, -1: none */
 	int activation_fd; /* -1: no service manager gave one */
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
 	uint8_t *packet;	  /* WIRE_CALL_MAX bytes */
@@ -402,6 +405,7 @@ void binding_balance(struct ipc *ipc);
 /* Gives back an idle one of S, other than KEEP, its quota at once. Returns: was there one? */
 bool binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep);
 int binding_on_retire(sd_event_source *source, uint64_t usec, void *data);
+int binding_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
 /* lend.c: where the server accepts by itself */
 /* Is L such a server's? Then nobody here accepts, and it is never given back while it is served. */
