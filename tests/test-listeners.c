@@ -201,6 +201,25 @@ START_TEST(binder_dies)
 }
 END_TEST
 
+/* The next one does not take a listener for one that its predecessor had shut down already. */
+START_TEST(P14_killed_while_a_listener_is_closed)
+{
+	int control, channel = serve_web(&control), client;
+
+	ck_assert_int_eq(world_want(&w, &web()->entity), 0);
+	client = world_connect(&w, &web()->entity);
+	shutdown(listener_find(&web()->entity)->fd, SHUT_RDWR);
+	world_kill(&w);
+	world_start(&w);
+	ck_assert(!ipc_socket_ready(w.ipc, &web()->entity));
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert(!world_is_over(client));
+	ck_assert_int_eq(world_want(&w, &web()->entity), 0);
+	ck_assert_int_ge(world_connect(&w, &web()->entity), 0);
+}
+END_TEST
+
 /* A job that the old binder OLD has not done yet; the new one is there already, and is RET. */
 static int
 replace_binder_at_work(int *ret_old)
@@ -372,6 +391,7 @@ main(void)
 	tcase_add_test(t, lent_listeners_survive);
 	tcase_add_test(t, lends_within_quota);
 	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, P14_killed_while_a_listener_is_closed);
 	tcase_add_test(t, P14_a_binder_that_is_replaced_ends_its_jobs);
 	tcase_add_test(t, P14_a_binder_that_does_not_end_is_left);
 	tcase_add_test(t, gives_idle_listeners_back);

@@ -9,6 +9,7 @@
 #include "capfsd/ipc/private.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -164,11 +165,48 @@ adoption_join(struct adoption *a, int fd)
 	return true;
 }
 
+struct backlog {
+	struct ipc *ipc;
+	struct entity *entity;
+};
+
+static void
+backlog_accepted(void *data, int client)
+{
+	struct backlog *b = data;
+
+	listener_admit(b->ipc, b->entity, client);
+}
+
+/* The predecessor was about to close it. There may be another one, or it is bound again when it is wanted. */
+static bool
+is_shut_down(int fd)
+{
+	struct pollfd p = {.fd = fd};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
+/* Who had connected before has. */
+static void
+adopt_backlog(struct ipc *ipc, struct entity *e, int fd)
+{
+	struct backlog b = {ipc, e};
+
+	for (unsigned n = 0; n <= BACKLOG && listener_accept_each(fd, backlog_accepted, &b) == 0;)
+		n += ACCEPTS_MAX;
+	fd_close(fd);
+}
+
 static void
 adopt_listener(struct ipc *ipc, struct entity *e, int fd)
 {
 	struct listener *l = NULL;
 
+	if (e->kind != ENTITY_OBJECT && is_shut_down(fd)) {
+		adopt_backlog(ipc, e, fd);
+		return;
+	}
 	if (listener_is_served(e))
 		l = listener_get(ipc, e);
 	if (!l || listener_charge(l)) {
