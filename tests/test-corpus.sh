@@ -5,8 +5,6 @@
 # Each fuzzer with its corpus: examples of what there is, and what once did harm.
 
 . "$(dirname "$0")/harness.sh"
-TMP=$(mktemp -d "${TMPDIR:-/tmp}/capfs-corpus.XXXXXX") || exit 99
-trap 'rm -rf "$TMP"' EXIT
 
 for corpus in "$top_srcdir"/fuzz/corpus/*; do
 	name=$(basename "$corpus")

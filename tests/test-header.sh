@@ -4,8 +4,6 @@
 # cap-client.h can be included alone, by C and by C++, without a warning of it.
 
 . "$(dirname "$0")/harness.sh"
-TMP=$(mktemp -d "${TMPDIR:-/tmp}/capfs-header.XXXXXX") || exit 99
-trap 'rm -rf "$TMP"' EXIT
 
 : "${CXX:=}"
 cat >"$TMP/user.c" <<'EOT'
