@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -127,24 +126,21 @@ main(int argc, char **argv)
 	struct service_options o = {};
 	struct inetd d = {.loop = {.epoll_fd = -1, .signal_fd = -1}};
 	uint64_t max = MAX_DEFAULT;
+	char **command;
 	int status = 1, e;
 
 	e = parse(argc, argv, &o, &max);
 	if (e > 0)
 		return 0;
-	argc -= optind;
-	argv += optind;
-	/* NAME may be followed by "--", which getopt does not see. */
-	if (e < 0 || argc < 2 || (strcmp(argv[1], "--") == 0 && argc < 3)) {
+	command = e == 0 ? service_command(argc, argv, &o) : NULL;
+	if (!command) {
 		fputs(usage, stderr);
 		return STATUS_USAGE;
 	}
-	o.name = argv[0];
-	argv += strcmp(argv[1], "--") == 0 ? 2 : 1;
 	signal(SIGPIPE, SIG_IGN);
 	if (sockets_take(&d.sockets, o.seqpacket) < 0)
 		return STATUS_USAGE;
-	if (start(&d, &o, argv, max) == 0)
+	if (start(&d, &o, command, max) == 0)
 		status = run(&d);
 	sockets_deinit(&d.sockets);
 	children_deinit(&d.children);

@@ -218,23 +218,21 @@ main(int argc, char **argv)
 {
 	struct service_options o = {.listen = true};
 	struct server s = {.loop = {.epoll_fd = -1, .signal_fd = -1}, .service = {.listener = -1}};
+	char **command;
 	int status, e;
 
 	e = parse(argc, argv, &o);
 	if (e > 0)
 		return 0;
-	argc -= optind;
-	argv += optind;
-	/* NAME may be followed by "--", which getopt does not see. */
-	if (e < 0 || argc < 2 || (strcmp(argv[1], "--") == 0 && argc < 3)) {
+	command = e == 0 ? service_command(argc, argv, &o) : NULL;
+	if (!command) {
 		fputs(usage, stderr);
 		return STATUS_USAGE;
 	}
-	o.name = argv[0];
 	signal(SIGPIPE, SIG_IGN);
 	if (sockets_take(&s.sockets, o.seqpacket) < 0)
 		return STATUS_USAGE;
-	status = run(&s, &o, argv + (strcmp(argv[1], "--") == 0 ? 2 : 1));
+	status = run(&s, &o, command);
 	sockets_deinit(&s.sockets);
 	service_deinit(&s.service);
 	loop_deinit(&s.loop);

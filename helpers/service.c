@@ -236,3 +236,17 @@ service_option(int option, const char *program, const char *usage, struct servic
 		return -EINVAL;
 	}
 }
+
+char **
+service_command(int argc, char **argv, struct service_options *o)
+{
+	char **command = argv + optind + 1;
+
+	if (argc - optind < 2)
+		return NULL;
+	o->name = argv[optind];
+	/* getopt does not see a "--" behind NAME. */
+	if (strcmp(command[0], "--") == 0)
+		command++;
+	return *command ? command : NULL;
+}

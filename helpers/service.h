@@ -59,6 +59,12 @@ void service_resume(struct service *s);
  */
 int service_option(int option, const char *program, const char *usage, struct service_options *o);
 
+/*
+ * What the options have left: NAME [--] COMMAND…. Sets the name. Returns: the command with its
+ * arguments, in ARGV; NULL: there is none.
+ */
+char **service_command(int argc, char **argv, struct service_options *o);
+
 /* A number of seconds, "0.5" too, as microseconds; or "N" as a count. Return: 0 or -EINVAL, said.
  */
 int parse_seconds(const char *option, const char *text, uint64_t *ret_usec);
