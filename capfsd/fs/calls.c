@@ -295,13 +295,7 @@ fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f
 	struct request r;
 	struct noted noted = {
 		.fs = fs,
-		.reply =
-			{
-				.instance = fs->boot->instance,
-				.unique = fs->current.unique,
-				.opcode = fs->current.opcode,
-				.size = (uint32_t)n,
-			},
+		.reply = fs_reply_begin(fs, (uint32_t)n),
 	};
 	int e;
 

@@ -317,13 +317,7 @@ write_command(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f
 		.fs = fs,
 		.file = f,
 		.end = end,
-		.reply =
-			{
-				.instance = fs->boot->instance,
-				.unique = fs->current.unique,
-				.opcode = fs->current.opcode,
-				.size = (uint32_t)n,
-			},
+		.reply = fs_reply_begin(fs, (uint32_t)n),
 	};
 	int e;
 

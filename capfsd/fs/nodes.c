@@ -257,12 +257,7 @@ noted_init(struct noted *noted, struct fs *fs, fuse_req_t req, struct request *r
 	fs_request_init(fs, req, r);
 	*noted = (struct noted){
 		.fs = fs,
-		.reply =
-			{
-				.instance = fs->boot->instance,
-				.unique = fs->current.unique,
-				.opcode = fs->current.opcode,
-			},
+		.reply = fs_reply_begin(fs, 0),
 	};
 	r->note = note_reply;
 	r->data = noted;

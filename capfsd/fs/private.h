@@ -118,6 +118,18 @@ ssize_t fs_read(int fd, void *buffer, size_t size, void *data);
 void fs_next_epoch(struct fs *fs);
 /* The opcode's answer stands in the store: it was sent, or waits. Returns: true, when so. */
 bool fs_replay(struct fs *fs, fuse_req_t req);
+/* That of the request under way, whose answer to the kernel says SIZE. */
+static inline struct fs_reply
+fs_reply_begin(const struct fs *fs, uint32_t size)
+{
+	return (struct fs_reply){
+		.instance = fs->boot->instance,
+		.unique = fs->current.unique,
+		.opcode = fs->current.opcode,
+		.size = size,
+	};
+}
+
 /* Stages the reply of the request under way; for struct request.note. */
 int fs_note(struct fs *fs, struct change *ch, const struct fs_reply *reply);
 /* Sends a committed reply. */
