@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's own words: to the journal with fields where it is there (capfsd/journal.h), else a line
+ * The daemon's own words: to the journal with fields where it is there (capfsd/process/journal.h), else a line
  * to stderr. Nothing here waits: a line for which there is no room at once is lost, and counted. What
  * one place says again and again is left out after a few times, so that nobody fills the log by making
  * the daemon complain. The library never logs.

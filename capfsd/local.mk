@@ -1,92 +1,135 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The model and the operations are a library of their own, so that tests link them without FUSE,
+# The model and what is done with it are a library of their own, so that tests link them without FUSE,
 # sd-event or sockets; the rest of the daemon is another, so that main.c stays thin.
 noinst_LTLIBRARIES += capfsd/libmodel.la capfsd/libdaemon.la
 capfsd_libmodel_la_SOURCES = \
-	capfsd/model/capability.c capfsd/model/capability.h \
-	capfsd/model/change.c capfsd/model/change.h \
+	capfsd/model/change.c \
+	capfsd/model/change.h \
 	capfsd/model/check.c \
 	capfsd/model/counters.h \
-	capfsd/model/derive.c \
-	capfsd/model/entity.c capfsd/model/entity.h \
-	capfsd/model/entrypoint.c capfsd/model/entrypoint.h \
-	capfsd/model/event.c capfsd/model/event.h \
-	capfsd/model/expiry.c \
+	capfsd/model/entity.c \
+	capfsd/model/entity.h \
+	capfsd/model/event.c \
+	capfsd/model/event.h \
 	capfsd/model/load.c \
-	capfsd/model/methods.c capfsd/model/methods.h \
-	capfsd/model/model.c capfsd/model/model.h \
+	capfsd/model/model.c \
+	capfsd/model/model.h \
 	capfsd/model/private.h \
-	capfsd/model/quota.c capfsd/model/quota.h \
+	capfsd/model/quota.c \
+	capfsd/model/quota.h \
 	capfsd/model/reap.c \
-	capfsd/model/session.c capfsd/model/session.h \
+	capfsd/model/session.c \
+	capfsd/model/session.h \
 	capfsd/model/touch.c \
-	capfsd/ops/account.c \
-	capfsd/ops/call.h \
-	capfsd/ops/delegate.c \
-	capfsd/ops/grammar.c capfsd/ops/grammar.h \
-	capfsd/ops/import.c \
-	capfsd/ops/info.c capfsd/ops/info.h \
-	capfsd/ops/metrics.c capfsd/ops/metrics.h \
-	capfsd/ops/refusals.c capfsd/ops/refusals.h \
-	capfsd/ops/request.c capfsd/ops/request.h \
-	capfsd/ops/serve.c \
-	capfsd/ops/tree.c capfsd/ops/tree.h \
-	capfsd/ops/verbs.h
+	capfsd/kinds/capability.c \
+	capfsd/kinds/capability.h \
+	capfsd/kinds/derive.c \
+	capfsd/kinds/entrypoint.c \
+	capfsd/kinds/entrypoint.h \
+	capfsd/kinds/expiry.c \
+	capfsd/kinds/methods.c \
+	capfsd/kinds/methods.h \
+	capfsd/ops/grammar.c \
+	capfsd/ops/grammar.h \
+	capfsd/ops/refusals.c \
+	capfsd/ops/refusals.h \
+	capfsd/ops/request.c \
+	capfsd/ops/request.h \
+	capfsd/verbs/account.c \
+	capfsd/verbs/delegate.c \
+	capfsd/verbs/imports.c \
+	capfsd/verbs/serve.c \
+	capfsd/verbs/verbs.h \
+	capfsd/tree/conversations.h \
+	capfsd/tree/info.c \
+	capfsd/tree/info.h \
+	capfsd/tree/metrics.c \
+	capfsd/tree/metrics.h \
+	capfsd/tree/tree.c \
+	capfsd/tree/tree.h
 capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \
-	capfsd/boot.h \
-	capfsd/activation.c capfsd/activation.h \
-	capfsd/binder.c \
-	capfsd/broker.c \
-	capfsd/confine.c capfsd/confine.h \
-	capfsd/fdstore.c capfsd/fdstore.h \
-	capfsd/features.c capfsd/features.h \
-	capfsd/fronts.c capfsd/fronts.h \
-	capfsd/handover.c capfsd/handover.h \
-	capfsd/holder.c \
-	capfsd/inspector.c \
-	capfsd/journal.c capfsd/journal.h \
-	capfsd/messages.h \
-	capfsd/meter.c capfsd/meter.h \
-	capfsd/loading.c capfsd/loading.h \
-	capfsd/mounts.c capfsd/mounts.h \
-	capfsd/place.c capfsd/place.h \
-	capfsd/try.c \
-	capfsd/fs/fs.c capfsd/fs/fs.h capfsd/fs/private.h \
-	capfsd/fs/calls.c capfsd/fs/nodes.c capfsd/fs/files.c capfsd/fs/records.c \
-	capfsd/fs/service.c capfsd/fs/takeover.c \
-	capfsd/ipc/activation.c \
-	capfsd/ipc/adopt.c \
-	capfsd/ipc/attach.c \
-	capfsd/ipc/binding.c \
-	capfsd/ipc/call.c \
-	capfsd/ipc/channel.c \
-	capfsd/ipc/connection.c \
-	capfsd/ipc/control.c \
-	capfsd/ipc/counts.c \
-	capfsd/ipc/hold.c \
-	capfsd/ipc/inspect.c \
-	capfsd/ipc/ipc.c capfsd/ipc/ipc.h capfsd/ipc/private.h \
-	capfsd/ipc/keep.c \
-	capfsd/ipc/lend.c \
-	capfsd/ipc/listener.c \
-	capfsd/ipc/memos.c \
-	capfsd/ipc/pages.c \
-	capfsd/ipc/perform.c \
-	capfsd/ipc/reply.c \
-	capfsd/ipc/vouch.c \
+	capfsd/process/boot.h \
+	capfsd/process/confine.c \
+	capfsd/process/confine.h \
+	capfsd/process/journal.c \
+	capfsd/process/journal.h \
+	capfsd/process/messages.h \
+	capfsd/process/mounts.c \
+	capfsd/process/mounts.h \
+	capfsd/process/succession.c \
+	capfsd/process/succession.h \
+	capfsd/state/btree.c \
+	capfsd/state/btree.h \
+	capfsd/state/crc.c \
+	capfsd/state/crc.h \
+	capfsd/state/state.c \
+	capfsd/state/state.h \
+	capfsd/state/verify.c \
+	capfsd/state/verify.h \
+	capfsd/sockets/adopt.c \
+	capfsd/sockets/binding.c \
+	capfsd/sockets/channel.c \
+	capfsd/sockets/connection.c \
+	capfsd/sockets/counts.c \
+	capfsd/sockets/lend.c \
+	capfsd/sockets/listener.c \
+	capfsd/sockets/manager.c \
+	capfsd/sockets/memos.c \
+	capfsd/sockets/pages.c \
+	capfsd/sockets/private.h \
+	capfsd/sockets/queue.c \
+	capfsd/sockets/sockets.c \
+	capfsd/sockets/sockets.h \
+	capfsd/sockets/spares.c \
+	capfsd/control/attach.c \
+	capfsd/control/control.c \
+	capfsd/control/inspection.c \
+	capfsd/control/perform.c \
+	capfsd/control/vouch.c \
+	capfsd/conversation/conversation.c \
+	capfsd/conversation/reply.c \
+	capfsd/fs/calls.c \
+	capfsd/fs/files.c \
+	capfsd/fs/fs.c \
+	capfsd/fs/fs.h \
+	capfsd/fs/nodes.c \
+	capfsd/fs/private.h \
+	capfsd/fs/records.c \
+	capfsd/fs/service.c \
+	capfsd/fs/takeover.c \
+	capfsd/broker/broker.c \
+	capfsd/broker/fronts.c \
+	capfsd/broker/fronts.h \
+	capfsd/broker/loading.c \
+	capfsd/broker/loading.h \
+	capfsd/broker/meter.c \
+	capfsd/broker/meter.h \
+	capfsd/broker/try.c \
+	capfsd/holder/holder.c \
+	capfsd/binder/binder.c \
+	capfsd/binder/inspector.c \
+	capfsd/mount/init.c \
+	capfsd/mount/init.h \
+	capfsd/mount/mount.c \
+	capfsd/mount/mount.h \
+	capfsd/start/activation.c \
+	capfsd/start/activation.h \
+	capfsd/start/fdstore.c \
+	capfsd/start/fdstore.h \
+	capfsd/start/features.c \
+	capfsd/start/features.h \
+	capfsd/start/place.c \
+	capfsd/start/place.h \
+	capfsd/keeper/children.c \
+	capfsd/keeper/children.h \
 	capfsd/keeper/family.c \
-	capfsd/keeper/init.c capfsd/keeper/init.h \
-	capfsd/keeper/keeper.c capfsd/keeper/keeper.h capfsd/keeper/private.h \
-	capfsd/keeper/mount.c capfsd/keeper/mount.h \
+	capfsd/keeper/keeper.c \
+	capfsd/keeper/keeper.h \
+	capfsd/keeper/private.h \
 	capfsd/keeper/upgrade.c \
-	capfsd/keeper/watchdog.c \
-	capfsd/keeper/children.c capfsd/keeper/children.h \
-	capfsd/state/crc.c capfsd/state/crc.h \
-	capfsd/state/inspect.c capfsd/state/inspect.h \
-	capfsd/state/pages.c capfsd/state/pages.h \
-	capfsd/state/state.c capfsd/state/state.h
+	capfsd/keeper/watchdog.c
 capfsd_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DMOUNTHELPERDIR='"$(mounthelperdir)"'
 capfsd_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS) $(LMDB_CFLAGS)
 capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/libbase.la \

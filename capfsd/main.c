@@ -18,13 +18,13 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/number.h"
-#include "capfsd/confine.h"
-#include "capfsd/fdstore.h"
-#include "capfsd/features.h"
-#include "capfsd/handover.h"
-#include "capfsd/journal.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/start/fdstore.h"
+#include "capfsd/start/features.h"
+#include "capfsd/process/succession.h"
+#include "capfsd/process/journal.h"
 #include "capfsd/keeper/keeper.h"
-#include "capfsd/place.h"
+#include "capfsd/start/place.h"
 
 #define EXIT_USAGE 2
 #define QUOTA_THREADS_DEFAULT 4096
@@ -294,7 +294,7 @@ stored_fits(const struct keeper_config *config)
 {
 	struct fdstore *s = config->stored;
 
-	if (s->found && (strcmp(s->handover.mountpoint, config->mountpoint) != 0 ||
+	if (s->found && (strcmp(s->succession.mountpoint, config->mountpoint) != 0 ||
 				strcmp(s->boot.run_dir, config->boot.run_dir) != 0)) {
 		log_message(LOG_NOTICE, "what systemd has kept is of another mount");
 		fdstore_forget();
@@ -327,14 +327,14 @@ prepare(struct keeper_config *config)
 
 /* This program as it starts another one in its place; it was not called by anybody. */
 static int
-take_over(enum handover_role role, int fd, int argc, char *argv[])
+take_over(enum succession_role role, int fd, int argc, char *argv[])
 {
 	switch (role) {
-	case HANDOVER_TRY:
+	case SUCCESSION_TRY:
 		return try_main(fd);
-	case HANDOVER_HOLDER:
+	case SUCCESSION_HOLDER:
 		return holder_resume(fd, argc, argv);
-	case HANDOVER_KEEPER:
+	case SUCCESSION_KEEPER:
 		return keeper_resume(fd, argc, argv);
 	default:
 		fprintf(stderr, "capfsd: this option is not for you\n");
@@ -352,14 +352,14 @@ main(int argc, char *argv[])
 		.argv = argv,
 		.stored = &stored,
 	};
-	int r, handover_fd = -1;
+	int r, succession_fd = -1;
 
 	if (argc < 1)
 		return EXIT_USAGE;
-	r = handover_argument(&argc, argv, &handover_fd);
+	r = succession_argument(&argc, argv, &succession_fd);
 	/* As the processes that the keeper forks: nothing is freed one by one. */
 	if (r != 0)
-		_exit(take_over(r, handover_fd, argc, argv));
+		_exit(take_over(r, succession_fd, argc, argv));
 	r = fdstore_receive(&stored, config.boot.activation);
 	config.activation_fd = take_fd(stored.activation_fd);
 	if (r == 0)

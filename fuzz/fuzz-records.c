@@ -11,7 +11,7 @@
 #include <errno.h>
 
 #include "base/text.h"
-#include "capfsd/ops/tree.h"
+#include "capfsd/tree/tree.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/store.h"
 

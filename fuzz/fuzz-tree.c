@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "capfsd/ops/tree.h"
+#include "capfsd/tree/tree.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/store.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What came in a message, made known to the daemon without sending it there: the session's
- * challenge is written onto the socket node that the descriptor is of (capfsd/ipc/vouch.c), or a
- * connection is sent to an inspector (capfsd/ipc/inspect.c).
+ * challenge is written onto the socket node that the descriptor is of (capfsd/control/vouch.c), or a
+ * connection is sent to an inspector (capfsd/control/inspection.c).
  *
  * The descriptor may be anything. Nothing is asked of it that would wait for another file system
  * before it is known to be a socket of this daemon's own mount.

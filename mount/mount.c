@@ -29,7 +29,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "capfsd/mounts.h"
+#include "capfsd/process/mounts.h"
 #include "mount/options.h"
 
 #define START_MSEC 90000

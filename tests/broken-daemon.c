@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "capfsd/boot.h"
-#include "capfsd/handover.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/succession.h"
 
 static bool
 mode_is(const char *wanted)
@@ -44,10 +44,10 @@ main(int argc, char **argv)
 {
 	int fd = -1;
 
-	switch (handover_argument(&argc, argv, &fd)) {
-	case HANDOVER_TRY:
+	switch (succession_argument(&argc, argv, &fd)) {
+	case SUCCESSION_TRY:
 		_exit(mode_is("state") ? BROKER_EXIT_REFUSED : try_main(fd));
-	case HANDOVER_HOLDER:
+	case SUCCESSION_HOLDER:
 		_exit(mode_is("holder") ? 0 : holder_resume(fd, argc, argv));
 	default:
 		return 2;

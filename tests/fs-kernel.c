@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capfsd/fs/private.h"
-#include "capfsd/keeper/init.h"
+#include "capfsd/mount/init.h"
 
 #define MAP_BYTES (16 << 20)
 #define ANSWER_MSEC 10000

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "capfsd/boot.h"
+#include "capfsd/process/boot.h"
 #include "tests/fixture.h"
 
 #define RESENT (UINT64_C(1) << 63)

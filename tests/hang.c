@@ -23,7 +23,7 @@
 #include <linux/ptrace.h>
 
 #include "base/error.h"
-#include "capfsd/boot.h"
+#include "capfsd/process/boot.h"
 
 struct hang {
 	pid_t holder, broker;

@@ -324,7 +324,7 @@ world_connect(struct world *w, struct entity *e)
 	struct sockaddr_un a;
 
 	if (e->kind == ENTITY_CAPABILITY &&
-		container_of(e, struct capability, entity)->object->record.socket == OBJECT_STREAM)
+		capability_object(container_of(e, struct capability, entity))->record.socket == OBJECT_STREAM)
 		type = SOCK_STREAM;
 	if (!ipc_socket_ready(w->ipc, e) && world_want(w, e))
 		return -w->done_error;

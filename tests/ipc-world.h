@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
-#include "capfsd/ipc/ipc.h"
+#include "capfsd/sockets/sockets.h"
 #include "libcap-client/wire.h"
 #include "tests/fixture.h"
 

@@ -49,7 +49,7 @@ unit_tests = \
 	tests/test-relay-ends \
 	tests/test-state \
 	tests/test-damage \
-	tests/test-handover
+	tests/test-succession
 script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh \
@@ -155,9 +155,9 @@ tests_test_damage_SOURCES = tests/test-damage.c $(store_world)
 tests_test_damage_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_damage_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
-tests_test_handover_SOURCES = tests/test-handover.c
-tests_test_handover_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_test_handover_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_succession_SOURCES = tests/test-succession.c
+tests_test_succession_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_succession_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_full_SOURCES = tests/test-full.c
 tests_test_full_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "capfsd/ops/tree.h"
+#include "capfsd/tree/tree.h"
 
 /* A store that forgets, and that is full when told so. */
 struct store {

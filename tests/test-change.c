@@ -214,7 +214,7 @@ op_revoke(struct change *ch)
 static int
 op_end_object(struct change *ch)
 {
-	return object_end(ch, slot(session("app"), "db")->object);
+	return object_end(ch, capability_object(slot(session("app"), "db")));
 }
 
 static int

@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "tests/fixture.h"
 #include "tests/ipc-web.h"
 
@@ -392,7 +392,7 @@ START_TEST(G41_what_an_inspector_does_not_believe)
 	two = pass_web(c, "call,grant");
 	/* What was bound by another user, or in another place, or is no socket. */
 	result.uid = w.boot.daemon_uid + 1;
-	result.object = passed()->object->entity.id;
+	result.object = capability_object(passed())->entity.id;
 	result.capability = passed()->entity.id;
 	inspect(two, &result, true);
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EXDEV);

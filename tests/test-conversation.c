@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "capfsd/ops/request.h"
 #include "tests/fixture.h"
 #include "tests/ipc-world.h"

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "capfsd/ops/tree.h"
+#include "capfsd/tree/tree.h"
 #include "capfsd/state/state.h"
 #include "tests/fixture.h"
 

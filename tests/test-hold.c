@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "tests/fixture.h"
 #include "tests/ipc-web.h"
 
@@ -35,7 +35,7 @@ START_TEST(C24_callers_wait_for_a_server)
 	root()->record.limit.n[QUOTA_INFLIGHT] = 500;
 	channel = serve_holding(control, "hold=102");
 	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
-	e = web()->object->entrypoint;
+	e = capability_entrypoint(web());
 	world_close(&w, channel);
 	world_settle(&w);
 	for (unsigned i = 0; i < 102; i++) {
@@ -62,7 +62,7 @@ START_TEST(C24_callers_wait_for_a_server)
 	world_settle_for(&w, 30000);
 	world_restart(&w);
 	world_restart(&w);
-	e = web()->object->entrypoint;
+	e = capability_entrypoint(web());
 	ck_assert_uint_eq(e->n_held, 102);
 	channel = serve_holding(control, "hold=200");
 	ck_assert_uint_eq(e->n_held, 0);
@@ -90,7 +90,7 @@ START_TEST(C24_callers_wait_for_a_server)
 	ck_assert_int_eq(send(clients[103], &byte, 1, 0), 1);
 	world_settle_for(&w, 30000);
 	world_restart(&w);
-	e = web()->object->entrypoint;
+	e = capability_entrypoint(web());
 	ck_assert_uint_eq(e->n_held, 76);
 	channel = serve_holding(control, "");
 	last = 0;
@@ -133,14 +133,14 @@ START_TEST(who_waits_can_be_revoked)
 	ck_assert(!world_is_over(client));
 	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/revoke", "1", &a), 0);
 	ck_assert(world_is_over(client));
-	ck_assert_uint_eq(web()->object->entrypoint->n_held, 0);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 0);
 	/* One that leaves without a word is forgotten. */
 	client = world_connect(&w, &web()->entity);
 	world_settle(&w);
-	ck_assert_uint_eq(web()->object->entrypoint->n_held, 1);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 1);
 	world_close(&w, client);
 	world_settle(&w);
-	ck_assert_uint_eq(web()->object->entrypoint->n_held, 0);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 0);
 	/* The end of the entrypoint is that of the waiting. */
 	client = world_connect(&w, &web()->entity);
 	world_settle(&w);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "tests/fixture.h"
 #include "tests/ipc-web.h"
 
@@ -27,15 +27,15 @@ START_TEST(hands_over)
 	ck_assert(world_handed(&w, channel, &h));
 	ck_assert_uint_eq(h.m.key, 7);
 	ck_assert_uint_eq(h.m.capability, c->entity.id);
-	ck_assert_uint_eq(h.m.badge, c->object->record.badge);
+	ck_assert_uint_eq(h.m.badge, capability_object(c)->record.badge);
 	ck_assert_uint_eq(h.m.pid, (unsigned)getpid());
 	ck_assert_str_eq(h.label, "init");
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 2);
 	world_take(&w, channel, h.m.serial);
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
 	ck_assert_uint_eq(c->conns_used, 1);
-	ck_assert_uint_eq(c->object->entrypoint->n_connections, 1);
-	ck_assert_uint_eq(c->object->entrypoint->n_waiting, 0);
+	ck_assert_uint_eq(capability_entrypoint(c)->n_connections, 1);
+	ck_assert_uint_eq(capability_entrypoint(c)->n_waiting, 0);
 
 	ck_assert_int_eq(send(client, "x", 1, 0), 1);
 	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
@@ -44,7 +44,7 @@ START_TEST(hands_over)
 	world_close(&w, client);
 	world_settle(&w);
 	ck_assert_uint_eq(c->conns_used, 0);
-	ck_assert_uint_eq(c->object->entrypoint->n_connections, 0);
+	ck_assert_uint_eq(capability_entrypoint(c)->n_connections, 0);
 	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
 	ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 0);
 }
@@ -59,13 +59,13 @@ START_TEST(keeps_to_credit)
 	for (size_t i = 0; i < 20; i++)
 		clients[i] = world_connect(&w, &web()->entity);
 	world_settle(&w);
-	ck_assert_uint_eq(web()->object->entrypoint->n_waiting, 20);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_waiting, 20);
 	/* One that waits and leaves is not offered; one that leaves after writing is. */
 	ck_assert_int_eq(send(clients[18], "x", 1, 0), 1);
 	world_close(&w, clients[18]);
 	world_close(&w, clients[19]);
 	world_settle(&w);
-	ck_assert_uint_eq(web()->object->entrypoint->n_waiting, 19);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_waiting, 19);
 	for (; n < 8; n++) {
 		ck_assert(world_handed(&w, channel, &h));
 		ck_assert_uint_gt(h.m.serial, last);
@@ -168,7 +168,7 @@ START_TEST(server_dies)
 	ck_assert_uint_gt(w.n_invalidated, before);
 	ck_assert_int_eq(recv(client, &byte, 1, MSG_DONTWAIT), 0);
 	ck_assert_ptr_eq(web(), c);
-	ck_assert_ptr_null(c->object->entrypoint->thread);
+	ck_assert_ptr_null(capability_entrypoint(c)->thread);
 	ck_assert(!ipc_socket_ready(w.ipc, &c->entity));
 	ck_assert_int_eq(world_want(&w, &c->entity), ECONNREFUSED);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), ECONNREFUSED);
@@ -193,14 +193,14 @@ END_TEST
 START_TEST(G41_a_badge_that_does_not_match_is_ignored)
 {
 	int control, channel = serve_web(&control), other, client;
-	struct object *o = web()->object;
+	struct object *o = capability_object(web());
 	char text[64];
 
 	other = world_serve(&w, control, "log", "stream");
 	(void)other;
 	/* Another entrypoint's badge, and one that there never was. */
 	snprintf(text, sizeof(text), "remove=%llu",
-		(unsigned long long)world_slot(&w, root(), "log")->object->record.badge);
+		(unsigned long long)capability_object(world_slot(&w, root(), "log"))->record.badge);
 	ck_assert_int_eq(add_web(control, text), ENOENT);
 	ck_assert_int_eq(add_web(control, "remove=4711"), ENOENT);
 	ck_assert_ptr_nonnull(world_slot(&w, root(), "log"));
@@ -232,7 +232,7 @@ START_TEST(bad_server)
 	ck_assert_int_eq(send(channel, "junk", 4, 0), 4);
 	world_settle(&w);
 	ck_assert(world_is_over(channel));
-	ck_assert_ptr_null(web()->object->entrypoint->thread);
+	ck_assert_ptr_null(capability_entrypoint(web())->thread);
 }
 END_TEST
 
@@ -296,7 +296,7 @@ START_TEST(accepted_while_dead)
 	world_start(&w);
 	world_settle(&w);
 	ck_assert(world_is_over(client));
-	ck_assert_ptr_null(web()->object->entrypoint->thread);
+	ck_assert_ptr_null(capability_entrypoint(web())->thread);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), 0);
 }
 END_TEST

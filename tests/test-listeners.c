@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "tests/fixture.h"
 #include "tests/ipc-web.h"
 
@@ -69,7 +69,7 @@ START_TEST(lends_listeners)
 	listener = lent(channel, &m);
 	ck_assert_int_ge(listener, 0);
 	ck_assert_uint_eq(m.key, 7);
-	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+	ck_assert_uint_eq(m.badge, capability_object(web())->record.badge);
 	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets + 1);
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
 	world_take(&w, channel, m.badge);
@@ -96,14 +96,14 @@ START_TEST(lends_listeners)
 	world_settle(&w);
 	ck_assert(world_is_over(client));
 	ck_assert_int_eq(connect_listener(listener), -ECONNREFUSED);
-	ck_assert_int_eq(world_want(&w, &web()->object->entity), ECONNREFUSED);
+	ck_assert_int_eq(world_want(&w, &capability_object(web())->entity), ECONNREFUSED);
 	ck_assert_uint_eq(root()->used.n[QUOTA_SOCKETS], sockets - 1);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "", &a), EEXIST);
 	/* The next one gets another, for what is there already. */
 	channel = serve_listening(&(int){0});
 	world_settle_for(&w, 20000);
 	ck_assert_int_ge(lent(channel, &m), 0);
-	ck_assert_uint_eq(m.badge, web()->object->record.badge);
+	ck_assert_uint_eq(m.badge, capability_object(web())->record.badge);
 }
 END_TEST
 
@@ -126,10 +126,10 @@ START_TEST(lent_listeners_survive)
 		/* The same one, offered again. */
 		again = lent(channel, &m);
 		ck_assert_int_ge(again, 0);
-		ck_assert_uint_eq(m.badge, web()->object->record.badge);
+		ck_assert_uint_eq(m.badge, capability_object(web())->record.badge);
 		world_close(&w, again);
 		ck_assert_int_eq(lent(channel, &m), -1);
-		m.badge = web()->object->record.badge;
+		m.badge = capability_object(web())->record.badge;
 		ck_assert_int_ge(connect_listener(listener), 0);
 	}
 	/* One that was never bound, since its broker died. */

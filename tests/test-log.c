@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "capfsd/journal.h"
+#include "capfsd/process/journal.h"
 #include "tests/fixture.h"
 
 /* Stands in for stderr while a test runs. */

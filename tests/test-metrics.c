@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capfsd/meter.h"
-#include "capfsd/ops/info.h"
-#include "capfsd/ops/metrics.h"
+#include "capfsd/broker/meter.h"
+#include "capfsd/tree/info.h"
+#include "capfsd/tree/metrics.h"
 #include "capfsd/ops/request.h"
 #include "tests/fixture.h"
 #include "tests/model-world.h"

@@ -12,19 +12,19 @@ START_TEST(S19_S20_badges_are_unique_for_ever)
 {
 	struct entrypoint *db = make_entrypoint(&w, app, "db");
 	struct capability *other = make_origin(&w, db, 1, "db");
-	uint64_t badge = other->object->record.badge;
+	uint64_t badge = capability_object(other)->record.badge;
 	struct change *ch;
 
-	ck_assert_uint_ne(badge, origin->object->record.badge);
-	ck_assert_ptr_eq(other->object->entrypoint->session, app);
+	ck_assert_uint_ne(badge, capability_object(origin)->record.badge);
+	ck_assert_ptr_eq(capability_entrypoint(other)->session, app);
 	ch = change_begin(w.model);
-	ck_assert_int_eq(finish(ch, object_end(ch, other->object)), 0);
+	ck_assert_int_eq(finish(ch, object_end(ch, capability_object(other))), 0);
 	world_reap(&w);
 	ck_assert_int_eq(world_restart(&w), 0);
 	app = session_find(w.model, w.model->root, "app", 3);
 	db = container_of(entity_find_name(w.model, app->entity.id, ENTITY_ENTRYPOINT, "db", 2),
 		struct entrypoint, entity);
-	ck_assert_uint_gt(make_origin(&w, db, 1, "db")->object->record.badge, badge);
+	ck_assert_uint_gt(capability_object(make_origin(&w, db, 1, "db"))->record.badge, badge);
 }
 END_TEST
 
@@ -34,17 +34,17 @@ START_TEST(S04_G40_G41_forged_badges_reach_nothing)
 	struct capability *other = make_origin(&w, db, 1, "db");
 
 	for (uint64_t badge = 0; badge < 1000; badge++)
-		if (badge != origin->object->record.badge)
+		if (badge != capability_object(origin)->record.badge)
 			ck_assert_ptr_null(object_find(web, badge));
-	ck_assert_ptr_eq(object_find(web, origin->object->record.badge), origin->object);
-	ck_assert_ptr_null(object_find(web, other->object->record.badge));
+	ck_assert_ptr_eq(object_find(web, capability_object(origin)->record.badge), capability_object(origin));
+	ck_assert_ptr_null(object_find(web, capability_object(other)->record.badge));
 }
 END_TEST
 
 START_TEST(G42_same_key_with_a_live_and_a_dead_object)
 {
 	struct change *ch = change_begin(w.model);
-	struct object *o, *old = origin->object;
+	struct object *o, *old = capability_object(origin);
 
 	ck_assert_int_eq(object_add(ch, web, 1, OBJECT_STREAM, OBJECT_PLAIN, &o), 0);
 	ck_assert_ptr_eq(o, old);
@@ -67,7 +67,7 @@ START_TEST(G45_capability_of_an_ended_object_is_dead_at_once)
 	struct capability *c = make_grant(&w, origin, app, NULL, NULL), *d;
 	struct change *ch = change_begin(w.model);
 
-	ck_assert_int_eq(finish(ch, object_end(ch, origin->object)), 0);
+	ck_assert_int_eq(finish(ch, object_end(ch, capability_object(origin))), 0);
 	ck_assert_uint_eq(w.told.last_restricted, origin->entity.id);
 	ck_assert(!capability_is_live(c) && !capability_is_live(origin));
 	ck_assert_int_eq(try_connect(&w, c), CAPABILITY_E_DEAD);
@@ -96,7 +96,7 @@ END_TEST
 
 START_TEST(entrypoint_is_taken_up_again)
 {
-	uint64_t badge = origin->object->record.badge, id = web->entity.id;
+	uint64_t badge = capability_object(origin)->record.badge, id = web->entity.id;
 	struct entrypoint *ep;
 	struct change *ch;
 
@@ -137,7 +137,7 @@ START_TEST(entrypoint_end_takes_its_thread)
 	ck_assert_int_eq(
 		finish(ch, object_add(ch, web, 9, OBJECT_STREAM, OBJECT_PLAIN, &o)), ENTRYPOINT_E_CLOSING);
 	ch = change_begin(w.model);
-	ck_assert_int_eq(finish(ch, capability_originate(ch, origin->object, root, "y", 1,
+	ck_assert_int_eq(finish(ch, capability_originate(ch, capability_object(origin), root, "y", 1,
 					RIGHT_CALL, 0, &origin)),
 		CAPABILITY_E_CLOSING);
 	world_reap(&w);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "capfsd/ops/grammar.h"
-#include "capfsd/ops/info.h"
+#include "capfsd/tree/info.h"
 #include "tests/fixture.h"
 #include "tests/ops-world.h"
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "capfsd/ipc/private.h"
+#include "capfsd/sockets/private.h"
 #include "libcap-client/pages.h"
 #include "tests/fixture.h"
 #include "tests/ipc-world.h"
@@ -313,14 +313,14 @@ START_TEST(P14_a_channel_that_was_being_lost_loses_no_count)
 
 	use("slot", &h);
 	used[h.m.page_index].calls = 9;
-	fd = ((struct channel *)slot->object->entrypoint->channel)->fd;
+	fd = ((struct channel *)capability_entrypoint(slot)->channel)->fd;
 	unmap();
 	channel = world_close(&w, channel);
 	world_kill(&w);
 	close(fd);
 	world_start(&w);
 	find_slots();
-	ck_assert_ptr_null(slot->object->entrypoint->thread);
+	ck_assert_ptr_null(capability_entrypoint(slot)->thread);
 	ck_assert_uint_eq(slot->record.calls_used, 9);
 }
 END_TEST

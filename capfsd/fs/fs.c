@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/fs/private.h"
-#include "capfsd/messages.h"
+#include "capfsd/process/messages.h"
 
 #define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
 #define DRAIN_TRIES 5

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The first front: FUSE. Turns the kernel's requests into calls of ops/tree.h and answers each
+ * The first front: FUSE. Turns the kernel's requests into calls of tree/tree.h and answers each
  * once. Keeps no node: numbers are made of entities. What it hands to the kernel's caches it
  * invalidates when the model's hooks tell, with notifications that take no lock.
  *
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "capfsd/boot.h"
+#include "capfsd/process/boot.h"
 #include "capfsd/model/model.h"
 #include "capfsd/state/state.h"
 

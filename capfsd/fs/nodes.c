@@ -304,7 +304,7 @@ fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
 
 /*
  * No node has attributes. But this one can be written wherever connect(2) is allowed, and even onto
- * what somebody has nothing but a descriptor of: see capfsd/ipc/vouch.c.
+ * what somebody has nothing but a descriptor of: see capfsd/control/vouch.c.
  */
 void
 fs_setxattr(

@@ -21,8 +21,8 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "capfsd/fs/fs.h"
-#include "capfsd/ops/call.h"
-#include "capfsd/ops/tree.h"
+#include "capfsd/tree/conversations.h"
+#include "capfsd/tree/tree.h"
 
 #define FS_TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
 #define FS_SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */

@@ -16,9 +16,9 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "capfsd/boot.h"
-#include "capfsd/confine.h"
-#include "capfsd/handover.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/process/succession.h"
 
 #define FDS_MAX 5
 
@@ -117,9 +117,9 @@ children_start_binder(const struct boot *boot, const char *mountpoint, int socke
 }
 
 static void __attribute__((noreturn))
-try_child(const struct boot *boot, int binary, int handover, int socket_fd, pid_t parent)
+try_child(const struct boot *boot, int binary, int succession, int socket_fd, pid_t parent)
 {
-	const int wanted[] = {handover, socket_fd, binary};
+	const int wanted[] = {succession, socket_fd, binary};
 	const int first = STDERR_FILENO + 1;
 	char *const argv[] = {(char[]){"capfs-try"}, NULL};
 	int r;
@@ -131,20 +131,20 @@ try_child(const struct boot *boot, int binary, int handover, int socket_fd, pid_
 	if (r == 0)
 		r = fd_set_cloexec(first + 1, false);
 	if (r == 0)
-		r = handover_exec(first + 2, first, HANDOVER_TRY, argv);
+		r = succession_exec(first + 2, first, SUCCESSION_TRY, argv);
 	log_message(LOG_ERR, "cannot try the installed binary: %s", strerror(-r));
 	_exit(EXIT_FAILURE);
 }
 
 pid_t
-children_start_try(const struct boot *boot, int binary, int handover, int socket_fd)
+children_start_try(const struct boot *boot, int binary, int succession, int socket_fd)
 {
 	pid_t parent = getpid(), pid = fork();
 
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		try_child(boot, binary, handover, socket_fd, parent);
+		try_child(boot, binary, succession, socket_fd, parent);
 	return pid;
 }
 

@@ -25,10 +25,10 @@ pid_t children_start_holder(const struct boot *boot, const struct children_fds *
 pid_t children_start_binder(const struct boot *boot, const char *mountpoint, int socket_fd);
 
 /*
- * The program BINARY, as the daemon's user, with HANDOVER and its end of the pair through which the
+ * The program BINARY, as the daemon's user, with SUCCESSION and its end of the pair through which the
  * broker sends it a copy of the state: both numbers are fixed (try.c).
  */
-pid_t children_start_try(const struct boot *boot, int binary, int handover, int socket_fd);
+pid_t children_start_try(const struct boot *boot, int binary, int succession, int socket_fd);
 
 /* Waits for any child of ours. Returns: its wait status, -ETIMEDOUT (it is killed), -errno. */
 int children_wait(pid_t pid, int msec);

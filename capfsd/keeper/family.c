@@ -14,10 +14,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "capfsd/fdstore.h"
+#include "capfsd/start/fdstore.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/private.h"
-#include "capfsd/messages.h"
+#include "capfsd/process/messages.h"
 
 #define HOLDERS_WINDOW_MSEC 10000
 #define BINDER_PAUSE_MSEC 100

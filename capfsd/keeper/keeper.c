@@ -26,13 +26,13 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/confine.h"
-#include "capfsd/fdstore.h"
-#include "capfsd/handover.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/start/fdstore.h"
+#include "capfsd/process/succession.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/private.h"
-#include "capfsd/messages.h"
-#include "capfsd/mounts.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/process/mounts.h"
 
 #define BINDER_MSEC 1000
 
@@ -116,12 +116,12 @@ on_signal(struct keeper *k)
 static void
 keep_mount(struct keeper *k)
 {
-	struct handover handover = {.role = HANDOVER_MOUNT};
+	struct succession succession = {.role = SUCCESSION_MOUNT};
 	int r;
 
-	memcpy(handover.mountpoint, k->mount.path, sizeof(handover.mountpoint));
-	memcpy(handover.device, k->mount.device, sizeof(handover.device));
-	r = fdstore_keep_mount(&handover, &k->boot, k->fuse_fd);
+	memcpy(succession.mountpoint, k->mount.path, sizeof(succession.mountpoint));
+	memcpy(succession.device, k->mount.device, sizeof(succession.device));
+	r = fdstore_keep_mount(&succession, &k->boot, k->fuse_fd);
 	if (r < 0)
 		log_message(LOG_WARNING, "systemd does not keep the mount: %s", strerror(-r));
 }
@@ -278,7 +278,7 @@ take_mount(struct keeper *k, struct fdstore *stored)
 	k->boot.init = stored->boot.init;
 	k->boot.instance = stored->boot.instance;
 	memcpy(k->boot.bind_dir, stored->boot.bind_dir, sizeof(k->boot.bind_dir));
-	memcpy(k->mount.device, stored->handover.device, sizeof(k->mount.device));
+	memcpy(k->mount.device, stored->succession.device, sizeof(k->mount.device));
 	k->boot.resumed = true;
 	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before",
 		stored->n_sockets);
@@ -403,7 +403,7 @@ keeper_run(const struct keeper_config *config)
 
 /* What was there before execve(2) is ours again. Until it has succeeded, nothing is changed for good. */
 static int
-keeper_take_up(struct keeper *k, const struct handover *h)
+keeper_take_up(struct keeper *k, const struct succession *h)
 {
 	const int fds[] = {h->lock_fd, h->state_fd, h->fuse_fd, h->peer_fd, h->activation_fd};
 	int r;
@@ -432,28 +432,28 @@ keeper_take_up(struct keeper *k, const struct handover *h)
 int
 keeper_resume(int fd, int argc, char *argv[])
 {
-	static struct handover handover;
+	static struct succession succession;
 	static struct boot boot;
 	struct keeper k;
 	int r;
 
-	r = handover_read(fd, HANDOVER_KEEPER, &handover, &boot, NULL);
+	r = succession_read(fd, SUCCESSION_KEEPER, &succession, &boot, NULL);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	handover_log(&handover, &boot);
+	succession_log(&succession, &boot);
 	keeper_init(&k, &boot, argv);
-	r = keeper_take_up(&k, &handover);
+	r = keeper_take_up(&k, &succession);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot take over: %s, back to the old binary", strerror(-r));
-		r = handover_exec(handover.old_fd, fd, HANDOVER_KEEPER, argv);
+		r = succession_exec(succession.old_fd, fd, SUCCESSION_KEEPER, argv);
 		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	fd_close(fd);
-	fd_close(handover.old_fd);
+	fd_close(succession.old_fd);
 	confine_argv(&k.boot, argc, argv);
 	prctl(PR_SET_NAME, "capfsd");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

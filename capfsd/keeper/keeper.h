@@ -9,7 +9,7 @@
 
 #include <limits.h>
 
-#include "capfsd/boot.h"
+#include "capfsd/process/boot.h"
 
 struct fdstore;
 
@@ -26,5 +26,5 @@ struct keeper_config {
 /* Runs until it is told to stop or cannot go on. Returns: the daemon's exit status. */
 int keeper_run(const struct keeper_config *config);
 
-/* The same, for what execve(2) has made of the keeper; FD is the handover. */
+/* The same, for what execve(2) has made of the keeper; FD is the succession. */
 int keeper_resume(int fd, int argc, char *argv[]);

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "capfsd/keeper/keeper.h"
-#include "capfsd/keeper/mount.h"
+#include "capfsd/mount/mount.h"
 
 #define HOLDERS_MAX 5
 #define STOP_MSEC 3000 /* for a broker to end */

@@ -24,10 +24,10 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/handover.h"
+#include "capfsd/process/succession.h"
 #include "capfsd/keeper/children.h"
 #include "capfsd/keeper/private.h"
-#include "capfsd/messages.h"
+#include "capfsd/process/messages.h"
 
 #define TRY_MSEC 60000
 #define PAUSE_MSEC 10000
@@ -88,12 +88,12 @@ open_binary(struct keeper *k)
 static const char *
 start_try(struct keeper *k)
 {
-	struct handover handover = {.role = HANDOVER_TRY};
+	struct succession succession = {.role = SUCCESSION_TRY};
 	cleanup_close int ours = -1, theirs = -1, fd = -1;
 	int pair[2], r;
 
-	memcpy(handover.mountpoint, k->mount.path, sizeof(handover.mountpoint));
-	fd = handover_write(&handover, &k->boot);
+	memcpy(succession.mountpoint, k->mount.path, sizeof(succession.mountpoint));
+	fd = succession_write(&succession, &k->boot);
 	if (fd < 0 || fd_socketpair(SOCK_SEQPACKET, pair) < 0)
 		return "no memory or no descriptors";
 	ours = pair[0];
@@ -175,8 +175,8 @@ become(struct keeper *k)
 {
 	const int kept[] = {k->lock_fd, k->state_fd, k->fuse_fd, k->peer_fd, k->self_fd,
 		k->activation_fd};
-	struct handover handover = {
-		.role = HANDOVER_KEEPER,
+	struct succession succession = {
+		.role = SUCCESSION_KEEPER,
 		.self = getpid(),
 		.generation = k->boot.generation,
 		.lock_fd = k->lock_fd,
@@ -191,16 +191,16 @@ become(struct keeper *k)
 	cleanup_close int fd = -1;
 	int r = 0;
 
-	memcpy(handover.binary, k->binary, sizeof(handover.binary));
-	memcpy(handover.mountpoint, k->mount.path, sizeof(handover.mountpoint));
-	memcpy(handover.device, k->mount.device, sizeof(handover.device));
-	fd = handover_write(&handover, &k->boot);
+	memcpy(succession.binary, k->binary, sizeof(succession.binary));
+	memcpy(succession.mountpoint, k->mount.path, sizeof(succession.mountpoint));
+	memcpy(succession.device, k->mount.device, sizeof(succession.device));
+	fd = succession_write(&succession, &k->boot);
 	if (fd < 0)
 		r = fd;
 	for (size_t i = 0; r == 0 && i < sizeof(kept) / sizeof(kept[0]); i++)
 		r = kept[i] < 0 ? 0 : fd_set_cloexec(kept[i], false);
 	if (r == 0)
-		r = handover_exec(k->upgrade.binary_fd, fd, HANDOVER_KEEPER, k->argv);
+		r = succession_exec(k->upgrade.binary_fd, fd, SUCCESSION_KEEPER, k->argv);
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
 		if (kept[i] >= 0)
 			fd_set_cloexec(kept[i], true);

@@ -101,9 +101,9 @@ check_capability(struct model *m, struct capability *c)
 	uint64_t n = 0, last = 0, conns = 0;
 
 	CHECK(c->session->entity.id == c->record.session);
-	CHECK(c->object->entity.id == c->record.object);
+	CHECK(capability_object(c)->entity.id == c->record.object);
 	CHECK(c->parent ? c->record.parent == c->parent->entity.id : c->record.parent == 0);
-	CHECK(!c->parent || (c->parent->object == c->object && c->depth == c->parent->depth + 1));
+	CHECK(!c->parent || (capability_object(c->parent) == capability_object(c) && c->depth == c->parent->depth + 1));
 	CHECK(list_empty(&c->sibling_link) == !c->parent);
 	CHECK(c->parent || !list_empty(&c->origin_link));
 	if (c->parent) {
@@ -156,7 +156,7 @@ check_object(struct model *m, struct object *o)
 	list_for_each (i, &o->origins) {
 		struct capability *c = list_entry(i, struct capability, origin_link);
 
-		CHECK(c->object == o && !c->parent);
+		CHECK(capability_object(c) == o && !c->parent);
 	}
 }
 

@@ -42,7 +42,7 @@ struct entity {
 	struct staged *staged;       /* what the change under way does to it (change.c), or NULL */
 	uint64_t changed_nsec;       /* CLOCK_REALTIME of the last change, strictly growing */
 	/*
-	 * Bit per file of this entity (its row in ops/tree.c) whose attributes the kernel may have
+	 * Bit per file of this entity (its row in tree/tree.c) whose attributes the kernel may have
 	 * cached. Belongs to the file system's front; all ones after a restart.
 	 */
 	uint32_t cached;

@@ -14,11 +14,11 @@
 
 #include "base/index.h"
 #include "base/list.h"
-#include "capfsd/model/capability.h"
+#include "capfsd/kinds/capability.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/counters.h"
 #include "capfsd/model/entity.h"
-#include "capfsd/model/entrypoint.h"
+#include "capfsd/kinds/entrypoint.h"
 #include "capfsd/model/event.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/model/session.h"
@@ -104,7 +104,7 @@ struct model {
 	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */
 	struct counters *counters; /* never NULL: the next, or those that outlive a broker */
 	struct counters own_counters;
-	struct metrics *metrics; /* of the broker (ops/metrics.h), NULL: none to show */
+	struct metrics *metrics; /* of the broker (tree/metrics.h), NULL: none to show */
 };
 
 /* An empty model over an empty or full store; model_load() or model_create_root() comes next. */

@@ -48,7 +48,7 @@ capability_used(struct capability *c)
 {
 	struct model *m = c->session->model;
 
-	entity_used(m, &c->object->entrypoint->entity);
+	entity_used(m, &capability_entrypoint(c)->entity);
 	for (; c; c = c->parent)
 		entity_used(m, &c->entity);
 }
@@ -60,7 +60,7 @@ touch_capability(struct model *m, struct capability *c, uint64_t stamp)
 	if (c->parent)
 		touch_up(m, c->parent, stamp);
 	else
-		touch(m, &c->object->entrypoint->entity, stamp);
+		touch(m, &capability_entrypoint(c)->entity, stamp);
 }
 
 void

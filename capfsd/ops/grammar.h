@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "capfsd/model/capability.h"
+#include "capfsd/kinds/capability.h"
 #include "capfsd/model/quota.h"
 
 struct request;

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "capfsd/ops/info.h"
+#include "capfsd/tree/info.h"
 #include "capfsd/ops/request.h"
 
 int

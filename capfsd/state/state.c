@@ -26,7 +26,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/state/crc.h"
-#include "capfsd/state/inspect.h"
+#include "capfsd/state/verify.h"
 
 #define STATE_FILE "state.mdb"
 #define RESERVE_PAGES 32

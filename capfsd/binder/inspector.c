@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The inspector: looks at one descriptor that a client has, and tells the broker what it is, in
+ * numbers.
+ *
+ * It may be any file. To close one of a hostile file system may take for ever, in a sleep that not
+ * even SIGKILL ends; therefore nobody who has anything else to do ever receives it. Each inspection
+ * is a process of its own, made by the binder, which ends with it; what it was asked is answered
+ * before it closes anything.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "base/number.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/confine.h"
+
+#define PATIENCE_MSEC 5000
+
+static int
+option(int fd, int name, void *value, socklen_t n)
+{
+	return getsockopt(fd, SOL_SOCKET, name, value, &n) < 0 ? -errno : 0;
+}
+
+/* Nothing here waits for the file system that FD is of. Returns: 0, -EINVAL, -ENOTCONN, -errno. */
+static int
+look_at(int fd, pid_t binder, struct binder_result *ret)
+{
+	struct sockaddr_un address = {};
+	char path[sizeof(address.sun_path) + 1] = {};
+	socklen_t n = sizeof(address);
+	int domain = 0, flags = fcntl(fd, F_GETFL), r;
+	struct ucred peer;
+
+	if (flags < 0 || flags & O_PATH)
+		return -EINVAL;
+	r = option(fd, SO_DOMAIN, &domain, sizeof(domain));
+	if (r < 0 || domain != AF_UNIX)
+		return -EINVAL;
+	if (getpeername(fd, (struct sockaddr *)&address, &n) < 0)
+		return -errno;
+	r = option(fd, SO_PEERCRED, &peer, sizeof(peer));
+	if (r == 0)
+		r = fd_socket_cookie(fd, &ret->cookie);
+	if (r < 0)
+		return r;
+	ret->uid = peer.uid;
+	/* Of a listener that is who called listen(2). Our parent lives, so its number is its own.
+	 */
+	ret->by_binder = peer.pid == binder;
+	/* One that the broker gave has no name; its cookie is known. */
+	memcpy(path, address.sun_path, sizeof(address.sun_path));
+	if (number_parse_pair(path, &ret->object, &ret->capability) < 0)
+		ret->object = ret->capability = 0;
+	return 0;
+}
+
+/*
+ * Waits for the one message of the client. There is room for all that it can bring, so that nothing
+ * is closed yet. Returns: 0, or -errno.
+ */
+static int
+receive(int client, int *ret_fds, size_t *ret_n_fds)
+{
+	struct pollfd p = {.fd = client, .events = POLLIN};
+	char byte;
+	ssize_t n;
+
+	if (poll(&p, 1, PATIENCE_MSEC) <= 0)
+		return -ETIMEDOUT;
+	n = msg_receive(client, &byte, sizeof(byte), ret_fds, MSG_FDS_MAX, ret_n_fds, MSG_DONTWAIT);
+	if (n < 0)
+		return (int)n;
+	return n == 1 && *ret_n_fds == 1 ? 0 : -EBADMSG;
+}
+
+/* All that others may wait for comes before the first descriptor that may be held. */
+static void
+inspect(int socket_fd, int client, uint64_t serial, pid_t binder)
+{
+	struct binder_result result = {.inspection = serial};
+	int fds[MSG_FDS_MAX];
+	size_t n_fds = 0;
+	int r = receive(client, fds, &n_fds);
+
+	if (r == 0)
+		r = look_at(fds[0], binder, &result);
+	result.error = (uint32_t)-r;
+	/* The broker has it before the client can ask for it. */
+	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
+	(void)msg_send(client, "", 1, NULL, 0, MSG_DONTWAIT);
+	fd_close(socket_fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		fd_close(fd);
+	/* Whatever else was sent here is dropped here, not by the binder. */
+	shutdown(client, SHUT_RDWR);
+	msg_discard_all(client);
+	fd_close(client);
+	for (size_t i = 0; i < n_fds; i++)
+		fd_close(fds[i]);
+}
+
+pid_t
+inspector_start(const struct boot *boot, int socket_fd, int client, uint64_t serial)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
+	confine_title(boot, "capfs-inspector");
+	if (confine_tie(parent) == 0 && confine_filter_inspector(boot) == 0)
+		inspect(socket_fd, client, serial, parent);
+	_exit(0);
+}

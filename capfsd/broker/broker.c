@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker: one thread, one loop, that owns the model and both fronts. It may die at any moment;
+ * whatever must not be lost is in the store before anybody is told, and the next broker begins
+ * with that and with the descriptors that the holder kept.
+ *
+ * It frees nothing when it ends. The process ends with it, and what its objects hold by number is
+ * shared with the holder, for the next broker.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <syslog.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/broker/fronts.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/sockets/sockets.h"
+#include "capfsd/broker/loading.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/broker/meter.h"
+#include "capfsd/model/model.h"
+#include "capfsd/tree/metrics.h"
+#include "capfsd/state/state.h"
+
+#define SPIN_NSEC 50000	   /* a sleeping thread takes about as long to wake up */
+#define PATIENCE_USEC 2000 /* with any system call */
+#define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
+#define REAP_BUDGET 512	   /* entities removed in one round */
+#define RETRY_USEC 1000000 /* a full store is tried again after that */
+#define TIMER_ACCURACY_USEC 1000
+
+struct broker {
+	const struct boot *boot;
+	sd_event *event;
+	sd_event_source *expiry_timer, *timer;
+	struct state *state;
+	struct model *model;
+	struct fronts fronts;
+	struct metrics metrics;
+	struct meter meter;
+	int statm_fd; /* /proc/self/statm: opened while files can be */
+	uint64_t activity;     /* of ipc, when last looked at */
+	bool sockets_busy;     /* in the last round */
+	uint64_t expires_usec; /* what expiry_timer is set to */
+	uint64_t timer_usec;   /* what timer is set to */
+	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
+	bool told_full;        /* that it is full stands in the log */
+};
+
+static uint64_t
+clock_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
+static void
+on_alarm(int signal)
+{
+}
+
+/*
+ * While it works, a signal comes every PATIENCE_USEC: no system call sleeps longer. Where the last
+ * reference to a descriptor goes that a client has sent, be it queued in a socket, the kernel closes
+ * that client's file here, and a TCP socket may linger for as long as its owner has chosen.
+ */
+static int
+set_impatient(bool on)
+{
+	const struct itimerval every = {
+		.it_interval.tv_usec = on ? PATIENCE_USEC : 0,
+		.it_value.tv_usec = on ? PATIENCE_USEC : 0,
+	};
+
+	return setitimer(ITIMER_REAL, &every, NULL) < 0 ? -errno : 0;
+}
+
+/* The loop drains /dev/fuse in each round: being woken is all that is needed. */
+static int
+on_wake(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+	return 0;
+}
+
+static int
+on_time(sd_event_source *source, uint64_t usec, void *data)
+{
+	return 0;
+}
+
+/* For a binary that is to be tried, whose process waits at the other end of SOCKET. */
+static void
+send_copy(struct broker *b, int socket)
+{
+	cleanup_close int copy = state_copy(b->state);
+	ssize_t n = copy;
+
+	if (copy >= 0)
+		n = msg_send(socket, "", 1, &copy, 1, MSG_DONTWAIT);
+	if (n < 0)
+		log_message(LOG_WARNING, "the state cannot be copied: %s", strerror((int)-n));
+}
+
+/* A keeper that does not read has been told enough. Returns: 0 or -errno. */
+static int
+tell_keeper(struct broker *b, enum keeper_type type)
+{
+	struct keeper_record record = {.type = type, .generation = b->boot->generation};
+	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
+
+	return n < 0 && n != -EAGAIN ? (int)n : 0;
+}
+
+static int
+on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+	struct broker *b = data;
+	struct keeper_record record;
+	cleanup_close int passed = -1;
+	size_t n_fds;
+	ssize_t n = msg_receive(fd, &record, sizeof(record), &passed, 1, &n_fds, MSG_DONTWAIT);
+
+	/* The keeper has died. What systemd keeps is for the next daemon, else it is the end of all. */
+	if (n == 0 || n == -ECONNRESET)
+		record.type = b->boot->store_max ? KEEPER_PAUSE : KEEPER_STOP;
+	else if (n != sizeof(record))
+		return 0;
+	switch (record.type) {
+	case KEEPER_STOP:
+		ipc_stop(b->fronts.ipc);
+		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
+		break;
+	case KEEPER_PAUSE:
+		/* Between two requests: what was answered is in the store, the rest comes again. */
+		ipc_pause(b->fronts.ipc);
+		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
+		break;
+	case KEEPER_PING:
+		tell_keeper(b, KEEPER_PONG);
+		break;
+	case KEEPER_BINDER:
+		if (n_fds == 1)
+			ipc_set_binder(b->fronts.ipc, take_fd(passed));
+		break;
+	case KEEPER_COPY:
+		if (n_fds == 1)
+			send_copy(b, passed);
+		break;
+	}
+	return 0;
+}
+
+/* Timers that callbacks need not act on: they wake the loop, which looks by itself. */
+static int
+add_timer(struct broker *b, clockid_t clock, sd_event_source **ret)
+{
+	int r = sd_event_add_time(
+		b->event, ret, clock, UINT64_MAX, TIMER_ACCURACY_USEC, on_time, b);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_exit_on_failure(*ret, true);
+	return r < 0 ? r : 0;
+}
+
+static int
+add_io(struct broker *b, int fd, sd_event_io_handler_t f)
+{
+	sd_event_source *source;
+	int r = sd_event_add_io(b->event, &source, fd, EPOLLIN, f, b);
+
+	if (r >= 0)
+		r = sd_event_source_set_exit_on_failure(source, true);
+	return r < 0 ? r : 0;
+}
+
+/* What is measured only when somebody reads it. */
+static void
+measure(struct metrics *m, void *data)
+{
+	const struct broker *b = data;
+	unsigned long pages;
+	char text[64];
+	ssize_t n;
+
+	state_usage(b->state, &m->store_used, &m->store_file, &m->store_limit);
+	n = b->statm_fd < 0 ? -1 : pread(b->statm_fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	if (sscanf(text, "%*u %lu", &pages) == 1)
+		m->memory = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void
+make_metrics(struct broker *b)
+{
+	b->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	b->metrics.instance = b->boot->instance;
+	b->metrics.n_brokers = b->boot->page->n_brokers;
+	b->metrics.measure = measure;
+	b->metrics.data = b;
+	b->model->metrics = &b->metrics;
+	b->model->counters = &b->boot->page->counters;
+	meter_init(&b->meter, b->model->counters);
+}
+
+/* After the model is there: both fronts, joined to it and to each other. */
+static int
+make_fronts(struct broker *b)
+{
+	int r;
+
+	make_metrics(b);
+	r = sd_event_new(&b->event);
+	if (r == 0)
+		r = add_timer(b, CLOCK_REALTIME, &b->expiry_timer);
+	if (r == 0)
+		r = add_timer(b, CLOCK_MONOTONIC, &b->timer);
+	if (r < 0)
+		return error_trace(r);
+	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event);
+}
+
+/*
+ * Takes over what the predecessor had: its descriptors, then its connection to the kernel. From
+ * here on no file can be opened, and what clients wrote is read only after that.
+ */
+static int
+take_over(struct broker *b, const int *fds, size_t n_fds)
+{
+	const struct sigaction alarm = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+	int r;
+
+	if (sigaction(SIGALRM, &alarm, NULL) < 0)
+		return error_trace(-errno);
+	r = set_impatient(true);
+	if (r == 0)
+		r = confine_filter(b->boot);
+	if (r == 0)
+		r = ipc_adopt(b->fronts.ipc, fds, n_fds);
+	if (r == 0) {
+		ipc_set_binder(b->fronts.ipc, BOOT_FD_BINDER);
+		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
+	}
+	if (r == 0)
+		r = add_io(b, BOOT_FD_FUSE, on_wake);
+	if (r < 0)
+		return error_trace(r);
+	r = fs_take_over(b->fronts.fs);
+	if (r == -EPROTO) {
+		log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STATE_REFUSED}),
+			"the kernel is served in another version's way: start anew");
+		return BROKER_EXIT_REFUSED;
+	}
+	return r;
+}
+
+/* The descriptors of before are listed first: none of those that are opened later is among them. */
+static int
+broker_start(struct broker *b)
+{
+	cleanup_free int *fds = NULL;
+	size_t n_fds, first = 0;
+	int r;
+
+	r = fd_list(&fds, &n_fds);
+	if (r < 0)
+		return error_trace(r);
+	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)
+		first++;
+	r = loading_open(b->boot, &b->state);
+	if (r == 0)
+		r = loading_model(b->boot, b->state, &b->model);
+	if (r == 0) {
+		b->boot->page->stored = 1;
+		r = make_fronts(b);
+	}
+	if (r == 0)
+		r = take_over(b, fds + first, n_fds - first);
+	if (r != 0)
+		return r;
+	b->boot->page->ready = 1;
+	return error_trace(tell_keeper(b, KEEPER_READY));
+}
+
+/* A full store is no reason to end, nor to try again without pause. */
+static bool
+must_wait(struct broker *b)
+{
+	if (b->retry_usec && clock_nsec() / 1000 >= b->retry_usec)
+		b->retry_usec = 0;
+	return b->retry_usec != 0;
+}
+
+static int
+wait_if_full(struct broker *b, int r)
+{
+	if (r != -ENOSPC && r != -ENOMEM)
+		return r;
+	if (!b->told_full && r == -ENOSPC)
+		log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STORE_FULL}),
+			"the state store is full: what has ended stays until there is room");
+	else if (!b->told_full)
+		log_message(LOG_WARNING, "out of memory: what has ended stays until there is room");
+	b->told_full = true;
+	b->retry_usec = clock_nsec() / 1000 + RETRY_USEC;
+	return 0;
+}
+
+/* Ends what has expired, without waiting for a quiet moment, which may not come. */
+static int
+expire(struct broker *b)
+{
+	uint64_t next;
+
+	if (b->model->now_usec() < b->model->next_expiry_usec || must_wait(b))
+		return 0;
+	return wait_if_full(b, model_expire(b->model, &next));
+}
+
+/* Removes a slice of what has ended. */
+static int
+reap(struct broker *b, bool *ret_busy)
+{
+	int r;
+
+	if (list_empty(&b->model->ending) || must_wait(b))
+		return 0;
+	r = wait_if_full(b, model_reap(b->model, REAP_BUDGET));
+	if (r < 0)
+		return error_trace(r);
+	if (b->retry_usec)
+		return 0;
+	b->told_full = false;
+	*ret_busy = true;
+	fs_reaped(b->fronts.fs);
+	ipc_reaped(b->fronts.ipc);
+	return 0;
+}
+
+/* When the loop last looked at its sources: it has asked for the time then. */
+static uint64_t
+event_usec(const struct broker *b)
+{
+	uint64_t usec = 0;
+
+	return sd_event_now(b->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
+}
+
+/* Everything that can be done without sleeping, once. */
+static int
+broker_round(struct broker *b, bool *ret_busy)
+{
+	uint64_t activity;
+	int n, r = 1;
+
+	/* Where sockets are busy, each look is a system call too many for whoever waits there. */
+	n = fs_drain(b->fronts.fs, !b->sockets_busy);
+	if (n < 0)
+		return n;
+	for (unsigned i = 0; r > 0 && i < EVENTS_MAX; i++) {
+		meter_mark(&b->meter);
+		r = sd_event_run(b->event, 0);
+		if (r < 0)
+			return error_trace(r);
+		meter_note(&b->meter, event_usec(b));
+		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
+			return 0;
+	}
+	activity = ipc_activity(b->fronts.ipc);
+	b->sockets_busy = activity != b->activity;
+	*ret_busy = n > 0 || b->sockets_busy;
+	b->activity = activity;
+	fs_timeouts(b->fronts.fs);
+	r = expire(b);
+	return r < 0 ? error_trace(r) : reap(b, ret_busy);
+}
+
+/* Sets TIMER to wake the loop at USEC, UINT64_MAX: never; no system call when it is so already. */
+static int
+set_timer(sd_event_source *timer, uint64_t usec, uint64_t *set_to)
+{
+	int enabled = usec == UINT64_MAX ? SD_EVENT_OFF : SD_EVENT_ONESHOT;
+	int is_enabled = SD_EVENT_OFF, r;
+
+	r = sd_event_source_get_enabled(timer, &is_enabled);
+	if (r < 0 || (usec == *set_to && is_enabled == enabled))
+		return r < 0 ? r : 0;
+	*set_to = usec;
+	r = sd_event_source_set_time(timer, usec);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(timer, enabled);
+	return r < 0 ? r : 0;
+}
+
+/* What is done only when there is nothing else to do. */
+static int
+before_sleep(struct broker *b, bool *ret_busy)
+{
+	uint64_t expires = UINT64_MAX, deadline = fs_deadline(b->fronts.fs);
+	int r;
+
+	if (!must_wait(b)) {
+		r = model_expire(b->model, &expires);
+		if (r == 0)
+			r = events_store(b->model);
+		r = wait_if_full(b, r);
+		if (r < 0)
+			return error_trace(r);
+		*ret_busy = !b->retry_usec && !list_empty(&b->model->ending);
+	}
+	if (b->retry_usec && b->retry_usec < deadline)
+		deadline = b->retry_usec;
+	r = set_timer(b->expiry_timer, expires, &b->expires_usec);
+	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
+}
+
+/* Only the wait itself is without the timer: what has come is handled as everything else. */
+static int
+sleep_until_event(struct broker *b)
+{
+	int r = sd_event_prepare(b->event), q;
+
+	if (r == 0) {
+		r = set_impatient(false);
+		if (r == 0)
+			r = sd_event_wait(b->event, UINT64_MAX);
+		q = set_impatient(true);
+		if (r >= 0 && q < 0)
+			r = q;
+	}
+	if (r <= 0)
+		return r;
+	meter_begin(&b->meter, event_usec(b));
+	return sd_event_dispatch(b->event);
+}
+
+/* Returns: the time, up to which all that was served is measured. */
+static uint64_t
+finish_round(struct broker *b)
+{
+	uint64_t now = clock_nsec();
+
+	meter_mark(&b->meter);
+	meter_note(&b->meter, now / 1000);
+	return now;
+}
+
+/*
+ * Serves, goes on trying for a little while after the last activity, since whoever was answered
+ * often asks again at once, and then sleeps. Meanwhile it takes no time from anybody who could use it.
+ */
+static int
+broker_loop(struct broker *b)
+{
+	uint64_t now = clock_nsec(), last = now;
+	int r, exit_code;
+
+	for (;;) {
+		bool busy = false;
+
+		meter_begin(&b->meter, now / 1000);
+		r = broker_round(b, &busy);
+		if (r < 0)
+			return r;
+		if (sd_event_get_exit_code(b->event, &exit_code) == 0)
+			return exit_code;
+		if (busy) {
+			last = now = finish_round(b);
+		} else if (now - last < SPIN_NSEC) {
+			sched_yield();
+			now = clock_nsec();
+		} else {
+			r = before_sleep(b, &busy);
+			if (r == 0 && !busy)
+				r = sleep_until_event(b);
+			if (r < 0)
+				return error_trace(r);
+			if (sd_event_get_exit_code(b->event, &exit_code) == 0)
+				return exit_code;
+			last = now = finish_round(b);
+		}
+	}
+}
+
+int
+broker_main(const struct boot *boot)
+{
+	struct broker b = {
+		.boot = boot,
+		.expires_usec = UINT64_MAX,
+		.timer_usec = UINT64_MAX,
+	};
+	int r;
+
+	r = broker_start(&b);
+	if (r == 0)
+		r = broker_loop(&b);
+	if (r >= 0)
+		return r;
+	if (r == -ENODEV || r == -ENOTCONN)
+		return BROKER_EXIT_UNMOUNTED;
+	log_message(LOG_ERR, "the broker ends: %s", strerror(-r));
+	return BROKER_EXIT_RESTART;
+}

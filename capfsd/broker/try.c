@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Can this binary go on with what another one does? Asked before that is stopped, in a process of the
+ * daemon's user: it reads the succession, loads a copy of the state, and replays INIT. Its exit status is
+ * the answer.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/process/succession.h"
+#include "capfsd/broker/loading.h"
+
+#define COPY_MSEC 30000
+
+/* The broker's copy of the state. */
+static int
+receive_copy(int socket)
+{
+	struct pollfd p = {.fd = socket, .events = POLLIN};
+	size_t n_fds;
+	char byte;
+	int fd, r;
+
+	do
+		r = poll(&p, 1, COPY_MSEC);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return -ETIMEDOUT;
+	if (msg_receive(socket, &byte, 1, &fd, 1, &n_fds, MSG_DONTWAIT) != 1 || n_fds != 1)
+		return -EBADMSG;
+	return fd;
+}
+
+/* Returns: 0, BROKER_EXIT_REFUSED, -errno. */
+static int
+try_state(const struct boot *boot, int copy)
+{
+	struct state *state = NULL;
+	struct model *model = NULL;
+	struct fs *fs = NULL;
+	int r;
+
+	r = loading_open_copy(boot, copy, &state);
+	if (r == 0)
+		r = loading_model(boot, state, &model);
+	if (r == 0)
+		r = fs_new(model, state, boot, NULL, NULL, &fs);
+	if (r == 0)
+		r = fs_replay_init(fs);
+	if (r == -EPROTO) {
+		log_message(LOG_ERR, "the kernel is served in another version's way");
+		return BROKER_EXIT_REFUSED;
+	}
+	return r;
+}
+
+int
+try_main(int fd)
+{
+	static struct boot_page page;
+	static struct succession succession;
+	static struct boot boot;
+	cleanup_close int copy = -1;
+	int r;
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return BROKER_EXIT_REFUSED;
+	r = succession_read(fd, SUCCESSION_TRY, &succession, &boot, &page);
+	/* Its number is the one of /dev/fuse elsewhere, where nothing of ours may be. */
+	if (r == 0 && fd != BOOT_FD_FUSE)
+		r = -EINVAL;
+	if (r < 0) {
+		log_message(LOG_ERR, "cannot take over: %s",
+			r == -EPROTO ? "the running version hands over in another way"
+				     : strerror(-r));
+		return BROKER_EXIT_REFUSED;
+	}
+	succession_log(&succession, &boot);
+	close(fd);
+	if (open("/dev/null", O_RDWR | O_CLOEXEC) != BOOT_FD_FUSE)
+		return BROKER_EXIT_REFUSED;
+	copy = receive_copy(BOOT_FD_KEEPER);
+	r = copy < 0 ? copy : try_state(&boot, copy);
+	if (r < 0)
+		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
+	return r == 0 ? TRY_EXIT_GOOD : BROKER_EXIT_REFUSED;
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The holder: shares its descriptor table with the broker, so that every connection, listener and
+ * the connection to the kernel stay open, under their numbers, when the broker dies. It waits,
+ * starts the next one, and does nothing else; above all it parses nothing.
+ *
+ * For an upgrade it becomes the new binary, by execve(2), with all of its table; if no broker of that
+ * comes up, it becomes the old one again. The broker may have put anything under any number: a binary
+ * is taken only from the keeper, which is known by its credentials, and only while no broker lives.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/process/succession.h"
+#include "capfsd/process/journal.h"
+#include "capfsd/process/messages.h"
+
+#define EARLY_MAX 5
+#define EARLY_WINDOW_SEC 10
+#define ORDER_MSEC 5000 /* the keeper answers at once */
+#define TITLE "capfs-holder"
+
+/* When the last brokers ended before they had answered anything. */
+struct early {
+	uint64_t at_usec[EARLY_MAX];
+	unsigned n;
+};
+
+struct holder {
+	struct boot *boot;
+	struct early early;
+	pid_t self, broker;
+	bool probation; /* another binary until now: its first broker must come up */
+};
+
+static uint64_t
+now_usec(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Were these too many in too short a time? */
+static bool
+early_add(struct early *e)
+{
+	uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+	e->at_usec[e->n++ % EARLY_MAX] = now;
+	/* The next place to be written holds the oldest of the last five. */
+	return e->n >= EARLY_MAX &&
+		now - e->at_usec[e->n % EARLY_MAX] < EARLY_WINDOW_SEC * UINT64_C(1000000);
+}
+
+/*
+ * A process that shares our descriptors and nothing else. Not fork(2): that copies the table,
+ * and what the broker opens would die with it.
+ */
+static pid_t
+start_broker(struct holder *h)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+	sigset_t none;
+
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (confine_tie(h->self) < 0)
+		_exit(BROKER_EXIT_RESTART);
+	confine_title(h->boot, "capfs-broker");
+	_exit(broker_main(h->boot));
+}
+
+/* Blocked, these wait for us: the broker's end, and the keeper's word that it hangs. */
+static void
+holder_signals(sigset_t *ret)
+{
+	sigemptyset(ret);
+	sigaddset(ret, SIGCHLD);
+	sigaddset(ret, HOLDER_SIGNAL_HANGS);
+	sigprocmask(SIG_BLOCK, ret, NULL);
+}
+
+/* Returns: the broker's wait status, or -errno. */
+static int
+wait_for_broker(struct holder *h)
+{
+	sigset_t set;
+	pid_t pid;
+	int status;
+
+	holder_signals(&set);
+	while ((pid = waitpid(h->broker, &status, WNOHANG)) == 0)
+		if (sigwaitinfo(&set, NULL) == HOLDER_SIGNAL_HANGS) {
+			log_message(LOG_ERR, "broker %u does not turn its loop, ending it",
+				h->boot->page->n_brokers);
+			kill(h->broker, SIGKILL);
+		}
+	return pid < 0 ? -errno : status;
+}
+
+/* One that was meant for the broker of before. */
+static void
+forget_hangs(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, HOLDER_SIGNAL_HANGS);
+	while (sigtimedwait(&set, NULL, &(struct timespec){}) > 0)
+		;
+}
+
+static void
+log_end(int status, const struct boot_page *page)
+{
+	if (WIFSIGNALED(status))
+		log_event(LOG_WARNING,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKER_RESTARTED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_SIGNAL", NULL, (uint64_t)WTERMSIG(status)}),
+			"broker %u was ended by signal %d (%s), starting another", page->n_brokers,
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		log_event(LOG_WARNING,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKER_RESTARTED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_STATUS", NULL, (uint64_t)WEXITSTATUS(status)}),
+			"broker %u ended with status %d, starting another", page->n_brokers,
+			WEXITSTATUS(status));
+	if (page->poisoned && page->poisoned == page->crashed)
+		log_event(LOG_ERR,
+			LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
+				{"CAPFS_BROKER", NULL, page->n_brokers},
+				{"CAPFS_REQUEST", NULL, page->poisoned}),
+			"two brokers in a row ended in request %#jx, which is refused now",
+			(uintmax_t)page->poisoned);
+}
+
+/* A status that ends the holder as well. */
+static bool
+is_final(const struct holder *h, int status)
+{
+	if (!WIFEXITED(status))
+		return false;
+	/* What a binary of another version refuses, the one of before can do. */
+	if (WEXITSTATUS(status) == BROKER_EXIT_REFUSED)
+		return !h->probation;
+	return WEXITSTATUS(status) == BROKER_EXIT_STOPPED ||
+		WEXITSTATUS(status) == BROKER_EXIT_UNMOUNTED;
+}
+
+/* SIGKILL comes from outside: no fault of a broker that was up and had nothing to answer. */
+static bool
+is_early(int status, const struct boot_page *page)
+{
+	if (page->answered)
+		return false;
+	return !page->ready || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
+/* Is the other end of the pair the keeper's? A broker can make none for which the kernel says so. */
+static bool
+keeper_is_there(void)
+{
+	struct ucred peer = {};
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(BOOT_FD_KEEPER, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+		peer.pid == getppid();
+}
+
+/* It may have nobody to read it, if a broker has put something else there. */
+static int
+tell_keeper(const struct holder *h, enum keeper_type type)
+{
+	struct keeper_record record = {.type = type, .generation = h->boot->generation};
+	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
+}
+
+/* The keeper's answer; what it had said to the broker of before is void. Returns: 0 or -errno. */
+static int
+receive_order(struct keeper_record *ret, int *ret_binary)
+{
+	struct pollfd p = {.fd = BOOT_FD_KEEPER, .events = POLLIN};
+
+	for (;;) {
+		cleanup_close int fd = -1;
+		size_t n_fds;
+		ssize_t n;
+		int r = poll(&p, 1, ORDER_MSEC);
+
+		if (r <= 0)
+			return r < 0 ? -errno : -ETIMEDOUT;
+		n = msg_receive(BOOT_FD_KEEPER, ret, sizeof(*ret), &fd, 1, &n_fds, MSG_DONTWAIT);
+		if (n <= 0)
+			return n < 0 ? (int)n : -ECONNRESET;
+		if (n != sizeof(*ret))
+			return -EBADMSG;
+		if (ret->type == KEEPER_GO_ON || (ret->type == KEEPER_BECOME && n_fds == 1)) {
+			*ret_binary = take_fd(fd);
+			return 0;
+		}
+	}
+}
+
+/* The table goes to the next binary, or does not. */
+static int
+set_inherited(bool on, int binary)
+{
+	cleanup_free int *fds = NULL;
+	size_t n;
+	int r = fd_list(&fds, &n);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (fds[i] > STDERR_FILENO && fds[i] != binary)
+			r = fd_set_cloexec(fds[i], !on);
+	return r;
+}
+
+/* Returns only if it cannot be done: -errno. */
+static int
+become(struct holder *h, int binary, uint32_t generation)
+{
+	char *const argv[] = {(char[]){TITLE}, NULL};
+	struct succession succession = {
+		.role = SUCCESSION_HOLDER,
+		.self = h->self,
+		.parent = getppid(),
+		.generation = generation,
+	};
+	cleanup_close int fd = -1;
+	int r;
+
+	if (journal_get_mount())
+		snprintf(succession.mountpoint, sizeof(succession.mountpoint), "%s", journal_get_mount());
+	fd = succession_write(&succession, h->boot);
+	r = fd < 0 ? fd : set_inherited(true, binary);
+
+	if (r == 0)
+		r = succession_exec(binary, fd, SUCCESSION_HOLDER, argv);
+	set_inherited(false, binary);
+	return r;
+}
+
+/*
+ * Without a broker, one that was told to pause or that of a new binary which did not come up, the
+ * keeper decides what is next. Returns, when that is another broker of this binary.
+ */
+static void
+ask_keeper(struct holder *h)
+{
+	cleanup_close int binary = -1;
+	struct keeper_record record;
+	int r;
+
+	if (!keeper_is_there())
+		return;
+	r = tell_keeper(h, KEEPER_ALONE);
+	if (r == 0)
+		r = receive_order(&record, &binary);
+	if (r == 0 && record.type == KEEPER_BECOME)
+		r = become(h, binary, record.generation);
+	if (r < 0)
+		log_message(LOG_ERR, "holder: cannot become another binary: %s", strerror(-r));
+}
+
+/* Runs one broker. Returns: its wait status, or -errno. */
+static int
+run_broker(struct holder *h)
+{
+	h->boot->page->answered = 0;
+	h->boot->page->ready = 0;
+	h->boot->page->n_brokers++;
+	forget_hangs();
+	tell_keeper(h, KEEPER_LOADING);
+	h->broker = start_broker(h);
+	return h->broker < 0 ? h->broker : wait_for_broker(h);
+}
+
+static int
+holder_run(struct holder *h)
+{
+	struct boot_page *page = h->boot->page;
+	sigset_t set;
+
+	holder_signals(&set);
+	for (;;) {
+		int status = run_broker(h);
+
+		if (status < 0) {
+			log_message(LOG_ERR, "holder: cannot run a broker: %s", strerror(-status));
+			return BROKER_EXIT_RESTART;
+		}
+		if (is_final(h, status))
+			return WEXITSTATUS(status);
+		h->probation = h->probation && !page->ready;
+		if (WIFEXITED(status) && WEXITSTATUS(status) == BROKER_EXIT_PAUSED) {
+			ask_keeper(h);
+			continue;
+		}
+		boot_page_crashed(page);
+		log_end(status, page);
+		if (h->probation) {
+			h->probation = false;
+			ask_keeper(h);
+		} else if (is_early(status, page) && early_add(&h->early)) {
+			log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP}),
+				"%d brokers in %d seconds ended before they answered, giving up",
+				EARLY_MAX, EARLY_WINDOW_SEC);
+			return BROKER_EXIT_REFUSED;
+		}
+	}
+}
+
+static struct boot_page *
+page_new(void)
+{
+	void *page = mmap(NULL, sizeof(struct boot_page), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		log_message(LOG_ERR, "holder: no memory: %m");
+	return page == MAP_FAILED ? NULL : page;
+}
+
+int
+holder_main(struct boot *boot)
+{
+	struct holder h = {.boot = boot, .self = getpid()};
+
+	boot->page = page_new();
+	if (!boot->page)
+		return BROKER_EXIT_RESTART;
+	boot->page->counters.since_usec = now_usec(CLOCK_REALTIME);
+	log_set_lost(&boot->page->counters.lines_lost);
+	boot->page->stored = boot->resumed;
+	return holder_run(&h);
+}
+
+int
+holder_resume(int fd, int argc, char *argv[])
+{
+	static struct succession succession;
+	static struct boot boot;
+	struct holder h = {.boot = &boot, .self = getpid(), .probation = true};
+	struct boot_page *page = page_new();
+	int r;
+
+	/* First of all: execve(2) has made us dumpable. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || !page)
+		return BROKER_EXIT_RESTART;
+	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	r = succession_read(fd, SUCCESSION_HOLDER, &succession, &boot, page);
+	if (r == 0)
+		r = confine_tie(succession.parent);
+	if (r < 0) {
+		log_message(LOG_ERR, "holder: cannot take over: %s", strerror(-r));
+		return BROKER_EXIT_RESTART;
+	}
+	close(fd);
+	log_set_lost(&page->counters.lines_lost);
+	boot.generation = succession.generation;
+	succession_log(&succession, &boot);
+	confine_argv(&boot, argc, argv);
+	confine_title(&boot, TITLE);
+	return holder_run(&h);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A capability: a named slot in a session that refers to an object with rights and limits, and
+ * remembers what it was derived from. Everything is one primitive, derive, and its inverse, end.
+ *
+ * Invariants: rights are a subset of the parent's; a limit is at most the parent's at the time of
+ * the derivation, and use counts against the capability and all its ancestors, so that a parent
+ * that shrinks later shrinks its descendants with it; expires is never after the parent's.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "capfsd/model/entity.h"
+#include "capfsd/kinds/methods.h"
+
+struct change;
+struct entrypoint;
+struct object;
+struct session;
+
+enum right {
+	RIGHT_CALL = 1 << 0,
+	RIGHT_GRANT = 1 << 1,
+	RIGHT_REPLICATE = 1 << 2,
+	RIGHT_REDUCE = 1 << 3,
+	RIGHT_TRANSFER = 1 << 4,
+	RIGHT_SHARE = 1 << 5,
+};
+
+/* Without any of these a capability is immutable. */
+#define RIGHTS_COMMON (RIGHT_GRANT | RIGHT_REPLICATE | RIGHT_REDUCE | RIGHT_TRANSFER | RIGHT_SHARE)
+#define RIGHTS_OBJECT (RIGHT_CALL | RIGHTS_COMMON)
+
+#define LIMIT_NONE UINT64_MAX
+#define RATE_MAX UINT64_C(1000000) /* a second */
+#define CAPABILITY_MODE_INHERIT 0xffff
+
+enum capability_flags {
+	CAPABILITY_DEAD = 1 << 0, /* ended, and so are all its descendants; being reaped */
+};
+
+struct capability_record {
+	uint64_t session;
+	uint64_t object;
+	uint64_t parent; /* 0: an origin, made with the object */
+	uint64_t since_usec;
+	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
+	uint64_t calls_limit, calls_used;
+	uint64_t conns_limit;
+	uint64_t rate_limit;   /* calls a second */
+	uint64_t rate_at_usec; /* CLOCK_REALTIME: from then on all of a second's are there again */
+	uint64_t revoked_upto; /* children with an id up to this one are dead: one record ends a million */
+	uint32_t rights;
+	uint32_t by_uid; /* who made it */
+	uint32_t uid, gid; /* used only when mode is not CAPABILITY_MODE_INHERIT */
+	uint16_t mode;
+	uint16_t flags;
+	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
+	uint8_t reserved[3];
+	/* Where its server counts its calls: this entry in the pages of that attachment. */
+	uint32_t page_attachment, page_index;
+	struct method_range methods[METHODS_MAX];
+};
+
+/* Its place among those that expire (expiry.c). */
+struct expiry {
+	uint64_t usec; /* LIMIT_NONE: it has none */
+	struct capability *before, *after;
+};
+
+struct capability {
+	struct entity entity;
+	struct capability_record record;
+	struct session *session;
+	struct object *object;
+	struct capability *parent;
+	struct list children;    /* of struct capability, sibling_link */
+	struct list sibling_link;
+	union {
+		struct list origin_link; /* object.origins, when parent is NULL */
+		struct list twins;       /* when it is not: a ring of those of one session */
+	};
+	struct index_link held_link; /* model.by_holder, of the first of its twins */
+	struct expiry expiry;    /* in model.expiring */
+	uint64_t n_children;
+	uint32_t conns_used;     /* of itself and all its descendants */
+	uint16_t depth;          /* an origin has 0 */
+	bool is_first;           /* of its twins */
+	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
+};
+
+static inline struct methods
+record_methods(const struct capability_record *r)
+{
+	struct methods m = {.n = r->n_methods};
+
+	memcpy(m.range, r->methods, sizeof(m.range));
+	return m;
+}
+
+static inline void
+record_set_methods(struct capability_record *r, const struct methods *m)
+{
+	r->n_methods = (uint8_t)m->n;
+	memcpy(r->methods, m->range, sizeof(r->methods));
+}
+
+/* What a derivation or a reduction asks for; absent members keep what the source has. */
+struct reductions {
+	bool has_rights, has_methods, has_calls, has_conns, has_rate, has_expires, immutable;
+	uint32_t rights;
+	struct methods methods;
+	uint64_t calls, conns, rate, expires_usec;
+};
+
+enum {
+	CAPABILITY_E_DEAD = 1,     /* ended, expired, or an ancestor is */
+	CAPABILITY_E_RIGHT,        /* the source lacks the right for the operation */
+	CAPABILITY_E_NOT_HELD,     /* asks for rights that the source does not have */
+	CAPABILITY_E_NOT_SMALLER,  /* a reduction that is none, or leaves nothing, or a larger limit */
+	CAPABILITY_E_IN_USE,       /* less than what is in use */
+	CAPABILITY_E_EXISTS,       /* the name is taken in that session */
+	CAPABILITY_E_ENDING,       /* by one that has ended, and is being removed */
+	CAPABILITY_E_NAME,
+	CAPABILITY_E_QUOTA_CAPS,   /* the receiving session's quota */
+	CAPABILITY_E_QUOTA_RAM,
+	CAPABILITY_E_CLOSING,      /* the receiving session is being closed */
+	CAPABILITY_E_DEPTH,        /* DERIVATION_DEPTH_MAX */
+	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
+	CAPABILITY_E_LIMIT_CONNS,
+	CAPABILITY_E_LIMIT_RATE,
+};
+
+struct text;
+
+/* What it refers to, and who serves that. */
+struct object *capability_object(const struct capability *c);
+struct entrypoint *capability_entrypoint(const struct capability *c);
+
+/* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
+void rights_format(uint32_t rights, struct text *t);
+/* The right of that name, or 0. */
+uint32_t right_find(const char *name, size_t n);
+
+/*
+ * Neither it nor an ancestor is dead (marked, or at or below its parent's revoked_upto) or expired,
+ * none of their sessions is closing, and the object and its entrypoint have not ended.
+ */
+bool capability_is_live(const struct capability *c);
+
+/* Marked dead: itself, an ancestor, a session of these, or the object. Not: expired. */
+bool capability_is_doomed(const struct capability *c);
+
+/* The rights that count: those that it and all its ancestors have. */
+uint32_t capability_rights(const struct capability *c);
+
+/*
+ * Does its server count its calls and their rate, as those of the library do? Else each connection
+ * is a call, and is counted when it is made.
+ */
+bool capability_counts_calls(const struct capability *c);
+
+/*
+ * Its calls up to now: by the server's own word, which is not believed where it would be less than
+ * before, or more than the limit.
+ */
+uint64_t capability_calls_used(const struct capability *c);
+
+/* The entry that it has in the pages of who serves it now; 0: none. */
+uint32_t capability_page_index(const struct capability *c);
+
+/* The methods that count: those in all sets of it and its ancestors, "0-3,7"; nothing: all. */
+void capability_format_methods(const struct capability *c, struct text *t);
+
+/* The smallest expiry of it and its ancestors, and what is left of calls, conns and rate there. */
+uint64_t capability_expires(const struct capability *c);
+uint64_t capability_calls_left(const struct capability *c);
+uint64_t capability_conns_left(const struct capability *c);
+uint64_t capability_rate_left(const struct capability *c);
+
+/* The uid, gid and mode that count: its own or its session's. */
+void capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode);
+
+/*
+ * Stages a capability derived from SOURCE in session TO. NAME NULL: the source's name, or
+ * NAME-2, NAME-3… when it is taken. The receiving session pays caps=1 ram=512.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (grant), _NOT_HELD, _NOT_SMALLER, _EXISTS, _ENDING, _NAME,
+ * _QUOTA_*, _CLOSING, _DEPTH; -errno. On refusal nothing is staged.
+ */
+int capability_grant(struct change *ch, struct capability *source, struct session *to,
+	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
+	struct capability **ret);
+
+/*
+ * What S holds already of all that C gives: C itself, the nearest that C was derived from, or what was
+ * derived from C directly. NULL: nothing. C must be live, and then so is what is found.
+ */
+struct capability *capability_held(struct model *m, const struct session *s, struct capability *c);
+
+/*
+ * Stages a capability derived from SOURCE in the same session, under another name.
+ * Returns: as capability_grant(); _RIGHT is replicate.
+ */
+int capability_replicate(struct change *ch, struct capability *source, const char *name,
+	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret);
+
+/*
+ * Stages the move of SOURCE to session TO: there is one like it, derived from what SOURCE was
+ * derived from, and SOURCE ends. What is used of its limits stays used.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (transfer), _IN_USE (connections, or something is derived
+ * from it), _EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -ENOMEM.
+ */
+int capability_transfer(struct change *ch, struct capability *source, struct session *to,
+	const char *name, size_t n_name, uid_t by_uid, struct capability **ret);
+
+/*
+ * Stages an origin: the first capability to an object, without parent.
+ * Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -errno.
+ */
+int capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
+	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret);
+
+/*
+ * Stages a reduction in place. Every member that is given must be at most what is held, and one
+ * of them strictly less; rights stay non-empty, limits stay at or above what is in use.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NOT_SMALLER, _IN_USE; -ENOMEM.
+ */
+int capability_reduce(struct change *ch, struct capability *c, const struct reductions *how);
+
+/* Stages a new name. Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _DEAD; -ENOMEM. */
+int capability_rename(struct change *ch, struct capability *c, const char *name, size_t n);
+
+/*
+ * Stages the end of C and everything derived from it: one dead mark, which every check up the
+ * parents sees. model_reap() removes them after the commit. Idempotent.
+ * Returns: 0 or -ENOMEM.
+ */
+int capability_end(struct change *ch, struct capability *c);
+
+/*
+ * Stages the end of all that is derived from C, and not of C: one mark in C's record
+ * (`revoked_upto`), whatever the number of its children; later derivations live.
+ * Returns: 0 or -ENOMEM.
+ */
+int capability_end_children(struct change *ch, struct capability *c);
+
+/*
+ * Stages one connection: counts a call against C and all its ancestors, where they have a limit of
+ * calls and the server does not count. The connection itself is counted by capability_connected(),
+ * after the commit, and given back by capability_disconnected().
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (call), _LIMIT_CALLS, _LIMIT_CONNS, _LIMIT_RATE;
+ * -ENOMEM.
+ */
+int capability_connect(struct change *ch, struct capability *c);
+void capability_connected(struct capability *c);
+void capability_disconnected(struct capability *c);
+
+/* C's next descendant in depth-first order below TOP, or NULL: for loops over all that is derived. */
+struct capability *capability_next_below(const struct capability *top, struct capability *c);

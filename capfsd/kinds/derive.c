@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one primitive, derive, its inverse, end, and what changes a capability in place. Each checks
+ * everything, also what the same change has staged before, and then stages.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+/* Up to this number automatic names are tried one by one; what follows is found by bisection. */
+#define NAME_NUMBERS_DENSE 8
+
+/* BASE, or BASE-K for K > 1, shortened where it would be too long. */
+static size_t
+name_format(const char *base, uint64_t k, char name[NAME_BYTES_MAX + 1])
+{
+	char suffix[KEY_BYTES_MAX + 1] = "";
+	size_t n = strlen(base), n_suffix = 0;
+
+	if (k > 1)
+		n_suffix = (size_t)snprintf(suffix, sizeof(suffix), "-%" PRIu64, k);
+	if (n > NAME_BYTES_MAX - n_suffix)
+		n = NAME_BYTES_MAX - n_suffix;
+	memcpy(name, base, n);
+	memcpy(name + n, suffix, n_suffix + 1);
+	return n + n_suffix;
+}
+
+static bool
+name_is_taken(struct change *ch, const struct session *to, const char *base, uint64_t k,
+	char name[NAME_BYTES_MAX + 1])
+{
+	size_t n = name_format(base, k, name);
+
+	return change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n);
+}
+
+/* A free name: the first where few are taken, some where many are, without trying them all. */
+static void
+pick_name(struct change *ch, const struct session *to, const char *base,
+	char name[NAME_BYTES_MAX + 1])
+{
+	uint64_t taken, free_one;
+
+	for (uint64_t k = 1; k <= NAME_NUMBERS_DENSE; k++)
+		if (!name_is_taken(ch, to, base, k, name))
+			return;
+	taken = NAME_NUMBERS_DENSE;
+	free_one = 2 * taken;
+	while (name_is_taken(ch, to, base, free_one, name)) {
+		taken = free_one;
+		free_one *= 2;
+	}
+	while (free_one - taken > 1) {
+		uint64_t middle = taken + (free_one - taken) / 2;
+
+		if (name_is_taken(ch, to, base, middle, name))
+			taken = middle;
+		else
+			free_one = middle;
+	}
+	name_format(base, free_one, name);
+}
+
+/* Returns: 0, CAPABILITY_E_EXISTS, _ENDING. */
+static int
+check_name(struct change *ch, const struct session *to, const char *name, size_t n)
+{
+	const struct entity *other = entity_find_name(change_model(ch), to->entity.id,
+		ENTITY_CAPABILITY, name, n);
+
+	if (other && !capability_is_live(capability_of(other)))
+		return CAPABILITY_E_ENDING;
+	return change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n)
+		? CAPABILITY_E_EXISTS
+		: 0;
+}
+
+/* What a session must fulfil to get a new slot, called NAME unless that is NULL. */
+static int
+check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
+{
+	const struct session_record *record = change_record(ch, &to->entity);
+	enum quota_kind kind;
+	int r;
+
+	if (record->state != SESSION_RUNNING)
+		return CAPABILITY_E_CLOSING;
+	if (name && !name_is_valid(name, n_name))
+		return CAPABILITY_E_NAME;
+	r = name ? check_name(ch, to, name, n_name) : 0;
+	if (r)
+		return r;
+	if (change_affords(ch, to, &capability_kind.cost, &kind))
+		return 0;
+	return kind == QUOTA_CAPS ? CAPABILITY_E_QUOTA_CAPS : CAPABILITY_E_QUOTA_RAM;
+}
+
+/* A slot in TO for O, made of RECORD, whose other members are set here. */
+static int
+add_slot(struct change *ch, struct object *o, struct capability *parent, struct session *to,
+	const char *name, size_t n_name, const struct capability_record *record,
+	struct capability **ret)
+{
+	struct model *m = change_model(ch);
+	struct entity *e = entity_new(m, ENTITY_CAPABILITY, name, n_name);
+	struct capability *c;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	c = capability_of(e);
+	c->session = to;
+	c->object = o;
+	c->parent = parent;
+	c->depth = parent ? parent->depth + 1 : 0;
+	c->record = *record;
+	c->record.session = to->entity.id;
+	c->record.object = o->entity.id;
+	c->record.parent = parent ? parent->entity.id : 0;
+	c->record.since_usec = m->now_usec();
+	c->record.mode = CAPABILITY_MODE_INHERIT;
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret = c;
+	return r;
+}
+
+/* In each set up to the origin: all of them count. */
+static bool
+methods_are_held(struct change *ch, const struct capability *c, const struct methods *m)
+{
+	for (; c; c = c->parent) {
+		const struct methods held = record_methods(change_record(ch, &c->entity));
+
+		if (!methods_contain(&held, m))
+			return false;
+	}
+	return true;
+}
+
+/* What HOW leaves of HELD, written into RECORD. What is not given stays as it is held. */
+static int
+apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
+	struct capability_record *record)
+{
+	uint32_t rights = how->has_rights ? how->rights : held->rights;
+	struct methods methods;
+
+	if (rights & ~held->rights)
+		return CAPABILITY_E_NOT_HELD;
+	if (how->immutable)
+		rights &= ~(uint32_t)RIGHTS_COMMON;
+	if (!rights)
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_calls && (how->calls == 0 || how->calls > held->calls_limit))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_conns && (how->conns == 0 || how->conns > held->conns_limit))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_rate && (how->rate == 0 || how->rate > held->rate_limit))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (how->has_expires &&
+		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
+		return CAPABILITY_E_NOT_SMALLER;
+	record->rights = rights;
+	methods = how->has_methods ? how->methods : record_methods(held);
+	record_set_methods(record, &methods);
+	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
+	record->conns_limit = how->has_conns ? how->conns : held->conns_limit;
+	record->rate_limit = how->has_rate ? how->rate : held->rate_limit;
+	if (how->has_expires)
+		record->expires_usec = how->expires_usec;
+	return 0;
+}
+
+/* C's record as this change leaves it, with the rights and the expiry that count. */
+static struct capability_record
+held_record(struct change *ch, const struct capability *c)
+{
+	struct capability_record held = *(const struct capability_record *)change_record(ch,
+		&c->entity);
+
+	for (c = c->parent; c; c = c->parent) {
+		const struct capability_record *r = change_record(ch, &c->entity);
+
+		held.rights &= r->rights;
+		if (r->expires_usec < held.expires_usec)
+			held.expires_usec = r->expires_usec;
+	}
+	return held;
+}
+
+/* A slot's name in TO where none is given. */
+static int
+add_named(struct change *ch, const struct capability *source, struct capability *parent,
+	struct session *to, const char *name, size_t n_name,
+	const struct capability_record *record, struct capability **ret)
+{
+	char picked[NAME_BYTES_MAX + 1];
+
+	if (!name) {
+		pick_name(ch, to, source->entity.name, picked);
+		name = picked;
+		n_name = strlen(picked);
+	}
+	return add_slot(ch, capability_object(source), parent, to, name, n_name, record, ret);
+}
+
+static int
+derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
+	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
+	struct capability **ret)
+{
+	struct capability_record record = {.by_uid = by_uid, .expires_usec = LIMIT_NONE}, held;
+	int r;
+
+	if (!capability_is_live(source))
+		return CAPABILITY_E_DEAD;
+	held = held_record(ch, source);
+	if (!(held.rights & right))
+		return CAPABILITY_E_RIGHT;
+	if (how->has_methods && !methods_are_held(ch, source, &how->methods))
+		return CAPABILITY_E_NOT_SMALLER;
+	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	if (r == 0)
+		r = check_slot(ch, to, name, n_name);
+	if (r == 0 && source->depth >= DERIVATION_DEPTH_MAX)
+		r = CAPABILITY_E_DEPTH;
+	return r ? r : add_named(ch, source, source, to, name, n_name, &record, ret);
+}
+
+int
+capability_grant(struct change *ch, struct capability *source, struct session *to, const char *name,
+	size_t n_name, const struct reductions *how, uid_t by_uid, struct capability **ret)
+{
+	return derive(ch, source, RIGHT_GRANT, to, name, n_name, how, by_uid, ret);
+}
+
+int
+capability_replicate(struct change *ch, struct capability *source, const char *name, size_t n_name,
+	const struct reductions *how, uid_t by_uid, struct capability **ret)
+{
+	return derive(ch, source, RIGHT_REPLICATE, source->session, name, n_name, how, by_uid, ret);
+}
+
+int
+capability_transfer(struct change *ch, struct capability *source, struct session *to,
+	const char *name, size_t n_name, uid_t by_uid, struct capability **ret)
+{
+	struct capability_record record;
+	int r;
+
+	if (!capability_is_live(source))
+		return CAPABILITY_E_DEAD;
+	if (!(held_record(ch, source).rights & RIGHT_TRANSFER))
+		return CAPABILITY_E_RIGHT;
+	if (source->conns_used > 0 || !list_empty(&source->children))
+		return CAPABILITY_E_IN_USE;
+	r = check_slot(ch, to, name, n_name);
+	if (r)
+		return r;
+	/* What is used of its limits stays used. */
+	record = *(const struct capability_record *)change_record(ch, &source->entity);
+	record.by_uid = by_uid;
+	record.revoked_upto = 0;
+	record.calls_used = capability_calls_used(source);
+	record.page_attachment = record.page_index = 0;
+	r = add_named(ch, source, source->parent, to, name, n_name, &record, ret);
+	return r ? r : capability_end(ch, source);
+}
+
+int
+capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
+	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret)
+{
+	struct capability_record record = {
+		.rights = rights & RIGHTS_OBJECT,
+		.by_uid = by_uid,
+		.expires_usec = LIMIT_NONE,
+		.calls_limit = LIMIT_NONE,
+		.conns_limit = LIMIT_NONE,
+		.rate_limit = LIMIT_NONE,
+	};
+	int r;
+
+	if (entity_is_doomed(&o->entity))
+		return CAPABILITY_E_CLOSING;
+	if (!name)
+		return CAPABILITY_E_NAME;
+	r = check_slot(ch, to, name, n_name);
+	return r ? r : add_slot(ch, o, NULL, to, name, n_name, &record, ret);
+}
+
+static bool
+is_smaller(const struct capability_record *record, const struct capability_record *held)
+{
+	return record->rights != held->rights || record->calls_limit < held->calls_limit ||
+		record->conns_limit < held->conns_limit ||
+		record->rate_limit < held->rate_limit ||
+		record->expires_usec < held->expires_usec ||
+		record->n_methods != held->n_methods ||
+		memcmp(record->methods, held->methods, sizeof(held->methods)) != 0;
+}
+
+int
+capability_reduce(struct change *ch, struct capability *c, const struct reductions *how)
+{
+	struct capability_record record, held, *edited;
+	int r;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	held = held_record(ch, c);
+	if (!(held.rights & RIGHT_REDUCE))
+		return CAPABILITY_E_RIGHT;
+	if (how->has_methods && !methods_are_held(ch, c, &how->methods))
+		return CAPABILITY_E_NOT_SMALLER;
+	record = held;
+	record.calls_used = capability_calls_used(c);
+	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	if (r)
+		return r;
+	if (!is_smaller(&record, &held))
+		return CAPABILITY_E_NOT_SMALLER;
+	if (record.calls_limit < record.calls_used || record.conns_limit < c->conns_used)
+		return CAPABILITY_E_IN_USE;
+	edited = change_edit(ch, &c->entity);
+	if (!edited)
+		return -ENOMEM;
+	/* The ancestors' expiry stays theirs. */
+	if (!how->has_expires)
+		record.expires_usec = edited->expires_usec;
+	*edited = record;
+	return 0;
+}
+
+int
+capability_rename(struct change *ch, struct capability *c, const char *name, size_t n)
+{
+	int r;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	if (!name_is_valid(name, n))
+		return CAPABILITY_E_NAME;
+	if (entity_is_named(&c->entity, c->session->entity.id, ENTITY_CAPABILITY, name, n))
+		return 0;
+	r = check_name(ch, c->session, name, n);
+	return r ? r : change_rename(ch, &c->entity, name, n);
+}
+
+int
+capability_end(struct change *ch, struct capability *c)
+{
+	struct capability_record *record;
+
+	if (capability_is_doomed(c))
+		return 0;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->flags |= CAPABILITY_DEAD;
+	return 0;
+}
+
+int
+capability_end_children(struct change *ch, struct capability *c)
+{
+	struct capability_record *record;
+
+	if (list_empty(&c->children))
+		return 0;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->revoked_upto = change_last_id(ch);
+	return 0;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/kinds/methods.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* Without a gap between them they are one range. */
+static bool
+ranges_touch(const struct method_range *a, const struct method_range *b)
+{
+	return (a->first <= b->last || a->first - 1 == b->last) &&
+		(b->first <= a->last || b->first - 1 == a->last);
+}
+
+static void
+remove_range(struct methods *m, uint32_t i)
+{
+	m->n--;
+	memmove(&m->range[i], &m->range[i + 1], (m->n - i) * sizeof(m->range[0]));
+	m->range[m->n] = (struct method_range){};
+}
+
+bool
+methods_add(struct methods *m, uint32_t first, uint32_t last)
+{
+	struct method_range new = {first, last};
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < m->n;) {
+		const struct method_range old = m->range[i];
+
+		if (!ranges_touch(&old, &new)) {
+			i++;
+			continue;
+		}
+		new.first = old.first < new.first ? old.first : new.first;
+		new.last = old.last > new.last ? old.last : new.last;
+		remove_range(m, i);
+	}
+	if (m->n == METHODS_MAX)
+		return false;
+	while (at < m->n && m->range[at].first < new.first)
+		at++;
+	memmove(&m->range[at + 1], &m->range[at], (m->n - at) * sizeof(m->range[0]));
+	m->range[at] = new;
+	m->n++;
+	return true;
+}
+
+void
+methods_finish(struct methods *m)
+{
+	if (m->n == 1 && m->range[0].first == 0 && m->range[0].last == UINT32_MAX)
+		*m = (struct methods){};
+}
+
+bool
+methods_are_valid(const struct methods *m)
+{
+	struct methods same = {};
+
+	if (m->n > METHODS_MAX)
+		return false;
+	for (uint32_t i = 0; i < m->n; i++)
+		if (m->range[i].first > m->range[i].last ||
+			!methods_add(&same, m->range[i].first, m->range[i].last))
+			return false;
+	methods_finish(&same);
+	return methods_equal(m, &same);
+}
+
+/* As each of its ranges lies within one of the other's. */
+bool
+methods_contain(const struct methods *all, const struct methods *some)
+{
+	if (all->n == 0)
+		return true;
+	if (some->n == 0)
+		return false;
+	for (uint32_t i = 0; i < some->n; i++) {
+		uint32_t k = 0;
+
+		while (k < all->n && (some->range[i].first < all->range[k].first ||
+					     some->range[i].last > all->range[k].last))
+			k++;
+		if (k == all->n)
+			return false;
+	}
+	return true;
+}
+
+bool
+methods_equal(const struct methods *a, const struct methods *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+void
+methods_format(const struct methods *m, struct text *t)
+{
+	for (uint32_t i = 0; i < m->n; i++) {
+		text_addf(t, "%s%" PRIu32, i > 0 ? "," : "", m->range[i].first);
+		if (m->range[i].last > m->range[i].first)
+			text_addf(t, "-%" PRIu32, m->range[i].last);
+	}
+}

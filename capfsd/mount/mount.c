@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/mount/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/keeper/children.h"
+#include "capfsd/mount/init.h"
+#include "capfsd/process/mounts.h"
+
+#define MOUNT_TYPE "fuse.capfs"
+#define INIT_MSEC 5000
+#define HELPER_MSEC 10000
+#define INIT_READ_BYTES 8192 /* the kernel refuses to write into less */
+
+/* What the list of mounts calls the device: by this name `mount -a` finds what is mounted already. */
+static const char *
+mount_source(void)
+{
+	const char *source = getenv("CAPFSD_SOURCE");
+
+	/* A comma would end the option of fusermount3. */
+	return source && *source && !strpbrk(source, ",\\") ? source : "capfs";
+}
+
+/* Runs fusermount3 with a signal mask of its own; COMM_FD -1: it has nothing to send. */
+static pid_t
+start_fusermount(const char *const *arguments, int comm_fd)
+{
+	pid_t pid = fork();
+	sigset_t none;
+	char number[16];
+
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (comm_fd >= 0) {
+		snprintf(number, sizeof(number), "%d", comm_fd);
+		if (fd_set_cloexec(comm_fd, false) < 0 || setenv("_FUSE_COMMFD", number, 1) < 0)
+			_exit(126);
+	}
+	execvp(arguments[0], (char **)(uintptr_t)arguments);
+	_exit(127);
+}
+
+static int
+end_by_fusermount(const char *path)
+{
+	const char *const arguments[] = {"fusermount3", "-u", "-z", "-q", "--", path, NULL};
+	pid_t pid = start_fusermount(arguments, -1);
+	int status = pid < 0 ? pid : children_wait(pid, HELPER_MSEC);
+
+	return status < 0 ? status : status == 0 ? 0 : -EPERM;
+}
+
+int
+mount_detach(const char *path, bool privileged)
+{
+	if (!privileged)
+		return end_by_fusermount(path);
+	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int
+make_by_mount(const struct mount *m, int *ret_fuse_fd)
+{
+	cleanup_close int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[128];
+
+	if (fd < 0) {
+		log_message(LOG_ERR, "cannot open /dev/fuse: %m%s",
+			errno == ENOENT || errno == ENODEV ? " (modprobe fuse)" : "");
+		return -errno;
+	}
+	snprintf(options, sizeof(options),
+		"fd=%d,rootmode=40711,user_id=0,group_id=0,default_permissions,allow_other", fd);
+	if (mount(mount_source(), m->path, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
+		log_message(LOG_ERR, "cannot mount on %s: %m", m->path);
+		return -errno;
+	}
+	*ret_fuse_fd = take_fd(fd);
+	return 0;
+}
+
+static int
+make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
+{
+	cleanup_free char *options = NULL;
+	cleanup_close int ours = -1, theirs = -1;
+	const char *arguments[] = {"fusermount3", "-o", NULL, "--", m->path, NULL};
+	int pair[2], status, r;
+	size_t n_fds = 0;
+	ssize_t n = 0;
+	char byte[16];
+	pid_t pid;
+
+	r = asprintf(&options, "default_permissions,fsname=%s,subtype=capfs,nosuid,nodev,noexec",
+		mount_source());
+	if (r < 0)
+		return -ENOMEM;
+	r = fd_socketpair(SOCK_STREAM, pair);
+	if (r < 0)
+		return error_trace(r);
+	ours = pair[0];
+	theirs = pair[1];
+	arguments[2] = options;
+	pid = start_fusermount(arguments, theirs);
+	theirs = fd_close(theirs);
+	status = pid < 0 ? pid : children_wait(pid, HELPER_MSEC);
+	if (status == 0)
+		n = msg_receive(ours, byte, sizeof(byte), ret_fuse_fd, 1, &n_fds, MSG_DONTWAIT);
+	if (status == 0 && n > 0 && n_fds == 1)
+		return 0;
+	log_message(LOG_ERR, "fusermount3 cannot mount on %s%s", m->path,
+		status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127
+			? ": it is not installed (fuse3)"
+			: "");
+	return status < 0 ? status : -EPERM;
+}
+
+int
+mount_make(struct mount *m, int *ret_fuse_fd)
+{
+	char type[MOUNTS_FIELD_BYTES];
+	int r;
+
+	r = m->privileged ? make_by_mount(m, ret_fuse_fd) : make_by_fusermount(m, ret_fuse_fd);
+	if (r < 0)
+		return r;
+	return mounts_top(m->path, m->device, type);
+}
+
+int
+mount_answer_init(int fuse_fd, struct boot_init *ret)
+{
+	struct pollfd p = {.fd = fuse_fd, .events = POLLIN};
+	char buffer[INIT_READ_BYTES];
+	ssize_t n;
+	int r;
+
+	do
+		r = poll(&p, 1, INIT_MSEC);
+	while (r < 0 && errno == EINTR);
+	n = r > 0 ? read(fuse_fd, buffer, sizeof(buffer)) : -1;
+	if (n <= 0 || (size_t)n > sizeof(ret->request)) {
+		log_message(LOG_ERR, "the kernel does not begin to talk on /dev/fuse");
+		return -EPROTO;
+	}
+	memcpy(ret->request, buffer, (size_t)n);
+	ret->n_request = (uint32_t)n;
+	r = fuse_init_answer(ret->request, ret->n_request, ret->reply, sizeof(ret->reply));
+	if (r < 0) {
+		log_message(LOG_ERR, "the kernel's FUSE cannot be used: %s", strerror(-r));
+		return r;
+	}
+	ret->n_reply = (uint32_t)r;
+	if (write(fuse_fd, ret->reply, ret->n_reply) != (ssize_t)ret->n_reply) {
+		log_message(LOG_ERR, "cannot answer the kernel on /dev/fuse: %m");
+		return -EPROTO;
+	}
+	return fd_set_nonblock(fuse_fd, true);
+}
+
+void
+mount_end(struct mount *m)
+{
+	char device[MOUNTS_FIELD_BYTES], type[MOUNTS_FIELD_BYTES];
+	int r;
+
+	if (!m->device[0])
+		return;
+	r = mounts_top(m->path, device, type);
+	/* Somebody may have unmounted it, or mounted something else on top. */
+	if (r == 0 && strcmp(device, m->device) == 0)
+		r = mount_detach(m->path, m->privileged);
+	if (r < 0)
+		log_message(LOG_WARNING, "cannot unmount %s: %s", m->path, strerror(-r));
+	m->device[0] = '\0';
+}

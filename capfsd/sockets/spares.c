@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Under systemd with a store for descriptors (sd_pid_notify_with_fds(3)) each socket is also kept there,
+ * so that listeners and connections outlive the whole daemon. Sent a little later and together: most
+ * connections are short, and one that is gone by then costs nothing. Whoever ends a socket shuts it down,
+ * upon which systemd forgets its copy; nothing need be taken back.
+ *
+ * Which ones are there already must be known by a next broker too. SO_PRIORITY, which means nothing to
+ * a Unix socket, tells.
+ */
+#include "config.h"
+
+#include "capfsd/sockets/private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <syslog.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+
+#define KEEP_USEC 20000
+#define KEEP_AGAIN_USEC 100000
+#define KEPT_PRIORITY 1
+#define WAITING_MAX 65536
+#define NOW_MSEC 20
+#define NOW_TRIES 50
+
+struct waiting {
+	uint64_t cookie; /* its number may belong to something else by now */
+	int fd;
+};
+
+struct keep {
+	int notify_fd;
+	struct waiting *waiting;
+	size_t n, size;
+	sd_event_source *timer;
+};
+
+static int
+open_notify(const char *path)
+{
+	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t n = strlen(path);
+
+	if (fd < 0)
+		return -errno;
+	if (n >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+		return -EINVAL;
+	memcpy(address.sun_path, path, n);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	if (connect(fd, (struct sockaddr *)&address,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+		return -errno;
+	return take_fd(fd);
+}
+
+struct keep *
+keep_free(struct keep *keep)
+{
+	if (!keep)
+		return NULL;
+	sd_event_source_disable_unref(keep->timer);
+	fd_close(keep->notify_fd);
+	free(keep->waiting);
+	free(keep);
+	return NULL;
+}
+
+int
+keep_new(struct ipc *ipc, struct keep **ret)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct keep *keep;
+	int r;
+
+	*ret = NULL;
+	if (!ipc->boot->store_max || !path)
+		return 0;
+	keep = calloc(1, sizeof(*keep));
+	if (!keep)
+		return -ENOMEM;
+	keep->notify_fd = open_notify(path);
+	r = keep->notify_fd < 0 ? keep->notify_fd : ipc_add_timer(ipc, keep_on_timer, &keep->timer);
+	if (r < 0) {
+		/* It serves all the same. */
+		log_message(LOG_WARNING, "sockets cannot be kept by systemd: %s", strerror(-r));
+		keep_free(keep);
+		return 0;
+	}
+	*ret = keep;
+	return 0;
+}
+
+static bool
+is_kept(int fd)
+{
+	int priority = 0;
+	socklen_t n = sizeof(priority);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, &n) < 0 ||
+		priority == KEPT_PRIORITY;
+}
+
+void
+keep_add(struct keep *keep, int fd)
+{
+	struct waiting w = {.fd = fd};
+
+	if (!keep || is_kept(fd) || fd_socket_cookie(fd, &w.cookie) < 0)
+		return;
+	if (keep->n == keep->size) {
+		size_t size = keep->size ? keep->size * 2 : 64;
+		struct waiting *grown = NULL;
+
+		if (size <= WAITING_MAX)
+			grown = reallocarray(keep->waiting, size, sizeof(*grown));
+		if (!grown)
+			return;
+		keep->waiting = grown;
+		keep->size = size;
+	}
+	keep->waiting[keep->n++] = w;
+	ipc_arm(keep->timer, KEEP_USEC);
+}
+
+/* The last ones that are still what they were. Returns: how many; *RET_LEFT, how many wait then. */
+static size_t
+next_batch(const struct keep *keep, int fds[MSG_FDS_MAX], size_t *ret_left)
+{
+	size_t left = keep->n, n = 0;
+	uint64_t cookie;
+
+	while (left > 0 && n < MSG_FDS_MAX) {
+		const struct waiting *w = &keep->waiting[--left];
+
+		if (fd_socket_cookie(w->fd, &cookie) == 0 && cookie == w->cookie)
+			fds[n++] = w->fd;
+	}
+	*ret_left = left;
+	return n;
+}
+
+/* No descriptor of theirs is ever hung up, so they need a name by which they are taken back. */
+void
+keep_pages(struct keep *keep, uint64_t identity, const int fds[2])
+{
+	char message[80];
+	int n;
+
+	if (!keep)
+		return;
+	n = snprintf(message, sizeof(message), "%s=1\nFDNAME=" KEEP_NAME_PAGES "%" PRIx64 "%s",
+		fds ? "FDSTORE" : "FDSTOREREMOVE", identity, fds ? "\nFDPOLL=0" : "");
+	if (msg_send(keep->notify_fd, message, (size_t)n, fds, fds ? 2 : 0, MSG_DONTWAIT) < 0)
+		log_message(LOG_WARNING, "systemd does not listen: pages %s",
+			fds ? "will not outlive the daemon" : "stay with it");
+}
+
+/* Returns: 0, -EAGAIN (systemd is late, or too much is in flight). */
+static int
+keep_send(struct keep *keep)
+{
+	static const char message[] = "FDSTORE=1\nFDNAME=" KEEP_NAME_SOCKET;
+	int fds[MSG_FDS_MAX];
+
+	while (keep->n > 0) {
+		const int priority = KEPT_PRIORITY;
+		size_t left, n = next_batch(keep, fds, &left);
+		ssize_t r = 0;
+
+		if (n > 0)
+			r = msg_send(keep->notify_fd, message, sizeof(message) - 1, fds, n,
+				MSG_DONTWAIT);
+		if (r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS)
+			return -EAGAIN;
+		if (r < 0)
+			log_message(LOG_WARNING, "%zu sockets cannot be kept by systemd: %s", n,
+				strerror((int)-r));
+		for (size_t i = 0; r > 0 && i < n; i++)
+			setsockopt(fds[i], SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+		keep->n = left;
+	}
+	return 0;
+}
+
+int
+keep_on_timer(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct ipc *ipc = data;
+
+	if (keep_send(ipc->keep) < 0)
+		ipc_arm(ipc->keep->timer, KEEP_AGAIN_USEC);
+	return 0;
+}
+
+/* systemd closes what comes with a barrier when it has read all that was sent before. */
+static void
+wait_for_barrier(struct keep *keep)
+{
+	static const char message[] = "BARRIER=1";
+	cleanup_close int ours = -1, theirs = -1;
+	struct pollfd p = {};
+	int pair[2];
+
+	if (fd_socketpair(SOCK_STREAM, pair) < 0)
+		return;
+	ours = pair[0];
+	theirs = pair[1];
+	if (msg_send(keep->notify_fd, message, sizeof(message) - 1, &theirs, 1, MSG_DONTWAIT) < 0)
+		return;
+	theirs = fd_close(theirs);
+	p = (struct pollfd){.fd = ours, .events = POLLIN};
+	for (int i = 0; i < NOW_TRIES && poll(&p, 1, NOW_MSEC) <= 0; i++)
+		;
+}
+
+/* Its sender must live until then: systemd asks by its pid to whom a message belongs. */
+void
+keep_now(struct ipc *ipc)
+{
+	if (!ipc->keep)
+		return;
+	for (int i = 0; i < NOW_TRIES && keep_send(ipc->keep) < 0; i++)
+		poll(NULL, 0, NOW_MSEC);
+	wait_for_barrier(ipc->keep);
+}

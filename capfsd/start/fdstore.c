@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/start/fdstore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <syslog.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/number.h"
+#include "capfsd/start/activation.h"
+#include "capfsd/process/mounts.h"
+
+#define FUSE_MAJOR 10
+#define FUSE_MINOR 229
+#define MOUNT_TYPE "fuse.capfs"
+
+/* Asks nobody about it: who knows what it is. */
+static bool
+is_fuse(int fd)
+{
+	struct statx stx;
+
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0 &&
+		S_ISCHR(stx.stx_mode) && stx.stx_rdev_major == FUSE_MAJOR &&
+		stx.stx_rdev_minor == FUSE_MINOR;
+}
+
+/* The broker can store descriptors too, but it cannot make a file that belongs to the keeper's user. */
+static bool
+is_ours(int fd)
+{
+	struct statx stx;
+
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_UID, &stx) == 0 &&
+		stx.stx_uid == geteuid();
+}
+
+/* Is that connection still served, and its mount where it was? */
+static bool
+mount_is_there(const struct fdstore *s)
+{
+	char device[MOUNTS_FIELD_BYTES], type[MOUNTS_FIELD_BYTES];
+	struct pollfd p = {.fd = s->fuse_fd};
+
+	return poll(&p, 1, 0) == 0 && s->succession.device[0] &&
+		mounts_top(s->succession.mountpoint, device, type) == 0 &&
+		strcmp(device, s->succession.device) == 0 && strcmp(type, MOUNT_TYPE) == 0;
+}
+
+/* Out of the way of the numbers that have a meaning. */
+static int
+move_up(int fd)
+{
+	int copy;
+
+	if (fd >= BOOT_FD_FIRST_STORED)
+		return fd_set_cloexec(fd, true) < 0 ? -EBADF : fd;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, BOOT_FD_FIRST_STORED);
+	close(fd);
+	return copy < 0 ? -errno : copy;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* One of those that were passed. Takes FD. */
+static void
+take(struct fdstore *s, int *succession_fd, int fd, const char *name, char *activation)
+{
+	if (strcmp(name, ACTIVATION_NAME) == 0 && s->activation_fd < 0 &&
+		activation_is_listener(fd, activation))
+		s->activation_fd = fd;
+	else if (strcmp(name, KEEP_NAME_FUSE) == 0 && s->fuse_fd < 0 && is_fuse(fd))
+		s->fuse_fd = fd;
+	else if (strcmp(name, KEEP_NAME_MOUNT) == 0 && *succession_fd < 0 && is_ours(fd))
+		*succession_fd = fd;
+	else if (strcmp(name, KEEP_NAME_SOCKET) == 0 || name[0] == KEEP_NAME_PAGES[0])
+		s->sockets[s->n_sockets++] = fd;
+	else
+		close(fd);
+}
+
+static int
+receive(struct fdstore *s, int n, char **names, char *activation)
+{
+	int succession_fd = -1, r = 0;
+
+	s->sockets = calloc((size_t)n + 1, sizeof(*s->sockets));
+	if (!s->sockets)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		int fd = move_up(SD_LISTEN_FDS_START + i);
+
+		if (fd < 0)
+			return fd;
+		take(s, &succession_fd, fd, names[i], activation);
+	}
+	qsort(s->sockets, s->n_sockets, sizeof(*s->sockets), compare);
+	if (s->fuse_fd >= 0 && succession_fd >= 0)
+		r = succession_read(succession_fd, SUCCESSION_MOUNT, &s->succession, &s->boot, NULL);
+	s->found = s->fuse_fd >= 0 && succession_fd >= 0 && r == 0 && mount_is_there(s);
+	fd_close(succession_fd);
+	return 0;
+}
+
+static void
+free_names(char **names)
+{
+	for (char **name = names; name && *name; name++)
+		free(*name);
+	free(names);
+}
+
+int
+fdstore_receive(struct fdstore *ret, char ret_activation[108])
+{
+	char **names = NULL;
+	int n, r = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->fuse_fd = ret->activation_fd = -1;
+	ret_activation[0] = '\0';
+	n = sd_listen_fds_with_names(true, &names);
+	closefrom(SD_LISTEN_FDS_START + (n > 0 ? n : 0));
+	if (n > 0)
+		r = receive(ret, n, names, ret_activation);
+	free_names(names);
+	if (!ret->found && (ret->fuse_fd >= 0 || ret->n_sockets > 0)) {
+		fdstore_forget();
+		fdstore_deinit(ret, true);
+	}
+	return n < 0 ? n : r;
+}
+
+void
+fdstore_deinit(struct fdstore *s, bool shut_down)
+{
+	for (size_t i = 0; i < s->n_sockets; i++)
+		if (shut_down)
+			fd_shutdown_close(s->sockets[i]);
+		else
+			fd_close(s->sockets[i]);
+	free(s->sockets);
+	s->sockets = NULL;
+	s->n_sockets = 0;
+	s->fuse_fd = fd_close(s->fuse_fd);
+}
+
+size_t
+fdstore_max(void)
+{
+	const char *text = getenv("FDSTORE");
+	uint64_t n;
+
+	if (!text || !getenv("NOTIFY_SOCKET") || number_parse(text, strlen(text), false, &n) < 0)
+		return 0;
+	return n > SIZE_MAX ? SIZE_MAX : (size_t)n;
+}
+
+int
+fdstore_keep_mount(const struct succession *h, const struct boot *boot, int fuse_fd)
+{
+	cleanup_close int fd = succession_write(h, boot);
+	int r = fd;
+
+	if (r >= 0)
+		r = sd_pid_notify_with_fds(
+			0, 0, "FDSTORE=1\nFDNAME=" KEEP_NAME_MOUNT "\nFDPOLL=0", &fd, 1);
+	if (r >= 0)
+		r = sd_pid_notify_with_fds(
+			0, 0, "FDSTORE=1\nFDNAME=" KEEP_NAME_FUSE "\nFDPOLL=0", &fuse_fd, 1);
+	return r < 0 ? r : 0;
+}
+
+void
+fdstore_forget_sockets(void)
+{
+	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_SOCKET);
+}
+
+void
+fdstore_forget(void)
+{
+	fdstore_forget_sockets();
+	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_MOUNT);
+	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEEP_NAME_FUSE);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What an earlier daemon has left with systemd (sd_pid_notify_with_fds(3)): the connection to the
+ * kernel and a succession about it, which make its mount ours, and sockets, which are for the broker. The
+ * names are short, because systemd passes all of them in one string of the environment.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "capfsd/process/succession.h"
+
+struct fdstore {
+	bool found;  /* FUSE_FD with all that SUCCESSION and BOOT must say about it */
+	int fuse_fd; /* -1: none */
+	int activation_fd; /* not stored, but passed in the same way: activation.h; -1: none */
+	int *sockets; /* ascending, none below BOOT_FD_FIRST_STORED */
+	size_t n_sockets;
+	struct succession succession;
+	struct boot boot;
+};
+
+/*
+ * Takes what systemd has passed to this process (RET_ACTIVATION is that one's name or ""); closes whatever else there is from 3 up. What was
+ * stored is believed only if the keeper's own user has made it, and while the mount is still there.
+ * Returns: 0 or -errno.
+ */
+int fdstore_receive(struct fdstore *ret, char ret_activation[108]);
+
+/* Closes what is left in it, shutting sockets down when they are of no use to anybody any more. */
+void fdstore_deinit(struct fdstore *s, bool shut_down);
+
+/* How many descriptors systemd would keep for us; 0: it does not. */
+size_t fdstore_max(void);
+
+/* Has systemd keep the mount. Returns: 0 or -errno. */
+int fdstore_keep_mount(const struct succession *h, const struct boot *boot, int fuse_fd);
+
+/* Has it forget everything, or all sockets. */
+void fdstore_forget(void);
+void fdstore_forget_sockets(void);

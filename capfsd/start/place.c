@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/start/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/keeper/children.h"
+#include "capfsd/mount/mount.h"
+#include "capfsd/process/mounts.h"
+
+#define MOUNT_TYPE "fuse.capfs"
+#define DEAD_MAX 16
+#define PROBE_MSEC 3000
+#define LOCK_TRIES 200
+#define LOCK_PAUSE_NSEC 10000000
+
+static int
+lock(int fd, const char *what)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR) {
+			log_message(LOG_ERR, "cannot lock %s: %m", what);
+			return -errno;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NSEC}, NULL);
+	}
+	log_message(LOG_ERR, "%s is in use by another capfsd", what);
+	return -EBUSY;
+}
+
+/* Opens a directory, made when it is missing. Its last part may not be a symbolic link. */
+static int
+open_directory(const char *path, mode_t mode, bool *ret_made)
+{
+	int fd;
+
+	*ret_made = mkdir(path, mode) == 0;
+	if (!*ret_made && errno != EEXIST) {
+		log_message(LOG_ERR, "cannot make the directory %s: %m", path);
+		return -errno;
+	}
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) {
+		log_message(LOG_ERR, "cannot open the directory %s: %m", path);
+		return -errno;
+	}
+	/* Whatever the umask is. */
+	if (*ret_made && fchmod(fd, mode) < 0) {
+		log_message(LOG_ERR, "cannot set the mode of %s: %m", path);
+		close(fd);
+		return -EIO;
+	}
+	return fd;
+}
+
+int
+place_lock(const char *run_dir, int *ret_lock_fd)
+{
+	cleanup_close int directory = -1, fd = -1;
+	cleanup_free char *path = NULL;
+	bool made;
+	int r;
+
+	directory = open_directory(run_dir, 0755, &made);
+	if (directory < 0)
+		return directory;
+	if (asprintf(&path, "%s/lock", run_dir) < 0)
+		return -ENOMEM;
+	fd = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		log_message(LOG_ERR, "cannot open %s: %m", path);
+		return -errno;
+	}
+	r = lock(fd, run_dir);
+	if (r < 0)
+		return r;
+	*ret_lock_fd = take_fd(fd);
+	return 0;
+}
+
+/* What is there already is used only if it is the broker's and nobody else can enter it. */
+static int
+check_state(int fd, const struct boot *boot)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != boot->daemon_uid) {
+		log_message(LOG_ERR, "the state directory %s belongs to uid %u, not to %u",
+			boot->run_dir, st.st_uid, boot->daemon_uid);
+		return -EPERM;
+	}
+	if ((st.st_mode & 077) != 0) {
+		log_message(LOG_ERR,
+			"others can enter the state directory %s (mode %04o, not 0700)",
+			boot->run_dir, st.st_mode & 07777);
+		return -EPERM;
+	}
+	return 0;
+}
+
+int
+place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *ret_state_fd)
+{
+	cleanup_close int fd = -1;
+	bool made;
+	int n, r;
+
+	if (state_dir[0])
+		n = snprintf(boot->run_dir, sizeof(boot->run_dir), "%s", state_dir);
+	else
+		n = snprintf(boot->run_dir, sizeof(boot->run_dir), "%s/state", run_dir);
+	if (n < 0 || (size_t)n >= sizeof(boot->run_dir)) {
+		log_message(LOG_ERR, "the state directory's name is too long");
+		return -ENAMETOOLONG;
+	}
+	fd = open_directory(boot->run_dir, 0700, &made);
+	if (fd < 0)
+		return fd;
+	if (made && fchown(fd, boot->daemon_uid, boot->daemon_gid) < 0) {
+		log_message(LOG_ERR, "cannot give %s to the daemon's user: %m", boot->run_dir);
+		return -errno;
+	}
+	r = check_state(fd, boot);
+	if (r == 0)
+		r = lock(fd, boot->run_dir);
+	if (r < 0)
+		return r;
+	*ret_state_fd = take_fd(fd);
+	return 0;
+}
+
+/* Does nobody serve the mount at PATH? Asked by a child, which may have to be left waiting. */
+static bool
+mount_is_dead(const char *path)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return false;
+	if (pid == 0) {
+		struct statx stx;
+
+		/* It may stay long: without the lock, which the next start needs. */
+		closefrom(STDERR_FILENO + 1);
+		/* What is cached would be answered without asking anybody. */
+		_exit(statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx) < 0 &&
+			errno == ENOTCONN);
+	}
+	status = children_wait(pid, PROBE_MSEC);
+	return status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+int
+place_clear(const char *path, bool privileged)
+{
+	char device[MOUNTS_FIELD_BYTES], type[MOUNTS_FIELD_BYTES];
+	int r;
+
+	for (unsigned i = 0; i < DEAD_MAX; i++) {
+		r = mounts_top(path, device, type);
+		if (r < 0)
+			return r;
+		if (strcmp(type, MOUNT_TYPE) != 0)
+			return 0;
+		if (!mount_is_dead(path)) {
+			log_message(LOG_ERR, "%s is already served by another capfsd", path);
+			return -EBUSY;
+		}
+		r = mount_detach(path, privileged);
+		if (r < 0) {
+			log_message(LOG_ERR, "cannot take the dead mount at %s away: %s", path,
+				strerror(-r));
+			return r;
+		}
+		log_message(LOG_NOTICE, "took away what an earlier capfsd had left at %s", path);
+	}
+	return -EBUSY;
+}
+
+int
+place_mountpoint(const char *path, char ret[PATH_MAX])
+{
+	cleanup_close int fd = -1;
+	char link[32];
+	ssize_t n;
+
+	/* O_PATH asks nothing of a file system that is mounted there, which may be a dead one. */
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		n = -errno;
+		log_message(LOG_ERR, "the mount point %s: %s%s", path, strerror((int)-n),
+			n == -ENOENT ? " (mkdir it first)" : "");
+		return (int)n;
+	}
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, ret, PATH_MAX);
+	if (n <= 0 || (size_t)n >= PATH_MAX) {
+		log_message(LOG_ERR, "cannot find out the name of %s", path);
+		return n < 0 ? -errno : -ENAMETOOLONG;
+	}
+	ret[n] = '\0';
+	return 0;
+}

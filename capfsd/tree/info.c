@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/tree/info.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "capfsd/tree/metrics.h"
+#include "capfsd/ops/request.h"
+
+static struct session *
+session_of(struct entity *e)
+{
+	return container_of(e, struct session, entity);
+}
+
+static struct capability *
+capability_of(struct entity *e)
+{
+	return container_of(e, struct capability, entity);
+}
+
+static void
+add_time(struct text *t, uint64_t usec)
+{
+	time_t seconds = (time_t)(usec / 1000000);
+	char buffer[32];
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		text_add(t, buffer);
+}
+
+void
+info_slot_path(const struct capability *c, struct text *t)
+{
+	session_label(c->session, t);
+	text_addf(t, "/caps/%s", c->entity.name);
+}
+
+void
+info_account(struct session *s, unsigned kind, struct text *t)
+{
+	struct session *largest = quota_largest(s, kind);
+
+	session_label(s, t);
+	text_addf(t, " %s limit=%" PRIu64 " used=%" PRIu64, quota_kind_name(kind),
+		s->record.limit.n[kind], s->used.n[kind]);
+	if (s->lent.n[kind] > 0)
+		text_addf(t, " lent=%" PRIu64, s->lent.n[kind]);
+	text_add(t, "; largest: ");
+	session_label(largest, t);
+	text_addf(t, " %" PRIu64, largest->used.n[kind]);
+}
+
+void
+info_readme(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t,
+		"This tree shows who may talk to whom. Every session directory has the same shape;\n"
+		"this directory is the root session, init.\n"
+		"\n"
+		"  caps/SLOT/socket        connect(2) here: curl --unix-socket caps/web/socket http://x/\n"
+		"  caps/SLOT/call          exec 3<>call; echo hello >&3; cat <&3: a request, its reply\n"
+		"  caps/SLOT/info          what the capability refers to, its rights, limits and use\n"
+		"  caps/SLOT/holders       everything that was derived from it\n"
+		"  caps/SLOT/grant         echo 'to=SESSION [as=NAME] [rights=call] [conns=4]' > grant\n"
+		"  caps/SLOT/reduce        echo 'conns=2' > reduce\n"
+		"  caps/SLOT/revoke        echo 1 > revoke ends all that was derived from it, at once\n"
+		"  rmdir caps/SLOT         drops the slot and all that was derived from it\n"
+		"  entrypoints/NAME/info   who serves it\n"
+		"  sessions/NAME           a child session; mkdir makes one, rmdir closes it\n"
+		"  transfer_quota          echo 'to=SESSION caps=16' > transfer_quota\n"
+		"  quota  label  state  events\n"
+		"\n"
+		"cat a command file for its usage. A refusal says why at the end of `events`. One command\n"
+		"is one write of at most 4095 bytes. capfs(5) describes every file and every error.\n");
+}
+
+void
+info_version(struct request *r, struct entity *e, struct text *t)
+{
+	const struct metrics *m = r->model->metrics;
+
+	text_add(t, "version=" PACKAGE_VERSION "\n");
+	if (m)
+		text_addf(t, "instance=%016" PRIx64 "\n", m->instance);
+}
+
+void
+info_label(struct request *r, struct entity *e, struct text *t)
+{
+	session_label(session_of(e), t);
+	text_add(t, "\n");
+}
+
+void
+info_state(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, session_of(e)->record.state == SESSION_RUNNING ? "running\n" : "closing\n");
+}
+
+void
+info_quota(struct request *r, struct entity *e, struct text *t)
+{
+	const struct session *s = session_of(e);
+
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+		text_addf(t, "%s limit=%" PRIu64 " used=%" PRIu64 " free=%" PRIu64 " lent=%" PRIu64 "\n",
+			quota_kind_name(kind), s->record.limit.n[kind], s->used.n[kind],
+			quota_free(s, kind), s->lent.n[kind]);
+}
+
+static const char *
+socket_name(const struct object *o)
+{
+	return o->record.socket == OBJECT_STREAM ? "stream" : "seqpacket";
+}
+
+/* Its own limit may be none, and an ancestor's still counts. */
+static void
+add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint64_t left)
+{
+	if (left == LIMIT_NONE)
+		return;
+	text_addf(t, "%s limit=", name);
+	if (limit == LIMIT_NONE)
+		text_add(t, "none");
+	else
+		text_addf(t, "%" PRIu64, limit);
+	text_addf(t, " used=%" PRIu64 " left=%" PRIu64 "\n", used, left);
+}
+
+/* What is left of a rate is so for a moment only, so there is nothing used. */
+static void
+add_rate(const struct capability *c, struct text *t)
+{
+	uint64_t limit = LIMIT_NONE;
+
+	for (const struct capability *i = c; i; i = i->parent)
+		if (i->record.rate_limit < limit)
+			limit = i->record.rate_limit;
+	if (limit != LIMIT_NONE)
+		text_addf(t, "rate limit=%" PRIu64 "/s\n", limit);
+}
+
+static void
+add_methods(const struct capability *c, struct text *t)
+{
+	cleanup_text struct text methods = {};
+
+	capability_format_methods(c, &methods);
+	if (methods.n > 0)
+		text_addf(t, "methods=%s\n", methods.data);
+}
+
+static void
+add_limits(const struct capability *c, struct text *t)
+{
+	const struct capability_record *r = &c->record;
+
+	add_limit(t, "calls", r->calls_limit, capability_calls_used(c), capability_calls_left(c));
+	add_limit(t, "conns", r->conns_limit, c->conns_used, capability_conns_left(c));
+	add_rate(c, t);
+}
+
+static const struct capability *
+capability_origin(const struct capability *c)
+{
+	while (c->parent)
+		c = c->parent;
+	return c;
+}
+
+void
+info_capability(struct request *r, struct entity *e, struct text *t)
+{
+	const struct capability *c = capability_of(e);
+	const struct entrypoint *ep = capability_entrypoint(c);
+	uint64_t expires = capability_expires(c);
+
+	text_add(t, "type=object\nentrypoint=");
+	session_label(ep->session, t);
+	text_addf(t, "/%s\nobject=%" PRIu64 " badge=0x%" PRIx64 "\nsocket=%s\nrights=",
+		ep->entity.name, capability_object(c)->entity.id, capability_object(c)->record.badge,
+		socket_name(capability_object(c)));
+	rights_format(capability_rights(c), t);
+	text_add(t, "\n");
+	add_methods(c, t);
+	add_limits(c, t);
+	text_add(t, "expires=");
+	if (expires == LIMIT_NONE)
+		text_add(t, "never");
+	else
+		add_time(t, expires);
+	text_add(t, "\nparent=");
+	if (c->parent)
+		info_slot_path(c->parent, t);
+	else
+		text_add(t, "none");
+	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu64 "\norigin=", c->entity.id, c->n_children);
+	info_slot_path(capability_origin(c), t);
+	text_addf(t, "\nmade=");
+	add_time(t, c->record.since_usec);
+	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
+		ep->thread ? "yes" : "no", entrypoint_listens(ep) ? "new-only" : "full");
+}
+
+static void
+add_holder(const struct capability *c, struct text *t)
+{
+	const struct methods methods = record_methods(&c->record);
+
+	text_addf(t, "id=%" PRIu64 " ", c->entity.id);
+	info_slot_path(c, t);
+	text_add(t, " rights=");
+	rights_format(capability_rights(c), t);
+	if (methods.n > 0) {
+		text_add(t, " methods=");
+		methods_format(&methods, t);
+	}
+	if (c->record.calls_limit != LIMIT_NONE)
+		text_addf(t, " calls=%" PRIu64 "/%" PRIu64, capability_calls_used(c),
+			c->record.calls_limit);
+	if (c->record.conns_limit != LIMIT_NONE)
+		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
+	if (c->record.rate_limit != LIMIT_NONE)
+		text_addf(t, " rate=%" PRIu64 "/s", c->record.rate_limit);
+	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
+	add_time(t, c->record.since_usec);
+	text_add(t, "\n");
+}
+
+void
+info_holders(struct request *r, struct entity *e, struct text *t)
+{
+	struct capability *top = capability_of(e), *c = capability_next_below(top, top);
+
+	for (unsigned n = 0; c && n < INFO_LINES_MAX; n++, c = capability_next_below(top, c))
+		add_holder(c, t);
+	if (c)
+		text_add(t, "... more\n");
+}
+
+void
+info_entrypoint(struct request *r, struct entity *e, struct text *t)
+{
+	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+
+	text_addf(t, "state=%s thread=%s mode=%s objects=%" PRIu64, ep->thread ? "served" : "detached",
+		ep->thread ? ep->thread->entity.name : "none",
+		entrypoint_listens(ep) ? "listen" : "broker", ep->n_objects);
+	/* What a server accepts by itself nobody else sees. */
+	if (entrypoint_listens(ep))
+		text_add(t, " connections=- waiting=-");
+	else
+		text_addf(t, " connections=%" PRIu32 " waiting=%" PRIu32, ep->n_connections,
+			ep->n_waiting);
+	if (ep->record.hold)
+		text_addf(t, " hold=%u", ep->record.hold);
+	text_add(t, "\n");
+}
+
+/* LEFT is of lines and slots together. */
+static void
+add_object(const struct object *o, unsigned *left, struct text *t)
+{
+	text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s%s",
+		o->record.key, o->entity.id, o->record.badge, socket_name(o),
+		o->record.protocol == OBJECT_CALLS ? " protocol=calls" : "");
+	list_for_each (i, &o->origins) {
+		if (*left == 0)
+			break;
+		--*left;
+		text_add(t, " slot=");
+		info_slot_path(list_entry(i, struct capability, origin_link), t);
+	}
+	text_add(t, "\n");
+}
+
+void
+info_objects(struct request *r, struct entity *e, struct text *t)
+{
+	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	unsigned left = INFO_LINES_MAX;
+
+	list_for_each (i, &ep->objects) {
+		if (left == 0) {
+			text_add(t, "... more\n");
+			break;
+		}
+		left--;
+		add_object(list_entry(i, struct object, entity.owner_link), &left, t);
+	}
+}
+
+void
+info_thread(struct request *r, struct entity *e, struct text *t)
+{
+	const struct thread *th = container_of(e, struct thread, entity);
+
+	text_addf(t, "pid=%" PRIu32 "\nstate=serving\nsession=", th->record.pid);
+	session_label(th->session, t);
+	if (th->serves)
+		text_addf(t, "\nserves=%s", th->serves->entity.name);
+	text_add(t, "\n");
+}
+
+/* Without what would be refused. */
+static void
+usage_reductions(const struct capability *c, bool calls, struct text *t)
+{
+	bool listens = entrypoint_listens(capability_entrypoint(c));
+
+	text_add(t, "[rights=");
+	rights_format(capability_rights(c), t);
+	text_add(t, "] ");
+	if (!listens)
+		text_addf(t, "%s%s[conns=N] [rate=N/s] ",
+			capability_counts_calls(c) ? "[methods=LO-HI,...] " : "",
+			calls ? "[calls=N] " : "");
+	text_add(t, "[expires=SECONDS|TIME] [immutable]\n");
+}
+
+void
+usage_call(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "one request of at most 65536 bytes; then read its reply from the same open file\n");
+}
+
+void
+usage_grant(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION [as=NAME] ");
+	usage_reductions(capability_of(e), true, t);
+}
+
+void
+usage_reduce(struct request *r, struct entity *e, struct text *t)
+{
+	usage_reductions(capability_of(e), true, t);
+}
+
+void
+usage_replicate(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "as=NAME ");
+	usage_reductions(capability_of(e), false, t);
+}
+
+void
+usage_transfer(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION [as=NAME]\n");
+}
+
+void
+usage_revoke(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "1 | self | to=SESSION | id=N\n");
+}
+
+void
+usage_transfer_quota(struct request *r, struct entity *e, struct text *t)
+{
+	text_add(t, "to=SESSION|from=SESSION [caps=N] [sockets=N] [threads=N] [ram=N] "
+		    "[inflight=N]\n");
+}
