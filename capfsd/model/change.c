@@ -33,7 +33,8 @@ struct note {
 struct change {
 	struct model *model;
 	struct list items; /* of struct staged */
-	struct list notes; /* of struct note */
+	struct list notes;  /* of struct note */
+	struct list riders; /* of struct note: they may be left out */
 	uint64_t next_id, next_badge, n_entities;
 	bool active;
 	bool notes_spared; /* they may be left out */
@@ -49,6 +50,7 @@ change_new(struct model *m)
 	ch->model = m;
 	list_init(&ch->items);
 	list_init(&ch->notes);
+	list_init(&ch->riders);
 	return ch;
 }
 
@@ -57,7 +59,8 @@ change_free(struct change *ch)
 {
 	if (!ch)
 		return NULL;
-	assert(!ch->active && list_empty(&ch->items) && list_empty(&ch->notes));
+	assert(!ch->active && list_empty(&ch->items));
+	assert(list_empty(&ch->notes) && list_empty(&ch->riders));
 	free(ch);
 	return NULL;
 }
@@ -184,8 +187,8 @@ change_rename(struct change *ch, struct entity *e, const char *name, size_t n)
 	return 0;
 }
 
-int
-change_note(struct change *ch, uint64_t key, const void *data, size_t n)
+static int
+add_note(struct change *ch, struct list *list, uint64_t key, const void *data, size_t n)
 {
 	struct note *note = malloc(sizeof(*note) + (data ? n : 0));
 
@@ -197,8 +200,20 @@ change_note(struct change *ch, uint64_t key, const void *data, size_t n)
 	note->n = data ? n : 0;
 	if (note->n > 0)
 		memcpy(note->data, data, n);
-	list_append(&ch->notes, &note->link);
+	list_append(list, &note->link);
 	return 0;
+}
+
+int
+change_note(struct change *ch, uint64_t key, const void *data, size_t n)
+{
+	return add_note(ch, &ch->notes, key, data, n);
+}
+
+int
+change_ride(struct change *ch, uint64_t key, const void *data, size_t n)
+{
+	return add_note(ch, &ch->riders, key, data, n);
 }
 
 void
@@ -334,12 +349,11 @@ new_header(const struct change *ch)
 }
 
 static int
-store_notes(struct change *ch)
+store_notes(const struct model *m, const struct list *notes)
 {
-	struct model *m = ch->model;
 	int r;
 
-	list_for_each (i, &ch->notes) {
+	list_for_each (i, notes) {
 		const struct note *note = list_entry(i, struct note, link);
 
 		r = note->drop ? m->store->drop(m->store_data, note->key)
@@ -350,21 +364,29 @@ store_notes(struct change *ch)
 	return 0;
 }
 
+/* What of a change is stored beside its entities. */
+struct extent {
+	bool notes, riders, events;
+};
+
 static int
-store_all(struct change *ch, bool events, bool notes)
+store_all(struct change *ch, const struct extent *with)
 {
 	struct model *m = ch->model;
 	struct model_header header = new_header(ch);
-	int r;
+	int r = 0;
 
 	list_for_each (i, &ch->items) {
 		r = store_item(ch, list_entry(i, struct staged, link));
 		if (r < 0)
 			return r;
 	}
-	r = notes ? store_notes(ch) : 0;
+	if (with->notes)
+		r = store_notes(m, &ch->notes);
+	if (r == 0 && with->riders)
+		r = store_notes(m, &ch->riders);
 	if (r == 0)
-		r = events_stage(m, events);
+		r = events_stage(m, with->events);
 	if (r == 0 && memcmp(&header, &m->stored_header, sizeof(header)) != 0)
 		r = m->store->put(m->store_data, STORE_KEY(STORE_HEADER, 0), &header,
 			sizeof(header));
@@ -372,14 +394,14 @@ store_all(struct change *ch, bool events, bool notes)
 }
 
 static int
-store_transaction(struct change *ch, bool events, bool notes)
+store_transaction(struct change *ch, const struct extent *with)
 {
 	struct model *m = ch->model;
 	int r = m->store->begin(m->store_data);
 
 	if (r < 0)
 		return r;
-	r = store_all(ch, events, notes);
+	r = store_all(ch, with);
 	if (r == 0)
 		r = m->store->commit(m->store_data);
 	if (r < 0) {
@@ -387,8 +409,26 @@ store_transaction(struct change *ch, bool events, bool notes)
 		return r;
 	}
 	m->stored_header = new_header(ch);
-	events_settle(m, events);
+	events_settle(m, with->events);
 	return 0;
+}
+
+/*
+ * Events and riders may wait, and must not keep from a full store what would make room in it; nor may the
+ * notes of what ends something. *RET_RODE: were the riders stored?
+ */
+static int
+store_what_fits(struct change *ch, bool events, bool *ret_rode)
+{
+	bool riders = !list_empty(&ch->riders);
+	int r = store_transaction(ch, &(struct extent){true, riders, events});
+
+	*ret_rode = r == 0;
+	if (r == -ENOSPC && (events || riders))
+		r = store_transaction(ch, &(struct extent){.notes = true});
+	if (r == -ENOSPC && ch->notes_spared)
+		r = store_transaction(ch, &(struct extent){});
+	return r;
 }
 
 /* Brings the records, names and links of what is not dropped up to date. */
@@ -464,8 +504,11 @@ change_end(struct change *ch, bool published)
 	}
 	list_for_each_safe (i, &ch->notes)
 		free(list_entry(i, struct note, link));
+	list_for_each_safe (i, &ch->riders)
+		free(list_entry(i, struct note, link));
 	list_init(&ch->items);
 	list_init(&ch->notes);
+	list_init(&ch->riders);
 	ch->active = false;
 }
 
@@ -479,20 +522,20 @@ change_abort(struct change *ch)
 int
 change_commit(struct change *ch)
 {
-	bool events = events_are_queued(ch->model);
+	const struct model_hooks *hooks = ch->model->hooks;
+	bool events = events_are_queued(ch->model), rode = false;
 	int r;
 
 	assert(ch->active);
-	if (!events && list_empty(&ch->items) && list_empty(&ch->notes)) {
+	if (hooks && hooks->boarding)
+		hooks->boarding(ch->model->hooks_data, ch);
+	if (!events && list_empty(&ch->items) && list_empty(&ch->notes) && list_empty(&ch->riders)) {
 		change_end(ch, false);
 		return 0;
 	}
-	r = store_transaction(ch, events, true);
-	/* Events may wait, and must not keep from a full store what would make room in it. */
-	if (r == -ENOSPC && events)
-		r = store_transaction(ch, false, true);
-	if (r == -ENOSPC && ch->notes_spared)
-		r = store_transaction(ch, false, false);
+	r = store_what_fits(ch, events, &rode);
+	if (hooks && hooks->arrived)
+		hooks->arrived(ch->model->hooks_data, rode);
 	if (r < 0) {
 		change_abort(ch);
 		return error_trace(r);

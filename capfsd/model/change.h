@@ -49,6 +49,12 @@ uint64_t change_charged(struct change *ch, const struct session *s, unsigned kin
 int change_note(struct change *ch, uint64_t key, const void *data, size_t n);
 
 /*
+ * The same for what may as well be stored later: it rides along, and where the store has no room for it
+ * the change goes without. For the hook `boarding` only (model.h).
+ */
+int change_ride(struct change *ch, uint64_t key, const void *data, size_t n);
+
+/*
  * This change ends something, which must not be refused for want of room: its notes may be left out
  * where the store has none for them. So what is deleted may turn out not to be there.
  */

@@ -18,6 +18,7 @@
 struct model;
 struct staged;
 
+#define ENTITY_SLOTS 2
 #define NAME_BYTES_MAX 64
 #define LABEL_BYTES_MAX 1024
 #define SESSION_DEPTH_MAX 64
@@ -46,6 +47,11 @@ struct entity {
 	 * cached. Belongs to the file system's front; all ones after a restart.
 	 */
 	uint32_t cached;
+	/*
+	 * One word for each of those outside the model who must remember something about an entity: 0 at
+	 * first, never looked at here. Who has which stands in broker/fronts.c.
+	 */
+	uint64_t slots[ENTITY_SLOTS];
 	uint8_t kind; /* enum entity_kind */
 	bool linked;  /* in the model; not yet, or no longer, while it is being published */
 };
