@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += base/libbase.la
 base_libbase_la_SOURCES = \
 	base/cleanup.h \
+	base/clock.c base/clock.h \
 	base/error.c base/error.h \
 	base/fd.c base/fd.h \
 	base/index.c base/index.h \

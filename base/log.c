@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define LINE_BYTES_MAX 1024 /* less than PIPE_BUF: lines of several processes do not mix */
 
@@ -83,11 +84,8 @@ print(int level, const char *message)
 static bool
 site_enter(struct log_site *site, unsigned *ret_left_out)
 {
-	struct timespec t;
-	uint64_t now;
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	now = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 	if (site->n == 0 || now - site->since_usec >= LOG_PERIOD_USEC) {
 		*ret_left_out = site->n_left_out;
 		*site = (struct log_site){.since_usec = now};

@@ -21,10 +21,10 @@
 #include <sys/time.h>
 #include <syslog.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
@@ -64,15 +64,6 @@ struct broker {
 	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
 	bool told_full;        /* that it is full stands in the log */
 };
-
-static uint64_t
-clock_nsec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
 
 /* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
 static void
@@ -308,7 +299,7 @@ broker_start(struct broker *b)
 static bool
 must_wait(struct broker *b)
 {
-	if (b->retry_usec && clock_nsec() / 1000 >= b->retry_usec)
+	if (b->retry_usec && clock_usec(CLOCK_MONOTONIC) >= b->retry_usec)
 		b->retry_usec = 0;
 	return b->retry_usec != 0;
 }
@@ -324,7 +315,7 @@ wait_if_full(struct broker *b, int r)
 	else if (!b->told_full)
 		log_message(LOG_WARNING, "out of memory: what has ended stays until there is room");
 	b->told_full = true;
-	b->retry_usec = clock_nsec() / 1000 + RETRY_USEC;
+	b->retry_usec = clock_usec(CLOCK_MONOTONIC) + RETRY_USEC;
 	return 0;
 }
 
@@ -460,7 +451,7 @@ sleep_until_event(struct broker *b)
 static uint64_t
 finish_round(struct broker *b)
 {
-	uint64_t now = clock_nsec();
+	uint64_t now = clock_nsec(CLOCK_MONOTONIC);
 
 	meter_mark(&b->meter);
 	meter_note(&b->meter, now / 1000);
@@ -474,7 +465,7 @@ finish_round(struct broker *b)
 static int
 broker_loop(struct broker *b)
 {
-	uint64_t now = clock_nsec(), last = now;
+	uint64_t now = clock_nsec(CLOCK_MONOTONIC), last = now;
 	int r, exit_code;
 
 	for (;;) {
@@ -490,7 +481,7 @@ broker_loop(struct broker *b)
 			last = now = finish_round(b);
 		} else if (now - last < SPIN_NSEC) {
 			sched_yield();
-			now = clock_nsec();
+			now = clock_nsec(CLOCK_MONOTONIC);
 		} else {
 			r = before_sleep(b, &busy);
 			if (r == 0 && !busy)

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
@@ -55,20 +56,11 @@ struct holder {
 	bool probation; /* another binary until now: its first broker must come up */
 };
 
-static uint64_t
-now_usec(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 /* Were these too many in too short a time? */
 static bool
 early_add(struct early *e)
 {
-	uint64_t now = now_usec(CLOCK_MONOTONIC);
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
 	e->at_usec[e->n++ % EARLY_MAX] = now;
 	/* The next place to be written holds the oldest of the last five. */
@@ -359,7 +351,7 @@ holder_main(struct boot *boot)
 	boot->page = page_new();
 	if (!boot->page)
 		return BROKER_EXIT_RESTART;
-	boot->page->counters.since_usec = now_usec(CLOCK_REALTIME);
+	boot->page->counters.since_usec = clock_usec(CLOCK_REALTIME);
 	log_set_lost(&boot->page->counters.lines_lost);
 	boot->page->stored = boot->resumed;
 	return holder_run(&h);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a clock shows, as one number. Whoever measures or waits uses these, so that the unit stands in
+ * the name and no caller puts a struct timespec together by itself. Non-logging; never fail for a
+ * clock that the kernel has, which all CLOCK_… constants are.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+uint64_t clock_usec(clockid_t clock);
+uint64_t clock_nsec(clockid_t clock);
