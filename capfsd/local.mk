@@ -27,8 +27,18 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/entrypoint.c \
 	capfsd/kinds/entrypoint.h \
 	capfsd/kinds/expiry.c \
+	capfsd/kinds/kinds.h \
 	capfsd/kinds/methods.c \
 	capfsd/kinds/methods.h \
+	capfsd/kinds/object.c \
+	capfsd/kinds/object.h \
+	capfsd/kinds/thread.c \
+	capfsd/kinds/thread.h \
+	capfsd/kinds/type.c \
+	capfsd/kinds/type.h \
+	capfsd/types/object.c \
+	capfsd/types/types.c \
+	capfsd/types/types.h \
 	capfsd/ops/grammar.c \
 	capfsd/ops/grammar.h \
 	capfsd/ops/refusals.c \

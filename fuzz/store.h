@@ -2,6 +2,7 @@
 /* A store that forgets, for models that are not loaded again, and a clock that stands still. */
 #pragma once
 
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 extern const struct store_ops fuzz_store_ops;

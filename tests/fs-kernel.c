@@ -181,7 +181,7 @@ make_slot(struct model *m)
 	if (r == 0)
 		r = object_add(ch, ep, 1, OBJECT_SEQPACKET, OBJECT_CALLS, &o);
 	if (r == 0)
-		r = capability_originate(ch, o, m->root, "kv", 2, RIGHTS_OBJECT, 0, &c);
+		r = capability_originate(ch, TYPE_OBJECT, &o->entity, m->root, "kv", 2, RIGHTS_OBJECT, 0, &c);
 	return r ? r : change_commit(ch);
 }
 

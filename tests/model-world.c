@@ -345,7 +345,7 @@ describe_capability(struct text *t, const struct capability *c)
 		     " since %" PRIu64 " expires %" PRIu64 " calls %" PRIu64 "/%" PRIu64
 		     " conns %" PRIu64 " rate %" PRIu64 " upto %" PRIu64 " rights %u by %u mode %o flags %u"
 		     " children %" PRIu64 " depth %u\n",
-		c->entity.id, c->entity.name, r->session, r->object, r->parent, r->since_usec,
+		c->entity.id, c->entity.name, r->session, r->target, r->parent, r->since_usec,
 		r->expires_usec, r->calls_used, r->calls_limit, r->conns_limit, r->rate_limit,
 		r->revoked_upto,
 		r->rights, r->by_uid, r->mode, r->flags, c->n_children, c->depth);
@@ -471,7 +471,7 @@ make_origin(struct world *w, struct entrypoint *ep, uint64_t key, const char *na
 	struct object *o;
 
 	ck_assert_int_eq(object_add(ch, ep, key, OBJECT_STREAM, OBJECT_PLAIN, &o), 0);
-	ck_assert_int_eq(capability_originate(ch, o, ep->session, name, strlen(name), RIGHTS_OBJECT,
+	ck_assert_int_eq(capability_originate(ch, TYPE_OBJECT, &o->entity, ep->session, name, strlen(name), RIGHTS_OBJECT,
 				 0, &c),
 		0);
 	ck_assert_int_eq(change_commit(ch), 0);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 #define MINUTE_USEC UINT64_C(60000000)

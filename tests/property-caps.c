@@ -362,7 +362,7 @@ op_originate(struct property *p)
 					     : expect_slot(p, made.session, name);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
-		    capability_originate(ch, property_object(p, o),
+		    capability_originate(ch, TYPE_OBJECT, &property_object(p, o)->entity,
 			    property_session(p, made.session), name, strlen(name), made.rights, 0,
 			    &c),
 		    expected))

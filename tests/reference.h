@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 #define REF_SESSIONS 14

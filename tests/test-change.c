@@ -193,7 +193,7 @@ op_serve(struct change *ch)
 	if (r == 0)
 		r = object_add(ch, ep, 5, OBJECT_STREAM, OBJECT_PLAIN, &o);
 	if (r == 0)
-		r = capability_originate(ch, o, session("app"), name, 3, RIGHT_CALL, 0, &c);
+		r = capability_originate(ch, TYPE_OBJECT, &o->entity, session("app"), name, 3, RIGHT_CALL, 0, &c);
 	return r;
 }
 

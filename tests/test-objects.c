@@ -137,7 +137,7 @@ START_TEST(entrypoint_end_takes_its_thread)
 	ck_assert_int_eq(
 		finish(ch, object_add(ch, web, 9, OBJECT_STREAM, OBJECT_PLAIN, &o)), ENTRYPOINT_E_CLOSING);
 	ch = change_begin(w.model);
-	ck_assert_int_eq(finish(ch, capability_originate(ch, capability_object(origin), root, "y", 1,
+	ck_assert_int_eq(finish(ch, capability_originate(ch, TYPE_OBJECT, origin->target, root, "y", 1,
 					RIGHT_CALL, 0, &origin)),
 		CAPABILITY_E_CLOSING);
 	world_reap(&w);

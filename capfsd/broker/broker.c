@@ -36,6 +36,7 @@
 #include "capfsd/broker/loading.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/broker/meter.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/state/state.h"

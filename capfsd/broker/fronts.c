@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/sockets/sockets.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 /* The model's hooks: told to both fronts. */

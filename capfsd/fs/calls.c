@@ -40,12 +40,6 @@ fs_call_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 
-static struct capability *
-capability_of(struct node node)
-{
-	return container_of(node.entity, struct capability, entity);
-}
-
 static void
 read_free(struct fs_read *w)
 {
@@ -93,7 +87,7 @@ answer(struct fs *fs, fuse_req_t req, struct fs_file *f, struct call_read *read)
 		return true;
 	}
 	fs_request_init(fs, req, &r);
-	e = fs->calls->read(fs->calls_data, &r, capability_of(node), read);
+	e = fs->calls->read(fs->calls_data, &r, capability_of(node.entity), read);
 	if (e < 0 && !r.error)
 		r.error = EIO;
 	if (e == CALL_E_NONE)
@@ -306,7 +300,7 @@ fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f
 		f->failed = true;
 		e = refuse(&r, EMSGSIZE, "a request has at most %d bytes", CALL_BYTES_MAX);
 	} else {
-		e = fs->calls->write(fs->calls_data, &r, capability_of(node), f->fh, data, n);
+		e = fs->calls->write(fs->calls_data, &r, capability_of(node.entity), f->fh, data, n);
 	}
 	if (e < 0 && !r.error)
 		r.error = EIO;

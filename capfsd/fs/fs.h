@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "capfsd/process/boot.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 #include "capfsd/state/state.h"
 

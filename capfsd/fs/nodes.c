@@ -429,7 +429,7 @@ find_bound(struct fs *fs, const char *name, struct node *ret)
 		return e->kind == ENTITY_SESSION &&
 			tree_lookup(fs->model, at, "control", 7, ret) == 0;
 	return e->kind == ENTITY_CAPABILITY &&
-		container_of(e, struct capability, entity)->record.object == object &&
+		container_of(e, struct capability, entity)->record.target == object &&
 		tree_lookup(fs->model, at, "socket", 6, ret) == 0;
 }
 

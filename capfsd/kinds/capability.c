@@ -21,16 +21,10 @@
 #define HELD_LOOKS_MAX 1024 /* others may be many that have ended, and are being removed */
 #define METHODS_END (UINT64_C(1) << 32) /* one behind the last */
 
-struct object *
-capability_object(const struct capability *c)
-{
-	return c->object;
-}
-
 struct entrypoint *
 capability_entrypoint(const struct capability *c)
 {
-	return c->object->entrypoint;
+	return capability_service(c).entrypoint;
 }
 
 static void
@@ -57,7 +51,8 @@ resolve_parent(struct model *m, struct capability *c)
 {
 	struct entity *e = entity_find(m, c->record.parent);
 
-	if (!e || e->kind != ENTITY_CAPABILITY || capability_object(capability_of(e)) != capability_object(c))
+	if (!e || e->kind != ENTITY_CAPABILITY || capability_of(e)->target != c->target ||
+		capability_of(e)->record.type != c->record.type)
 		return -EBADMSG;
 	c->parent = capability_of(e);
 	if (c->parent->depth >= DERIVATION_DEPTH_MAX)
@@ -66,20 +61,33 @@ resolve_parent(struct model *m, struct capability *c)
 	return 0;
 }
 
+/* Nothing of a capability may be asked of its type before this has looked at the record. */
+static int
+resolve_target(struct model *m, struct capability *c)
+{
+	const struct capability_record *r = &c->record;
+	const struct type *type;
+
+	if (r->type >= N_CAPABILITY_TYPES)
+		return -EBADMSG;
+	type = capability_type(c);
+	c->target = entity_find(m, r->target);
+	if (!c->target || c->target->kind != type->target)
+		return -EBADMSG;
+	return r->rights & ~(RIGHTS_COMMON | type->rights) ? -EBADMSG : 0;
+}
+
 static int
 capability_resolve(struct model *m, struct entity *e)
 {
 	struct capability *c = capability_of(e);
 	const struct capability_record *r = &c->record;
 	const struct methods methods = record_methods(r);
-	struct entity *s = entity_find(m, r->session), *o = entity_find(m, r->object);
 
-	if (!s || s->kind != ENTITY_SESSION || !o || o->kind != ENTITY_OBJECT)
+	c->session = session_find_id(m, r->session);
+	if (!c->session || resolve_target(m, c) < 0)
 		return -EBADMSG;
-	c->session = session_of(s);
-	c->object = object_of(o);
-	if (!r->rights || (r->rights & ~(uint32_t)RIGHTS_OBJECT) ||
-		(r->flags & ~CAPABILITY_DEAD) ||
+	if (!r->rights || (r->flags & ~CAPABILITY_DEAD) ||
 		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
 		return -EBADMSG;
 	if (r->calls_used > r->calls_limit || !methods_are_valid(&methods) ||
@@ -168,7 +176,7 @@ capability_link(struct model *m, struct entity *e)
 		c->parent->n_children++;
 		link_holder(m, c);
 	} else {
-		list_append(&capability_object(c)->origins, &c->origin_link);
+		list_append(capability_type(c)->origins(c->target), &c->origin_link);
 	}
 	link_expiry(m, c);
 }
@@ -239,6 +247,18 @@ capability_held(struct model *m, const struct session *s, struct capability *c)
 	return find_derived(m, s, c);
 }
 
+static struct session *
+capability_session(const struct entity *e)
+{
+	return capability_of(e)->session;
+}
+
+static bool
+capability_is_shown(const struct entity *e)
+{
+	return capability_is_live(capability_of(e));
+}
+
 const struct kind capability_kind = {
 	.size = sizeof(struct capability),
 	.record_offset = offsetof(struct capability, record),
@@ -246,6 +266,8 @@ const struct kind capability_kind = {
 	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}},
 	.init = capability_init,
 	.place = capability_place,
+	.session = capability_session,
+	.is_shown = capability_is_shown,
 	.resolve = capability_resolve,
 	.link = capability_link,
 	.unlink = capability_unlink,
@@ -293,7 +315,7 @@ right_find(const char *name, size_t n)
 bool
 capability_is_doomed(const struct capability *c)
 {
-	if (entity_is_doomed(&capability_object(c)->entity))
+	if (entity_is_doomed(c->target))
 		return true;
 	for (; c; c = c->parent)
 		if ((c->record.flags & CAPABILITY_DEAD) ||
@@ -379,9 +401,9 @@ capability_is_live(const struct capability *c)
 uint32_t
 capability_rights(const struct capability *c)
 {
-	uint32_t rights = RIGHTS_OBJECT;
+	uint32_t rights = c->record.rights;
 
-	for (; c; c = c->parent)
+	for (c = c->parent; c; c = c->parent)
 		rights &= c->record.rights;
 	return rights;
 }
@@ -389,14 +411,17 @@ capability_rights(const struct capability *c)
 bool
 capability_counts_calls(const struct capability *c)
 {
-	return capability_object(c)->record.protocol == OBJECT_CALLS;
+	return capability_service(c).counts;
 }
 
 uint32_t
 capability_page_index(const struct capability *c)
 {
-	const struct entrypoint_record *e = &capability_entrypoint(c)->record;
+	const struct entrypoint_record *e;
 
+	if (!c->record.page_index)
+		return 0;
+	e = &capability_entrypoint(c)->record;
 	return e->thread && c->record.page_attachment == e->attachment ? c->record.page_index : 0;
 }
 

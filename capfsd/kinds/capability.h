@@ -15,11 +15,11 @@
 #include <sys/types.h>
 
 #include "capfsd/model/entity.h"
+#include "capfsd/model/quota.h"
 #include "capfsd/kinds/methods.h"
 
 struct change;
 struct entrypoint;
-struct object;
 struct session;
 
 enum right {
@@ -33,9 +33,7 @@ enum right {
 
 /* Without any of these a capability is immutable. */
 #define RIGHTS_COMMON (RIGHT_GRANT | RIGHT_REPLICATE | RIGHT_REDUCE | RIGHT_TRANSFER | RIGHT_SHARE)
-#define RIGHTS_OBJECT (RIGHT_CALL | RIGHTS_COMMON)
 
-#define LIMIT_NONE UINT64_MAX
 #define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
 
@@ -45,8 +43,8 @@ enum capability_flags {
 
 struct capability_record {
 	uint64_t session;
-	uint64_t object;
-	uint64_t parent; /* 0: an origin, made with the object */
+	uint64_t target; /* what it refers to, of the kind that its type tells */
+	uint64_t parent; /* 0: an origin, made with the target */
 	uint64_t since_usec;
 	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
 	uint64_t calls_limit, calls_used;
@@ -60,7 +58,8 @@ struct capability_record {
 	uint16_t mode;
 	uint16_t flags;
 	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
-	uint8_t reserved[3];
+	uint8_t type;        /* enum capability_type */
+	uint8_t reserved[2];
 	/* Where its server counts its calls: this entry in the pages of that attachment. */
 	uint32_t page_attachment, page_index;
 	struct method_range methods[METHODS_MAX];
@@ -76,12 +75,12 @@ struct capability {
 	struct entity entity;
 	struct capability_record record;
 	struct session *session;
-	struct object *object;
+	struct entity *target;
 	struct capability *parent;
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
 	union {
-		struct list origin_link; /* object.origins, when parent is NULL */
+		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */
 	};
 	struct index_link held_link; /* model.by_holder, of the first of its twins */
@@ -92,6 +91,12 @@ struct capability {
 	bool is_first;           /* of its twins */
 	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
 };
+
+static inline struct capability *
+capability_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct capability, entity);
+}
 
 static inline struct methods
 record_methods(const struct capability_record *r)
@@ -137,8 +142,7 @@ enum {
 
 struct text;
 
-/* What it refers to, and who serves that. */
-struct object *capability_object(const struct capability *c);
+/* Who serves it; NULL: nobody, for ever. Whoever wants more asks capability_service() (type.h). */
 struct entrypoint *capability_entrypoint(const struct capability *c);
 
 /* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
@@ -216,13 +220,6 @@ int capability_replicate(struct change *ch, struct capability *source, const cha
  */
 int capability_transfer(struct change *ch, struct capability *source, struct session *to,
 	const char *name, size_t n_name, uid_t by_uid, struct capability **ret);
-
-/*
- * Stages an origin: the first capability to an object, without parent.
- * Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -errno.
- */
-int capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
-	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret);
 
 /*
  * Stages a reduction in place. Every member that is given must be at most what is held, and one

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -101,9 +102,9 @@ check_slot(struct change *ch, const struct session *to, const char *name, size_t
 	return kind == QUOTA_CAPS ? CAPABILITY_E_QUOTA_CAPS : CAPABILITY_E_QUOTA_RAM;
 }
 
-/* A slot in TO for O, made of RECORD, whose other members are set here. */
+/* A slot in TO for TARGET, made of RECORD, whose type is set; its other members are set here. */
 static int
-add_slot(struct change *ch, struct object *o, struct capability *parent, struct session *to,
+add_slot(struct change *ch, struct entity *target, struct capability *parent, struct session *to,
 	const char *name, size_t n_name, const struct capability_record *record,
 	struct capability **ret)
 {
@@ -116,12 +117,12 @@ add_slot(struct change *ch, struct object *o, struct capability *parent, struct 
 		return -ENOMEM;
 	c = capability_of(e);
 	c->session = to;
-	c->object = o;
+	c->target = target;
 	c->parent = parent;
 	c->depth = parent ? parent->depth + 1 : 0;
 	c->record = *record;
 	c->record.session = to->entity.id;
-	c->record.object = o->entity.id;
+	c->record.target = target->id;
 	c->record.parent = parent ? parent->entity.id : 0;
 	c->record.since_usec = m->now_usec();
 	c->record.mode = CAPABILITY_MODE_INHERIT;
@@ -208,7 +209,7 @@ add_named(struct change *ch, const struct capability *source, struct capability 
 		name = picked;
 		n_name = strlen(picked);
 	}
-	return add_slot(ch, capability_object(source), parent, to, name, n_name, record, ret);
+	return add_slot(ch, source->target, parent, to, name, n_name, record, ret);
 }
 
 static int
@@ -216,7 +217,11 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
 	struct capability **ret)
 {
-	struct capability_record record = {.by_uid = by_uid, .expires_usec = LIMIT_NONE}, held;
+	struct capability_record record = {
+		.by_uid = by_uid,
+		.expires_usec = LIMIT_NONE,
+		.type = source->record.type,
+	}, held;
 	int r;
 
 	if (!capability_is_live(source))
@@ -275,11 +280,13 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 }
 
 int
-capability_originate(struct change *ch, struct object *o, struct session *to, const char *name,
-	size_t n_name, uint32_t rights, uid_t by_uid, struct capability **ret)
+capability_originate(struct change *ch, enum capability_type type, struct entity *target,
+	struct session *to, const char *name, size_t n_name, uint32_t rights, uid_t by_uid,
+	struct capability **ret)
 {
 	struct capability_record record = {
-		.rights = rights & RIGHTS_OBJECT,
+		.type = (uint8_t)type,
+		.rights = rights & (RIGHTS_COMMON | capability_types[type]->rights),
 		.by_uid = by_uid,
 		.expires_usec = LIMIT_NONE,
 		.calls_limit = LIMIT_NONE,
@@ -288,12 +295,13 @@ capability_originate(struct change *ch, struct object *o, struct session *to, co
 	};
 	int r;
 
-	if (entity_is_doomed(&o->entity))
+	assert(target->kind == capability_types[type]->target);
+	if (entity_is_doomed(target))
 		return CAPABILITY_E_CLOSING;
 	if (!name)
 		return CAPABILITY_E_NAME;
 	r = check_slot(ch, to, name, n_name);
-	return r ? r : add_slot(ch, o, NULL, to, name, n_name, &record, ret);
+	return r ? r : add_slot(ch, target, NULL, to, name, n_name, &record, ret);
 }
 
 static bool

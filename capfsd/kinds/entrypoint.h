@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The serving side. An entrypoint belongs to a session and outlives its server: while nobody is
- * attached it is detached, and its objects, badges and capabilities stay. An object is what it
- * serves; the server knows it by its key, the system by its badge.
- *
- * A thread is a process that serves. It lasts as long as the daemon sees its channel open.
+ * attached it is detached, and its objects (object.h), their badges and capabilities stay.
  */
 #pragma once
 
@@ -52,58 +49,17 @@ struct entrypoint {
 	void *pages;   /* of capfsd/ipc: what its server counts in, NULL: it does not */
 };
 
+static inline struct entrypoint *
+entrypoint_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct entrypoint, entity);
+}
+
 static inline bool
 entrypoint_listens(const struct entrypoint *e)
 {
 	return e->record.flags & ENTRYPOINT_LISTEN;
 }
-
-enum object_flags {
-	OBJECT_DEAD = 1 << 0, /* ended, and so are all its capabilities; being reaped */
-};
-
-enum object_socket {
-	OBJECT_STREAM,
-	OBJECT_SEQPACKET,
-};
-
-enum object_protocol {
-	OBJECT_PLAIN, /* its own: a call is a connection, counted by the daemon */
-	OBJECT_CALLS, /* the library's, which counts each call (libcap-client/pages.h) */
-};
-
-struct object_record {
-	uint64_t entrypoint;
-	uint64_t key;
-	uint64_t badge;
-	uint8_t socket; /* enum object_socket */
-	uint8_t flags;  /* enum object_flags */
-	uint8_t protocol; /* enum object_protocol */
-	uint8_t reserved[5];
-};
-
-struct object {
-	struct entity entity; /* its name is its key */
-	struct object_record record;
-	struct index_link badge_link; /* model.by_badge */
-	struct entrypoint *entrypoint;
-	struct list origins; /* of struct capability, origin_link */
-	void *listener;      /* of capfsd/ipc, where the entrypoint listens: its struct listener */
-};
-
-struct thread_record {
-	uint64_t session;
-	uint64_t number; /* the N of its id S.N */
-	uint32_t pid;    /* as the kernel told; shown, never used */
-	uint8_t reserved[4];
-};
-
-struct thread {
-	struct entity entity; /* its name is its id, "7.1" */
-	struct thread_record record;
-	struct session *session;
-	struct entrypoint *serves;
-};
 
 enum {
 	ENTRYPOINT_E_NAME = 1,
@@ -141,17 +97,3 @@ int entrypoint_detach(struct change *ch, struct entrypoint *e);
  * Returns: 0 or -ENOMEM.
  */
 int entrypoint_end(struct change *ch, struct entrypoint *e);
-
-/*
- * Stages an object with this key, or finds the one that has it: same key, same badge. The session
- * pays ram=512 for a new one. One that has ended is no longer found: its key makes a new object,
- * with a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
- */
-int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
-	enum object_protocol protocol, struct object **ret);
-
-/* Stages its end, and that of all its capabilities (G45). Returns: 0 or -ENOMEM. */
-int object_end(struct change *ch, struct object *o);
-
-/* By its badge, among the objects of E; NULL: none. */
-struct object *object_find(struct entrypoint *e, uint64_t badge);

@@ -101,9 +101,11 @@ check_capability(struct model *m, struct capability *c)
 	uint64_t n = 0, last = 0, conns = 0;
 
 	CHECK(c->session->entity.id == c->record.session);
-	CHECK(capability_object(c)->entity.id == c->record.object);
+	CHECK(c->record.type < N_CAPABILITY_TYPES && c->target->id == c->record.target);
+	CHECK(c->target->kind == capability_type(c)->target);
 	CHECK(c->parent ? c->record.parent == c->parent->entity.id : c->record.parent == 0);
-	CHECK(!c->parent || (capability_object(c->parent) == capability_object(c) && c->depth == c->parent->depth + 1));
+	CHECK(!c->parent || (c->parent->target == c->target && c->depth == c->parent->depth + 1));
+	CHECK(!c->parent || c->parent->record.type == c->record.type);
 	CHECK(list_empty(&c->sibling_link) == !c->parent);
 	CHECK(c->parent || !list_empty(&c->origin_link));
 	if (c->parent) {
@@ -112,7 +114,8 @@ check_capability(struct model *m, struct capability *c)
 		CHECK(twin->parent == c->parent && twin->session == c->session);
 		CHECK(c->is_first || !list_empty(&c->twins));
 	}
-	CHECK(c->record.rights && !(c->record.rights & ~(uint32_t)RIGHTS_OBJECT));
+	CHECK(c->record.rights);
+	CHECK(!(c->record.rights & ~(RIGHTS_COMMON | capability_type(c)->rights)));
 	CHECK(c->record.calls_used <= c->record.calls_limit);
 	list_for_each (i, &c->children) {
 		struct capability *child = list_entry(i, struct capability, sibling_link);

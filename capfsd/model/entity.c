@@ -51,6 +51,20 @@ entity_record(const struct entity *e)
 	return (char *)(uintptr_t)e + entity_kind(e)->record_offset;
 }
 
+struct session *
+entity_session(const struct entity *e)
+{
+	return entity_kind(e)->session(e);
+}
+
+bool
+entity_is_shown(const struct entity *e)
+{
+	const struct kind *kind = entity_kind(e);
+
+	return !kind->is_shown || kind->is_shown(e);
+}
+
 static char *
 name_copy(const char *name, size_t n)
 {

@@ -16,6 +16,7 @@
 #include "base/list.h"
 
 struct model;
+struct session;
 struct staged;
 
 #define ENTITY_SLOTS 2
@@ -63,6 +64,11 @@ bool name_is_valid(const char *name, size_t n);
 struct entity *entity_find(struct model *m, uint64_t id);
 struct entity *entity_find_name(struct model *m, uint64_t owner_id, enum entity_kind kind,
 	const char *name, size_t n);
+
+/* The session in whose tree E stands: itself when it is one. */
+struct session *entity_session(const struct entity *e);
+/* Do its owner's lists show E? What has ended they do not, even while it is still being taken apart. */
+bool entity_is_shown(const struct entity *e);
 
 /* The next in the owner's list after ID, which may be gone by now; 0 for the first. NULL: no more. */
 struct entity *entity_next(struct model *m, struct list *owner_list, uint64_t id);

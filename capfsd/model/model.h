@@ -14,14 +14,14 @@
 
 #include "base/index.h"
 #include "base/list.h"
-#include "capfsd/kinds/capability.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/counters.h"
 #include "capfsd/model/entity.h"
-#include "capfsd/kinds/entrypoint.h"
 #include "capfsd/model/event.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/model/session.h"
+
+struct capability;
 
 /*
  * Keys of the store: a space in the top byte, an id below it. Entities come in order of their ids,

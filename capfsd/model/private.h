@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 #define ID_MAX ((UINT64_C(1) << 48) - 1) /* node numbers have 48 bits for it */
@@ -37,6 +38,8 @@ struct kind {
 	struct quota cost;
 	void (*init)(struct model *m, struct entity *e);
 	struct place (*place)(const struct entity *e);
+	struct session *(*session)(const struct entity *e);
+	bool (*is_shown)(const struct entity *e); /* NULL: always */
 	/* Finds what the record refers to, and checks it. Returns: 0 or -EBADMSG. */
 	int (*resolve)(struct model *m, struct entity *e);
 	void (*link)(struct model *m, struct entity *e);
@@ -75,35 +78,6 @@ bool entity_is_named(const struct entity *e, uint64_t owner_id, enum entity_kind
 bool entity_is_doomed(const struct entity *e);
 /* E is the root of what is being ended, from now on. */
 void entity_set_ending(struct model *m, struct entity *e);
-static inline struct capability *
-capability_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct capability, entity);
-}
-
-static inline struct session *
-session_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct session, entity);
-}
-
-static inline struct entrypoint *
-entrypoint_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct entrypoint, entity);
-}
-
-static inline struct object *
-object_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct object, entity);
-}
-
-static inline struct thread *
-thread_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct thread, entity);
-}
 
 /* touch.c: telling what has changed */
 /* A new value for changed_nsec, larger than all before. */

@@ -16,6 +16,8 @@
 
 struct session;
 
+#define LIMIT_NONE UINT64_MAX /* of whatever has a limit, or comes to an end */
+
 enum quota_kind {
 	QUOTA_CAPS,
 	QUOTA_SOCKETS,

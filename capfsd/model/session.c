@@ -122,6 +122,18 @@ session_applied(struct model *m, struct entity *e, const void *old)
 	return closed ? APPLIED_RESTRICTED : 0;
 }
 
+static struct session *
+session_session(const struct entity *e)
+{
+	return session_of(e);
+}
+
+static bool
+session_is_shown(const struct entity *e)
+{
+	return session_of(e)->record.state == SESSION_RUNNING;
+}
+
 const struct kind session_kind = {
 	.size = sizeof(struct session),
 	.record_offset = offsetof(struct session, record),
@@ -129,6 +141,8 @@ const struct kind session_kind = {
 	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SESSION}},
 	.init = session_init,
 	.place = session_place,
+	.session = session_session,
+	.is_shown = session_is_shown,
 	.resolve = session_resolve,
 	.link = session_link,
 	.unlink = session_unlink,
@@ -155,6 +169,14 @@ session_find(struct model *m, struct session *s, const char *path, size_t n)
 			return s;
 		path = slash + 1;
 	}
+}
+
+struct session *
+session_find_id(struct model *m, uint64_t id)
+{
+	struct entity *e = entity_find(m, id);
+
+	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
 }
 
 struct session *

@@ -54,6 +54,12 @@ struct session {
 	void *listener;        /* of capfsd/ipc: its struct listener of `control`, or NULL */
 };
 
+static inline struct session *
+session_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct session, entity);
+}
+
 /* Names another session than its own: by path below, as in "web/db". */
 enum {
 	SESSION_E_NOT_FOUND = 1,
@@ -70,6 +76,9 @@ enum {
 
 /* The descendant that PATH ("web", "web/db") names, never S itself. NULL: none, or closing. */
 struct session *session_find(struct model *m, struct session *s, const char *path, size_t n);
+
+/* The session with this id, in whatever state; NULL: there is none. */
+struct session *session_find_id(struct model *m, uint64_t id);
 
 /* Appends the path from the root: "init/web/db". */
 void session_label(const struct session *s, struct text *t);

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/text.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
 struct request {

@@ -94,7 +94,7 @@ connection_is_allowed(const struct capability *c)
 }
 
 static struct entrypoint *
-entrypoint_of(const struct connection *conn)
+connection_entrypoint(const struct connection *conn)
 {
 	return capability_entrypoint(conn->capability);
 }
@@ -282,7 +282,7 @@ connection_stage(struct ipc *ipc, struct change *ch, struct capability *c, int f
 static void
 connection_link(struct connection *conn)
 {
-	struct entrypoint *e = entrypoint_of(conn);
+	struct entrypoint *e = connection_entrypoint(conn);
 
 	conn->memo->stored = true;
 	if (conn->memo->record.value && index_add(&conn->ipc->by_peer, &conn->peer_link,
@@ -315,7 +315,7 @@ connection_enqueue(struct list *list, struct connection *conn)
 void
 connection_hold(struct connection *conn)
 {
-	struct entrypoint *e = entrypoint_of(conn);
+	struct entrypoint *e = connection_entrypoint(conn);
 
 	conn->channel = NULL;
 	connection_enqueue(&e->held, conn);
@@ -326,7 +326,7 @@ connection_hold(struct connection *conn)
 static void
 connection_tell_held(const struct connection *conn)
 {
-	struct entrypoint *e = entrypoint_of(conn);
+	struct entrypoint *e = connection_entrypoint(conn);
 	uint64_t now = ipc_now(conn->ipc);
 
 	if (e->held_usec && now - e->held_usec < HELD_USEC)
@@ -427,7 +427,7 @@ connection_adopt(struct ipc *ipc, int fd, struct memo *memo)
 static void
 connection_release(struct connection *conn)
 {
-	struct entrypoint *e = entrypoint_of(conn);
+	struct entrypoint *e = connection_entrypoint(conn);
 	struct capability *c = conn->capability;
 	struct listener *l = conn->listener;
 
@@ -480,7 +480,7 @@ connection_hang_up(struct connection *conn)
 void
 connection_taken(struct connection *conn)
 {
-	struct entrypoint *e = entrypoint_of(conn);
+	struct entrypoint *e = connection_entrypoint(conn);
 
 	conn->state = CONNECTION_TAKEN;
 	conn->ipc->model->counters->taken++;

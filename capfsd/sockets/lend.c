@@ -18,9 +18,9 @@
 #include "base/msg.h"
 
 static struct object *
-object_of(const struct listener *l)
+listener_object(const struct listener *l)
 {
-	return container_of(l->entity, struct object, entity);
+	return object_of(l->entity);
 }
 
 bool
@@ -46,7 +46,7 @@ lend_send(struct channel *channel, const struct object *o, int fd, int error)
 void
 lend_failed(struct listener *l, int error)
 {
-	struct object *o = object_of(l);
+	struct object *o = listener_object(l);
 
 	if (!o->entrypoint->channel)
 		return;
@@ -87,7 +87,7 @@ lend_all(struct ipc *ipc, struct entrypoint *e)
 static bool
 lend_one(struct channel *channel, struct listener *l)
 {
-	const struct object *o = object_of(l);
+	const struct object *o = listener_object(l);
 	struct ipc *ipc = channel->ipc;
 	int r;
 
@@ -137,7 +137,7 @@ lend_pump(struct channel *channel)
 void
 lend_bound(struct listener *l)
 {
-	struct channel *channel = object_of(l)->entrypoint->channel;
+	struct channel *channel = listener_object(l)->entrypoint->channel;
 
 	if (!channel || l->lent != LENT_NOT || !list_empty(&l->lend_link))
 		return;
@@ -174,8 +174,8 @@ lend_end(struct listener *l)
 	if (l->lent != LENT_SENT)
 		return;
 	l->lent = LENT_NOT;
-	if (object_of(l)->entrypoint->channel)
-		lend_settle(l, object_of(l)->entrypoint->channel);
+	if (listener_object(l)->entrypoint->channel)
+		lend_settle(l, listener_object(l)->entrypoint->channel);
 }
 
 void

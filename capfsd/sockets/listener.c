@@ -23,28 +23,6 @@
 #define COMPLAINT_USEC 10000000
 #define LENT_BACKLOG_MAX 65536
 
-static struct capability *
-capability_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct capability, entity);
-}
-
-static struct object *
-object_of(const struct entity *e)
-{
-	return container_of((struct entity *)(uintptr_t)e, struct object, entity);
-}
-
-static struct session *
-session_of(const struct entity *e)
-{
-	if (e->kind == ENTITY_CAPABILITY)
-		return capability_of(e)->session;
-	if (e->kind == ENTITY_OBJECT)
-		return object_of(e)->entrypoint->session;
-	return container_of((struct entity *)(uintptr_t)e, struct session, entity);
-}
-
 static void **
 listener_slot(const struct entity *e)
 {
@@ -158,7 +136,7 @@ listener_charge(struct listener *l)
 {
 	if (l->charge.session)
 		return 0;
-	return charge_init(&l->charge, session_of(l->entity), QUOTA_SOCKETS, 1) ? EDQUOT : 0;
+	return charge_init(&l->charge, entity_session(l->entity), QUOTA_SOCKETS, 1) ? EDQUOT : 0;
 }
 
 void
@@ -180,7 +158,7 @@ listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reaso
 	if (l->refused_usec && now - l->refused_usec < REFUSED_USEC)
 		return;
 	l->refused_usec = now;
-	event_log(l->ipc->model, session_of(e), "refused connect %s%s uid=%u %s: %s",
+	event_log(l->ipc->model, entity_session(e), "refused connect %s%s uid=%u %s: %s",
 		slot ? "caps/" : "control", slot ? e->name : "", (unsigned)uid, error_name(error),
 		reason);
 }

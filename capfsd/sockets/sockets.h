@@ -33,6 +33,7 @@
 #include <systemd/sd-event.h>
 
 #include "capfsd/process/boot.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 #include "capfsd/state/state.h"
 

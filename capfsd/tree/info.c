@@ -9,18 +9,6 @@
 #include "capfsd/tree/metrics.h"
 #include "capfsd/ops/request.h"
 
-static struct session *
-session_of(struct entity *e)
-{
-	return container_of(e, struct session, entity);
-}
-
-static struct capability *
-capability_of(struct entity *e)
-{
-	return container_of(e, struct capability, entity);
-}
-
 static void
 add_time(struct text *t, uint64_t usec)
 {
@@ -180,11 +168,8 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	const struct entrypoint *ep = capability_entrypoint(c);
 	uint64_t expires = capability_expires(c);
 
-	text_add(t, "type=object\nentrypoint=");
-	session_label(ep->session, t);
-	text_addf(t, "/%s\nobject=%" PRIu64 " badge=0x%" PRIx64 "\nsocket=%s\nrights=",
-		ep->entity.name, capability_object(c)->entity.id, capability_object(c)->record.badge,
-		socket_name(capability_object(c)));
+	capability_describe(c, t);
+	text_add(t, "rights=");
 	rights_format(capability_rights(c), t);
 	text_add(t, "\n");
 	add_methods(c, t);
@@ -246,7 +231,7 @@ info_holders(struct request *r, struct entity *e, struct text *t)
 void
 info_entrypoint(struct request *r, struct entity *e, struct text *t)
 {
-	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	const struct entrypoint *ep = entrypoint_of(e);
 
 	text_addf(t, "state=%s thread=%s mode=%s objects=%" PRIu64, ep->thread ? "served" : "detached",
 		ep->thread ? ep->thread->entity.name : "none",
@@ -282,7 +267,7 @@ add_object(const struct object *o, unsigned *left, struct text *t)
 void
 info_objects(struct request *r, struct entity *e, struct text *t)
 {
-	const struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	const struct entrypoint *ep = entrypoint_of(e);
 	unsigned left = INFO_LINES_MAX;
 
 	list_for_each (i, &ep->objects) {
@@ -298,7 +283,7 @@ info_objects(struct request *r, struct entity *e, struct text *t)
 void
 info_thread(struct request *r, struct entity *e, struct text *t)
 {
-	const struct thread *th = container_of(e, struct thread, entity);
+	const struct thread *th = thread_of(e);
 
 	text_addf(t, "pid=%" PRIu32 "\nstate=serving\nsession=", th->record.pid);
 	session_label(th->session, t);

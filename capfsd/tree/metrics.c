@@ -359,7 +359,7 @@ find_session_by_id(struct model *m, uint64_t id)
 {
 	struct entity *e = id ? entity_find(m, id) : NULL;
 
-	return e && e->kind == ENTITY_SESSION ? container_of(e, struct session, entity) : NULL;
+	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
 }
 
 static void

@@ -123,32 +123,6 @@ rows_of(enum entity_kind kind)
 	return tables[kind];
 }
 
-static struct capability *
-capability_of(struct entity *e)
-{
-	return container_of(e, struct capability, entity);
-}
-
-static struct session *
-session_of(struct entity *e)
-{
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_SESSION:
-		return container_of(e, struct session, entity);
-	case ENTITY_CAPABILITY:
-		return capability_of(e)->session;
-	case ENTITY_ENTRYPOINT:
-		return container_of(e, struct entrypoint, entity)->session;
-	case ENTITY_THREAD:
-		return container_of(e, struct thread, entity)->session;
-	case ENTITY_OBJECT:
-		return container_of(e, struct object, entity)->entrypoint->session;
-	case ENTITY_N_KINDS:
-		break;
-	}
-	return NULL;
-}
-
 static bool
 row_exists(const struct row *row, const struct entity *e)
 {
@@ -185,7 +159,7 @@ tree_session(struct session *s)
 struct session *
 tree_session_of(struct node node)
 {
-	return session_of(node.entity);
+	return entity_session(node.entity);
 }
 
 uint64_t
@@ -222,7 +196,7 @@ tree_rows(enum entity_kind kind, enum row_type type)
 static struct list *
 children_of(struct node dir)
 {
-	struct session *s = container_of(dir.entity, struct session, entity);
+	struct session *s = session_of(dir.entity);
 
 	switch (dir.row->children) {
 	case ENTITY_SESSION:
@@ -235,22 +209,6 @@ children_of(struct node dir)
 		return &s->threads;
 	default:
 		return NULL;
-	}
-}
-
-/* What has ended is not shown, even while it is still being taken apart. */
-static bool
-entity_is_shown(struct entity *e)
-{
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_CAPABILITY:
-		return capability_is_live(capability_of(e));
-	case ENTITY_SESSION:
-		return session_of(e)->record.state == SESSION_RUNNING;
-	case ENTITY_ENTRYPOINT:
-		return !(container_of(e, struct entrypoint, entity)->record.flags & ENTRYPOINT_DEAD);
-	default:
-		return true;
 	}
 }
 
@@ -304,10 +262,10 @@ tree_walk(struct model *m, struct node at, const char *path, size_t n, struct no
 struct node
 tree_parent(struct node node)
 {
-	struct session *s = session_of(node.entity);
+	struct session *s = entity_session(node.entity);
 
 	if (node.entity->kind == ENTITY_OBJECT)
-		return (struct node){&container_of(node.entity, struct object, entity)
+		return (struct node){&object_of(node.entity)
 						->entrypoint->entity,
 			entrypoint_rows};
 	if (node.row->number != 0)
@@ -359,7 +317,7 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 static uint64_t
 count_directories(struct node dir)
 {
-	const struct session *s = container_of(dir.entity, struct session, entity);
+	const struct session *s = session_of(dir.entity);
 
 	if (dir.entity->kind != ENTITY_SESSION)
 		return 0;
@@ -399,7 +357,7 @@ static uint64_t
 node_size(struct request *r, struct node node, struct text *t)
 {
 	if (node.row->type == ROW_LOG)
-		return events_end(session_of(node.entity));
+		return events_end(entity_session(node.entity));
 	if (node.row->read && !node.row->sizeless)
 		tree_read(r, node, t);
 	return t->n;
@@ -423,7 +381,7 @@ int
 tree_stat(struct request *r, struct node node, struct node_stat *ret)
 {
 	cleanup_text struct text t = {};
-	struct session *s = session_of(node.entity);
+	struct session *s = entity_session(node.entity);
 	struct node_stat st = {.uid = s->record.uid, .gid = s->record.gid, .nlink = 1};
 	mode_t mode = s->record.mode;
 
@@ -478,7 +436,7 @@ finish_named(struct request *r, struct node node, const char *name, size_t n, co
 	if (name)
 		text_addf(&path, "%s%.*s", path.n > 0 ? "/" : "",
 			(int)(n < NAME_BYTES_MAX ? n : NAME_BYTES_MAX), name);
-	event_log(r->model, session_of(node.entity), "refused %s %s%suid=%u %s: %.*s", verb,
+	event_log(r->model, entity_session(node.entity), "refused %s %s%suid=%u %s: %.*s", verb,
 		path.data ? path.data : "", path.n > 0 ? " " : "", (unsigned)r->uid,
 		error_name(r->error), (int)r->text.n, r->text.data ? r->text.data : "");
 	return result;
@@ -533,11 +491,11 @@ remove_entity(struct request *r, struct node node)
 {
 	switch ((enum entity_kind)node.entity->kind) {
 	case ENTITY_SESSION:
-		return verb_session_close(r, container_of(node.entity, struct session, entity));
+		return verb_session_close(r, session_of(node.entity));
 	case ENTITY_CAPABILITY:
 		return verb_drop(r, capability_of(node.entity));
 	case ENTITY_ENTRYPOINT:
-		return verb_entrypoint_end(r, container_of(node.entity, struct entrypoint, entity));
+		return verb_entrypoint_end(r, entrypoint_of(node.entity));
 	default:
 		return refuse(r, EPERM, "a thread lasts as long as it serves");
 	}

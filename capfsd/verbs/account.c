@@ -34,7 +34,7 @@ refuse_transfer(struct request *r, struct session *from, int answer, enum quota_
 int
 verb_transfer_quota(struct request *r, struct entity *e, const char *text, size_t n)
 {
-	struct session *s = container_of(e, struct session, entity), *other, *from, *to;
+	struct session *s = session_of(e), *other, *from, *to;
 	enum quota_kind kind = QUOTA_CAPS;
 	struct quota amount;
 	struct command c;
@@ -164,9 +164,9 @@ verb_set_owner(struct request *r, struct entity *e, uid_t uid, gid_t gid, mode_t
 	int a;
 
 	if (e->kind == ENTITY_SESSION)
-		a = set_session_owner(ch, container_of(e, struct session, entity), uid, gid, mode);
+		a = set_session_owner(ch, session_of(e), uid, gid, mode);
 	else
-		a = set_capability_owner(ch, container_of(e, struct capability, entity), uid, gid, mode);
+		a = set_capability_owner(ch, capability_of(e), uid, gid, mode);
 	if (a < 0)
 		return request_fail(r, ch, a);
 	return request_commit(r, ch);

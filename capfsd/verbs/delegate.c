@@ -12,12 +12,6 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/request.h"
 
-static struct capability *
-capability_of(struct entity *e)
-{
-	return container_of(e, struct capability, entity);
-}
-
 int
 finish_made(struct request *r, struct change *ch, const char *verb, struct capability *source,
 	struct session *session, const struct word *as, int answer, const struct capability *made)
@@ -47,24 +41,12 @@ finish_made(struct request *r, struct change *ch, const char *verb, struct capab
 static bool
 limits_can_be_kept(struct request *r, const struct capability *c, const struct reductions *how)
 {
-	if (entrypoint_listens(capability_entrypoint(c))) {
-		const char *limit = how->has_calls ? "calls"
-			: how->has_conns	   ? "conns"
-			: how->has_rate		   ? "rate"
-			: how->has_methods	   ? "methods"
-						   : NULL;
+	const struct kept_limits limits = capability_type(c)->limits(c);
+	const char *limit = reductions_not_kept(how, limits.kept);
 
-		return !limit ||
-			refuse(r, EOPNOTSUPP,
-				"the limit '%s' cannot be kept for %s, whose server accepts by itself",
-				limit, c->entity.name);
-	}
-	if (!how->has_methods || capability_counts_calls(c))
-		return true;
-	return refuse(r, EOPNOTSUPP,
-		"the limit 'methods' cannot be kept for %s: its service does not speak the library's "
-		"protocol",
-		c->entity.name);
+	return !limit ||
+		refuse(r, EOPNOTSUPP, "the limit '%s' cannot be kept for %s%s", limit,
+			c->entity.name, limits.why);
 }
 
 int

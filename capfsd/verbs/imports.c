@@ -56,17 +56,17 @@ verb_import(struct request *r, struct capability *source, struct session *to, co
 int
 verb_identify(struct request *r, struct capability *c, struct session *s)
 {
-	const struct object *o = capability_object(c);
+	const struct service service = capability_service(c);
 	const struct capability *held;
 
 	if (!capability_is_live(c))
 		return refuse(r, ENOENT, "the capability has ended");
 	text_addf(&r->text,
-		"object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64 " type=object rights=",
-		o->entity.id, o->record.badge, c->entity.id);
+		"object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64 " type=%s rights=",
+		service.object, service.badge, c->entity.id, capability_type(c)->name);
 	rights_format(capability_rights(c), &r->text);
 	text_add(&r->text, " owner=");
-	session_label(o->entrypoint->session, &r->text);
+	session_label(service.entrypoint->session, &r->text);
 	held = capability_held(r->model, s, c);
 	if (held)
 		text_addf(&r->text, " slot=%s", held->entity.name);

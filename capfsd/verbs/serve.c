@@ -42,10 +42,10 @@ find_slot(struct request *r, struct entrypoint *ep, const struct object *o, cons
 	struct entity *e = entity_find_name(r->model, ep->session->entity.id, ENTITY_CAPABILITY,
 		w->p, w->n);
 
-	*ret = e ? container_of(e, struct capability, entity) : NULL;
+	*ret = e ? capability_of(e) : NULL;
 	if (*ret && !capability_is_live(*ret))
 		return refuse_capability(r, *ret, ep->session, w, CAPABILITY_E_ENDING, "");
-	if (*ret && (*ret)->object != o)
+	if (*ret && capability_object(*ret) != o)
 		return refuse(r, EEXIST, "the slot '%.*s' refers to something else", (int)w->n, w->p);
 	return true;
 }
@@ -99,8 +99,8 @@ add_object(struct request *r, struct entrypoint *ep, const struct command *c)
 		return 0;
 	}
 	if (command_has(c, KEY_AS) && !slot) {
-		a = capability_originate(ch, o, ep->session, as->p, as->n, RIGHTS_ORIGIN, r->uid,
-			&slot);
+		a = capability_originate(ch, TYPE_OBJECT, &o->entity, ep->session, as->p, as->n,
+			RIGHTS_ORIGIN, r->uid, &slot);
 		if (a < 0)
 			return request_fail(r, ch, a);
 		if (a > 0) {
@@ -139,7 +139,7 @@ verb_objects(struct request *r, struct entity *e, const char *text, size_t n)
 {
 	const uint32_t keys_add =
 		1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET | 1u << KEY_PROTOCOL;
-	struct entrypoint *ep = container_of(e, struct entrypoint, entity);
+	struct entrypoint *ep = entrypoint_of(e);
 	struct command c;
 
 	if (!command_parse(r, text, n, keys_add | 1u << KEY_REMOVE, &c))

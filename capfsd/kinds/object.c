@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/kinds/object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+static void
+object_init(struct model *m, struct entity *e)
+{
+	list_init(&object_of(e)->origins);
+}
+
+static struct place
+object_place(const struct entity *e)
+{
+	struct entrypoint *ep = object_of(e)->entrypoint;
+
+	return (struct place){&ep->entity, &ep->objects, &ep->n_objects, ep->session};
+}
+
+static size_t
+key_format(uint64_t key, char buffer[KEY_BYTES_MAX])
+{
+	return (size_t)snprintf(buffer, KEY_BYTES_MAX, "%" PRIu64, key);
+}
+
+static struct object *
+find_badge(struct model *m, uint64_t badge)
+{
+	struct index_link *i = index_first(&m->by_badge, index_hash_id(badge));
+
+	for (; i; i = index_next(i)) {
+		struct object *o = container_of(i, struct object, badge_link);
+
+		if (o->record.badge == badge)
+			return o;
+	}
+	return NULL;
+}
+
+static int
+object_resolve(struct model *m, struct entity *e)
+{
+	struct object *o = object_of(e);
+	struct entity *owner = entity_find(m, o->record.entrypoint);
+	char key[KEY_BYTES_MAX];
+
+	if (!owner || owner->kind != ENTITY_ENTRYPOINT || o->record.socket > OBJECT_SEQPACKET)
+		return -EBADMSG;
+	if (o->record.protocol > OBJECT_CALLS ||
+		(o->record.protocol == OBJECT_CALLS && o->record.socket != OBJECT_SEQPACKET))
+		return -EBADMSG;
+	o->entrypoint = entrypoint_of(owner);
+	key_format(o->record.key, key);
+	if (strcmp(key, e->name) != 0 || (o->record.flags & ~OBJECT_DEAD))
+		return -EBADMSG;
+	if (!o->record.badge || find_badge(m, o->record.badge))
+		return -EBADMSG;
+	return load_used(&m->header.next_badge, o->record.badge);
+}
+
+static void
+object_link(struct model *m, struct entity *e)
+{
+	struct object *o = object_of(e);
+
+	/* As with the other indexes, there are buckets. */
+	if (index_add(&m->by_badge, &o->badge_link, index_hash_id(o->record.badge)) < 0)
+		abort();
+}
+
+static void
+object_unlink(struct model *m, struct entity *e)
+{
+	assert(list_empty(&object_of(e)->origins));
+	index_remove(&m->by_badge, &object_of(e)->badge_link);
+}
+
+static unsigned
+object_applied(struct model *m, struct entity *e, const void *old)
+{
+	const struct object_record *before = old;
+
+	if (!((object_of(e)->record.flags & ~before->flags) & OBJECT_DEAD))
+		return 0;
+	entity_set_ending(m, e);
+	return APPLIED_RESTRICTED;
+}
+
+static struct session *
+object_session(const struct entity *e)
+{
+	return object_of(e)->entrypoint->session;
+}
+
+const struct kind object_kind = {
+	.size = sizeof(struct object),
+	.record_offset = offsetof(struct object, record),
+	.record_bytes = sizeof(struct object_record),
+	.cost = {{[QUOTA_RAM] = QUOTA_RAM_SLOT}},
+	.init = object_init,
+	.place = object_place,
+	.session = object_session,
+	.resolve = object_resolve,
+	.link = object_link,
+	.unlink = object_unlink,
+	.applied = object_applied,
+};
+
+/* The object with this key that has not ended. */
+static struct object *
+find_key(struct change *ch, struct entrypoint *ep, const char *key, size_t n)
+{
+	struct model *m = change_model(ch);
+	uint64_t owner = ep->entity.id;
+	struct index_link *i = index_first(&m->by_name,
+		entity_hash_name(m, owner, ENTITY_OBJECT, key, n));
+	const struct object_record *record;
+	struct entity *e;
+
+	for (; i; i = index_next(i)) {
+		e = container_of(i, struct entity, name_link);
+		record = change_record(ch, e);
+		if (entity_is_named(e, owner, ENTITY_OBJECT, key, n) &&
+			!(record->flags & OBJECT_DEAD))
+			return object_of(e);
+	}
+	e = change_find_added(ch, owner, ENTITY_OBJECT, key, n);
+	return e ? object_of(e) : NULL;
+}
+
+static int
+object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *name, size_t n,
+	enum object_socket socket, enum object_protocol protocol, struct object **ret)
+{
+	struct entity *e = entity_new(change_model(ch), ENTITY_OBJECT, name, n);
+	struct object *o;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	o = object_of(e);
+	o->entrypoint = ep;
+	o->record = (struct object_record){
+		.entrypoint = ep->entity.id,
+		.key = key,
+		.badge = change_new_badge(ch),
+		.socket = (uint8_t)socket,
+		.protocol = (uint8_t)protocol,
+	};
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret = o;
+	return r;
+}
+
+int
+object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_socket socket,
+	enum object_protocol protocol, struct object **ret)
+{
+	char name[KEY_BYTES_MAX];
+	size_t n = key_format(key, name);
+	enum quota_kind kind;
+	struct object *o;
+
+	if (entity_is_doomed(&ep->entity))
+		return ENTRYPOINT_E_CLOSING;
+	o = find_key(ch, ep, name, n);
+	if (o && (o->record.socket != socket || o->record.protocol != protocol))
+		return ENTRYPOINT_E_EXISTS;
+	if (o) {
+		*ret = o;
+		return 0;
+	}
+	if (!change_affords(ch, ep->session, &object_kind.cost, &kind))
+		return ENTRYPOINT_E_QUOTA_RAM;
+	return object_new(ch, ep, key, name, n, socket, protocol, ret);
+}
+
+int
+object_end(struct change *ch, struct object *o)
+{
+	struct object_record *record;
+
+	if (entity_is_doomed(&o->entity))
+		return 0;
+	record = change_edit(ch, &o->entity);
+	if (!record)
+		return -ENOMEM;
+	record->flags |= OBJECT_DEAD;
+	return 0;
+}
+
+struct object *
+capability_object(const struct capability *c)
+{
+	return c->record.type == TYPE_OBJECT ? object_of(c->target) : NULL;
+}
+
+struct object *
+object_find(struct entrypoint *ep, uint64_t badge)
+{
+	struct object *o = find_badge(ep->session->model, badge);
+
+	return o && o->entrypoint == ep && !entity_is_doomed(&o->entity) ? o : NULL;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An object is what an entrypoint serves: the server knows it by its key, the system by its badge,
+ * which is never used again. It belongs to the entrypoint, and the session of that pays for it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/entrypoint.h"
+#include "capfsd/model/entity.h"
+
+struct change;
+
+/* All that there can be in a capability to one. */
+#define RIGHTS_OBJECT (RIGHT_CALL | RIGHTS_COMMON)
+
+enum object_flags {
+	OBJECT_DEAD = 1 << 0, /* ended, and so are all its capabilities; being reaped */
+};
+
+enum object_socket {
+	OBJECT_STREAM,
+	OBJECT_SEQPACKET,
+};
+
+enum object_protocol {
+	OBJECT_PLAIN, /* its own: a call is a connection, counted by the daemon */
+	OBJECT_CALLS, /* the library's, which counts each call (libcap-client/pages.h) */
+};
+
+struct object_record {
+	uint64_t entrypoint;
+	uint64_t key;
+	uint64_t badge;
+	uint8_t socket; /* enum object_socket */
+	uint8_t flags;  /* enum object_flags */
+	uint8_t protocol; /* enum object_protocol */
+	uint8_t reserved[5];
+};
+
+struct object {
+	struct entity entity; /* its name is its key */
+	struct object_record record;
+	struct index_link badge_link; /* model.by_badge */
+	struct entrypoint *entrypoint;
+	struct list origins; /* of struct capability, origin_link */
+	void *listener;      /* of capfsd/ipc, where the entrypoint listens: its struct listener */
+};
+
+static inline struct object *
+object_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct object, entity);
+}
+
+/* What C refers to when it is of the type `object`, else NULL. */
+struct object *capability_object(const struct capability *c);
+
+/*
+ * Stages an object with this key, or finds the one that has it: same key, same badge. The session
+ * pays ram=512 for a new one. One that has ended is no longer found: its key makes a new object,
+ * with a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
+ */
+int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
+	enum object_protocol protocol, struct object **ret);
+
+/* Stages its end, and that of all its capabilities (G45). Returns: 0 or -ENOMEM. */
+int object_end(struct change *ch, struct object *o);
+
+/* By its badge, among the objects of E; NULL: none. */
+struct object *object_find(struct entrypoint *e, uint64_t badge);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/kinds/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capfsd/model/private.h"
+
+#define THREAD_NAME_BYTES_MAX (2 * KEY_BYTES_MAX)
+
+static void
+thread_init(struct model *m, struct entity *e)
+{
+}
+
+static struct place
+thread_place(const struct entity *e)
+{
+	struct session *s = thread_of(e)->session;
+
+	return (struct place){&s->entity, &s->threads, &s->n_threads, s};
+}
+
+static size_t
+thread_format(uint64_t session, uint64_t number, char buffer[THREAD_NAME_BYTES_MAX])
+{
+	return (size_t)snprintf(buffer, THREAD_NAME_BYTES_MAX, "%" PRIu64 ".%" PRIu64, session,
+		number);
+}
+
+static int
+thread_resolve(struct model *m, struct entity *e)
+{
+	struct thread *t = thread_of(e);
+	char name[THREAD_NAME_BYTES_MAX];
+
+	t->session = session_find_id(m, t->record.session);
+	if (!t->session || t->record.number > t->session->record.threads_made)
+		return -EBADMSG;
+	thread_format(t->record.session, t->record.number, name);
+	return strcmp(name, e->name) == 0 ? 0 : -EBADMSG;
+}
+
+static void
+thread_link(struct model *m, struct entity *e)
+{
+}
+
+static void
+thread_unlink(struct model *m, struct entity *e)
+{
+	struct thread *t = thread_of(e);
+
+	if (t->serves)
+		t->serves->thread = NULL;
+	t->serves = NULL;
+}
+
+static unsigned
+thread_applied(struct model *m, struct entity *e, const void *old)
+{
+	return 0;
+}
+
+static struct session *
+thread_session(const struct entity *e)
+{
+	return thread_of(e)->session;
+}
+
+const struct kind thread_kind = {
+	.size = sizeof(struct thread),
+	.record_offset = offsetof(struct thread, record),
+	.record_bytes = sizeof(struct thread_record),
+	.cost = {{[QUOTA_THREADS] = 1}},
+	.init = thread_init,
+	.place = thread_place,
+	.session = thread_session,
+	.resolve = thread_resolve,
+	.link = thread_link,
+	.unlink = thread_unlink,
+	.applied = thread_applied,
+};
+
+int
+thread_add(struct change *ch, struct session *s, pid_t pid, uint64_t *ret_id)
+{
+	struct session_record *record = change_edit(ch, &s->entity);
+	char name[THREAD_NAME_BYTES_MAX];
+	struct thread *t;
+	struct entity *e;
+	size_t n;
+	int r;
+
+	if (!record)
+		return -ENOMEM;
+	n = thread_format(s->entity.id, record->threads_made + 1, name);
+	e = entity_new(change_model(ch), ENTITY_THREAD, name, n);
+	if (!e)
+		return -ENOMEM;
+	t = thread_of(e);
+	t->session = s;
+	t->record = (struct thread_record){
+		.session = s->entity.id,
+		.number = ++record->threads_made,
+		.pid = (uint32_t)pid,
+	};
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret_id = e->id;
+	return r;
+}
+

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is the same for all types of capability, whatever their rows say. */
+#include "config.h"
+
+#include "capfsd/kinds/type.h"
+
+#include <stddef.h>
+
+#include "base/text.h"
+
+void
+capability_describe(const struct capability *c, struct text *t)
+{
+	const struct type *type = capability_type(c);
+
+	text_addf(t, "type=%s\n", type->name);
+	type->describe(c, t);
+}
+
+const char *
+reductions_not_kept(const struct reductions *how, uint32_t kept)
+{
+	/* In the order in which usage texts name them: whoever asks for several is told of the first. */
+	const struct {
+		const char *name;
+		bool wanted;
+		enum kept_limit limit;
+	} limits[] = {
+		{"calls", how->has_calls, KEPT_CALLS},
+		{"conns", how->has_conns, KEPT_CONNS},
+		{"rate", how->has_rate, KEPT_RATE},
+		{"methods", how->has_methods, KEPT_METHODS},
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (limits[i].wanted && !(kept & limits[i].limit))
+			return limits[i].name;
+	return NULL;
+}
