@@ -60,6 +60,8 @@ capfsd_libmodel_la_SOURCES = \
 capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \
+	capfsd/process/backoff.c \
+	capfsd/process/backoff.h \
 	capfsd/process/boot.h \
 	capfsd/process/confine.c \
 	capfsd/process/confine.h \
@@ -118,6 +120,9 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/broker/meter.h \
 	capfsd/broker/try.c \
 	capfsd/holder/holder.c \
+	capfsd/holder/holder.h \
+	capfsd/holder/orders.c \
+	capfsd/holder/orders.h \
 	capfsd/binder/binder.c \
 	capfsd/binder/inspector.c \
 	capfsd/mount/init.c \

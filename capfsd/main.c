@@ -23,6 +23,7 @@
 #include "capfsd/start/features.h"
 #include "capfsd/process/succession.h"
 #include "capfsd/process/journal.h"
+#include "capfsd/holder/holder.h"
 #include "capfsd/keeper/keeper.h"
 #include "capfsd/start/place.h"
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "capfsd/holder/holder.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/succession.h"
 

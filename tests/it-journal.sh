@@ -49,7 +49,7 @@ rm -rf "$RUN"
 # --- the journal --------------------------------------------------------------------------------
 
 catalog=$top_srcdir/capfsd/capfsd.catalog
-ids=$(sed -n 's/^#define MESSAGE_.* "\([0-9a-f]*\)"$/\1/p' "$top_srcdir/capfsd/messages.h")
+ids=$(sed -n 's/^#define MESSAGE_.* "\([0-9a-f]*\)"$/\1/p' "$top_srcdir/capfsd/process/messages.h")
 t_is "every_message_id_is_explained" "$(echo "$ids" | sort)" \
 	"$(sed -n 's/^-- \([0-9a-f]\{32\}\)$/\1/p' "$catalog" | sort)"
 page=$top_srcdir/man/capfsd.8

@@ -37,8 +37,6 @@
 #define CLIENT_SECONDS 10
 #define CALL_USEC UINT64_C(8000000)
 #define POINTS_MAX 4000
-/* A holder gives up when five brokers end within ten seconds before they have served anybody. */
-#define EARLY_PAUSE_USEC 2600000
 
 static const char *root;
 static pid_t holder;
@@ -514,8 +512,6 @@ main(int argc, char **argv)
 			break;
 		kills += r > 0;
 		failed += r < 0;
-		if (takeover)
-			usleep(EARLY_PAUSE_USEC);
 	}
 	printf("%s: %ld kills, %ld failed\n", op->name, kills, failed);
 	return failed || !kills || point >= POINTS_MAX;

@@ -56,6 +56,7 @@ script_tests = \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
+	tests/it-backoff.sh \
 	tests/it-call.sh \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
@@ -95,6 +96,7 @@ test_tools = \
 	tests/broken-daemon \
 	tests/hang \
 	tests/it-recovery \
+	tests/kill-early \
 	tests/kill-points \
 	tests/mass \
 	tests/passing \
@@ -127,6 +129,8 @@ tests_broken_daemon_SOURCES = tests/broken-daemon.c
 tests_broken_daemon_LDADD = capfsd/libdaemon.la
 tests_hang_SOURCES = tests/hang.c
 tests_hang_LDADD = base/libbase.la
+tests_kill_early_SOURCES = tests/kill-early.c
+tests_kill_early_LDADD = base/libbase.la
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c

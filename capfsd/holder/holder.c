@@ -10,6 +10,8 @@
  */
 #include "config.h"
 
+#include "capfsd/holder/holder.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -31,41 +33,37 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/msg.h"
+#include "capfsd/holder/orders.h"
+#include "capfsd/process/backoff.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
-#include "capfsd/process/succession.h"
 #include "capfsd/process/journal.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/process/succession.h"
 
-#define EARLY_MAX 5
-#define EARLY_WINDOW_SEC 10
-#define ORDER_MSEC 5000 /* the keeper answers at once */
 #define TITLE "capfs-holder"
-
-/* When the last brokers ended before they had answered anything. */
-struct early {
-	uint64_t at_usec[EARLY_MAX];
-	unsigned n;
-};
+#define BACKOFF_FREE 4
+#define BACKOFF_FIRST_USEC UINT64_C(50000)
+#define BACKOFF_MAX_USEC UINT64_C(4000000)
+#define WANTED_TRIES_MAX 3
 
 struct holder {
 	struct boot *boot;
-	struct early early;
+	struct backoff backoff; /* of brokers that end before they have answered anything */
+	uint64_t started_usec;	/* the broker, CLOCK_MONOTONIC */
+	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
 	bool probation; /* another binary until now: its first broker must come up */
 };
 
-/* Were these too many in too short a time? */
-static bool
-early_add(struct early *e)
+static void
+holder_init(struct holder *h, struct boot *boot)
 {
-	uint64_t now = clock_usec(CLOCK_MONOTONIC);
-
-	e->at_usec[e->n++ % EARLY_MAX] = now;
-	/* The next place to be written holds the oldest of the last five. */
-	return e->n >= EARLY_MAX &&
-		now - e->at_usec[e->n % EARLY_MAX] < EARLY_WINDOW_SEC * UINT64_C(1000000);
+	*h = (struct holder){
+		.boot = boot,
+		.backoff = {BACKOFF_FREE, BACKOFF_FIRST_USEC, BACKOFF_MAX_USEC},
+		.self = getpid(),
+	};
 }
 
 /*
@@ -167,60 +165,16 @@ is_final(const struct holder *h, int status)
 		WEXITSTATUS(status) == BROKER_EXIT_UNMOUNTED;
 }
 
-/* SIGKILL comes from outside: no fault of a broker that was up and had nothing to answer. */
+/*
+ * Did it end before it was of use to anybody? One that was up and had nothing to answer is not to be
+ * blamed for SIGKILL, which comes from outside.
+ */
 static bool
-is_early(int status, const struct boot_page *page)
+has_failed(int status, const struct boot_page *page)
 {
 	if (page->answered)
 		return false;
 	return !page->ready || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
-}
-
-/* Is the other end of the pair the keeper's? A broker can make none for which the kernel says so. */
-static bool
-keeper_is_there(void)
-{
-	struct ucred peer = {};
-	socklen_t n = sizeof(peer);
-
-	return getsockopt(BOOT_FD_KEEPER, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
-		peer.pid == getppid();
-}
-
-/* It may have nobody to read it, if a broker has put something else there. */
-static int
-tell_keeper(const struct holder *h, enum keeper_type type)
-{
-	struct keeper_record record = {.type = type, .generation = h->boot->generation};
-	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
-
-	return n < 0 ? (int)n : 0;
-}
-
-/* The keeper's answer; what it had said to the broker of before is void. Returns: 0 or -errno. */
-static int
-receive_order(struct keeper_record *ret, int *ret_binary)
-{
-	struct pollfd p = {.fd = BOOT_FD_KEEPER, .events = POLLIN};
-
-	for (;;) {
-		cleanup_close int fd = -1;
-		size_t n_fds;
-		ssize_t n;
-		int r = poll(&p, 1, ORDER_MSEC);
-
-		if (r <= 0)
-			return r < 0 ? -errno : -ETIMEDOUT;
-		n = msg_receive(BOOT_FD_KEEPER, ret, sizeof(*ret), &fd, 1, &n_fds, MSG_DONTWAIT);
-		if (n <= 0)
-			return n < 0 ? (int)n : -ECONNRESET;
-		if (n != sizeof(*ret))
-			return -EBADMSG;
-		if (ret->type == KEEPER_GO_ON || (ret->type == KEEPER_BECOME && n_fds == 1)) {
-			*ret_binary = take_fd(fd);
-			return 0;
-		}
-	}
 }
 
 /* The table goes to the next binary, or does not. */
@@ -273,11 +227,11 @@ ask_keeper(struct holder *h)
 	struct keeper_record record;
 	int r;
 
-	if (!keeper_is_there())
+	if (!orders_keeper_is_there())
 		return;
-	r = tell_keeper(h, KEEPER_ALONE);
+	r = orders_tell(h->boot, KEEPER_ALONE);
 	if (r == 0)
-		r = receive_order(&record, &binary);
+		r = orders_receive(&record, &binary);
 	if (r == 0 && record.type == KEEPER_BECOME)
 		r = become(h, binary, record.generation);
 	if (r < 0)
@@ -291,10 +245,56 @@ run_broker(struct holder *h)
 	h->boot->page->answered = 0;
 	h->boot->page->ready = 0;
 	h->boot->page->n_brokers++;
+	h->started_usec = clock_usec(CLOCK_MONOTONIC);
 	forget_hangs();
-	tell_keeper(h, KEEPER_LOADING);
+	orders_tell(h->boot, KEEPER_LOADING);
 	h->broker = start_broker(h);
 	return h->broker < 0 ? h->broker : wait_for_broker(h);
+}
+
+/*
+ * A broker has ended that the daemon could do without. Brokers that end one after the other before they
+ * have answered anything, whether somebody kills them or they cannot do better, are started ever more
+ * slowly, and clients wait. Returns: is the daemon to end, because the keeper wants that?
+ */
+static bool
+pause_before_next(struct holder *h, int status)
+{
+	uint64_t pause = 0;
+
+	if (has_failed(status, h->boot->page))
+		pause = backoff_add(&h->backoff);
+	else
+		backoff_reset(&h->backoff);
+	if (pause == 0) {
+		h->wanted_tries = 0;
+		return false;
+	}
+	log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKERS_FAIL}),
+		"%u brokers in a row ended before they answered, the next one waits %u ms",
+		h->backoff.n, (unsigned)(pause / 1000));
+	switch (orders_pause(h->started_usec + pause)) {
+	case ORDERS_PAUSE_WANTED:
+		if (++h->wanted_tries <= WANTED_TRIES_MAX)
+			return false;
+		/* Where no broker lives long enough to shut connections down, the end must do. */
+		h->wanted_tries = 0;
+		return orders_drop() == KEEPER_STOP;
+	case ORDERS_PAUSE_ALONE:
+		ask_keeper(h);
+		return false;
+	case ORDERS_PAUSE_OVER:
+		break;
+	}
+	return false;
+}
+
+/* No process can be made: not now. Returns: the wait status of one that was of no use. */
+static int
+cannot_run(int error)
+{
+	log_message(LOG_ERR, "holder: cannot run a broker: %s", strerror(-error));
+	return W_EXITCODE(BROKER_EXIT_RESTART, 0);
 }
 
 static int
@@ -307,10 +307,8 @@ holder_run(struct holder *h)
 	for (;;) {
 		int status = run_broker(h);
 
-		if (status < 0) {
-			log_message(LOG_ERR, "holder: cannot run a broker: %s", strerror(-status));
-			return BROKER_EXIT_RESTART;
-		}
+		if (status < 0)
+			status = cannot_run(status);
 		if (is_final(h, status))
 			return WEXITSTATUS(status);
 		h->probation = h->probation && !page->ready;
@@ -323,11 +321,8 @@ holder_run(struct holder *h)
 		if (h->probation) {
 			h->probation = false;
 			ask_keeper(h);
-		} else if (is_early(status, page) && early_add(&h->early)) {
-			log_event(LOG_CRIT, LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP}),
-				"%d brokers in %d seconds ended before they answered, giving up",
-				EARLY_MAX, EARLY_WINDOW_SEC);
-			return BROKER_EXIT_REFUSED;
+		} else if (pause_before_next(h, status)) {
+			return BROKER_EXIT_STOPPED;
 		}
 	}
 }
@@ -346,8 +341,9 @@ page_new(void)
 int
 holder_main(struct boot *boot)
 {
-	struct holder h = {.boot = boot, .self = getpid()};
+	struct holder h;
 
+	holder_init(&h, boot);
 	boot->page = page_new();
 	if (!boot->page)
 		return BROKER_EXIT_RESTART;
@@ -362,8 +358,8 @@ holder_resume(int fd, int argc, char *argv[])
 {
 	static struct succession succession;
 	static struct boot boot;
-	struct holder h = {.boot = &boot, .self = getpid(), .probation = true};
 	struct boot_page *page = page_new();
+	struct holder h;
 	int r;
 
 	/* First of all: execve(2) has made us dumpable. */
@@ -383,5 +379,7 @@ holder_resume(int fd, int argc, char *argv[])
 	succession_log(&succession, &boot);
 	confine_argv(&boot, argc, argv);
 	confine_title(&boot, TITLE);
+	holder_init(&h, &boot);
+	h.probation = true;
 	return holder_run(&h);
 }

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/holder/holder.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/succession.h"

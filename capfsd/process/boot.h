@@ -181,11 +181,9 @@ enum broker_exit {
 /* Starts one for what is sent to CLIENT's other end. Returns: its pid, or -errno. */
 pid_t inspector_start(const struct boot *boot, int socket_fd, int client, uint64_t serial);
 int binder_main(const struct boot *boot, const char *mountpoint, int socket_fd);
-int holder_main(struct boot *boot);
 int broker_main(const struct boot *boot);
 
 /*
  * The same for what execve(2) has made of a holder or of a child of the keeper; FD is the succession.
  */
-int holder_resume(int fd, int argc, char *argv[]);
 int try_main(int fd);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/process/backoff.h"
+
+#include <limits.h>
+
+uint64_t
+backoff_add(struct backoff *b)
+{
+	uint64_t pause = b->first_usec;
+
+	if (b->n < UINT_MAX)
+		b->n++;
+	if (b->n <= b->n_free)
+		return 0;
+	/* As long as the bound is not reached it cannot overflow: both are far below the half of it. */
+	for (unsigned i = b->n_free + 1; i < b->n && pause < b->max_usec; i++)
+		pause *= 2;
+	return pause < b->max_usec ? pause : b->max_usec;
+}
+
+void
+backoff_reset(struct backoff *b)
+{
+	b->n = 0;
+}
