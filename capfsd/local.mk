@@ -41,20 +41,42 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/types/types.h \
 	capfsd/ops/grammar.c \
 	capfsd/ops/grammar.h \
+	capfsd/ops/reductions.c \
+	capfsd/ops/reductions.h \
 	capfsd/ops/refusals.c \
 	capfsd/ops/refusals.h \
 	capfsd/ops/request.c \
 	capfsd/ops/request.h \
-	capfsd/verbs/account.c \
-	capfsd/verbs/delegate.c \
-	capfsd/verbs/imports.c \
-	capfsd/verbs/serve.c \
+	capfsd/ops/texts.c \
+	capfsd/ops/texts.h \
+	capfsd/ops/usage.c \
+	capfsd/ops/usage.h \
+	capfsd/ops/verb.c \
+	capfsd/ops/verb.h \
+	capfsd/verbs/chmod.c \
+	capfsd/verbs/create.c \
+	capfsd/verbs/grant.c \
+	capfsd/verbs/identify.c \
+	capfsd/verbs/import.c \
+	capfsd/verbs/object.c \
+	capfsd/verbs/reduce.c \
+	capfsd/verbs/remove.c \
+	capfsd/verbs/rename.c \
+	capfsd/verbs/replicate.c \
+	capfsd/verbs/revoke.c \
+	capfsd/verbs/slots.c \
+	capfsd/verbs/slots.h \
+	capfsd/verbs/transfer.c \
+	capfsd/verbs/transfer_quota.c \
+	capfsd/verbs/verbs.c \
 	capfsd/verbs/verbs.h \
 	capfsd/tree/conversations.h \
 	capfsd/tree/info.c \
 	capfsd/tree/info.h \
 	capfsd/tree/metrics.c \
 	capfsd/tree/metrics.h \
+	capfsd/tree/rows.c \
+	capfsd/tree/rows.h \
 	capfsd/tree/tree.c \
 	capfsd/tree/tree.h
 capfsd_libmodel_la_LIBADD = base/libbase.la
@@ -107,6 +129,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/fs.c \
 	capfsd/fs/fs.h \
 	capfsd/fs/nodes.c \
+	capfsd/fs/opcodes.c \
 	capfsd/fs/private.h \
 	capfsd/fs/records.c \
 	capfsd/fs/service.c \

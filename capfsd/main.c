@@ -17,7 +17,8 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/number.h"
+#include "base/text.h"
+#include "capfsd/ops/grammar.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/start/fdstore.h"
 #include "capfsd/start/features.h"
@@ -38,7 +39,7 @@ static const char *arg_run_dir;
 static const char *arg_state_dir = "";
 static int arg_log_level = LOG_INFO;
 static bool arg_check;
-static bool arg_quota_given[QUOTA_N_KINDS];
+static uint32_t arg_quota_given; /* a bit for each kind */
 static struct quota arg_quota;
 
 static const char *const log_levels[] = {
@@ -86,26 +87,12 @@ parse_log_level(const char *s)
 static int
 parse_quota(const char *s)
 {
-	while (*s) {
-		size_t n = strcspn(s, ","), n_name = strcspn(s, "=,");
-		enum quota_kind kind = quota_kind_find(s, n_name);
+	cleanup_text struct text reason = {};
 
-		if (kind == QUOTA_N_KINDS || n_name == n) {
-			fprintf(stderr, "capfsd: --quota: '%.*s' is not KIND=N\n", (int)n, s);
-			return -EINVAL;
-		}
-		if (number_parse(s + n_name + 1, n - n_name - 1, true, &arg_quota.n[kind]) < 0) {
-			fprintf(stderr, "capfsd: --quota: '%.*s' has no valid number\n", (int)n, s);
-			return -EINVAL;
-		}
-		if (arg_quota_given[kind]) {
-			fprintf(stderr, "capfsd: --quota: '%.*s' is given twice\n", (int)n_name, s);
-			return -EINVAL;
-		}
-		arg_quota_given[kind] = true;
-		s += n + (s[n] == ',');
-	}
-	return 0;
+	if (quota_parse(s, &arg_quota, &arg_quota_given, &reason) == 0)
+		return 0;
+	fprintf(stderr, "capfsd: --quota: %s\n", reason.data ? reason.data : "no memory");
+	return -EINVAL;
 }
 
 enum option_value {
@@ -217,7 +204,7 @@ default_quota(struct quota *ret)
 	ret->n[QUOTA_RAM] = memory / RAM_SHARE;
 	ret->n[QUOTA_CAPS] = ret->n[QUOTA_RAM] / RAM_PER_CAP;
 	for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
-		if (arg_quota_given[kind])
+		if (arg_quota_given & 1u << kind)
 			ret->n[kind] = arg_quota.n[kind];
 }
 
@@ -234,7 +221,7 @@ limit_to_store(struct boot *boot)
 	if (max == 0 || *sockets <= max - max / STORE_SHARE)
 		return;
 	*sockets = max - max / STORE_SHARE;
-	if (arg_quota_given[QUOTA_SOCKETS])
+	if (arg_quota_given & 1u << QUOTA_SOCKETS)
 		log_message(LOG_WARNING, "systemd keeps %ju descriptors: sockets=%ju",
 			(uintmax_t)max, (uintmax_t)*sockets);
 }

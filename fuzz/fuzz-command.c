@@ -10,19 +10,20 @@
 
 #include "base/cleanup.h"
 #include "capfsd/ops/grammar.h"
+#include "capfsd/ops/reductions.h"
 #include "capfsd/ops/request.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/store.h"
 
-static const uint32_t keys[] = {
-	~0u,
-	1u << KEY_TO | 1u << KEY_AS | KEYS_REDUCTIONS,
+static const uint64_t keys[] = {
+	~UINT64_C(0),
+	KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
 	KEYS_REDUCTIONS,
-	1u << KEY_ALL | 1u << KEY_SELF | 1u << KEY_TO | 1u << KEY_ID,
-	1u << KEY_TO | 1u << KEY_FROM | KEYS_QUOTA,
+	KEY_BIT(KEY_ALL) | KEY_BIT(KEY_SELF) | KEY_BIT(KEY_TO) | KEY_BIT(KEY_ID),
+	KEY_BIT(KEY_TO) | KEY_BIT(KEY_FROM) | KEYS_QUOTA,
 	KEYS_QUOTA,
-	1u << KEY_KEY | 1u << KEY_AS | 1u << KEY_SOCKET | 1u << KEY_RIGHTS,
-	1u << KEY_REMOVE,
+	KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_RIGHTS),
+	KEY_BIT(KEY_REMOVE),
 };
 
 /* An answer of the grammar: done, or refused with a reason of one line. */
@@ -37,7 +38,7 @@ check_answer(const struct request *r, bool done)
 }
 
 static void
-check_words(const struct command *c, uint32_t allowed, const char *text, size_t n)
+check_words(const struct command *c, uint64_t allowed, const char *text, size_t n)
 {
 	FUZZ_CHECK(c->given && !(c->given & ~allowed));
 	for (enum key key = 0; key < KEY_N; key++) {
@@ -61,7 +62,7 @@ check_reductions(const struct model *m, const struct reductions *how)
 }
 
 static void
-fuzz_command(struct model *m, uint32_t allowed, const char *text, size_t n)
+fuzz_command(struct model *m, uint64_t allowed, const char *text, size_t n)
 {
 	struct request r = {.model = m};
 	struct reductions how = {};
@@ -96,13 +97,18 @@ fuzz_quota(const char *text, size_t n)
 {
 	struct quota quota = {.n = {1, 2, 3, 4, 5}}, before = quota;
 	cleanup_free char *copy = strndup(text, n);
+	cleanup_text struct text reason = {};
+	uint32_t given = 0;
 	int r;
 
 	FUZZ_CHECK(copy);
-	r = quota_parse(copy, &quota);
+	r = quota_parse(copy, &quota, &given, &reason);
 	FUZZ_CHECK(r == 0 || r == -EINVAL);
 	if (r < 0)
-		FUZZ_CHECK(memcmp(&quota, &before, sizeof(quota)) == 0);
+		FUZZ_CHECK(memcmp(&quota, &before, sizeof(quota)) == 0 && !given &&
+			reason.n > 0);
+	else
+		FUZZ_CHECK(reason.n == 0 && !given == !*copy);
 }
 
 int

@@ -8,16 +8,12 @@
 
 #include <string.h>
 
+#include "capfsd/ops/grammar.h"
 #include "capfsd/tree/tree.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/store.h"
 
 #define LINES_MAX 64
-
-struct word {
-	const char *p;
-	size_t n;
-};
 
 /* Takes what stands before the first END off REST, which goes on behind it. */
 static struct word
@@ -46,7 +42,7 @@ run_line(struct request *r, struct word rest)
 {
 	char what = strchr("+-=", *rest.p) ? *rest.p : '\0';
 	struct word path, name;
-	struct node node, made;
+	struct node node;
 	int done;
 
 	rest.p += what != '\0';
@@ -60,7 +56,7 @@ run_line(struct request *r, struct word rest)
 	}
 	name = take_word(&rest, ' ');
 	if (what == '+')
-		done = tree_create(r, node, name.p, name.n, rest.p, rest.n, &made);
+		done = tree_create(r, node, name.p, name.n, rest.p, rest.n);
 	else if (what == '-')
 		done = tree_remove(r, node, name.p, name.n);
 	else

@@ -115,10 +115,8 @@ int
 make(struct world *w, const char *at, const char *name, const char *quota)
 {
 	struct request *r = ask(w);
-	struct node node;
 
-	ck_assert_int_eq(tree_create(r, walk(w, at), name, strlen(name), quota, strlen(quota), &node),
-		0);
+	ck_assert_int_eq(tree_create(r, walk(w, at), name, strlen(name), quota, strlen(quota)), 0);
 	model_check(w->model);
 	return r->error;
 }

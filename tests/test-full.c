@@ -84,11 +84,9 @@ static void
 make_session(const char *name)
 {
 	const char *quota = "caps=1000000 ram=1G";
-	struct node node;
 
-	ck_assert_int_eq(tree_create(ask(), walk("sessions"), name, strlen(name), quota,
-				 strlen(quota), &node),
-		0);
+	ck_assert_int_eq(
+		tree_create(ask(), walk("sessions"), name, strlen(name), quota, strlen(quota)), 0);
 	ck_assert_int_eq(answer.error, 0);
 }
 

@@ -9,19 +9,24 @@
 #include <string.h>
 
 #include "capfsd/broker/meter.h"
-#include "capfsd/tree/info.h"
-#include "capfsd/tree/metrics.h"
+#include "capfsd/fs/fs.h"
 #include "capfsd/ops/request.h"
+#include "capfsd/sockets/sockets.h"
+#include "capfsd/tree/metrics.h"
+#include "capfsd/verbs/verbs.h"
 #include "tests/fixture.h"
 #include "tests/model-world.h"
 
 /* So that no search sees all of them. */
 #define MANY (2 * QUOTA_SEARCHED + 100)
 
+/* What the broker would know; NULL: nothing. */
+static struct metrics *shown;
+
 static char *
 text_of(struct world *w)
 {
-	struct request r = {.model = w->model};
+	struct request r = {.model = w->model, .metrics = shown};
 	struct text t = {};
 
 	info_metrics(&r, &w->model->root->entity, &t);
@@ -83,28 +88,98 @@ START_TEST(the_text_ends_as_openmetrics_wants_it)
 }
 END_TEST
 
+static int
+refuse_it(struct operation *o)
+{
+	return refuse(o->request, o->owner.mode ? (int)o->owner.mode : EPERM, "no");
+}
+
+static int
+do_it(struct operation *o)
+{
+	return 0;
+}
+
+/* VERB's number, and what is asked ends with ERROR. */
+static void
+asked(struct world *w, const struct verb *verb, unsigned error)
+{
+	const struct verb row = {
+		.name = verb->name, .number = verb->number, .stage = error ? refuse_it : do_it};
+	struct request r = {.model = w->model};
+	struct operation o = {
+		.request = &r, .verb = &row, .session = w->model->root, .owner = {.mode = error}};
+
+	ck_assert_int_eq(verb_run(&o), 0);
+	ck_assert_int_eq(r.error, (int)error);
+	request_deinit(&r);
+}
+
 START_TEST(operations_and_refusals_are_counted)
 {
 	struct world w;
-	struct counters *c;
 
 	world_init(&w);
-	c = w.model->counters;
-	metrics_asked(c, "grant", 0);
-	metrics_asked(c, "grant", 0);
-	metrics_asked(c, "grant", EPERM);
-	metrics_asked(c, "transfer_quota", EDQUOT);
-	metrics_asked(c, "something else", 0);
-	metrics_asked(c, "open", 100000);
+	asked(&w, &verb_grant, 0);
+	asked(&w, &verb_grant, 0);
+	asked(&w, &verb_grant, EPERM);
+	asked(&w, &verb_transfer_quota, EDQUOT);
+	asked(&w, &verb_write, 0);
+	asked(&w, &verb_import, 100000);
 	ck_assert_int_eq(value_of(&w, "capfs_operations_total{operation=\"grant\"}"), 2);
 	ck_assert_int_eq(value_of(&w, "capfs_operations_total{operation=\"transfer\"}"), 0);
 	ck_assert_int_eq(value_of(&w, "capfs_operations_total{operation=\"other\"}"), 1);
 	ck_assert_int_eq(value_of(&w, "capfs_operation_refusals_total{operation=\"grant\"}"), 1);
 	ck_assert_int_eq(
 		value_of(&w, "capfs_operation_refusals_total{operation=\"transfer_quota\"}"), 1);
+	ck_assert_int_eq(value_of(&w, "capfs_operation_refusals_total{operation=\"import\"}"), 1);
 	ck_assert_int_eq(value_of(&w, "capfs_refusals_total{error=\"EPERM\"}"), 1);
 	ck_assert_int_eq(value_of(&w, "capfs_refusals_total{error=\"EDQUOT\"}"), 1);
 	ck_assert_int_eq(value_of(&w, "capfs_refusals_total{error=\"other\"}"), 1);
+	world_deinit(&w);
+}
+END_TEST
+
+/* A verb that came later than the page's first counters has its place behind them. */
+START_TEST(later_verbs_are_counted_behind)
+{
+	const struct verb late = {.name = "late", .number = COUNTERS_VERBS + 2};
+	struct world w;
+
+	world_init(&w);
+	asked(&w, &late, 0);
+	asked(&w, &late, EPERM);
+	asked(&w, &late, EPERM);
+	ck_assert_uint_eq(w.model->more->done[2], 1);
+	ck_assert_uint_eq(w.model->more->refused[2], 2);
+	world_deinit(&w);
+}
+END_TEST
+
+/* The counters that have names are those of the fronts of the daemon. */
+START_TEST(requests_are_called_by_their_fronts)
+{
+	struct metrics metrics = {
+		.fuse_name = fs_opcode_name,
+		.control_name = ipc_control_name,
+		.connect_name = ipc_refusal_name,
+	};
+	struct world w;
+	char *text;
+
+	world_init(&w);
+	shown = &metrics;
+	w.model->counters->fuse[1] = 7;
+	w.model->counters->control[2] = 8;
+	w.model->counters->connects_refused[1] = 9;
+	text = text_of(&w);
+	ck_assert_int_eq(
+		value_in(text, "capfs_requests_total{front=\"fuse\",operation=\"lookup\"}"), 7);
+	ck_assert_int_eq(
+		value_in(text, "capfs_requests_total{front=\"control\",operation=\"write\"}"), 8);
+	ck_assert_int_eq(value_in(text, "capfs_connections_refused_total{reason=\"ended\"}"), 9);
+	free(text);
+	shown = NULL;
 	world_deinit(&w);
 }
 END_TEST
@@ -209,7 +284,7 @@ START_TEST(the_largest_of_many_sessions_are_found_by_and_by)
 	unsigned found = 0;
 
 	world_init(&w);
-	w.model->metrics = &metrics;
+	shown = &metrics;
 	origin = make_origin(&w, make_entrypoint(&w, w.model->root, "e"), 1, "e");
 	for (unsigned i = 0; i < MANY; i++) {
 		snprintf(name, sizeof(name), "s%u", i);
@@ -238,7 +313,7 @@ START_TEST(the_largest_of_many_sessions_are_found_by_and_by)
 	ck_assert_int_eq(try_close(&w, session_find(w.model, w.model->root, "large", 5)), 0);
 	world_reap(&w);
 	ck_assert_int_eq(value_of(&w, large), -1);
-	w.model->metrics = NULL;
+	shown = NULL;
 	world_deinit(&w);
 }
 END_TEST
@@ -251,6 +326,8 @@ main(void)
 
 	tcase_add_test(tc, the_text_ends_as_openmetrics_wants_it);
 	tcase_add_test(tc, operations_and_refusals_are_counted);
+	tcase_add_test(tc, later_verbs_are_counted_behind);
+	tcase_add_test(tc, requests_are_called_by_their_fronts);
 	tcase_add_test(tc, buckets_hold_what_is_at_most_as_long);
 	tcase_add_test(tc, what_is_served_between_two_times_shares_them);
 	tcase_add_test(tc, the_largest_of_many_sessions_are_found_by_and_by);

@@ -255,9 +255,8 @@ START_TEST(every_refusal_is_an_event)
 }
 END_TEST
 
-START_TEST(times_and_quotas_are_taken_whole)
+START_TEST(times_are_taken_whole)
 {
-	struct quota q = {.n = {1, 2, 3, 4, 5}};
 	struct world w;
 
 	world_init(&w);
@@ -267,16 +266,42 @@ START_TEST(times_and_quotas_are_taken_whole)
 	expect_line(&w, "sessions/app/caps/kv/info", "expires=2099-12-31T23:59:59Z\n");
 	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=0xaB as=hex"), 0);
 	expect_line(&w, "entrypoints/kv/objects", "key=171 ");
-	ck_assert_int_eq(quota_parse("caps=7,", &q), -EINVAL);
-	ck_assert_int_eq(quota_parse(",caps=7", &q), -EINVAL);
-	ck_assert_int_eq(quota_parse("caps=7,,ram=1", &q), -EINVAL);
-	ck_assert_int_eq(quota_parse("caps=7,caps=8", &q), -EINVAL);
-	ck_assert_uint_eq(q.n[QUOTA_CAPS], 1);
-	ck_assert_int_eq(quota_parse("", &q), 0);
-	ck_assert_int_eq(quota_parse("caps=7,ram=1K", &q), 0);
+	world_deinit(&w);
+}
+END_TEST
+
+/* What the daemon does with --quota=; each mistake is named. */
+START_TEST(quotas_of_the_command_line_are_taken_whole)
+{
+	static const struct {
+		const char *text, *reason;
+	} bad[] = {
+		{"caps=7,", "'' is not KIND=N"},
+		{",caps=7", "'' is not KIND=N"},
+		{"caps=7,,ram=1", "'' is not KIND=N"},
+		{"caps", "'caps' is not KIND=N"},
+		{"cups=1,ram=1", "'cups=1' is not KIND=N"},
+		{"caps=", "'caps=' has no valid number"},
+		{"caps=7,ram=1Q", "'ram=1Q' has no valid number"},
+		{"caps=7,caps=8", "'caps' is given twice"},
+		{"inflight=8", "'inflight' is given twice"},
+	};
+	struct quota q = {.n = {1, 2, 3, 4, 5}}, before = q;
+	uint32_t given = 1u << QUOTA_INFLIGHT;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		cleanup_text struct text reason = {};
+
+		ck_assert_int_eq(quota_parse(bad[i].text, &q, &given, &reason), -EINVAL);
+		ck_assert_str_eq(reason.data, bad[i].reason);
+		ck_assert_mem_eq(&q, &before, sizeof(q));
+		ck_assert_uint_eq(given, 1u << QUOTA_INFLIGHT);
+	}
+	ck_assert_int_eq(quota_parse("", &q, &given, NULL), 0);
+	ck_assert_int_eq(quota_parse("caps=7,ram=1K", &q, &given, NULL), 0);
 	ck_assert_uint_eq(q.n[QUOTA_CAPS], 7);
 	ck_assert_uint_eq(q.n[QUOTA_RAM], 1024);
-	world_deinit(&w);
+	ck_assert_uint_eq(given, 1u << QUOTA_INFLIGHT | 1u << QUOTA_CAPS | 1u << QUOTA_RAM);
 }
 END_TEST
 
@@ -362,7 +387,7 @@ START_TEST(what_has_ended_is_hidden_and_keeps_its_name_for_a_while)
 	ck_assert_int_eq(tree_remove(ask(&w), walk(&w, "sessions"), "app", 3), 0);
 	ck_assert_int_eq(w.request.error, 0);
 	ck_assert(!exists(&w, "sessions/app"));
-	ck_assert_int_eq(tree_create(ask(&w), walk(&w, "sessions"), "app", 3, "", 0, &node), 0);
+	ck_assert_int_eq(tree_create(ask(&w), walk(&w, "sessions"), "app", 3, "", 0), 0);
 	ck_assert_int_eq(w.request.error, EBUSY);
 	ck_assert_str_eq(w.request.text.data, "the session 'app' is being closed");
 	node = walk(&w, "entrypoints/kv/objects");
@@ -520,7 +545,8 @@ main(void)
 	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
 	tcase_add_test(t, long_texts_are_bounded);
 	tcase_add_test(t, every_refusal_is_an_event);
-	tcase_add_test(t, times_and_quotas_are_taken_whole);
+	tcase_add_test(t, times_are_taken_whole);
+	tcase_add_test(t, quotas_of_the_command_line_are_taken_whole);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
 	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);

@@ -197,6 +197,7 @@ measure(struct metrics *m, void *data)
 	char text[64];
 	ssize_t n;
 
+	ipc_count(b->fronts.ipc, &m->connections, &m->listeners);
 	state_usage(b->state, &m->store_used, &m->store_file, &m->store_limit);
 	n = b->statm_fd < 0 ? -1 : pread(b->statm_fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
@@ -212,7 +213,6 @@ make_metrics(struct broker *b)
 	b->metrics.n_brokers = b->boot->page->n_brokers;
 	b->metrics.measure = measure;
 	b->metrics.data = b;
-	b->model->metrics = &b->metrics;
 	b->model->counters = &b->boot->page->counters;
 	meter_init(&b->meter, b->model->counters);
 }
@@ -231,7 +231,7 @@ make_fronts(struct broker *b)
 		r = add_timer(b, CLOCK_MONOTONIC, &b->timer);
 	if (r < 0)
 		return error_trace(r);
-	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event);
+	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event, &b->metrics);
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
+#include "capfsd/tree/metrics.h"
 
 /* The model's hooks: told to both fronts. */
 static void
@@ -141,7 +142,7 @@ static const struct ipc_fs ipc_fs = {
 
 int
 fronts_init(struct fronts *f, struct model *m, struct state *state, const struct boot *boot,
-	sd_event *event)
+	sd_event *event, struct metrics *metrics)
 {
 	int r;
 
@@ -151,6 +152,11 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	if (r < 0)
 		return error_trace(r);
 	fs_set_calls(f->fs, &ipc_calls, f->ipc);
+	fs_set_metrics(f->fs, metrics);
+	ipc_set_metrics(f->ipc, metrics);
+	metrics->fuse_name = fs_opcode_name;
+	metrics->control_name = ipc_control_name;
+	metrics->connect_name = ipc_refusal_name;
 	m->hooks = &model_hooks;
 	m->hooks_data = f;
 	return 0;

@@ -7,6 +7,7 @@
 struct boot;
 struct fs;
 struct ipc;
+struct metrics;
 struct model;
 struct state;
 
@@ -15,6 +16,9 @@ struct fronts {
 	struct ipc *ipc;
 };
 
-/* F stays where it is. Returns: 0 or -errno. */
+/*
+ * F stays where it is. What METRICS needs of the fronts is filled in here, but what is measured.
+ * Returns: 0 or -errno.
+ */
 int fronts_init(struct fronts *f, struct model *m, struct state *state, const struct boot *boot,
-	sd_event *event);
+	sd_event *event, struct metrics *metrics);

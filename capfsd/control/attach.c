@@ -18,45 +18,38 @@
 #include "base/fd.h"
 #include "capfsd/ops/grammar.h"
 #include "capfsd/ops/refusals.h"
+#include "capfsd/verbs/verbs.h"
 
-/* The refusal as an event, as tree/tree.c has it for what is a file. Returns: RESULT. */
-static int
-perform_finish(struct answer *a, struct session *s, const char *verb, int result)
+/* A path is as long as somebody chose, and what follows must have its place in the line. */
+static void
+write_path(const struct operation *o, struct text *t)
 {
-	const struct request *r = &a->request;
+	const struct wire_request *asked = ((const struct answer *)o->front)->asked;
 
-	if (result == 0)
-		metrics_asked(r->model->counters, verb, r->error);
-	if (result == 0 && r->error)
-		event_log(r->model, s, "refused %s %.*s uid=%u %s: %.*s", verb,
-			(int)(a->asked->n_path < 256 ? a->asked->n_path : 256), a->asked->path,
-			(unsigned)r->uid, error_name(r->error), (int)r->text.n,
-			r->text.data ? r->text.data : "");
-	return result;
+	text_addf(t, "%.*s", (int)(asked->n_path < 256 ? asked->n_path : 256), asked->path);
 }
 
 static int
-refuse_attach(struct answer *a, struct session *s, int answer)
+perform_finish(struct answer *a, struct session *s, const struct verb *verb, int result)
 {
-	struct request *r = &a->request;
+	struct operation o = {
+		.request = &a->request,
+		.verb = verb,
+		.session = s,
+		.where = write_path,
+		.front = a,
+	};
 
-	switch (answer) {
-	case ENTRYPOINT_E_NAME:
-		return refuse(r, EINVAL, "that is not a valid name");
-	case ENTRYPOINT_E_QUOTA_THREADS:
-		return refuse_quota(r, s, QUOTA_THREADS);
-	case ENTRYPOINT_E_QUOTA_RAM:
-		return refuse_quota(r, s, QUOTA_RAM);
-	case ENTRYPOINT_E_SERVED:
-		return refuse(r, EBUSY, "it is served by another");
-	case ENTRYPOINT_E_MODE:
-		return refuse(r, EEXIST, "it is there with another mode");
-	case ENTRYPOINT_E_CLOSING:
-		return refuse(r, EBUSY, "the session is being closed");
-	default:
-		return refuse(r, EIO, "unexpected answer %d", answer);
-	}
+	return verb_finish(&o, result);
 }
+
+const struct verb verb_attach = {
+	VERB_ROW(ATTACH, attach),
+	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD),
+	.wordless = true,
+};
+
+const struct verb verb_open = {VERB_ROW(OPEN, open)};
 
 /* Everything of the channel that can fail, but the entrypoint, which is only staged. */
 static int
@@ -85,20 +78,6 @@ attach_prepare(struct ipc *ipc, struct session *s, int fds[2], struct channel **
 	return charge_init(&(*ret)->charge, s, QUOTA_SOCKETS, 1) ? -EDQUOT : 0;
 }
 
-static int
-refuse_attach_prepare(struct answer *a, struct session *s, int error)
-{
-	switch (error) {
-	case -EDQUOT:
-		return refuse_quota(&a->request, s, QUOTA_SOCKETS);
-	case -EMFILE:
-	case -ENFILE:
-		return refuse(&a->request, -error, "the daemon has no descriptor left");
-	default:
-		return refuse(&a->request, ENOMEM, "the daemon is out of memory");
-	}
-}
-
 CLEANUP_DEFINE(struct channel *, channel_free)
 
 struct attach_how {
@@ -110,13 +89,12 @@ struct attach_how {
 static bool
 attach_how(struct answer *a, struct attach_how *ret)
 {
-	const uint32_t keys = 1u << KEY_ONCE | 1u << KEY_MODE | 1u << KEY_HOLD;
 	struct command c = {};
 	uint32_t flags = 0;
 	uint64_t hold = 0;
 
 	if (a->asked->n_text > 0 &&
-		!command_parse(&a->request, a->asked->text, a->asked->n_text, keys, &c))
+		!command_parse(&a->request, a->asked->text, a->asked->n_text, verb_attach.keys, &c))
 		return false;
 	if (command_has(&c, KEY_ONCE))
 		flags |= ENTRYPOINT_ONCE;
@@ -155,7 +133,7 @@ attach_commit(struct answer *a, struct session *s, const char *name, size_t n,
 		return request_fail(r, ch, answer);
 	if (answer > 0) {
 		change_abort(ch);
-		return refuse_attach(a, s, answer);
+		return refuse_entrypoint(r, answer, &(struct about){.session = s});
 	}
 	record = change_record(ch, &e->entity);
 	channel_begin(channel, e);
@@ -183,7 +161,7 @@ attach(struct answer *a, struct session *s, const char *name, size_t n)
 	struct channel *channel = NULL;
 	struct entity *found;
 	int fds[2] = {-1, -1};
-	struct attach_how how;
+	struct attach_how how = {};
 	int r;
 
 	if (!attach_how(a, &how))
@@ -197,7 +175,8 @@ attach(struct answer *a, struct session *s, const char *name, size_t n)
 	a->fd = fds[1];
 	if (r < 0) {
 		channel_free(channel);
-		return refuse_attach_prepare(a, s, r);
+		return refuse_system(
+			&a->request, r, &(struct about){.session = s, .kind = QUOTA_SOCKETS});
 	}
 	return attach_commit(a, s, name, n, &how, channel);
 }
@@ -219,7 +198,7 @@ perform_attach(struct answer *a)
 	r = attach(a, s, name, n);
 	if (a->request.error)
 		a->fd = fd_close(a->fd);
-	return perform_finish(a, s, "attach", r);
+	return perform_finish(a, s, &verb_attach, r);
 }
 
 static int
@@ -293,5 +272,5 @@ perform_open(struct answer *a)
 	r = open_commit(a, c, fds[0]);
 	if (a->request.error)
 		a->fd = fd_close(a->fd);
-	return perform_finish(a, c->session, "open", r);
+	return perform_finish(a, c->session, &verb_open, r);
 }

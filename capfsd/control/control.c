@@ -23,7 +23,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/process/messages.h"
-#include "capfsd/tree/info.h"
+#include "capfsd/ops/texts.h"
 
 enum step {
 	STEP_MORE, /* did something, may go on */
@@ -123,7 +123,7 @@ control_refuse(struct listener *l, struct session *s, int fd, int error)
 
 	socket_peer(fd, &peer);
 	if (error == EDQUOT)
-		info_account(s, QUOTA_SOCKETS, &reason);
+		text_account(s, QUOTA_SOCKETS, &reason);
 	else if (error == ECONNREFUSED)
 		text_add(&reason, "the session is being closed");
 	else
@@ -395,6 +395,7 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 		.request =
 			{
 				.model = c->ipc->model,
+				.metrics = c->ipc->metrics,
 				.uid = c->peer.uid,
 				.gid = c->peer.gid,
 				.pid = c->peer.pid,

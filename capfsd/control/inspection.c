@@ -120,19 +120,11 @@ inspection_begin(struct ipc *ipc, struct session *s, int client, uint64_t *ret_s
 static int
 refuse_inspection(struct answer *a, int error)
 {
-	struct request *r = &a->request;
+	const struct about about = {.session = a->control->session, .kind = QUOTA_SOCKETS};
 
-	switch (error) {
-	case -EDQUOT:
-		return refuse_quota(r, a->control->session, QUOTA_SOCKETS);
-	case -EAGAIN:
-		return refuse(r, EAGAIN, "the binder has no time for it");
-	case -EMFILE:
-	case -ENFILE:
-		return refuse(r, -error, "the daemon has no descriptor left");
-	default:
-		return refuse(r, ENOMEM, "the daemon is out of memory");
-	}
+	if (error == -EAGAIN)
+		return refuse(&a->request, EAGAIN, "the binder has no time for it");
+	return refuse_system(&a->request, error, &about);
 }
 
 int

@@ -204,13 +204,13 @@ perform_write(struct answer *a)
 static int
 perform_create(struct answer *a)
 {
-	struct node at, made;
+	struct node at;
 	const char *name;
 	size_t n;
 
 	if (perform_split(a, &at, &name, &n))
 		return 0;
-	return tree_create(&a->request, at, name, n, a->asked->text, a->asked->n_text, &made);
+	return tree_create(&a->request, at, name, n, a->asked->text, a->asked->n_text);
 }
 
 static int
@@ -225,28 +225,40 @@ perform_remove(struct answer *a)
 	return tree_remove(&a->request, at, name, n);
 }
 
-static int (*const operations[])(struct answer *a) = {
-	[WIRE_READ] = perform_read,
-	[WIRE_WRITE] = perform_write,
-	[WIRE_LIST] = perform_list,
-	[WIRE_CREATE] = perform_create,
-	[WIRE_REMOVE] = perform_remove,
-	[WIRE_ATTACH] = perform_attach,
-	[WIRE_OPEN] = perform_open,
-	[WIRE_CHALLENGE] = perform_challenge,
-	[WIRE_IMPORT] = perform_import,
-	[WIRE_IDENTIFY] = perform_identify,
-	[WIRE_INSPECT] = perform_inspect,
+static const struct {
+	const char *name; /* in `metrics` */
+	int (*perform)(struct answer *a);
+} operations[] = {
+	[0] = {"other", NULL},
+	[WIRE_READ] = {"read", perform_read},
+	[WIRE_WRITE] = {"write", perform_write},
+	[WIRE_LIST] = {"list", perform_list},
+	[WIRE_CREATE] = {"create", perform_create},
+	[WIRE_REMOVE] = {"remove", perform_remove},
+	[WIRE_ATTACH] = {"attach", perform_attach},
+	[WIRE_OPEN] = {"open", perform_open},
+	[WIRE_CHALLENGE] = {"challenge", perform_challenge},
+	[WIRE_IMPORT] = {"import", perform_import},
+	[WIRE_IDENTIFY] = {"identify", perform_identify},
+	[WIRE_INSPECT] = {"inspect", perform_inspect},
 };
+
+#define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
+
+const char *
+ipc_control_name(size_t op)
+{
+	return op < N_OPERATIONS ? operations[op].name : NULL;
+}
 
 int
 perform(struct answer *a)
 {
 	uint8_t op = a->asked->op;
 
-	if (op >= sizeof(operations) / sizeof(operations[0]) || !operations[op])
+	if (op >= N_OPERATIONS || !operations[op].perform)
 		return refuse(&a->request, EOPNOTSUPP, "there is no operation %u", op);
-	return operations[op](a);
+	return operations[op].perform(a);
 }
 
 void

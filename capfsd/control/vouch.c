@@ -144,34 +144,48 @@ vouch_take(struct answer *a)
 	return NULL;
 }
 
+/* What was passed on has no path: only its id tells which it was. */
+static void
+write_id(const struct operation *o, struct text *t)
+{
+	text_addf(t, "id=%" PRIu64, o->subject->id);
+}
+
+static struct operation
+passed_on(struct answer *a, const struct verb *verb, struct capability *c)
+{
+	return (struct operation){
+		.request = &a->request,
+		.verb = verb,
+		.subject = &c->entity,
+		.session = a->control->session,
+		.text = {a->asked->text, a->asked->n_text},
+		.where = write_id,
+	};
+}
+
 int
 perform_import(struct answer *a)
 {
 	struct capability *c = vouch_take(a);
-	struct request *r = &a->request;
-	struct session *s = a->control->session;
-	int e;
+	struct operation o;
 
 	if (!c)
 		return 0;
-	e = verb_import(r, c, s, a->asked->text, a->asked->n_text);
-	if (e == 0)
-		metrics_asked(r->model->counters, "import", r->error);
-	if (e == 0 && r->error)
-		event_log(r->model, s, "refused import id=%" PRIu64 " uid=%u %s: %.*s",
-			c->entity.id, (unsigned)r->uid, error_name(r->error), (int)r->text.n,
-			r->text.data ? r->text.data : "");
-	return e;
+	o = passed_on(a, &verb_import, c);
+	return verb_run(&o);
 }
 
 int
 perform_identify(struct answer *a)
 {
 	struct capability *c = vouch_take(a);
+	struct operation o;
 
 	if (!c)
 		return 0;
 	if (a->asked->n_text > 0)
 		return refuse(&a->request, EINVAL, "identify takes no text");
-	return verb_identify(&a->request, c, a->control->session);
+	o = passed_on(a, &verb_identify, c);
+	return verb_run(&o);
 }

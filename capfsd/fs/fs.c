@@ -112,6 +112,12 @@ fs_set_calls(struct fs *fs, const struct calls *calls, void *data)
 	fs->calls_data = data;
 }
 
+void
+fs_set_metrics(struct fs *fs, struct metrics *metrics)
+{
+	fs->metrics = metrics;
+}
+
 /* The descriptor is the holder's too, and stays open: libfuse would close it with its session. */
 struct fs *
 fs_free(struct fs *fs)

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "capfsd/process/boot.h"
@@ -44,6 +45,11 @@ struct fs *fs_free(struct fs *fs);
 
 /* Who has the conversations of open `call` files. Before fs_take_over(). */
 void fs_set_calls(struct fs *fs, const struct calls *calls, void *data);
+
+/* What its requests show of the broker (tree/metrics.h), and what counters.fuse counts there. */
+struct metrics;
+void fs_set_metrics(struct fs *fs, struct metrics *metrics);
+const char *fs_opcode_name(size_t opcode);
 
 /*
  * Gives INIT to libfuse again, as the keeper read it; nobody is told the answer.

@@ -24,6 +24,7 @@ fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
 
 	*r = (struct request){
 		.model = fs->model,
+		.metrics = fs->metrics,
 		.uid = ctx->uid,
 		.gid = ctx->gid,
 		.pid = ctx->pid,
@@ -41,7 +42,7 @@ time_of(uint64_t nsec)
 static int
 node_attributes(struct fs *fs, struct node node, struct stat *ret)
 {
-	struct request r = {.model = fs->model};
+	struct request r = {.model = fs->model, .metrics = fs->metrics};
 	struct node_stat st;
 	int e = tree_stat(&r, node, &st);
 
@@ -248,6 +249,8 @@ note_reply(struct request *r, struct change *ch)
 	struct noted *noted = r->data;
 
 	noted->reply.pending = r->pending;
+	if (r->made)
+		noted->reply.number = tree_number(tree_entity(r->made));
 	return fs_note(noted->fs, ch, &noted->reply);
 }
 
@@ -324,23 +327,13 @@ fs_setxattr(
 		fuse_reply_err(req, fs->sockets->vouch(fs->sockets_data, node.entity, value, n));
 }
 
-static int
-note_mkdir(struct request *r, struct change *ch)
-{
-	struct noted *noted = r->data;
-
-	/* The session's id is the last that was given: it is part of the answer's text. */
-	noted->reply.number = strtoull(strstr(r->text.data, " id=") + 4, NULL, 10);
-	return note_reply(r, ch);
-}
-
 void
 fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct node at, made;
 	struct noted noted;
 	struct request r;
+	struct node at;
 	int e;
 
 	if (fs_replay(fs, req))
@@ -350,8 +343,7 @@ fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 		return;
 	}
 	noted_init(&noted, fs, req, &r);
-	r.note = note_mkdir;
-	e = tree_create(&r, at, name, strlen(name), "", 0, &made);
+	e = tree_create(&r, at, name, strlen(name), "", 0);
 	finish(fs, req, &r, &noted, e);
 }
 

@@ -90,6 +90,7 @@ struct fs {
 	void *sockets_data;
 	const struct calls *calls;
 	void *calls_data;
+	struct metrics *metrics; /* for requests, which show them; NULL: none */
 	struct fuse_session *session;
 	char *buffer;
 	size_t buffer_size;

@@ -7,26 +7,6 @@
 
 #include <stdint.h>
 
-/* What people and programs ask for, through whichever front. */
-enum operation {
-	OPERATION_OTHER,
-	OPERATION_GRANT,
-	OPERATION_REPLICATE,
-	OPERATION_TRANSFER,
-	OPERATION_REDUCE,
-	OPERATION_REVOKE,
-	OPERATION_OBJECT,
-	OPERATION_TRANSFER_QUOTA,
-	OPERATION_CREATE,
-	OPERATION_REMOVE,
-	OPERATION_RENAME,
-	OPERATION_CHMOD,
-	OPERATION_ATTACH,
-	OPERATION_OPEN,
-	OPERATION_IMPORT,
-	N_OPERATIONS,
-};
-
 /* Where requests come from. */
 enum front {
 	FRONT_FUSE,
@@ -35,6 +15,9 @@ enum front {
 	N_FRONTS,
 };
 
+/* Verbs, by their numbers (verbs/verbs.h); 0: all others. Those that came later have a place behind. */
+#define COUNTERS_VERBS 15
+#define COUNTERS_MORE_VERBS 48
 #define COUNTERS_FUSE 64    /* opcodes of FUSE; 0: all others */
 #define COUNTERS_CONTROL 16 /* operations of the control protocol; 0: all others */
 #define COUNTERS_ERRNO 134  /* 0: all others */
@@ -53,7 +36,7 @@ struct counters {
 	uint64_t fuse[COUNTERS_FUSE];
 	uint64_t control[COUNTERS_CONTROL];
 	uint64_t served[N_FRONTS]; /* all requests of a front */
-	uint64_t done[N_OPERATIONS], refused[N_OPERATIONS];
+	uint64_t done[COUNTERS_VERBS], refused[COUNTERS_VERBS];
 	uint64_t errors[COUNTERS_ERRNO]; /* of these refusals */
 	uint64_t offered, taken;	 /* connections */
 	uint64_t connects_refused[COUNTERS_REASONS];
@@ -61,6 +44,11 @@ struct counters {
 	uint64_t events, events_lost;
 	uint64_t lines_lost; /* of the log; added to by holder and broker */
 	struct durations durations[N_FRONTS];
+};
+
+/* Of verbs from COUNTERS_VERBS on. It stands at the end of the page, whose other members have their place. */
+struct more_counters {
+	uint64_t done[COUNTERS_MORE_VERBS], refused[COUNTERS_MORE_VERBS];
 };
 
 /* One more of ARRAY's I, or of its 0 where there is no such place. */

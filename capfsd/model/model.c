@@ -38,6 +38,7 @@ model_alloc(void)
 	m->next_expiry_usec = LIMIT_NONE;
 	m->slice = SLICE_MAX;
 	m->counters = &m->own_counters;
+	m->more = &m->own_more;
 	m->header = (struct model_header){.next_id = 1, .next_badge = 1, .next_event = 1};
 	return m;
 }

@@ -110,8 +110,9 @@ struct model {
 	struct quota used;          /* by all sessions together */
 	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */
 	struct counters *counters; /* never NULL: the next, or those that outlive a broker */
+	struct more_counters *more; /* likewise */
 	struct counters own_counters;
-	struct metrics *metrics; /* of the broker (tree/metrics.h), NULL: none to show */
+	struct more_counters own_more;
 };
 
 /* An empty model over an empty or full store; model_load() or model_create_root() comes next. */

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Words to keys and values. A command that is understood in part is not understood: whoever mistypes
+ * a limit must not be left with a capability that has none.
+ */
 #include "config.h"
 
 #include "capfsd/ops/grammar.h"
@@ -6,40 +10,30 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/number.h"
 #include "capfsd/ops/request.h"
 
-static const char *const key_names[KEY_N] = {
-	[KEY_TO] = "to",
-	[KEY_FROM] = "from",
-	[KEY_AS] = "as",
-	[KEY_RIGHTS] = "rights",
-	[KEY_METHODS] = "methods",
-	[KEY_CALLS] = "calls",
-	[KEY_CONNS] = "conns",
-	[KEY_RATE] = "rate",
-	[KEY_EXPIRES] = "expires",
-	[KEY_IMMUTABLE] = "immutable",
-	[KEY_ALL] = "1",
-	[KEY_SELF] = "self",
-	[KEY_ID] = "id",
-	[KEY_KEY] = "key",
-	[KEY_SOCKET] = "socket",
-	[KEY_REMOVE] = "remove",
-	[KEY_PROTOCOL] = "protocol",
-	[KEY_ONCE] = "once",
-	[KEY_MODE] = "mode",
-	[KEY_HOLD] = "hold",
-	[KEY_QUOTA + QUOTA_CAPS] = "caps",
-	[KEY_QUOTA + QUOTA_SOCKETS] = "sockets",
-	[KEY_QUOTA + QUOTA_THREADS] = "threads",
-	[KEY_QUOTA + QUOTA_RAM] = "ram",
-	[KEY_QUOTA + QUOTA_INFLIGHT] = "inflight",
+static const struct {
+	const char *name, *usage;
+	bool bare;
+} keys[KEY_N] = {
+#define X(key, word, is_bare, text) [KEY_##key] = {.name = word, .usage = text, .bare = is_bare},
+	KEYS(X)
+#undef X
 };
 
-#define KEYS_BARE (1u << KEY_IMMUTABLE | 1u << KEY_ALL | 1u << KEY_SELF | 1u << KEY_ONCE)
+const char *
+key_name(enum key key)
+{
+	return keys[key].name;
+}
+
+const char *
+key_usage(enum key key)
+{
+	return keys[key].usage;
+}
 
 static bool
 word_is(const char *word, size_t n, const char *name)
@@ -52,7 +46,7 @@ key_find(const char *word, size_t n)
 {
 	enum key key = 0;
 
-	while (key < KEY_N && !word_is(word, n, key_names[key]))
+	while (key < KEY_N && !word_is(word, n, keys[key].name))
 		key++;
 	return key;
 }
@@ -64,27 +58,27 @@ command_is(const struct command *c, enum key key, const char *value)
 }
 
 static bool
-command_add(struct request *r, struct command *c, uint32_t allowed, const char *word, size_t n)
+command_add(struct request *r, struct command *c, uint64_t allowed, const char *word, size_t n)
 {
 	const char *equals = memchr(word, '=', n);
 	size_t n_key = equals ? (size_t)(equals - word) : n;
 	enum key key = key_find(word, n_key);
 
-	if (key == KEY_N || !(allowed & 1u << key))
+	if (key == KEY_N || !(allowed & KEY_BIT(key)))
 		return refuse(r, EINVAL, "unknown key '%.*s'", (int)n_key, word);
-	if (!equals != !!(KEYS_BARE & 1u << key) || (equals && n_key + 1 == n))
+	if (!equals != keys[key].bare || (equals && n_key + 1 == n))
 		return refuse(r, EINVAL,
-			KEYS_BARE & 1u << key ? "'%s' takes no value" : "'%s' needs a value",
-			key_names[key]);
+			keys[key].bare ? "'%s' takes no value" : "'%s' needs a value",
+			keys[key].name);
 	if (command_has(c, key))
-		return refuse(r, EINVAL, "'%s' is given twice", key_names[key]);
-	c->given |= 1u << key;
+		return refuse(r, EINVAL, "'%s' is given twice", keys[key].name);
+	c->given |= KEY_BIT(key);
 	c->value[key] = (struct word){equals ? equals + 1 : NULL, equals ? n - n_key - 1 : 0};
 	return true;
 }
 
 bool
-command_parse(struct request *r, const char *text, size_t n, uint32_t allowed, struct command *ret)
+command_parse(struct request *r, const char *text, size_t n, uint64_t allowed, struct command *ret)
 {
 	struct command c = {};
 	const char *end = text + n;
@@ -139,158 +133,9 @@ command_number(struct request *r, const struct command *c, enum key key, uint64_
 	else
 		e = number_parse(w->p, w->n, key >= KEY_QUOTA, &value);
 	if (e < 0)
-		return refuse(r, EINVAL, "'%s=%.*s' is not a number%s", key_names[key], (int)w->n,
+		return refuse(r, EINVAL, "'%s=%.*s' is not a number%s", keys[key].name, (int)w->n,
 			w->p, e == -ERANGE ? " of 64 bits" : "");
 	*ret = value;
-	return true;
-}
-
-static bool
-parse_rights(struct request *r, const struct word *w, uint32_t *ret)
-{
-	const char *p = w->p, *end = w->p + w->n;
-	uint32_t rights = 0;
-
-	while (p < end) {
-		const char *comma = memchr(p, ',', (size_t)(end - p));
-		size_t n = comma ? (size_t)(comma - p) : (size_t)(end - p);
-		uint32_t right = right_find(p, n);
-
-		if (!right)
-			return refuse(r, EINVAL, "there is no right '%.*s'", (int)n, p);
-		rights |= right;
-		p += n + (comma != NULL);
-	}
-	if (!rights || (w->n > 0 && w->p[w->n - 1] == ','))
-		return refuse(r, EINVAL, "'rights=' names no right");
-	*ret = rights;
-	return true;
-}
-
-/* N or LO-HI. */
-static bool
-parse_range(const char *p, size_t n, struct methods *m)
-{
-	const char *dash = memchr(p, '-', n);
-	size_t n_first = dash ? (size_t)(dash - p) : n;
-	uint64_t first, last;
-
-	if (number_parse(p, n_first, false, &first) < 0)
-		return false;
-	last = first;
-	if (dash && number_parse(dash + 1, n - n_first - 1, false, &last) < 0)
-		return false;
-	return first <= last && last <= UINT32_MAX &&
-		methods_add(m, (uint32_t)first, (uint32_t)last);
-}
-
-static bool
-parse_methods(struct request *r, const struct word *w, struct methods *ret)
-{
-	const char *p = w->p, *end = w->p + w->n;
-	struct methods m = {};
-
-	for (;;) {
-		const char *comma = memchr(p, ',', (size_t)(end - p));
-
-		if (!parse_range(p, (size_t)((comma ? comma : end) - p), &m))
-			return refuse(r, EINVAL,
-				"'methods' is N or LO-HI, or up to %d of these with commas",
-				METHODS_MAX);
-		if (!comma)
-			break;
-		p = comma + 1;
-	}
-	methods_finish(&m);
-	*ret = m;
-	return true;
-}
-
-/* N/s: so many in a second. */
-static bool
-parse_rate(struct request *r, const struct word *w, uint64_t *ret)
-{
-	uint64_t n;
-
-	if (w->n < 3 || memcmp(w->p + w->n - 2, "/s", 2) != 0 ||
-		number_parse(w->p, w->n - 2, false, &n) < 0 || n < 1 || n > RATE_MAX)
-		return refuse(r, EINVAL, "'rate' is N/s, from 1/s to %u/s", (unsigned)RATE_MAX);
-	*ret = n;
-	return true;
-}
-
-#define TIME_BYTES 20 /* 2026-01-31T12:00:00Z */
-
-/* All of it, and of a day that there is. Returns: 0 or -EINVAL. */
-static int
-parse_time(const struct word *w, uint64_t *ret_usec)
-{
-	char text[TIME_BYTES + 1], same[TIME_BYTES + 1];
-	struct tm tm = {};
-	const char *end;
-	time_t t;
-
-	if (w->n != TIME_BYTES)
-		return -EINVAL;
-	memcpy(text, w->p, w->n);
-	text[w->n] = '\0';
-	end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	t = end && !*end ? timegm(&tm) : -1;
-	if (t < 0 || !strftime(same, sizeof(same), "%Y-%m-%dT%H:%M:%SZ", &tm) ||
-		strcmp(same, text) != 0)
-		return -EINVAL;
-	*ret_usec = (uint64_t)t * 1000000;
-	return 0;
-}
-
-/* SECONDS from now, or an instant as 2026-01-31T12:00:00Z. */
-static bool
-parse_expires(struct request *r, const struct word *w, uint64_t *ret)
-{
-	uint64_t now = r->model->now_usec(), seconds;
-
-	if (number_parse(w->p, w->n, false, &seconds) == 0) {
-		if (__builtin_mul_overflow(seconds, 1000000, &seconds) ||
-			!number_add(now, seconds, ret) || *ret == LIMIT_NONE)
-			return refuse(r, EINVAL, "'expires' is too far away");
-	} else if (parse_time(w, ret) < 0) {
-		return refuse(r, EINVAL,
-			"'expires' is neither seconds nor a time as 2026-01-31T12:00:00Z");
-	}
-	if (*ret <= now)
-		return refuse(r, EINVAL, "'expires' is not in the future");
-	return true;
-}
-
-bool
-command_reductions(struct request *r, const struct command *c, struct reductions *ret)
-{
-	struct reductions how = {
-		.has_rights = command_has(c, KEY_RIGHTS),
-		.has_methods = command_has(c, KEY_METHODS),
-		.has_calls = command_has(c, KEY_CALLS),
-		.has_conns = command_has(c, KEY_CONNS),
-		.has_rate = command_has(c, KEY_RATE),
-		.has_expires = command_has(c, KEY_EXPIRES),
-		.immutable = command_has(c, KEY_IMMUTABLE),
-	};
-
-	if (how.has_rights && !parse_rights(r, &c->value[KEY_RIGHTS], &how.rights))
-		return false;
-	if (how.has_methods && !parse_methods(r, &c->value[KEY_METHODS], &how.methods))
-		return false;
-	if (how.has_calls && !command_number(r, c, KEY_CALLS, &how.calls))
-		return false;
-	if (how.has_conns && !command_number(r, c, KEY_CONNS, &how.conns))
-		return false;
-	if (how.has_rate && !parse_rate(r, &c->value[KEY_RATE], &how.rate))
-		return false;
-	if (how.has_expires && !parse_expires(r, &c->value[KEY_EXPIRES], &how.expires_usec))
-		return false;
-	if ((how.has_calls && (!how.calls || how.calls == LIMIT_NONE)) ||
-		(how.has_conns && (!how.conns || how.conns == LIMIT_NONE)))
-		return refuse(r, EINVAL, "a limit is a number above 0");
-	*ret = how;
 	return true;
 }
 
@@ -307,27 +152,47 @@ command_quota(struct request *r, const struct command *c, struct quota *ret)
 	return true;
 }
 
+/* One "KIND=N", of which all of the N bytes are taken. */
+static int
+parse_amount(const char *word, size_t n, struct quota *q, uint32_t *given, struct text *reason)
+{
+	const char *equals = memchr(word, '=', n);
+	size_t n_name = equals ? (size_t)(equals - word) : n;
+	enum quota_kind kind = quota_kind_find(word, n_name);
+
+	if (kind == QUOTA_N_KINDS || !equals) {
+		text_addf(reason, "'%.*s' is not KIND=N", (int)n, word);
+		return -EINVAL;
+	}
+	if (number_parse(equals + 1, n - n_name - 1, true, &q->n[kind]) < 0) {
+		text_addf(reason, "'%.*s' has no valid number", (int)n, word);
+		return -EINVAL;
+	}
+	if (*given & 1u << kind) {
+		text_addf(reason, "'%.*s' is given twice", (int)n_name, word);
+		return -EINVAL;
+	}
+	*given |= 1u << kind;
+	return 0;
+}
+
 int
-quota_parse(const char *text, struct quota *quota)
+quota_parse(const char *text, struct quota *quota, uint32_t *given, struct text *reason)
 {
 	struct quota q = *quota;
-	uint32_t given = 0;
+	uint32_t seen = *given;
 	bool more = *text;
 
+	/* Behind each comma there must be another one: a list that was cut off is not taken. */
 	while (more) {
-		size_t n = strcspn(text, ","), n_name = strcspn(text, "=");
-		enum quota_kind kind;
+		size_t n = strcspn(text, ",");
 
-		if (n_name >= n)
+		if (parse_amount(text, n, &q, &seen, reason) < 0)
 			return -EINVAL;
-		kind = quota_kind_find(text, n_name);
-		if (kind == QUOTA_N_KINDS || (given & 1u << kind) ||
-			number_parse(text + n_name + 1, n - n_name - 1, true, &q.n[kind]) < 0)
-			return -EINVAL;
-		given |= 1u << kind;
 		more = text[n] == ',';
 		text += n + more;
 	}
 	*quota = q;
+	*given = seen;
 	return 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The grammar of commands: words separated by blanks, each KEY=VALUE or a bare KEY, each key at
- * most once. Both fronts and all verbs decode by this one function.
+ * most once. It owns the list of all keys that any verb understands, and nothing at run time.
+ * ops/verb.c decodes by it for both fronts; what the words mean together is the verb's to say.
+ * It never looks at the model, but for the clock that `expires` is counted from.
  */
 #pragma once
 
@@ -9,69 +11,91 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "capfsd/kinds/capability.h"
+#include "base/text.h"
 #include "capfsd/model/quota.h"
 
 struct request;
 
+/*
+ * Every key: its name in the enum, the word that is written, whether it stands there without a
+ * value, and how a usage shows it. Their order is that of usages; nothing is stored by it. The kinds
+ * of quota come last, since they are found by their number, and take numbers that end in K, M, G.
+ */
+#define KEYS(X)                                                                                    \
+	X(ALL, "1", true, "1")                                                                     \
+	X(SELF, "self", true, "self")                                                              \
+	X(TO, "to", false, "to=SESSION")                                                           \
+	X(FROM, "from", false, "from=SESSION")                                                     \
+	X(AS, "as", false, "as=NAME")                                                              \
+	X(RIGHTS, "rights", false, "rights=")                                                      \
+	X(METHODS, "methods", false, "methods=LO-HI,...")                                          \
+	X(CALLS, "calls", false, "calls=N")                                                        \
+	X(CONNS, "conns", false, "conns=N")                                                        \
+	X(RATE, "rate", false, "rate=N/s")                                                         \
+	X(EXPIRES, "expires", false, "expires=SECONDS|TIME")                                       \
+	X(IMMUTABLE, "immutable", true, "immutable")                                               \
+	X(ID, "id", false, "id=N")                                                                 \
+	X(KEY, "key", false, "key=N")                                                              \
+	X(SOCKET, "socket", false, "socket=stream|seqpacket")                                      \
+	X(PROTOCOL, "protocol", false, "protocol=calls")                                           \
+	X(REMOVE, "remove", false, "remove=BADGE")                                                 \
+	X(ONCE, "once", true, "once")                                                              \
+	X(MODE, "mode", false, "mode=broker|listen")                                               \
+	X(HOLD, "hold", false, "hold=N")                                                           \
+	X(CAPS, "caps", false, "caps=N")                                                           \
+	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
+	X(THREADS, "threads", false, "threads=N")                                                  \
+	X(RAM, "ram", false, "ram=N")                                                              \
+	X(INFLIGHT, "inflight", false, "inflight=N")
+
 enum key {
-	KEY_TO,
-	KEY_FROM,
-	KEY_AS,
-	KEY_RIGHTS,
-	KEY_METHODS,
-	KEY_CALLS,
-	KEY_CONNS,
-	KEY_RATE,
-	KEY_EXPIRES,
-	KEY_IMMUTABLE,
-	KEY_ALL, /* the bare word 1 */
-	KEY_SELF,
-	KEY_ID,
-	KEY_KEY,
-	KEY_SOCKET,
-	KEY_REMOVE,
-	KEY_PROTOCOL,
-	KEY_ONCE,
-	KEY_MODE,
-	KEY_HOLD,
-	KEY_QUOTA, /* the first of QUOTA_N_KINDS */
-	KEY_N = KEY_QUOTA + QUOTA_N_KINDS,
+#define X(key, word, bare, usage) KEY_##key,
+	KEYS(X)
+#undef X
+	KEY_N,
+	KEY_QUOTA = KEY_CAPS, /* the first of QUOTA_N_KINDS */
 };
 
-#define KEYS_REDUCTIONS                                                                            \
-	(1u << KEY_RIGHTS | 1u << KEY_METHODS | 1u << KEY_CALLS | 1u << KEY_CONNS | 1u << KEY_RATE | \
-		1u << KEY_EXPIRES | 1u << KEY_IMMUTABLE)
-#define KEYS_QUOTA (((1u << QUOTA_N_KINDS) - 1) << KEY_QUOTA)
+_Static_assert(KEY_N <= 64, "a set of keys is a number of 64 bits");
+_Static_assert(KEY_N - KEY_QUOTA == QUOTA_N_KINDS, "each kind of quota is a key");
 
+/* Sets of keys. */
+#define KEY_BIT(key) (UINT64_C(1) << (key))
+#define KEYS_REDUCTIONS                                                                            \
+	(KEY_BIT(KEY_RIGHTS) | KEY_BIT(KEY_METHODS) | KEY_BIT(KEY_CALLS) | KEY_BIT(KEY_CONNS) |     \
+		KEY_BIT(KEY_RATE) | KEY_BIT(KEY_EXPIRES) | KEY_BIT(KEY_IMMUTABLE))
+#define KEYS_QUOTA ((KEY_BIT(QUOTA_N_KINDS) - 1) << KEY_QUOTA)
+
+/* Not terminated; P NULL: not there. */
 struct word {
 	const char *p;
 	size_t n;
 };
 
 struct command {
-	uint32_t given; /* bit per enum key */
+	uint64_t given; /* the set of keys that were */
 	struct word value[KEY_N];
 };
 
 static inline bool
 command_has(const struct command *c, enum key key)
 {
-	return c->given & 1u << key;
+	return c->given & KEY_BIT(key);
 }
 
 /* Is KEY given, with this value? */
 bool command_is(const struct command *c, enum key key, const char *value);
 
+const char *key_name(enum key key);
+/* As it stands in usages: "to=SESSION". */
+const char *key_usage(enum key key);
+
 /*
  * Decodes the N bytes at TEXT, of which only the keys in ALLOWED may occur.
  * Returns: true, or false with the refusal in R (EINVAL).
  */
-bool command_parse(struct request *r, const char *text, size_t n, uint32_t allowed,
+bool command_parse(struct request *r, const char *text, size_t n, uint64_t allowed,
 	struct command *ret);
-
-/* The reductions among its words. Returns: true, or false with the refusal in R. */
-bool command_reductions(struct request *r, const struct command *c, struct reductions *ret);
 
 /* The quota kinds among its words; the others are 0. Returns: true, or false (refused). */
 bool command_quota(struct request *r, const struct command *c, struct quota *ret);
@@ -79,5 +103,9 @@ bool command_quota(struct request *r, const struct command *c, struct quota *ret
 /* A decimal or 0x… number. Returns: true, or false (refused). */
 bool command_number(struct request *r, const struct command *c, enum key key, uint64_t *ret);
 
-/* "KIND=N,KIND=N…" of the command line. Returns: 0 or -EINVAL. Kinds not named stay. */
-int quota_parse(const char *text, struct quota *quota);
+/*
+ * "KIND=N,KIND=N…" of the daemon's command line. Kinds that are not named stay as they are, those
+ * that are set their bit in *GIVEN, in which none of them may be before.
+ * Returns: 0, or -EINVAL with what is wrong in REASON; then nothing has changed.
+ */
+int quota_parse(const char *text, struct quota *quota, uint32_t *given, struct text *reason);

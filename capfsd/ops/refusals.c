@@ -1,107 +1,216 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A reason is a pattern, so that a table shows at a glance what people read. In it stands
+ *
+ *	%c  the name of the capability, or of the subject
+ *	%h  the label of the session that holds the capability
+ *	%t  the label of the receiving session
+ *	%n  the name that was asked for
+ *	%w  the right that was needed	%r  the rights that are held
+ *	%q  the account of the quota that is short, and its largest consumer
+ *	%k  that kind of quota		%d  how much of it was donated first
+ */
 #include "config.h"
 
 #include "capfsd/ops/refusals.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
-#include "capfsd/tree/info.h"
 #include "capfsd/ops/request.h"
+#include "capfsd/ops/texts.h"
+
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define DIGITS(number) DIGITS_OF(number)
+#define DIGITS_OF(number) #number
+
+/* KIND counts where the reason has %q and only one kind can be short. */
+struct refusal {
+	int error;
+	const char *reason;
+	bool has_kind;
+	enum quota_kind kind;
+};
+
+#define SHORT_OF(kind) {EDQUOT, "%q", true, kind}
+
+static const struct refusal capability_refusals[] = {
+	[CAPABILITY_E_DEAD] = {ENOENT, "the capability has ended"},
+	[CAPABILITY_E_RIGHT] = {EPERM, "%h does not hold right '%w' on %c"},
+	[CAPABILITY_E_NOT_HELD] = {EPERM, "%h holds only '%r' on %c"},
+	[CAPABILITY_E_NOT_SMALLER] = {EINVAL, "that is not a reduction of %c"},
+	[CAPABILITY_E_IN_USE] = {EBUSY, "more than that of %c is in use"},
+	[CAPABILITY_E_EXISTS] = {EEXIST, "%t has a slot '%n'"},
+	[CAPABILITY_E_ENDING] = {EBUSY, "the slot '%n' of %t is being ended"},
+	[CAPABILITY_E_NAME] = {EINVAL, "'%n' is not a valid name"},
+	[CAPABILITY_E_QUOTA_CAPS] = SHORT_OF(QUOTA_CAPS),
+	[CAPABILITY_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
+	[CAPABILITY_E_CLOSING] = {EBUSY, "the session is being closed"},
+	[CAPABILITY_E_DEPTH] = {EMLINK, "derived more than " DIGITS(DERIVATION_DEPTH_MAX) " times"},
+};
+
+static const struct refusal session_refusals[] = {
+	[SESSION_E_EXISTS] = {EEXIST, "there is a session '%n'"},
+	[SESSION_E_NAME] = {EINVAL, "'%n' is not a valid name here"},
+	[SESSION_E_ENDING] = {EBUSY, "the session '%n' is being closed"},
+	[SESSION_E_DEPTH] = {EMLINK, "sessions nest at most " DIGITS(SESSION_DEPTH_MAX) " deep"},
+	[SESSION_E_LABEL] = {ENAMETOOLONG,
+		"its label would be longer than " DIGITS(LABEL_BYTES_MAX) " bytes"},
+	[SESSION_E_QUOTA] = {EDQUOT, "%q"},
+	[SESSION_E_NOT_EMPTY] = {ENOTEMPTY, "it has child sessions"},
+	[SESSION_E_BUSY] = {EBUSY, "it has live threads"},
+	[SESSION_E_CLOSING] = {EBUSY, "the session is being closed"},
+};
+
+static const struct refusal entrypoint_refusals[] = {
+	[ENTRYPOINT_E_NAME] = {EINVAL, "that is not a valid name"},
+	[ENTRYPOINT_E_QUOTA_THREADS] = SHORT_OF(QUOTA_THREADS),
+	[ENTRYPOINT_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
+	[ENTRYPOINT_E_SERVED] = {EBUSY, "it is served by another"},
+	[ENTRYPOINT_E_MODE] = {EEXIST, "it is there with another mode"},
+	[ENTRYPOINT_E_CLOSING] = {EBUSY, "the session is being closed"},
+};
+
+static const struct refusal object_refusals[] = {
+	[ENTRYPOINT_E_EXISTS] = {EEXIST,
+		"that key has an object with another socket type or protocol"},
+	[ENTRYPOINT_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
+	[ENTRYPOINT_E_CLOSING] = {EBUSY, "the entrypoint %c is being ended"},
+};
+
+static const struct refusal transfer_refusals[] = {
+	[QUOTA_E_EXCEEDED] = {EDQUOT, "%q"},
+	[QUOTA_E_DONATION] = {EDQUOT, "%t %k would fall below its first donation of %d"},
+};
+
+static void
+add_label(struct text *t, const struct session *s)
+{
+	if (s)
+		session_label(s, t);
+	else
+		text_add(t, "?");
+}
+
+static void
+add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
+{
+	switch (part) {
+	case 'c':
+		text_add(t, a->capability ? a->capability->entity.name : a->subject);
+		break;
+	case 'h':
+		add_label(t, a->capability ? a->capability->session : NULL);
+		break;
+	case 't':
+		add_label(t, a->session);
+		break;
+	case 'n':
+		text_addf(t, "%.*s", (int)a->name.n, a->name.p ? a->name.p : "");
+		break;
+	case 'w':
+		rights_format(a->right, t);
+		break;
+	case 'r':
+		rights_format(capability_rights(a->capability), t);
+		break;
+	case 'q':
+		text_account(a->session, kind, t);
+		break;
+	case 'k':
+		text_add(t, quota_kind_name(kind));
+		break;
+	case 'd':
+		text_addf(t, "%" PRIu64, a->session->record.donation.n[kind]);
+		break;
+	}
+}
+
+static int
+refuse_by(struct request *r, const struct refusal *table, size_t n, int answer,
+	const struct about *about)
+{
+	const struct refusal *refusal = answer > 0 && (size_t)answer < n ? &table[answer] : NULL;
+	cleanup_text struct text t = {};
+
+	if (!refusal || !refusal->reason)
+		return refuse(r, EIO, "unexpected answer %d", answer);
+	for (const char *p = refusal->reason; *p; p++) {
+		size_t plain = strcspn(p, "%");
+
+		text_add_n(&t, p, plain);
+		p += plain;
+		if (!*p)
+			break;
+		add_part(&t, *++p, about, refusal->has_kind ? refusal->kind : about->kind);
+	}
+	return refuse(r, refusal->error, "%s", t.data ? t.data : "?");
+}
+
+int
+refuse_capability(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, capability_refusals, N_OF(capability_refusals), answer, about);
+}
+
+int
+refuse_session(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, session_refusals, N_OF(session_refusals), answer, about);
+}
+
+int
+refuse_entrypoint(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, entrypoint_refusals, N_OF(entrypoint_refusals), answer, about);
+}
+
+int
+refuse_object(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, object_refusals, N_OF(object_refusals), answer, about);
+}
+
+int
+refuse_transfer(struct request *r, int answer, const struct about *about)
+{
+	if (answer == -EINVAL)
+		return refuse(r, EINVAL, "quota moves between a session and its child only");
+	if (answer < 0)
+		return refuse(r, EINVAL, "the sum does not fit 64 bits");
+	return refuse_by(r, transfer_refusals, N_OF(transfer_refusals), answer, about);
+}
+
+int
+refuse_system(struct request *r, int error, const struct about *about)
+{
+	switch (error) {
+	case -EDQUOT:
+		return refuse_quota(r, about->session, about->kind);
+	case -EMFILE:
+	case -ENFILE:
+		return refuse(r, -error, "the daemon has no descriptor left");
+	default:
+		return refuse(r, ENOMEM, "the daemon is out of memory");
+	}
+}
 
 int
 refuse_quota(struct request *r, struct session *s, enum quota_kind kind)
 {
-	cleanup_text struct text t = {};
-
-	info_account(s, kind, &t);
-	return refuse(r, EDQUOT, "%s", t.data ? t.data : "quota");
+	return refuse_transfer(
+		r, QUOTA_E_EXCEEDED, &(struct about){.session = s, .kind = kind});
 }
 
 int
-refuse_right(struct request *r, const struct capability *c, const char *right)
+refuse_right(struct request *r, const struct capability *c, uint32_t right)
 {
-	cleanup_text struct text label = {};
-
-	session_label(c->session, &label);
-	return refuse(r, EPERM, "%s does not hold right '%s' on %s", label.data ? label.data : "?",
-		right, c->entity.name);
+	return refuse_capability(
+		r, CAPABILITY_E_RIGHT, &(struct about){.capability = c, .right = right});
 }
 
-/* The answers of the capability's operations as refusals; TO is the receiving session. */
-int
-refuse_capability(struct request *r, const struct capability *c, struct session *to,
-	const struct word *name, int answer, const char *right)
-{
-	cleanup_text struct text t = {};
-
-	switch (answer) {
-	case CAPABILITY_E_DEAD:
-		return refuse(r, ENOENT, "the capability has ended");
-	case CAPABILITY_E_RIGHT:
-		return refuse_right(r, c, right);
-	case CAPABILITY_E_NOT_HELD:
-		session_label(c->session, &t);
-		text_addf(&t, " holds only '");
-		rights_format(capability_rights(c), &t);
-		return refuse(r, EPERM, "%s' on %s", t.data ? t.data : "?", c->entity.name);
-	case CAPABILITY_E_NOT_SMALLER:
-		return refuse(r, EINVAL, "that is not a reduction of %s", c->entity.name);
-	case CAPABILITY_E_IN_USE:
-		return refuse(r, EBUSY, "more than that of %s is in use", c->entity.name);
-	case CAPABILITY_E_EXISTS:
-		session_label(to, &t);
-		return refuse(r, EEXIST, "%s has a slot '%.*s'", t.data ? t.data : "?",
-			(int)name->n, name->p);
-	case CAPABILITY_E_ENDING:
-		session_label(to, &t);
-		return refuse(r, EBUSY, "the slot '%.*s' of %s is being ended", (int)name->n,
-			name->p, t.data ? t.data : "?");
-	case CAPABILITY_E_NAME:
-		return refuse(r, EINVAL, "'%.*s' is not a valid name", (int)name->n, name->p);
-	case CAPABILITY_E_QUOTA_CAPS:
-		return refuse_quota(r, to, QUOTA_CAPS);
-	case CAPABILITY_E_QUOTA_RAM:
-		return refuse_quota(r, to, QUOTA_RAM);
-	case CAPABILITY_E_CLOSING:
-		return refuse(r, EBUSY, "the session is being closed");
-	case CAPABILITY_E_DEPTH:
-		return refuse(r, EMLINK, "derived more than %d times", DERIVATION_DEPTH_MAX);
-	default:
-		return refuse(r, EIO, "unexpected answer %d", answer);
-	}
-}
-
-int
-refuse_session(struct request *r, struct session *parent, const struct word *name, int answer,
-	enum quota_kind kind)
-{
-	switch (answer) {
-	case SESSION_E_EXISTS:
-		return refuse(r, EEXIST, "there is a session '%.*s'", (int)name->n, name->p);
-	case SESSION_E_NAME:
-		return refuse(r, EINVAL, "'%.*s' is not a valid name here", (int)name->n, name->p);
-	case SESSION_E_ENDING:
-		return refuse(r, EBUSY, "the session '%.*s' is being closed", (int)name->n, name->p);
-	case SESSION_E_DEPTH:
-		return refuse(r, EMLINK, "sessions nest at most %d deep", SESSION_DEPTH_MAX);
-	case SESSION_E_LABEL:
-		return refuse(r, ENAMETOOLONG, "its label would be longer than %d bytes",
-			LABEL_BYTES_MAX);
-	case SESSION_E_QUOTA:
-		return refuse_quota(r, parent, kind);
-	case SESSION_E_NOT_EMPTY:
-		return refuse(r, ENOTEMPTY, "it has child sessions");
-	case SESSION_E_BUSY:
-		return refuse(r, EBUSY, "it has live threads");
-	case SESSION_E_CLOSING:
-		return refuse(r, EBUSY, "the session is being closed");
-	default:
-		return refuse(r, EIO, "unexpected answer %d", answer);
-	}
-}
-
-/* The session that KEY names, seen from S. NULL: refused. */
+/* Whoever asks knows only what is below its own session, and learns of nothing else. */
 struct session *
 find_session(struct request *r, struct session *s, const struct command *c, enum key key)
 {
@@ -113,4 +222,3 @@ find_session(struct request *r, struct session *s, const struct command *c, enum
 		refuse(r, ENOENT, "there is no session '%.*s' here", (int)w->n, w->p);
 	return found;
 }
-

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The model's answers as refusals: the one place that knows which errno each of them is. */
+/*
+ * The answers of the model and of the system as refusals: the one place that knows which errno each
+ * of them is, and what its reason says. A table per module; verbs and fronts name the table and say
+ * whom the answer is about. Connections have theirs where they are accepted, in sockets/. All of
+ * these return 0, as refuse() does.
+ */
 #pragma once
 
 #include "capfsd/ops/grammar.h"
@@ -8,19 +13,33 @@ struct capability;
 struct request;
 struct session;
 
-/* EDQUOT, with the account and its largest consumer. All of these return 0, as refuse() does. */
+/* Whom and what an answer is about. A reason that names what is missing here says "?". */
+struct about {
+	const struct capability *capability; /* that is used */
+	struct session *session;             /* that was to receive something, or whose it is */
+	const char *subject;                 /* the name of what it is about, if no capability */
+	struct word name;                    /* that was asked for */
+	uint32_t right;                      /* that was needed */
+	enum quota_kind kind;                /* that was short, where the answer does not tell */
+};
+
+/* An answer of kinds/capability.h. */
+int refuse_capability(struct request *r, int answer, const struct about *about);
+/* Of model/session.h; SESSION_E_QUOTA needs `session` and `kind`. */
+int refuse_session(struct request *r, int answer, const struct about *about);
+/* Of kinds/entrypoint.h: to who would attach a server, and to who would add an object. */
+int refuse_entrypoint(struct request *r, int answer, const struct about *about);
+int refuse_object(struct request *r, int answer, const struct about *about);
+/* Of model/quota.h, and the errors of session_transfer_quota() but -ENOMEM. */
+int refuse_transfer(struct request *r, int answer, const struct about *about);
+/* A negative errno of the system, when something was to be opened; -EDQUOT needs `session`, `kind`. */
+int refuse_system(struct request *r, int error, const struct about *about);
+
+/* EDQUOT, with the account and its largest consumer. */
 int refuse_quota(struct request *r, struct session *s, enum quota_kind kind);
 
 /* EPERM: C does not hold RIGHT. */
-int refuse_right(struct request *r, const struct capability *c, const char *right);
-
-/* An answer of capability.h; TO is the session that was to receive NAME, RIGHT what was needed. */
-int refuse_capability(struct request *r, const struct capability *c, struct session *to,
-	const struct word *name, int answer, const char *right);
-
-/* An answer of session.h about a session below, or at, S. */
-int refuse_session(struct request *r, struct session *s, const struct word *name, int answer,
-	enum quota_kind kind);
+int refuse_right(struct request *r, const struct capability *c, uint32_t right);
 
 /* The descendant of S that KEY names. NULL: refused (ENOENT). */
 struct session *find_session(struct request *r, struct session *s, const struct command *c,

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The ends that a request can have: refused, committed, or the daemon's. A refusal leaves nothing
+ * behind but its reason.
+ */
 #include "config.h"
 
 #include "capfsd/ops/request.h"
@@ -14,6 +18,7 @@ refuse(struct request *r, int error, const char *format, ...)
 	va_list args;
 
 	r->error = error;
+	r->made = NULL;
 	text_reset(&r->text);
 	va_start(args, format);
 	text_vaddf(&r->text, format, args);
@@ -55,6 +60,15 @@ request_commit(struct request *r, struct change *ch)
 		return request_fail(r, NULL, e);
 	}
 	return 0;
+}
+
+void
+request_log_refusal(
+	const struct request *r, struct session *s, const char *verb, const struct text *where)
+{
+	event_log(r->model, s, "refused %s %s%suid=%u %s: %.*s", verb,
+		where->data ? where->data : "", where->n > 0 ? " " : "", (unsigned)r->uid,
+		error_name(r->error), (int)r->text.n, r->text.data ? r->text.data : "");
 }
 
 void

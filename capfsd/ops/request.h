@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One thing asked by somebody, from either front (a file, a control message). A handler decodes,
- * checks everything, stages a change, commits it, and leaves the answer here; the front replies,
- * once. Whoever refuses says why in one line, which becomes the reply's text and an event.
+ * One thing asked by somebody, from either front (a file, a control message). Whoever serves it
+ * leaves the answer here, and the front replies, once. Who refuses says why in one line, which
+ * becomes the reply's text and an event. A request is its front's, and lives as long as that serves
+ * it; nothing here sends anything.
  */
 #pragma once
 
@@ -14,8 +15,11 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 
+struct metrics;
+
 struct request {
 	struct model *model;
+	struct metrics *metrics; /* what its broker knows of itself (tree/metrics.h), NULL: nothing */
 	uid_t uid; /* of the caller: information for events, and the owner of what it makes */
 	gid_t gid;
 	pid_t pid; /* likewise; decides nothing */
@@ -23,6 +27,7 @@ struct request {
 	/* The answer. */
 	int error;          /* positive errno, 0 when done */
 	struct text text;   /* the result's line, or the reason of the refusal; no line feed */
+	struct entity *made; /* what it has made, from before the commit on; NULL: nothing */
 	uint64_t pending;   /* id of what must be reaped before the reply goes out, 0: reply now */
 
 	/*
@@ -46,5 +51,12 @@ int request_commit(struct request *r, struct change *ch);
 
 /* Aborts CH and turns -ENOMEM, -ENOSPC into refusals. Returns: 0, else the error. */
 int request_fail(struct request *r, struct change *ch, int error);
+
+/*
+ * The one place that makes an event of a refusal: R's, of what is called VERB, asked at WHERE, for
+ * those who read the events of S.
+ */
+void request_log_refusal(const struct request *r, struct session *s, const char *verb,
+	const struct text *where);
 
 void request_deinit(struct request *r);

@@ -21,39 +21,50 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/tree/info.h"
+#include "capfsd/ops/texts.h"
 
 #define HELD_USEC 1000000
 
+/* All that is told of a refusal. Its number is that of its counter: appended, never moved. */
 static const struct {
 	int error;
-	const char *reason;
+	const char *name; /* in `metrics` */
+	const char *reason; /* NULL: the account of QUOTA */
+	enum quota_kind quota;
 } refusals[] = {
-	[CONNECTION_E_ENDED] = {ENOENT, "the capability has ended"},
-	[CONNECTION_E_RIGHT] = {EPERM, "it lacks right 'call'"},
-	[CONNECTION_E_UNSERVED] = {ECONNREFUSED, "nobody serves it"},
-	[CONNECTION_E_CALLS] = {EDQUOT, "its calls are used up"},
-	[CONNECTION_E_RATE] = {EDQUOT, "its rate is reached"},
-	[CONNECTION_E_CONNS] = {EDQUOT, "its conns are in use"},
-	[CONNECTION_E_HELD] = {EDQUOT, "as many as may wait for its server already do"},
-	[CONNECTION_E_SOCKETS] = {EDQUOT, NULL},
-	[CONNECTION_E_INFLIGHT] = {EDQUOT, NULL},
-	[CONNECTION_E_PAGES] = {EDQUOT, "its server can count no more capabilities"},
-	[CONNECTION_E_STORE] = {ENOSPC, "the state store is full"},
-	[CONNECTION_E_MEMORY] = {ENOMEM, "the daemon is out of memory"},
+	[0] = {0, "error", NULL, 0},
+	[CONNECTION_E_ENDED] = {ENOENT, "ended", "the capability has ended", 0},
+	[CONNECTION_E_RIGHT] = {EPERM, "right", "it lacks right 'call'", 0},
+	[CONNECTION_E_UNSERVED] = {ECONNREFUSED, "unserved", "nobody serves it", 0},
+	[CONNECTION_E_CALLS] = {EDQUOT, "calls", "its calls are used up", 0},
+	[CONNECTION_E_CONNS] = {EDQUOT, "conns", "its conns are in use", 0},
+	[CONNECTION_E_RATE] = {EDQUOT, "rate", "its rate is reached", 0},
+	[CONNECTION_E_HELD] = {EDQUOT, "held", "as many as may wait for its server already do", 0},
+	[CONNECTION_E_SOCKETS] = {EDQUOT, "sockets", NULL, QUOTA_SOCKETS},
+	[CONNECTION_E_INFLIGHT] = {EDQUOT, "inflight", NULL, QUOTA_INFLIGHT},
+	[CONNECTION_E_PAGES] = {EDQUOT, "pages", "its server can count no more capabilities", 0},
+	[CONNECTION_E_STORE] = {ENOSPC, "store", "the state store is full", 0},
+	[CONNECTION_E_MEMORY] = {ENOMEM, "memory", "the daemon is out of memory", 0},
 };
 
-_Static_assert(CONNECTION_E_MEMORY + 1 == COUNTERS_REASONS, "tree/metrics.c names each reason");
+#define N_REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
+
+_Static_assert(N_REFUSALS == COUNTERS_REASONS, "each refusal has its counter");
+
+const char *
+ipc_refusal_name(size_t answer)
+{
+	return answer < N_REFUSALS ? refusals[answer].name : NULL;
+}
 
 int
 connection_refusal(const struct capability *c, int answer, struct text *t)
 {
-	assert(answer > 0 && (size_t)answer < sizeof(refusals) / sizeof(refusals[0]));
+	assert(answer > 0 && (size_t)answer < N_REFUSALS);
 	if (refusals[answer].reason)
 		text_add(t, refusals[answer].reason);
 	else
-		info_account(c->session,
-			answer == CONNECTION_E_SOCKETS ? QUOTA_SOCKETS : QUOTA_INFLIGHT, t);
+		text_account(c->session, refusals[answer].quota, t);
 	return refusals[answer].error;
 }
 
@@ -291,8 +302,7 @@ connection_link(struct connection *conn)
 	capability_connected(conn->capability);
 	listener_link(conn->listener, &conn->listener_link);
 	e->n_connections++;
-	if (conn->ipc->model->metrics)
-		conn->ipc->model->metrics->connections++;
+	conn->ipc->n_connections++;
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting++;
 	conn->ipc->activity++;
@@ -435,8 +445,7 @@ connection_release(struct connection *conn)
 		index_remove(&conn->ipc->by_peer, &conn->peer_link);
 	connection_deinit(conn);
 	e->n_connections--;
-	if (conn->ipc->model->metrics)
-		conn->ipc->model->metrics->connections--;
+	conn->ipc->n_connections--;
 	if (conn->state != CONNECTION_TAKEN)
 		e->n_waiting--;
 	if (!conn->channel)

@@ -58,8 +58,6 @@ listener_get(struct ipc *ipc, struct entity *e)
 	list_init(&l->lend_link);
 	list_append(&ipc->listeners, &l->link);
 	ipc->n_listeners++;
-	if (ipc->model->metrics)
-		ipc->model->metrics->listeners++;
 	*listener_slot(e) = l;
 	return l;
 }
@@ -424,8 +422,6 @@ listener_free(struct listener *l)
 	*listener_slot(l->entity) = NULL;
 	list_unlink(&l->link);
 	l->ipc->n_listeners--;
-	if (l->ipc->model->metrics)
-		l->ipc->model->metrics->listeners--;
 	free(l);
 	return NULL;
 }

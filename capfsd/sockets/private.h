@@ -19,7 +19,6 @@
 #include "base/text.h"
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/tree/conversations.h"
-#include "capfsd/tree/metrics.h"
 #include "capfsd/tree/tree.h"
 #include "libcap-client/wire.h"
 
@@ -283,6 +282,8 @@ struct ipc {
 	uint64_t next_inspection;
 	struct index calls, calls_by_owner;
 	struct list all_calls;
+	struct metrics *metrics; /* for requests, which show them; NULL: none */
+	size_t n_connections;
 	size_t n_listeners, n_idle, n_idle_max;
 	size_t n_inflight, n_inflight_max;
 

@@ -405,3 +405,16 @@ ipc_activity(const struct ipc *ipc)
 {
 	return ipc->activity;
 }
+
+void
+ipc_set_metrics(struct ipc *ipc, struct metrics *metrics)
+{
+	ipc->metrics = metrics;
+}
+
+void
+ipc_count(const struct ipc *ipc, uint64_t *ret_connections, uint64_t *ret_listeners)
+{
+	*ret_connections = ipc->n_connections;
+	*ret_listeners = ipc->n_listeners;
+}

@@ -88,6 +88,13 @@ bool ipc_counted(struct ipc *ipc, const struct capability *c, uint64_t *ret_call
 /* Something was reaped: sends the replies that waited for it. */
 void ipc_reaped(struct ipc *ipc);
 
+/* For `metrics`: whom its requests show, how many sockets there are, and what is counted by number. */
+struct metrics;
+void ipc_set_metrics(struct ipc *ipc, struct metrics *metrics);
+void ipc_count(const struct ipc *ipc, uint64_t *ret_connections, uint64_t *ret_listeners);
+const char *ipc_control_name(size_t op);
+const char *ipc_refusal_name(size_t answer);
+
 /* Counts what was served: the loop goes on trying while it grows. */
 uint64_t ipc_activity(const struct ipc *ipc);
 

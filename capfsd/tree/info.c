@@ -6,8 +6,9 @@
 #include <inttypes.h>
 #include <time.h>
 
-#include "capfsd/tree/metrics.h"
 #include "capfsd/ops/request.h"
+#include "capfsd/ops/texts.h"
+#include "capfsd/tree/metrics.h"
 
 static void
 add_time(struct text *t, uint64_t usec)
@@ -18,28 +19,6 @@ add_time(struct text *t, uint64_t usec)
 
 	if (gmtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", &tm))
 		text_add(t, buffer);
-}
-
-void
-info_slot_path(const struct capability *c, struct text *t)
-{
-	session_label(c->session, t);
-	text_addf(t, "/caps/%s", c->entity.name);
-}
-
-void
-info_account(struct session *s, unsigned kind, struct text *t)
-{
-	struct session *largest = quota_largest(s, kind);
-
-	session_label(s, t);
-	text_addf(t, " %s limit=%" PRIu64 " used=%" PRIu64, quota_kind_name(kind),
-		s->record.limit.n[kind], s->used.n[kind]);
-	if (s->lent.n[kind] > 0)
-		text_addf(t, " lent=%" PRIu64, s->lent.n[kind]);
-	text_add(t, "; largest: ");
-	session_label(largest, t);
-	text_addf(t, " %" PRIu64, largest->used.n[kind]);
 }
 
 void
@@ -69,7 +48,7 @@ info_readme(struct request *r, struct entity *e, struct text *t)
 void
 info_version(struct request *r, struct entity *e, struct text *t)
 {
-	const struct metrics *m = r->model->metrics;
+	const struct metrics *m = r->metrics;
 
 	text_add(t, "version=" PACKAGE_VERSION "\n");
 	if (m)
@@ -181,11 +160,11 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		add_time(t, expires);
 	text_add(t, "\nparent=");
 	if (c->parent)
-		info_slot_path(c->parent, t);
+		text_slot(c->parent, t);
 	else
 		text_add(t, "none");
 	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu64 "\norigin=", c->entity.id, c->n_children);
-	info_slot_path(capability_origin(c), t);
+	text_slot(capability_origin(c), t);
 	text_addf(t, "\nmade=");
 	add_time(t, c->record.since_usec);
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
@@ -198,7 +177,7 @@ add_holder(const struct capability *c, struct text *t)
 	const struct methods methods = record_methods(&c->record);
 
 	text_addf(t, "id=%" PRIu64 " ", c->entity.id);
-	info_slot_path(c, t);
+	text_slot(c, t);
 	text_add(t, " rights=");
 	rights_format(capability_rights(c), t);
 	if (methods.n > 0) {
@@ -259,7 +238,7 @@ add_object(const struct object *o, unsigned *left, struct text *t)
 			break;
 		--*left;
 		text_add(t, " slot=");
-		info_slot_path(list_entry(i, struct capability, origin_link), t);
+		text_slot(list_entry(i, struct capability, origin_link), t);
 	}
 	text_add(t, "\n");
 }
@@ -290,65 +269,4 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 	if (th->serves)
 		text_addf(t, "\nserves=%s", th->serves->entity.name);
 	text_add(t, "\n");
-}
-
-/* Without what would be refused. */
-static void
-usage_reductions(const struct capability *c, bool calls, struct text *t)
-{
-	bool listens = entrypoint_listens(capability_entrypoint(c));
-
-	text_add(t, "[rights=");
-	rights_format(capability_rights(c), t);
-	text_add(t, "] ");
-	if (!listens)
-		text_addf(t, "%s%s[conns=N] [rate=N/s] ",
-			capability_counts_calls(c) ? "[methods=LO-HI,...] " : "",
-			calls ? "[calls=N] " : "");
-	text_add(t, "[expires=SECONDS|TIME] [immutable]\n");
-}
-
-void
-usage_call(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "one request of at most 65536 bytes; then read its reply from the same open file\n");
-}
-
-void
-usage_grant(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "to=SESSION [as=NAME] ");
-	usage_reductions(capability_of(e), true, t);
-}
-
-void
-usage_reduce(struct request *r, struct entity *e, struct text *t)
-{
-	usage_reductions(capability_of(e), true, t);
-}
-
-void
-usage_replicate(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "as=NAME ");
-	usage_reductions(capability_of(e), false, t);
-}
-
-void
-usage_transfer(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "to=SESSION [as=NAME]\n");
-}
-
-void
-usage_revoke(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "1 | self | to=SESSION | id=N\n");
-}
-
-void
-usage_transfer_quota(struct request *r, struct entity *e, struct text *t)
-{
-	text_add(t, "to=SESSION|from=SESSION [caps=N] [sockets=N] [threads=N] [ram=N] "
-		    "[inflight=N]\n");
 }

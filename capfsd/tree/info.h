@@ -9,12 +9,10 @@
 
 struct entity;
 struct request;
-struct session;
 struct text;
 
 void info_readme(struct request *r, struct entity *e, struct text *t);
 void info_version(struct request *r, struct entity *e, struct text *t);
-void info_metrics(struct request *r, struct entity *e, struct text *t);
 void info_label(struct request *r, struct entity *e, struct text *t);
 void info_state(struct request *r, struct entity *e, struct text *t);
 void info_quota(struct request *r, struct entity *e, struct text *t);
@@ -23,17 +21,3 @@ void info_holders(struct request *r, struct entity *e, struct text *t);
 void info_entrypoint(struct request *r, struct entity *e, struct text *t);
 void info_objects(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
-
-void usage_call(struct request *r, struct entity *e, struct text *t);
-void usage_grant(struct request *r, struct entity *e, struct text *t);
-void usage_replicate(struct request *r, struct entity *e, struct text *t);
-void usage_transfer(struct request *r, struct entity *e, struct text *t);
-void usage_reduce(struct request *r, struct entity *e, struct text *t);
-void usage_revoke(struct request *r, struct entity *e, struct text *t);
-void usage_transfer_quota(struct request *r, struct entity *e, struct text *t);
-
-/* "init/app caps limit=8 used=8; largest: init/app/w 5": the account behind a refusal. */
-struct capability;
-void info_account(struct session *s, unsigned kind, struct text *t);
-/* "init/app/caps/kv" */
-void info_slot_path(const struct capability *c, struct text *t);

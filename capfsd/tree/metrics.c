@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The text of `metrics`: that of Prometheus, which its tools read from files, with the units and
- * the
+ * The text of `metrics`: that of Prometheus, which its tools read from files, with the units and the
  * "# EOF" of OpenMetrics 1.0, and by its rules: the lines of a family stand together, its name ends
  * in its unit, a counter's in _total. Where OpenMetrics leaves the _total out, in TYPE and HELP, no
  * text is right for both, and promtool complains; helpers/capfs-metrics.c makes that one.
@@ -15,95 +14,13 @@
 #include "capfsd/tree/metrics.h"
 
 #include <inttypes.h>
-#include <linux/fuse.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "capfsd/tree/info.h"
 #include "capfsd/ops/request.h"
-#include "libcap-client/wire.h"
+#include "capfsd/verbs/verbs.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char *const operation_names[N_OPERATIONS] = {
-	[OPERATION_OTHER] = "other",
-	[OPERATION_GRANT] = "grant",
-	[OPERATION_REPLICATE] = "replicate",
-	[OPERATION_TRANSFER] = "transfer",
-	[OPERATION_REDUCE] = "reduce",
-	[OPERATION_REVOKE] = "revoke",
-	[OPERATION_OBJECT] = "object",
-	[OPERATION_TRANSFER_QUOTA] = "transfer_quota",
-	[OPERATION_CREATE] = "create",
-	[OPERATION_REMOVE] = "remove",
-	[OPERATION_RENAME] = "rename",
-	[OPERATION_CHMOD] = "chmod",
-	[OPERATION_ATTACH] = "attach",
-	[OPERATION_OPEN] = "open",
-	[OPERATION_IMPORT] = "import",
-};
-
-static const char *const fuse_names[COUNTERS_FUSE] = {
-	[0] = "other",
-	[FUSE_LOOKUP] = "lookup",
-	[FUSE_FORGET] = "forget",
-	[FUSE_BATCH_FORGET] = "batch_forget",
-	[FUSE_GETATTR] = "getattr",
-	[FUSE_SETATTR] = "setattr",
-	[FUSE_MKDIR] = "mkdir",
-	[FUSE_RMDIR] = "rmdir",
-	[FUSE_RENAME] = "rename",
-	[FUSE_RENAME2] = "rename2",
-	[FUSE_MKNOD] = "mknod",
-	[FUSE_UNLINK] = "unlink",
-	[FUSE_SYMLINK] = "symlink",
-	[FUSE_LINK] = "link",
-	[FUSE_OPENDIR] = "opendir",
-	[FUSE_READDIR] = "readdir",
-	[FUSE_RELEASEDIR] = "releasedir",
-	[FUSE_STATFS] = "statfs",
-	[FUSE_SETXATTR] = "setxattr",
-	[FUSE_GETXATTR] = "getxattr",
-	[FUSE_OPEN] = "open",
-	[FUSE_READ] = "read",
-	[FUSE_WRITE] = "write",
-	[FUSE_RELEASE] = "release",
-	[FUSE_FLUSH] = "flush",
-	[FUSE_POLL] = "poll",
-	[FUSE_INTERRUPT] = "interrupt",
-};
-
-static const char *const control_names[COUNTERS_CONTROL] = {
-	[0] = "other",
-	[WIRE_READ] = "read",
-	[WIRE_WRITE] = "write",
-	[WIRE_LIST] = "list",
-	[WIRE_CREATE] = "create",
-	[WIRE_REMOVE] = "remove",
-	[WIRE_ATTACH] = "attach",
-	[WIRE_OPEN] = "open",
-	[WIRE_CHALLENGE] = "challenge",
-	[WIRE_IMPORT] = "import",
-	[WIRE_IDENTIFY] = "identify",
-	[WIRE_INSPECT] = "inspect",
-};
-
-/* By CONNECTION_E_* of sockets/private.h. */
-static const char *const connect_names[COUNTERS_REASONS] = {
-	[0] = "error",
-	"ended",
-	"right",
-	"unserved",
-	"calls",
-	"conns",
-	"rate",
-	"held",
-	"sockets",
-	"inflight",
-	"pages",
-	"store",
-	"memory",
-};
 
 static const char *const front_names[N_FRONTS] = {
 	[FRONT_FUSE] = "fuse",
@@ -130,21 +47,6 @@ static const struct {
 	{100000, "0.1"},
 	{1000000, "1.0"},
 };
-
-void
-metrics_asked(struct counters *c, const char *verb, int error)
-{
-	enum operation o = N_OPERATIONS - 1;
-
-	while (o > OPERATION_OTHER && strcmp(operation_names[o], verb) != 0)
-		o--;
-	if (error) {
-		c->refused[o]++;
-		counters_add(c->errors, error);
-	} else {
-		c->done[o]++;
-	}
-}
 
 void
 metrics_took(struct counters *c, enum front front, uint64_t n, uint64_t each_usec)
@@ -216,6 +118,8 @@ add_sizes(struct text *t, const struct model *m)
 static void
 add_broker(struct text *t, struct metrics *m)
 {
+	if (m->measure)
+		m->measure(m, m->data);
 	add_gauge(t, "connections", NULL, "Connections that are open.", m->connections);
 	add_gauge(t, "listeners", NULL, "Sockets that are bound.", m->listeners);
 	add_gauge(t, "brokers", NULL, "Brokers started for this mount.", m->n_brokers);
@@ -223,7 +127,6 @@ add_broker(struct text *t, struct metrics *m)
 		m->n_brokers > 0 ? m->n_brokers - 1 : 0);
 	if (!m->measure)
 		return;
-	m->measure(m, m->data);
 	add_gauge(t, "store_used_bytes", "bytes", "The state: pages with records.", m->store_used);
 	add_gauge(t, "store_file_bytes", "bytes", "The state: length of its file.", m->store_file);
 	add_gauge(t, "store_limit_bytes", "bytes",
@@ -234,21 +137,47 @@ add_broker(struct text *t, struct metrics *m)
 			"Memory of the broker, the state's pages included.", m->memory);
 }
 
+/* The same where a front gives the names. Nothing where there is none, as in some tests. */
 static void
-add_requests(struct text *t, const struct counters *c)
+add_named(struct text *t, const char *name, const char *labels, metrics_name *name_of,
+	const uint64_t *values, size_t n)
 {
+	for (size_t i = 0; name_of && i < n; i++) {
+		const char *value = name_of(i);
+
+		if (value)
+			text_addf(t, "capfs_%s{%s=\"%s\"} %" PRIu64 "\n", name, labels, value,
+				values[i]);
+	}
+}
+
+/* The counters of verbs stand in two places, since one of them could not grow. */
+static void
+add_verbs(struct text *t, const char *name, const uint64_t *first, const uint64_t *more)
+{
+	add_samples(t, name, "operation", verb_names, first, COUNTERS_VERBS);
+	add_samples(
+		t, name, "operation", verb_names + COUNTERS_VERBS, more, VERB_N - COUNTERS_VERBS);
+}
+
+static void
+add_requests(struct text *t, const struct model *model, const struct metrics *m)
+{
+	const struct counters *c = model->counters;
+
 	add_family(t, "requests_total", "counter", NULL,
 		"Requests of the kernel and of control clients.");
-	add_samples(t, "requests_total", "front=\"fuse\",operation", fuse_names, c->fuse,
-		COUNTERS_FUSE);
-	add_samples(t, "requests_total", "front=\"control\",operation", control_names, c->control,
-		COUNTERS_CONTROL);
+	if (m) {
+		add_named(t, "requests_total", "front=\"fuse\",operation", m->fuse_name, c->fuse,
+			COUNTERS_FUSE);
+		add_named(t, "requests_total", "front=\"control\",operation", m->control_name,
+			c->control, COUNTERS_CONTROL);
+	}
 	add_family(t, "operations_total", "counter", NULL,
 		"Operations on sessions and capabilities that were done, from both fronts.");
-	add_samples(t, "operations_total", "operation", operation_names, c->done, N_OPERATIONS);
+	add_verbs(t, "operations_total", c->done, model->more->done);
 	add_family(t, "operation_refusals_total", "counter", NULL, "Operations that were refused.");
-	add_samples(t, "operation_refusals_total", "operation", operation_names, c->refused,
-		N_OPERATIONS);
+	add_verbs(t, "operation_refusals_total", c->refused, model->more->refused);
 	add_family(t, "refusals_total", "counter", NULL,
 		"The same refusals by error; those that there have been.");
 	for (int error = 1; error < COUNTERS_ERRNO; error++)
@@ -260,15 +189,16 @@ add_requests(struct text *t, const struct counters *c)
 }
 
 static void
-add_connections(struct text *t, const struct counters *c)
+add_connections(struct text *t, const struct counters *c, const struct metrics *m)
 {
 	add_counter(t, "connections_offered_total",
 		"Connections that were let in, for their servers.", c->offered);
 	add_counter(t, "connections_taken_total", "Connections that a server has taken.", c->taken);
 	add_family(t, "connections_refused_total", "counter", NULL,
 		"Connections that were not let in: the capability, its limits, quota.");
-	add_samples(t, "connections_refused_total", "reason", connect_names, c->connects_refused,
-		COUNTERS_REASONS);
+	if (m)
+		add_named(t, "connections_refused_total", "reason", m->connect_name,
+			c->connects_refused, COUNTERS_REASONS);
 	add_counter(t, "poisoned_requests_total", "Requests refused as brokers had died of them.",
 		c->poisoned);
 	add_counter(t, "events_total", "Events logged.", c->events);
@@ -292,8 +222,7 @@ add_durations(struct text *t, const struct counters *c)
 
 	add_family(t, "service_seconds", "histogram", "seconds",
 		"Time of the broker for a request, without waits: the mean of those that it found "
-		"at "
-		"once.");
+		"at once.");
 	for (int front = 0; front < N_FRONTS; front++) {
 		const struct durations *d = &c->durations[front];
 		const char *f = front_names[front];
@@ -415,8 +344,7 @@ add_quota(struct text *t, struct model *model, struct metrics *m)
 
 		add_family(t, names[kind], "gauge", kind == QUOTA_RAM ? "bytes" : NULL,
 			"Quota of the root and of the 63 sessions with the largest shares in use; "
-			"what "
-			"all others use is that of " METRICS_OTHERS ".");
+			"what all others use is that of " METRICS_OTHERS ".");
 		for (unsigned i = 0; i < c.n; i++) {
 			const struct session *s = c.sessions[i];
 
@@ -444,11 +372,11 @@ info_metrics(struct request *r, struct entity *e, struct text *t)
 	add_seconds(t, c->since_usec);
 	text_add(t, "\n");
 	add_sizes(t, m);
-	if (m->metrics)
-		add_broker(t, m->metrics);
-	add_requests(t, c);
-	add_connections(t, c);
+	if (r->metrics)
+		add_broker(t, r->metrics);
+	add_requests(t, m, r->metrics);
+	add_connections(t, c, r->metrics);
 	add_durations(t, c);
-	add_quota(t, m, m->metrics);
+	add_quota(t, m, r->metrics);
 	text_add(t, "# EOF\n");
 }

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Walking, listing and asking, by the tables of rows.c. An entity that has ended is not shown, even
+ * while it is still being taken apart, since nothing can be done with it any more.
+ */
 #include "config.h"
 
 #include "capfsd/tree/tree.h"
@@ -6,135 +10,21 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "capfsd/tree/info.h"
-#include "capfsd/tree/metrics.h"
 #include "capfsd/verbs/verbs.h"
-
-/* A row's number is its index: bits 48-55 of node numbers, so rows are only ever appended. */
-enum session_row {
-	ROW_SESSION_SELF,
-	ROW_SESSION_CAPS,
-	ROW_SESSION_ENTRYPOINTS,
-	ROW_SESSION_THREADS,
-	ROW_SESSION_SESSIONS,
-	ROW_SESSION_README,
-	ROW_SESSION_VERSION,
-	ROW_SESSION_METRICS,
-	ROW_SESSION_LABEL,
-	ROW_SESSION_STATE,
-	ROW_SESSION_QUOTA,
-	ROW_SESSION_TRANSFER_QUOTA,
-	ROW_SESSION_EVENTS,
-	ROW_SESSION_CONTROL,
-	N_SESSION_ROWS,
-};
-
-/* The own directory of every other kind is row 0, and its files stand in it. */
-#define ROW(n) .number = (n)
-
-static const struct row session_rows[] = {
-	{NULL, ROW_DIRECTORY, ROW(ROW_SESSION_SELF)},
-	{"caps", ROW_DIRECTORY, ROW(ROW_SESSION_CAPS), .children = ENTITY_CAPABILITY},
-	{"entrypoints", ROW_DIRECTORY, ROW(ROW_SESSION_ENTRYPOINTS), .children = ENTITY_ENTRYPOINT},
-	{"threads", ROW_DIRECTORY, ROW(ROW_SESSION_THREADS), .children = ENTITY_THREAD},
-	{"sessions", ROW_DIRECTORY, ROW(ROW_SESSION_SESSIONS), .children = ENTITY_SESSION},
-	{"README", ROW_INFO, ROW(ROW_SESSION_README), .root_only = true, .mode = 0444,
-		.read = info_readme},
-	{"version", ROW_INFO, ROW(ROW_SESSION_VERSION), .root_only = true, .mode = 0444,
-		.read = info_version},
-	{"metrics", ROW_INFO, ROW(ROW_SESSION_METRICS), .root_only = true, .restless = true,
-		.sizeless = true, .read = info_metrics},
-	{"label", ROW_INFO, ROW(ROW_SESSION_LABEL), .read = info_label},
-	{"state", ROW_INFO, ROW(ROW_SESSION_STATE), .read = info_state},
-	{"quota", ROW_INFO, ROW(ROW_SESSION_QUOTA), .read = info_quota},
-	{"transfer_quota", ROW_COMMAND, ROW(ROW_SESSION_TRANSFER_QUOTA),
-		.read = usage_transfer_quota, .write = verb_transfer_quota,
-		.verb = "transfer_quota"},
-	{"events", ROW_LOG, ROW(ROW_SESSION_EVENTS)},
-	{"control", ROW_SOCKET, ROW(ROW_SESSION_CONTROL)},
-};
-
-static const struct row capability_rows[] = {
-	{NULL, ROW_DIRECTORY, ROW(0)},
-	{"info", ROW_INFO, ROW(1), .read = info_capability},
-	{"holders", ROW_INFO, ROW(2), .sizeless = true, .read = info_holders},
-	{"socket", ROW_SOCKET, ROW(3)},
-	{"grant", ROW_COMMAND, ROW(4), .read = usage_grant, .write = verb_grant, .verb = "grant"},
-	{"reduce", ROW_COMMAND, ROW(5), .read = usage_reduce, .write = verb_reduce,
-		.verb = "reduce"},
-	{"revoke", ROW_COMMAND, ROW(6), .read = usage_revoke, .write = verb_revoke,
-		.verb = "revoke"},
-	{"replicate", ROW_COMMAND, ROW(7), .read = usage_replicate, .write = verb_replicate,
-		.verb = "replicate"},
-	{"transfer", ROW_COMMAND, ROW(8), .read = usage_transfer, .write = verb_transfer,
-		.verb = "transfer"},
-	{"call", ROW_CALL, ROW(9), .read = usage_call, .verb = "call"},
-};
-
-static const struct row entrypoint_rows[] = {
-	{NULL, ROW_DIRECTORY, ROW(0)},
-	{"info", ROW_INFO, ROW(1), .read = info_entrypoint},
-	{"objects", ROW_COMMAND, ROW(2), .sizeless = true, .read = info_objects,
-		.write = verb_objects, .verb = "object"},
-};
-
-static const struct row thread_rows[] = {
-	{NULL, ROW_DIRECTORY, ROW(0)},
-	{"info", ROW_INFO, ROW(1), .read = info_thread},
-};
-
-/* An object has no directory: where its entrypoint listens, the slots have its socket in theirs. */
-static const struct row object_rows[] = {
-	{NULL, ROW_DIRECTORY, ROW(0)},
-	{"socket", ROW_SOCKET, ROW(1), .mode = 0666},
-};
-
-/* Directories in which entities of a kind are listed, by the session's row. */
-static const uint8_t place_of_kind[ENTITY_N_KINDS] = {
-	[ENTITY_SESSION] = ROW_SESSION_SESSIONS,
-	[ENTITY_CAPABILITY] = ROW_SESSION_CAPS,
-	[ENTITY_ENTRYPOINT] = ROW_SESSION_ENTRYPOINTS,
-	[ENTITY_THREAD] = ROW_SESSION_THREADS,
-};
 
 /* Cookies of entities stand above those of rows. */
 #define COOKIE_ENTITIES 256
 
-struct rows {
-	const struct row *rows;
-	size_t n;
-};
-
-static struct rows
-rows_of(enum entity_kind kind)
-{
-	static const struct rows tables[ENTITY_N_KINDS] = {
-		[ENTITY_SESSION] = {session_rows, N_SESSION_ROWS},
-		[ENTITY_CAPABILITY] = {capability_rows,
-			sizeof(capability_rows) / sizeof(capability_rows[0])},
-		[ENTITY_ENTRYPOINT] = {entrypoint_rows,
-			sizeof(entrypoint_rows) / sizeof(entrypoint_rows[0])},
-		[ENTITY_OBJECT] = {object_rows, sizeof(object_rows) / sizeof(object_rows[0])},
-		[ENTITY_THREAD] = {thread_rows, sizeof(thread_rows) / sizeof(thread_rows[0])},
-	};
-
-	_Static_assert(sizeof(session_rows) / sizeof(session_rows[0]) == N_SESSION_ROWS, "rows");
-	return tables[kind];
-}
-
 static bool
 row_exists(const struct row *row, const struct entity *e)
 {
-	if (e->kind == ENTITY_OBJECT)
-		return row->number != 0;
-	return !row->root_only || e->id == 1;
+	return !row->hidden && (!row->root_only || e->id == 1);
 }
 
 struct node
 tree_object_socket(struct object *o)
 {
-	return (struct node){&o->entity, &object_rows[1]};
+	return (struct node){&o->entity, &rows_of(ENTITY_OBJECT).rows[1]};
 }
 
 /* A slot that cannot be called has a socket of its own, that nobody ever listens at. */
@@ -151,9 +41,15 @@ node_of(struct entity *e, const struct row *row)
 }
 
 struct node
+tree_entity(struct entity *e)
+{
+	return (struct node){e, rows_of(e->kind).rows};
+}
+
+struct node
 tree_session(struct session *s)
 {
-	return (struct node){&s->entity, &session_rows[ROW_SESSION_SELF]};
+	return tree_entity(&s->entity);
 }
 
 struct session *
@@ -180,35 +76,52 @@ tree_node(struct model *m, uint64_t number, struct node *ret)
 	return true;
 }
 
-uint32_t
+uint64_t
 tree_rows(enum entity_kind kind, enum row_type type)
 {
 	struct rows rows = rows_of(kind);
-	uint32_t mask = 0;
+	uint64_t set = 0;
 
 	for (size_t i = 0; i < rows.n; i++)
 		if (rows.rows[i].type == type)
-			mask |= 1u << i;
-	return mask;
+			set |= UINT64_C(1) << i;
+	return set;
 }
 
-/* The list of DIR's entities; NULL when it lists none. */
-static struct list *
-children_of(struct node dir)
+uint64_t
+tree_all_rows(enum entity_kind kind)
 {
-	struct session *s = session_of(dir.entity);
+	return UINT64_MAX >> (TREE_ROWS_MAX - rows_of(kind).n);
+}
 
-	switch (dir.row->children) {
+/* What S owns of KIND. */
+static struct list *
+list_of(struct session *s, enum entity_kind kind)
+{
+	switch (kind) {
 	case ENTITY_SESSION:
 		return &s->sessions;
 	case ENTITY_CAPABILITY:
 		return &s->slots;
 	case ENTITY_ENTRYPOINT:
 		return &s->entrypoints;
-	case ENTITY_THREAD:
-		return &s->threads;
 	default:
-		return NULL;
+		return &s->threads;
+	}
+}
+
+static uint64_t *
+count_of(struct session *s, enum entity_kind kind)
+{
+	switch (kind) {
+	case ENTITY_SESSION:
+		return &s->n_sessions;
+	case ENTITY_CAPABILITY:
+		return &s->n_slots;
+	case ENTITY_ENTRYPOINT:
+		return &s->n_entrypoints;
+	default:
+		return &s->n_threads;
 	}
 }
 
@@ -224,7 +137,7 @@ tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct 
 		e = entity_find_name(m, at.entity->id, at.row->children, name, n);
 		if (!e || !entity_is_shown(e))
 			return ENOENT;
-		*ret = (struct node){e, &rows_of(e->kind).rows[0]};
+		*ret = tree_entity(e);
 		return 0;
 	}
 	for (size_t i = 1; i < rows.n; i++)
@@ -265,16 +178,14 @@ tree_parent(struct node node)
 	struct session *s = entity_session(node.entity);
 
 	if (node.entity->kind == ENTITY_OBJECT)
-		return (struct node){&object_of(node.entity)
-						->entrypoint->entity,
-			entrypoint_rows};
+		return tree_entity(&object_of(node.entity)->entrypoint->entity);
 	if (node.row->number != 0)
-		return (struct node){node.entity, rows_of(node.entity->kind).rows};
+		return tree_entity(node.entity);
 	if (node.entity->kind == ENTITY_SESSION && s->parent)
 		s = s->parent;
 	else if (node.entity->kind == ENTITY_SESSION)
 		return node;
-	return (struct node){&s->entity, &session_rows[place_of_kind[node.entity->kind]]};
+	return (struct node){&s->entity, rows_place(node.entity->kind)};
 }
 
 static int
@@ -299,10 +210,10 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 		return ENOTDIR;
 	if (!at.row->children)
 		return list_rows(at, cookie, each, data);
-	children = children_of(at);
+	children = list_of(session_of(at.entity), at.row->children);
 	e = entity_next(m, children, cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0);
 	while (e) {
-		struct node node = {e, &rows_of(e->kind).rows[0]};
+		struct node node = tree_entity(e);
 
 		if (entity_is_shown(e) && !each(data, e->name, node, e->id + COOKIE_ENTITIES))
 			break;
@@ -317,22 +228,14 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 static uint64_t
 count_directories(struct node dir)
 {
-	const struct session *s = session_of(dir.entity);
+	struct rows rows = rows_of(dir.entity->kind);
+	uint64_t n = 0;
 
-	if (dir.entity->kind != ENTITY_SESSION)
-		return 0;
-	switch (dir.row->children) {
-	case ENTITY_SESSION:
-		return s->n_sessions;
-	case ENTITY_CAPABILITY:
-		return s->n_slots;
-	case ENTITY_ENTRYPOINT:
-		return s->n_entrypoints;
-	case ENTITY_THREAD:
-		return s->n_threads;
-	default:
-		return 4;
-	}
+	if (dir.row->children)
+		return *count_of(session_of(dir.entity), dir.row->children);
+	for (size_t i = 1; i < rows.n; i++)
+		n += rows.rows[i].type == ROW_DIRECTORY;
+	return n;
 }
 
 static mode_t
@@ -358,7 +261,7 @@ node_size(struct request *r, struct node node, struct text *t)
 {
 	if (node.row->type == ROW_LOG)
 		return events_end(entity_session(node.entity));
-	if (node.row->read && !node.row->sizeless)
+	if (!node.row->sizeless)
 		tree_read(r, node, t);
 	return t->n;
 }
@@ -402,143 +305,142 @@ tree_read(struct request *r, struct node node, struct text *t)
 {
 	if (node.row->read)
 		node.row->read(r, node.entity, t);
+	else if (node.row->verb)
+		verb_usage(node.row->verb, r, node.entity, t);
 }
 
 void
 tree_path(struct node node, struct text *t)
 {
 	if (node.entity->kind != ENTITY_SESSION) {
-		const struct row *place = &session_rows[place_of_kind[node.entity->kind]];
-
-		text_addf(t, "%s/%s%s", place->name, node.entity->name, node.row->name ? "/" : "");
+		text_addf(t, "%s/%s%s", rows_place(node.entity->kind)->name, node.entity->name, node.row->name ? "/" : "");
 	}
 	if (node.row->name)
 		text_add(t, node.row->name);
 }
 
-/*
- * A refusal becomes an event of the session in whose tree it was asked, since a shell's echo has
- * closed its file by the time one wants to read the reason. What the kernel asks for by itself
- * (lookups) is none.
- */
-static int
-finish_named(struct request *r, struct node node, const char *name, size_t n, const char *verb,
-	int result)
-{
-	cleanup_text struct text path = {};
+/* Where something was asked: at a node, or for a name in it. */
+struct spot {
+	struct node node;
+	struct word name; /* nothing: the node itself */
+};
 
-	if (result == 0)
-		metrics_asked(r->model->counters, verb, r->error);
-	if (result < 0 || !r->error)
-		return result;
-	tree_path(node, &path);
+static void
+write_spot(const struct operation *o, struct text *t)
+{
+	const struct spot *spot = o->front;
+	size_t n = spot->name.n < NAME_BYTES_MAX ? spot->name.n : NAME_BYTES_MAX;
+
+	tree_path(spot->node, t);
 	/* No longer than one that there can be, so that what follows has its place in the line. */
-	if (name)
-		text_addf(&path, "%s%.*s", path.n > 0 ? "/" : "",
-			(int)(n < NAME_BYTES_MAX ? n : NAME_BYTES_MAX), name);
-	event_log(r->model, entity_session(node.entity), "refused %s %s%suid=%u %s: %.*s", verb,
-		path.data ? path.data : "", path.n > 0 ? " " : "", (unsigned)r->uid,
-		error_name(r->error), (int)r->text.n, r->text.data ? r->text.data : "");
-	return result;
+	if (spot->name.p)
+		text_addf(t, "%s%.*s", t->n > 0 ? "/" : "", (int)n, spot->name.p);
 }
 
-static int
-tree_finish(struct request *r, struct node node, const char *verb, int result)
+/* What both fronts ask of the tree begins with this. SPOT must stay where it is. */
+static struct operation
+begin(struct request *r, const struct verb *verb, struct spot *spot)
 {
-	return finish_named(r, node, NULL, 0, verb, result);
+	return (struct operation){
+		.request = r,
+		.verb = verb,
+		.subject = spot->node.entity,
+		.session = entity_session(spot->node.entity),
+		.where = write_spot,
+		.front = spot,
+	};
 }
 
 void
 tree_refused(struct request *r, struct node node)
 {
-	struct node self = {node.entity, rows_of(node.entity->kind).rows};
+	struct spot spot = {tree_entity(node.entity), {}};
+	struct operation o = begin(r, node.row->verb, &spot);
 
-	tree_finish(r, self, node.row->verb, 0);
+	verb_finish(&o, 0);
 }
 
 int
 tree_write(struct request *r, struct node node, const char *text, size_t n)
 {
-	struct node self = {node.entity, rows_of(node.entity->kind).rows};
+	bool takes = node.row->verb && node.row->verb->stage;
+	struct spot spot = {takes ? tree_entity(node.entity) : node, {}};
+	struct operation o = begin(r, takes ? node.row->verb : &verb_write, &spot);
 
-	if (!node.row->write)
-		return tree_finish(r, node, "write",
-			refuse(r, EACCES, "this node takes no commands"));
+	if (!takes)
+		return verb_finish(&o, refuse(r, EACCES, "this node takes no commands"));
 	if (n > 0 && text[n - 1] == '\n')
 		n--;
-	return tree_finish(r, self, node.row->verb, node.row->write(r, node.entity, text, n));
+	o.text = (struct word){text, n};
+	return verb_run(&o);
 }
 
 int
 tree_create(struct request *r, struct node at, const char *name, size_t n, const char *quota,
-	size_t n_quota, struct node *ret)
+	size_t n_quota)
 {
-	struct session *parent = session_of(at.entity), *s = NULL;
-	int e;
+	struct spot spot = {at, {name, n}};
+	struct operation o = begin(r, &verb_create, &spot);
 
-	if (at.row->children == ENTITY_SESSION)
-		e = verb_session_create(r, parent, name, n, quota, n_quota, &s);
-	else
-		e = refuse(r, EPERM, "directories are made in sessions/ only");
-	e = finish_named(r, at, name, n, "create", e);
-	if (e == 0 && !r->error)
-		*ret = tree_session(s);
-	return e;
+	if (at.row->children != ENTITY_SESSION)
+		return verb_finish(
+			&o, refuse(r, EPERM, "directories are made in sessions/ only"));
+	o.name = spot.name;
+	o.text = (struct word){quota, n_quota};
+	return verb_run(&o);
 }
 
-static int
-remove_entity(struct request *r, struct node node)
+/* What O is to be done to, by its name in AT. Returns: whether it is there, else refused. */
+static bool
+find_subject(struct operation *o, struct node at, struct word name)
 {
-	switch ((enum entity_kind)node.entity->kind) {
-	case ENTITY_SESSION:
-		return verb_session_close(r, session_of(node.entity));
-	case ENTITY_CAPABILITY:
-		return verb_drop(r, capability_of(node.entity));
-	case ENTITY_ENTRYPOINT:
-		return verb_entrypoint_end(r, entrypoint_of(node.entity));
-	default:
-		return refuse(r, EPERM, "a thread lasts as long as it serves");
-	}
+	struct request *r = o->request;
+	struct node node;
+	int e = tree_lookup(r->model, at, name.p, name.n, &node);
+
+	if (e)
+		return refuse(r, e, "there is no '%.*s'", (int)name.n, name.p);
+	o->subject = node.entity;
+	return true;
 }
 
 int
 tree_remove(struct request *r, struct node at, const char *name, size_t n)
 {
-	struct node node;
-	int e;
+	struct spot spot = {at, {name, n}};
+	struct operation o = begin(r, &verb_remove, &spot);
 
 	if (!at.row->children)
-		e = refuse(r, EPERM, "this directory is part of its session");
-	else if ((e = tree_lookup(r->model, at, name, n, &node)) > 0)
-		e = refuse(r, e, "there is no '%.*s'", (int)n, name);
-	else
-		e = remove_entity(r, node);
-	return finish_named(r, at, name, n, "remove", e);
+		refuse(r, EPERM, "this directory is part of its session");
+	else if (find_subject(&o, at, spot.name))
+		return verb_run(&o);
+	return verb_finish(&o, 0);
 }
 
 int
 tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
 	const char *new_name, size_t n_new)
 {
-	struct node node;
-	int e;
+	struct spot spot = {at, {name, n}};
+	struct operation o = begin(r, &verb_rename, &spot);
 
+	o.name = (struct word){new_name, n_new};
 	if (at.row != to.row || at.entity != to.entity || at.row->children != ENTITY_CAPABILITY)
-		e = refuse(r, EXDEV, "slots are renamed within their caps/ only");
-	else if ((e = tree_lookup(r->model, at, name, n, &node)) > 0)
-		e = refuse(r, e, "there is no '%.*s'", (int)n, name);
-	else
-		e = verb_rename(r, capability_of(node.entity), new_name, n_new);
-	return finish_named(r, at, name, n, "rename", e);
+		refuse(r, EXDEV, "slots are renamed within their caps/ only");
+	else if (find_subject(&o, at, spot.name))
+		return verb_run(&o);
+	return verb_finish(&o, 0);
 }
 
 int
 tree_set_owner(struct request *r, struct node node, uid_t uid, gid_t gid, mode_t mode)
 {
-	bool own = node.row->number == 0 && (node.entity->kind == ENTITY_SESSION ||
-						    node.entity->kind == ENTITY_CAPABILITY);
+	struct spot spot = {node, {}};
+	struct operation o = begin(r, &verb_chmod, &spot);
 
-	return tree_finish(r, node, "chmod",
-		own ? verb_set_owner(r, node.entity, uid, gid, mode)
-		    : refuse(r, EPERM, "only sessions and slots have an owner and a mode"));
+	o.owner = (struct owner){uid, gid, mode};
+	if (node.row->number == 0)
+		return verb_run(&o);
+	return verb_finish(
+		&o, refuse(r, EPERM, "only sessions and slots have an owner and a mode"));
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The tree of nodes that both fronts show: every entity has a directory with the files that the
- * tables in tree.c list for its kind. A node is an entity and a row of its table; its number is
- * made of both, so nothing is allocated for a node, and numbers are the same after a restart.
- *
- * Adding a file is adding a row.
+ * The tree of nodes that both fronts show: every entity has a directory with the files that rows.c
+ * lists for its kind. A node is an entity and a row of its table; its number is made of both, so
+ * nothing is allocated for a node, and numbers are the same after a restart. The fronts look up, list
+ * and ask here; the tree itself keeps nothing, and changes the model by verbs alone.
  */
 #pragma once
 
@@ -14,32 +13,7 @@
 #include <sys/types.h>
 
 #include "capfsd/ops/request.h"
-
-enum row_type {
-	ROW_DIRECTORY,
-	ROW_INFO,    /* read: a text made when it is opened */
-	ROW_COMMAND, /* write one command; the same open file reads the result, a fresh one the usage */
-	ROW_LOG,     /* read: a text that grows (events) */
-	ROW_SOCKET,
-	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
-};
-
-struct node;
-
-struct row {
-	const char *name; /* NULL: the entity's own directory */
-	enum row_type type;
-	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
-	uint8_t parent; /* the row in whose directory it stands */
-	bool root_only; /* only in the root session */
-	bool restless;  /* its text changes without notice: not to be cached */
-	bool sizeless;  /* its text may be long, and is not made only to tell its size: 0 */
-	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
-	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
-	void (*read)(struct request *r, struct entity *e, struct text *t); /* info; command: usage */
-	int (*write)(struct request *r, struct entity *e, const char *text, size_t n);
-	const char *verb; /* of a command or a call, in events */
-};
+#include "capfsd/tree/rows.h"
 
 struct node {
 	struct entity *entity;
@@ -48,6 +22,9 @@ struct node {
 
 /* The root of the whole tree, and a session's own directory. */
 struct node tree_session(struct session *s);
+
+/* The directory of E itself. */
+struct node tree_entity(struct entity *e);
 
 /* The node's number: never 0, the root's is 1, low bits spread. And back; false: no such node now. */
 uint64_t tree_number(struct node node);
@@ -59,8 +36,9 @@ int tree_lookup(struct model *m, struct node at, const char *name, size_t n, str
 /* The node at PATH ("caps/web/info") below AT. No "..". Returns: 0, ENOENT, ENOTDIR, ENAMETOOLONG. */
 int tree_walk(struct model *m, struct node at, const char *path, size_t n, struct node *ret);
 
-/* Bit per row of an entity of this kind that is of TYPE. */
-uint32_t tree_rows(enum entity_kind kind, enum row_type type);
+/* A set of rows, by their numbers: a bit for each of an entity of this KIND that is of TYPE; all. */
+uint64_t tree_rows(enum entity_kind kind, enum row_type type);
+uint64_t tree_all_rows(enum entity_kind kind);
 
 /* The directory in which NODE stands; the root's is itself. */
 struct node tree_parent(struct node node);
@@ -91,18 +69,18 @@ void tree_read(struct request *r, struct node node, struct text *t);
 
 /*
  * What the fronts ask for. The answer is in R; refusals are logged as events. All return 0, or
- * -errno for what ends the daemon.
+ * -errno for what ends the daemon. What was made is R's `made`.
  */
 int tree_write(struct request *r, struct node node, const char *text, size_t n);
-/* R was refused by somebody else, on behalf of NODE: an event. */
-void tree_refused(struct request *r, struct node node);
 int tree_create(struct request *r, struct node at, const char *name, size_t n, const char *quota,
-	size_t n_quota, struct node *ret);
+	size_t n_quota);
 int tree_remove(struct request *r, struct node at, const char *name, size_t n);
 int tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
 	const char *new_name, size_t n_new);
 /* UID, GID or MODE -1: unchanged. Only directories of sessions and slots have their own. */
 int tree_set_owner(struct request *r, struct node node, uid_t uid, gid_t gid, mode_t mode);
+/* R was refused by somebody else, on behalf of NODE, which has a verb: an event. */
+void tree_refused(struct request *r, struct node node);
 
 /* A node's path below its session's own directory, for messages: "caps/web/grant". */
 void tree_path(struct node node, struct text *t);

@@ -1,44 +1,52 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The operations behind command files, and those behind mkdir, rmdir, mv, chmod and chown. Each
- * decodes, checks, stages one change, commits it, and leaves its answer in the request.
+ * The list of verbs. Each has a file in verbs/ with its row and its stage function; attach and open
+ * have theirs in control/, since they make sockets. Both fronts run them by verb_run() alone. No
+ * verb looks at a file, a socket or a message.
  */
 #pragma once
 
-#include <stddef.h>
-#include <sys/types.h>
-
-struct capability;
-struct change;
-struct entity;
-struct entrypoint;
-struct request;
-struct session;
-struct word;
+#include "capfsd/ops/verb.h"
 
 /*
- * The ANSWER of the model to VERB, named AS the word says: a refusal, or the slot that is MADE from
- * SOURCE in its session, committed and logged. VERB is the right too that it takes.
+ * What is counted, by the name that it has in `metrics`. A number is a place in the page that one
+ * binary leaves to the next: new ones are appended, none is moved or taken again.
  */
-int finish_made(struct request *r, struct change *ch, const char *verb, struct capability *source,
-	struct session *session, const struct word *as, int answer, const struct capability *made);
+#define VERBS(X)                                                                                   \
+	X(GRANT, grant)                                                                            \
+	X(REPLICATE, replicate)                                                                    \
+	X(TRANSFER, transfer)                                                                      \
+	X(REDUCE, reduce)                                                                          \
+	X(REVOKE, revoke)                                                                          \
+	X(OBJECT, object)                                                                          \
+	X(TRANSFER_QUOTA, transfer_quota)                                                          \
+	X(CREATE, create)                                                                          \
+	X(REMOVE, remove)                                                                          \
+	X(RENAME, rename)                                                                          \
+	X(CHMOD, chmod)                                                                            \
+	X(ATTACH, attach)                                                                          \
+	X(OPEN, open)                                                                              \
+	X(IMPORT, import)
 
-int verb_grant(struct request *r, struct entity *e, const char *text, size_t n);
-int verb_replicate(struct request *r, struct entity *e, const char *text, size_t n);
-int verb_transfer(struct request *r, struct entity *e, const char *text, size_t n);
-int verb_reduce(struct request *r, struct entity *e, const char *text, size_t n);
-int verb_revoke(struct request *r, struct entity *e, const char *text, size_t n);
-int verb_transfer_quota(struct request *r, struct entity *e, const char *text, size_t n);
-/* What another session passed on: SOURCE, as a slot of TO. */
-int verb_import(struct request *r, struct capability *source, struct session *to, const char *text,
-	size_t n);
-int verb_identify(struct request *r, struct capability *c, struct session *s);
-int verb_objects(struct request *r, struct entity *e, const char *text, size_t n);
+enum verb_number {
+	VERB_OTHER, /* what is refused before one knows what it would be */
+#define X(number, name) VERB_##number,
+	VERBS(X)
+#undef X
+	VERB_N,
+};
 
-int verb_session_create(struct request *r, struct session *parent, const char *name, size_t n,
-	const char *quota, size_t n_quota, struct session **ret);
-int verb_session_close(struct request *r, struct session *s);
-int verb_drop(struct request *r, struct capability *c);
-int verb_rename(struct request *r, struct capability *c, const char *name, size_t n);
-int verb_entrypoint_end(struct request *r, struct entrypoint *e);
-int verb_set_owner(struct request *r, struct entity *e, uid_t uid, gid_t gid, mode_t mode);
+_Static_assert(VERB_N <= COUNTERS_VERBS + COUNTERS_MORE_VERBS, "each verb has its counters");
+
+#define X(number, name) extern const struct verb verb_##name;
+VERBS(X)
+#undef X
+
+/* Not counted one by one: who one is; a request to a `call`; a write where none is taken. */
+extern const struct verb verb_identify, verb_call, verb_write;
+
+/* The beginning of a row of that list. */
+#define VERB_ROW(NUMBER, word) .name = #word, .number = VERB_##NUMBER
+
+/* "other", "grant", …: how each number is called in `metrics`. */
+extern const char *const verb_names[VERB_N];

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/ops/texts.h"
+
+#include <inttypes.h>
+
+#include "base/text.h"
+#include "capfsd/kinds/kinds.h"
+
+void
+text_slot(const struct capability *c, struct text *t)
+{
+	session_label(c->session, t);
+	text_addf(t, "/caps/%s", c->entity.name);
+}
+
+void
+text_account(struct session *s, unsigned kind, struct text *t)
+{
+	struct session *largest = quota_largest(s, kind);
+
+	session_label(s, t);
+	text_addf(t, " %s limit=%" PRIu64 " used=%" PRIu64, quota_kind_name(kind),
+		s->record.limit.n[kind], s->used.n[kind]);
+	if (s->lent.n[kind] > 0)
+		text_addf(t, " lent=%" PRIu64, s->lent.n[kind]);
+	text_add(t, "; largest: ");
+	session_label(largest, t);
+	text_addf(t, " %" PRIu64, largest->used.n[kind]);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pieces of text that replies, refusals, events and files have in common, so that one thing has the
+ * same name wherever it is read. They append to a text, and change nothing.
+ */
+#pragma once
+
+struct capability;
+struct session;
+struct text;
+
+/* "init/app caps limit=8 used=8; largest: init/app/w 5": the account behind a refusal. */
+void text_account(struct session *s, unsigned kind, struct text *t);
+
+/* "init/app/caps/kv" */
+void text_slot(const struct capability *c, struct text *t);

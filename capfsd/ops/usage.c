@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * "to=SESSION [as=NAME] [rights=call] …": first what one of is needed, then what is needed, then
+ * what may be added, without what would be refused for this entity.
+ */
+#include "config.h"
+
+#include "capfsd/ops/usage.h"
+
+#include "capfsd/ops/reductions.h"
+#include "capfsd/ops/verb.h"
+
+void
+usage_keys(uint64_t keys, const char *between, struct text *t)
+{
+	const char *before = "";
+
+	for (enum key key = 0; key < KEY_N; key++)
+		if (keys & KEY_BIT(key)) {
+			text_addf(t, "%s%s", before, key_usage(key));
+			before = between;
+		}
+}
+
+/* Which rights there are to be given differs from one capability to the next. */
+static void
+add_key(enum key key, const struct entity *e, struct text *t)
+{
+	text_add(t, key_usage(key));
+	if (key == KEY_RIGHTS)
+		rights_format(
+			capability_rights(capability_of(e)), t);
+}
+
+static void
+add_keys(uint64_t keys, const char *open, const char *close, const struct entity *e, struct text *t)
+{
+	for (enum key key = 0; key < KEY_N; key++)
+		if (keys & KEY_BIT(key)) {
+			text_add(t, t->n > 0 ? " " : "");
+			text_add(t, open);
+			add_key(key, e, t);
+			text_add(t, close);
+		}
+}
+
+void
+verb_usage(const struct verb *v, struct request *r, struct entity *e, struct text *t)
+{
+	uint64_t needed = v->required | v->usual, keys = v->keys & ~v->hidden & ~v->one_of;
+
+	if (v->usage) {
+		v->usage(r, e, t);
+		return;
+	}
+	if (keys & KEYS_REDUCTIONS)
+		keys &= ~reductions_unkept(capability_of(e));
+	/* Nothing but a choice is easier to read with blanks in it. */
+	usage_keys(v->one_of, keys ? "|" : " | ", t);
+	add_keys(keys & needed, "", "", e, t);
+	add_keys(keys & ~needed, "[", "]", e, t);
+	text_add(t, "\n");
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The frame of every verb. Whatever may be refused is refused before the commit, and what cannot be
+ * told is not done at all: a reply or an event for which there is no memory is a refusal as well.
+ */
+#include "config.h"
+
+#include "capfsd/ops/verb.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#include "capfsd/ops/reductions.h"
+#include "capfsd/ops/refusals.h"
+#include "capfsd/ops/usage.h"
+
+/* A capability's verbs alone have reductions, and a right that it must have. */
+static bool
+decode(struct operation *o)
+{
+	const struct verb *v = o->verb;
+	struct request *r = o->request;
+	struct command *c = &o->command;
+
+	if (v->keys && !(v->wordless && o->text.n == 0) &&
+		!command_parse(r, o->text.p, o->text.n, v->keys, c))
+		return false;
+	if ((c->given & KEYS_REDUCTIONS) &&
+		(!command_reductions(r, c, &o->reductions) ||
+			!reductions_can_be_kept(r, capability_of(o->subject), &o->reductions)))
+		return false;
+	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);
+}
+
+static bool
+check_keys(struct operation *o)
+{
+	const struct verb *v = o->verb;
+	uint64_t missing = v->required & ~o->command.given, one = o->command.given & v->one_of;
+	cleanup_text struct text t = {};
+
+	if (missing) {
+		usage_keys(missing & -missing, "", &t);
+		return refuse(o->request, EINVAL, "'%s' is missing", t.data ? t.data : "?");
+	}
+	if (!v->one_of || (one && !(one & (one - 1))))
+		return true;
+	usage_keys(v->one_of, ", ", &t);
+	return refuse(o->request, EINVAL, "one of %s", t.data ? t.data : "?");
+}
+
+static bool
+check_right(struct operation *o)
+{
+	uint32_t right = o->verb->right;
+	const struct capability *c = right ? capability_of(o->subject) : NULL;
+
+	return !c || (capability_rights(c) & right) || refuse_right(o->request, c, right);
+}
+
+/* What is not the last of several parts has no answer, and so no note of one. */
+static int
+commit(struct operation *o)
+{
+	struct request *r = o->request;
+	int e;
+
+	if (!o->slices.more)
+		return request_commit(r, o->change);
+	e = change_commit(o->change);
+	return e < 0 ? request_fail(r, NULL, e) : 0;
+}
+
+/* One transaction of it. */
+static int
+run_once(struct operation *o)
+{
+	struct request *r = o->request;
+	int e;
+
+	o->change = change_begin(r->model);
+	o->slices.n = 0;
+	o->slices.more = false;
+	text_reset(&o->event);
+	e = o->verb->stage(o);
+	if (e == 0 && !r->error && (text_done(&r->text) < 0 || text_done(&o->event) < 0))
+		e = -ENOMEM;
+	if (e < 0) {
+		e = request_fail(r, o->change, e);
+	} else if (r->error || o->unchanged) {
+		change_abort(o->change);
+	} else {
+		e = commit(o);
+	}
+	o->change = NULL;
+	return e;
+}
+
+/* In as many transactions as the store has room for. */
+static int
+run(struct operation *o)
+{
+	struct request *r = o->request;
+	struct slices *s = &o->slices;
+	int e;
+
+	s->max = UINT64_MAX;
+	for (;;) {
+		e = run_once(o);
+		if (e == 0 && r->error == ENOSPC && s->n > 1) {
+			r->error = 0;
+			text_reset(&r->text);
+			s->max = s->n / 2;
+		} else if (e < 0 || r->error || !s->more) {
+			return e;
+		} else {
+			s->done += s->n;
+			s->last = s->next;
+		}
+	}
+}
+
+static void
+count(const struct operation *o)
+{
+	const struct request *r = o->request;
+	struct counters *c = r->model->counters;
+	unsigned late = (unsigned)o->verb->number - COUNTERS_VERBS;
+	bool first = o->verb->number < COUNTERS_VERBS;
+
+	if (r->error) {
+		++*(first ? &c->refused[o->verb->number] : &r->model->more->refused[late]);
+		counters_add(c->errors, r->error);
+	} else {
+		++*(first ? &c->done[o->verb->number] : &r->model->more->done[late]);
+	}
+}
+
+/*
+ * A refusal becomes an event of the session in whose tree it was asked, since a shell's echo has
+ * closed its file by the time one wants to read the reason. What the kernel asks for by itself
+ * (lookups) is none.
+ */
+int
+verb_finish(struct operation *o, int result)
+{
+	cleanup_text struct text where = {};
+	struct request *r = o->request;
+
+	if (result < 0 || r->error)
+		r->pending = 0;
+	if (result < 0 || o->verb->quiet)
+		return result;
+	count(o);
+	if (r->error) {
+		if (o->where)
+			o->where(o, &where);
+		request_log_refusal(r, o->session, o->verb->name, &where);
+	}
+	return result;
+}
+
+int
+verb_run(struct operation *o)
+{
+	const struct verb *v = o->verb;
+	struct request *r = o->request;
+	bool prepared = decode(o) && check_keys(o);
+	int e = 0;
+
+	if (prepared && v->prepare)
+		e = v->prepare(o);
+	if (prepared && e == 0 && !r->error && check_right(o))
+		e = run(o);
+	if (prepared && v->done)
+		v->done(o, e == 0 && !r->error && !o->unchanged);
+	if (e == 0 && !r->error && o->event.n > 0)
+		event_log(r->model, o->told, "%.*s", (int)o->event.n, o->event.data);
+	text_deinit(&o->event);
+	return verb_finish(o, e);
+}
+
+void
+operation_tell(struct operation *o, struct session *s, const char *format, ...)
+{
+	va_list args;
+
+	o->told = s;
+	text_reset(&o->event);
+	va_start(args, format);
+	text_vaddf(&o->event, format, args);
+	va_end(args);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Adding a file is adding a row, at the end of its table: the number of a row is part of the numbers
+ * of nodes, which the kernel and stored records keep over a restart.
+ */
+#include "config.h"
+
+#include "capfsd/tree/rows.h"
+
+#include "capfsd/tree/info.h"
+#include "capfsd/tree/metrics.h"
+#include "capfsd/verbs/verbs.h"
+
+#define ROW(index, word, what, ...)                                                                \
+	[index] = {.number = (index), .name = (word), .type = (what), __VA_ARGS__}
+
+/* Row 0 of each kind is its own directory, in which its files stand. */
+static const struct row session_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "caps", ROW_DIRECTORY, .children = ENTITY_CAPABILITY),
+	ROW(2, "entrypoints", ROW_DIRECTORY, .children = ENTITY_ENTRYPOINT),
+	ROW(3, "threads", ROW_DIRECTORY, .children = ENTITY_THREAD),
+	ROW(4, "sessions", ROW_DIRECTORY, .children = ENTITY_SESSION),
+	ROW(5, "README", ROW_INFO, .root_only = true, .mode = 0444, .read = info_readme),
+	ROW(6, "version", ROW_INFO, .root_only = true, .mode = 0444, .read = info_version),
+	ROW(7, "metrics", ROW_INFO, .root_only = true, .restless = true, .sizeless = true,
+		.read = info_metrics),
+	ROW(8, "label", ROW_INFO, .read = info_label),
+	ROW(9, "state", ROW_INFO, .read = info_state),
+	ROW(10, "quota", ROW_INFO, .read = info_quota),
+	ROW(11, "transfer_quota", ROW_COMMAND, .verb = &verb_transfer_quota),
+	ROW(12, "events", ROW_LOG, ),
+	ROW(13, "control", ROW_SOCKET, ),
+};
+
+static const struct row capability_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "info", ROW_INFO, .read = info_capability),
+	ROW(2, "holders", ROW_INFO, .sizeless = true, .read = info_holders),
+	ROW(3, "socket", ROW_SOCKET, ),
+	ROW(4, "grant", ROW_COMMAND, .verb = &verb_grant),
+	ROW(5, "reduce", ROW_COMMAND, .verb = &verb_reduce),
+	ROW(6, "revoke", ROW_COMMAND, .verb = &verb_revoke),
+	ROW(7, "replicate", ROW_COMMAND, .verb = &verb_replicate),
+	ROW(8, "transfer", ROW_COMMAND, .verb = &verb_transfer),
+	ROW(9, "call", ROW_CALL, .verb = &verb_call),
+};
+
+static const struct row entrypoint_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "info", ROW_INFO, .read = info_entrypoint),
+	ROW(2, "objects", ROW_COMMAND, .sizeless = true, .read = info_objects,
+		.verb = &verb_object),
+};
+
+static const struct row thread_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "info", ROW_INFO, .read = info_thread),
+};
+
+/* Where its entrypoint listens, the slots have its socket in their directories. */
+static const struct row object_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, .hidden = true),
+	ROW(1, "socket", ROW_SOCKET, .mode = 0666),
+};
+
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define TABLE(array) {array, N_OF(array)}
+#define FITS(array) _Static_assert(N_OF(array) <= TREE_ROWS_MAX, #array ": a set has no more bits")
+
+FITS(session_rows);
+FITS(capability_rows);
+FITS(entrypoint_rows);
+FITS(thread_rows);
+FITS(object_rows);
+
+struct rows
+rows_of(enum entity_kind kind)
+{
+	static const struct rows tables[ENTITY_N_KINDS] = {
+		[ENTITY_SESSION] = TABLE(session_rows),
+		[ENTITY_CAPABILITY] = TABLE(capability_rows),
+		[ENTITY_ENTRYPOINT] = TABLE(entrypoint_rows),
+		[ENTITY_OBJECT] = TABLE(object_rows),
+		[ENTITY_THREAD] = TABLE(thread_rows),
+	};
+
+	return tables[kind];
+}
+
+const struct row *
+rows_place(enum entity_kind kind)
+{
+	for (size_t i = 0; i < N_OF(session_rows); i++)
+		if (session_rows[i].children == kind)
+			return &session_rows[i];
+	return NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The files of each kind of entity: a table per kind. Nothing else knows which files there are: the
+ * tree walks and lists by these rows, and what a file shows or does is the function or the verb in
+ * its row. Constant, and read by everybody in tree/ and by the fronts through struct node.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capfsd/model/entity.h"
+
+struct request;
+struct text;
+struct verb;
+
+/* A set of rows is a number of 64 bits: each front keeps one of those that it must remember. */
+#define TREE_ROWS_MAX 64
+
+enum row_type {
+	ROW_DIRECTORY,
+	ROW_INFO,    /* read: a text made when it is opened */
+	ROW_COMMAND, /* write one command; the same open file reads the result, a fresh one the usage */
+	ROW_LOG,     /* read: a text that grows (events) */
+	ROW_SOCKET,
+	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
+};
+
+struct row {
+	const char *name; /* NULL: the entity's own directory */
+	enum row_type type;
+	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
+	bool hidden;    /* there is no such node: the kind has no directory */
+	bool root_only; /* only in the root session */
+	bool restless;  /* its text changes without notice: not to be cached */
+	bool sizeless;  /* its text may be long, and is not made only to tell its size: 0 */
+	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
+	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
+	/* What it reads as; NULL: the usage of its verb. */
+	void (*read)(struct request *r, struct entity *e, struct text *t);
+	const struct verb *verb; /* what is done by writing to it */
+};
+
+struct rows {
+	const struct row *rows;
+	size_t n;
+};
+
+struct rows rows_of(enum entity_kind kind);
+
+/* The directory of their session in which entities of KIND stand. NULL: in none. */
+const struct row *rows_place(enum entity_kind kind);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * chmod: the owner and the mode of a session or a slot, which its files show as theirs. A slot has
+ * those of its session until it is given some.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capfsd/verbs/verbs.h"
+
+#define MODE_MASK 0777
+
+static int
+own_session(struct operation *o)
+{
+	struct session_record *record = change_edit(o->change, o->subject);
+	const struct owner *to = &o->owner;
+
+	if (!record)
+		return -ENOMEM;
+	record->uid = to->uid != (uid_t)-1 ? to->uid : record->uid;
+	record->gid = to->gid != (gid_t)-1 ? to->gid : record->gid;
+	record->mode = to->mode != (mode_t)-1 ? to->mode & MODE_MASK : record->mode;
+	return 0;
+}
+
+static int
+own_slot(struct operation *o)
+{
+	struct capability_record *record = change_edit(o->change, o->subject);
+	const struct owner *to = &o->owner;
+	struct owner present;
+
+	if (!record)
+		return -ENOMEM;
+	capability_owner(capability_of(o->subject), &present.uid, &present.gid, &present.mode);
+	record->uid = to->uid != (uid_t)-1 ? to->uid : present.uid;
+	record->gid = to->gid != (gid_t)-1 ? to->gid : present.gid;
+	record->mode = (to->mode != (mode_t)-1 ? to->mode : present.mode) & MODE_MASK;
+	return 0;
+}
+
+static int (*const owners[ENTITY_N_KINDS])(struct operation *o) = {
+	[ENTITY_SESSION] = own_session,
+	[ENTITY_CAPABILITY] = own_slot,
+};
+
+static int
+stage(struct operation *o)
+{
+	if (!owners[o->subject->kind])
+		return refuse(o->request, EPERM, "only sessions and slots have an owner and a mode");
+	return owners[o->subject->kind](o);
+}
+
+const struct verb verb_chmod = {
+	VERB_ROW(CHMOD, chmod),
+	.stage = stage,
+};

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* grant: another session gets a slot derived from this one. */
+#include "config.h"
+
+#include "capfsd/ops/refusals.h"
+#include "capfsd/verbs/slots.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+stage(struct operation *o)
+{
+	struct capability *source = capability_of(o->subject), *made = NULL;
+	struct reductions how = o->reductions;
+	const struct word *as = &o->command.value[KEY_AS];
+	struct session *to = slot_receiver(o);
+	int answer;
+
+	if (!to)
+		return 0;
+	/* Least authority: without rights= the new slot can be used, not passed on. */
+	if (!how.has_rights) {
+		how.has_rights = true;
+		how.rights = capability_rights(source) & ~RIGHTS_COMMON;
+		if (!how.rights)
+			return refuse_right(o->request, source, RIGHT_CALL);
+	}
+	answer = capability_grant(
+		o->change, source, to, as->p, as->n, &how, o->request->uid, &made);
+	return stage_slot(o, answer, source, to, made);
+}
+
+const struct verb verb_grant = {
+	VERB_ROW(GRANT, grant),
+	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
+	.required = KEY_BIT(KEY_TO),
+	.right = RIGHT_GRANT,
+	.stage = stage,
+};

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* reduce: the slot itself gets fewer rights, or smaller limits. */
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "capfsd/ops/refusals.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+stage(struct operation *o)
+{
+	struct capability *c = capability_of(o->subject);
+	struct request *r = o->request;
+	const struct about about = {
+		.capability = c, .session = c->session, .right = RIGHT_REDUCE};
+	int answer = capability_reduce(o->change, c, &o->reductions);
+
+	if (answer < 0)
+		return answer;
+	if (answer > 0)
+		return refuse_capability(r, answer, &about);
+	text_addf(&r->text, "slot=%s id=%" PRIu64, c->entity.name, c->entity.id);
+	operation_tell(o, c->session, "reduce caps/%s uid=%u %.*s", c->entity.name,
+		(unsigned)r->uid, (int)o->text.n, o->text.p);
+	return 0;
+}
+
+const struct verb verb_reduce = {
+	VERB_ROW(REDUCE, reduce),
+	.keys = KEYS_REDUCTIONS,
+	.right = RIGHT_REDUCE,
+	.stage = stage,
+};

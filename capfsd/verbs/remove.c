@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * remove: ends what has a directory: a session is closed, a slot is dropped, an entrypoint ends. What
+ * is told of it is called so. Objects are removed by their entrypoint's verb.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capfsd/ops/refusals.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+close_session(struct operation *o)
+{
+	struct session *s = session_of(o->subject);
+	int answer = session_close(o->change, s);
+
+	if (answer < 0)
+		return answer;
+	if (answer > 0)
+		return refuse_session(o->request, answer, &(struct about){.session = s});
+	/* The root is always busy, so there is a parent. */
+	operation_tell(o, s->parent, "close uid=%u ", (unsigned)o->request->uid);
+	session_label(s, &o->event);
+	return 0;
+}
+
+static int
+drop_slot(struct operation *o)
+{
+	struct capability *c = capability_of(o->subject);
+
+	operation_tell(o, c->session, "drop caps/%s uid=%u", c->entity.name,
+		(unsigned)o->request->uid);
+	return capability_end(o->change, c);
+}
+
+static int
+end_entrypoint(struct operation *o)
+{
+	struct entrypoint *e = entrypoint_of(o->subject);
+
+	operation_tell(o, e->session, "end entrypoints/%s uid=%u", e->entity.name,
+		(unsigned)o->request->uid);
+	return entrypoint_end(o->change, e);
+}
+
+static int (*const ends[ENTITY_N_KINDS])(struct operation *o) = {
+	[ENTITY_SESSION] = close_session,
+	[ENTITY_CAPABILITY] = drop_slot,
+	[ENTITY_ENTRYPOINT] = end_entrypoint,
+};
+
+static int
+stage(struct operation *o)
+{
+	if (!ends[o->subject->kind])
+		return refuse(o->request, EPERM, "a thread lasts as long as it serves");
+	o->request->pending = o->subject->id;
+	return ends[o->subject->kind](o);
+}
+
+const struct verb verb_remove = {
+	VERB_ROW(REMOVE, remove),
+	.stage = stage,
+};

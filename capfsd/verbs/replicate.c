@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* replicate: this session gets another slot, derived from this one. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capfsd/verbs/slots.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+prepare(struct operation *o)
+{
+	if (command_has(&o->command, KEY_CALLS))
+		return refuse(o->request, EINVAL,
+			"'calls' is a quantity: it is granted, not replicated");
+	return 0;
+}
+
+static int
+stage(struct operation *o)
+{
+	struct capability *source = capability_of(o->subject), *made = NULL;
+	const struct word *as = &o->command.value[KEY_AS];
+	int answer = capability_replicate(
+		o->change, source, as->p, as->n, &o->reductions, o->request->uid, &made);
+
+	return stage_slot(o, answer, source, source->session, made);
+}
+
+const struct verb verb_replicate = {
+	VERB_ROW(REPLICATE, replicate),
+	.keys = KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
+	.usual = KEY_BIT(KEY_AS),
+	.hidden = KEY_BIT(KEY_CALLS),
+	.right = RIGHT_REPLICATE,
+	.prepare = prepare,
+	.stage = stage,
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/verbs/slots.h"
+
+#include <inttypes.h>
+
+#include "capfsd/ops/refusals.h"
+#include "capfsd/ops/texts.h"
+
+/* The labels come last in the event: they are as long as somebody chose, and a long line is cut. */
+int
+stage_slot(struct operation *o, int answer, struct capability *source, struct session *to,
+	struct capability *made)
+{
+	struct request *r = o->request;
+	const struct about about = {
+		.capability = source,
+		.session = to,
+		.name = o->command.value[KEY_AS],
+		.right = o->verb->right,
+	};
+
+	if (answer < 0)
+		return answer;
+	if (answer > 0)
+		return refuse_capability(r, answer, &about);
+	r->made = &made->entity;
+	text_addf(&r->text, "slot=%s id=%" PRIu64, made->entity.name, made->entity.id);
+	operation_tell(o, to, "%s id=%" PRIu64 " as=%s uid=%u ", o->verb->name, made->entity.id,
+		made->entity.name, (unsigned)r->uid);
+	text_slot(source, &o->event);
+	text_add(&o->event, " to=");
+	session_label(to, &o->event);
+	return 0;
+}
+
+struct session *
+slot_receiver(struct operation *o)
+{
+	return find_session(o->request, capability_of(o->subject)->session, &o->command, KEY_TO);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* transfer: the slot moves to another session, and this one ends. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capfsd/verbs/slots.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+stage(struct operation *o)
+{
+	struct capability *source = capability_of(o->subject), *made = NULL;
+	const struct word *as = &o->command.value[KEY_AS];
+	struct session *to = slot_receiver(o);
+	int answer;
+
+	if (!to)
+		return 0;
+	answer = capability_transfer(
+		o->change, source, to, as->p, as->n, o->request->uid, &made);
+	if (answer == CAPABILITY_E_IN_USE)
+		return refuse(o->request, EBUSY,
+			"%s has connections, or something is derived from it", source->entity.name);
+	o->request->pending = source->entity.id;
+	return stage_slot(o, answer, source, to, made);
+}
+
+const struct verb verb_transfer = {
+	VERB_ROW(TRANSFER, transfer),
+	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS),
+	.required = KEY_BIT(KEY_TO),
+	.right = RIGHT_TRANSFER,
+	.stage = stage,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* transfer_quota: moves quota between a session and its child. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "capfsd/ops/refusals.h"
+#include "capfsd/verbs/verbs.h"
+
+static int
+prepare(struct operation *o)
+{
+	if (!(o->command.given & KEYS_QUOTA))
+		return refuse(o->request, EINVAL, "no amount is given");
+	return 0;
+}
+
+static int
+stage(struct operation *o)
+{
+	struct session *s = session_of(o->subject), *other, *from, *to;
+	bool gives = command_has(&o->command, KEY_TO);
+	struct request *r = o->request;
+	struct about about = {};
+	int answer;
+
+	other = find_session(r, s, &o->command, gives ? KEY_TO : KEY_FROM);
+	if (!other)
+		return 0;
+	from = gives ? s : other;
+	to = gives ? other : s;
+	answer = session_transfer_quota(o->change, from, to, &o->quota, &about.kind);
+	if (answer == -ENOMEM)
+		return answer;
+	about.session = from;
+	if (answer != 0)
+		return refuse_transfer(r, answer, &about);
+	text_add(&r->text, "done");
+	operation_tell(o, s, "transfer_quota uid=%u %.*s", (unsigned)r->uid, (int)o->text.n,
+		o->text.p);
+	return 0;
+}
+
+const struct verb verb_transfer_quota = {
+	VERB_ROW(TRANSFER_QUOTA, transfer_quota),
+	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_FROM) | KEYS_QUOTA,
+	.one_of = KEY_BIT(KEY_TO) | KEY_BIT(KEY_FROM),
+	.prepare = prepare,
+	.stage = stage,
+};
