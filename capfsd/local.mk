@@ -6,32 +6,41 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/change.c \
 	capfsd/model/change.h \
 	capfsd/model/check.c \
+	capfsd/model/check.h \
 	capfsd/model/counters.h \
 	capfsd/model/entity.c \
 	capfsd/model/entity.h \
 	capfsd/model/event.c \
 	capfsd/model/event.h \
+	capfsd/model/kind.h \
 	capfsd/model/load.c \
 	capfsd/model/model.c \
 	capfsd/model/model.h \
-	capfsd/model/private.h \
 	capfsd/model/quota.c \
 	capfsd/model/quota.h \
 	capfsd/model/reap.c \
+	capfsd/model/reap.h \
+	capfsd/model/record.c \
+	capfsd/model/record.h \
 	capfsd/model/session.c \
 	capfsd/model/session.h \
 	capfsd/model/touch.c \
+	capfsd/model/touch.h \
 	capfsd/kinds/capability.c \
 	capfsd/kinds/capability.h \
 	capfsd/kinds/derive.c \
 	capfsd/kinds/entrypoint.c \
 	capfsd/kinds/entrypoint.h \
 	capfsd/kinds/expiry.c \
+	capfsd/kinds/expiry.h \
+	capfsd/kinds/kinds.c \
 	capfsd/kinds/kinds.h \
+	capfsd/kinds/limits.c \
 	capfsd/kinds/methods.c \
 	capfsd/kinds/methods.h \
 	capfsd/kinds/object.c \
 	capfsd/kinds/object.h \
+	capfsd/kinds/rights.c \
 	capfsd/kinds/thread.c \
 	capfsd/kinds/thread.h \
 	capfsd/kinds/type.c \

@@ -88,10 +88,10 @@ read_all(struct model *m)
 static void
 end_all(struct model *m)
 {
-	while (!list_empty(&m->root->entrypoints)) {
+	while (!list_empty(&m->root->owned[ENTITY_ENTRYPOINT])) {
 		struct change *ch = change_begin(m);
 
-		FUZZ_CHECK(entrypoint_end(ch, list_entry(list_first(&m->root->entrypoints),
+		FUZZ_CHECK(entrypoint_end(ch, list_entry(list_first(&m->root->owned[ENTITY_ENTRYPOINT]),
 						      struct entrypoint, entity.owner_link)) == 0);
 		FUZZ_CHECK(change_commit(ch) == 0);
 		model_check(m);
@@ -117,7 +117,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		read_all(m);
 		FUZZ_CHECK(model_set_root_limit(m, &limit) == 0);
 		model_check(m);
-		FUZZ_CHECK(model_expire(m, &next) == 0);
+		FUZZ_CHECK(expiry_run(m, &next) == 0);
 		fuzz_reap(m, 2);
 		read_all(m);
 		end_all(m);

@@ -382,11 +382,11 @@ describe_session(struct text *t, const struct session *s)
 		text_addf(t, "  %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
 			quota_kind_name(i), s->record.limit.n[i], s->used.n[i], s->lent.n[i],
 			s->record.donation.n[i]);
-	list_for_each (i, &s->slots)
+	list_for_each (i, &s->owned[ENTITY_CAPABILITY])
 		describe_capability(t, list_entry(i, struct capability, entity.owner_link));
-	list_for_each (i, &s->entrypoints)
+	list_for_each (i, &s->owned[ENTITY_ENTRYPOINT])
 		describe_entrypoint(t, list_entry(i, struct entrypoint, entity.owner_link));
-	list_for_each (i, &s->threads)
+	list_for_each (i, &s->owned[ENTITY_THREAD])
 		text_addf(t, "thread %s\n", list_entry(i, struct entity, owner_link)->name);
 	text_addf(t, "events %" PRIu64 "-%" PRIu64 "\n", events_start(s), events_end(s));
 	for (uint64_t at = events_start(s), n; at < events_end(s); at += n) {

@@ -377,7 +377,7 @@ op_expire(struct property *p)
 	int r;
 
 	world_set_now(world_now() + property_random(p, 100));
-	r = model_expire(p->world.model, &next);
+	r = expiry_run(p->world.model, &next);
 	assert(r == 0 || p->unreliable);
 	if (r != 0)
 		return;

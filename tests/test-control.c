@@ -190,7 +190,7 @@ START_TEST(reply_outlives_broker)
 		n_created += a.m.op == WIRE_CREATE;
 	}
 	ck_assert_uint_eq(n_created, 1);
-	ck_assert_uint_eq(root()->n_sessions, 1);
+	ck_assert_uint_eq(root()->n_owned[ENTITY_SESSION], 1);
 	ck_assert_uint_eq(web()->conns_used, 1);
 }
 END_TEST
@@ -480,7 +480,7 @@ START_TEST(poison)
 	ck_assert_uint_eq(a.m.error, 0);
 	ck_assert(world_reply(&w, control, &a));
 	ck_assert_uint_eq(a.m.error, EIO);
-	ck_assert_uint_eq(root()->n_sessions, 1);
+	ck_assert_uint_eq(root()->n_owned[ENTITY_SESSION], 1);
 	ck_assert_uint_eq(w.page.executing, 0);
 	ck_assert_uint_eq(w.page.answered, 1);
 }

@@ -349,7 +349,7 @@ START_TEST(full_store)
 	ck_assert_int_eq(a.fd, -1);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/other", "", &a), ENOSPC);
 	ck_assert_int_eq(a.fd, -1);
-	ck_assert_uint_eq(root()->n_entrypoints, 1);
+	ck_assert_uint_eq(root()->n_owned[ENTITY_ENTRYPOINT], 1);
 	/* The server's end cannot be written down, but it is the end; later it is written too. */
 	world_close(&w, channel);
 	world_settle(&w);

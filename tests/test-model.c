@@ -310,11 +310,11 @@ START_TEST(expiry_ends_what_it_should)
 	struct capability *d = make_grant(&w, c, inner, NULL, NULL);
 	uint64_t next;
 
-	ck_assert_int_eq(model_expire(w.model, &next), 0);
+	ck_assert_int_eq(expiry_run(w.model, &next), 0);
 	ck_assert_uint_eq(next, minute.expires_usec);
 	world_set_now(minute.expires_usec);
 	ck_assert(!capability_is_live(c) && !capability_is_live(d));
-	ck_assert_int_eq(model_expire(w.model, &next), 0);
+	ck_assert_int_eq(expiry_run(w.model, &next), 0);
 	ck_assert_uint_eq(next, LIMIT_NONE);
 	ck_assert_uint_eq(w.told.last_restricted, c->entity.id);
 	world_reap(&w);

@@ -105,7 +105,7 @@ START_TEST(entrypoint_is_taken_up_again)
 	ch = change_begin(w.model);
 	ck_assert_int_eq(finish(ch, entrypoint_detach(ch, web)), 0);
 	ck_assert_ptr_null(web->thread);
-	ck_assert_uint_eq(root->n_threads, 0);
+	ck_assert_uint_eq(root->n_owned[ENTITY_THREAD], 0);
 	ck_assert(capability_is_live(origin));
 	ck_assert_int_eq(try_attach(&w, root, "web", ENTRYPOINT_ONCE, &ep), 0);
 	ck_assert_uint_eq(ep->entity.id, id);
@@ -141,7 +141,7 @@ START_TEST(entrypoint_end_takes_its_thread)
 					RIGHT_CALL, 0, &origin)),
 		CAPABILITY_E_CLOSING);
 	world_reap(&w);
-	ck_assert_uint_eq(root->n_threads + root->n_entrypoints + root->n_slots, 0);
+	ck_assert_uint_eq(root->n_owned[ENTITY_THREAD] + root->n_owned[ENTITY_ENTRYPOINT] + root->n_owned[ENTITY_CAPABILITY], 0);
 	ck_assert_uint_eq(root->used.n[QUOTA_THREADS], 0);
 }
 END_TEST

@@ -192,7 +192,7 @@ START_TEST(P02_who_asks_is_refused)
 		d = make_grant(&w, c, inner, NULL, NULL);
 	ck_assert_int_eq(try_grant(&w, c, inner, NULL, NULL, &d), CAPABILITY_E_QUOTA_CAPS);
 	ck_assert_int_eq(try_grant(&w, c, app, NULL, NULL, &d), 0);
-	ck_assert_uint_eq(inner->n_slots, n);
+	ck_assert_uint_eq(inner->n_owned[ENTITY_CAPABILITY], n);
 }
 END_TEST
 

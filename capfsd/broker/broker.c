@@ -328,7 +328,7 @@ expire(struct broker *b)
 
 	if (b->model->now_usec() < b->model->next_expiry_usec || must_wait(b))
 		return 0;
-	return wait_if_full(b, model_expire(b->model, &next));
+	return wait_if_full(b, expiry_run(b->model, &next));
 }
 
 /* Removes a slice of what has ended. */
@@ -414,7 +414,7 @@ before_sleep(struct broker *b, bool *ret_busy)
 	int r;
 
 	if (!must_wait(b)) {
-		r = model_expire(b->model, &expires);
+		r = expiry_run(b->model, &expires);
 		if (r == 0)
 			r = events_store(b->model);
 		r = wait_if_full(b, r);

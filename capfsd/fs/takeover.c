@@ -139,10 +139,10 @@ invalidate_all(struct fs *fs)
 		fs_changed(fs, &s->entity);
 		s->entity.cached |= !s->parent;
 		/* Depth-first through the tree of sessions. */
-		if (!list_empty(&s->sessions))
-			next = list_entry(s->sessions.next, struct session, entity.owner_link);
+		if (!list_empty(&s->owned[ENTITY_SESSION]))
+			next = list_entry(s->owned[ENTITY_SESSION].next, struct session, entity.owner_link);
 		while (!next && s->parent) {
-			if (s->entity.owner_link.next != &s->parent->sessions)
+			if (s->entity.owner_link.next != &s->parent->owned[ENTITY_SESSION])
 				next = list_entry(s->entity.owner_link.next, struct session,
 					entity.owner_link);
 			s = s->parent;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A capability's own record says what it was given. What counts is the smallest along its
- * ancestors: rights, expiry, what is left of calls and connections, and whether it is alive. So a
- * parent that shrinks or ends takes its descendants along by one record of its own.
+ * The row of capabilities: how one hangs in its session, on what it was derived from, and on its
+ * target, and how a whole tree of derivations ends. Derivations are deep and wide: all walks go along
+ * the links, never by recursion.
  */
 #include "config.h"
 
@@ -10,21 +10,59 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/entrypoint.h"
+#include "capfsd/kinds/expiry.h"
+#include "capfsd/kinds/type.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
+#include "capfsd/model/touch.h"
 
-#define SECOND_USEC UINT64_C(1000000)
 #define HELD_LOOKS_MAX 1024 /* others may be many that have ended, and are being removed */
-#define METHODS_END (UINT64_C(1) << 32) /* one behind the last */
 
-struct entrypoint *
-capability_entrypoint(const struct capability *c)
+_Static_assert(sizeof(struct capability_record) == 152, "stored");
+
+bool
+capability_is_doomed(const struct capability *c)
 {
-	return capability_service(c).entrypoint;
+	if (entity_is_doomed(c->target))
+		return true;
+	for (; c; c = c->parent)
+		if ((c->record.flags & CAPABILITY_DEAD) ||
+			c->session->record.state != SESSION_RUNNING ||
+			(c->parent && c->entity.id <= c->parent->record.revoked_upto))
+			return true;
+	return false;
+}
+
+/* Some of C's children were ended by revoked_upto and are still there. */
+static bool
+has_revoked(const struct capability *c)
+{
+	struct list *first = list_first(&c->children);
+
+	/* Children stand in the order of their ids. */
+	return first && list_entry(first, struct capability, sibling_link)->entity.id <=
+		c->record.revoked_upto;
+}
+
+struct capability *
+capability_next_below(const struct capability *top, struct capability *c)
+{
+	struct list *first = list_first(&c->children);
+
+	if (first)
+		return list_entry(first, struct capability, sibling_link);
+	while (c != top) {
+		if (c->sibling_link.next != &c->parent->children)
+			return list_entry(c->sibling_link.next, struct capability, sibling_link);
+		c = c->parent;
+	}
+	return NULL;
 }
 
 static void
@@ -43,7 +81,7 @@ capability_place(const struct entity *e)
 {
 	struct session *s = capability_of(e)->session;
 
-	return (struct place){&s->entity, &s->slots, &s->n_slots, s};
+	return (struct place){&s->entity, &s->owned[ENTITY_CAPABILITY], s};
 }
 
 static int
@@ -96,17 +134,6 @@ capability_resolve(struct model *m, struct entity *e)
 	if (m->loaded_upto < r->revoked_upto)
 		m->loaded_upto = r->revoked_upto;
 	return r->parent ? resolve_parent(m, c) : 0;
-}
-
-static void
-link_expiry(struct model *m, struct capability *c)
-{
-	if (c->record.expires_usec == LIMIT_NONE || (c->record.flags & CAPABILITY_DEAD))
-		return;
-	if (c->expiry.usec != c->record.expires_usec)
-		expiry_add(m, c, c->record.expires_usec);
-	if (c->record.expires_usec < m->next_expiry_usec)
-		m->next_expiry_usec = c->record.expires_usec;
 }
 
 static uint64_t
@@ -175,10 +202,13 @@ capability_link(struct model *m, struct entity *e)
 		list_append(&c->parent->children, &c->sibling_link);
 		c->parent->n_children++;
 		link_holder(m, c);
+		/* In what was loaded: the parent's record came first, and told of nobody yet. */
+		if (c->entity.id <= c->parent->record.revoked_upto)
+			entity_set_ending(m, &c->parent->entity);
 	} else {
 		list_append(capability_type(c)->origins(c->target), &c->origin_link);
 	}
-	link_expiry(m, c);
+	expiry_follow(m, c);
 }
 
 static void
@@ -217,9 +247,7 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 
 	if (ended)
 		entity_set_ending(m, e);
-	if (r->flags & CAPABILITY_DEAD)
-		expiry_remove(m, c);
-	link_expiry(m, c);
+	expiry_follow(m, c);
 	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
 }
 
@@ -259,6 +287,189 @@ capability_is_shown(const struct entity *e)
 	return capability_is_live(capability_of(e));
 }
 
+static bool
+is_doomed(const struct entity *e)
+{
+	return capability_is_doomed(capability_of(e));
+}
+
+/* One that lives may have children that were revoked; then it stays and they go. */
+static bool
+capability_is_ending(const struct entity *e)
+{
+	const struct capability *c = capability_of(e);
+
+	return (c->record.flags & CAPABILITY_DEAD) || has_revoked(c);
+}
+
+/* Its connections are gone; any that nobody gave back must not count against its ancestors for ever. */
+static void
+capability_gone(struct entity *e)
+{
+	while (capability_of(e)->conns_used > 0)
+		capability_disconnected(capability_of(e));
+}
+
+static struct capability *
+first_leaf(struct capability *c)
+{
+	while (!list_empty(&c->children))
+		c = list_entry(c->children.next, struct capability, sibling_link);
+	return c;
+}
+
+/* The next in an order that gives children before parents. C is not the top. */
+static struct capability *
+next_leaf_first(struct capability *c)
+{
+	if (c->sibling_link.next == &c->parent->children)
+		return c->parent;
+	return first_leaf(list_entry(c->sibling_link.next, struct capability, sibling_link));
+}
+
+static int
+reap_tree(struct reaper *r, struct capability *top)
+{
+	for (struct capability *c = first_leaf(top);; c = next_leaf_first(c)) {
+		int e = reap_one(r, &c->entity);
+
+		if (e || c == top)
+			return e;
+	}
+}
+
+static int
+capability_reap(struct reaper *r, struct entity *e)
+{
+	return reap_tree(r, capability_of(e));
+}
+
+static int
+reap_revoked(struct reaper *r, struct capability *c)
+{
+	list_for_each (i, &c->children) {
+		struct capability *child = list_entry(i, struct capability, sibling_link);
+		int e;
+
+		if (child->entity.id > c->record.revoked_upto)
+			break;
+		e = reap_tree(r, child);
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+static int
+capability_reap_ended(struct reaper *r, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+
+	return c->record.flags & CAPABILITY_DEAD ? reap_tree(r, c) : reap_revoked(r, c);
+}
+
+/*
+ * All ancestors show what is derived from them (`holders`). One that has the stamp has passed it on
+ * to its own already: a thousand siblings that go at once cost one walk.
+ */
+static void
+touch_up(struct model *m, struct capability *c, uint64_t stamp)
+{
+	while (c && entity_touch(m, &c->entity, stamp))
+		c = c->parent;
+}
+
+static void
+capability_touch(struct model *m, struct entity *e, uint64_t stamp)
+{
+	struct capability *c = capability_of(e);
+	struct entrypoint *ep = c->parent ? NULL : capability_entrypoint(c);
+
+	/* One that goes is no longer linked and stops the walk, so its parent is told on its own. */
+	touch_up(m, c, stamp);
+	if (c->parent)
+		touch_up(m, c->parent, stamp);
+	else if (ep)
+		entity_touch(m, &ep->entity, stamp);
+}
+
+/* All that is derived from it shows its limits. */
+static void
+capability_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+{
+	struct capability *top = capability_of(e);
+
+	for (struct capability *c = top; c; c = capability_next_below(top, c))
+		entity_touch(m, &c->entity, stamp);
+}
+
+static void
+capability_tell_restricted(struct model *m, struct entity *e)
+{
+	model_tell_restricted(m, capability_of(e));
+}
+
+static void
+check_family(const struct capability *c)
+{
+	uint64_t n = 0, last = 0, conns = 0;
+
+	model_expect(c->record.parent == (c->parent ? c->parent->entity.id : 0));
+	model_expect(list_empty(&c->sibling_link) == !c->parent);
+	if (c->parent) {
+		const struct capability *twin = list_entry(c->twins.next, struct capability, twins);
+
+		model_expect(c->parent->target == c->target);
+		model_expect(c->parent->record.type == c->record.type);
+		model_expect(c->depth == c->parent->depth + 1);
+		model_expect(twin->parent == c->parent && twin->session == c->session);
+		model_expect(c->is_first || !list_empty(&c->twins));
+	} else {
+		model_expect(!list_empty(&c->origin_link));
+	}
+	list_for_each (i, &c->children) {
+		struct capability *child = list_entry(i, struct capability, sibling_link);
+
+		model_expect(child->parent == c && child->entity.id > last);
+		last = child->entity.id;
+		conns += child->conns_used;
+		n++;
+	}
+	model_expect(n == c->n_children && conns <= c->conns_used);
+}
+
+static void
+capability_check(struct model *m, struct entity *e)
+{
+	const struct capability *c = capability_of(e);
+	const struct type *type = capability_type(c);
+
+	model_expect(c->record.type < N_CAPABILITY_TYPES);
+	model_expect(c->target->id == c->record.target && c->target->kind == type->target);
+	model_expect(c->session->entity.id == c->record.session);
+	model_expect(c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
+	model_expect(c->record.calls_used <= c->record.calls_limit);
+	check_family(c);
+	expiry_check(m, c);
+}
+
+/* The first of each ring of twins is in the index, and no other. */
+static void
+capability_check_all(struct model *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->by_holder.size; i++)
+		for (struct index_link *l = m->by_holder.buckets[i]; l; l = l->next) {
+			const struct capability *c = container_of(l, struct capability, held_link);
+
+			model_expect(c->is_first && find_first(m, c->session, c->parent) == c);
+			n++;
+		}
+	model_expect(n == m->by_holder.n);
+	expiry_check_all(m);
+}
+
 const struct kind capability_kind = {
 	.size = sizeof(struct capability),
 	.record_offset = offsetof(struct capability, record),
@@ -268,335 +479,18 @@ const struct kind capability_kind = {
 	.place = capability_place,
 	.session = capability_session,
 	.is_shown = capability_is_shown,
+	.is_doomed = is_doomed,
+	.is_ending = capability_is_ending,
 	.resolve = capability_resolve,
 	.link = capability_link,
 	.unlink = capability_unlink,
+	.gone = capability_gone,
 	.applied = capability_applied,
+	.reap = capability_reap,
+	.reap_ended = capability_reap_ended,
+	.touch = capability_touch,
+	.touch_below = capability_touch_below,
+	.tell_restricted = capability_tell_restricted,
+	.check = capability_check,
+	.check_all = capability_check_all,
 };
-
-static const struct {
-	const char *name;
-	enum right right;
-} right_names[] = {
-	{"call", RIGHT_CALL},
-	{"grant", RIGHT_GRANT},
-	{"replicate", RIGHT_REPLICATE},
-	{"reduce", RIGHT_REDUCE},
-	{"transfer", RIGHT_TRANSFER},
-	{"share", RIGHT_SHARE},
-};
-
-#define N_RIGHTS (sizeof(right_names) / sizeof(right_names[0]))
-
-void
-rights_format(uint32_t rights, struct text *t)
-{
-	const char *separator = "";
-
-	for (size_t i = 0; i < N_RIGHTS; i++)
-		if (rights & right_names[i].right) {
-			text_add(t, separator);
-			text_add(t, right_names[i].name);
-			separator = ",";
-		}
-	if (!*separator)
-		text_add(t, "-");
-}
-
-uint32_t
-right_find(const char *name, size_t n)
-{
-	for (size_t i = 0; i < N_RIGHTS; i++)
-		if (strlen(right_names[i].name) == n && memcmp(right_names[i].name, name, n) == 0)
-			return right_names[i].right;
-	return 0;
-}
-
-bool
-capability_is_doomed(const struct capability *c)
-{
-	if (entity_is_doomed(c->target))
-		return true;
-	for (; c; c = c->parent)
-		if ((c->record.flags & CAPABILITY_DEAD) ||
-			c->session->record.state != SESSION_RUNNING ||
-			(c->parent && c->entity.id <= c->parent->record.revoked_upto))
-			return true;
-	return false;
-}
-
-bool
-capability_has_revoked(const struct capability *c)
-{
-	struct list *first = list_first(&c->children);
-
-	/* Children stand in the order of their ids. */
-	return first && list_entry(first, struct capability, sibling_link)->entity.id <=
-		c->record.revoked_upto;
-}
-
-/* Moves FIRST up to the next method that R has, and LAST down to where that range ends. */
-static void
-narrow(const struct capability_record *r, uint64_t *first, uint64_t *last)
-{
-	uint32_t i = 0;
-
-	if (r->n_methods == 0)
-		return;
-	while (i < r->n_methods && r->methods[i].last < *first)
-		i++;
-	if (i == r->n_methods) {
-		*first = METHODS_END;
-		return;
-	}
-	if (r->methods[i].first > *first)
-		*first = r->methods[i].first;
-	if (r->methods[i].last < *last)
-		*last = r->methods[i].last;
-}
-
-void
-capability_format_methods(const struct capability *c, struct text *t)
-{
-	const char *comma = "";
-	uint64_t first = 0, last, before;
-
-	for (; first < METHODS_END; first = last + 1) {
-		do {
-			before = first;
-			last = METHODS_END - 1;
-			for (const struct capability *i = c; i; i = i->parent)
-				narrow(&i->record, &first, &last);
-		} while (first != before && first < METHODS_END);
-		if (first == METHODS_END || (first == 0 && last == METHODS_END - 1))
-			break;
-		text_addf(t, first < last ? "%s%" PRIu64 "-%" PRIu64 : "%s%" PRIu64, comma, first,
-			last);
-		comma = ",";
-	}
-	if (!*comma && first == METHODS_END)
-		text_add(t, "none");
-}
-
-uint64_t
-capability_expires(const struct capability *c)
-{
-	uint64_t expires = LIMIT_NONE;
-
-	for (; c; c = c->parent)
-		if (c->record.expires_usec < expires)
-			expires = c->record.expires_usec;
-	return expires;
-}
-
-bool
-capability_is_live(const struct capability *c)
-{
-	uint64_t expires = capability_expires(c);
-
-	return !capability_is_doomed(c) &&
-		(expires == LIMIT_NONE || expires > c->session->model->now_usec());
-}
-
-uint32_t
-capability_rights(const struct capability *c)
-{
-	uint32_t rights = c->record.rights;
-
-	for (c = c->parent; c; c = c->parent)
-		rights &= c->record.rights;
-	return rights;
-}
-
-bool
-capability_counts_calls(const struct capability *c)
-{
-	return capability_service(c).counts;
-}
-
-uint32_t
-capability_page_index(const struct capability *c)
-{
-	const struct entrypoint_record *e;
-
-	if (!c->record.page_index)
-		return 0;
-	e = &capability_entrypoint(c)->record;
-	return e->thread && c->record.page_attachment == e->attachment ? c->record.page_index : 0;
-}
-
-uint64_t
-capability_calls_used(const struct capability *c)
-{
-	const struct model *m = c->session->model;
-	const struct capability_record *r = &c->record;
-	uint64_t counted;
-
-	if (r->calls_limit == LIMIT_NONE || !capability_page_index(c) || !m->hooks ||
-		!m->hooks->counted || !m->hooks->counted(m->hooks_data, c, &counted))
-		return r->calls_used;
-	if (counted > r->calls_limit)
-		return r->calls_limit;
-	return counted > r->calls_used ? counted : r->calls_used;
-}
-
-uint64_t
-capability_calls_left(const struct capability *c)
-{
-	uint64_t least = LIMIT_NONE;
-
-	for (; c; c = c->parent)
-		if (c->record.calls_limit != LIMIT_NONE &&
-			c->record.calls_limit - capability_calls_used(c) < least)
-			least = c->record.calls_limit - capability_calls_used(c);
-	return least;
-}
-
-uint64_t
-capability_conns_left(const struct capability *c)
-{
-	uint64_t least = LIMIT_NONE;
-
-	for (; c; c = c->parent) {
-		uint64_t limit = c->record.conns_limit;
-		uint64_t left = limit > c->conns_used ? limit - c->conns_used : 0;
-
-		if (limit != LIMIT_NONE && left < least)
-			least = left;
-	}
-	return least;
-}
-
-/* Rounded up: never more than the limit, if a little less of a high one. */
-static uint64_t
-rate_interval(const struct capability_record *r)
-{
-	return (SECOND_USEC + r->rate_limit - 1) / r->rate_limit;
-}
-
-/*
- * A second's worth of connections is there to be had at once, and comes back evenly. When the clock was
- * set back, all of it is there: no rate makes anybody wait for two seconds.
- */
-static uint64_t
-rate_left(const struct capability_record *r, uint64_t now)
-{
-	uint64_t interval = rate_interval(r), missing, used;
-
-	missing = r->rate_at_usec > now ? r->rate_at_usec - now : 0;
-	used = missing > 2 * SECOND_USEC ? 0 : (missing + interval - 1) / interval;
-	return used < r->rate_limit ? r->rate_limit - used : 0;
-}
-
-static void
-rate_use(struct capability_record *r, uint64_t now)
-{
-	if (r->rate_at_usec < now || r->rate_at_usec - now > 2 * SECOND_USEC)
-		r->rate_at_usec = now;
-	r->rate_at_usec += rate_interval(r);
-}
-
-uint64_t
-capability_rate_left(const struct capability *c)
-{
-	uint64_t least = LIMIT_NONE, now = c->session->model->now_usec();
-
-	for (; c; c = c->parent) {
-		uint64_t left = LIMIT_NONE;
-
-		if (c->record.rate_limit != LIMIT_NONE)
-			left = rate_left(&c->record, now);
-		if (left < least)
-			least = left;
-	}
-	return least;
-}
-
-void
-capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
-{
-	bool own = c->record.mode != CAPABILITY_MODE_INHERIT;
-
-	*ret_uid = own ? c->record.uid : c->session->record.uid;
-	*ret_gid = own ? c->record.gid : c->session->record.gid;
-	*ret_mode = own ? c->record.mode : c->session->record.mode;
-}
-
-static int
-check_connect(struct change *ch, const struct capability *c, uint64_t now)
-{
-	bool is_call = !capability_counts_calls(c);
-
-	for (; c; c = c->parent) {
-		const struct capability_record *r = change_record(ch, &c->entity);
-
-		if (!(r->rights & RIGHT_CALL))
-			return CAPABILITY_E_RIGHT;
-		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
-			return CAPABILITY_E_LIMIT_CALLS;
-		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
-			return CAPABILITY_E_LIMIT_CONNS;
-		if (is_call && r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
-			return CAPABILITY_E_LIMIT_RATE;
-	}
-	return 0;
-}
-
-int
-capability_connect(struct change *ch, struct capability *c)
-{
-	uint64_t now = change_model(ch)->now_usec();
-	struct capability_record *record;
-	int r;
-
-	if (!capability_is_live(c))
-		return CAPABILITY_E_DEAD;
-	r = check_connect(ch, c, now);
-	if (r || capability_counts_calls(c))
-		return r;
-	for (; c; c = c->parent) {
-		if (c->record.calls_limit == LIMIT_NONE && c->record.rate_limit == LIMIT_NONE)
-			continue;
-		record = change_edit(ch, &c->entity);
-		if (!record)
-			return -ENOMEM;
-		if (record->calls_limit != LIMIT_NONE)
-			record->calls_used++;
-		if (record->rate_limit != LIMIT_NONE)
-			rate_use(record, now);
-	}
-	return 0;
-}
-
-void
-capability_connected(struct capability *c)
-{
-	for (struct capability *i = c; i; i = i->parent)
-		i->conns_used++;
-	capability_used(c);
-}
-
-void
-capability_disconnected(struct capability *c)
-{
-	for (struct capability *i = c; i; i = i->parent) {
-		assert(i->conns_used > 0);
-		i->conns_used--;
-	}
-	capability_used(c);
-}
-
-struct capability *
-capability_next_below(const struct capability *top, struct capability *c)
-{
-	struct list *first = list_first(&c->children);
-
-	if (first)
-		return list_entry(first, struct capability, sibling_link);
-	while (c != top) {
-		if (c->sibling_link.next != &c->parent->children)
-			return list_entry(c->sibling_link.next, struct capability, sibling_link);
-		c = c->parent;
-	}
-	return NULL;
-}

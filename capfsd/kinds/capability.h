@@ -20,7 +20,10 @@
 
 struct change;
 struct entrypoint;
+struct kind;
 struct session;
+
+extern const struct kind capability_kind;
 
 enum right {
 	RIGHT_CALL = 1 << 0,
@@ -255,6 +258,8 @@ int capability_end_children(struct change *ch, struct capability *c);
 int capability_connect(struct change *ch, struct capability *c);
 void capability_connected(struct capability *c);
 void capability_disconnected(struct capability *c);
+/* What C and its ancestors show of their use has changed. */
+void capability_used(struct capability *c);
 
 /* C's next descendant in depth-first order below TOP, or NULL: for loops over all that is derived. */
 struct capability *capability_next_below(const struct capability *top, struct capability *c);

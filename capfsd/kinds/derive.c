@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/type.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
 
 /* Up to this number automatic names are tried one by one; what follows is found by bisection. */
 #define NAME_NUMBERS_DENSE 8
@@ -20,7 +24,7 @@
 static size_t
 name_format(const char *base, uint64_t k, char name[NAME_BYTES_MAX + 1])
 {
-	char suffix[KEY_BYTES_MAX + 1] = "";
+	char suffix[NUMBER_BYTES_MAX + 1] = "";
 	size_t n = strlen(base), n_suffix = 0;
 
 	if (k > 1)

@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An entrypoint's record has the id of the thread that serves it, and the thread knows nothing of
+ * that: which one serves is found by the record alone, when either of the two is linked. Its end is
+ * one mark in its record, which all its objects and their capabilities see.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/entrypoint.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/object.h"
+#include "capfsd/kinds/thread.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
+#include "capfsd/model/touch.h"
 
 static void
 entrypoint_init(struct model *m, struct entity *e)
@@ -24,7 +32,7 @@ entrypoint_place(const struct entity *e)
 {
 	struct session *s = entrypoint_of(e)->session;
 
-	return (struct place){&s->entity, &s->entrypoints, &s->n_entrypoints, s};
+	return (struct place){&s->entity, &s->owned[ENTITY_ENTRYPOINT], s};
 }
 
 static int
@@ -41,8 +49,9 @@ entrypoint_resolve(struct model *m, struct entity *e)
 	return ep->session ? 0 : -EBADMSG;
 }
 
-void
-entrypoint_set_thread(struct model *m, struct entrypoint *ep)
+/* Finds the thread that serves, after its record or that of the thread has come. */
+static void
+set_thread(struct model *m, struct entrypoint *ep)
 {
 	struct entity *e = ep->record.thread ? entity_find(m, ep->record.thread) : NULL;
 
@@ -56,7 +65,7 @@ entrypoint_set_thread(struct model *m, struct entrypoint *ep)
 static void
 entrypoint_link(struct model *m, struct entity *e)
 {
-	entrypoint_set_thread(m, entrypoint_of(e));
+	set_thread(m, entrypoint_of(e));
 }
 
 static void
@@ -77,7 +86,7 @@ entrypoint_applied(struct model *m, struct entity *e, const void *old)
 	bool ended = (ep->record.flags & ~before->flags) & ENTRYPOINT_DEAD;
 
 	if (ep->record.thread != before->thread)
-		entrypoint_set_thread(m, ep);
+		set_thread(m, ep);
 	if (ended)
 		entity_set_ending(m, e);
 	return (ended ? APPLIED_RESTRICTED : 0) |
@@ -88,6 +97,92 @@ static struct session *
 entrypoint_session(const struct entity *e)
 {
 	return entrypoint_of(e)->session;
+}
+
+static bool
+entrypoint_is_doomed(const struct entity *e)
+{
+	return (entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD) ||
+		entity_is_doomed(&entrypoint_of(e)->session->entity);
+}
+
+static bool
+entrypoint_is_ending(const struct entity *e)
+{
+	return entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
+}
+
+/* A thread has a larger id than an entrypoint that is taken up again, so it comes later. */
+static int
+entrypoint_finish(struct model *m, struct entity *e)
+{
+	struct entrypoint *ep = entrypoint_of(e);
+	struct entity *t = ep->record.thread ? entity_find(m, ep->record.thread) : NULL;
+
+	if (!ep->record.thread)
+		return 0;
+	if (!t || t->kind != ENTITY_THREAD || thread_of(t)->session != ep->session ||
+		(thread_of(t)->serves && thread_of(t)->serves != ep))
+		return -EBADMSG;
+	set_thread(m, ep);
+	return 0;
+}
+
+/* The thread goes in one with it, since its record refers to the thread; it costs no budget. */
+static int
+entrypoint_reap(struct reaper *r, struct entity *e)
+{
+	struct entrypoint *ep = entrypoint_of(e);
+	int a = 0;
+
+	list_for_each (i, &ep->objects) {
+		a = reap_entity(r, list_entry(i, struct entity, owner_link));
+		if (a)
+			return a;
+	}
+	if (ep->thread && r->left > 0)
+		a = change_drop(r->ch, &ep->thread->entity);
+	return a ? a : reap_one(r, e);
+}
+
+/* Its capabilities show whether it is served. */
+static void
+entrypoint_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+{
+	list_for_each (i, &entrypoint_of(e)->objects)
+		entity_touch_below(m, list_entry(i, struct entity, owner_link), stamp);
+}
+
+static void
+entrypoint_tell_restricted(struct model *m, struct entity *e)
+{
+	list_for_each (i, &entrypoint_of(e)->objects)
+		entity_tell_restricted(m, list_entry(i, struct entity, owner_link));
+}
+
+/* The session's count of objects is right when it is that of all its entrypoints. */
+static void
+check_paid(const struct session *s)
+{
+	uint64_t n = 0;
+
+	list_for_each (i, &s->owned[ENTITY_ENTRYPOINT])
+		n += list_entry(i, struct entrypoint, entity.owner_link)->n_objects;
+	model_expect(n == s->n_owned[ENTITY_OBJECT]);
+}
+
+static void
+entrypoint_check(struct model *m, struct entity *e)
+{
+	struct entrypoint *ep = entrypoint_of(e);
+
+	model_expect(ep->session->entity.id == ep->record.session);
+	model_expect(ep->n_objects == check_list(&ep->objects, ENTITY_OBJECT, e));
+	model_expect(ep->record.thread == (ep->thread ? ep->thread->entity.id : 0));
+	model_expect(!ep->thread ||
+		(ep->thread->serves == ep && ep->thread->session == ep->session));
+	if (list_first(&ep->session->owned[ENTITY_ENTRYPOINT]) == &e->owner_link)
+		check_paid(ep->session);
 }
 
 static bool
@@ -105,10 +200,17 @@ const struct kind entrypoint_kind = {
 	.place = entrypoint_place,
 	.session = entrypoint_session,
 	.is_shown = entrypoint_is_shown,
+	.is_doomed = entrypoint_is_doomed,
+	.is_ending = entrypoint_is_ending,
 	.resolve = entrypoint_resolve,
+	.finish = entrypoint_finish,
 	.link = entrypoint_link,
 	.unlink = entrypoint_unlink,
 	.applied = entrypoint_applied,
+	.reap = entrypoint_reap,
+	.touch_below = entrypoint_touch_below,
+	.tell_restricted = entrypoint_tell_restricted,
+	.check = entrypoint_check,
 };
 
 static int

@@ -13,7 +13,10 @@
 #include "capfsd/model/quota.h"
 
 struct change;
+struct kind;
 struct session;
+
+extern const struct kind entrypoint_kind;
 
 enum entrypoint_flags {
 	ENTRYPOINT_ONCE = 1 << 0, /* ends with its server */

@@ -6,7 +6,15 @@
  */
 #include "config.h"
 
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/expiry.h"
+
+#include <errno.h>
+
+#include "capfsd/kinds/capability.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
 
 static bool
 is_before(const struct capability *a, const struct capability *b)
@@ -83,7 +91,7 @@ expiry_remove(struct model *m, struct capability *c)
 	c->expiry = (struct expiry){.usec = LIMIT_NONE};
 }
 
-void
+static void
 expiry_add(struct model *m, struct capability *c, uint64_t usec)
 {
 	struct capability **at = &m->expiring;
@@ -96,7 +104,8 @@ expiry_add(struct model *m, struct capability *c, uint64_t usec)
 	*at = c;
 }
 
-struct capability *
+/* The one that expires after C, which is there; NULL: the first. */
+static struct capability *
 expiry_next(const struct model *m, const struct capability *c)
 {
 	struct capability *next = NULL;
@@ -109,4 +118,105 @@ expiry_next(const struct model *m, const struct capability *c)
 		i = is_after ? i->expiry.before : i->expiry.after;
 	}
 	return next;
+}
+
+void
+expiry_follow(struct model *m, struct capability *c)
+{
+	const struct capability_record *r = &c->record;
+
+	if (r->flags & CAPABILITY_DEAD)
+		expiry_remove(m, c);
+	if (r->expires_usec == LIMIT_NONE || (r->flags & CAPABILITY_DEAD))
+		return;
+	if (c->expiry.usec != r->expires_usec)
+		expiry_add(m, c, r->expires_usec);
+	if (r->expires_usec < m->next_expiry_usec)
+		m->next_expiry_usec = r->expires_usec;
+}
+
+/* Stages the end of what has expired, N of it at most. */
+static int
+stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
+{
+	struct model *m = change_model(ch);
+	struct capability *c = expiry_next(m, NULL);
+
+	for (; c && c->expiry.usec <= now; c = expiry_next(m, c)) {
+		if (capability_is_doomed(c))
+			continue;
+		if (n-- == 0) {
+			*ret_next = now;
+			return 0;
+		}
+		if (capability_end(ch, c) < 0)
+			return -ENOMEM;
+	}
+	*ret_next = c ? c->expiry.usec : LIMIT_NONE;
+	return 0;
+}
+
+static int
+expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
+{
+	struct change *ch = change_begin(m);
+	int r = stage_expired(ch, now, n, ret_next);
+
+	if (r < 0) {
+		change_abort(ch);
+		return r;
+	}
+	return change_commit(ch);
+}
+
+int
+expiry_run(struct model *m, uint64_t *ret_next_usec)
+{
+	uint64_t now, next = m->next_expiry_usec;
+	unsigned n;
+	int r;
+
+	if (next == LIMIT_NONE || next > (now = m->now_usec())) {
+		*ret_next_usec = next;
+		return 0;
+	}
+	do {
+		n = m->slice;
+		r = expire_slice(m, now, n, &next);
+	} while (model_adapt_slice(m, n, r));
+	if (r < 0)
+		return r;
+	m->next_expiry_usec = next;
+	*ret_next_usec = next;
+	return 0;
+}
+
+void
+expiry_check(const struct model *m, const struct capability *c)
+{
+	bool dead = c->record.flags & CAPABILITY_DEAD;
+
+	model_expect(c->expiry.usec == (dead ? LIMIT_NONE : c->record.expires_usec));
+	model_expect(c->expiry.usec == LIMIT_NONE || capability_is_doomed(c) ||
+		m->next_expiry_usec <= c->record.expires_usec);
+}
+
+/* All that expire are met, the earliest first. */
+void
+expiry_check_all(const struct model *m)
+{
+	uint64_t before = 0, n = 0;
+
+	for (struct capability *c = expiry_next(m, NULL); c; c = expiry_next(m, c), n++) {
+		model_expect(c->expiry.usec >= before && c->expiry.usec != LIMIT_NONE);
+		before = c->expiry.usec;
+	}
+	for (size_t i = 0; i < m->by_id.size; i++)
+		for (struct index_link *l = m->by_id.buckets[i]; l; l = l->next) {
+			const struct entity *e = container_of(l, struct entity, id_link);
+
+			n -= e->kind == ENTITY_CAPABILITY &&
+				capability_of(e)->expiry.usec != LIMIT_NONE;
+		}
+	model_expect(n == 0);
 }

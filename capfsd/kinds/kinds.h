@@ -4,6 +4,7 @@
 
 #include "capfsd/kinds/capability.h"
 #include "capfsd/kinds/entrypoint.h"
+#include "capfsd/kinds/expiry.h"
 #include "capfsd/kinds/object.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/kinds/type.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Objects. Their names are their keys, in decimal, so that the index of names finds them by key; one
+ * that has ended keeps its key while it is reaped, beside a new one that got the key again. The
+ * badge is new each time, and is how a server tells the two apart.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/object.h"
@@ -10,7 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/type.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
+#include "capfsd/model/touch.h"
 
 static void
 object_init(struct model *m, struct entity *e)
@@ -23,13 +34,13 @@ object_place(const struct entity *e)
 {
 	struct entrypoint *ep = object_of(e)->entrypoint;
 
-	return (struct place){&ep->entity, &ep->objects, &ep->n_objects, ep->session};
+	return (struct place){&ep->entity, &ep->objects, ep->session};
 }
 
 static size_t
-key_format(uint64_t key, char buffer[KEY_BYTES_MAX])
+key_format(uint64_t key, char buffer[NUMBER_BYTES_MAX])
 {
-	return (size_t)snprintf(buffer, KEY_BYTES_MAX, "%" PRIu64, key);
+	return (size_t)snprintf(buffer, NUMBER_BYTES_MAX, "%" PRIu64, key);
 }
 
 static struct object *
@@ -51,7 +62,7 @@ object_resolve(struct model *m, struct entity *e)
 {
 	struct object *o = object_of(e);
 	struct entity *owner = entity_find(m, o->record.entrypoint);
-	char key[KEY_BYTES_MAX];
+	char key[NUMBER_BYTES_MAX];
 
 	if (!owner || owner->kind != ENTITY_ENTRYPOINT || o->record.socket > OBJECT_SEQPACKET)
 		return -EBADMSG;
@@ -72,7 +83,8 @@ object_link(struct model *m, struct entity *e)
 {
 	struct object *o = object_of(e);
 
-	/* As with the other indexes, there are buckets. */
+	o->entrypoint->n_objects++;
+	/* It fails only in an index without any bucket, and model_new() has made some. */
 	if (index_add(&m->by_badge, &o->badge_link, index_hash_id(o->record.badge)) < 0)
 		abort();
 }
@@ -81,6 +93,7 @@ static void
 object_unlink(struct model *m, struct entity *e)
 {
 	assert(list_empty(&object_of(e)->origins));
+	object_of(e)->entrypoint->n_objects--;
 	index_remove(&m->by_badge, &object_of(e)->badge_link);
 }
 
@@ -101,6 +114,67 @@ object_session(const struct entity *e)
 	return object_of(e)->entrypoint->session;
 }
 
+static bool
+object_is_doomed(const struct entity *e)
+{
+	return (object_of(e)->record.flags & OBJECT_DEAD) ||
+		entity_is_doomed(&object_of(e)->entrypoint->entity);
+}
+
+static bool
+object_is_ending(const struct entity *e)
+{
+	return object_of(e)->record.flags & OBJECT_DEAD;
+}
+
+static int
+object_reap(struct reaper *r, struct entity *e)
+{
+	list_for_each (i, &object_of(e)->origins) {
+		struct capability *c = list_entry(i, struct capability, origin_link);
+		int a = reap_entity(r, &c->entity);
+
+		if (a)
+			return a;
+	}
+	return reap_one(r, e);
+}
+
+static void
+object_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+{
+	list_for_each (i, &object_of(e)->origins)
+		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, stamp);
+}
+
+static void
+object_tell_restricted(struct model *m, struct entity *e)
+{
+	list_for_each (i, &object_of(e)->origins)
+		entity_tell_restricted(m, &list_entry(i, struct capability, origin_link)->entity);
+}
+
+static void
+object_check(struct model *m, struct entity *e)
+{
+	struct object *o = object_of(e);
+
+	model_expect(o->entrypoint->entity.id == o->record.entrypoint);
+	model_expect(o->record.badge > 0 && o->record.badge < m->header.next_badge);
+	model_expect(entity_is_doomed(e) || object_find(o->entrypoint, o->record.badge) == o);
+	list_for_each (i, &o->origins) {
+		struct capability *c = list_entry(i, struct capability, origin_link);
+
+		model_expect(capability_object(c) == o && !c->parent);
+	}
+}
+
+static void
+object_check_all(struct model *m)
+{
+	model_expect(m->n[ENTITY_OBJECT] == m->by_badge.n);
+}
+
 const struct kind object_kind = {
 	.size = sizeof(struct object),
 	.record_offset = offsetof(struct object, record),
@@ -108,11 +182,19 @@ const struct kind object_kind = {
 	.cost = {{[QUOTA_RAM] = QUOTA_RAM_SLOT}},
 	.init = object_init,
 	.place = object_place,
+	.names_repeat = true,
 	.session = object_session,
+	.is_doomed = object_is_doomed,
+	.is_ending = object_is_ending,
 	.resolve = object_resolve,
 	.link = object_link,
 	.unlink = object_unlink,
 	.applied = object_applied,
+	.reap = object_reap,
+	.touch_below = object_touch_below,
+	.tell_restricted = object_tell_restricted,
+	.check = object_check,
+	.check_all = object_check_all,
 };
 
 /* The object with this key that has not ended. */
@@ -166,7 +248,7 @@ int
 object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_socket socket,
 	enum object_protocol protocol, struct object **ret)
 {
-	char name[KEY_BYTES_MAX];
+	char name[NUMBER_BYTES_MAX];
 	size_t n = key_format(key, name);
 	enum quota_kind kind;
 	struct object *o;

@@ -13,6 +13,9 @@
 #include "capfsd/model/entity.h"
 
 struct change;
+struct kind;
+
+extern const struct kind object_kind;
 
 /* All that there can be in a capability to one. */
 #define RIGHTS_OBJECT (RIGHT_CALL | RIGHTS_COMMON)

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads. Their names are S.N: the id of their session, and a number that counts up in it, so that
+ * a name in a log means one process for ever.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/thread.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/kinds/entrypoint.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
 
-#define THREAD_NAME_BYTES_MAX (2 * KEY_BYTES_MAX)
-
-static void
-thread_init(struct model *m, struct entity *e)
-{
-}
+#define THREAD_NAME_BYTES_MAX (2 * NUMBER_BYTES_MAX)
 
 static struct place
 thread_place(const struct entity *e)
 {
 	struct session *s = thread_of(e)->session;
 
-	return (struct place){&s->entity, &s->threads, &s->n_threads, s};
+	return (struct place){&s->entity, &s->owned[ENTITY_THREAD], s};
 }
 
 static size_t
@@ -48,11 +49,6 @@ thread_resolve(struct model *m, struct entity *e)
 }
 
 static void
-thread_link(struct model *m, struct entity *e)
-{
-}
-
-static void
 thread_unlink(struct model *m, struct entity *e)
 {
 	struct thread *t = thread_of(e);
@@ -62,10 +58,20 @@ thread_unlink(struct model *m, struct entity *e)
 	t->serves = NULL;
 }
 
-static unsigned
-thread_applied(struct model *m, struct entity *e, const void *old)
+/* Every one serves; it would never end otherwise. */
+static int
+thread_finish(struct model *m, struct entity *e)
 {
-	return 0;
+	return thread_of(e)->serves ? 0 : -EBADMSG;
+}
+
+static void
+thread_check(struct model *m, struct entity *e)
+{
+	const struct thread *t = thread_of(e);
+
+	model_expect(t->serves && t->serves->thread == t);
+	model_expect(t->record.number <= t->session->record.threads_made);
 }
 
 static struct session *
@@ -79,13 +85,12 @@ const struct kind thread_kind = {
 	.record_offset = offsetof(struct thread, record),
 	.record_bytes = sizeof(struct thread_record),
 	.cost = {{[QUOTA_THREADS] = 1}},
-	.init = thread_init,
 	.place = thread_place,
 	.session = thread_session,
 	.resolve = thread_resolve,
-	.link = thread_link,
+	.finish = thread_finish,
 	.unlink = thread_unlink,
-	.applied = thread_applied,
+	.check = thread_check,
 };
 
 int

@@ -12,7 +12,10 @@
 
 struct change;
 struct entrypoint;
+struct kind;
 struct session;
+
+extern const struct kind thread_kind;
 
 struct thread_record {
 	uint64_t session;

@@ -8,6 +8,9 @@
  * in order. Then the model follows: what is new is linked, records and names are replaced, live
  * connections are told of restrictions, what goes is unlinked and told, everything that shows any
  * of it is told, and only then memory is freed, since hooks may look at neighbours.
+ *
+ * A model has one change, with memory for an encoded record that is allocated when the model is and
+ * is large enough for any of them: a kind with a larger record needs nothing here.
  */
 #include "config.h"
 
@@ -20,7 +23,20 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/record.h"
+#include "capfsd/model/touch.h"
+
+/* What the change does to one entity. */
+struct staged {
+	struct list link; /* change.items, in the order of staging */
+	struct entity *entity;
+	char *name; /* a new one, or NULL */
+	bool added, edited, dropped;
+	unsigned applied;  /* enum applied, when it was published */
+	uint64_t record[]; /* the new one when `edited`; the old one while it is being published */
+};
 
 struct note {
 	struct list link;
@@ -38,6 +54,7 @@ struct change {
 	uint64_t next_id, next_badge, n_entities;
 	bool active;
 	bool notes_spared; /* they may be left out */
+	uint8_t *buffer;   /* of record_bytes_max(): the record that is being stored */
 };
 
 struct change *
@@ -47,6 +64,11 @@ change_new(struct model *m)
 
 	if (!ch)
 		return NULL;
+	ch->buffer = malloc(record_bytes_max());
+	if (!ch->buffer) {
+		free(ch);
+		return NULL;
+	}
 	ch->model = m;
 	list_init(&ch->items);
 	list_init(&ch->notes);
@@ -61,6 +83,7 @@ change_free(struct change *ch)
 		return NULL;
 	assert(!ch->active && list_empty(&ch->items));
 	assert(list_empty(&ch->notes) && list_empty(&ch->riders));
+	free(ch->buffer);
 	free(ch);
 	return NULL;
 }
@@ -143,7 +166,7 @@ change_add(struct change *ch, struct entity *e)
 {
 	struct staged *item;
 
-	if (ch->next_id > ID_MAX) {
+	if (ch->next_id > ENTITY_ID_MAX) {
 		entity_free(e);
 		return -ENOSPC;
 	}
@@ -170,6 +193,12 @@ change_drop(struct change *ch, struct entity *e)
 		ch->n_entities--;
 	item->dropped = true;
 	return 0;
+}
+
+bool
+change_drops(const struct entity *e)
+{
+	return e->staged && e->staged->dropped;
 }
 
 int
@@ -263,20 +292,18 @@ static uint64_t
 item_charge(const struct staged *item, const struct session *s, unsigned kind)
 {
 	const struct entity *e = item->entity;
-	struct place place = entity_kind(e)->place(e);
-	uint64_t sum = 0;
+	const struct kind *row = entity_kind(e);
+	uint64_t sum = 0, lent = 0;
 
-	if (place.payer != s || !(item->added || item->edited))
+	if (row->place(e).payer != s || !(item->added || item->edited))
 		return 0;
 	if (item->added)
-		sum += entity_kind(e)->cost.n[kind];
-	if (e->kind == ENTITY_SESSION) {
-		const struct session_record *new = (const void *)item->record;
-
-		sum += item->added ? session_of(e)->record.limit.n[kind]
-				   : new->limit.n[kind] - session_of(e)->record.limit.n[kind];
-	}
-	return sum;
+		sum += row->cost.n[kind];
+	if (!row->lends)
+		return sum;
+	/* An added entity is edited in its own record, and has lent nothing before. */
+	lent = row->lends(entity_record(e))->n[kind];
+	return sum + (item->added ? lent : row->lends(item->record)->n[kind] - lent);
 }
 
 uint64_t
@@ -308,32 +335,20 @@ change_affords(struct change *ch, const struct session *s, const struct quota *c
 	return true;
 }
 
-size_t
-record_encode(const struct entity *e, const void *record, const char *name, uint8_t *buffer)
-{
-	struct record_header header = {.kind = e->kind, .n_name = (uint8_t)strlen(name)};
-	size_t n = entity_kind(e)->record_bytes;
-
-	memcpy(buffer, &header, sizeof(header));
-	memcpy(buffer + sizeof(header), record, n);
-	memcpy(buffer + sizeof(header) + n, name, header.n_name);
-	return sizeof(header) + n + header.n_name;
-}
-
 static int
 store_item(struct change *ch, const struct staged *item)
 {
 	const struct model *m = ch->model;
 	const struct entity *e = item->entity;
-	uint8_t buffer[RECORD_BUFFER_BYTES];
 	size_t n;
 
 	if (item->dropped)
 		return m->store->drop(m->store_data, STORE_KEY(STORE_ENTITY, e->id));
 	if (!item->added && !item->edited && !item->name)
 		return 0;
-	n = record_encode(e, change_record(ch, e), item->name ? item->name : e->name, buffer);
-	return m->store->put(m->store_data, STORE_KEY(STORE_ENTITY, e->id), buffer, n);
+	n = record_encode(e, change_record(ch, e), item->name ? item->name : e->name,
+		ch->buffer);
+	return m->store->put(m->store_data, STORE_KEY(STORE_ENTITY, e->id), ch->buffer, n);
 }
 
 /* The header after the commit. Events count on their own, whatever becomes of the change. */
@@ -414,8 +429,8 @@ store_transaction(struct change *ch, const struct extent *with)
 }
 
 /*
- * Events and riders may wait, and must not keep from a full store what would make room in it; nor may the
- * notes of what ends something. *RET_RODE: were the riders stored?
+ * Events and riders may wait, and must not keep from a full store what would make room in it; nor
+ * may the notes of what ends something. *RET_RODE: were the riders stored?
  */
 static int
 store_what_fits(struct change *ch, bool events, bool *ret_rode)
@@ -431,22 +446,39 @@ store_what_fits(struct change *ch, bool events, bool *ret_rode)
 	return r;
 }
 
+/* The contents of A and B change places. In pieces, so that it is no matter how many bytes they are. */
+static void
+swap_bytes(void *a, void *b, size_t n)
+{
+	char *p = a, *q = b, piece[64];
+
+	while (n > 0) {
+		size_t k = n < sizeof(piece) ? n : sizeof(piece);
+
+		memcpy(piece, p, k);
+		memcpy(p, q, k);
+		memcpy(q, piece, k);
+		p += k;
+		q += k;
+		n -= k;
+	}
+}
+
 /* Brings the records, names and links of what is not dropped up to date. */
 static void
 publish_item(struct model *m, struct staged *item)
 {
 	struct entity *e = item->entity;
 	const struct kind *kind = entity_kind(e);
-	uint64_t old[RECORD_BYTES_MAX / sizeof(uint64_t)];
 
 	if (item->added)
 		entity_link(m, e);
 	if (item->name)
 		entity_set_name(m, e, take_ptr(item->name));
 	if (item->edited) {
-		memcpy(old, entity_record(e), kind->record_bytes);
-		memcpy(entity_record(e), item->record, kind->record_bytes);
-		item->applied = kind->applied(m, e, old);
+		swap_bytes(entity_record(e), item->record, kind->record_bytes);
+		if (kind->applied)
+			item->applied = kind->applied(m, e, item->record);
 	}
 }
 
@@ -456,12 +488,8 @@ publish_drop(struct model *m, struct entity *e)
 	entity_unlink(m, e);
 	if (m->hooks && m->hooks->gone)
 		m->hooks->gone(m->hooks_data, e);
-	if (e->kind == ENTITY_CAPABILITY)
-		while (capability_of(e)->conns_used > 0)
-			capability_disconnected(capability_of(e));
-	/* A charge that outlived its session would be given back to freed memory. */
-	for (int i = 0; e->kind == ENTITY_SESSION && i < QUOTA_N_KINDS; i++)
-		assert(session_of(e)->charged.n[i] == 0);
+	if (entity_kind(e)->gone)
+		entity_kind(e)->gone(e);
 }
 
 static void

@@ -9,12 +9,20 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "capfsd/model/entity.h"
+#include "capfsd/model/quota.h"
 
+struct change;
 struct model;
+struct session;
+
+/* For model_new() and model_free(): a model has one, which is used again and again. */
+struct change *change_new(struct model *m);
+struct change *change_free(struct change *ch);
 
 /* The one change of this model that is under way; there is never a second. */
 struct change *change_begin(struct model *m);
@@ -31,16 +39,32 @@ int change_add(struct change *ch, struct entity *e);
 
 /* E goes with the commit. */
 int change_drop(struct change *ch, struct entity *e);
+/* Does the change that is under way drop E? */
+bool change_drops(const struct entity *e);
 
 /* A new name for E, which is copied. */
 int change_rename(struct change *ch, struct entity *e, const char *name, size_t n);
+
+/* A badge that no object has or had. */
+uint64_t change_new_badge(struct change *ch);
+/* The largest id that exists, or will with this change. */
+uint64_t change_last_id(const struct change *ch);
+
+/* Is NAME taken now, or will it be with this change? */
+bool change_name_is_taken(struct change *ch, uint64_t owner_id, enum entity_kind kind,
+	const char *name, size_t n);
+/* The one of this name that this change adds, or NULL. */
+struct entity *change_find_added(struct change *ch, uint64_t owner_id, enum entity_kind kind,
+	const char *name, size_t n);
 
 /*
  * How much of KIND this change has charged to S, or lent from it, so far: for checks. Modulo 2^64,
  * since children also give back.
  */
-struct session;
 uint64_t change_charged(struct change *ch, const struct session *s, unsigned kind);
+/* Can S pay all of COST after what this change has charged? *RET_KIND tells what is short. */
+bool change_affords(struct change *ch, const struct session *s, const struct quota *cost,
+	enum quota_kind *ret_kind);
 
 /*
  * A record that is not the model's (a committed reply, a connection), stored or, with data NULL,

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
 
 bool
 name_is_valid(const char *name, size_t n)
@@ -22,33 +23,6 @@ name_is_valid(const char *name, size_t n)
 			return false;
 	}
 	return true;
-}
-
-static const struct kind *
-kind_row(unsigned kind)
-{
-	static const struct kind *const kinds[ENTITY_N_KINDS] = {
-		[ENTITY_SESSION] = &session_kind,
-		[ENTITY_CAPABILITY] = &capability_kind,
-		[ENTITY_ENTRYPOINT] = &entrypoint_kind,
-		[ENTITY_OBJECT] = &object_kind,
-		[ENTITY_THREAD] = &thread_kind,
-	};
-
-	assert(kind > 0 && kind < ENTITY_N_KINDS);
-	return kinds[kind];
-}
-
-const struct kind *
-entity_kind(const struct entity *e)
-{
-	return kind_row(e->kind);
-}
-
-void *
-entity_record(const struct entity *e)
-{
-	return (char *)(uintptr_t)e + entity_kind(e)->record_offset;
 }
 
 struct session *
@@ -80,14 +54,16 @@ name_copy(const char *name, size_t n)
 struct entity *
 entity_new(struct model *m, enum entity_kind kind, const char *name, size_t n)
 {
-	struct entity *e = calloc(1, kind_row(kind)->size);
+	const struct kind *row = entity_kinds[kind];
+	struct entity *e = calloc(1, row->size);
 
 	if (!e)
 		return NULL;
 	e->kind = kind;
 	list_init(&e->owner_link);
 	list_init(&e->ending_link);
-	kind_row(kind)->init(m, e);
+	if (row->init)
+		row->init(m, e);
 	e->name = name_copy(name, n);
 	return e->name ? e : entity_free(e);
 }
@@ -98,6 +74,8 @@ entity_free(struct entity *e)
 	if (!e)
 		return NULL;
 	assert(!e->linked && !e->staged);
+	if (entity_kind(e)->deinit)
+		entity_kind(e)->deinit(e);
 	free(e->name);
 	free(e);
 	return NULL;
@@ -168,12 +146,13 @@ entity_link(struct model *m, struct entity *e)
 	link_name(m, e);
 	if (place.owner) {
 		list_append(place.list, &e->owner_link);
-		++*place.n;
+		place.payer->n_owned[e->kind]++;
 		charge_cost(place.payer, &kind->cost, false);
 	}
 	m->n[e->kind]++;
 	m->header.n_entities++;
-	kind->link(m, e);
+	if (kind->link)
+		kind->link(m, e);
 }
 
 void
@@ -184,13 +163,14 @@ entity_unlink(struct model *m, struct entity *e)
 
 	assert(e->linked);
 	e->linked = false;
-	kind->unlink(m, e);
+	if (kind->unlink)
+		kind->unlink(m, e);
 	index_remove(&m->by_id, &e->id_link);
 	index_remove(&m->by_name, &e->name_link);
 	list_unlink(&e->owner_link);
 	list_unlink(&e->ending_link);
 	if (place.owner) {
-		--*place.n;
+		place.payer->n_owned[e->kind]--;
 		charge_cost(place.payer, &kind->cost, true);
 	}
 	m->n[e->kind]--;
@@ -264,22 +244,13 @@ entity_next(struct model *m, struct list *owner_list, uint64_t id)
 bool
 entity_is_doomed(const struct entity *e)
 {
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_SESSION:
-		return session_of(e)->record.state == SESSION_CLOSING;
-	case ENTITY_CAPABILITY:
-		return capability_is_doomed(capability_of(e));
-	case ENTITY_ENTRYPOINT:
-		return (entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD) ||
-			entity_is_doomed(&entrypoint_of(e)->session->entity);
-	case ENTITY_OBJECT:
-		return (object_of(e)->record.flags & OBJECT_DEAD) ||
-			entity_is_doomed(&object_of(e)->entrypoint->entity);
-	case ENTITY_THREAD:
-	case ENTITY_N_KINDS:
-		break;
-	}
-	return false;
+	return entity_kind(e)->is_doomed && entity_kind(e)->is_doomed(e);
+}
+
+bool
+entity_is_ending(const struct entity *e)
+{
+	return entity_kind(e)->is_ending && entity_kind(e)->is_ending(e);
 }
 
 void

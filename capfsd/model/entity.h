@@ -20,7 +20,10 @@ struct session;
 struct staged;
 
 #define ENTITY_SLOTS 2
+#define ENTITY_ID_BITS 48 /* node numbers have so many for an id, beside those of a row */
+#define ENTITY_ID_MAX ((UINT64_C(1) << ENTITY_ID_BITS) - 1)
 #define NAME_BYTES_MAX 64
+#define NUMBER_BYTES_MAX 21 /* a 64-bit number in decimal, terminated */
 #define LABEL_BYTES_MAX 1024
 #define SESSION_DEPTH_MAX 64
 #define DERIVATION_DEPTH_MAX 1024
@@ -64,6 +67,9 @@ bool name_is_valid(const char *name, size_t n);
 struct entity *entity_find(struct model *m, uint64_t id);
 struct entity *entity_find_name(struct model *m, uint64_t owner_id, enum entity_kind kind,
 	const char *name, size_t n);
+
+/* Has it ended, or has what it belongs to, so that model_reap() will remove it? */
+bool entity_is_doomed(const struct entity *e);
 
 /* The session in whose tree E stands: itself when it is one. */
 struct session *entity_session(const struct entity *e);

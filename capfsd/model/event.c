@@ -21,7 +21,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/touch.h"
 
 #define RING_MIN 16
 #define FEW_LINES 8 /* so many are deleted in a transaction for which there is little room */

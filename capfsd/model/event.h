@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +32,10 @@ uint64_t events_end(const struct session *s);
 /* Copies up to SIZE bytes from OFFSET, which lies within start and end. Returns how many. */
 size_t events_read(const struct session *s, uint64_t offset, char *buffer, size_t size);
 
-/* Used when a session goes. */
+/* Used when a session goes: gives back what its lines are charged. */
 void events_free(struct session *s);
+/* Drops the oldest lines until what S uses fits its limit again. */
+void events_yield(struct session *s);
 
 /*
  * Stores what was logged since the last commit, in a transaction of its own if there is anything;
@@ -41,3 +44,17 @@ void events_free(struct session *s);
  * Returns: 0 or -errno; 0 as well when a full store keeps the numbers only.
  */
 int events_store(struct model *m);
+
+/*
+ * For change.c, which stores what is queued with each transaction: all of it, or, where there is
+ * no room, only a few of what is deleted. events_settle() when the transaction was committed.
+ * Returns: 0 or the store's error.
+ */
+bool events_are_queued(const struct model *m);
+int events_stage(struct model *m, bool all);
+void events_settle(struct model *m, bool all);
+
+/* For load.c: one record of the store. Returns: 0, -EBADMSG, -ENOMEM. */
+int event_load(struct model *m, uint64_t number, const void *data, size_t n);
+/* For model_free(), when no session is left: what is queued still. */
+void events_deinit(struct model *m);

@@ -9,9 +9,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/record.h"
+#include "capfsd/model/touch.h"
 
-/* What is loaded has used VALUE: the header, which comes after it, may not give it again. */
 int
 load_used(uint64_t *next, uint64_t value)
 {
@@ -31,7 +34,7 @@ load_header(struct model *m, const void *data, size_t n)
 	if (m->stored_header.next_id != 0 || n != sizeof(header))
 		return -EBADMSG;
 	memcpy(&header, data, sizeof(header));
-	if (header.next_id < used->next_id || header.next_id - 1 > ID_MAX ||
+	if (header.next_id < used->next_id || header.next_id - 1 > ENTITY_ID_MAX ||
 		header.next_id <= m->loaded_upto || header.next_badge < used->next_badge ||
 		header.next_event < 1 || header.n_entities != used->n_entities)
 		return -EBADMSG;
@@ -39,48 +42,17 @@ load_header(struct model *m, const void *data, size_t n)
 	return 0;
 }
 
-/* A name that is free where E stands; of objects, the ended ones keep theirs for a while. */
+/* Is no other called like E where it stands? */
 static bool
 name_is_free(struct model *m, const struct entity *e)
 {
 	struct entity *owner = entity_kind(e)->place(e).owner;
 	struct entity *other;
 
-	if (e->kind == ENTITY_OBJECT)
+	if (entity_kind(e)->names_repeat)
 		return true;
 	other = entity_find_name(m, owner ? owner->id : 0, e->kind, e->name, strlen(e->name));
 	return !other;
-}
-
-/* What was being ended when the record was stored. */
-static void
-set_ending(struct model *m, struct entity *e)
-{
-	struct capability *parent;
-	bool ending = false;
-
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_SESSION:
-		ending = session_of(e)->record.state == SESSION_CLOSING;
-		break;
-	case ENTITY_CAPABILITY:
-		ending = capability_of(e)->record.flags & CAPABILITY_DEAD;
-		parent = capability_of(e)->parent;
-		if (parent && e->id <= parent->record.revoked_upto)
-			entity_set_ending(m, &parent->entity);
-		break;
-	case ENTITY_ENTRYPOINT:
-		ending = entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
-		break;
-	case ENTITY_OBJECT:
-		ending = object_of(e)->record.flags & OBJECT_DEAD;
-		break;
-	case ENTITY_THREAD:
-	case ENTITY_N_KINDS:
-		break;
-	}
-	if (ending)
-		entity_set_ending(m, e);
 }
 
 static int
@@ -95,36 +67,30 @@ load_checked(struct model *m, struct entity *e)
 	e->changed_nsec = m->stamp_nsec;
 	e->cached = UINT32_MAX;
 	entity_link(m, e);
-	set_ending(m, e);
+	/* What was being ended when the record was stored. */
+	if (entity_is_ending(e))
+		entity_set_ending(m, e);
 	return load_used(&m->header.next_id, e->id);
 }
 
 static int
 load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 {
-	struct entity blank = {}, *e;
-	struct record_header header;
-	size_t n_record;
+	struct record record;
+	struct entity *e;
 	int r;
 
 	/* Ids are given in order, so the next one is always that of an entity not yet loaded. */
-	if (n < sizeof(header) || id < m->header.next_id || id > ID_MAX ||
-		m->stored_header.next_id != 0)
+	if (id < m->header.next_id || id > ENTITY_ID_MAX || m->stored_header.next_id != 0)
 		return -EBADMSG;
-	memcpy(&header, data, sizeof(header));
-	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
-		return -EBADMSG;
-	blank.kind = header.kind;
-	n_record = entity_kind(&blank)->record_bytes;
-	data += sizeof(header);
-	if (n != sizeof(header) + n_record + header.n_name ||
-		!name_is_valid((const char *)data + n_record, header.n_name))
-		return -EBADMSG;
-	e = entity_new(m, header.kind, (const char *)data + n_record, header.n_name);
+	r = record_decode(data, n, &record);
+	if (r < 0)
+		return r;
+	e = entity_new(m, record.kind, record.name, record.n_name);
 	if (!e)
 		return -ENOMEM;
 	e->id = id;
-	memcpy(entity_record(e), data, n_record);
+	memcpy(entity_record(e), record.data, entity_kind(e)->record_bytes);
 	r = load_checked(m, e);
 	if (r < 0)
 		entity_free(e);
@@ -156,58 +122,40 @@ model_load(struct model *m, uint64_t key, const void *data, size_t n)
 }
 
 static int
-finish_quota(const struct session *s)
+finish(struct model *m, struct entity *e)
 {
-	uint64_t sum;
-
-	for (int i = 0; i < QUOTA_N_KINDS; i++)
-		if (__builtin_add_overflow(s->used.n[i], s->lent.n[i], &sum) ||
-			sum > s->record.limit.n[i])
-			return -EBADMSG;
-	return 0;
+	return entity_kind(e)->finish ? entity_kind(e)->finish(m, e) : 0;
 }
 
-/* A thread has a larger id than an entrypoint that is taken up again, so it comes later. */
+/*
+ * In the order of kinds: an entrypoint finds its thread before the thread is looked at. A kind that
+ * has nothing to do is passed over as a whole, since there may be millions of it.
+ */
 static int
-finish_entrypoint(struct model *m, struct entrypoint *ep)
+finish_owned(struct model *m, struct session *s)
 {
-	struct entity *e = ep->record.thread ? entity_find(m, ep->record.thread) : NULL;
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
+		if (!entity_kinds[kind]->finish)
+			continue;
+		list_for_each (i, &s->owned[kind]) {
+			int r = finish(m, list_entry(i, struct entity, owner_link));
 
-	if (!ep->record.thread)
-		return 0;
-	if (!e || e->kind != ENTITY_THREAD || thread_of(e)->session != ep->session ||
-		(thread_of(e)->serves && thread_of(e)->serves != ep))
-		return -EBADMSG;
-	entrypoint_set_thread(m, ep);
+			if (r < 0)
+				return r;
+		}
+	}
 	return 0;
-}
-
-static int
-finish_session(struct model *m, struct session *s)
-{
-	int r = finish_quota(s);
-
-	if (s->record.state != SESSION_RUNNING && (s->n_sessions > 0 || !s->parent))
-		return -EBADMSG;
-	list_for_each (i, &s->entrypoints)
-		if (r == 0)
-			r = finish_entrypoint(m,
-				list_entry(i, struct entrypoint, entity.owner_link));
-	/* Every thread serves; it would never end otherwise. */
-	list_for_each (i, &s->threads)
-		if (r == 0 && !list_entry(i, struct thread, entity.owner_link)->serves)
-			r = -EBADMSG;
-	return r;
 }
 
 int
 model_load_done(struct model *m)
 {
-	int r = 0;
+	int r;
 
 	if (!m->root || m->stored_header.next_id == 0)
 		return error_trace(-EBADMSG);
+	r = finish(m, &m->root->entity);
 	for (struct session *s = m->root; r == 0 && s; s = session_next_below(m->root, s))
-		r = finish_session(m, s);
+		r = finish_owned(m, s);
 	return r < 0 ? error_trace(r) : 0;
 }

@@ -8,21 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/reap.h"
 
 #define BUCKETS_MIN 64
 
 static uint64_t
 now_realtime(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	return clock_usec(CLOCK_REALTIME);
 }
 
 static struct model *
@@ -76,8 +75,6 @@ free_entities(struct model *m)
 			struct entity *e = container_of(link, struct entity, id_link);
 
 			next = link->next;
-			if (e->kind == ENTITY_SESSION)
-				events_free(session_of(e));
 			e->linked = false;
 			entity_free(e);
 		}
@@ -151,76 +148,4 @@ model_set_root_limit(struct model *m, const struct quota *limit)
 	}
 	record->limit = wanted;
 	return change_commit(ch);
-}
-
-/*
- * Ending something may need a page of the store for each entity, if they are scattered; a store
- * without room for all of them at once has it for a few, and gets more by that.
- */
-bool
-model_adapt_slice(struct model *m, unsigned n, int r)
-{
-	if (r == -ENOSPC && n > 1) {
-		m->slice = n / 2;
-		return true;
-	}
-	if (r >= 0 && m->slice < SLICE_MAX)
-		m->slice *= 2;
-	return false;
-}
-
-/* Stages the end of what has expired, N of it at most. */
-static int
-stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
-{
-	struct model *m = change_model(ch);
-	struct capability *c = expiry_next(m, NULL);
-
-	for (; c && c->expiry.usec <= now; c = expiry_next(m, c)) {
-		if (capability_is_doomed(c))
-			continue;
-		if (n-- == 0) {
-			*ret_next = now;
-			return 0;
-		}
-		if (capability_end(ch, c) < 0)
-			return -ENOMEM;
-	}
-	*ret_next = c ? c->expiry.usec : LIMIT_NONE;
-	return 0;
-}
-
-static int
-expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
-{
-	struct change *ch = change_begin(m);
-	int r = stage_expired(ch, now, n, ret_next);
-
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	return change_commit(ch);
-}
-
-int
-model_expire(struct model *m, uint64_t *ret_next_usec)
-{
-	uint64_t now, next = m->next_expiry_usec;
-	unsigned n;
-	int r;
-
-	if (next == LIMIT_NONE || next > (now = m->now_usec())) {
-		*ret_next_usec = next;
-		return 0;
-	}
-	do {
-		n = m->slice;
-		r = expire_slice(m, now, n, &next);
-	} while (model_adapt_slice(m, n, r));
-	if (r < 0)
-		return r;
-	m->next_expiry_usec = next;
-	*ret_next_usec = next;
-	return 0;
 }

@@ -141,12 +141,6 @@ int model_load_done(struct model *m);
 int model_reap(struct model *m, unsigned budget);
 
 /*
- * Ends what has expired by now (as a dead mark each, then model_reap()), and tells when the next
- * one does, LIMIT_NONE: none. Returns: 0 or -errno.
- */
-int model_expire(struct model *m, uint64_t *ret_next_usec);
-
-/*
  * Is ID (an ended capability, entrypoint or session, or a capability whose children were ended)
  * still being reaped?
  */

@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <string.h>
 
-#include "capfsd/model/private.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/touch.h"
 
 static const char *const kind_names[QUOTA_N_KINDS] = {
 	[QUOTA_CAPS] = "caps",

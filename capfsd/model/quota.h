@@ -46,6 +46,8 @@ enum {
 };
 
 uint64_t quota_free(const struct session *s, enum quota_kind kind);
+/* What can be charged: what is free, and what events would give up. */
+uint64_t quota_available(const struct session *s, enum quota_kind kind);
 
 /*
  * A charge is embedded in the thing that costs; releasing it, also twice or when it was never

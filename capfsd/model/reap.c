@@ -5,25 +5,23 @@
  * used up. Nothing is unlinked before the commit, so the walks see the whole of each tree, and step
  * over what the same slice has staged already, perhaps for another root.
  *
- * Derivations are deep and wide: the walks go along the links, never by recursion.
+ * Each slice is a transaction of its own, after which the model is whole: a daemon that dies
+ * between two of them finds the roots again, as their records say that they have ended.
  */
 #include "config.h"
+
+#include "capfsd/model/reap.h"
 
 #include <errno.h>
 
 #include "base/error.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
 
-struct reaper {
-	struct change *ch;
-	unsigned left;
-};
-
-/* Returns: 0, 1 when the budget is used up, -ENOMEM. So do all that follow. */
-static int
+int
 reap_one(struct reaper *r, struct entity *e)
 {
-	if (e->staged && e->staged->dropped)
+	if (change_drops(e))
 		return 0;
 	if (r->left == 0)
 		return 1;
@@ -31,127 +29,28 @@ reap_one(struct reaper *r, struct entity *e)
 	return change_drop(r->ch, e);
 }
 
-static struct capability *
-first_leaf(struct capability *c)
+int
+reap_entity(struct reaper *r, struct entity *e)
 {
-	while (!list_empty(&c->children))
-		c = list_entry(c->children.next, struct capability, sibling_link);
-	return c;
-}
-
-/* The next in an order that gives children before parents. C is not the top. */
-static struct capability *
-next_leaf_first(struct capability *c)
-{
-	if (c->sibling_link.next == &c->parent->children)
-		return c->parent;
-	return first_leaf(list_entry(c->sibling_link.next, struct capability, sibling_link));
-}
-
-static int
-reap_tree(struct reaper *r, struct capability *top)
-{
-	for (struct capability *c = first_leaf(top);; c = next_leaf_first(c)) {
-		int e = reap_one(r, &c->entity);
-
-		if (e || c == top)
-			return e;
-	}
-}
-
-static int
-reap_revoked(struct reaper *r, struct capability *c)
-{
-	list_for_each (i, &c->children) {
-		struct capability *child = list_entry(i, struct capability, sibling_link);
-		int e;
-
-		if (child->entity.id > c->record.revoked_upto)
-			break;
-		e = reap_tree(r, child);
-		if (e)
-			return e;
-	}
-	return 0;
-}
-
-static int
-reap_object(struct reaper *r, struct object *o)
-{
-	list_for_each (i, &o->origins) {
-		int e = reap_tree(r, list_entry(i, struct capability, origin_link));
-
-		if (e)
-			return e;
-	}
-	return reap_one(r, &o->entity);
-}
-
-static int
-reap_entrypoint(struct reaper *r, struct entrypoint *ep)
-{
-	int e = 0;
-
-	list_for_each (i, &ep->objects) {
-		e = reap_object(r, list_entry(i, struct object, entity.owner_link));
-		if (e)
-			return e;
-	}
-	/* In one with its thread, to which its record refers. */
-	if (ep->thread && r->left > 0)
-		e = change_drop(r->ch, &ep->thread->entity);
-	return e ? e : reap_one(r, &ep->entity);
-}
-
-static int
-reap_session(struct reaper *r, struct session *s)
-{
-	int e;
-
-	list_for_each (i, &s->slots) {
-		e = reap_tree(r, list_entry(i, struct capability, entity.owner_link));
-		if (e)
-			return e;
-	}
-	list_for_each (i, &s->entrypoints) {
-		e = reap_entrypoint(r, list_entry(i, struct entrypoint, entity.owner_link));
-		if (e)
-			return e;
-	}
-	return reap_one(r, &s->entity);
+	return entity_kind(e)->reap ? entity_kind(e)->reap(r, e) : reap_one(r, e);
 }
 
 static int
 reap_root(struct reaper *r, struct entity *e)
 {
-	switch ((enum entity_kind)e->kind) {
-	case ENTITY_SESSION:
-		return reap_session(r, session_of(e));
-	case ENTITY_CAPABILITY:
-		if (capability_of(e)->record.flags & CAPABILITY_DEAD)
-			return reap_tree(r, capability_of(e));
-		return reap_revoked(r, capability_of(e));
-	case ENTITY_ENTRYPOINT:
-		return reap_entrypoint(r, entrypoint_of(e));
-	case ENTITY_OBJECT:
-		return reap_object(r, object_of(e));
-	case ENTITY_THREAD:
-	case ENTITY_N_KINDS:
-		break;
-	}
-	return 0;
+	const struct kind *kind = entity_kind(e);
+
+	return kind->reap_ended ? kind->reap_ended(r, e) : reap_entity(r, e);
 }
 
-/* Capabilities that live on leave the list when the last of their revoked children has gone. */
+/* What lives on leaves the list when the last of it that had ended has gone. */
 static void
 forget_finished(struct model *m)
 {
 	while (!list_empty(&m->ending)) {
 		struct entity *e = list_entry(m->ending.next, struct entity, ending_link);
 
-		if (e->kind != ENTITY_CAPABILITY ||
-			(capability_of(e)->record.flags & CAPABILITY_DEAD) ||
-			capability_has_revoked(capability_of(e)))
+		if (entity_is_ending(e))
 			return;
 		list_unlink(&e->ending_link);
 	}
@@ -173,6 +72,22 @@ reap_slice(struct model *m, unsigned n)
 		return error_trace(e);
 	}
 	return change_commit(r.ch);
+}
+
+/*
+ * Ending something may need a page of the store for each entity, if they are scattered; a store
+ * without room for all of them at once has it for a few, and gets more by that.
+ */
+bool
+model_adapt_slice(struct model *m, unsigned n, int r)
+{
+	if (r == -ENOSPC && n > 1) {
+		m->slice = n / 2;
+		return true;
+	}
+	if (r >= 0 && m->slice < SLICE_MAX)
+		m->slice *= 2;
+	return false;
 }
 
 int
@@ -199,8 +114,5 @@ model_is_ending(struct model *m, uint64_t id)
 {
 	struct entity *e = entity_find(m, id);
 
-	if (!e)
-		return false;
-	return entity_is_doomed(e) ||
-		(e->kind == ENTITY_CAPABILITY && capability_has_revoked(capability_of(e)));
+	return e && (entity_is_doomed(e) || entity_is_ending(e));
 }

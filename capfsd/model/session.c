@@ -9,7 +9,12 @@
 
 #include "base/number.h"
 #include "base/text.h"
-#include "capfsd/model/private.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
+#include "capfsd/model/touch.h"
 
 static void
 session_init(struct model *m, struct entity *e)
@@ -17,10 +22,14 @@ session_init(struct model *m, struct entity *e)
 	struct session *s = session_of(e);
 
 	s->model = m;
-	list_init(&s->sessions);
-	list_init(&s->slots);
-	list_init(&s->entrypoints);
-	list_init(&s->threads);
+	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
+		list_init(&s->owned[kind]);
+}
+
+static void
+session_deinit(struct entity *e)
+{
+	events_free(session_of(e));
 }
 
 static struct place
@@ -30,7 +39,7 @@ session_place(const struct entity *e)
 
 	if (!parent)
 		return (struct place){};
-	return (struct place){&parent->entity, &parent->sessions, &parent->n_sessions, parent};
+	return (struct place){&parent->entity, &parent->owned[ENTITY_SESSION], parent};
 }
 
 static int
@@ -94,8 +103,9 @@ session_unlink(struct model *m, struct entity *e)
 {
 	struct session *s = session_of(e);
 
-	assert(list_empty(&s->sessions) && list_empty(&s->slots));
-	assert(list_empty(&s->entrypoints) && list_empty(&s->threads));
+	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
+		assert(list_empty(&s->owned[kind]));
+	/* Now, since nobody shows it any more and its lines are charged. */
 	events_free(s);
 	if (!s->parent) {
 		m->root = NULL;
@@ -123,9 +133,15 @@ session_applied(struct model *m, struct entity *e, const void *old)
 }
 
 static struct session *
-session_session(const struct entity *e)
+session_itself(const struct entity *e)
 {
 	return session_of(e);
+}
+
+static const struct quota *
+session_lends(const void *record)
+{
+	return &((const struct session_record *)record)->limit;
 }
 
 static bool
@@ -134,19 +150,124 @@ session_is_shown(const struct entity *e)
 	return session_of(e)->record.state == SESSION_RUNNING;
 }
 
+static bool
+session_is_closing(const struct entity *e)
+{
+	return session_of(e)->record.state == SESSION_CLOSING;
+}
+
+static int
+session_finish(struct model *m, struct entity *e)
+{
+	const struct session *s = session_of(e);
+	uint64_t sum;
+
+	if (s->record.state != SESSION_RUNNING && (s->n_owned[ENTITY_SESSION] > 0 || !s->parent))
+		return -EBADMSG;
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (!number_add(s->used.n[i], s->lent.n[i], &sum) || sum > s->record.limit.n[i])
+			return -EBADMSG;
+	return 0;
+}
+
+/* A charge that outlived its session would be given back to freed memory. */
+static void
+session_gone(struct entity *e)
+{
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		assert(session_of(e)->charged.n[i] == 0);
+}
+
+static int
+session_reap(struct reaper *r, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
+		list_for_each (i, &s->owned[kind]) {
+			int a = reap_entity(r, list_entry(i, struct entity, owner_link));
+
+			if (a)
+				return a;
+		}
+	return reap_one(r, e);
+}
+
+static void
+session_tell_restricted(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
+		list_for_each (i, &s->owned[kind])
+			entity_tell_restricted(m, list_entry(i, struct entity, owner_link));
+}
+
+/* limit = used + lent + free, with used and lent counted again. */
+static void
+check_quota(struct session *s)
+{
+	struct quota used = s->charged, lent = {};
+
+	used.n[QUOTA_RAM] += s->event_bytes;
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
+		for (int i = 0; i < QUOTA_N_KINDS; i++)
+			used.n[i] += s->n_owned[kind] * entity_kinds[kind]->cost.n[i];
+	list_for_each (i, &s->owned[ENTITY_SESSION])
+		for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+			lent.n[kind] += list_entry(i, struct session, entity.owner_link)
+						->record.limit.n[kind];
+	for (int kind = 0; kind < QUOTA_N_KINDS; kind++) {
+		model_expect(s->used.n[kind] == used.n[kind] && s->lent.n[kind] == lent.n[kind]);
+		model_expect(used.n[kind] <= s->record.limit.n[kind]);
+		model_expect(lent.n[kind] <= s->record.limit.n[kind] - used.n[kind]);
+		model_expect(quota_free(s, kind) ==
+			s->record.limit.n[kind] - used.n[kind] - lent.n[kind]);
+		model_expect(s->record.limit.n[kind] >= s->record.donation.n[kind]);
+	}
+}
+
+static void
+session_check(struct model *m, struct entity *e)
+{
+	struct session *s = session_of(e);
+
+	model_expect(s->model == m && s->depth <= SESSION_DEPTH_MAX);
+	model_expect(s->parent ? s->depth == s->parent->depth + 1
+			       : s == m->root && s->depth == 0);
+	model_expect(s->record.parent == (s->parent ? s->parent->entity.id : 0));
+	/* What is not in a list of its own is counted by who has it; model_check() compares the sums. */
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
+		model_expect(check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
+	if (s->record.state == SESSION_CLOSING)
+		model_expect(s->n_owned[ENTITY_SESSION] == 0);
+	model_expect(events_start(s) <= events_end(s));
+	model_expect(s->event_bytes == events_end(s) - events_start(s));
+	check_quota(s);
+}
+
 const struct kind session_kind = {
 	.size = sizeof(struct session),
 	.record_offset = offsetof(struct session, record),
 	.record_bytes = sizeof(struct session_record),
 	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SESSION}},
 	.init = session_init,
+	.deinit = session_deinit,
 	.place = session_place,
-	.session = session_session,
+	.session = session_itself,
+	.lends = session_lends,
 	.is_shown = session_is_shown,
+	.is_doomed = session_is_closing,
+	.is_ending = session_is_closing,
 	.resolve = session_resolve,
+	.finish = session_finish,
 	.link = session_link,
 	.unlink = session_unlink,
+	.gone = session_gone,
 	.applied = session_applied,
+	.reap = session_reap,
+	.tell_restricted = session_tell_restricted,
+	.check = session_check,
 };
 
 struct session *
@@ -182,14 +303,15 @@ session_find_id(struct model *m, uint64_t id)
 struct session *
 session_next_below(const struct session *top, struct session *s)
 {
-	struct list *first = list_first(&s->sessions);
+	struct list *first = list_first(&s->owned[ENTITY_SESSION]);
 
 	if (first)
 		return session_of(list_entry(first, struct entity, owner_link));
 	while (s != top) {
-		if (s->entity.owner_link.next != &s->parent->sessions)
-			return session_of(
-				list_entry(s->entity.owner_link.next, struct entity, owner_link));
+		struct list *next = s->entity.owner_link.next;
+
+		if (next != &s->parent->owned[ENTITY_SESSION])
+			return session_of(list_entry(next, struct entity, owner_link));
 		s = s->parent;
 	}
 	return NULL;
@@ -322,9 +444,9 @@ session_close(struct change *ch, struct session *s)
 		return SESSION_E_BUSY;
 	if (present->state != SESSION_RUNNING)
 		return SESSION_E_CLOSING;
-	if (s->n_sessions > 0)
+	if (s->n_owned[ENTITY_SESSION] > 0)
 		return SESSION_E_NOT_EMPTY;
-	if (s->n_threads > 0)
+	if (s->n_owned[ENTITY_THREAD] > 0)
 		return SESSION_E_BUSY;
 	record = change_edit(ch, &s->entity);
 	if (!record)

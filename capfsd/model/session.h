@@ -41,11 +41,12 @@ struct session {
 	struct session_record record;
 	struct model *model;
 	struct session *parent;
-	struct list sessions;    /* of struct session, entity.owner_link */
-	struct list slots;       /* of struct capability */
-	struct list entrypoints; /* of struct entrypoint */
-	struct list threads;     /* of struct thread */
-	uint64_t n_sessions, n_slots, n_entrypoints, n_threads;
+	/*
+	 * What it owns, a list for each kind: entity.owner_link, in the order of ids. The counts are of
+	 * all that it pays for, which is also what its entrypoints own.
+	 */
+	struct list owned[ENTITY_N_KINDS];
+	uint64_t n_owned[ENTITY_N_KINDS];
 	struct quota used, lent;
 	struct quota charged;  /* the part of `used` that is held by struct charge */
 	uint64_t event_bytes;  /* the part of `used` that its events hold: they give way to others */

@@ -296,10 +296,10 @@ adoption_deinit(struct adoption *a)
 static struct session *
 session_after(struct session *s)
 {
-	if (!list_empty(&s->sessions))
-		return list_entry(list_first(&s->sessions), struct session, entity.owner_link);
+	if (!list_empty(&s->owned[ENTITY_SESSION]))
+		return list_entry(list_first(&s->owned[ENTITY_SESSION]), struct session, entity.owner_link);
 	for (; s->parent; s = s->parent)
-		if (s->entity.owner_link.next != &s->parent->sessions)
+		if (s->entity.owner_link.next != &s->parent->owned[ENTITY_SESSION])
 			return list_entry(
 				s->entity.owner_link.next, struct session, entity.owner_link);
 	return NULL;
@@ -310,7 +310,7 @@ static void
 adopt_orphans(struct ipc *ipc)
 {
 	for (struct session *s = ipc->model->root; s; s = session_after(s))
-		list_for_each_safe (i, &s->entrypoints) {
+		list_for_each_safe (i, &s->owned[ENTITY_ENTRYPOINT]) {
 			struct entrypoint *e = list_entry(i, struct entrypoint, entity.owner_link);
 
 			if (e->record.thread && !e->channel)

@@ -94,37 +94,6 @@ tree_all_rows(enum entity_kind kind)
 	return UINT64_MAX >> (TREE_ROWS_MAX - rows_of(kind).n);
 }
 
-/* What S owns of KIND. */
-static struct list *
-list_of(struct session *s, enum entity_kind kind)
-{
-	switch (kind) {
-	case ENTITY_SESSION:
-		return &s->sessions;
-	case ENTITY_CAPABILITY:
-		return &s->slots;
-	case ENTITY_ENTRYPOINT:
-		return &s->entrypoints;
-	default:
-		return &s->threads;
-	}
-}
-
-static uint64_t *
-count_of(struct session *s, enum entity_kind kind)
-{
-	switch (kind) {
-	case ENTITY_SESSION:
-		return &s->n_sessions;
-	case ENTITY_CAPABILITY:
-		return &s->n_slots;
-	case ENTITY_ENTRYPOINT:
-		return &s->n_entrypoints;
-	default:
-		return &s->n_threads;
-	}
-}
-
 int
 tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct node *ret)
 {
@@ -210,7 +179,7 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 		return ENOTDIR;
 	if (!at.row->children)
 		return list_rows(at, cookie, each, data);
-	children = list_of(session_of(at.entity), at.row->children);
+	children = &session_of(at.entity)->owned[at.row->children];
 	e = entity_next(m, children, cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0);
 	while (e) {
 		struct node node = tree_entity(e);
@@ -232,7 +201,7 @@ count_directories(struct node dir)
 	uint64_t n = 0;
 
 	if (dir.row->children)
-		return *count_of(session_of(dir.entity), dir.row->children);
+		return session_of(dir.entity)->n_owned[dir.row->children];
 	for (size_t i = 1; i < rows.n; i++)
 		n += rows.rows[i].type == ROW_DIRECTORY;
 	return n;

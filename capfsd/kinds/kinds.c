@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* All kinds of entities: the model knows only this table, in which it looks up what to call. */
+#include "config.h"
+
+#include "capfsd/kinds/kinds.h"
+
+#include "capfsd/model/kind.h"
+
+const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
+	[ENTITY_SESSION] = &session_kind,
+	[ENTITY_CAPABILITY] = &capability_kind,
+	[ENTITY_ENTRYPOINT] = &entrypoint_kind,
+	[ENTITY_OBJECT] = &object_kind,
+	[ENTITY_THREAD] = &thread_kind,
+};

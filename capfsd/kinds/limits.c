@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What counts of a capability. Its own record says what it was given; what counts is the smallest
+ * along its ancestors: rights, expiry, methods, what is left of calls and connections. So a parent
+ * that shrinks takes its descendants along by one record of its own, and use counts against all of
+ * them. Every question here is a walk up, DERIVATION_DEPTH_MAX long at most.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/text.h"
+#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/entrypoint.h"
+#include "capfsd/kinds/type.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/touch.h"
+
+#define SECOND_USEC UINT64_C(1000000)
+#define METHODS_END (UINT64_C(1) << 32) /* one behind the last */
+
+struct entrypoint *
+capability_entrypoint(const struct capability *c)
+{
+	return capability_service(c).entrypoint;
+}
+
+/* Moves FIRST up to the next method that R has, and LAST down to where that range ends. */
+static void
+narrow(const struct capability_record *r, uint64_t *first, uint64_t *last)
+{
+	uint32_t i = 0;
+
+	if (r->n_methods == 0)
+		return;
+	while (i < r->n_methods && r->methods[i].last < *first)
+		i++;
+	if (i == r->n_methods) {
+		*first = METHODS_END;
+		return;
+	}
+	if (r->methods[i].first > *first)
+		*first = r->methods[i].first;
+	if (r->methods[i].last < *last)
+		*last = r->methods[i].last;
+}
+
+void
+capability_format_methods(const struct capability *c, struct text *t)
+{
+	const char *comma = "";
+	uint64_t first = 0, last, before;
+
+	for (; first < METHODS_END; first = last + 1) {
+		do {
+			before = first;
+			last = METHODS_END - 1;
+			for (const struct capability *i = c; i; i = i->parent)
+				narrow(&i->record, &first, &last);
+		} while (first != before && first < METHODS_END);
+		if (first == METHODS_END || (first == 0 && last == METHODS_END - 1))
+			break;
+		text_addf(t, first < last ? "%s%" PRIu64 "-%" PRIu64 : "%s%" PRIu64, comma, first,
+			last);
+		comma = ",";
+	}
+	if (!*comma && first == METHODS_END)
+		text_add(t, "none");
+}
+
+uint64_t
+capability_expires(const struct capability *c)
+{
+	uint64_t expires = LIMIT_NONE;
+
+	for (; c; c = c->parent)
+		if (c->record.expires_usec < expires)
+			expires = c->record.expires_usec;
+	return expires;
+}
+
+bool
+capability_is_live(const struct capability *c)
+{
+	uint64_t expires = capability_expires(c);
+
+	return !capability_is_doomed(c) &&
+		(expires == LIMIT_NONE || expires > c->session->model->now_usec());
+}
+
+uint32_t
+capability_rights(const struct capability *c)
+{
+	uint32_t rights = c->record.rights;
+
+	for (c = c->parent; c; c = c->parent)
+		rights &= c->record.rights;
+	return rights;
+}
+
+bool
+capability_counts_calls(const struct capability *c)
+{
+	return capability_service(c).counts;
+}
+
+uint32_t
+capability_page_index(const struct capability *c)
+{
+	const struct entrypoint *ep = c->record.page_index ? capability_entrypoint(c) : NULL;
+
+	if (!ep || !ep->record.thread || ep->record.attachment != c->record.page_attachment)
+		return 0;
+	return c->record.page_index;
+}
+
+uint64_t
+capability_calls_used(const struct capability *c)
+{
+	const struct model *m = c->session->model;
+	const struct capability_record *r = &c->record;
+	uint64_t counted;
+
+	if (r->calls_limit == LIMIT_NONE || !capability_page_index(c) || !m->hooks ||
+		!m->hooks->counted || !m->hooks->counted(m->hooks_data, c, &counted))
+		return r->calls_used;
+	if (counted > r->calls_limit)
+		return r->calls_limit;
+	return counted > r->calls_used ? counted : r->calls_used;
+}
+
+uint64_t
+capability_calls_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE;
+
+	for (; c; c = c->parent)
+		if (c->record.calls_limit != LIMIT_NONE &&
+			c->record.calls_limit - capability_calls_used(c) < least)
+			least = c->record.calls_limit - capability_calls_used(c);
+	return least;
+}
+
+uint64_t
+capability_conns_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE;
+
+	for (; c; c = c->parent) {
+		uint64_t limit = c->record.conns_limit;
+		uint64_t left = limit > c->conns_used ? limit - c->conns_used : 0;
+
+		if (limit != LIMIT_NONE && left < least)
+			least = left;
+	}
+	return least;
+}
+
+/* Rounded up: never more than the limit, if a little less of a high one. */
+static uint64_t
+rate_interval(const struct capability_record *r)
+{
+	return (SECOND_USEC + r->rate_limit - 1) / r->rate_limit;
+}
+
+/*
+ * A second's worth of connections is there to be had at once, and comes back evenly. When the clock was
+ * set back, all of it is there: no rate makes anybody wait for two seconds.
+ */
+static uint64_t
+rate_left(const struct capability_record *r, uint64_t now)
+{
+	uint64_t interval = rate_interval(r), missing, used;
+
+	missing = r->rate_at_usec > now ? r->rate_at_usec - now : 0;
+	used = missing > 2 * SECOND_USEC ? 0 : (missing + interval - 1) / interval;
+	return used < r->rate_limit ? r->rate_limit - used : 0;
+}
+
+static void
+rate_use(struct capability_record *r, uint64_t now)
+{
+	if (r->rate_at_usec < now || r->rate_at_usec - now > 2 * SECOND_USEC)
+		r->rate_at_usec = now;
+	r->rate_at_usec += rate_interval(r);
+}
+
+uint64_t
+capability_rate_left(const struct capability *c)
+{
+	uint64_t least = LIMIT_NONE, now = c->session->model->now_usec();
+
+	for (; c; c = c->parent) {
+		uint64_t left = LIMIT_NONE;
+
+		if (c->record.rate_limit != LIMIT_NONE)
+			left = rate_left(&c->record, now);
+		if (left < least)
+			least = left;
+	}
+	return least;
+}
+
+void
+capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
+{
+	bool own = c->record.mode != CAPABILITY_MODE_INHERIT;
+
+	*ret_uid = own ? c->record.uid : c->session->record.uid;
+	*ret_gid = own ? c->record.gid : c->session->record.gid;
+	*ret_mode = own ? c->record.mode : c->session->record.mode;
+}
+
+static int
+check_connect(struct change *ch, const struct capability *c, uint64_t now)
+{
+	bool is_call = !capability_counts_calls(c);
+
+	for (; c; c = c->parent) {
+		const struct capability_record *r = change_record(ch, &c->entity);
+
+		if (!(r->rights & RIGHT_CALL))
+			return CAPABILITY_E_RIGHT;
+		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
+			return CAPABILITY_E_LIMIT_CALLS;
+		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
+			return CAPABILITY_E_LIMIT_CONNS;
+		if (is_call && r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
+			return CAPABILITY_E_LIMIT_RATE;
+	}
+	return 0;
+}
+
+int
+capability_connect(struct change *ch, struct capability *c)
+{
+	uint64_t now = change_model(ch)->now_usec();
+	struct capability_record *record;
+	int r;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	r = check_connect(ch, c, now);
+	if (r || capability_counts_calls(c))
+		return r;
+	for (; c; c = c->parent) {
+		if (c->record.calls_limit == LIMIT_NONE && c->record.rate_limit == LIMIT_NONE)
+			continue;
+		record = change_edit(ch, &c->entity);
+		if (!record)
+			return -ENOMEM;
+		if (record->calls_limit != LIMIT_NONE)
+			record->calls_used++;
+		if (record->rate_limit != LIMIT_NONE)
+			rate_use(record, now);
+	}
+	return 0;
+}
+
+void
+capability_used(struct capability *c)
+{
+	struct model *m = c->session->model;
+	struct entrypoint *ep = capability_entrypoint(c);
+
+	if (ep)
+		entity_used(m, &ep->entity);
+	for (; c; c = c->parent)
+		entity_used(m, &c->entity);
+}
+
+void
+capability_connected(struct capability *c)
+{
+	for (struct capability *i = c; i; i = i->parent)
+		i->conns_used++;
+	capability_used(c);
+}
+
+void
+capability_disconnected(struct capability *c)
+{
+	for (struct capability *i = c; i; i = i->parent) {
+		assert(i->conns_used > 0);
+		i->conns_used--;
+	}
+	capability_used(c);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What rights are called, in commands and in what is read. */
+#include "config.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "capfsd/kinds/capability.h"
+
+static const struct {
+	const char *name;
+	enum right right;
+} right_names[] = {
+	{"call", RIGHT_CALL},
+	{"grant", RIGHT_GRANT},
+	{"replicate", RIGHT_REPLICATE},
+	{"reduce", RIGHT_REDUCE},
+	{"transfer", RIGHT_TRANSFER},
+	{"share", RIGHT_SHARE},
+};
+
+#define N_RIGHTS (sizeof(right_names) / sizeof(right_names[0]))
+
+void
+rights_format(uint32_t rights, struct text *t)
+{
+	const char *separator = "";
+
+	for (size_t i = 0; i < N_RIGHTS; i++)
+		if (rights & right_names[i].right) {
+			text_add(t, separator);
+			text_add(t, right_names[i].name);
+			separator = ",";
+		}
+	if (!*separator)
+		text_add(t, "-");
+}
+
+uint32_t
+right_find(const char *name, size_t n)
+{
+	for (size_t i = 0; i < N_RIGHTS; i++)
+		if (strlen(right_names[i].name) == n && memcmp(right_names[i].name, name, n) == 0)
+			return right_names[i].right;
+	return 0;
+}

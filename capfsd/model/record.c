@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capfsd/model/record.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "capfsd/model/kind.h"
+
+/* The record and the name follow it, without gaps. */
+struct record_header {
+	uint8_t kind;
+	uint8_t n_name;
+	uint8_t reserved[6];
+};
+
+_Static_assert(sizeof(struct record_header) == 8, "stored");
+_Static_assert(NAME_BYTES_MAX <= UINT8_MAX && ENTITY_N_KINDS - 1 <= UINT8_MAX,
+	"the header has a byte for each");
+
+size_t
+record_bytes_max(void)
+{
+	size_t most = 0;
+
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
+		if (entity_kinds[kind]->record_bytes > most)
+			most = entity_kinds[kind]->record_bytes;
+	return sizeof(struct record_header) + most + NAME_BYTES_MAX;
+}
+
+size_t
+record_encode(const struct entity *e, const void *record, const char *name, uint8_t *buffer)
+{
+	struct record_header header = {.kind = e->kind, .n_name = (uint8_t)strlen(name)};
+	size_t n = entity_kind(e)->record_bytes;
+
+	memcpy(buffer, &header, sizeof(header));
+	memcpy(buffer + sizeof(header), record, n);
+	memcpy(buffer + sizeof(header) + n, name, header.n_name);
+	return sizeof(header) + n + header.n_name;
+}
+
+int
+record_decode(const uint8_t *data, size_t n, struct record *ret)
+{
+	struct record_header header;
+	size_t n_record;
+
+	if (n < sizeof(header))
+		return -EBADMSG;
+	memcpy(&header, data, sizeof(header));
+	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
+		return -EBADMSG;
+	n_record = entity_kinds[header.kind]->record_bytes;
+	data += sizeof(header);
+	if (n != sizeof(header) + n_record + header.n_name ||
+		!name_is_valid((const char *)data + n_record, header.n_name))
+		return -EBADMSG;
+	*ret = (struct record){
+		.kind = header.kind,
+		.data = data,
+		.name = (const char *)data + n_record,
+		.n_name = header.n_name,
+	};
+	return 0;
+}
