@@ -344,11 +344,11 @@ describe_capability(struct text *t, const struct capability *c)
 	text_addf(t, "%" PRIu64 " capability %s in %" PRIu64 " object %" PRIu64 " parent %" PRIu64
 		     " since %" PRIu64 " expires %" PRIu64 " calls %" PRIu64 "/%" PRIu64
 		     " conns %" PRIu64 " rate %" PRIu64 " upto %" PRIu64 " rights %u by %u mode %o flags %u"
-		     " children %" PRIu64 " depth %u\n",
+		     " children %" PRIu32 " depth %u\n",
 		c->entity.id, c->entity.name, r->session, r->target, r->parent, r->since_usec,
 		r->expires_usec, r->calls_used, r->calls_limit, r->conns_limit, r->rate_limit,
 		r->revoked_upto,
-		r->rights, r->by_uid, r->mode, r->flags, c->n_children, c->depth);
+		r->rights, r->by_uid, r->mode, r->flags, c->n_children, c->entity.depth);
 	text_addf(t, "  methods %u", r->n_methods);
 	for (unsigned i = 0; i < METHODS_MAX; i++)
 		text_addf(t, " %u-%u", r->methods[i].first, r->methods[i].last);

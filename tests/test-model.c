@@ -30,7 +30,7 @@ START_TEST(grant_keeps_what_is_not_reduced)
 	ck_assert_uint_eq(d->record.rights, how.rights);
 	ck_assert_uint_eq(d->record.calls_limit, 10);
 	ck_assert_uint_eq(d->record.conns_limit, 3);
-	ck_assert_uint_eq(d->depth, 2);
+	ck_assert_uint_eq(d->entity.depth, 2);
 	ck_assert_uint_eq(app->used.n[QUOTA_CAPS], 2);
 	ck_assert_uint_eq(app->used.n[QUOTA_RAM], QUOTA_RAM_SLOT + QUOTA_RAM_SESSION);
 }

@@ -278,14 +278,14 @@ START_TEST(sessions_have_limits)
 		q.n[QUOTA_RAM] -= QUOTA_RAM_SESSION;
 	}
 	ck_assert_int_eq(r, SESSION_E_LABEL);
-	ck_assert_uint_eq(s->depth, 15);
+	ck_assert_uint_eq(s->entity.depth, 15);
 	q = (struct quota){{200, 0, 0, 1 << 20, 0}};
 	for (s = root; (r = try_session(&w, s, "d", &q, &next, &kind)) == 0; s = next) {
 		q.n[QUOTA_CAPS]--;
 		q.n[QUOTA_RAM] -= QUOTA_RAM_SESSION;
 	}
 	ck_assert_int_eq(r, SESSION_E_DEPTH);
-	ck_assert_uint_eq(s->depth, SESSION_DEPTH_MAX);
+	ck_assert_uint_eq(s->entity.depth, SESSION_DEPTH_MAX);
 	ck_assert(session_is_within(s, root) && !session_is_within(app, s));
 	ck_assert_int_eq(world_restart(&w), 0);
 }

@@ -65,7 +65,7 @@ count_below(const struct ipc *ipc, const struct session *top)
 
 	list_for_each (i, &ipc->inspections)
 		for (const struct session *s = list_entry(i, struct inspection, link)->session;
-			s && s->depth >= top->depth; s = s->parent)
+			s && s->entity.depth >= top->entity.depth; s = s->parent)
 			n += s == top;
 	return n;
 }
@@ -75,7 +75,7 @@ static bool
 may_inspect(const struct ipc *ipc, const struct session *s)
 {
 	for (; s; s = s->parent) {
-		size_t max = s->depth < 8 ? INSPECTIONS_MAX >> s->depth : 0;
+		size_t max = s->entity.depth < 8 ? INSPECTIONS_MAX >> s->entity.depth : 0;
 
 		if (count_below(ipc, s) >= (max > INSPECTIONS_MIN ? max : INSPECTIONS_MIN))
 			return false;

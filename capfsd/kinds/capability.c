@@ -24,7 +24,9 @@
 
 #define HELD_LOOKS_MAX 1024 /* others may be many that have ended, and are being removed */
 
+/* Stores of all versions have it like this, so what it grows by comes from `reserved`. */
 _Static_assert(sizeof(struct capability_record) == 152, "stored");
+_Static_assert(METHODS_MAX <= UINT8_MAX, "the record has a byte for their number");
 
 bool
 capability_is_doomed(const struct capability *c)
@@ -93,9 +95,9 @@ resolve_parent(struct model *m, struct capability *c)
 		capability_of(e)->record.type != c->record.type)
 		return -EBADMSG;
 	c->parent = capability_of(e);
-	if (c->parent->depth >= DERIVATION_DEPTH_MAX)
+	if (c->parent->entity.depth >= DERIVATION_DEPTH_MAX)
 		return -EBADMSG;
-	c->depth = c->parent->depth + 1;
+	c->entity.depth = c->parent->entity.depth + 1;
 	return 0;
 }
 
@@ -160,7 +162,6 @@ find_first(struct model *m, const struct session *s, const struct capability *pa
 static void
 make_first(struct model *m, struct capability *c)
 {
-	c->is_first = true;
 	/* As with the other indexes, there are buckets. */
 	if (index_add(&m->by_holder, &c->held_link, holder_hash(c->parent, c->session)) < 0)
 		abort();
@@ -185,10 +186,9 @@ unlink_holder(struct model *m, struct capability *c)
 	bool alone = list_empty(&c->twins);
 
 	list_unlink(&c->twins);
-	if (!c->is_first)
+	if (find_first(m, c->session, c->parent) != c)
 		return;
 	index_remove(&m->by_holder, &c->held_link);
-	c->is_first = false;
 	if (!alone)
 		make_first(m, list_entry(next, struct capability, twins));
 }
@@ -410,8 +410,9 @@ capability_tell_restricted(struct model *m, struct entity *e)
 }
 
 static void
-check_family(const struct capability *c)
+check_family(struct model *m, const struct capability *c)
 {
+	const struct capability *first;
 	uint64_t n = 0, last = 0, conns = 0;
 
 	model_expect(c->record.parent == (c->parent ? c->parent->entity.id : 0));
@@ -421,9 +422,10 @@ check_family(const struct capability *c)
 
 		model_expect(c->parent->target == c->target);
 		model_expect(c->parent->record.type == c->record.type);
-		model_expect(c->depth == c->parent->depth + 1);
+		model_expect(c->entity.depth == c->parent->entity.depth + 1);
 		model_expect(twin->parent == c->parent && twin->session == c->session);
-		model_expect(c->is_first || !list_empty(&c->twins));
+		first = find_first(m, c->session, c->parent);
+		model_expect(first && (first == c || !list_empty(&c->twins)));
 	} else {
 		model_expect(!list_empty(&c->origin_link));
 	}
@@ -449,7 +451,7 @@ capability_check(struct model *m, struct entity *e)
 	model_expect(c->session->entity.id == c->record.session);
 	model_expect(c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
 	model_expect(c->record.calls_used <= c->record.calls_limit);
-	check_family(c);
+	check_family(m, c);
 	expiry_check(m, c);
 }
 
@@ -463,7 +465,7 @@ capability_check_all(struct model *m)
 		for (struct index_link *l = m->by_holder.buckets[i]; l; l = l->next) {
 			const struct capability *c = container_of(l, struct capability, held_link);
 
-			model_expect(c->is_first && find_first(m, c->session, c->parent) == c);
+			model_expect(find_first(m, c->session, c->parent) == c);
 			n++;
 		}
 	model_expect(n == m->by_holder.n);

@@ -86,12 +86,10 @@ struct capability {
 		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */
 	};
-	struct index_link held_link; /* model.by_holder, of the first of its twins */
+	struct index_link held_link; /* model.by_holder, only of the first of its twins */
 	struct expiry expiry;    /* in model.expiring */
-	uint64_t n_children;
+	uint32_t n_children;
 	uint32_t conns_used;     /* of itself and all its descendants */
-	uint16_t depth;          /* an origin has 0 */
-	bool is_first;           /* of its twins */
 	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
 };
 

@@ -123,7 +123,7 @@ add_slot(struct change *ch, struct entity *target, struct capability *parent, st
 	c->session = to;
 	c->target = target;
 	c->parent = parent;
-	c->depth = parent ? parent->depth + 1 : 0;
+	c->entity.depth = parent ? parent->entity.depth + 1 : 0;
 	c->record = *record;
 	c->record.session = to->entity.id;
 	c->record.target = target->id;
@@ -238,7 +238,7 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
 	if (r == 0)
 		r = check_slot(ch, to, name, n_name);
-	if (r == 0 && source->depth >= DERIVATION_DEPTH_MAX)
+	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
 		r = CAPABILITY_E_DEPTH;
 	return r ? r : add_named(ch, source, source, to, name, n_name, &record, ret);
 }

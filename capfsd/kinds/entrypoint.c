@@ -20,6 +20,9 @@
 #include "capfsd/model/reap.h"
 #include "capfsd/model/touch.h"
 
+_Static_assert(sizeof(struct entrypoint_record) == 32, "stored");
+_Static_assert(ENTRYPOINT_HOLD_MAX <= UINT16_MAX, "the record has 16 bits");
+
 static void
 entrypoint_init(struct model *m, struct entity *e)
 {

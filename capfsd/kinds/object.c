@@ -23,6 +23,8 @@
 #include "capfsd/model/reap.h"
 #include "capfsd/model/touch.h"
 
+_Static_assert(sizeof(struct object_record) == 32, "stored");
+
 static void
 object_init(struct model *m, struct entity *e)
 {

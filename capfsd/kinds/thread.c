@@ -20,6 +20,8 @@
 
 #define THREAD_NAME_BYTES_MAX (2 * NUMBER_BYTES_MAX)
 
+_Static_assert(sizeof(struct thread_record) == 24, "stored");
+
 static struct place
 thread_place(const struct entity *e)
 {

@@ -28,6 +28,9 @@ struct staged;
 #define SESSION_DEPTH_MAX 64
 #define DERIVATION_DEPTH_MAX 1024
 
+_Static_assert(SESSION_DEPTH_MAX <= UINT16_MAX && DERIVATION_DEPTH_MAX <= UINT16_MAX,
+	"entity.depth has 16 bits");
+
 enum entity_kind {
 	ENTITY_SESSION = 1,
 	ENTITY_CAPABILITY,
@@ -56,7 +59,8 @@ struct entity {
 	 * first, never looked at here. Who has which stands in broker/fronts.c.
 	 */
 	uint64_t slots[ENTITY_SLOTS];
-	uint8_t kind; /* enum entity_kind */
+	uint16_t depth; /* how many of its kind stand above it, where they form a tree */
+	uint8_t kind;   /* enum entity_kind */
 	bool linked;  /* in the model; not yet, or no longer, while it is being published */
 };
 

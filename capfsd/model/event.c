@@ -274,7 +274,7 @@ event_log(struct model *m, struct session *s, const char *format, ...)
 		text[0] = '\0';
 	va_end(args);
 	n = (uint32_t)format_line(buffer, m->now_usec(), m->header.next_event, text);
-	line = line_new(m->header.next_event, s->depth + 1, n);
+	line = line_new(m->header.next_event, s->entity.depth + 1, n);
 	if (!line) {
 		m->counters->events_lost++;
 		return;

@@ -15,6 +15,9 @@
 #include "capfsd/model/record.h"
 #include "capfsd/model/touch.h"
 
+_Static_assert(sizeof(struct model_header) == 32, "stored");
+_Static_assert(ENTITY_ID_MAX <= STORE_ID_MAX, "an id must fit into a key");
+
 int
 load_used(uint64_t *next, uint64_t value)
 {

@@ -36,9 +36,10 @@ enum store_space {
 	STORE_OPEN = 6,     /* file handle: what an open command file gives to its reader */
 };
 
+#define STORE_ID_MAX ((UINT64_C(1) << 56) - 1)
 #define STORE_KEY(space, id) ((uint64_t)(space) << 56 | (id))
 #define STORE_KEY_SPACE(key) ((enum store_space)((key) >> 56))
-#define STORE_KEY_ID(key) ((key) & ((UINT64_C(1) << 56) - 1))
+#define STORE_KEY_ID(key) ((key) & STORE_ID_MAX)
 
 /* What keeps the model. All return 0 or -errno; after a failed put or commit comes abort. */
 struct store_ops {

@@ -16,6 +16,9 @@
 #include "capfsd/model/reap.h"
 #include "capfsd/model/touch.h"
 
+/* Stores of all versions have it like this, and those that come must read them. */
+_Static_assert(sizeof(struct session_record) == 8 * (3 + 2 * QUOTA_N_KINDS) + 16, "stored");
+
 static void
 session_init(struct model *m, struct entity *e)
 {
@@ -51,8 +54,8 @@ resolve_parent(struct model *m, struct session *s)
 	if (!e || e->kind != ENTITY_SESSION)
 		return -EBADMSG;
 	s->parent = session_of(e);
-	s->depth = s->parent->depth + 1;
-	if (s->depth > SESSION_DEPTH_MAX)
+	s->entity.depth = s->parent->entity.depth + 1;
+	if (s->entity.depth > SESSION_DEPTH_MAX)
 		return -EBADMSG;
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		if (!number_add(s->parent->lent.n[i], s->record.limit.n[i], &sum))
@@ -232,9 +235,9 @@ session_check(struct model *m, struct entity *e)
 {
 	struct session *s = session_of(e);
 
-	model_expect(s->model == m && s->depth <= SESSION_DEPTH_MAX);
-	model_expect(s->parent ? s->depth == s->parent->depth + 1
-			       : s == m->root && s->depth == 0);
+	model_expect(s->model == m && s->entity.depth <= SESSION_DEPTH_MAX);
+	model_expect(s->parent ? s->entity.depth == s->parent->entity.depth + 1
+			       : s == m->root && s->entity.depth == 0);
 	model_expect(s->record.parent == (s->parent ? s->parent->entity.id : 0));
 	/* What is not in a list of its own is counted by who has it; model_check() compares the sums. */
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
@@ -383,7 +386,7 @@ check_create(struct change *ch, struct session *parent, const char *name, size_t
 		return SESSION_E_CLOSING;
 	if (!name_is_valid(name, n_name))
 		return SESSION_E_NAME;
-	if (parent->depth >= SESSION_DEPTH_MAX)
+	if (parent->entity.depth >= SESSION_DEPTH_MAX)
 		return SESSION_E_DEPTH;
 	if (label_bytes(parent) + n_name > LABEL_BYTES_MAX)
 		return SESSION_E_LABEL;
@@ -417,7 +420,7 @@ session_create(struct change *ch, struct session *parent, const char *name, size
 		return -ENOMEM;
 	s = session_of(e);
 	s->parent = parent;
-	s->depth = parent->depth + 1;
+	s->entity.depth = parent->entity.depth + 1;
 	s->record = (struct session_record){
 		.parent = parent->entity.id,
 		.created_usec = m->now_usec(),

@@ -288,7 +288,7 @@ ipc_stop(struct ipc *ipc)
 static bool
 capability_is_below(const struct capability *c, const struct capability *top)
 {
-	while (c && c->depth > top->depth)
+	while (c && c->entity.depth > top->entity.depth)
 		c = c->parent;
 	return c == top;
 }

@@ -163,7 +163,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_slot(c->parent, t);
 	else
 		text_add(t, "none");
-	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu64 "\norigin=", c->entity.id, c->n_children);
+	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu32 "\norigin=", c->entity.id, c->n_children);
 	text_slot(capability_origin(c), t);
 	text_addf(t, "\nmade=");
 	add_time(t, c->record.since_usec);

@@ -62,7 +62,7 @@ static int
 revoke_all(struct operation *o, struct capability *c)
 {
 	o->request->pending = c->entity.id;
-	text_addf(&o->request->text, "revoked=%" PRIu64, c->n_children);
+	text_addf(&o->request->text, "revoked=%" PRIu32, c->n_children);
 	return capability_end_children(o->change, c);
 }
 
