@@ -98,6 +98,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/confine.h \
 	capfsd/process/journal.c \
 	capfsd/process/journal.h \
+	capfsd/process/loop.c \
+	capfsd/process/loop.h \
 	capfsd/process/messages.h \
 	capfsd/process/mounts.c \
 	capfsd/process/mounts.h \
@@ -112,27 +114,59 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/state/verify.c \
 	capfsd/state/verify.h \
 	capfsd/sockets/adopt.c \
+	capfsd/sockets/adopt.h \
 	capfsd/sockets/binding.c \
+	capfsd/sockets/binding.h \
 	capfsd/sockets/channel.c \
+	capfsd/sockets/channel.h \
+	capfsd/sockets/connect.c \
+	capfsd/sockets/connect.h \
 	capfsd/sockets/connection.c \
+	capfsd/sockets/connection.h \
+	capfsd/sockets/core.c \
+	capfsd/sockets/core.h \
 	capfsd/sockets/counts.c \
+	capfsd/sockets/counts.h \
+	capfsd/sockets/endpoint.h \
 	capfsd/sockets/lend.c \
+	capfsd/sockets/lend.h \
 	capfsd/sockets/listener.c \
-	capfsd/sockets/manager.c \
+	capfsd/sockets/listener.h \
 	capfsd/sockets/memos.c \
+	capfsd/sockets/memos.h \
 	capfsd/sockets/pages.c \
-	capfsd/sockets/private.h \
+	capfsd/sockets/pages.h \
 	capfsd/sockets/queue.c \
+	capfsd/sockets/queue.h \
+	capfsd/sockets/record.h \
+	capfsd/sockets/serve.c \
+	capfsd/sockets/serve.h \
 	capfsd/sockets/sockets.c \
 	capfsd/sockets/sockets.h \
 	capfsd/sockets/spares.c \
+	capfsd/sockets/spares.h \
 	capfsd/control/attach.c \
+	capfsd/control/attach.h \
 	capfsd/control/control.c \
+	capfsd/control/control.h \
+	capfsd/control/controls.c \
+	capfsd/control/controls.h \
+	capfsd/control/exchange.c \
+	capfsd/control/exchange.h \
 	capfsd/control/inspection.c \
+	capfsd/control/inspection.h \
+	capfsd/control/manager.c \
+	capfsd/control/manager.h \
 	capfsd/control/perform.c \
+	capfsd/control/perform.h \
 	capfsd/control/vouch.c \
+	capfsd/control/vouch.h \
 	capfsd/conversation/conversation.c \
+	capfsd/conversation/call.c \
+	capfsd/conversation/call.h \
+	capfsd/conversation/conversations.h \
 	capfsd/conversation/reply.c \
+	capfsd/conversation/reply.h \
 	capfsd/fs/calls.c \
 	capfsd/fs/files.c \
 	capfsd/fs/fs.c \

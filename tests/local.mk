@@ -37,9 +37,9 @@ unit_tests = \
 	tests/test-control \
 	tests/test-conversation \
 	tests/test-import \
-	tests/test-ipc \
+	tests/test-sockets \
 	tests/test-listeners \
-	tests/test-hold \
+	tests/test-queue \
 	tests/test-pages \
 	tests/test-child \
 	tests/test-http \
@@ -279,17 +279,17 @@ tests_test_property_SOURCES = tests/test-property.c tests/property.h tests/prope
 tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_property_LDADD = $(model_libs)
 
-ipc_web = tests/ipc-web.c tests/ipc-web.h tests/ipc-world.c tests/ipc-world.h
-tests_test_ipc_SOURCES = tests/test-ipc.c $(ipc_web)
-tests_test_ipc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_test_ipc_LDADD = tests/libfixture.la capfsd/libdaemon.la
-tests_test_listeners_SOURCES = tests/test-listeners.c $(ipc_web)
+sockets_web = tests/sockets-web.c tests/sockets-web.h tests/sockets-world.c tests/sockets-world.h
+tests_test_sockets_SOURCES = tests/test-sockets.c $(sockets_web)
+tests_test_sockets_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_sockets_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_listeners_SOURCES = tests/test-listeners.c $(sockets_web)
 tests_test_listeners_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_listeners_LDADD = tests/libfixture.la capfsd/libdaemon.la
-tests_test_hold_SOURCES = tests/test-hold.c $(ipc_web)
-tests_test_hold_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_test_hold_LDADD = tests/libfixture.la capfsd/libdaemon.la
-tests_test_pages_SOURCES = tests/test-pages.c tests/ipc-world.c tests/ipc-world.h
+tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
+tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_pages_SOURCES = tests/test-pages.c tests/sockets-world.c tests/sockets-world.h
 tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
@@ -300,10 +300,10 @@ tests_test_call_files_SOURCES = tests/test-call-files.c $(fs_kernel)
 tests_test_call_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_call_files_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
-tests_test_control_SOURCES = tests/test-control.c $(ipc_web)
+tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
-tests_test_conversation_SOURCES = tests/test-conversation.c tests/ipc-world.c tests/ipc-world.h
+tests_test_conversation_SOURCES = tests/test-conversation.c tests/sockets-world.c tests/sockets-world.h
 tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_conversation_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -15,9 +15,11 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/inspection.h"
+#include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
-#include "tests/ipc-web.h"
+#include "tests/sockets-web.h"
 
 START_TEST(reads_and_lists)
 {
@@ -201,12 +203,12 @@ find_cookie(void)
 {
 	uint64_t cookie = 0;
 
-	list_for_each (i, &w.ipc->listeners) {
+	list_for_each (i, &w.sockets->listeners->all) {
 		struct listener *l = list_entry(i, struct listener, link);
 
-		ck_assert_uint_eq(l->n_connections, 1);
+		ck_assert_uint_eq(l->n_clients, 1);
 		fd_socket_cookie(
-			list_entry(list_first(&l->connections), struct control, listener_link)->fd,
+			list_entry(list_first(&l->clients), struct control, listener_link)->fd,
 			&cookie);
 	}
 	return cookie;
@@ -219,7 +221,7 @@ vouch(int control, struct capability *c, char challenge[CHALLENGE_BYTES + 1])
 	ck_assert_int_eq(world_ask(&w, control, WIRE_CHALLENGE, "", "", &a), 0);
 	ck_assert_int_eq(sscanf(a.text, "challenge=%32s ", challenge), 1);
 	ck_assert_uint_eq(strlen(challenge), CHALLENGE_BYTES);
-	return ipc_vouch(w.ipc, &c->entity, challenge, CHALLENGE_BYTES);
+	return controls_vouch(w.controls, &c->entity, challenge, CHALLENGE_BYTES);
 }
 
 /* Two sessions beside each other; caps/web is granted to the first with RIGHTS. */
@@ -251,17 +253,17 @@ START_TEST(S03_what_was_vouched_for_is_imported_once)
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
 	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 	/* The first word counts, and only of those who know the challenge. */
-	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), EEXIST);
+	ck_assert_int_eq(controls_vouch(w.controls, &web()->entity, challenge, CHALLENGE_BYTES), EEXIST);
 	memcpy(wrong, challenge, sizeof(wrong));
 	wrong[CHALLENGE_BYTES - 1] ^= 1;
-	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, wrong, CHALLENGE_BYTES), ECANCELED);
-	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, 8), EINVAL);
+	ck_assert_int_eq(controls_vouch(w.controls, &web()->entity, wrong, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(controls_vouch(w.controls, &web()->entity, challenge, 8), EINVAL);
 	/* It is this connection's: no other has it. */
 	ck_assert_int_eq(world_ask(&w, c, WIRE_IMPORT, "", "", &a), EAGAIN);
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "as=mine", &a), 0);
 	ck_assert_str_eq(strtok(a.text, " "), "slot=mine");
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
-	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(controls_vouch(w.controls, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
 	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
 	ck_assert_ptr_nonnull(strstr(a.text, "slot=mine "));
@@ -313,7 +315,7 @@ START_TEST(P14_a_proof_does_not_outlive_the_broker)
 	two = pass_web(c, "call,grant");
 	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 	world_restart(&w);
-	ck_assert_int_eq(ipc_vouch(w.ipc, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
+	ck_assert_int_eq(controls_vouch(w.controls, &web()->entity, challenge, CHALLENGE_BYTES), ECANCELED);
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), EAGAIN);
 	ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 	ck_assert_int_eq(world_ask(&w, two, WIRE_IMPORT, "", "", &a), 0);
@@ -532,7 +534,7 @@ START_TEST(activation_is_the_roots_control)
 	late = activation_connect();
 	ck_assert_int_eq(world_ask(&w, late, WIRE_READ, "label", "", &a), 0);
 	/* The end of the daemon is not the manager's. */
-	ipc_stop(w.ipc);
+	world_stop(&w);
 	ck_assert(world_is_over(late));
 	late = activation_connect();
 	world_own(&w, accept4(manager, NULL, NULL, SOCK_CLOEXEC));

@@ -13,10 +13,11 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/sockets/private.h"
+#include "capfsd/conversation/call.h"
+#include "capfsd/tree/conversations.h"
 #include "capfsd/ops/request.h"
 #include "tests/fixture.h"
-#include "tests/ipc-world.h"
+#include "tests/sockets-world.h"
 
 #define HANDLE 77
 
@@ -63,7 +64,7 @@ put(uint64_t handle, const char *text)
 	struct request r = {.model = w.model};
 	int error;
 
-	ck_assert_int_eq(ipc_calls.write(w.ipc, &r, web(), handle, text, strlen(text)), 0);
+	ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web(), handle, text, strlen(text)), 0);
 	error = r.error;
 	request_deinit(&r);
 	world_settle(&w);
@@ -83,7 +84,7 @@ get_some(uint64_t handle, size_t size, bool resent)
 		.resent = resent,
 		.buffer = got,
 		.size = size};
-	int e = ipc_calls.read(w.ipc, &r, web(), &read), error = r.error;
+	int e = conversation_calls.read(w.conversations, &r, web(), &read), error = r.error;
 
 	request_deinit(&r);
 	got[read.n] = '\0';
@@ -154,7 +155,7 @@ die(void)
 START_TEST(packets)
 {
 	serve("seqpacket");
-	ck_assert_int_eq(ipc_calls.read(w.ipc, &(struct request){}, web(),
+	ck_assert_int_eq(conversation_calls.read(w.conversations, &(struct request){}, web(),
 				 &(struct call_read){.handle = HANDLE}),
 		CALL_E_NONE);
 	ck_assert_int_eq(put(HANDLE, "one"), 0);
@@ -404,14 +405,14 @@ START_TEST(P14_what_was_taken_of_a_stream_is_known)
 	take();
 	say("abcdefghijkl");
 	ck_assert_int_eq(get_some(HANDLE, 6, false), 6);
-	call = call_find(w.ipc, HANDLE);
+	call = call_find(w.conversations, HANDLE);
 	ck_assert_uint_eq(call->untaken, 6);
 	ck_assert_int_eq(recv(call->fd, got, 2, MSG_DONTWAIT), 2);
 	die();
-	ck_assert_uint_eq(call_find(w.ipc, HANDLE)->untaken, 4);
+	ck_assert_uint_eq(call_find(w.conversations, HANDLE)->untaken, 4);
 	ck_assert_int_eq(get_some(HANDLE, 3, false), 3);
 	ck_assert_str_eq(got, "ghi");
-	call = call_find(w.ipc, HANDLE);
+	call = call_find(w.conversations, HANDLE);
 	ck_assert_int_eq(setsockopt(call->fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero)), 0);
 	die();
 	ck_assert_int_eq(get_some(HANDLE, 3, true), 3);
@@ -427,12 +428,12 @@ START_TEST(a_wait_is_as_long_after_a_crash)
 
 	serve("seqpacket");
 	ck_assert_int_eq(put(HANDLE, "one"), 0);
-	ck_assert_uint_eq(ipc_calls.wait(w.ipc, &read, 3000), 3000);
+	ck_assert_uint_eq(conversation_calls.wait(w.conversations, &read, 3000), 3000);
 	die();
 	read.resent = true;
-	ck_assert_uint_eq(ipc_calls.wait(w.ipc, &read, 9000), 3000);
+	ck_assert_uint_eq(conversation_calls.wait(w.conversations, &read, 9000), 3000);
 	read.unique = 6;
-	ck_assert_uint_eq(ipc_calls.wait(w.ipc, &read, 9000), 9000);
+	ck_assert_uint_eq(conversation_calls.wait(w.conversations, &read, 9000), 9000);
 }
 END_TEST
 
@@ -442,7 +443,7 @@ START_TEST(who_gave_up_may_ask_again)
 	ck_assert_int_eq(put(HANDLE, "one"), 0);
 	take();
 	ck_assert_int_eq(get(HANDLE), -EAGAIN);
-	ipc_calls.give_up(w.ipc, HANDLE);
+	conversation_calls.give_up(w.conversations, HANDLE);
 	die();
 	ck_assert_int_eq(get(HANDLE), -EAGAIN);
 	ck_assert_int_eq(put(HANDLE, "two"), 0);
@@ -461,14 +462,14 @@ START_TEST(what_it_costs_is_given_back)
 	serve("seqpacket");
 	sockets = w.model->root->used.n[QUOTA_SOCKETS];
 	ram = w.model->root->used.n[QUOTA_RAM];
-	ipc_calls.end(w.ipc, HANDLE);
+	conversation_calls.end(w.conversations, HANDLE);
 	for (uint64_t i = 0; i < 50; i++)
 		ck_assert_int_eq(put(HANDLE + i, "one"), 0);
 	ck_assert_uint_eq(w.model->root->used.n[QUOTA_SOCKETS], sockets + 100);
 	die();
 	ck_assert_uint_eq(w.model->root->used.n[QUOTA_SOCKETS], sockets + 100);
 	for (uint64_t i = 0; i < 50; i++)
-		ipc_calls.end(w.ipc, HANDLE + i);
+		conversation_calls.end(w.conversations, HANDLE + i);
 	/* Those that are queued are served all the same. */
 	for (unsigned i = 0; i < 50; i++) {
 		take();
@@ -501,7 +502,7 @@ START_TEST(refusals_of_the_connection)
 	{
 		struct request r = {.model = w.model};
 
-		ck_assert_int_eq(ipc_calls.write(w.ipc, &r, web(), HANDLE + 1, "x", 1), 0);
+		ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web(), HANDLE + 1, "x", 1), 0);
 		ck_assert_int_eq(r.error, ECONNREFUSED);
 		request_deinit(&r);
 	}
@@ -534,8 +535,8 @@ START_TEST(the_end_of_the_capability_ends_it)
 	ck_assert_int_eq(world_ask(&w, control, WIRE_REMOVE, "caps/web", "", &(struct answered){}), 0);
 	world_settle(&w);
 	ck_assert_uint_eq(w.n_ready, 2);
-	ck_assert_ptr_null(call_find(w.ipc, HANDLE));
-	ck_assert_ptr_null(call_find(w.ipc, HANDLE + 1));
+	ck_assert_ptr_null(call_find(w.conversations, HANDLE));
+	ck_assert_ptr_null(call_find(w.conversations, HANDLE + 1));
 	/* Of the loop, of the store, of the quota: nothing is left. */
 	die();
 	ck_assert_uint_eq(w.model->root->used.n[QUOTA_INFLIGHT], 0);

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
-#include "tests/ipc-web.h"
+#include "tests/sockets-web.h"
 
 /* The listener of LISTENER, or -1; the refusal is in *ret_error. */
 static int
@@ -74,7 +74,7 @@ START_TEST(lends_listeners)
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 1);
 	world_take(&w, channel, m.badge);
 	ck_assert_uint_eq(root()->used.n[QUOTA_INFLIGHT], 0);
-	ck_assert_uint_eq(w.ipc->n_inflight, 0);
+	ck_assert_uint_eq(w.sockets->n_inflight, 0);
 	/* Whoever adds it again gets no second one. */
 	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
 	world_settle_for(&w, 20000);
@@ -183,21 +183,21 @@ START_TEST(binder_dies)
 
 	(void)channel;
 	w.binder_lazy = true;
-	ipc_socket_want(w.ipc, &web()->entity);
+	binding_want(w.sockets, &web()->entity);
 	world_settle(&w);
-	ck_assert(!ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(!binding_is_ready(w.sockets, &web()->entity));
 	w.binder_lazy = false;
 	world_binder(&w);
 	world_settle(&w);
-	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(binding_is_ready(w.sockets, &web()->entity));
 	ck_assert_int_eq(w.done_error, 0);
 	/* One whose job a dead broker gave: the listener comes all the same. */
 	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
 	w.binder_lazy = true;
-	ipc_socket_want(w.ipc, &session_find(w.model, root(), "app", 3)->entity);
+	binding_want(w.sockets, &session_find(w.model, root(), "app", 3)->entity);
 	w.binder_lazy = false;
 	world_settle(&w);
-	ck_assert(ipc_socket_ready(w.ipc, &session_find(w.model, root(), "app", 3)->entity));
+	ck_assert(binding_is_ready(w.sockets, &session_find(w.model, root(), "app", 3)->entity));
 }
 END_TEST
 
@@ -211,7 +211,7 @@ START_TEST(P14_killed_while_a_listener_is_closed)
 	shutdown(listener_find(&web()->entity)->fd, SHUT_RDWR);
 	world_kill(&w);
 	world_start(&w);
-	ck_assert(!ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(!binding_is_ready(w.sockets, &web()->entity));
 	world_settle(&w);
 	ck_assert(world_handed(&w, channel, &h));
 	ck_assert(!world_is_over(client));
@@ -225,7 +225,7 @@ static int
 replace_binder_at_work(int *ret_old)
 {
 	w.binder_lazy = true;
-	ipc_socket_want(w.ipc, &web()->entity);
+	binding_want(w.sockets, &web()->entity);
 	world_settle(&w);
 	*ret_old = w.binder;
 	w.binder = -1;
@@ -252,15 +252,15 @@ START_TEST(P14_a_binder_that_is_replaced_ends_its_jobs)
 	w.binder_lazy = false;
 	w.binder = old;
 	world_settle(&w);
-	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(binding_is_ready(w.sockets, &web()->entity));
 	/* Told that no more comes, it ends. */
 	ck_assert_int_eq(recv(old, &(char){0}, 1, MSG_DONTWAIT), 0);
 	world_close(&w, old);
 	w.binder = new;
 	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
-	ipc_socket_want(w.ipc, &session_find(w.model, root(), "app", 3)->entity);
+	binding_want(w.sockets, &session_find(w.model, root(), "app", 3)->entity);
 	world_settle(&w);
-	ck_assert(ipc_socket_ready(w.ipc, &session_find(w.model, root(), "app", 3)->entity));
+	ck_assert(binding_is_ready(w.sockets, &session_find(w.model, root(), "app", 3)->entity));
 }
 END_TEST
 
@@ -273,7 +273,7 @@ START_TEST(P14_a_binder_that_does_not_end_is_left)
 	ck_assert(has_job(new));
 	w.binder_lazy = false;
 	world_settle(&w);
-	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(binding_is_ready(w.sockets, &web()->entity));
 	world_close(&w, old);
 }
 END_TEST
@@ -285,7 +285,7 @@ START_TEST(gives_idle_listeners_back)
 	unsigned bound;
 	char name[32];
 
-	w.ipc->n_idle_max = 2;
+	w.sockets->n_idle_max = 2;
 	for (unsigned i = 0; i < 4; i++) {
 		snprintf(name, sizeof(name), "sessions/s%u", i);
 		ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, name, "", &a), 0);
@@ -293,19 +293,19 @@ START_TEST(gives_idle_listeners_back)
 		ck_assert_int_eq(world_want(&w, e[i]), 0);
 	}
 	ck_assert_uint_eq(w.n_invalidated, 2);
-	ck_assert(!ipc_socket_ready(w.ipc, e[0]) && !ipc_socket_ready(w.ipc, e[1]));
-	ck_assert(ipc_socket_ready(w.ipc, e[2]) && ipc_socket_ready(w.ipc, e[3]));
+	ck_assert(!binding_is_ready(w.sockets, e[0]) && !binding_is_ready(w.sockets, e[1]));
+	ck_assert(binding_is_ready(w.sockets, e[2]) && binding_is_ready(w.sockets, e[3]));
 	/* One is looked up again in time; then the next is the oldest. */
 	ck_assert_int_eq(world_want(&w, e[0]), 0);
-	ck_assert(ipc_socket_ready(w.ipc, e[0]));
-	ck_assert(!ipc_socket_ready(w.ipc, e[2]));
+	ck_assert(binding_is_ready(w.sockets, e[0]));
+	ck_assert(!binding_is_ready(w.sockets, e[2]));
 	ck_assert_uint_eq(w.n_bound, 5);
 	for (unsigned i = 0; i < 300 && listener_find(e[2])->state != LISTENER_CLOSED; i++)
 		world_settle_for(&w, 10000);
-	ck_assert_uint_eq(w.ipc->n_listeners, 5);
-	ipc_socket_forgotten(w.ipc, e[1]->id);
-	ipc_socket_forgotten(w.ipc, e[2]->id);
-	ck_assert_uint_eq(w.ipc->n_listeners, 3);
+	ck_assert_uint_eq(w.sockets->listeners->n, 5);
+	binding_forgotten(w.sockets, e[1]->id);
+	binding_forgotten(w.sockets, e[2]->id);
+	ck_assert_uint_eq(w.sockets->listeners->n, 3);
 	bound = w.n_bound;
 	world_settle_for(&w, 150000);
 	ck_assert_uint_eq(w.n_bound, bound);

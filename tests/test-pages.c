@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/memos.h"
 #include "libcap-client/pages.h"
 #include "tests/fixture.h"
-#include "tests/ipc-world.h"
+#include "tests/sockets-world.h"
 
 static struct world w;
 static int control, channel;
@@ -313,7 +315,7 @@ START_TEST(P14_a_channel_that_was_being_lost_loses_no_count)
 
 	use("slot", &h);
 	used[h.m.page_index].calls = 9;
-	fd = ((struct channel *)capability_entrypoint(slot)->channel)->fd;
+	fd = endpoint_channel(capability_entrypoint(slot))->fd;
 	unmap();
 	channel = world_close(&w, channel);
 	world_kill(&w);

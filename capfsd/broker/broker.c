@@ -32,6 +32,8 @@
 #include "capfsd/process/confine.h"
 #include "capfsd/broker/fronts.h"
 #include "capfsd/fs/fs.h"
+#include "capfsd/sockets/adopt.h"
+#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/broker/loading.h"
 #include "capfsd/process/messages.h"
@@ -58,7 +60,7 @@ struct broker {
 	struct metrics metrics;
 	struct meter meter;
 	int statm_fd; /* /proc/self/statm: opened while files can be */
-	uint64_t activity;     /* of ipc, when last looked at */
+	uint64_t activity;     /* of the sockets, when last looked at */
 	bool sockets_busy;     /* in the last round */
 	uint64_t expires_usec; /* what expiry_timer is set to */
 	uint64_t timer_usec;   /* what timer is set to */
@@ -140,12 +142,12 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		return 0;
 	switch (record.type) {
 	case KEEPER_STOP:
-		ipc_stop(b->fronts.ipc);
+		fronts_stop(&b->fronts);
 		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
 		break;
 	case KEEPER_PAUSE:
 		/* Between two requests: what was answered is in the store, the rest comes again. */
-		ipc_pause(b->fronts.ipc);
+		sockets_pause(b->fronts.sockets);
 		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
 		break;
 	case KEEPER_PING:
@@ -153,7 +155,7 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		break;
 	case KEEPER_BINDER:
 		if (n_fds == 1)
-			ipc_set_binder(b->fronts.ipc, take_fd(passed));
+			binding_set_binder(b->fronts.sockets, take_fd(passed));
 		break;
 	case KEEPER_COPY:
 		if (n_fds == 1)
@@ -193,11 +195,13 @@ static void
 measure(struct metrics *m, void *data)
 {
 	const struct broker *b = data;
+	const struct sockets_numbers numbers = sockets_numbers(b->fronts.sockets);
 	unsigned long pages;
 	char text[64];
 	ssize_t n;
 
-	ipc_count(b->fronts.ipc, &m->connections, &m->listeners);
+	m->listeners = numbers.listeners;
+	m->connections = numbers.connections;
 	state_usage(b->state, &m->store_used, &m->store_file, &m->store_limit);
 	n = b->statm_fd < 0 ? -1 : pread(b->statm_fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
@@ -250,9 +254,9 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 	if (r == 0)
 		r = confine_filter(b->boot);
 	if (r == 0)
-		r = ipc_adopt(b->fronts.ipc, fds, n_fds);
+		r = adopt(b->fronts.sockets, fds, n_fds);
 	if (r == 0) {
-		ipc_set_binder(b->fronts.ipc, BOOT_FD_BINDER);
+		binding_set_binder(b->fronts.sockets, BOOT_FD_BINDER);
 		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
 	}
 	if (r == 0)
@@ -346,8 +350,7 @@ reap(struct broker *b, bool *ret_busy)
 		return 0;
 	b->told_full = false;
 	*ret_busy = true;
-	fs_reaped(b->fronts.fs);
-	ipc_reaped(b->fronts.ipc);
+	fronts_reaped(&b->fronts);
 	return 0;
 }
 
@@ -380,7 +383,7 @@ broker_round(struct broker *b, bool *ret_busy)
 		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
 			return 0;
 	}
-	activity = ipc_activity(b->fronts.ipc);
+	activity = sockets_activity(b->fronts.sockets);
 	b->sockets_busy = activity != b->activity;
 	*ret_busy = n > 0 || b->sockets_busy;
 	b->activity = activity;

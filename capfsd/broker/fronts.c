@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who is told what, and in which order. Of the words that entities have for those outside the model
+ * (entity.slots) the first is the file system's, the second that of the sockets.
+ */
 #include "config.h"
 
 #include "capfsd/broker/fronts.h"
 
 #include "base/error.h"
+#include "capfsd/control/controls.h"
+#include "capfsd/conversation/conversations.h"
 #include "capfsd/fs/fs.h"
-#include "capfsd/sockets/sockets.h"
 #include "capfsd/kinds/kinds.h"
-#include "capfsd/model/model.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/connect.h"
+#include "capfsd/sockets/counts.h"
+#include "capfsd/sockets/memos.h"
+#include "capfsd/sockets/sockets.h"
 #include "capfsd/tree/metrics.h"
 
-/* The model's hooks: told to both fronts. */
+/* The model's hooks. */
 static void
 on_changed(void *data, struct entity *e)
 {
 	struct fronts *f = data;
 
-	ipc_changed(f->ipc, e);
+	sockets_changed(f->sockets, e);
 	fs_changed(f->fs, e);
 }
 
@@ -28,12 +37,15 @@ on_used(void *data, struct entity *e)
 	fs_used(f->fs, e);
 }
 
+/* Connections first: what is a client's of them ends more gently than by a look at its capability. */
 static void
 on_gone(void *data, struct entity *e)
 {
 	struct fronts *f = data;
 
-	ipc_gone(f->ipc, e);
+	sockets_gone(f->sockets, e);
+	controls_gone(f->controls, e);
+	conversations_gone(f->conversations, e);
 	fs_gone(f->fs, e);
 }
 
@@ -42,15 +54,13 @@ on_restricted(void *data, struct capability *c)
 {
 	struct fronts *f = data;
 
-	ipc_restricted(f->ipc, c);
+	sockets_restricted(f->sockets, c);
 }
 
 static bool
 on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 {
-	struct fronts *f = data;
-
-	return ipc_counted(f->ipc, c, ret_calls);
+	return counts_read(c, ret_calls);
 }
 
 static void
@@ -61,6 +71,22 @@ on_logged(void *data, struct session *s)
 	fs_logged(f->fs, s);
 }
 
+static void
+on_boarding(void *data, struct change *ch)
+{
+	struct fronts *f = data;
+
+	memos_boarding(f->sockets, ch);
+}
+
+static void
+on_arrived(void *data, bool stored)
+{
+	struct fronts *f = data;
+
+	memos_arrived(f->sockets, stored);
+}
+
 static const struct model_hooks model_hooks = {
 	.changed = on_changed,
 	.used = on_used,
@@ -68,48 +94,51 @@ static const struct model_hooks model_hooks = {
 	.restricted = on_restricted,
 	.counted = on_counted,
 	.logged = on_logged,
+	.boarding = on_boarding,
+	.arrived = on_arrived,
 };
 
-/* What one front needs of the other. */
+/* What the file system needs of the others. */
 static bool
-sockets_ready(void *data, struct entity *e)
+on_ready(void *data, struct entity *e)
 {
 	struct fronts *f = data;
 
-	return ipc_socket_ready(f->ipc, e);
+	return binding_is_ready(f->sockets, e);
 }
 
 static void
-sockets_want(void *data, struct entity *e)
+on_want(void *data, struct entity *e)
 {
 	struct fronts *f = data;
 
-	ipc_socket_want(f->ipc, e);
+	binding_want(f->sockets, e);
 }
 
 static void
-sockets_forgotten(void *data, uint64_t entity_id)
+on_forgotten(void *data, uint64_t entity_id)
 {
 	struct fronts *f = data;
 
-	ipc_socket_forgotten(f->ipc, entity_id);
+	binding_forgotten(f->sockets, entity_id);
 }
 
 static int
-sockets_vouch(void *data, struct entity *e, const char *challenge, size_t n)
+on_vouch(void *data, struct entity *e, const char *challenge, size_t n)
 {
 	struct fronts *f = data;
 
-	return ipc_vouch(f->ipc, e, challenge, n);
+	return controls_vouch(f->controls, e, challenge, n);
 }
 
 static const struct fs_sockets fs_sockets = {
-	.ready = sockets_ready,
-	.want = sockets_want,
-	.forgotten = sockets_forgotten,
-	.vouch = sockets_vouch,
+	.ready = on_ready,
+	.want = on_want,
+	.forgotten = on_forgotten,
+	.vouch = on_vouch,
 };
 
+/* What the others need of the file system. */
 static void
 on_socket_done(void *data, struct entity *e, int error)
 {
@@ -126,6 +155,11 @@ on_socket_invalidate(void *data, struct entity *e)
 	fs_socket_invalidate(f->fs, e);
 }
 
+static const struct sockets_fs sockets_fs = {
+	.socket_done = on_socket_done,
+	.socket_invalidate = on_socket_invalidate,
+};
+
 static void
 on_call_ready(void *data, uint64_t handle)
 {
@@ -133,12 +167,6 @@ on_call_ready(void *data, uint64_t handle)
 
 	fs_call_ready(f->fs, handle);
 }
-
-static const struct ipc_fs ipc_fs = {
-	.socket_done = on_socket_done,
-	.socket_invalidate = on_socket_invalidate,
-	.call_ready = on_call_ready,
-};
 
 int
 fronts_init(struct fronts *f, struct model *m, struct state *state, const struct boot *boot,
@@ -148,16 +176,34 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 
 	r = fs_new(m, state, boot, &fs_sockets, f, &f->fs);
 	if (r == 0)
-		r = ipc_new(m, state, boot, event, &ipc_fs, f, &f->ipc);
+		r = sockets_new(m, state, boot, event, &sockets_fs, f, &f->sockets);
+	if (r == 0)
+		r = controls_new(f->sockets, metrics, &f->controls);
+	if (r == 0)
+		r = conversations_new(f->sockets, on_call_ready, f, &f->conversations);
 	if (r < 0)
 		return error_trace(r);
-	fs_set_calls(f->fs, &ipc_calls, f->ipc);
+	fs_set_calls(f->fs, &conversation_calls, f->conversations);
 	fs_set_metrics(f->fs, metrics);
-	ipc_set_metrics(f->ipc, metrics);
 	metrics->fuse_name = fs_opcode_name;
-	metrics->control_name = ipc_control_name;
-	metrics->connect_name = ipc_refusal_name;
+	metrics->control_name = controls_operation_name;
+	metrics->connect_name = connect_refusal_name;
 	m->hooks = &model_hooks;
 	m->hooks_data = f;
 	return 0;
+}
+
+void
+fronts_stop(struct fronts *f)
+{
+	conversations_stop(f->conversations);
+	sockets_stop(f->sockets);
+	controls_stop(f->controls);
+}
+
+void
+fronts_reaped(struct fronts *f)
+{
+	fs_reaped(f->fs);
+	sockets_reaped(f->sockets);
 }

@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The two fronts of the tree, FUSE and sockets, joined to the model and to each other. */
+/*
+ * What the broker serves the tree by: the file system, the sockets, the control protocol, and the
+ * conversations of open files; joined to the model and to each other. They know of each other only what
+ * they are given here.
+ */
 #pragma once
 
 #include <systemd/sd-event.h>
 
 struct boot;
+struct controls;
+struct conversations;
 struct fs;
-struct ipc;
 struct metrics;
 struct model;
+struct sockets;
 struct state;
 
 struct fronts {
 	struct fs *fs;
-	struct ipc *ipc;
+	struct sockets *sockets;
+	struct controls *controls;
+	struct conversations *conversations;
 };
 
 /*
@@ -22,3 +30,7 @@ struct fronts {
  */
 int fronts_init(struct fronts *f, struct model *m, struct state *state, const struct boot *boot,
 	sd_event *event, struct metrics *metrics);
+/* Shuts down all listeners, connections, channels and control clients, for good. */
+void fronts_stop(struct fronts *f);
+/* Something was reaped: replies that waited for it go out. */
+void fronts_reaped(struct fronts *f);

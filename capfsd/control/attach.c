@@ -7,7 +7,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/attach.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,261 +16,242 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/ops/grammar.h"
 #include "capfsd/ops/refusals.h"
+#include "capfsd/sockets/connect.h"
+#include "capfsd/sockets/connection.h"
+#include "capfsd/sockets/serve.h"
 #include "capfsd/verbs/verbs.h"
+#include "libcap-client/wire.h"
 
-/* A path is as long as somebody chose, and what follows must have its place in the line. */
-static void
-write_path(const struct operation *o, struct text *t)
+/* --- attach --- */
+
+/* An attachment that is under way. */
+struct attachment {
+	struct exchange *exchange;
+	struct channel *channel; /* NULL: not made yet */
+	uint32_t flags;	 /* enum entrypoint_flags */
+	uint64_t hold;
+};
+
+/* "once", "mode=listen", "hold=N". Returns: whether that was understood. */
+static bool
+attach_how(struct operation *o, struct attachment *a)
 {
-	const struct wire_request *asked = ((const struct answer *)o->front)->asked;
+	const struct command *c = &o->command;
+	struct request *r = o->request;
 
-	text_addf(t, "%.*s", (int)(asked->n_path < 256 ? asked->n_path : 256), asked->path);
+	if (command_has(c, KEY_ONCE))
+		a->flags |= ENTRYPOINT_ONCE;
+	if (command_is(c, KEY_MODE, "listen"))
+		a->flags |= ENTRYPOINT_LISTEN;
+	else if (command_has(c, KEY_MODE) && !command_is(c, KEY_MODE, "broker"))
+		return refuse(r, EINVAL, "mode is broker or listen");
+	if (command_has(c, KEY_HOLD) && !command_number(r, c, KEY_HOLD, &a->hold))
+		return false;
+	if (a->hold > ENTRYPOINT_HOLD_MAX)
+		return refuse(r, EINVAL, "at most %d callers wait", ENTRYPOINT_HOLD_MAX);
+	if (a->hold && a->flags)
+		return refuse(r, EINVAL,
+			"'hold' is for an entrypoint that stays, and not for mode=listen");
+	return true;
+}
+
+/* The channel, with everything of it that can fail; its other end goes with the reply. */
+static int
+attach_prepare(struct operation *o)
+{
+	struct attachment *a = o->state;
+	struct exchange *x = a->exchange;
+	struct session *s = o->session;
+	struct entity *found;
+	int r;
+
+	if (!attach_how(o, a))
+		return 0;
+	/* One whose server went a moment ago need not wait for the loop to hear of it. */
+	found = entity_find_name(
+		o->request->model, s->entity.id, ENTITY_ENTRYPOINT, o->name.p, o->name.n);
+	if (found)
+		serve_look(entrypoint_of(found));
+	r = serve_prepare(x->control->controls->sockets, s, &a->channel, &x->fd);
+	if (r < 0)
+		return refuse_system(
+			o->request, r, &(struct about){.session = s, .kind = QUOTA_SOCKETS});
+	return 0;
 }
 
 static int
-perform_finish(struct answer *a, struct session *s, const struct verb *verb, int result)
+attach_stage(struct operation *o)
 {
-	struct operation o = {
-		.request = &a->request,
-		.verb = verb,
-		.session = s,
-		.where = write_path,
-		.front = a,
-	};
+	const struct attachment *a = o->state;
+	struct request *r = o->request;
+	struct entrypoint *e;
+	int answer;
 
-	return verb_finish(&o, result);
+	answer = entrypoint_attach(
+		o->change, o->session, o->name.p, o->name.n, a->flags, r->pid, &e);
+	if (answer == 0 && a->hold)
+		answer = entrypoint_hold(o->change, e, (uint16_t)a->hold);
+	if (answer == 0)
+		answer = serve_stage(a->channel, o->change, e);
+	if (answer < 0)
+		return answer;
+	if (answer > 0)
+		return refuse_entrypoint(r, answer, &(struct about){.session = o->session});
+	r->made = &e->entity;
+	text_addf(&r->text, "entrypoint=%.*s", (int)o->name.n, o->name.p);
+	operation_tell(o, o->session, "attach entrypoints/%.*s uid=%u", (int)o->name.n, o->name.p,
+		(unsigned)r->uid);
+	return 0;
+}
+
+static void
+attach_done(struct operation *o, bool committed)
+{
+	struct attachment *a = o->state;
+
+	if (committed)
+		serve_publish(a->channel, entrypoint_of(o->request->made));
+	else
+		serve_abandon(a->channel);
 }
 
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
 	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD),
 	.wordless = true,
+	.prepare = attach_prepare,
+	.stage = attach_stage,
+	.done = attach_done,
 };
-
-const struct verb verb_open = {VERB_ROW(OPEN, open)};
-
-/* Everything of the channel that can fail, but the entrypoint, which is only staged. */
-static int
-attach_prepare(struct ipc *ipc, struct session *s, int fds[2], struct channel **ret)
-{
-	struct memo *memo;
-	uint64_t cookie;
-	int r;
-
-	r = fd_socketpair(SOCK_SEQPACKET, fds);
-	if (r < 0)
-		return r;
-	r = fd_socket_cookie(fds[0], &cookie);
-	if (r < 0)
-		return r;
-	memo = memo_new(SOCKET_CHANNEL, cookie, 0);
-	if (!memo)
-		return -ENOMEM;
-	memo->record.serial = 1;
-	r = channel_new(ipc, fds[0], memo, ret);
-	if (r < 0) {
-		memo_drop(ipc, memo);
-		return r;
-	}
-	fds[0] = -1;
-	return charge_init(&(*ret)->charge, s, QUOTA_SOCKETS, 1) ? -EDQUOT : 0;
-}
-
-CLEANUP_DEFINE(struct channel *, channel_free)
-
-struct attach_how {
-	uint32_t flags; /* enum entrypoint_flags */
-	uint64_t hold;
-};
-
-/* "once", "mode=listen", "hold=N". Returns: whether that was understood. */
-static bool
-attach_how(struct answer *a, struct attach_how *ret)
-{
-	struct command c = {};
-	uint32_t flags = 0;
-	uint64_t hold = 0;
-
-	if (a->asked->n_text > 0 &&
-		!command_parse(&a->request, a->asked->text, a->asked->n_text, verb_attach.keys, &c))
-		return false;
-	if (command_has(&c, KEY_ONCE))
-		flags |= ENTRYPOINT_ONCE;
-	if (command_is(&c, KEY_MODE, "listen"))
-		flags |= ENTRYPOINT_LISTEN;
-	else if (command_has(&c, KEY_MODE) && !command_is(&c, KEY_MODE, "broker"))
-		return refuse(&a->request, EINVAL, "mode is broker or listen");
-	if (command_has(&c, KEY_HOLD) && !command_number(&a->request, &c, KEY_HOLD, &hold))
-		return false;
-	if (hold > ENTRYPOINT_HOLD_MAX)
-		return refuse(&a->request, EINVAL, "at most %d callers wait", ENTRYPOINT_HOLD_MAX);
-	if (hold && flags)
-		return refuse(&a->request, EINVAL,
-			"'hold' is for an entrypoint that stays, and not for mode=listen");
-	*ret = (struct attach_how){flags, hold};
-	return true;
-}
-
-/* Commits the attachment with CHANNEL, whose other end goes with the reply. */
-static int
-attach_commit(struct answer *a, struct session *s, const char *name, size_t n,
-	const struct attach_how *how, struct channel *prepared)
-{
-	cleanup(channel_free_p) struct channel *channel = prepared;
-	struct ipc *ipc = channel->ipc;
-	struct request *r = &a->request;
-	struct change *ch = change_begin(ipc->model);
-	const struct entrypoint_record *record;
-	struct entrypoint *e;
-	int answer;
-
-	answer = entrypoint_attach(ch, s, name, n, how->flags, r->pid, &e);
-	if (answer == 0 && how->hold)
-		answer = entrypoint_hold(ch, e, (uint16_t)how->hold);
-	if (answer < 0)
-		return request_fail(r, ch, answer);
-	if (answer > 0) {
-		change_abort(ch);
-		return refuse_entrypoint(r, answer, &(struct about){.session = s});
-	}
-	record = change_record(ch, &e->entity);
-	channel_begin(channel, e);
-	channel->memo->record.owner = e->entity.id;
-	channel->memo->record.value = record->thread;
-	answer = memo_stage(channel->memo, ch, NULL, 0);
-	if (answer < 0)
-		return request_fail(r, ch, answer);
-	text_addf(&r->text, "entrypoint=%.*s", (int)n, name);
-	memos_stage(ipc, ch);
-	answer = request_commit(r, ch);
-	memos_settle(ipc, answer == 0 && !r->error);
-	if (answer < 0 || r->error)
-		return answer;
-	channel_publish(take_ptr(channel), e);
-	event_log(ipc->model, s, "attach entrypoints/%.*s uid=%u", (int)n, name, (unsigned)r->uid);
-	return 0;
-}
-
-static int
-attach(struct answer *a, struct session *s, const char *name, size_t n)
-{
-	struct ipc *ipc = a->control->ipc;
-	cleanup_close int ours = -1;
-	struct channel *channel = NULL;
-	struct entity *found;
-	int fds[2] = {-1, -1};
-	struct attach_how how = {};
-	int r;
-
-	if (!attach_how(a, &how))
-		return 0;
-	/* One whose server went a moment ago need not wait for the loop to hear of it. */
-	found = entity_find_name(ipc->model, s->entity.id, ENTITY_ENTRYPOINT, name, n);
-	if (found && container_of(found, struct entrypoint, entity)->channel)
-		channel_look(container_of(found, struct entrypoint, entity)->channel);
-	r = attach_prepare(ipc, s, fds, &channel);
-	ours = fds[0];
-	a->fd = fds[1];
-	if (r < 0) {
-		channel_free(channel);
-		return refuse_system(
-			&a->request, r, &(struct about){.session = s, .kind = QUOTA_SOCKETS});
-	}
-	return attach_commit(a, s, name, n, &how, channel);
-}
 
 int
-perform_attach(struct answer *a)
+perform_attach(struct exchange *x)
 {
-	struct session *s;
-	const char *name;
+	struct attachment attachment = {.exchange = x};
+	struct operation o;
 	struct node at;
-	size_t n;
-	int r;
+	int e;
 
-	if (perform_split(a, &at, &name, &n))
+	o = exchange_operation(x, &verb_attach, NULL, NULL);
+	o.state = &attachment;
+	if (exchange_split(x, &at, &o.name.p, &o.name.n))
 		return 0;
 	if (at.row->children != ENTITY_ENTRYPOINT)
-		return refuse(&a->request, EPERM, "only entrypoints/NAME is served");
-	s = tree_session_of(at);
-	r = attach(a, s, name, n);
-	if (a->request.error)
-		a->fd = fd_close(a->fd);
-	return perform_finish(a, s, &verb_attach, r);
+		return refuse(&x->request, EPERM, "only entrypoints/NAME is served");
+	o.session = tree_session_of(at);
+	o.subject = &o.session->entity;
+	e = verb_run(&o);
+	if (x->request.error)
+		x->fd = fd_close(x->fd);
+	return e;
 }
 
+/* --- open --- */
+
+/* A connection that is being made over a pair, of which the client gets the exchange's end. */
+struct opening {
+	struct exchange *exchange;
+	struct connection *connection; /* NULL: not staged */
+	int fd;			       /* the server's end, until that is the connection's */
+};
+
 static int
-refuse_open(struct answer *a, const struct capability *c, int answer)
+open_stage(struct operation *o)
 {
+	struct opening *opening = o->state;
+	struct capability *c = capability_of(o->subject);
+	struct control *control = opening->exchange->control;
+	struct sockets *sockets = control->controls->sockets;
 	cleanup_text struct text reason = {};
-	int error = connection_refusal(c, answer, &reason);
+	uint64_t cookie;
+	int answer, error;
 
-	return refuse(&a->request, error, "%s", reason.data ? reason.data : "");
+	answer = fd_socket_cookie(opening->exchange->fd, &cookie);
+	if (answer == 0)
+		answer = connect_stage(sockets, o->change, c, opening->fd, &control->peer, cookie,
+			&opening->connection);
+	if (answer == 0)
+		opening->fd = -1;
+	if (answer <= 0)
+		return answer;
+	error = connect_refused(sockets, c, answer, &reason);
+	return refuse(o->request, error, "%s", reason.data ? reason.data : "");
 }
 
-/* Treats FD, the end that is the server's, as accepted through C. Takes FD. */
-static int
-open_commit(struct answer *a, struct capability *c, int fd)
+static void
+open_done(struct operation *o, bool committed)
 {
-	struct ipc *ipc = a->control->ipc;
-	struct request *r = &a->request;
-	struct change *ch = change_begin(ipc->model);
-	struct connection *conn;
-	uint64_t cookie;
-	int answer;
+	struct opening *opening = o->state;
 
-	answer = fd_socket_cookie(a->fd, &cookie);
-	if (answer == 0)
-		answer = connection_stage(ipc, ch, c, fd, &a->control->peer, cookie, &conn);
-	if (answer) {
-		fd_close(fd);
-		if (answer < 0)
-			return request_fail(r, ch, answer);
-		change_abort(ch);
-		counters_add(ipc->model->counters->connects_refused, answer);
-		return refuse_open(a, c, answer);
-	}
-	memos_stage(ipc, ch);
-	answer = request_commit(r, ch);
-	memos_settle(ipc, answer == 0 && !r->error);
-	if (answer < 0 || r->error)
-		connection_free(conn);
+	opening->fd = fd_close(opening->fd);
+	if (committed)
+		connect_publish(opening->connection);
 	else
-		connection_publish(conn);
-	return answer;
+		connection_free(opening->connection);
+}
+
+const struct verb verb_open = {
+	VERB_ROW(OPEN, open),
+	.stage = open_stage,
+	.done = open_done,
+};
+
+/* The capability that is to be opened. NULL: refused. */
+static struct capability *
+open_find(struct exchange *x)
+{
+	struct request *r = &x->request;
+	struct capability *c;
+	struct node node;
+	int e;
+
+	e = tree_walk(r->model, tree_session(x->control->session), x->asked->path,
+		x->asked->n_path, &node);
+	if (e) {
+		refuse(r, e, "there is no such slot");
+		return NULL;
+	}
+	/* Their server has no connection of ours: one made here would come to nobody. */
+	if (node.entity->kind == ENTITY_OBJECT) {
+		refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
+		return NULL;
+	}
+	if (node.entity->kind != ENTITY_CAPABILITY ||
+		(node.row->name && node.row->type != ROW_SOCKET)) {
+		refuse(r, EINVAL, "only caps/SLOT is opened");
+		return NULL;
+	}
+	c = capability_of(node.entity);
+	if (!capability_service(c).listens)
+		return c;
+	refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
+	return NULL;
 }
 
 int
-perform_open(struct answer *a)
+perform_open(struct exchange *x)
 {
-	struct capability *c;
-	struct node node;
-	int fds[2];
-	int r;
+	struct opening opening = {.exchange = x};
+	struct capability *c = open_find(x);
+	struct operation o;
+	int e, fds[2];
 
-	r = tree_walk(a->request.model, tree_session(a->control->session), a->asked->path,
-		a->asked->n_path, &node);
-	if (r)
-		return refuse(&a->request, r, "there is no such slot");
-	if (node.entity->kind == ENTITY_OBJECT)
-		return refuse(&a->request, EOPNOTSUPP,
-			"its server accepts by itself: connect to its socket");
-	if (node.entity->kind != ENTITY_CAPABILITY ||
-		(node.row->name && node.row->type != ROW_SOCKET))
-		return refuse(&a->request, EINVAL, "only caps/SLOT is opened");
-	c = container_of(node.entity, struct capability, entity);
-	if (entrypoint_listens(capability_entrypoint(c)))
-		return refuse(&a->request, EOPNOTSUPP,
-			"its server accepts by itself: connect to its socket");
-	r = fd_socketpair(
-		capability_object(c)->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, fds);
-	if (r < 0)
-		return refuse(&a->request, -r, "the daemon has no descriptor left");
-	a->fd = fds[1];
-	r = open_commit(a, c, fds[0]);
-	if (a->request.error)
-		a->fd = fd_close(a->fd);
-	return perform_finish(a, c->session, &verb_open, r);
+	if (!c)
+		return 0;
+	e = fd_socketpair(capability_service(c).socket, fds);
+	if (e < 0)
+		return refuse(&x->request, -e, "the daemon has no descriptor left");
+	opening.fd = fds[0];
+	x->fd = fds[1];
+	o = exchange_operation(x, &verb_open, c->session, &c->entity);
+	o.state = &opening;
+	e = verb_run(&o);
+	if (x->request.error)
+		x->fd = fd_close(x->fd);
+	return e;
 }

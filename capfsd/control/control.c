@@ -9,7 +9,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/control.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,8 +22,21 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/process/messages.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/control/perform.h"
+#include "capfsd/control/vouch.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/change.h"
 #include "capfsd/ops/texts.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/listener.h"
+#include "capfsd/sockets/memos.h"
+#include "libcap-client/wire.h"
+
+#define REQUESTS_MAX 16	 /* of one client in a row */
+#define RETRY_USEC 10000 /* a reply that found no memory or room in flight is tried again after that */
 
 enum step {
 	STEP_MORE, /* did something, may go on */
@@ -33,15 +46,23 @@ enum step {
 
 static int control_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
 
-static void
-parcel_clear(struct ipc *ipc, struct parcel *p)
+static struct model *
+model_of(const struct control *c)
 {
+	return c->controls->sockets->model;
+}
+
+static void
+parcel_clear(struct control *c)
+{
+	struct parcel *p = &c->parcel;
+
 	free(p->data);
 	p->data = NULL;
 	charge_deinit(&p->ram);
 	p->pending = 0;
 	/* The client's end of what was sent: not to be shut down with our copy. */
-	if (p->fd >= 0 && !ipc->forgetting)
+	if (p->fd >= 0 && !c->controls->sockets->forgetting)
 		close(p->fd);
 	p->fd = -1;
 }
@@ -52,19 +73,19 @@ control_free(struct control *c)
 	if (!c)
 		return NULL;
 	sd_event_source_disable_unref(c->source);
+	list_unlink(&c->link);
 	list_unlink(&c->pending_link);
 	list_unlink(&c->starved_link);
-	parcel_clear(c->ipc, &c->parcel);
-	vouch_deinit(c);
-	text_deinit(&c->snapshot);
-	charge_deinit(&c->snapshot_ram);
+	parcel_clear(c);
+	vouch_drop(c);
+	perform_forget(c);
 	charge_deinit(&c->charge);
 	if (c->listener)
 		listener_unlink(c->listener, &c->listener_link);
 	/* Closed over something unread, it would take the last replies from the client. */
-	if (c->fd >= 0 && !c->ipc->forgetting)
+	if (c->fd >= 0 && !c->controls->sockets->forgetting)
 		socket_discard(c->fd);
-	memo_drop(c->ipc, c->memo);
+	memo_drop(c->controls->sockets, c->memo);
 	free(c);
 	return NULL;
 }
@@ -73,17 +94,20 @@ CLEANUP_DEFINE(struct control *, control_free)
 
 /* Takes FD and MEMO on success only. Returns: 0, EDQUOT, -errno. */
 static int
-control_new(struct listener *l, struct session *s, int fd, struct memo *memo, struct control **ret)
+control_new(struct controls *controls, struct listener *l, int fd, struct memo *memo,
+	struct control **ret)
 {
 	cleanup(control_free_p) struct control *c = calloc(1, sizeof(*c));
+	struct session *s = listener_session(l);
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	c->ipc = l->ipc;
+	c->controls = controls;
 	c->session = s;
 	c->fd = c->parcel.fd = -1;
 	list_init(&c->listener_link);
+	list_append(&controls->all, &c->link);
 	list_init(&c->pending_link);
 	list_init(&c->starved_link);
 	if (charge_init(&c->charge, s, QUOTA_SOCKETS, 1))
@@ -92,7 +116,7 @@ control_new(struct listener *l, struct session *s, int fd, struct memo *memo, st
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = ipc_add_io(l->ipc, fd, EPOLLIN, control_on_io, c, &c->source);
+		r = core_add_io(controls->sockets, fd, EPOLLIN, control_on_io, c, &c->source);
 	if (r < 0)
 		return error_trace(r);
 	c->fd = fd;
@@ -105,39 +129,40 @@ control_new(struct listener *l, struct session *s, int fd, struct memo *memo, st
 
 /* Says why the conversation is over, to whoever is at the other end of FD. */
 static void
-control_farewell(struct ipc *ipc, int fd, int error, const char *reason)
+control_farewell(struct controls *controls, int fd, int error, const char *reason)
 {
 	struct wire_reply m = {
 		.error = (uint32_t)error, .text = reason, .n_text = strlen(reason)};
-	int n = wire_reply_encode(&m, ipc->reply, WIRE_CONTROL_MAX);
+	int n = wire_reply_encode(&m, controls->reply, WIRE_CONTROL_MAX);
 
 	if (n > 0)
-		(void)msg_send(fd, ipc->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
+		(void)msg_send(fd, controls->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
 }
 
 static void
-control_refuse(struct listener *l, struct session *s, int fd, int error)
+control_refuse(struct controls *controls, struct listener *l, int fd, int error)
 {
 	cleanup_text struct text reason = {};
 	struct ucred peer = {};
 
 	socket_peer(fd, &peer);
 	if (error == EDQUOT)
-		text_account(s, QUOTA_SOCKETS, &reason);
+		text_account(listener_session(l), QUOTA_SOCKETS, &reason);
 	else if (error == ECONNREFUSED)
 		text_add(&reason, "the session is being closed");
 	else
 		text_add(&reason, "the daemon has no room for it");
 	if (text_done(&reason) == 0)
-		control_farewell(l->ipc, fd, error, reason.data);
+		control_farewell(controls, fd, error, reason.data);
 	socket_discard(fd);
 	listener_log_refusal(l, peer.uid, error, reason.data ? reason.data : "");
 }
 
+/* Refused with a reason where that is possible: a client that sees only an end tries again for ever. */
 void
-control_accepted(struct listener *l, int fd)
+control_accepted(struct controls *controls, struct listener *l, int fd)
 {
-	struct session *s = container_of(l->entity, struct session, entity);
+	const struct session *s = listener_session(l);
 	struct memo *memo = NULL;
 	struct control *c;
 	uint64_t cookie;
@@ -149,12 +174,12 @@ control_accepted(struct listener *l, int fd)
 	if (r == 0) {
 		/* Written with the first reply; until then the socket's name says all there is. */
 		memo = memo_new(SOCKET_CONTROL, cookie, s->entity.id);
-		r = memo ? control_new(l, s, fd, memo, &c) : -ENOMEM;
+		r = memo ? control_new(controls, l, fd, memo, &c) : -ENOMEM;
 	}
 	if (r == 0)
 		return;
-	memo_drop(l->ipc, memo);
-	control_refuse(l, s, fd, r < 0 ? -r : r);
+	memo_drop(controls->sockets, memo);
+	control_refuse(controls, l, fd, r < 0 ? -r : r);
 }
 
 /* EVENTS 0: not until control_resume(). */
@@ -173,12 +198,12 @@ control_restore_reply(struct control *c, const char *text, size_t n, int reply_f
 	const struct connection_record *record = &c->memo->record;
 	struct wire_reply m = {
 		.op = record->op,
-		.error = record->error,
-		.serial = record->serial,
+		.error = record->control.error,
+		.serial = record->control.serial,
 		.text = text,
 		.n_text = n,
 	};
-	int size = wire_reply_encode(&m, c->ipc->reply, WIRE_CONTROL_MAX);
+	int size = wire_reply_encode(&m, c->controls->reply, WIRE_CONTROL_MAX);
 
 	c->parcel.fd = reply_fd;
 	if (size < 0)
@@ -186,35 +211,40 @@ control_restore_reply(struct control *c, const char *text, size_t n, int reply_f
 	c->parcel.data = malloc((size_t)size);
 	if (!c->parcel.data)
 		return;
-	memcpy(c->parcel.data, c->ipc->reply, (size_t)size);
+	memcpy(c->parcel.data, c->controls->reply, (size_t)size);
 	c->parcel.n = (size_t)size;
-	c->parcel.pending = record->value;
+	c->parcel.pending = record->control.pending;
 	c->replay = true;
 }
 
+/*
+ * The reply that stands in the record may have been sent or not. If it was, the request has left the queue;
+ * if it was not, the request is still there, and gets this reply when its serial is met again.
+ */
 void
-control_adopt(struct ipc *ipc, int fd, struct memo *memo, const char *text, size_t n, int reply_fd)
+control_adopt(struct controls *controls, struct adopted *found)
 {
-	struct entity *e = entity_find(ipc->model, memo->record.owner);
+	struct sockets *sockets = controls->sockets;
+	struct memo *memo = take_ptr(found->memo);
+	struct entity *e = entity_find(sockets->model, memo->record.owner);
 	struct listener *l = NULL;
+	int r = -ENOENT, fd = take_fd(found->fd), reply_fd = take_fd(found->reply_fd);
 	struct control *c;
-	int r = -ENOENT;
 
 	if (e && e->kind == ENTITY_SESSION)
-		l = listener_get(ipc, e);
+		l = listener_get(sockets, e);
 	if (l)
-		r = control_new(l, container_of(e, struct session, entity), fd, memo, &c);
+		r = control_new(controls, l, fd, memo, &c);
 	if (r) {
 		fd_close(reply_fd);
 		socket_discard(fd);
-		memo_drop(ipc, memo);
+		memo_drop(sockets, memo);
 		if (l)
 			listener_release(l);
 		return;
 	}
-	memo->stored = true;
-	c->serial = memo->record.serial;
-	control_restore_reply(c, text, n, reply_fd);
+	c->serial = memo->record.control.serial;
+	control_restore_reply(c, found->text, found->n_text, reply_fd);
 	/* The loop's first round resumes it, when everything is taken over. */
 	control_watch(c, EPOLLOUT);
 }
@@ -226,7 +256,7 @@ control_take(struct control *c)
 	char byte;
 
 	(void)recv(c->fd, &byte, 1, MSG_DONTWAIT);
-	c->ipc->activity++;
+	core_active(c->controls->sockets);
 }
 
 /*
@@ -247,29 +277,30 @@ control_send(struct control *c, const uint8_t *data, size_t n, int fd)
 	case -ENOMEM:
 		control_watch(c, 0);
 		list_unlink(&c->starved_link);
-		list_append(&c->ipc->starved_controls, &c->starved_link);
-		ipc_arm(c->ipc->retry_timer, RETRY_USEC);
+		list_append(&c->controls->starved, &c->starved_link);
+		core_resume_later(c->controls->sockets, RETRY_USEC);
 		return STEP_WAIT;
 	default:
 		return STEP_MORE;
 	}
 }
 
+/* Nothing else of this client is looked at until it is gone: replies stay in the order of requests. */
 static enum step
 control_send_parcel(struct control *c)
 {
 	struct parcel *p = &c->parcel;
 
 	list_unlink(&c->pending_link);
-	if (p->pending && model_is_ending(c->ipc->model, p->pending)) {
+	if (p->pending && model_is_ending(model_of(c), p->pending)) {
 		control_watch(c, 0);
-		list_append(&c->ipc->pending, &c->pending_link);
+		list_append(&c->controls->pending, &c->pending_link);
 		return STEP_WAIT;
 	}
 	if (control_send(c, p->data, p->n, p->fd) == STEP_WAIT)
 		return STEP_WAIT;
 	control_take(c);
-	parcel_clear(c->ipc, p);
+	parcel_clear(c);
 	return STEP_MORE;
 }
 
@@ -284,38 +315,39 @@ control_keep(struct control *c, size_t n, int *fd, uint64_t pending)
 	p->data = malloc(n);
 	if (!p->data)
 		return STEP_END;
-	memcpy(p->data, c->ipc->reply, n);
+	memcpy(p->data, c->controls->reply, n);
 	p->n = n;
 	p->fd = take_fd(*fd);
 	p->pending = pending;
 	return control_send_parcel(c);
 }
 
+/* What was ended is not reported before it is over, if the operation has said so. */
 static enum step
-control_reply(struct control *c, struct answer *a)
+control_reply(struct control *c, struct exchange *x)
 {
 	struct wire_reply m = {
-		.op = a->asked->op,
-		.flags = a->flags,
-		.error = (uint32_t)a->request.error,
-		.serial = a->asked->serial,
-		.value = a->value,
-		.text = a->text ? a->text : a->request.text.data,
-		.n_text = a->text ? a->n_text : a->request.text.n,
+		.op = x->asked->op,
+		.flags = x->flags,
+		.error = (uint32_t)x->request.error,
+		.serial = x->asked->serial,
+		.value = x->value,
+		.text = x->text ? x->text : x->request.text.data,
+		.n_text = x->text ? x->n_text : x->request.text.n,
 	};
 	int n;
 
 	if (m.n_text > WIRE_TEXT_MAX)
 		m.n_text = WIRE_TEXT_MAX;
-	n = wire_reply_encode(&m, c->ipc->reply, WIRE_CONTROL_MAX);
+	n = wire_reply_encode(&m, c->controls->reply, WIRE_CONTROL_MAX);
 	if (n < 0)
 		return STEP_END;
-	if (a->request.pending && !a->request.error &&
-		model_is_ending(c->ipc->model, a->request.pending))
-		return control_keep(c, (size_t)n, &a->fd, a->request.pending);
-	if (control_send(c, c->ipc->reply, (size_t)n, a->fd) == STEP_WAIT) {
+	if (x->request.pending && !x->request.error &&
+		model_is_ending(model_of(c), x->request.pending))
+		return control_keep(c, (size_t)n, &x->fd, x->request.pending);
+	if (control_send(c, c->controls->reply, (size_t)n, x->fd) == STEP_WAIT) {
 		list_unlink(&c->starved_link);
-		return control_keep(c, (size_t)n, &a->fd, 0);
+		return control_keep(c, (size_t)n, &x->fd, 0);
 	}
 	control_take(c);
 	return STEP_MORE;
@@ -325,7 +357,7 @@ control_reply(struct control *c, struct answer *a)
 static enum step
 control_malformed(struct control *c, int error)
 {
-	control_farewell(c->ipc, c->fd, error, "");
+	control_farewell(c->controls, c->fd, error, "");
 	return STEP_END;
 }
 
@@ -333,23 +365,24 @@ control_malformed(struct control *c, int error)
 static int
 control_note(struct request *r, struct change *ch)
 {
-	struct answer *a = r->data;
-	struct connection_record *record = &a->control->memo->record;
+	struct exchange *x = r->data;
+	struct memo *memo = x->control->memo;
+	struct connection_record *record = &memo->record;
 	size_t n = r->text.n < WIRE_TEXT_MAX ? r->text.n : WIRE_TEXT_MAX;
 	int e;
 
-	record->serial = a->asked->serial;
-	record->op = a->asked->op;
-	record->error = (uint32_t)r->error;
-	record->value = r->pending;
-	record->fd_cookie = 0;
-	if (a->fd >= 0) {
-		e = fd_socket_cookie(a->fd, &record->fd_cookie);
+	record->control.serial = x->asked->serial;
+	record->op = x->asked->op;
+	record->control.error = (uint32_t)r->error;
+	record->control.pending = r->pending;
+	record->control.fd_cookie = 0;
+	if (x->fd >= 0) {
+		e = fd_socket_cookie(x->fd, &record->control.fd_cookie);
 		if (e < 0)
 			return e;
 	}
-	a->noted = true;
-	return memo_stage(a->control->memo, ch, r->text.data, n);
+	x->noted = true;
+	return memo_stage(memo, ch, r->text.data, n);
 }
 
 static void
@@ -368,34 +401,38 @@ log_poisoned(const struct control *c, uint64_t request)
 		(unsigned)c->peer.uid);
 }
 
+/*
+ * Two brokers that died of the same request are enough: a third is not given it. While it is executed it
+ * stands in the page that the holder keeps, from which it knows what a broker died of.
+ */
 static int
-control_perform(struct control *c, struct answer *a)
+control_perform(struct control *c, struct exchange *x)
 {
-	struct boot_page *page = c->ipc->boot->page;
-	uint64_t id = BOOT_REQUEST_CONTROL(c->memo->record.cookie, a->asked->serial);
+	struct boot_page *page = c->controls->sockets->boot->page;
+	uint64_t id = BOOT_REQUEST_CONTROL(c->memo->record.cookie, x->asked->serial);
 	int r;
 
 	if (page && !boot_page_enter(page, id)) {
-		c->ipc->model->counters->poisoned++;
+		model_of(c)->counters->poisoned++;
 		log_poisoned(c, id);
-		return refuse(&a->request, EIO, "this request ended the daemon twice");
+		return refuse(&x->request, EIO, "this request ended the daemon twice");
 	}
-	r = perform(a);
+	r = perform(x);
 	if (page)
 		boot_page_leave(page);
-	if (r == 0 && a->noted && !a->request.error)
-		c->memo->stored = true;
+	if (r == 0 && x->noted && !x->request.error)
+		memo_stored(c->memo);
 	return r;
 }
 
 static enum step
 control_execute(struct control *c, const struct wire_request *asked, bool has_fds)
 {
-	struct answer a = {
+	struct exchange x = {
 		.request =
 			{
-				.model = c->ipc->model,
-				.metrics = c->ipc->metrics,
+				.model = model_of(c),
+				.metrics = c->controls->metrics,
 				.uid = c->peer.uid,
 				.gid = c->peer.gid,
 				.pid = c->peer.pid,
@@ -408,25 +445,30 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 	enum step step;
 	int r;
 
-	a.request.data = &a;
+	x.request.data = &x;
 	if (has_fds)
-		r = refuse(&a.request, EINVAL, "no request takes descriptors");
+		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
-		r = control_perform(c, &a);
+		r = control_perform(c, &x);
 	if (r == 0) {
-		counters_add(c->ipc->model->counters->control, asked->op);
-		c->ipc->model->counters->served[FRONT_CONTROL]++;
+		counters_add(model_of(c)->counters->control, asked->op);
+		model_of(c)->counters->served[FRONT_CONTROL]++;
 		c->serial = asked->serial;
-		step = control_reply(c, &a);
+		step = control_reply(c, &x);
 	} else {
 		/* Still in the queue: the next broker does it. */
-		ipc_fail(c->ipc, r);
+		core_fail(c->controls->sockets, r);
 		step = r == -ENOMEM || r == -ENOSPC ? STEP_END : STEP_WAIT;
 	}
-	answer_deinit(&a);
+	perform_done(&x);
+	exchange_deinit(&x);
 	return step;
 }
 
+/*
+ * The request is only peeked at: it leaves the queue when its reply has been sent, so that a broker that
+ * dies in between leaves it to the next. Serials tell that one which it is.
+ */
 static enum step
 control_step(struct control *c)
 {
@@ -437,11 +479,11 @@ control_step(struct control *c)
 
 	if (c->parcel.data && !c->replay)
 		return control_send_parcel(c);
-	n = msg_receive(c->fd, c->ipc->request, WIRE_CONTROL_MAX, NULL, 0, &has_fds,
+	n = msg_receive(c->fd, c->controls->request, WIRE_CONTROL_MAX, NULL, 0, &has_fds,
 		MSG_PEEK | MSG_DONTWAIT);
 	if (n == -EAGAIN) {
 		/* Had the reply not gone out, its request would be here. */
-		parcel_clear(c->ipc, &c->parcel);
+		parcel_clear(c);
 		c->replay = false;
 		control_watch(c, EPOLLIN);
 		return STEP_WAIT;
@@ -450,14 +492,14 @@ control_step(struct control *c)
 		return control_malformed(c, EMSGSIZE);
 	if (n <= 0)
 		return STEP_END;
-	r = wire_request_decode(c->ipc->request, (size_t)n, &asked);
+	r = wire_request_decode(c->controls->request, (size_t)n, &asked);
 	if (r < 0 || asked.serial == 0)
 		return control_malformed(c, r < 0 ? -r : EBADMSG);
 	if (c->replay) {
 		c->replay = false;
 		if (asked.serial == c->serial)
 			return STEP_MORE;
-		parcel_clear(c->ipc, &c->parcel);
+		parcel_clear(c);
 	}
 	if (asked.serial <= c->serial) {
 		control_take(c);

@@ -9,7 +9,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/inspection.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,18 +18,29 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/msg.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/control/vouch.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/session.h"
 #include "capfsd/ops/refusals.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/connection.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/listener.h"
+#include "libcap-client/wire.h"
+
 
 struct inspection {
-	struct list link; /* ipc.inspections */
+	struct list link; /* controls.inspections */
 	struct charge charge;
 	struct session *session;
 	uint64_t serial;
 };
 
 static void
-inspection_free(struct ipc *ipc, struct inspection *i)
+inspection_free(struct inspection *i)
 {
 	list_unlink(&i->link);
 	charge_deinit(&i->charge);
@@ -37,16 +48,16 @@ inspection_free(struct ipc *ipc, struct inspection *i)
 }
 
 void
-inspections_forget(struct ipc *ipc)
+inspections_forget(struct controls *controls)
 {
-	list_for_each_safe (i, &ipc->inspections)
-		inspection_free(ipc, list_entry(i, struct inspection, link));
+	list_for_each_safe (i, &controls->inspections)
+		inspection_free(list_entry(i, struct inspection, link));
 }
 
 void
-inspections_inherit(struct ipc *ipc, const struct session *s)
+inspections_inherit(struct controls *controls, const struct session *s)
 {
-	list_for_each (i, &ipc->inspections) {
+	list_for_each (i, &controls->inspections) {
 		struct inspection *found = list_entry(i, struct inspection, link);
 
 		if (found->session != s)
@@ -59,11 +70,11 @@ inspections_inherit(struct ipc *ipc, const struct session *s)
 }
 
 static size_t
-count_below(const struct ipc *ipc, const struct session *top)
+count_below(const struct controls *controls, const struct session *top)
 {
 	size_t n = 0;
 
-	list_for_each (i, &ipc->inspections)
+	list_for_each (i, &controls->inspections)
 		for (const struct session *s = list_entry(i, struct inspection, link)->session;
 			s && s->entity.depth >= top->entity.depth; s = s->parent)
 			n += s == top;
@@ -72,12 +83,12 @@ count_below(const struct ipc *ipc, const struct session *top)
 
 /* One subtree never uses up what its neighbours need. */
 static bool
-may_inspect(const struct ipc *ipc, const struct session *s)
+may_inspect(const struct controls *controls, const struct session *s)
 {
 	for (; s; s = s->parent) {
 		size_t max = s->entity.depth < 8 ? INSPECTIONS_MAX >> s->entity.depth : 0;
 
-		if (count_below(ipc, s) >= (max > INSPECTIONS_MIN ? max : INSPECTIONS_MIN))
+		if (count_below(controls, s) >= (max > INSPECTIONS_MIN ? max : INSPECTIONS_MIN))
 			return false;
 	}
 	return true;
@@ -85,11 +96,10 @@ may_inspect(const struct ipc *ipc, const struct session *s)
 
 /* Gives the binder CLIENT for the inspection. Returns: 0, or -errno: nothing was begun. */
 static int
-inspection_begin(struct ipc *ipc, struct session *s, int client, uint64_t *ret_serial)
+inspection_begin(struct controls *controls, struct session *s, int client, uint64_t *ret_serial)
 {
+	const struct boot_page *page = controls->sockets->boot->page;
 	struct inspection *i = calloc(1, sizeof(*i));
-	struct binder_job job = {};
-	ssize_t n;
 
 	if (!i)
 		return -ENOMEM;
@@ -100,17 +110,12 @@ inspection_begin(struct ipc *ipc, struct session *s, int client, uint64_t *ret_s
 	}
 	i->session = s;
 	/* No broker before had it: an answer to one of these is nobody's. */
-	if (!ipc->next_inspection)
-		ipc->next_inspection =
-			(ipc->boot->page ? (uint64_t)ipc->boot->page->n_brokers : 0) << 32 | 1;
-	i->serial = ipc->next_inspection++;
-	list_append(&ipc->inspections, &i->link);
-	job.inspection = i->serial;
-	n = ipc->binder_source
-		    ? msg_send(ipc->binder_fd, &job, sizeof(job), &client, 1, MSG_DONTWAIT)
-		    : -EPIPE;
-	if (n < 0) {
-		inspection_free(ipc, i);
+	if (!controls->next_inspection)
+		controls->next_inspection = (page ? (uint64_t)page->n_brokers : 0) << 32 | 1;
+	i->serial = controls->next_inspection++;
+	list_append(&controls->inspections, &i->link);
+	if (binding_inspect(controls->sockets, i->serial, client) < 0) {
+		inspection_free(i);
 		return -EAGAIN;
 	}
 	*ret_serial = i->serial;
@@ -118,39 +123,39 @@ inspection_begin(struct ipc *ipc, struct session *s, int client, uint64_t *ret_s
 }
 
 static int
-refuse_inspection(struct answer *a, int error)
+refuse_inspection(struct exchange *x, int error)
 {
-	const struct about about = {.session = a->control->session, .kind = QUOTA_SOCKETS};
+	const struct about about = {.session = x->control->session, .kind = QUOTA_SOCKETS};
 
 	if (error == -EAGAIN)
-		return refuse(&a->request, EAGAIN, "the binder has no time for it");
-	return refuse_system(&a->request, error, &about);
+		return refuse(&x->request, EAGAIN, "the binder has no time for it");
+	return refuse_system(&x->request, error, &about);
 }
 
 int
-perform_inspect(struct answer *a)
+perform_inspect(struct exchange *x)
 {
-	struct control *c = a->control;
-	struct ipc *ipc = c->ipc;
+	struct control *c = x->control;
+	struct controls *controls = c->controls;
 	cleanup_close int theirs = -1;
 	int fds[2], r;
 
-	if (a->asked->n_path > 0 || a->asked->n_text > 0)
-		return refuse(&a->request, EINVAL, "an inspection takes neither path nor text");
-	vouch_deinit(c);
-	if (!may_inspect(ipc, c->session))
-		return refuse(&a->request, EBUSY,
+	if (x->asked->n_path > 0 || x->asked->n_text > 0)
+		return refuse(&x->request, EINVAL, "an inspection takes neither path nor text");
+	vouch_drop(c);
+	if (!may_inspect(controls, c->session))
+		return refuse(&x->request, EBUSY,
 			"too many inspections are not over: files that were sent cannot be closed");
 	r = fd_socketpair(SOCK_SEQPACKET, fds);
 	if (r < 0)
-		return refuse_inspection(a, r);
+		return refuse_inspection(x, r);
 	theirs = fds[0];
-	a->fd = fds[1];
-	r = inspection_begin(ipc, c->session, theirs, &c->vouch.inspection);
+	x->fd = fds[1];
+	r = inspection_begin(controls, c->session, theirs, &c->vouch.inspection);
 	if (r == 0)
 		return 0;
-	a->fd = fd_close(a->fd);
-	return refuse_inspection(a, r);
+	x->fd = fd_close(x->fd);
+	return refuse_inspection(x, r);
 }
 
 /*
@@ -158,14 +163,14 @@ perform_inspect(struct answer *a)
  * as another daemon's binder, can use the same names, and so nobody else is believed.
  */
 static int
-inspection_find(struct ipc *ipc, const struct binder_result *result, uint64_t *ret)
+inspection_find(struct sockets *sockets, const struct binder_result *result, uint64_t *ret)
 {
-	struct connection *conn = connection_find_paired(ipc, result->cookie);
+	struct connection *conn = connection_find_paired(sockets, result->cookie);
 	struct entity *e;
 
 	if (result->error)
 		return (int)result->error;
-	if (result->uid != ipc->boot->daemon_uid || (!conn && !result->by_binder))
+	if (result->uid != sockets->boot->daemon_uid || (!conn && !result->by_binder))
 		return EXDEV;
 	if (conn) {
 		*ret = conn->capability->entity.id;
@@ -173,15 +178,15 @@ inspection_find(struct ipc *ipc, const struct binder_result *result, uint64_t *r
 	}
 	if (!result->object)
 		return EINVAL;
-	e = binding_find(ipc, result->object, result->capability);
+	e = binding_find(sockets, result->object, result->capability);
 	*ret = e ? e->id : 0;
 	return e ? 0 : ENOENT;
 }
 
 static struct inspection *
-inspection_of(const struct ipc *ipc, uint64_t serial)
+inspection_of(const struct controls *controls, uint64_t serial)
 {
-	list_for_each (i, &ipc->inspections) {
+	list_for_each (i, &controls->inspections) {
 		struct inspection *found = list_entry(i, struct inspection, link);
 
 		if (found->serial == serial)
@@ -190,26 +195,39 @@ inspection_of(const struct ipc *ipc, uint64_t serial)
 	return NULL;
 }
 
-void
-inspection_result(struct ipc *ipc, const struct binder_result *result)
+/* What an inspector says, or that it has ended. */
+static void
+on_seen(void *data, const struct binder_result *result)
 {
-	struct inspection *i = inspection_of(ipc, result->inspection);
+	struct controls *controls = data;
+	struct inspection *i = inspection_of(controls, result->inspection);
 	struct listener *l = i ? listener_find(&i->session->entity) : NULL;
 
 	if (!i)
 		return;
 	if (result->ended) {
-		inspection_free(ipc, i);
+		inspection_free(i);
 		return;
 	}
 	if (!l)
 		return;
-	list_for_each (k, &l->connections) {
+	list_for_each (k, &l->clients) {
 		struct control *c = list_entry(k, struct control, listener_link);
 
 		if (c->vouch.inspection != i->serial)
 			continue;
 		c->vouch.inspection = 0;
-		c->vouch.error = inspection_find(ipc, result, &c->vouch.capability);
+		c->vouch.error = inspection_find(controls->sockets, result, &c->vouch.capability);
 	}
 }
+
+static void
+on_lost(void *data)
+{
+	inspections_forget(data);
+}
+
+const struct inspector_ops inspection_ops = {
+	.seen = on_seen,
+	.lost = on_lost,
+};

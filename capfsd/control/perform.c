@@ -5,56 +5,35 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/perform.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capfsd/control/attach.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/control/inspection.h"
+#include "capfsd/control/vouch.h"
+#include "capfsd/model/event.h"
+#include "capfsd/tree/tree.h"
+#include "libcap-client/wire.h"
+
+#define COMMAND_BYTES_MAX 4095
 
 #define NAME_ROOM (NAME_BYTES_MAX + 1)
 
 static int
-perform_walk(struct answer *a, const char *path, size_t n, struct node *ret)
-{
-	struct node at = tree_session(a->control->session);
-	int e = tree_walk(a->request.model, at, path, n, ret);
-
-	if (e)
-		refuse(&a->request, e, "there is no '%.*s'", (int)(n < 256 ? n : 256), path);
-	return e;
-}
-
-int
-perform_split(struct answer *a, struct node *ret_at, const char **ret_name, size_t *ret_n)
-{
-	const char *path = a->asked->path;
-	size_t n = a->asked->n_path, n_at;
-	const char *slash;
-
-	while (n > 0 && path[n - 1] == '/')
-		n--;
-	slash = n > 0 ? memrchr(path, '/', n) : NULL;
-	if (!slash) {
-		refuse(&a->request, n > 0 ? EPERM : EBUSY, "that is part of the session");
-		return a->request.error;
-	}
-	n_at = (size_t)(slash - path);
-	*ret_name = slash + 1;
-	*ret_n = n - n_at - 1;
-	return perform_walk(a, path, n_at, ret_at);
-}
-
-static int
-perform_read_log(struct answer *a, struct node node)
+perform_read_log(struct exchange *x, struct node node)
 {
 	const struct session *s = tree_session_of(node);
-	uint64_t offset = a->asked->offset, start = events_start(s), end = events_end(s);
-	struct text *t = &a->request.text;
+	uint64_t offset = x->asked->offset, start = events_start(s), end = events_end(s);
+	struct text *t = &x->request.text;
 	char buffer[4096];
 
-	error_trace(events_store(a->request.model));
+	error_trace(events_store(x->request.model));
 	if (offset < start)
 		offset = start;
 	while (offset < end && t->n + sizeof(buffer) <= WIRE_TEXT_MAX) {
@@ -66,168 +45,187 @@ perform_read_log(struct answer *a, struct node node)
 		offset += n;
 	}
 	if (text_done(t) < 0)
-		return refuse(&a->request, ENOMEM, "the daemon is out of memory");
-	a->value = offset;
-	a->flags = offset < end ? WIRE_MORE : 0;
+		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
+	x->value = offset;
+	x->flags = offset < end ? WIRE_MORE : 0;
 	return 0;
 }
 
 static void
 snapshot_drop(struct control *c)
 {
-	text_deinit(&c->snapshot);
-	c->snapshot = (struct text){};
-	charge_deinit(&c->snapshot_ram);
-	c->snapshot_node = 0;
+	text_deinit(&c->snapshot.text);
+	charge_deinit(&c->snapshot.ram);
+	c->snapshot = (struct snapshot){};
 }
 
 /* Keeps T, which is too long for one reply. Takes its content. */
 static int
-snapshot_keep(struct answer *a, struct node node, struct text *t)
+snapshot_keep(struct exchange *x, struct node node, struct text *t)
 {
-	struct control *c = a->control;
+	struct control *c = x->control;
 
 	if (t->n > UINT32_MAX ||
-		charge_init(&c->snapshot_ram, c->session, QUOTA_RAM, (uint32_t)t->n))
-		return refuse(&a->request, EDQUOT, "ram for a text of %zu bytes", t->n);
-	c->snapshot = *t;
+		charge_init(&c->snapshot.ram, c->session, QUOTA_RAM, (uint32_t)t->n))
+		return refuse(&x->request, EDQUOT, "ram for a text of %zu bytes", t->n);
+	c->snapshot.text = *t;
 	*t = (struct text){};
-	c->snapshot_node = tree_number(node);
+	c->snapshot.node = tree_number(node);
 	return 0;
 }
 
-/* A piece of the snapshot; the last one ends it. */
+/* A piece of the snapshot; the last one ends it, in perform_done(). */
 static int
-snapshot_read(struct answer *a)
+snapshot_read(struct exchange *x)
 {
-	struct control *c = a->control;
-	uint64_t offset = a->asked->offset;
+	const struct text *t = &x->control->snapshot.text;
+	uint64_t offset = x->asked->offset;
 
-	if (offset > c->snapshot.n)
-		offset = c->snapshot.n;
-	a->text = c->snapshot.data + offset;
-	a->n_text = c->snapshot.n - offset;
-	if (a->n_text > WIRE_TEXT_MAX) {
-		a->n_text = WIRE_TEXT_MAX;
-		a->flags = WIRE_MORE;
+	if (offset > t->n)
+		offset = t->n;
+	x->text = t->data + offset;
+	x->n_text = t->n - offset;
+	if (x->n_text > WIRE_TEXT_MAX) {
+		x->n_text = WIRE_TEXT_MAX;
+		x->flags = WIRE_MORE;
 	}
-	a->value = offset + a->n_text;
+	x->value = offset + x->n_text;
 	return 0;
 }
 
-static int
-perform_read(struct answer *a)
+void
+perform_forget(struct control *c)
 {
-	struct control *c = a->control;
+	snapshot_drop(c);
+}
+
+/* Only after the reply was encoded, which is made of it. */
+void
+perform_done(struct exchange *x)
+{
+	if (x->text && !(x->flags & WIRE_MORE))
+		snapshot_drop(x->control);
+}
+
+/*
+ * A text that does not fit into one reply is kept as it was, so that its pieces belong together whatever
+ * happens between them. A log needs no copy: its offsets mean the same for ever.
+ */
+static int
+perform_read(struct exchange *x)
+{
+	struct control *c = x->control;
 	cleanup_text struct text t = {};
 	struct node node;
 
-	if (perform_walk(a, a->asked->path, a->asked->n_path, &node))
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
 	if (node.row->type == ROW_DIRECTORY)
-		return refuse(&a->request, EISDIR, "that is a directory");
+		return refuse(&x->request, EISDIR, "that is a directory");
 	if (node.row->type == ROW_SOCKET)
-		return refuse(&a->request, ENXIO, "that is a socket");
+		return refuse(&x->request, ENXIO, "that is a socket");
 	if (node.row->type == ROW_LOG)
-		return perform_read_log(a, node);
-	if (a->asked->offset > 0 && c->snapshot_node == tree_number(node))
-		return snapshot_read(a);
+		return perform_read_log(x, node);
+	if (x->asked->offset > 0 && c->snapshot.node == tree_number(node))
+		return snapshot_read(x);
 	snapshot_drop(c);
-	tree_read(&a->request, node, &t);
+	tree_read(&x->request, node, &t);
 	if (text_done(&t) < 0)
-		return refuse(&a->request, ENOMEM, "the daemon is out of memory");
-	if (a->request.error)
+		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
+	if (x->request.error)
 		return 0;
-	if (a->asked->offset == 0 && t.n <= WIRE_TEXT_MAX) {
-		text_deinit(&a->request.text);
-		a->request.text = t;
-		a->value = t.n;
+	if (x->asked->offset == 0 && t.n <= WIRE_TEXT_MAX) {
+		text_deinit(&x->request.text);
+		x->request.text = t;
+		x->value = t.n;
 		t = (struct text){};
 		return 0;
 	}
 	/* A later piece without its snapshot, which went with a broker: of the text as it is now.
 	 */
-	snapshot_keep(a, node, &t);
-	return a->request.error ? 0 : snapshot_read(a);
+	snapshot_keep(x, node, &t);
+	return x->request.error ? 0 : snapshot_read(x);
 }
 
+/* Up to where the reply is full; the cookie says where the next one goes on. */
 static bool
 list_one(void *data, const char *name, struct node node, uint64_t cookie)
 {
-	struct answer *a = data;
+	struct exchange *x = data;
 
-	if (a->request.text.n + NAME_ROOM > WIRE_TEXT_MAX) {
-		a->flags = WIRE_MORE;
+	if (x->request.text.n + NAME_ROOM > WIRE_TEXT_MAX) {
+		x->flags = WIRE_MORE;
 		return false;
 	}
-	text_addf(&a->request.text, "%s\n", name);
-	a->value = cookie;
+	text_addf(&x->request.text, "%s\n", name);
+	x->value = cookie;
 	return true;
 }
 
 static int
-perform_list(struct answer *a)
+perform_list(struct exchange *x)
 {
 	struct node node;
 	int e;
 
-	if (perform_walk(a, a->asked->path, a->asked->n_path, &node))
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
 	if (node.row->type != ROW_DIRECTORY)
-		return refuse(&a->request, ENOTDIR, "that is not a directory");
-	a->value = a->asked->offset;
-	e = tree_list(a->request.model, node, a->asked->offset, list_one, a);
-	if (e < 0 || text_done(&a->request.text) < 0)
-		return refuse(&a->request, ENOMEM, "the daemon is out of memory");
-	return e ? refuse(&a->request, e, "that cannot be listed") : 0;
+		return refuse(&x->request, ENOTDIR, "that is not a directory");
+	x->value = x->asked->offset;
+	e = tree_list(x->request.model, node, x->asked->offset, list_one, x);
+	if (e < 0 || text_done(&x->request.text) < 0)
+		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
+	return e ? refuse(&x->request, e, "that cannot be listed") : 0;
 }
 
+/* Bounded as a write to the file is, so that both fronts take the same commands. */
 static int
-perform_write(struct answer *a)
+perform_write(struct exchange *x)
 {
 	struct node node;
 
-	if (perform_walk(a, a->asked->path, a->asked->n_path, &node))
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
 	if (node.row->type == ROW_DIRECTORY)
-		return refuse(&a->request, EISDIR, "that is a directory");
+		return refuse(&x->request, EISDIR, "that is a directory");
 	if (node.row->type == ROW_SOCKET)
-		return refuse(&a->request, ENXIO, "that is a socket");
-	if (a->asked->n_text > COMMAND_BYTES_MAX)
+		return refuse(&x->request, ENXIO, "that is a socket");
+	if (x->asked->n_text > COMMAND_BYTES_MAX)
 		return refuse(
-			&a->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
-	if (memchr(a->asked->text, '\0', a->asked->n_text))
-		return refuse(&a->request, EINVAL, "a command is one line of text");
-	return tree_write(&a->request, node, a->asked->text, a->asked->n_text);
+			&x->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
+	if (memchr(x->asked->text, '\0', x->asked->n_text))
+		return refuse(&x->request, EINVAL, "a command is one line of text");
+	return tree_write(&x->request, node, x->asked->text, x->asked->n_text);
 }
 
 static int
-perform_create(struct answer *a)
+perform_create(struct exchange *x)
 {
 	struct node at;
 	const char *name;
 	size_t n;
 
-	if (perform_split(a, &at, &name, &n))
+	if (exchange_split(x, &at, &name, &n))
 		return 0;
-	return tree_create(&a->request, at, name, n, a->asked->text, a->asked->n_text);
+	return tree_create(&x->request, at, name, n, x->asked->text, x->asked->n_text);
 }
 
 static int
-perform_remove(struct answer *a)
+perform_remove(struct exchange *x)
 {
 	struct node at;
 	const char *name;
 	size_t n;
 
-	if (perform_split(a, &at, &name, &n))
+	if (exchange_split(x, &at, &name, &n))
 		return 0;
-	return tree_remove(&a->request, at, name, n);
+	return tree_remove(&x->request, at, name, n);
 }
 
 static const struct {
 	const char *name; /* in `metrics` */
-	int (*perform)(struct answer *a);
+	int (*perform)(struct exchange *x);
 } operations[] = {
 	[0] = {"other", NULL},
 	[WIRE_READ] = {"read", perform_read},
@@ -246,28 +244,17 @@ static const struct {
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 
 const char *
-ipc_control_name(size_t op)
+controls_operation_name(size_t op)
 {
 	return op < N_OPERATIONS ? operations[op].name : NULL;
 }
 
 int
-perform(struct answer *a)
+perform(struct exchange *x)
 {
-	uint8_t op = a->asked->op;
+	uint8_t op = x->asked->op;
 
 	if (op >= N_OPERATIONS || !operations[op].perform)
-		return refuse(&a->request, EOPNOTSUPP, "there is no operation %u", op);
-	return operations[op].perform(a);
-}
-
-void
-answer_deinit(struct answer *a)
-{
-	request_deinit(&a->request);
-	if (a->fd >= 0)
-		close(a->fd);
-	a->fd = -1;
-	if (a->text && !(a->flags & WIRE_MORE))
-		snapshot_drop(a->control);
+		return refuse(&x->request, EOPNOTSUPP, "there is no operation %u", op);
+	return operations[op].perform(x);
 }

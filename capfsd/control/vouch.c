@@ -14,7 +14,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/control/vouch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,20 +24,21 @@
 #include <sys/random.h>
 
 #include "base/error.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/core.h"
 #include "capfsd/verbs/verbs.h"
+#include "libcap-client/wire.h"
 
-static void
+void
 vouch_drop(struct control *c)
 {
 	if (c->vouch.challenge[0])
-		index_remove(&c->ipc->challenges, &c->vouch.link);
+		index_remove(&c->controls->challenges, &c->vouch.link);
 	c->vouch = (struct vouch){};
-}
-
-void
-vouch_deinit(struct control *c)
-{
-	vouch_drop(c);
 }
 
 /* Nobody who does not know a challenge can make one that falls into its chain. */
@@ -51,36 +52,37 @@ challenge_hash(const char *challenge)
 }
 
 int
-perform_challenge(struct answer *a)
+perform_challenge(struct exchange *x)
 {
-	struct control *c = a->control;
+	struct control *c = x->control;
 	struct vouch *v = &c->vouch;
 	uint64_t random[2];
 
-	if (a->asked->n_path > 0 || a->asked->n_text > 0)
-		return refuse(&a->request, EINVAL, "a challenge takes neither path nor text");
+	if (x->asked->n_path > 0 || x->asked->n_text > 0)
+		return refuse(&x->request, EINVAL, "a challenge takes neither path nor text");
 	vouch_drop(c);
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return refuse(&a->request, EAGAIN, "there is nothing random yet");
+		return refuse(&x->request, EAGAIN, "there is nothing random yet");
 	snprintf(v->challenge, sizeof(v->challenge), "%016" PRIx64 "%016" PRIx64, random[0],
 		random[1]);
-	if (index_add(&c->ipc->challenges, &v->link, challenge_hash(v->challenge)) < 0) {
+	if (index_add(&c->controls->challenges, &v->link, challenge_hash(v->challenge)) < 0) {
 		v->challenge[0] = '\0';
-		return refuse(&a->request, ENOMEM, "the daemon is out of memory");
+		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
 	}
-	text_addf(&a->request.text, "challenge=%s device=%s", v->challenge, c->ipc->boot->device);
+	text_addf(&x->request.text, "challenge=%s device=%s", v->challenge, c->controls->sockets->boot->device);
 	return 0;
 }
 
 int
-ipc_vouch(struct ipc *ipc, struct entity *e, const char *challenge, size_t n)
+controls_vouch(
+	struct controls *controls, const struct entity *e, const char *challenge, size_t n)
 {
 	struct index_link *i;
 
 	assert(e->kind == ENTITY_CAPABILITY);
 	if (n != CHALLENGE_BYTES)
 		return EINVAL;
-	for (i = index_first(&ipc->challenges, challenge_hash(challenge)); i; i = index_next(i)) {
+	for (i = index_first(&controls->challenges, challenge_hash(challenge)); i; i = index_next(i)) {
 		struct vouch *v = container_of(i, struct vouch, link);
 
 		if (memcmp(v->challenge, challenge, n) != 0)
@@ -112,35 +114,35 @@ refuse_seen(struct request *r, int error)
 
 /* What was vouched for, once. NULL: refused. */
 static struct capability *
-vouch_take(struct answer *a)
+vouch_take(struct exchange *x)
 {
-	struct control *c = a->control;
+	struct control *c = x->control;
 	struct entity *e;
 	uint64_t id;
 	int error;
 
-	if (a->asked->n_path > 0) {
-		refuse(&a->request, EINVAL, "what was passed on has no path");
+	if (x->asked->n_path > 0) {
+		refuse(&x->request, EINVAL, "what was passed on has no path");
 		return NULL;
 	}
 	/* The inspector has told us before it told the client. */
 	if (c->vouch.inspection)
-		binding_look(c->ipc);
+		binding_look(c->controls->sockets);
 	id = c->vouch.capability;
 	error = c->vouch.error;
 	vouch_drop(c);
 	if (error) {
-		refuse_seen(&a->request, error);
+		refuse_seen(&x->request, error);
 		return NULL;
 	}
 	if (!id) {
-		refuse(&a->request, EAGAIN, "nothing has been proved on this connection");
+		refuse(&x->request, EAGAIN, "nothing has been proved on this connection");
 		return NULL;
 	}
-	e = entity_find(a->request.model, id);
+	e = entity_find(x->request.model, id);
 	if (e && e->kind == ENTITY_CAPABILITY)
-		return container_of(e, struct capability, entity);
-	refuse(&a->request, ENOENT, "the capability has ended");
+		return capability_of(e);
+	refuse(&x->request, ENOENT, "the capability has ended");
 	return NULL;
 }
 
@@ -151,41 +153,30 @@ write_id(const struct operation *o, struct text *t)
 	text_addf(t, "id=%" PRIu64, o->subject->id);
 }
 
-static struct operation
-passed_on(struct answer *a, const struct verb *verb, struct capability *c)
-{
-	return (struct operation){
-		.request = &a->request,
-		.verb = verb,
-		.subject = &c->entity,
-		.session = a->control->session,
-		.text = {a->asked->text, a->asked->n_text},
-		.where = write_id,
-	};
-}
-
 int
-perform_import(struct answer *a)
+perform_import(struct exchange *x)
 {
-	struct capability *c = vouch_take(a);
+	struct capability *c = vouch_take(x);
 	struct operation o;
 
 	if (!c)
 		return 0;
-	o = passed_on(a, &verb_import, c);
+	o = exchange_operation(x, &verb_import, x->control->session, &c->entity);
+	o.where = write_id;
 	return verb_run(&o);
 }
 
 int
-perform_identify(struct answer *a)
+perform_identify(struct exchange *x)
 {
-	struct capability *c = vouch_take(a);
+	struct capability *c = vouch_take(x);
 	struct operation o;
 
 	if (!c)
 		return 0;
-	if (a->asked->n_text > 0)
-		return refuse(&a->request, EINVAL, "identify takes no text");
-	o = passed_on(a, &verb_identify, c);
+	if (x->asked->n_text > 0)
+		return refuse(&x->request, EINVAL, "identify takes no text");
+	o = exchange_operation(x, &verb_identify, x->control->session, &c->entity);
+	o.where = write_id;
 	return verb_run(&o);
 }

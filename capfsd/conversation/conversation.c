@@ -11,19 +11,32 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/conversation/conversations.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/conversation/call.h"
+#include "capfsd/conversation/reply.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/change.h"
 #include "capfsd/ops/refusals.h"
-
-#define CALL_RAM 512
+#include "capfsd/ops/request.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/sockets/connect.h"
+#include "capfsd/sockets/connection.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/memos.h"
+#include "capfsd/sockets/serve.h"
+#include "capfsd/tree/conversations.h"
+#include "libcap-client/wire.h"
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
@@ -31,156 +44,22 @@
 #define MEMINFO_WMEM_ALLOC 2 /* enum of linux/sock_diag.h: what the other end has not read yet */
 #define MEMINFO_MAX 16
 
-static int call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
-
-struct call *
-call_find(struct ipc *ipc, uint64_t handle)
-{
-	struct index_link *l = index_first(&ipc->calls, index_hash_id(handle));
-
-	for (; l; l = index_next(l)) {
-		struct call *call = container_of(l, struct call, handle_link);
-
-		if (call->handle == handle)
-			return call;
-	}
-	return NULL;
-}
-
-/* One that is not linked has no descriptor. */
-struct call *
-call_free(struct call *call)
-{
-	struct ipc *ipc;
-
-	if (!call)
-		return NULL;
-	ipc = call->ipc;
-	call->source = sd_event_source_disable_unref(call->source);
-	if (call->fd >= 0) {
-		index_remove(&ipc->calls, &call->handle_link);
-		index_remove(&ipc->calls_by_owner, &call->owner_link);
-		call->fd = ipc_close(ipc, call->fd);
-	}
-	list_unlink(&call->link);
-	if (call->connection) {
-		struct connection *conn = call->connection;
-
-		conn->call = NULL;
-		/* What it counted for is there at once for who asks next. */
-		if (!ipc->forgetting)
-			connection_left(conn);
-	}
-	charge_deinit(&call->socket);
-	charge_deinit(&call->ram);
-	call->memo = memo_drop(ipc, call->memo);
-	free(call);
-	return NULL;
-}
-
-CLEANUP_DEFINE(struct call *, call_free)
-
-/* Everything but the descriptor. Returns: 0, EDQUOT with the kind of quota, -ENOMEM. */
-static int
-call_new(struct ipc *ipc, struct capability *c, uint64_t handle, struct call **ret,
-	enum quota_kind *ret_kind)
-{
-	cleanup(call_free_p) struct call *call = calloc(1, sizeof(*call));
-
-	if (!call)
-		return -ENOMEM;
-	call->ipc = ipc;
-	call->handle = handle;
-	call->fd = -1;
-	call->stream = capability_object(c)->record.socket == OBJECT_STREAM;
-	call->calls = capability_object(c)->record.protocol == OBJECT_CALLS;
-	list_init(&call->link);
-	*ret_kind = QUOTA_RAM;
-	if (charge_init(&call->ram, c->session, QUOTA_RAM, CALL_RAM))
-		return EDQUOT;
-	*ret_kind = QUOTA_SOCKETS;
-	if (charge_init(&call->socket, c->session, QUOTA_SOCKETS, 1))
-		return EDQUOT;
-	*ret = take_ptr(call);
-	return 0;
-}
-
-/* Makes it known. Takes FD on success. Returns: 0 or -errno. */
-static int
-call_link(struct call *call, int fd)
-{
-	struct ipc *ipc = call->ipc;
-	int r;
-
-	r = ipc_add_io(ipc, fd, EPOLLIN, call_on_io, call, &call->source);
-	if (r == 0)
-		r = sd_event_source_set_enabled(call->source, SD_EVENT_OFF);
-	if (r >= 0)
-		r = index_add(&ipc->calls, &call->handle_link, index_hash_id(call->handle));
-	if (r < 0)
-		return r;
-	r = index_add(&ipc->calls_by_owner, &call->owner_link,
-		index_hash_id(call->memo->record.owner));
-	if (r < 0) {
-		index_remove(&ipc->calls, &call->handle_link);
-		return r;
-	}
-	list_append(&ipc->all_calls, &call->link);
-	call->fd = fd;
-	return 0;
-}
-
-static int
-call_stage(struct call *call, struct change *ch)
-{
-	return memo_stage(call->memo, ch, (const char *)&call->progress, sizeof(call->progress));
-}
-
-int
-call_commit(struct call *call)
-{
-	struct change *ch = change_begin(call->ipc->model);
-	int r = call_stage(call, ch);
-
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	return ipc_commit(call->ipc, ch);
-}
-
-static int
-call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
-{
-	struct call *call = data;
-
-	call->ipc->activity++;
-	call->ipc->fs->call_ready(call->ipc->fs_data, call->handle);
-	return 0;
-}
-
-void
-call_watch(struct call *call)
-{
-	sd_event_source_set_enabled(call->source, SD_EVENT_ONESHOT);
-}
-
 /* All of a request or nothing. Returns: 0 or -errno. */
 static int
 call_send(struct call *call, int fd, const void *data, size_t n)
 {
 	const struct wire_call m = {.type = WIRE_CALL,
-		.serial = call->memo->record.serial,
+		.serial = call->memo->record.call.serial,
 		.payload = data,
 		.n_payload = n};
 	ssize_t sent;
 
 	if (call->calls) {
-		int size = wire_call_encode(&m, call->ipc->packet, WIRE_CALL_MAX);
+		int size = wire_call_encode(&m, call->all->packet, WIRE_CALL_MAX);
 
 		if (size < 0)
 			return size;
-		data = call->ipc->packet;
+		data = call->all->packet;
 		n = (size_t)size;
 	}
 	sent = msg_send(fd, data, n, NULL, 0, MSG_DONTWAIT);
@@ -197,45 +76,45 @@ refuse_send(struct request *r, int error)
 	return refuse(r, -error, "the request cannot be sent");
 }
 
+static int
+refuse_connect(struct call *call, struct request *r, struct capability *c, int answer)
+{
+	cleanup_text struct text reason = {};
+	int error = connect_refused(call->all->sockets, c, answer, &reason);
+
+	return refuse(r, error, "%s", reason.data ? reason.data : "");
+}
+
+CLEANUP_DEFINE(struct call *, call_free)
+
 /* A new connection over the pair FDS, with the request in it; [0] is the server's. */
 static int
 call_connect(struct call *call, struct request *r, struct capability *c, int fds[2])
 {
 	const struct ucred peer = {.uid = r->uid, .gid = r->gid, .pid = r->pid};
-	struct ipc *ipc = call->ipc;
-	cleanup_text struct text reason = {};
-	struct change *ch = change_begin(ipc->model);
+	struct sockets *sockets = call->all->sockets;
+	struct change *ch = change_begin(sockets->model);
 	struct connection *conn = NULL;
 	int answer;
 
-	answer = connection_stage(
-		ipc, ch, c, fds[0], &peer, call->memo->record.cookie, &conn);
+	answer = connect_stage(
+		sockets, ch, c, fds[0], &peer, call->memo->record.cookie, &conn);
 	if (answer < 0)
 		return request_fail(r, ch, answer);
 	if (answer > 0) {
-		int error = connection_refusal(c, answer, &reason);
-
 		change_abort(ch);
-		counters_add(ipc->model->counters->connects_refused, answer);
-		return refuse(r, error, "%s", reason.data ? reason.data : "");
+		return refuse_connect(call, r, c, answer);
 	}
 	fds[0] = -1;
 	answer = call_stage(call, ch);
-	if (answer < 0) {
-		connection_free(conn);
-		return request_fail(r, ch, answer);
-	}
-	memos_stage(ipc, ch);
-	answer = request_commit(r, ch);
-	memos_settle(ipc, answer == 0 && !r->error);
+	answer = answer < 0 ? request_fail(r, ch, answer) : request_commit(r, ch);
 	if (answer < 0 || r->error) {
 		connection_free(conn);
 		return answer;
 	}
-	call->memo->stored = true;
-	conn->call = call;
-	call->connection = conn;
-	connection_publish(conn);
+	memo_stored(call->memo);
+	call_connected(call, conn);
+	connect_publish(conn);
 	return 0;
 }
 
@@ -254,26 +133,25 @@ call_prepare(struct call *call, struct capability *c, int fds[2], const void *da
 	call->memo = memo_new(SOCKET_CALL, cookie, c->entity.id);
 	if (!call->memo)
 		return -ENOMEM;
-	call->memo->record.value = call->handle;
-	call->memo->record.serial = 1;
+	call->memo->record.call.handle = call->handle;
+	call->memo->record.call.serial = 1;
 	return call_send(call, fds[1], data, n);
 }
 
 static int
-call_begin(struct ipc *ipc, struct request *r, struct capability *c, uint64_t handle,
+call_begin(struct conversations *all, struct request *r, struct capability *c, uint64_t handle,
 	const void *data, size_t n)
 {
 	cleanup(call_free_p) struct call *call = NULL;
-	struct channel *channel = capability_entrypoint(c)->channel;
+	const struct service service = capability_service(c);
 	int e, fds[2] = {-1, -1};
 	enum quota_kind kind;
 
-	if (entrypoint_listens(capability_entrypoint(c)))
+	if (service.listens)
 		return refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
 	/* One whose server went a moment ago need not wait for the loop to hear of it. */
-	if (channel)
-		channel_look(channel);
-	e = call_new(ipc, c, handle, &call, &kind);
+	serve_look(service.entrypoint);
+	e = call_new(all, c, handle, &call, &kind);
 	if (e == EDQUOT)
 		return refuse_quota(r, c->session, kind);
 	if (e == 0)
@@ -293,10 +171,11 @@ call_begin(struct ipc *ipc, struct request *r, struct capability *c, uint64_t ha
 	return e;
 }
 
+/* The page outlives this broker: its successor sees that it died while it was sending. */
 static void
 call_mark(struct call *call, uint64_t handle)
 {
-	struct boot_page *page = call->ipc->boot->page;
+	struct boot_page *page = call->all->sockets->boot->page;
 
 	if (page)
 		__atomic_store_n(&page->sending, handle, __ATOMIC_SEQ_CST);
@@ -309,25 +188,18 @@ call_mark(struct call *call, uint64_t handle)
 static int
 call_go_on(struct call *call, struct request *r, const void *data, size_t n)
 {
-	struct ipc *ipc = call->ipc;
 	const struct call_progress before = call->progress;
-	struct change *ch = change_begin(ipc->model);
+	struct change *ch = change_begin(r->model);
 	int e;
 
 	call->progress = (struct call_progress){.tag = before.tag};
-	call->memo->record.serial++;
+	call->memo->record.call.serial++;
 	call_mark(call, call->handle);
 	e = call_stage(call, ch);
-	if (e == 0) {
-		memos_stage(ipc, ch);
-		e = request_commit(r, ch);
-		memos_settle(ipc, e == 0 && !r->error);
-	} else {
-		e = request_fail(r, ch, e);
-	}
+	e = e < 0 ? request_fail(r, ch, e) : request_commit(r, ch);
 	if (e < 0 || r->error) {
 		call->progress = before;
-		call->memo->record.serial--;
+		call->memo->record.call.serial--;
 		call_mark(call, 0);
 		return e;
 	}
@@ -344,20 +216,24 @@ call_go_on(struct call *call, struct request *r, const void *data, size_t n)
 	return 0;
 }
 
+/*
+ * A connection is used again for the next request where that is possible: packets, whose reply was read,
+ * and a service that has said nothing since. Else it ends, and a new one begins.
+ */
 static int
 calls_write(void *data, struct request *r, struct capability *c, uint64_t handle, const void *bytes,
 	size_t n)
 {
-	struct ipc *ipc = data;
-	struct call *call = call_find(ipc, handle);
+	struct conversations *all = data;
+	struct call *call = call_find(all, handle);
 
-	ipc->activity++;
+	core_active(all->sockets);
 	if (!capability_is_live(c))
 		return refuse(r, ESTALE, "the capability has ended");
 	if (call && !call_is_over(call))
 		return refuse(r, EBUSY, "the reply to the request before must be read first");
 	if (call && !call->stream && !call->progress.given_up &&
-		call->progress.state == CALL_ANSWERED && connection_is_allowed(c) &&
+		call->progress.state == CALL_ANSWERED && endpoint_may_call(c) &&
 		call_drain(call)) {
 		int e = call_go_on(call, r, bytes, n);
 
@@ -365,7 +241,7 @@ calls_write(void *data, struct request *r, struct capability *c, uint64_t handle
 			return e;
 	}
 	call_free(call);
-	return call_begin(ipc, r, c, handle, bytes, n);
+	return call_begin(all, r, c, handle, bytes, n);
 }
 
 static int
@@ -433,7 +309,7 @@ calls_poll(void *data, uint64_t handle)
 	return false;
 }
 
-const struct calls ipc_calls = {
+const struct calls conversation_calls = {
 	.write = calls_write,
 	.read = calls_read,
 	.exists = calls_exists,
@@ -443,10 +319,11 @@ const struct calls ipc_calls = {
 	.poll = calls_poll,
 };
 
+/* Whoever waits to read hears of it, and gets an error by the next look. */
 void
-calls_gone(struct ipc *ipc, const struct entity *e)
+conversations_gone(struct conversations *all, const struct entity *e)
 {
-	struct index_link *l = index_first(&ipc->calls_by_owner, index_hash_id(e->id));
+	struct index_link *l = index_first(&all->by_owner, index_hash_id(e->id));
 
 	while (l) {
 		struct call *call = container_of(l, struct call, owner_link);
@@ -456,7 +333,7 @@ calls_gone(struct ipc *ipc, const struct entity *e)
 		if (call->memo->record.owner != e->id)
 			continue;
 		call_free(call);
-		ipc->fs->call_ready(ipc->fs_data, handle);
+		all->ready(all->ready_data, handle);
 	}
 }
 
@@ -477,7 +354,7 @@ call_was_sent(struct call *call)
 static void
 call_decide(struct call *call)
 {
-	const struct boot_page *page = call->ipc->boot->page;
+	const struct boot_page *page = call->all->sockets->boot->page;
 
 	if (!page || page->sending != call->handle || call->progress.state != CALL_ASKED ||
 		call_was_sent(call))
@@ -487,18 +364,26 @@ call_decide(struct call *call)
 	error_trace(call_commit(call));
 }
 
-void
-call_adopt(struct ipc *ipc, int fd, struct memo *memo, const void *progress, size_t n)
+/* FOUND is a conversation of a predecessor. */
+static bool
+on_adopt(void *data, struct adopted *found)
 {
-	struct entity *e = entity_find(ipc->model, memo->record.owner);
+	struct conversations *all = data;
+	struct memo *memo;
+	struct entity *e;
 	struct call *call = NULL;
 	enum quota_kind kind;
-	int r = -ENOENT;
+	int r = -ENOENT, fd;
 
-	if (e && e->kind == ENTITY_CAPABILITY && n == sizeof(call->progress) &&
-		!call_find(ipc, memo->record.value))
-		r = call_new(ipc, container_of(e, struct capability, entity), memo->record.value,
-			&call, &kind);
+	if (!found->kind)
+		return false;
+	memo = take_ptr(found->memo);
+	fd = take_fd(found->fd);
+	e = entity_find(all->sockets->model, memo->record.owner);
+	if (e && e->kind == ENTITY_CAPABILITY && found->n_text == sizeof(call->progress) &&
+		!call_find(all, memo->record.call.handle))
+		r = call_new(all, capability_of(e),
+			memo->record.call.handle, &call, &kind);
 	if (r == 0) {
 		call->memo = memo;
 		r = call_link(call, fd);
@@ -508,13 +393,60 @@ call_adopt(struct ipc *ipc, int fd, struct memo *memo, const void *progress, siz
 	if (r) {
 		call_free(call);
 		fd_shutdown_close(fd);
-		memo_drop(ipc, memo);
-		return;
+		memo_drop(all->sockets, memo);
+		return true;
 	}
-	memcpy(&call->progress, progress, n);
-	call->connection = connection_find_paired(ipc, memo->record.cookie);
-	if (call->connection)
-		call->connection->call = call;
+	memcpy(&call->progress, found->text, found->n_text);
+	call_connected(call, connection_find_paired(all->sockets, memo->record.cookie));
 	call_recall(call);
 	call_decide(call);
+	return true;
+}
+
+static const struct endpoint_ops call_ops = {
+	.socket = SOCKET_CALL,
+	.adopt = on_adopt,
+};
+
+CLEANUP_DEFINE(struct conversations *, conversations_free)
+
+int
+conversations_new(struct sockets *sockets, conversation_ready_t ready, void *data,
+	struct conversations **ret)
+{
+	cleanup(conversations_free_p) struct conversations *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	all->sockets = sockets;
+	all->ready = ready;
+	all->ready_data = data;
+	list_init(&all->all);
+	all->packet = malloc(WIRE_CALL_MAX);
+	if (!all->packet)
+		return -ENOMEM;
+	core_add_user(sockets, &call_ops, all);
+	*ret = take_ptr(all);
+	return 0;
+}
+
+void
+conversations_stop(struct conversations *all)
+{
+	while (!list_empty(&all->all))
+		call_free(list_entry(list_first(&all->all), struct call, link));
+}
+
+struct conversations *
+conversations_free(struct conversations *all)
+{
+	if (!all)
+		return NULL;
+	core_remove_user(all->sockets, &call_ops);
+	conversations_stop(all);
+	index_deinit(&all->by_handle);
+	index_deinit(&all->by_owner);
+	free(all->packet);
+	free(all);
+	return NULL;
 }

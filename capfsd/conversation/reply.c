@@ -9,13 +9,21 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/conversation/reply.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "base/msg.h"
+#include "capfsd/conversation/call.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/ops/request.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/memos.h"
+#include "capfsd/tree/conversations.h"
+#include "libcap-client/wire.h"
 
 #define PACKETS_MAX 16	/* that are no reply, looked at in a row */
 #define ERROR_MAX 512	/* larger numbers are the kernel's own: it takes them for no answer */
@@ -150,7 +158,7 @@ call_fail(struct call *call, struct request *r, uint64_t unique, int error, cons
 static int
 call_lost(struct call *call, struct request *r, const struct capability *c, uint64_t unique)
 {
-	if (!connection_is_allowed(c))
+	if (!endpoint_may_call(c))
 		return call_fail(call, r, unique, EPERM, "it lacks right 'call'");
 	return call_fail(call, r, unique, EPIPE, "the service ended the connection");
 }
@@ -164,7 +172,7 @@ look_at_call(const struct call *call, const void *packet, size_t n, bool has_fds
 
 	if (wire_call_decode(packet, n, &m) < 0)
 		return EPROTO;
-	if (m.serial != call->memo->record.serial ||
+	if (m.serial != call->memo->record.call.serial ||
 		(m.type != WIRE_RETURN && m.type != WIRE_FDS)) {
 		recv(call->fd, &byte, 1, MSG_DONTWAIT);
 		return -EAGAIN;
@@ -187,7 +195,7 @@ look_at_call(const struct call *call, const void *packet, size_t n, bool has_fds
 static int
 call_look(struct call *call, struct look *ret)
 {
-	uint8_t *packet = call->ipc->packet;
+	uint8_t *packet = call->all->packet;
 
 	for (unsigned i = 0; i < PACKETS_MAX; i++) {
 		size_t has_fds = 0, size = call->calls ? WIRE_CALL_MAX : CALL_BYTES_MAX;
@@ -321,7 +329,7 @@ call_read_stream(struct call *call, struct request *r, const struct capability *
 		return call_fail(call, r, read->unique, (int)-n, "the service ended the connection");
 	if (has_fds)
 		return call_fail(call, r, read->unique, EOPNOTSUPP, reason_of(EOPNOTSUPP));
-	if (n == 0 && !connection_is_allowed(c))
+	if (n == 0 && !endpoint_may_call(c))
 		return call_lost(call, r, c, read->unique);
 	if (n == 0 && p->state == CALL_ANSWERED)
 		return 0;

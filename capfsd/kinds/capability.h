@@ -90,7 +90,6 @@ struct capability {
 	struct expiry expiry;    /* in model.expiring */
 	uint32_t n_children;
 	uint32_t conns_used;     /* of itself and all its descendants */
-	void *listener;          /* of capfsd/ipc: its struct listener, NULL while nobody looked */
 };
 
 static inline struct capability *

@@ -27,7 +27,6 @@ static void
 entrypoint_init(struct model *m, struct entity *e)
 {
 	list_init(&entrypoint_of(e)->objects);
-	list_init(&entrypoint_of(e)->held);
 }
 
 static struct place
@@ -76,7 +75,7 @@ entrypoint_unlink(struct model *m, struct entity *e)
 {
 	struct entrypoint *ep = entrypoint_of(e);
 
-	assert(list_empty(&ep->objects) && list_empty(&ep->held));
+	assert(list_empty(&ep->objects));
 	if (ep->thread)
 		ep->thread->serves = NULL;
 }

@@ -44,12 +44,6 @@ struct entrypoint {
 	struct list objects;   /* of struct object */
 	uint64_t n_objects;
 	uint32_t n_connections, n_waiting;
-	/* Of capfsd/ipc: callers that wait for a server, and when that was last told. */
-	struct list held;
-	uint32_t n_held;
-	uint64_t held_usec;
-	void *channel; /* of capfsd/ipc: its struct channel, NULL while detached */
-	void *pages;   /* of capfsd/ipc: what its server counts in, NULL: it does not */
 };
 
 static inline struct entrypoint *

@@ -50,7 +50,6 @@ struct object {
 	struct index_link badge_link; /* model.by_badge */
 	struct entrypoint *entrypoint;
 	struct list origins; /* of struct capability, origin_link */
-	void *listener;      /* of capfsd/ipc, where the entrypoint listens: its struct listener */
 };
 
 static inline struct object *

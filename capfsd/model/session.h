@@ -51,7 +51,6 @@ struct session {
 	struct quota charged;  /* the part of `used` that is held by struct charge */
 	uint64_t event_bytes;  /* the part of `used` that its events hold: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
-	void *listener;        /* of capfsd/ipc: its struct listener of `control`, or NULL */
 };
 
 static inline struct session *

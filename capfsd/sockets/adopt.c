@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/adopt.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,20 +17,35 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/index.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/connect.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/lend.h"
+#include "capfsd/sockets/listener.h"
+#include "capfsd/sockets/memos.h"
+#include "capfsd/sockets/pages.h"
+#include "capfsd/sockets/queue.h"
+#include "capfsd/sockets/serve.h"
+#include "capfsd/state/state.h"
+#include "libcap-client/wire.h"
 
+/* A record, and what of its descriptors has been found. */
 struct found {
 	struct index_link cookie_link;
 	struct index_link fd_link; /* under the cookie of the reply's descriptor */
 	struct index_link pages_link; /* under the identity of its pages */
 	struct list link;
-	struct memo *memo;
-	int fd, reply_fd, page_fds[2];
-	size_t n_text;
+	struct adopted it;
+	int page_fds[2]; /* -1: not found */
 	char text[];
 };
 
 struct adoption {
-	struct ipc *ipc;
+	struct sockets *sockets;
 	struct index by_cookie, by_fd_cookie, by_pages;
 	struct list found;
 	const int *fds; /* -1: dealt with */
@@ -47,19 +62,37 @@ found_new(const void *data, size_t n)
 	f = calloc(1, sizeof(*f) + n - sizeof(record));
 	if (!f)
 		return NULL;
-	f->memo = memo_new(record.kind, record.cookie, record.owner);
-	if (!f->memo) {
+	f->it.memo = memo_load(&record);
+	if (!f->it.memo) {
 		free(f);
 		return NULL;
 	}
-	f->memo->record = record;
-	f->memo->stored = true;
-	f->fd = f->reply_fd = f->page_fds[0] = f->page_fds[1] = -1;
-	f->n_text = n - sizeof(record);
-	memcpy(f->text, (const char *)data + sizeof(record), f->n_text);
+	f->it.kind = record.kind;
+	f->it.fd = f->it.reply_fd = f->page_fds[0] = f->page_fds[1] = -1;
+	f->it.text = f->text;
+	f->it.n_text = n - sizeof(record);
+	memcpy(f->text, (const char *)data + sizeof(record), f->it.n_text);
 	return f;
 }
 
+/* What else of a record can be met without its socket: 0: nothing. */
+static uint64_t
+fd_cookie_of(const struct found *f)
+{
+	const struct connection_record *r = &f->it.memo->record;
+
+	return r->kind == SOCKET_CONTROL ? r->control.fd_cookie : 0;
+}
+
+static uint64_t
+pages_of(const struct found *f)
+{
+	const struct connection_record *r = &f->it.memo->record;
+
+	return r->kind == SOCKET_CHANNEL ? r->channel.pages : 0;
+}
+
+/* Every record is looked at, also those of sockets that are gone: they are dropped at the end. */
 static int
 adoption_load(void *data, uint64_t key, const void *record, size_t n)
 {
@@ -75,18 +108,17 @@ adoption_load(void *data, uint64_t key, const void *record, size_t n)
 	f = found_new(record, n);
 	if (!f)
 		return -ENOMEM;
-	r = index_add(&a->by_cookie, &f->cookie_link, index_hash_id(f->memo->record.cookie));
+	r = index_add(&a->by_cookie, &f->cookie_link, index_hash_id(f->it.memo->record.cookie));
 	if (r < 0) {
-		free(f->memo);
+		free(f->it.memo);
 		free(f);
 		return r;
 	}
 	list_append(&a->found, &f->link);
-	if (f->memo->record.fd_cookie)
-		r = index_add(
-			&a->by_fd_cookie, &f->fd_link, index_hash_id(f->memo->record.fd_cookie));
-	if (r == 0 && f->memo->record.pages)
-		r = index_add(&a->by_pages, &f->pages_link, index_hash_id(f->memo->record.pages));
+	if (fd_cookie_of(f))
+		r = index_add(&a->by_fd_cookie, &f->fd_link, index_hash_id(fd_cookie_of(f)));
+	if (r == 0 && pages_of(f))
+		r = index_add(&a->by_pages, &f->pages_link, index_hash_id(pages_of(f)));
 	return r;
 }
 
@@ -98,12 +130,13 @@ adoption_find(const struct adoption *a, uint64_t cookie)
 	for (; link; link = index_next(link)) {
 		struct found *f = container_of(link, struct found, cookie_link);
 
-		if (f->memo->record.cookie == cookie)
+		if (f->it.memo->record.cookie == cookie)
 			return f;
 	}
 	return NULL;
 }
 
+/* A descriptor that was on its way to a control client: its cookie stands in the record of the reply. */
 static struct found *
 adoption_find_reply(const struct adoption *a, uint64_t cookie)
 {
@@ -112,7 +145,7 @@ adoption_find_reply(const struct adoption *a, uint64_t cookie)
 	for (; link; link = index_next(link)) {
 		struct found *f = container_of(link, struct found, fd_link);
 
-		if (f->memo->record.fd_cookie == cookie)
+		if (fd_cookie_of(f) == cookie)
 			return f;
 	}
 	return NULL;
@@ -131,7 +164,7 @@ adoption_join_page(struct adoption *a, int fd)
 	for (; link; link = index_next(link)) {
 		struct found *f = container_of(link, struct found, pages_link);
 
-		if (f->memo->record.pages != identity || f->page_fds[kind] >= 0)
+		if (pages_of(f) != identity || f->page_fds[kind] >= 0)
 			continue;
 		f->page_fds[kind] = fd;
 		return true;
@@ -149,8 +182,8 @@ adoption_join(struct adoption *a, int fd)
 	if (fd_socket_cookie(fd, &cookie) < 0)
 		return false;
 	f = adoption_find(a, cookie);
-	if (f && f->fd < 0) {
-		f->fd = fd;
+	if (f && f->it.fd < 0) {
+		f->it.fd = fd;
 		return true;
 	}
 	if (f) {
@@ -159,14 +192,14 @@ adoption_join(struct adoption *a, int fd)
 		return true;
 	}
 	f = adoption_find_reply(a, cookie);
-	if (!f || f->reply_fd >= 0)
+	if (!f || f->it.reply_fd >= 0)
 		return false;
-	f->reply_fd = fd;
+	f->it.reply_fd = fd;
 	return true;
 }
 
 struct backlog {
-	struct ipc *ipc;
+	struct sockets *sockets;
 	struct entity *entity;
 };
 
@@ -175,7 +208,7 @@ backlog_accepted(void *data, int client)
 {
 	struct backlog *b = data;
 
-	listener_admit(b->ipc, b->entity, client);
+	listener_admit(b->sockets, b->entity, client);
 }
 
 /* The predecessor was about to close it. There may be another one, or it is bound again when it is wanted. */
@@ -189,86 +222,103 @@ is_shut_down(int fd)
 
 /* Who had connected before has. */
 static void
-adopt_backlog(struct ipc *ipc, struct entity *e, int fd)
+adopt_backlog(struct sockets *sockets, struct entity *e, int fd)
 {
-	struct backlog b = {ipc, e};
+	struct backlog b = {sockets, e};
 
-	for (unsigned n = 0; n <= BACKLOG && listener_accept_each(fd, backlog_accepted, &b) == 0;)
-		n += ACCEPTS_MAX;
+	listener_accept_all(fd, backlog_accepted, &b);
 	fd_close(fd);
 }
 
+/* The name alone says what it is. One that nobody serves by now is shut down, so that it refuses. */
 static void
-adopt_listener(struct ipc *ipc, struct entity *e, int fd)
+adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 {
 	struct listener *l = NULL;
 
 	if (e->kind != ENTITY_OBJECT && is_shut_down(fd)) {
-		adopt_backlog(ipc, e, fd);
+		adopt_backlog(sockets, e, fd);
 		return;
 	}
-	if (listener_is_served(e))
-		l = listener_get(ipc, e);
+	if (endpoint_is_served(e))
+		l = listener_get(sockets, e);
 	if (!l || listener_charge(l)) {
 		fd_shutdown_close(fd);
 		if (l)
 			listener_release(l);
 		return;
 	}
-	if (listener_set_fd(l, fd) < 0) {
-		charge_deinit(&l->charge);
-		listener_release(l);
-	}
+	if (listener_set_fd(l, fd) < 0)
+		listener_give_up(l);
 }
 
 /* A socket without a record; or no socket: what the dead process had for itself. */
 static void
-adopt_unrecorded(struct ipc *ipc, int fd)
+adopt_unrecorded(struct sockets *sockets, int fd)
 {
-	struct entity *e = binding_entity(ipc, fd);
+	struct adopted found = {.fd = fd, .reply_fd = -1};
+	struct entity *e = binding_entity(sockets, fd);
 
-	if (activation_is(ipc, fd))
-		activation_adopt(ipc, fd);
-	else if (!e)
+	if (core_adopt(sockets, &found))
+		return;
+	if (!e)
 		fd_shutdown_close(fd);
 	else if (socket_is_listening(fd))
-		adopt_listener(ipc, e, fd);
+		adopt_listener(sockets, e, fd);
 	else if (e->kind == ENTITY_OBJECT)
 		socket_discard(fd);
 	else
-		/* Accepted, and nothing of it committed: as if it came now. */
-		listener_admit(ipc, e, fd);
+		/* Accepted, and nothing of it committed: as if it came only then. */
+		listener_admit(sockets, e, fd);
 }
 
-/* Takes up all records of KIND that have their descriptor. */
+static bool
+is_left(const struct found *f, enum socket_kind kind)
+{
+	/* A channel may be gone, and its pages not yet. */
+	return f->it.memo && f->it.memo->record.kind == kind &&
+	       (f->it.fd >= 0 || f->page_fds[0] >= 0);
+}
+
+/* Before connections, which need them. */
 static void
-adopt_recorded(struct adoption *a, enum socket_kind kind)
+adopt_channels(struct adoption *a)
 {
 	list_for_each (i, &a->found) {
 		struct found *f = list_entry(i, struct found, link);
 
-		/* A channel may be gone, and its pages not yet. */
-		if (!f->memo || (f->fd < 0 && f->page_fds[0] < 0) || f->memo->record.kind != kind)
+		if (!is_left(f, SOCKET_CHANNEL))
 			continue;
-		switch (kind) {
-		case SOCKET_CHANNEL:
-			channel_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->page_fds);
-			f->page_fds[0] = f->page_fds[1] = -1;
-			break;
-		case SOCKET_CONNECTION:
-			connection_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo));
-			break;
-		case SOCKET_CONTROL:
-			control_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text, f->n_text,
-				take_fd(f->reply_fd));
-			break;
-		case SOCKET_CALL:
-			call_adopt(a->ipc, take_fd(f->fd), take_ptr(f->memo), f->text, f->n_text);
-			break;
-		}
+		serve_adopt(
+			a->sockets, take_fd(f->it.fd), take_ptr(f->it.memo), f->page_fds);
+		f->page_fds[0] = f->page_fds[1] = -1;
 	}
 }
 
+static void
+adopt_connections(struct adoption *a)
+{
+	list_for_each (i, &a->found) {
+		struct found *f = list_entry(i, struct found, link);
+
+		if (is_left(f, SOCKET_CONNECTION))
+			connect_adopt(a->sockets, take_fd(f->it.fd), take_ptr(f->it.memo));
+	}
+}
+
+/* What is its users', who take up one kind after the other. */
+static void
+adopt_others(struct adoption *a, enum socket_kind kind)
+{
+	list_for_each (i, &a->found) {
+		struct found *f = list_entry(i, struct found, link);
+
+		if (is_left(f, kind))
+			core_adopt(a->sockets, &f->it);
+	}
+}
+
+/* What nobody took is of no use: its end is told to whoever has the other one. */
 static void
 adoption_deinit(struct adoption *a)
 {
@@ -277,12 +327,12 @@ adoption_deinit(struct adoption *a)
 
 		list_unlink(&f->link);
 		index_remove(&a->by_cookie, &f->cookie_link);
-		if (f->memo && f->fd >= 0)
-			fd_shutdown_close(f->fd);
-		fd_close(f->reply_fd);
+		if (f->it.memo && f->it.fd >= 0)
+			fd_shutdown_close(f->it.fd);
+		fd_close(f->it.reply_fd);
 		fd_close(f->page_fds[0]);
 		fd_close(f->page_fds[1]);
-		memo_drop(a->ipc, f->memo);
+		memo_drop(a->sockets, f->it.memo);
 		free(f);
 	}
 	index_deinit(&a->by_cookie);
@@ -292,36 +342,29 @@ adoption_deinit(struct adoption *a)
 	index_deinit(&a->by_pages);
 }
 
-/* The session after S in depth-first order. */
-static struct session *
-session_after(struct session *s)
-{
-	if (!list_empty(&s->owned[ENTITY_SESSION]))
-		return list_entry(list_first(&s->owned[ENTITY_SESSION]), struct session, entity.owner_link);
-	for (; s->parent; s = s->parent)
-		if (s->entity.owner_link.next != &s->parent->owned[ENTITY_SESSION])
-			return list_entry(
-				s->entity.owner_link.next, struct session, entity.owner_link);
-	return NULL;
-}
-
 /* Entrypoints whose server went while no broker looked. */
 static void
-adopt_orphans(struct ipc *ipc)
+adopt_orphans(struct sockets *sockets)
 {
-	for (struct session *s = ipc->model->root; s; s = session_after(s))
+	struct session *root = sockets->model->root;
+
+	for (struct session *s = root; s; s = session_next_below(root, s))
 		list_for_each_safe (i, &s->owned[ENTITY_ENTRYPOINT]) {
 			struct entrypoint *e = list_entry(i, struct entrypoint, entity.owner_link);
 
-			if (e->record.thread && !e->channel)
-				channel_orphan(ipc, e);
+			if (e->record.thread && !endpoint_channel(e))
+				serve_orphan(sockets, e);
 		}
 }
 
+/*
+ * The order is that of dependence: connections need channels; orphans are detached before anybody who
+ * attaches in their place is heard; control clients come last, since their requests may be about all of it.
+ */
 static int
 adopt_all(struct adoption *a)
 {
-	struct ipc *ipc = a->ipc;
+	struct sockets *sockets = a->sockets;
 	cleanup_free int *rest = calloc(a->n + 1, sizeof(*rest));
 	size_t n = 0;
 
@@ -330,32 +373,32 @@ adopt_all(struct adoption *a)
 	for (size_t i = 0; i < a->n; i++)
 		if (!adoption_join(a, a->fds[i]) && !adoption_join_page(a, a->fds[i]))
 			rest[n++] = a->fds[i];
-	adopt_recorded(a, SOCKET_CHANNEL);
-	adopt_recorded(a, SOCKET_CONNECTION);
-	list_for_each (i, &ipc->channels) {
-		channel_take_held(list_entry(i, struct channel, link));
+	adopt_channels(a);
+	adopt_connections(a);
+	list_for_each (i, &sockets->channels->all) {
+		queue_take(list_entry(i, struct channel, link));
 		channel_pump(list_entry(i, struct channel, link));
 	}
 	/* Before anybody can ask for one of these again. */
-	adopt_orphans(ipc);
+	adopt_orphans(sockets);
 	for (size_t i = 0; i < n; i++)
-		adopt_unrecorded(ipc, rest[i]);
-	list_for_each (i, &ipc->channels)
-		lend_all(ipc, list_entry(i, struct channel, link)->entrypoint);
-	adopt_recorded(a, SOCKET_CONTROL);
-	adopt_recorded(a, SOCKET_CALL);
+		adopt_unrecorded(sockets, rest[i]);
+	list_for_each (i, &sockets->channels->all)
+		lend_all(sockets, list_entry(i, struct channel, link)->entrypoint);
+	adopt_others(a, SOCKET_CONTROL);
+	adopt_others(a, SOCKET_CALL);
 	return 0;
 }
 
 int
-ipc_adopt(struct ipc *ipc, const int *fds, size_t n)
+adopt(struct sockets *sockets, const int *fds, size_t n)
 {
-	struct adoption a = {.ipc = ipc, .fds = fds, .n = n};
+	struct adoption a = {.sockets = sockets, .fds = fds, .n = n};
 	cleanup_free char *reason = NULL;
 	int r;
 
 	list_init(&a.found);
-	r = state_scan(ipc->state, adoption_load, &a, &reason);
+	r = state_scan(sockets->state, adoption_load, &a, &reason);
 	if (r == 0)
 		r = adopt_all(&a);
 	adoption_deinit(&a);
@@ -364,12 +407,11 @@ ipc_adopt(struct ipc *ipc, const int *fds, size_t n)
 			reason ? reason : error_name(r < 0 ? r : EBADMSG));
 		return r < 0 ? error_trace(r) : -EBADMSG;
 	}
-	if (ipc->boot->page)
-		ipc->boot->page->sending = 0;
-	r = memos_flush(ipc);
+	if (sockets->boot->page)
+		sockets->boot->page->sending = 0;
+	r = memos_flush(sockets);
 	if (r == -ENOSPC) {
 		log_message(LOG_WARNING, "the state store is full: old connections stay in it");
-		ipc_arm(ipc->flush_timer, FLUSH_AGAIN_USEC);
 		r = 0;
 	}
 	return r;

@@ -10,11 +10,13 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/binding.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -26,7 +28,26 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "base/number.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/listener.h"
 
+#define MESSAGES_MAX 32	    /* of the binder, in a row */
+#define BINDER_USEC 2000000 /* for one that is replaced, and its jobs */
+#define RETIRE_USEC 1000000 /* from the invalidation of a node to the end of its listener */
+#define FORGET_USEC 100000  /* from the end of a listener to the kernel's FORGET */
+
+/* The binder's socket, and who else asks it for something. */
+struct bindings {
+	int fd, next_fd; /* -1: none. NEXT_FD comes when the other has ended */
+	sd_event_source *source, *binder_timer, *retire_timer;
+	const struct inspector_ops *inspector;
+	void *inspector_data;
+};
+
+/* All that the binder needs to know. It has no view of the model, and must not need one. */
 static struct binder_job
 binding_job(const struct listener *l)
 {
@@ -35,78 +56,82 @@ binding_job(const struct listener *l)
 		.socket_type = SOCK_SEQPACKET,
 		.backlog = BACKLOG,
 	};
-	const struct object *o;
 
-	if (l->entity->kind == ENTITY_SESSION)
-		return job;
-	if (l->entity->kind == ENTITY_OBJECT) {
-		o = container_of(l->entity, struct object, entity);
+	if (l->entity->kind == ENTITY_CAPABILITY) {
+		struct service service = capability_service(capability_of(l->entity));
+
+		job.object = service.object;
+		job.socket_type = (uint32_t)service.socket;
+	} else if (l->entity->kind == ENTITY_OBJECT) {
 		job.capability = 0;
-	} else {
-		o = capability_object(container_of(l->entity, struct capability, entity));
+		job.object = l->entity->id;
+		if (object_of(l->entity)->record.socket == OBJECT_STREAM)
+			job.socket_type = SOCK_STREAM;
 	}
-	job.object = o->entity.id;
-	if (o->record.socket == OBJECT_STREAM)
-		job.socket_type = SOCK_STREAM;
 	return job;
 }
 
 /* Sends the binder what waits for it, as far as it takes it. */
 static void
-binding_send(struct ipc *ipc)
+binding_send(struct sockets *sockets)
 {
-	if (ipc->next_binder_fd >= 0)
+	struct bindings *b = sockets->bindings;
+	struct listener *l;
+
+	if (b->next_fd >= 0)
 		return;
-	while (ipc->binder_source && !list_empty(&ipc->queued)) {
-		struct listener *l =
-			list_entry(list_first(&ipc->queued), struct listener, state_link);
+	while (b->source && (l = listener_first(sockets, LISTENER_QUEUED))) {
 		struct binder_job job = binding_job(l);
-		ssize_t n = msg_send(ipc->binder_fd, &job, sizeof(job), NULL, 0, MSG_DONTWAIT);
+		ssize_t n = msg_send(b->fd, &job, sizeof(job), NULL, 0, MSG_DONTWAIT);
 
 		if (n == -EAGAIN || n == -ENOBUFS || n == -ENOMEM) {
-			sd_event_source_set_io_events(ipc->binder_source, EPOLLIN | EPOLLOUT);
+			sd_event_source_set_io_events(b->source, EPOLLIN | EPOLLOUT);
 			return;
 		}
 		/* Any other error means that it died, which the loop will see. */
 		if (n < 0)
 			return;
-		listener_move(l, LISTENER_SENT, &ipc->sent);
+		listener_enter(l, LISTENER_SENT);
 	}
-	if (ipc->binder_source)
-		sd_event_source_set_io_events(ipc->binder_source, EPOLLIN);
+	if (b->source)
+		sd_event_source_set_io_events(b->source, EPOLLIN);
 }
 
 void
 binding_request(struct listener *l)
 {
-	listener_move(l, LISTENER_QUEUED, &l->ipc->queued);
-	binding_send(l->ipc);
+	listener_enter(l, LISTENER_QUEUED);
+	binding_send(l->sockets);
 }
 
 bool
-ipc_socket_ready(struct ipc *ipc, struct entity *e)
+binding_is_ready(struct sockets *sockets, struct entity *e)
 {
 	const struct listener *l = listener_find(e);
 
 	return l && l->state == LISTENER_BOUND;
 }
 
+/*
+ * A listener may be found in each of its states when its node is looked up. One that is on its way back is
+ * kept: whoever has looked it up will connect.
+ */
 static void
-binding_want(struct ipc *ipc, struct listener *l)
+want(struct listener *l)
 {
-	l->wanted = true;
+	listener_want(l);
 	switch ((enum listener_state)l->state) {
 	case LISTENER_RETIRING:
 		if (listener_charge(l)) {
 			listener_done(l, EDQUOT);
 			return;
 		}
-		listener_move(l, LISTENER_BOUND, NULL);
+		listener_enter(l, LISTENER_BOUND);
 		/* fallthrough */
 	case LISTENER_BOUND:
 		listener_touch(l);
 		listener_done(l, 0);
-		binding_balance(l->ipc);
+		binding_balance(l->sockets);
 		return;
 	case LISTENER_QUEUED:
 	case LISTENER_SENT:
@@ -117,139 +142,140 @@ binding_want(struct ipc *ipc, struct listener *l)
 	}
 	if (listener_charge(l)) {
 		listener_done(l, EDQUOT);
-		listener_move(l, LISTENER_UNBOUND, NULL);
-		listener_release(l);
+		listener_give_up(l);
 		return;
 	}
 	binding_request(l);
 }
 
 void
-ipc_socket_want(struct ipc *ipc, struct entity *e)
+binding_want(struct sockets *sockets, struct entity *e)
 {
 	struct listener *l;
 
-	if (ipc->stopped || !listener_is_served(e)) {
-		ipc->fs->socket_done(ipc->fs_data, e, ECONNREFUSED);
+	if (sockets->stopped || !endpoint_is_served(e)) {
+		sockets->fs->socket_done(sockets->fs_data, e, ECONNREFUSED);
 		return;
 	}
-	l = listener_get(ipc, e);
+	l = listener_get(sockets, e);
 	if (l)
-		binding_want(ipc, l);
+		want(l);
 	else
-		ipc->fs->socket_done(ipc->fs_data, e, ENOMEM);
+		sockets->fs->socket_done(sockets->fs_data, e, ENOMEM);
 }
 
+/* The steps of giving it back are over: nobody has its inode, so nobody can connect without asking. */
 void
-ipc_socket_forgotten(struct ipc *ipc, uint64_t entity_id)
+binding_forgotten(struct sockets *sockets, uint64_t entity_id)
 {
-	struct entity *e = entity_find(ipc->model, entity_id);
+	struct entity *e = entity_find(sockets->model, entity_id);
 	struct listener *l = NULL;
 
 	if (e && (e->kind == ENTITY_CAPABILITY || e->kind == ENTITY_SESSION))
 		l = listener_find(e);
-	if (!l || l->state != LISTENER_CLOSED)
-		return;
-	listener_move(l, LISTENER_UNBOUND, NULL);
-	listener_release(l);
+	if (l && l->state == LISTENER_CLOSED)
+		listener_give_up(l);
 }
 
+/* The first step. It still accepts: who had looked it up before may be about to connect. */
 static void
 binding_give_back(struct listener *l)
 {
-	struct ipc *ipc = l->ipc;
+	struct sockets *sockets = l->sockets;
 
-	listener_move(l, LISTENER_RETIRING, &ipc->retiring);
-	l->due_usec = ipc_now(ipc) + RETIRE_USEC;
-	ipc->fs->socket_invalidate(ipc->fs_data, l->entity);
-	ipc_arm(ipc->retire_timer, RETIRE_USEC);
+	listener_enter_for(l, LISTENER_RETIRING, RETIRE_USEC);
+	sockets->fs->socket_invalidate(sockets->fs_data, l->entity);
+	loop_arm(sockets->bindings->retire_timer, RETIRE_USEC);
 }
 
 /* Gives back those without connections that nobody asked for longest, beyond the limit. */
 void
-binding_balance(struct ipc *ipc)
+binding_balance(struct sockets *sockets)
 {
-	while (ipc->n_idle > ipc->n_idle_max)
-		binding_give_back(list_entry(list_first(&ipc->idle), struct listener, state_link));
+	while (sockets->listeners->n_idle > sockets->n_idle_max)
+		binding_give_back(listener_first(sockets, LISTENER_BOUND));
 }
 
+/*
+ * For a session that needs its quota for a connection. Its oldest idle listener pays nothing from here on,
+ * though it lives for another second: less than what it would cost to refuse the connection.
+ */
 bool
-binding_yield(struct ipc *ipc, const struct session *s, const struct listener *keep)
+binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
 {
-	list_for_each (i, &ipc->idle) {
+	list_for_each (i, &sockets->listeners->by_state[LISTENER_BOUND]) {
 		struct listener *l = list_entry(i, struct listener, state_link);
 
 		if (l == keep || l->charge.session != s)
 			continue;
 		binding_give_back(l);
-		charge_deinit(&l->charge);
+		listener_uncharge(l);
 		return true;
 	}
 	return false;
 }
 
+/* The second step, a second later: whoever was about to connect has. */
 static void
 binding_retire(struct listener *l)
 {
-	struct ipc *ipc = l->ipc;
-
 	/* Somebody connected in the meantime: it is in use again. */
-	if (l->n_connections > 0 && listener_charge(l) == 0) {
-		listener_move(l, LISTENER_BOUND, NULL);
+	if (l->n_clients > 0 && listener_charge(l) == 0) {
+		listener_enter(l, LISTENER_BOUND);
 		return;
 	}
-	listener_move(l, LISTENER_CLOSED, &ipc->closed);
-	l->due_usec = ipc_now(ipc) + FORGET_USEC;
+	listener_enter_for(l, LISTENER_CLOSED, FORGET_USEC);
 	listener_close(l, true);
-	charge_deinit(&l->charge);
+	listener_uncharge(l);
 }
 
+/* The kernel still has its node, so somebody has, who can connect without looking it up. */
 static void
-binding_hold(struct listener *l)
+binding_bind_again(struct listener *l)
 {
-	if (listener_is_served(l->entity) && listener_charge(l) == 0) {
+	if (endpoint_is_served(l->entity) && listener_charge(l) == 0)
 		binding_request(l);
-		return;
-	}
-	listener_move(l, LISTENER_UNBOUND, NULL);
-	listener_release(l);
+	else
+		listener_give_up(l);
 }
 
-/* Runs F for those in LIST that are due; it moves them elsewhere. Returns: when the next one is. */
+/* Runs F for those in STATE that are due; it moves them elsewhere. Returns: when the next one is. */
 static uint64_t
-binding_run_due(struct ipc *ipc, struct list *list, void (*f)(struct listener *l))
+binding_run_due(
+	struct sockets *sockets, enum listener_state state, void (*f)(struct listener *l))
 {
-	while (!list_empty(list)) {
-		struct listener *l = list_entry(list_first(list), struct listener, state_link);
+	struct listener *l;
 
-		if (l->due_usec > ipc_now(ipc))
+	while ((l = listener_first(sockets, state))) {
+		if (l->due_usec > core_now(sockets))
 			return l->due_usec;
 		f(l);
-		ipc->activity++;
+		core_active(sockets);
 	}
 	return UINT64_MAX;
 }
 
-int
+static int
 binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
-	uint64_t held = binding_run_due(ipc, &ipc->closed, binding_hold);
-	uint64_t next = binding_run_due(ipc, &ipc->retiring, binding_retire);
+	struct sockets *sockets = data;
+	uint64_t now = core_now(sockets);
+	uint64_t closed = binding_run_due(sockets, LISTENER_CLOSED, binding_bind_again);
+	uint64_t next = binding_run_due(sockets, LISTENER_RETIRING, binding_retire);
 
-	if (!list_empty(&ipc->closed) && held == UINT64_MAX)
-		held = ipc_now(ipc) + FORGET_USEC;
-	if (held < next)
-		next = held;
+	if (closed == UINT64_MAX && listener_first(sockets, LISTENER_CLOSED))
+		closed = now + FORGET_USEC;
+	if (closed < next)
+		next = closed;
 	if (next != UINT64_MAX)
-		ipc_arm(ipc->retire_timer, next > ipc_now(ipc) ? next - ipc_now(ipc) : 0);
+		loop_arm(sockets->bindings->retire_timer, next > now ? next - now : 0);
 	return 0;
 }
 
 struct entity *
-binding_find(struct ipc *ipc, uint64_t object, uint64_t capability)
+binding_find(struct sockets *sockets, uint64_t object, uint64_t capability)
 {
-	struct entity *e = entity_find(ipc->model, capability ? capability : object);
+	struct entity *e = entity_find(sockets->model, capability ? capability : object);
 
 	if (e && capability == 0)
 		return e->kind == ENTITY_OBJECT ? e : NULL;
@@ -259,11 +285,15 @@ binding_find(struct ipc *ipc, uint64_t object, uint64_t capability)
 		return e->kind == ENTITY_SESSION ? e : NULL;
 	if (e->kind != ENTITY_CAPABILITY)
 		return NULL;
-	return capability_object(container_of(e, struct capability, entity))->entity.id == object ? e : NULL;
+	return capability_service(capability_of(e)).object == object ? e : NULL;
 }
 
+/*
+ * A name is what the binder was told to bind, so it can be believed of a socket that is ours; that it is
+ * ours the caller knows, as it was left by a broker of this mount.
+ */
 struct entity *
-binding_entity(struct ipc *ipc, int fd)
+binding_entity(struct sockets *sockets, int fd)
 {
 	struct sockaddr_un address = {};
 	socklen_t n = sizeof(address);
@@ -275,21 +305,21 @@ binding_entity(struct ipc *ipc, int fd)
 	memcpy(path, address.sun_path, sizeof(address.sun_path));
 	if (number_parse_pair(path, &object, &capability) < 0)
 		return NULL;
-	return binding_find(ipc, object, capability);
+	return binding_find(sockets, object, capability);
 }
 
 /* The binder's answer to a job of this broker, or of one before it. Takes FD, which may be -1. */
 static void
-binding_result(struct ipc *ipc, const struct binder_result *result, int fd)
+binding_result(struct sockets *sockets, const struct binder_result *result, int fd)
 {
-	struct entity *e = binding_find(ipc, result->object, result->capability);
+	struct entity *e = binding_find(sockets, result->object, result->capability);
 	struct listener *l = e ? listener_find(e) : NULL;
 	int error = result->error ? (int)result->error : fd < 0 ? EIO : 0;
 
-	if (e && !error && !listener_is_served(e))
+	if (e && !error && !endpoint_is_served(e))
 		error = ECONNREFUSED;
 	if (!l && e && !error)
-		l = listener_get(ipc, e);
+		l = listener_get(sockets, e);
 	if (!l) {
 		fd_shutdown_close(fd);
 		return;
@@ -301,100 +331,102 @@ binding_result(struct ipc *ipc, const struct binder_result *result, int fd)
 	else
 		error = -listener_set_fd(l, fd);
 	listener_done(l, error);
-	if (error && listener_is_lent(l))
-		lend_failed(l, error);
-	if (error && l->fd < 0) {
-		charge_deinit(&l->charge);
-		listener_move(l, LISTENER_UNBOUND, NULL);
-		listener_release(l);
-	}
-	binding_balance(ipc);
+	if (error)
+		core_tell_bound(sockets, e->kind, l, error);
+	if (error && l->fd < 0)
+		listener_give_up(l);
+	binding_balance(sockets);
 }
 
-static void binding_install(struct ipc *ipc, int fd);
+static void binding_install(struct sockets *sockets, int fd);
 
 /* The binder died. What it had not answered the next one gets. */
 static void
-binding_lost(struct ipc *ipc)
+binding_lost(struct sockets *sockets)
 {
-	ipc->binder_source = sd_event_source_disable_unref(ipc->binder_source);
-	while (!list_empty(&ipc->sent))
-		listener_move(list_entry(list_first(&ipc->sent), struct listener, state_link),
-			LISTENER_QUEUED, &ipc->queued);
+	struct bindings *b = sockets->bindings;
+	struct listener *l;
+
+	b->source = sd_event_source_disable_unref(b->source);
+	while ((l = listener_first(sockets, LISTENER_SENT)))
+		listener_enter(l, LISTENER_QUEUED);
 	/* Those who were at it ended with it, or are nobody's any more. */
-	inspections_forget(ipc);
-	if (ipc->next_binder_fd >= 0)
-		binding_install(ipc, take_fd(ipc->next_binder_fd));
+	if (b->inspector)
+		b->inspector->lost(b->inspector_data);
+	if (b->next_fd >= 0)
+		binding_install(sockets, take_fd(b->next_fd));
 	else
 		log_message(LOG_INFO, "the binder is gone; waiting for the next");
 }
 
 /* Returns: false: the binder is lost. */
 static bool
-binding_receive(struct ipc *ipc)
+binding_receive(struct sockets *sockets)
 {
+	struct bindings *b = sockets->bindings;
+
 	for (unsigned i = 0; i < MESSAGES_MAX; i++) {
 		struct binder_result result;
 		int listener = -1;
 		size_t n_fds = 0;
 		ssize_t n = msg_receive(
-			ipc->binder_fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
+			b->fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
 		if (n != sizeof(result)) {
 			if (n_fds > 0)
 				fd_shutdown_close(listener);
-			binding_lost(ipc);
+			binding_lost(sockets);
 			return false;
 		}
-		ipc->activity++;
-		if (result.inspection)
-			inspection_result(ipc, &result);
-		else
-			binding_result(ipc, &result, n_fds > 0 ? listener : -1);
+		core_active(sockets);
+		if (!result.inspection)
+			binding_result(sockets, &result, n_fds > 0 ? listener : -1);
+		else if (b->inspector)
+			b->inspector->seen(b->inspector_data, &result);
 	}
 	return true;
 }
 
+/* An inspector tells us before it tells its client, so that what that says is here already. */
 void
-binding_look(struct ipc *ipc)
+binding_look(struct sockets *sockets)
 {
-	if (ipc->binder_source)
-		binding_receive(ipc);
+	if (sockets->bindings->source)
+		binding_receive(sockets);
 }
 
 static int
 binding_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
-	struct ipc *ipc = data;
-
-	if (binding_receive(ipc) && revents & EPOLLOUT)
-		binding_send(ipc);
+	if (binding_receive(data) && revents & EPOLLOUT)
+		binding_send(data);
 	return 0;
 }
 
 static void
-binding_install(struct ipc *ipc, int fd)
+binding_install(struct sockets *sockets, int fd)
 {
+	struct bindings *b = sockets->bindings;
 	int r;
 
 	/* Under the old one's number, since there the next broker will look for it. */
-	if (ipc->binder_fd >= 0 && ipc->binder_fd != fd) {
-		if (dup3(fd, ipc->binder_fd, O_CLOEXEC) < 0)
+	if (b->fd >= 0 && b->fd != fd) {
+		if (dup3(fd, b->fd, O_CLOEXEC) < 0)
 			log_message(LOG_ERR, "the new binder: %s", error_name(errno));
 		fd_close(fd);
 	} else {
-		ipc->binder_fd = fd;
+		b->fd = fd;
 	}
-	r = fd_set_nonblock(ipc->binder_fd, true);
+	r = fd_set_nonblock(b->fd, true);
 	if (r == 0)
-		r = ipc_add_io(
-			ipc, ipc->binder_fd, EPOLLIN, binding_on_io, ipc, &ipc->binder_source);
+		r = loop_add_io(
+			sockets->event, b->fd, EPOLLIN, binding_on_io, sockets, &b->source);
 	if (r < 0)
-		ipc_fail(ipc, r);
+		core_fail(sockets, r);
 	else
-		binding_send(ipc);
+		binding_send(sockets);
 }
 
 /*
@@ -402,30 +434,90 @@ binding_install(struct ipc *ipc, int fd)
  * one, clients could come to the listener that is not ours.
  */
 void
-ipc_set_binder(struct ipc *ipc, int fd)
+binding_set_binder(struct sockets *sockets, int fd)
 {
-	if (!ipc->binder_source) {
-		binding_install(ipc, fd);
+	struct bindings *b = sockets->bindings;
+
+	if (!b->source) {
+		binding_install(sockets, fd);
 		return;
 	}
-	fd_close(ipc->next_binder_fd);
-	ipc->next_binder_fd = fd;
-	sd_event_source_set_io_events(ipc->binder_source, EPOLLIN);
-	shutdown(ipc->binder_fd, SHUT_WR);
-	ipc_arm(ipc->binder_timer, BINDER_USEC);
+	fd_close(b->next_fd);
+	b->next_fd = fd;
+	sd_event_source_set_io_events(b->source, EPOLLIN);
+	shutdown(b->fd, SHUT_WR);
+	loop_arm(b->binder_timer, BINDER_USEC);
 }
 
 /* It does not end. */
-int
+static int
 binding_on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
+	struct sockets *sockets = data;
+	struct bindings *b = sockets->bindings;
 
-	if (ipc->next_binder_fd < 0)
+	if (b->next_fd < 0)
 		return 0;
-	if (ipc->binder_source)
-		binding_lost(ipc);
+	if (b->source)
+		binding_lost(sockets);
 	else
-		binding_install(ipc, take_fd(ipc->next_binder_fd));
+		binding_install(sockets, take_fd(b->next_fd));
 	return 0;
+}
+
+void
+binding_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, void *data)
+{
+	sockets->bindings->inspector = ops;
+	sockets->bindings->inspector_data = data;
+}
+
+int
+binding_inspect(struct sockets *sockets, uint64_t inspection, int client)
+{
+	const struct binder_job job = {.inspection = inspection};
+	const struct bindings *b = sockets->bindings;
+
+	if (!b->source || msg_send(b->fd, &job, sizeof(job), &client, 1, MSG_DONTWAIT) < 0)
+		return -EAGAIN;
+	return 0;
+}
+
+int
+bindings_new(struct sockets *sockets)
+{
+	struct bindings *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->fd = b->next_fd = -1;
+	sockets->bindings = b;
+	r = loop_add_timer(sockets->event, binding_on_retire, sockets, &b->retire_timer);
+	if (r == 0)
+		r = loop_add_timer(sockets->event, binding_on_timer, sockets, &b->binder_timer);
+	return r;
+}
+
+void
+bindings_stop(struct sockets *sockets)
+{
+	struct bindings *b = sockets->bindings;
+
+	b->source = sd_event_source_disable_unref(b->source);
+	b->fd = fd_close(b->fd);
+	b->next_fd = fd_close(b->next_fd);
+}
+
+void
+bindings_free(struct sockets *sockets)
+{
+	struct bindings *b = take_ptr(sockets->bindings);
+
+	if (!b)
+		return;
+	sd_event_source_disable_unref(b->source);
+	sd_event_source_disable_unref(b->binder_timer);
+	sd_event_source_disable_unref(b->retire_timer);
+	free(b);
 }

@@ -1,46 +1,46 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The socket to an attached server. Connections are handed over in the order of their serials, at
- * most CREDIT_MAX that the server has not acknowledged; others wait. So after any crash what is
- * offered again goes first and in order, and the server knows a repetition by its serial alone.
- *
- * Serials never come twice on one channel: their upper half is an epoch, stored, and raised by
- * each broker before it offers anything new.
+ * The socket to an attached server. After any crash what is offered again goes first and in order, and
+ * the server knows a repetition by its serial alone.
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/channel.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/memos.h"
+#include "libcap-client/wire.h"
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
-
-#define EPOCH_SHIFT 32
+#define CREDIT_MAX 8	 /* sent to one server that it has not acknowledged yet */
+#define MESSAGES_MAX 32	 /* of one server in a row */
+#define RETRY_USEC 10000 /* too many descriptors in flight: send again after that */
 
 static int channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
-static void channel_detach_or_retry(struct channel *channel, struct entrypoint *e);
 
 CLEANUP_DEFINE(struct channel *, channel_free)
 
-static struct channel *
-channel_alloc(struct ipc *ipc)
+int
+channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, struct memo *memo,
+	struct channel **ret)
 {
-	struct channel *channel = calloc(1, sizeof(*channel));
+	cleanup(channel_free_p) struct channel *channel = calloc(1, sizeof(*channel));
+	int r;
 
 	if (!channel)
-		return NULL;
-	channel->ipc = ipc;
+		return -ENOMEM;
+	channel->sockets = sockets;
+	channel->ops = ops;
 	channel->fd = -1;
 	list_init(&channel->link);
 	list_init(&channel->starved_link);
@@ -48,333 +48,182 @@ channel_alloc(struct ipc *ipc)
 	list_init(&channel->offered);
 	list_init(&channel->taken);
 	list_init(&channel->lending);
-	return channel;
-}
-
-int
-channel_new(struct ipc *ipc, int fd, struct memo *memo, struct channel **ret)
-{
-	cleanup(channel_free_p) struct channel *channel = channel_alloc(ipc);
-	int r;
-
-	if (!channel)
+	/* Here, since after the commit of an attachment nothing may fail any more. */
+	channel->endpoint = endpoint_new(sockets);
+	if (!channel->endpoint)
 		return -ENOMEM;
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = ipc_add_io(ipc, fd, EPOLLIN, channel_on_io, channel, &channel->source);
+		r = core_add_io(sockets, fd, EPOLLIN, channel_on_io, channel, &channel->source);
 	if (r < 0)
 		return error_trace(r);
 	channel->fd = fd;
 	channel->memo = memo;
-	channel->next_serial = memo->record.serial << EPOCH_SHIFT | 1;
+	channel_set_epoch(channel, memo->record.channel.epoch);
 	*ret = take_ptr(channel);
 	return 0;
 }
 
-/* Nodes that the kernel may hold from the time before are looked up again: they can be bound now.
+/*
+ * The endpoint stays with the entrypoint, if there is one: callers may wait there for the next server, and
+ * what this one counted is still to be stored.
  */
-static void
-channel_invalidate(struct ipc *ipc, struct entrypoint *e)
+struct channel *
+channel_free(struct channel *channel)
 {
-	list_for_each (i, &e->objects) {
-		struct object *o = list_entry(i, struct object, entity.owner_link);
+	if (!channel)
+		return NULL;
+	assert(list_empty(&channel->waiting) && list_empty(&channel->offered) &&
+	       list_empty(&channel->taken));
+	sd_event_source_disable_unref(channel->source);
+	if (channel->fd >= 0)
+		core_close(channel->sockets, channel->fd);
+	if (channel->entrypoint)
+		channel->endpoint->channel = NULL;
+	else
+		endpoint_free(channel->endpoint);
+	charge_deinit(&channel->charge);
+	memo_drop(channel->sockets, channel->memo);
+	list_unlink(&channel->starved_link);
+	list_unlink(&channel->link);
+	free(channel);
+	return NULL;
+}
 
-		list_for_each (j, &o->origins) {
-			struct capability *top = list_entry(j, struct capability, origin_link);
-
-			for (struct capability *c = top; c; c = capability_next_below(top, c))
-				if (c->entity.cached)
-					ipc->fs->socket_invalidate(ipc->fs_data, &c->entity);
-		}
-	}
+int
+channel_charge(struct channel *channel, struct session *s)
+{
+	return charge_init(&channel->charge, s, QUOTA_SOCKETS, 1) ? -EDQUOT : 0;
 }
 
 void
 channel_publish(struct channel *channel, struct entrypoint *e)
 {
-	struct ipc *ipc = channel->ipc;
-
-	assert(!e->channel);
+	channel->endpoint = endpoint_give(channel->endpoint, e);
+	assert(!channel->endpoint->channel);
+	channel->endpoint->channel = channel;
 	channel->entrypoint = e;
-	channel->memo->stored = true;
-	e->channel = channel;
-	list_append(&ipc->channels, &channel->link);
-	ipc->activity++;
-	channel_invalidate(ipc, e);
-	lend_all(ipc, e);
-	channel_take_held(channel);
+	list_append(&channel->sockets->channels->all, &channel->link);
 }
 
-/* The entrypoint that MEMO's channel serves, if it still does. */
-static struct entrypoint *
-adopt_entrypoint(struct ipc *ipc, const struct memo *memo)
-{
-	struct entity *found = entity_find(ipc->model, memo->record.owner);
-	struct entrypoint *e = NULL;
+/* --- serials --- */
 
-	if (found && found->kind == ENTITY_ENTRYPOINT)
-		e = container_of(found, struct entrypoint, entity);
-	if (!e || e->record.thread == 0 || e->record.thread != memo->record.value || e->channel)
-		return NULL;
-	return e;
-}
-
-/* Takes both. Without them the server counts what nobody sees. */
-static int
-adopt_pages(struct ipc *ipc, struct entrypoint *e, const struct memo *memo, const int page_fds[2],
-	struct pages **ret)
-{
-	int r = -ENOENT;
-
-	if (!memo->record.pages && page_fds[0] < 0 && page_fds[1] < 0)
-		return 0;
-	if (e && page_fds[0] >= 0 && page_fds[1] >= 0)
-		r = pages_adopt(ipc, e, page_fds[0], page_fds[1], ret);
-	if (r < 0) {
-		fd_close(page_fds[0]);
-		fd_close(page_fds[1]);
-	}
-	return r;
-}
-
-/* A broker died between the end of a channel and the word of it in the store. */
-static void
-adopt_lost(struct ipc *ipc, struct entrypoint *e, struct pages *pages)
-{
-	struct channel *channel = channel_alloc(ipc);
-
-	if (channel) {
-		channel->pages = pages;
-		channel_detach_or_retry(channel, e);
-	} else {
-		pages_free(pages);
-		ipc_fail(ipc, -ENOMEM);
-	}
-}
-
+/*
+ * A broker that dies between giving a serial and storing it would leave a successor that gives it again, to
+ * another connection; the server would drop that as a repetition. The epoch is stored before any of its
+ * serials goes out, so that the successor begins above all of them.
+ */
 void
-channel_adopt(struct ipc *ipc, int fd, struct memo *memo, const int page_fds[2])
+channel_set_epoch(struct channel *channel, uint64_t epoch)
 {
-	struct entrypoint *e = adopt_entrypoint(ipc, memo);
-	struct pages *pages = NULL;
-	struct channel *channel;
-	int r = adopt_pages(ipc, e, memo, page_fds, &pages);
-
-	memo->record.serial++;
-	if (!e || r < 0 || fd < 0 || channel_new(ipc, fd, memo, &channel) < 0) {
-		fd_shutdown_close(fd);
-		memo_drop(ipc, memo);
-		if (pages)
-			adopt_lost(ipc, e, pages);
-		return;
-	}
-	channel->pages = pages;
-	(void)charge_init(&channel->charge, e->session, QUOTA_SOCKETS, 1);
-	channel->entrypoint = e;
-	e->channel = channel;
-	list_append(&ipc->channels, &channel->link);
-	memo_touch(ipc, memo);
-}
-
-void
-channel_enqueue(struct channel *channel, struct connection *conn)
-{
-	conn->channel = channel;
-	connection_enqueue(&channel->waiting, conn);
-}
-
-void
-channel_begin(struct channel *channel, const struct entrypoint *e)
-{
-	uint64_t epoch = 1;
-
-	if (!list_empty(&e->held)) {
-		const struct connection *last =
-			list_entry(e->held.prev, const struct connection, channel_link);
-
-		epoch = (last->serial >> EPOCH_SHIFT) + 1;
-	}
-	channel->memo->record.serial = epoch;
+	channel->memo->record.channel.epoch = epoch;
 	channel->next_serial = epoch << EPOCH_SHIFT | 1;
 }
 
-/* The client's process, if the kernel has it still and knows how to. */
-static int
-channel_peer_pidfd(const struct connection *conn)
+uint64_t
+channel_serial(const struct channel *channel)
 {
-	int pidfd = -1;
-	socklen_t n = sizeof(pidfd);
-
-	if (conn->paired || getsockopt(conn->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) < 0)
-		return -1;
-	return pidfd;
+	return channel->next_serial;
 }
 
-static int
-channel_send(struct channel *channel, struct connection *conn, uint8_t *ret_n_fds)
+void
+channel_next_serial(struct channel *channel)
 {
-	const struct connection_record *record = &conn->memo->record;
-	const struct capability *c = conn->capability;
-	cleanup_close int pidfd = channel_peer_pidfd(conn);
-	cleanup_text struct text label = {};
-	int fds[2] = {conn->fd, pidfd};
-	uint8_t buffer[WIRE_CHANNEL_MAX];
-	struct wire_handover m = {
-		.serial = conn->serial,
-		.key = capability_object(c)->record.key,
-		.badge = capability_object(c)->record.badge,
-		.capability = c->entity.id,
-		.rights = capability_rights(c),
-		.uid = record->uid,
-		.gid = record->gid,
-		.pid = record->pid,
-		.page_index = capability_page_index(c),
-	};
-	ssize_t n;
-	int r = m.page_index ? pages_send(channel) : 0;
-
-	if (r < 0)
-		return r;
-	session_label(c->session, &label);
-	if (text_done(&label) < 0)
-		return -ENOMEM;
-	m.label = label.data;
-	m.n_label = label.n < WIRE_LABEL_MAX ? label.n : WIRE_LABEL_MAX;
-	n = wire_handover_encode(&m, buffer, sizeof(buffer));
-	if (n < 0)
-		return error_trace((int)n);
-	*ret_n_fds = pidfd < 0 ? 1 : 2;
-	n = msg_send(channel->fd, buffer, (size_t)n, fds, *ret_n_fds, MSG_DONTWAIT);
-	return n < 0 ? (int)n : 0;
+	channel->next_serial++;
 }
 
+/* For the change of the first connection that depends on it. */
+int
+channel_stage_late(struct channel *channel, struct change *ch)
+{
+	return memo_is_late(channel->memo) ? memo_stage(channel->memo, ch, NULL, 0) : 0;
+}
+
+void
+channel_set_pages(struct channel *channel, uint64_t identity)
+{
+	channel->memo->record.channel.pages = identity;
+	memo_touch(channel->sockets, channel->memo);
+}
+
+/* --- credit --- */
+
+/* At the end of the line: those that starved before are served before it. */
 void
 channel_starve(struct channel *channel)
 {
-	struct ipc *ipc = channel->ipc;
+	struct sockets *sockets = channel->sockets;
 
 	list_unlink(&channel->starved_link);
-	list_append(&ipc->starved, &channel->starved_link);
-	ipc_arm(ipc->retry_timer, RETRY_USEC);
+	list_append(&sockets->channels->starved, &channel->starved_link);
+	core_resume_later(sockets, RETRY_USEC);
 }
 
-/*
- * Hands over what the server's credit and the budget of all allow. A server that is gone shows by
- * the loop: nothing is ended here, since callers hold connections and listeners.
- */
+void
+channel_pump_soon(struct channel *channel)
+{
+	struct sockets *sockets = channel->sockets;
+
+	list_unlink(&channel->starved_link);
+	list_append(&sockets->channels->starved, &channel->starved_link);
+	core_resume_later(sockets, 0);
+}
+
+/* Without credit nothing is tried again: the acknowledgement that is missing will pump. */
+bool
+channel_may_send(struct channel *channel, size_t n)
+{
+	if (channel->n_offered >= CREDIT_MAX)
+		return false;
+	if (core_may_fly(channel->sockets, n))
+		return true;
+	channel_starve(channel);
+	return false;
+}
+
+void
+channel_sent(struct channel *channel, size_t n)
+{
+	channel->n_offered++;
+	core_fly(channel->sockets, n);
+	core_active(channel->sockets);
+}
+
+void
+channel_settled(struct channel *channel, size_t n)
+{
+	channel->n_offered--;
+	core_landed(channel->sockets, n);
+}
+
 void
 channel_pump(struct channel *channel)
 {
-	struct ipc *ipc = channel->ipc;
-
-	lend_pump(channel);
-	while (channel->n_offered < CREDIT_MAX && !list_empty(&channel->waiting)) {
-		struct connection *conn =
-			list_entry(list_first(&channel->waiting), struct connection, channel_link);
-		int r;
-
-		if (ipc->n_inflight + HANDOVER_FDS > ipc->n_inflight_max) {
-			channel_starve(channel);
-			return;
-		}
-		r = channel_send(channel, conn, &conn->n_sent);
-		if (r == -EPIPE || r == -ECONNRESET)
-			return;
-		if (r < 0) {
-			/* The kernel's own limit of descriptors in flight, or its memory. */
-			channel_starve(channel);
-			return;
-		}
-		list_unlink(&conn->channel_link);
-		list_append(&channel->offered, &conn->channel_link);
-		conn->state = CONNECTION_OFFERED;
-		channel->n_offered++;
-		ipc->n_inflight += conn->n_sent;
-		ipc->activity++;
-	}
+	channel->ops->pump(channel);
 }
 
-/* So that who queues up again meanwhile is not met twice. */
-static void
-move_all(struct list *from, struct list *to)
+void
+channels_pump_starved(struct sockets *sockets)
 {
-	while (!list_empty(from)) {
-		struct list *link = list_first(from);
+	struct list *starved = &sockets->channels->starved, now = LIST_INIT(now);
+
+	/* So that who queues up again meanwhile is not met twice. */
+	while (!list_empty(starved)) {
+		struct list *link = list_first(starved);
 
 		list_unlink(link);
-		list_append(to, link);
+		list_append(&now, link);
 	}
-}
-
-static void
-channel_pump_starved(struct ipc *ipc)
-{
-	struct list starved = LIST_INIT(starved);
-
-	move_all(&ipc->starved, &starved);
-	while (!list_empty(&starved)) {
+	while (!list_empty(&now)) {
 		struct channel *channel =
-			list_entry(list_first(&starved), struct channel, starved_link);
+			list_entry(list_first(&now), struct channel, starved_link);
 
 		list_unlink(&channel->starved_link);
 		channel_pump(channel);
 	}
 }
 
-int
-channels_on_retry(sd_event_source *source, uint64_t usec, void *data)
-{
-	struct ipc *ipc = data;
-
-	struct list controls = LIST_INIT(controls);
-
-	channel_pump_starved(ipc);
-	move_all(&ipc->starved_controls, &controls);
-	while (!list_empty(&controls)) {
-		struct control *c = list_entry(list_first(&controls), struct control, starved_link);
-
-		list_unlink(&c->starved_link);
-		control_resume(c);
-	}
-	return 0;
-}
-
-/* CONN is no longer in flight. It is freed if it has ended. */
-static void
-channel_settle(struct channel *channel, struct connection *conn)
-{
-	channel->n_offered--;
-	channel->ipc->n_inflight -= conn->n_sent;
-	if (channel->pages)
-		pages_taken(channel->pages);
-	list_unlink(&conn->channel_link);
-	if (!conn->capability) {
-		free(conn);
-		return;
-	}
-	list_append(&channel->taken, &conn->channel_link);
-	connection_taken(conn);
-}
-
-static void
-channel_on_taken(struct channel *channel, uint64_t serial)
-{
-	struct ipc *ipc = channel->ipc;
-
-	list_for_each (i, &channel->offered) {
-		struct connection *conn = list_entry(i, struct connection, channel_link);
-
-		if (conn->serial != serial)
-			continue;
-		channel_settle(channel, conn);
-		channel_pump(channel);
-		if (!list_empty(&ipc->starved))
-			channel_pump_starved(ipc);
-		return;
-	}
-	/* Else nothing: the acknowledgement of one that a predecessor offered and that ended. */
-	lend_taken(channel, serial);
-}
+/* --- what the server says --- */
 
 static int
 channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
@@ -390,15 +239,19 @@ channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		if (n == -EAGAIN)
 			return 0;
 		if (n <= 0 || wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
-			channel_lost(channel);
+			channel->ops->lost(channel);
 			return 0;
 		}
-		channel->ipc->activity++;
-		channel_on_taken(channel, serial);
+		core_active(channel->sockets);
+		channel->ops->taken(channel, serial);
 	}
 	return 0;
 }
 
+/*
+ * The loop hears of a server's end after what it has already begun to dispatch. Whoever attaches in its
+ * place, or calls it, would be told of a server that is not there.
+ */
 void
 channel_look(struct channel *channel)
 {
@@ -409,179 +262,29 @@ channel_look(struct channel *channel)
 		n = poll(&p, 1, 0);
 	while (n < 0 && errno == EINTR);
 	if (n > 0 && (p.revents & (POLLHUP | POLLERR)))
-		channel_lost(channel);
+		channel->ops->lost(channel);
 }
 
-static void
-channel_end_connections(struct channel *channel)
+/* --- all of them --- */
+
+int
+channels_new(struct sockets *sockets)
 {
-	struct list *lists[] = {&channel->waiting, &channel->offered, &channel->taken};
+	struct channels *all = calloc(1, sizeof(*all));
 
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		while (!list_empty(lists[i])) {
-			struct connection *conn =
-				list_entry(list_first(lists[i]), struct connection, channel_link);
-
-			if (conn->state == CONNECTION_OFFERED) {
-				channel->n_offered--;
-				channel->ipc->n_inflight -= conn->n_sent;
-				conn->state = CONNECTION_WAITING;
-			}
-			if (conn->capability) {
-				connection_end(conn);
-			} else {
-				list_unlink(&conn->channel_link);
-				free(conn);
-			}
-		}
-}
-
-/* Everything but the channel itself and its pages, which are still to be looked at. */
-static void
-channel_deinit(struct channel *channel)
-{
-	channel->source = sd_event_source_disable_unref(channel->source);
-	channel_end_connections(channel);
-	lend_detach(channel);
-	if (channel->fd >= 0)
-		channel->fd = ipc_close(channel->ipc, channel->fd);
-	if (channel->entrypoint && channel->entrypoint->channel == channel)
-		channel->entrypoint->channel = NULL;
-	charge_deinit(&channel->charge);
-	channel->memo = memo_drop(channel->ipc, channel->memo);
-	list_unlink(&channel->starved_link);
-	list_unlink(&channel->link);
-}
-
-struct channel *
-channel_free(struct channel *channel)
-{
-	if (!channel)
-		return NULL;
-	channel_deinit(channel);
-	pages_free(channel->pages);
-	free(channel);
-	return NULL;
-}
-
-static struct entrypoint *
-listener_entrypoint(const struct listener *l)
-{
-	switch ((enum entity_kind)l->entity->kind) {
-	case ENTITY_CAPABILITY:
-		return capability_entrypoint(container_of(l->entity, struct capability, entity));
-	case ENTITY_OBJECT:
-		return container_of(l->entity, struct object, entity)->entrypoint;
-	default:
-		return NULL;
-	}
-}
-
-/* Nobody accepts for E any more: its sockets refuse, and are looked up again. */
-static void
-channel_close_listeners(struct ipc *ipc, const struct entrypoint *e)
-{
-	list_for_each_safe (i, &ipc->listeners) {
-		struct listener *l = list_entry(i, struct listener, link);
-
-		if (listener_entrypoint(l) != e)
-			continue;
-		ipc->fs->socket_invalidate(ipc->fs_data, l->entity);
-		listener_done(l, ECONNREFUSED);
-		listener_free(l);
-	}
-}
-
-/* What was used first: the entries are known by their thread, which goes. */
-static int
-channel_detach(struct channel *channel, struct entrypoint *e)
-{
-	struct ipc *ipc = channel->ipc;
-	int r = counts_settle(channel->pages);
-	struct change *ch;
-
-	if (r < 0)
-		return r;
-	ch = change_begin(ipc->model);
-	r = entrypoint_detach(ch, e);
-	if (r) {
-		change_abort(ch);
-		return r;
-	}
-	return ipc_commit(ipc, ch);
-}
-
-static void
-channel_free_rest(struct channel *channel)
-{
-	pages_free(channel->pages);
-	free(channel);
-}
-
-/* CHANNEL has nothing left but its name for what is to be done, and its pages. Takes it. */
-static void
-channel_detach_or_retry(struct channel *channel, struct entrypoint *e)
-{
-	struct ipc *ipc = channel->ipc;
-	int r;
-
-	event_log(ipc->model, e->session, "detach entrypoints/%s", e->entity.name);
-	channel->entrypoint = NULL;
-	r = channel_detach(channel, e);
-	if (r == 0) {
-		channel_free_rest(channel);
-		return;
-	}
-	/* It stays attached in the store, to nobody, until that has room. */
-	ipc_fail(ipc, r);
-	channel->entrypoint = e;
-	list_append(&ipc->detaching, &channel->link);
-	ipc_arm(ipc->flush_timer, FLUSH_AGAIN_USEC);
+	if (!all)
+		return -ENOMEM;
+	list_init(&all->all);
+	list_init(&all->starved);
+	sockets->channels = all;
+	return 0;
 }
 
 void
-channel_lost(struct channel *channel)
+channels_free(struct sockets *sockets)
 {
-	struct entrypoint *e = channel->entrypoint;
-	struct ipc *ipc = channel->ipc;
+	struct channels *all = take_ptr(sockets->channels);
 
-	channel_hold_waiting(channel);
-	channel_deinit(channel);
-	if (!e->record.hold)
-		channel_close_listeners(ipc, e);
-	ipc->activity++;
-	channel_detach_or_retry(channel, e);
-}
-
-void
-channel_orphan(struct ipc *ipc, struct entrypoint *e)
-{
-	struct channel *channel = channel_alloc(ipc);
-
-	if (channel)
-		channel_detach_or_retry(channel, e);
-	else
-		ipc_fail(ipc, -ENOMEM);
-}
-
-void
-channels_retry(struct ipc *ipc)
-{
-	while (!list_empty(&ipc->detaching)) {
-		struct channel *channel =
-			list_entry(list_first(&ipc->detaching), struct channel, link);
-		struct entrypoint *e = channel->entrypoint;
-		int r;
-
-		list_unlink(&channel->link);
-		channel->entrypoint = NULL;
-		r = channel_detach(channel, e);
-		if (r == 0) {
-			channel_free_rest(channel);
-			continue;
-		}
-		channel->entrypoint = e;
-		list_append(&ipc->detaching, &channel->link);
-		return;
-	}
+	assert(!all || list_empty(&all->all));
+	free(all);
 }

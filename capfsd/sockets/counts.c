@@ -6,70 +6,37 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/counts.h"
 
 #include <errno.h>
-#include <time.h>
-#include <unistd.h>
+#include <stdlib.h>
 
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/change.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/pages.h"
 #include "libcap-client/pages.h"
 
-#define READ_ENTRIES 1024 /* at once */
-#define COUNTS_MAX 256	  /* stored in one transaction */
+#define READ_ENTRIES 1024  /* at once */
+#define COUNTS_MAX 256	   /* stored in one transaction */
+#define COUNT_USEC 1000000 /* between two looks */
 
-static uint64_t
-monotonic_usec(void)
-{
-	struct timespec t;
+struct counts {
+	sd_event_source *timer;
+};
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static bool
-used_read(const struct pages *p, uint32_t index, struct used_entry *entries, uint32_t n)
-{
-	ssize_t bytes = (ssize_t)(n * sizeof(*entries));
-
-	return pread(p->used_fd, entries, (size_t)bytes,
-		       (off_t)(index * sizeof(*entries))) == bytes;
-}
-
-static uint64_t
-capped(uint64_t usec)
-{
-	return usec < 2 * PAGES_SECOND_USEC ? usec : 0;
-}
-
-/* The clocks differ: what is left of the rate is the same. */
-static uint64_t
-rate_at(const struct ipc *ipc, const struct capability_record *r)
-{
-	uint64_t now = ipc->model->now_usec(), missing = 0;
-
-	if (r->rate_limit != LIMIT_NONE && r->rate_at_usec > now)
-		missing = capped(r->rate_at_usec - now);
-	return missing ? monotonic_usec() + missing : 0;
-}
-
-int
-counts_begin(const struct pages *p, uint32_t index, const struct capability_record *r)
-{
-	const struct used_entry used = {.calls = r->calls_used, .rate_at = rate_at(p->ipc, r)};
-	ssize_t n = pwrite(p->used_fd, &used, sizeof(used), (off_t)(index * sizeof(used)));
-
-	if (n < 0)
-		return -errno;
-	return n == sizeof(used) ? 0 : -ENOSPC;
-}
-
+/* Of the moment: what is shown may be ahead of the store by a second. */
 bool
-ipc_counted(struct ipc *ipc, const struct capability *c, uint64_t *ret_calls)
+counts_read(const struct capability *c, uint64_t *ret_calls)
 {
-	const struct pages *p = capability_entrypoint(c)->pages;
+	const struct pages *p = endpoint_pages(capability_entrypoint(c));
 	struct used_entry used;
 
-	if (!p || !pages_have(p, c) || !used_read(p, c->record.page_index, &used, 1))
+	if (!p || !pages_have(p, c) || !pages_used(p, c->record.page_index, &used, 1))
 		return false;
 	*ret_calls = used.calls;
 	return true;
@@ -90,13 +57,13 @@ count_one(const struct pages *p, struct change *ch, struct capability *c,
 	const struct used_entry *used, bool last)
 {
 	const struct capability_record *r = &c->record;
-	uint64_t now = monotonic_usec(), calls = r->calls_used, missing = 0;
+	uint64_t calls = r->calls_used, missing = 0;
 	struct capability_record *edited;
 
 	if (r->calls_limit != LIMIT_NONE)
 		calls = calls_used(r, used->calls);
-	if (last && r->rate_limit != LIMIT_NONE && used->rate_at > now)
-		missing = capped(used->rate_at - now);
+	if (last && r->rate_limit != LIMIT_NONE)
+		missing = pages_until(used->rate_at, clock_usec(CLOCK_MONOTONIC));
 	if ((calls == r->calls_used && !missing) || capability_is_doomed(c))
 		return 0;
 	edited = change_edit(ch, &c->entity);
@@ -104,7 +71,7 @@ count_one(const struct pages *p, struct change *ch, struct capability *c,
 		return -ENOMEM;
 	edited->calls_used = calls;
 	if (missing)
-		edited->rate_at_usec = p->ipc->model->now_usec() + missing;
+		edited->rate_at_usec = p->sockets->model->now_usec() + missing;
 	return 1;
 }
 
@@ -130,7 +97,7 @@ count_some(const struct pages *p, struct change *ch, uint32_t *at, bool last, bo
 		uint32_t first = *at, left = p->n_given - first + 1;
 		uint32_t n_read = left < READ_ENTRIES ? left : READ_ENTRIES;
 
-		if (!used_read(p, first, used, n_read))
+		if (!pages_used(p, first, used, n_read))
 			return -EIO;
 		for (; *at < first + n_read && n < COUNTS_MAX; ++*at) {
 			struct capability *c = p->slots[*at].capability;
@@ -155,7 +122,7 @@ counts_store(const struct pages *p, bool last, bool *ret_live)
 	uint32_t at = 1;
 
 	while (at <= p->n_given) {
-		struct change *ch = change_begin(p->ipc->model);
+		struct change *ch = change_begin(p->sockets->model);
 		int r = count_some(p, ch, &at, last, ret_live);
 
 		if (r < 0)
@@ -176,22 +143,62 @@ counts_settle(const struct pages *p)
 	return p ? counts_store(p, true, &live) : 0;
 }
 
-int
+/* Goes on while there are connections that can count; the last of them leaves no timer behind. */
+static int
 counts_on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
+	struct sockets *sockets = data;
 	bool live = false;
 
-	list_for_each (i, &ipc->channels) {
-		const struct pages *p = list_entry(i, struct channel, link)->pages;
+	list_for_each (i, &sockets->channels->all) {
+		const struct pages *p = list_entry(i, struct channel, link)->endpoint->pages;
 		int r = p ? counts_store(p, false, &live) : 0;
 
 		if (r < 0) {
-			ipc_fail(ipc, r);
+			core_fail(sockets, r);
 			live = true;
 		}
 	}
 	if (live)
-		ipc_arm(ipc->count_timer, COUNT_USEC);
+		loop_arm(sockets->counts->timer, COUNT_USEC);
 	return 0;
+}
+
+void
+counts_watch(struct sockets *sockets)
+{
+	loop_arm(sockets->counts->timer, COUNT_USEC);
+}
+
+void
+counts_watch_capability(struct sockets *sockets, const struct capability *c)
+{
+	const struct pages *p = endpoint_pages(capability_entrypoint(c));
+
+	if (!p || !pages_have(p, c))
+		return;
+	for (; c; c = c->parent)
+		if (c->record.calls_limit != LIMIT_NONE) {
+			counts_watch(sockets);
+			return;
+		}
+}
+
+int
+counts_new(struct sockets *sockets)
+{
+	sockets->counts = calloc(1, sizeof(*sockets->counts));
+	if (!sockets->counts)
+		return -ENOMEM;
+	return loop_add_timer(sockets->event, counts_on_timer, sockets, &sockets->counts->timer);
+}
+
+void
+counts_free(struct sockets *sockets)
+{
+	struct counts *counts = take_ptr(sockets->counts);
+
+	if (counts)
+		sd_event_source_disable_unref(counts->timer);
+	free(counts);
 }

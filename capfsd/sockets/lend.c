@@ -9,24 +9,39 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/lend.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/event.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/listener.h"
+#include "libcap-client/wire.h"
+
+enum lent {
+	LENT_NOT,
+	LENT_SENT,
+	LENT_TAKEN,
+};
 
 static struct object *
-listener_object(const struct listener *l)
+lent_object(const struct listener *l)
 {
 	return object_of(l->entity);
 }
 
-bool
-listener_is_lent(const struct listener *l)
+/* Who serves the object of L, NULL: nobody. */
+static struct channel *
+channel_of(const struct listener *l)
 {
-	return l->entity->kind == ENTITY_OBJECT;
+	return endpoint_channel(lent_object(l)->entrypoint);
 }
 
 /* Returns: 0, -errno. FD -1: there is none, for the reason ERROR. */
@@ -43,27 +58,28 @@ lend_send(struct channel *channel, const struct object *o, int fd, int error)
 }
 
 /* It may be lost, when the server does not read: then that waits in vain, as long as it likes. */
-void
+static void
 lend_failed(struct listener *l, int error)
 {
-	struct object *o = listener_object(l);
+	struct object *o = lent_object(l);
 
-	if (!o->entrypoint->channel)
+	if (!channel_of(l))
 		return;
-	event_log(l->ipc->model, o->entrypoint->session, "refused listen entrypoints/%s key=%s %s",
+	event_log(l->sockets->model, o->entrypoint->session, "refused listen entrypoints/%s key=%s %s",
 		o->entrypoint->entity.name, o->entity.name, error_name(error));
-	(void)lend_send(o->entrypoint->channel, o, -1, error);
+	(void)lend_send(channel_of(l), o, -1, error);
 }
 
+/* One that is on its way, or there, is left alone: this is called for all objects again and again. */
 static void
-lend_object(struct ipc *ipc, struct object *o)
+lend_object(struct sockets *sockets, struct object *o)
 {
-	struct listener *l = o->listener;
+	struct listener *l = listener_find(&o->entity);
 
-	if (!listener_is_served(&o->entity))
+	if (!endpoint_is_served(&o->entity))
 		return;
 	if (!l)
-		l = listener_get(ipc, &o->entity);
+		l = listener_get(sockets, &o->entity);
 	if (!l || l->state != LISTENER_UNBOUND)
 		return;
 	if (listener_charge(l)) {
@@ -75,73 +91,68 @@ lend_object(struct ipc *ipc, struct object *o)
 }
 
 void
-lend_all(struct ipc *ipc, struct entrypoint *e)
+lend_all(struct sockets *sockets, struct entrypoint *e)
 {
 	if (!entrypoint_listens(e))
 		return;
 	list_for_each (i, &e->objects)
-		lend_object(ipc, list_entry(i, struct object, entity.owner_link));
+		lend_object(sockets, list_entry(i, struct object, entity.owner_link));
 }
 
 /* Sends L's. Returns: false, when it must be tried again later. */
 static bool
 lend_one(struct channel *channel, struct listener *l)
 {
-	const struct object *o = listener_object(l);
-	struct ipc *ipc = channel->ipc;
+	const struct object *o = lent_object(l);
 	int r;
 
-	if (charge_init(&l->inflight, o->entrypoint->session, QUOTA_INFLIGHT, 1)) {
-		list_unlink(&l->lend_link);
+	if (charge_init(&l->loan.inflight, o->entrypoint->session, QUOTA_INFLIGHT, 1)) {
+		list_unlink(&l->loan.link);
 		lend_failed(l, EDQUOT);
 		return true;
 	}
 	r = lend_send(channel, o, l->fd, 0);
 	if (r < 0) {
-		charge_deinit(&l->inflight);
+		charge_deinit(&l->loan.inflight);
 		/* A server that is gone shows by the loop. */
 		if (r != -EPIPE && r != -ECONNRESET)
 			channel_starve(channel);
 		return false;
 	}
-	list_unlink(&l->lend_link);
-	l->lent = LENT_SENT;
-	channel->n_offered++;
-	ipc->n_inflight++;
-	ipc->activity++;
+	list_unlink(&l->loan.link);
+	l->loan.state = LENT_SENT;
+	channel_sent(channel, 1);
 	return true;
 }
 
+/* `unlent` is set where nothing may be charged (in hooks); here it may. */
 void
 lend_pump(struct channel *channel)
 {
-	struct ipc *ipc = channel->ipc;
-
 	if (channel->unlent) {
 		channel->unlent = false;
-		lend_all(ipc, channel->entrypoint);
+		lend_all(channel->sockets, channel->entrypoint);
 	}
-	while (channel->n_offered < CREDIT_MAX && !list_empty(&channel->lending)) {
+	while (!list_empty(&channel->lending) && channel_may_send(channel, 1)) {
 		struct listener *l =
-			list_entry(list_first(&channel->lending), struct listener, lend_link);
+			list_entry(list_first(&channel->lending), struct listener, loan.link);
 
-		if (ipc->n_inflight + 1 > ipc->n_inflight_max) {
-			channel_starve(channel);
-			return;
-		}
 		if (!lend_one(channel, l))
 			return;
 	}
 }
 
-void
-lend_bound(struct listener *l)
+/* A listener that a predecessor left comes here as well: its server is sent it once more. */
+static void
+lend_bound(void *data, struct listener *l, int error)
 {
-	struct channel *channel = listener_object(l)->entrypoint->channel;
+	struct channel *channel = channel_of(l);
 
-	if (!channel || l->lent != LENT_NOT || !list_empty(&l->lend_link))
+	if (error)
+		lend_failed(l, error);
+	if (error || !channel || l->loan.state != LENT_NOT || !list_empty(&l->loan.link))
 		return;
-	list_append(&channel->lending, &l->lend_link);
+	list_append(&channel->lending, &l->loan.link);
 	lend_pump(channel);
 }
 
@@ -149,33 +160,39 @@ lend_bound(struct listener *l)
 static void
 lend_settle(struct listener *l, struct channel *channel)
 {
-	charge_deinit(&l->inflight);
-	channel->n_offered--;
-	l->ipc->n_inflight--;
+	charge_deinit(&l->loan.inflight);
+	channel_settled(channel, 1);
 }
 
 void
 lend_taken(struct channel *channel, uint64_t badge)
 {
 	struct object *o = object_find(channel->entrypoint, badge);
-	struct listener *l = o ? o->listener : NULL;
+	struct listener *l = o ? listener_find(&o->entity) : NULL;
 
-	if (!l || l->lent != LENT_SENT)
+	if (!l || l->loan.state != LENT_SENT)
 		return;
 	lend_settle(l, channel);
-	l->lent = LENT_TAKEN;
+	l->loan.state = LENT_TAKEN;
 	channel_pump(channel);
 }
 
-void
+/* What was sent and not acknowledged gives its credit back, if the channel is there to have it. */
+static void
 lend_end(struct listener *l)
 {
-	list_unlink(&l->lend_link);
-	if (l->lent != LENT_SENT)
+	list_unlink(&l->loan.link);
+	if (l->loan.state != LENT_SENT)
 		return;
-	l->lent = LENT_NOT;
-	if (listener_object(l)->entrypoint->channel)
-		lend_settle(l, listener_object(l)->entrypoint->channel);
+	l->loan.state = LENT_NOT;
+	if (channel_of(l))
+		lend_settle(l, channel_of(l));
+}
+
+static void
+lend_gone(void *data, struct listener *l)
+{
+	lend_end(l);
 }
 
 void
@@ -186,9 +203,29 @@ lend_detach(struct channel *channel)
 	if (!e || !entrypoint_listens(e))
 		return;
 	list_for_each (i, &e->objects) {
-		struct object *o = list_entry(i, struct object, entity.owner_link);
+		struct listener *l =
+			listener_find(&list_entry(i, struct object, entity.owner_link)->entity);
 
-		if (o->listener)
-			lend_end(o->listener);
+		if (l)
+			lend_end(l);
 	}
 }
+
+void
+lend_changed(struct object *o)
+{
+	struct channel *channel = endpoint_channel(o->entrypoint);
+
+	if (!o->entity.linked || listener_find(&o->entity) || !entrypoint_listens(o->entrypoint) ||
+		!channel)
+		return;
+	/* Not here, where nothing may be charged. */
+	channel->unlent = true;
+	channel_pump_soon(channel);
+}
+
+const struct endpoint_ops lend_ops = {
+	.entity = ENTITY_OBJECT,
+	.bound = lend_bound,
+	.gone = lend_gone,
+};

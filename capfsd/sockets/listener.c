@@ -1,46 +1,75 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The socket of a capability or of a session's control, and whoever came through it.
+ * The socket of a capability, an object or a session's control, and whoever came through it.
  *
  * A listener is shut down before it is closed, since a duplicate would keep it connectable, and
  * its backlog is emptied, since who waits there would wait for ever.
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/listener.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <syslog.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/event.h"
+#include "capfsd/model/session.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/sockets/endpoint.h"
 
+#define ACCEPTS_MAX 16	   /* of one listener in a row */
+#define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
 #define REFUSED_USEC 1000000
-#define COMPLAINT_USEC 10000000
 #define LENT_BACKLOG_MAX 65536
 
-static void **
-listener_slot(const struct entity *e)
+static enum entity_kind
+kind_of(const struct listener *l)
 {
-	if (e->kind == ENTITY_CAPABILITY)
-		return &capability_of(e)->listener;
-	if (e->kind == ENTITY_OBJECT)
-		return &object_of(e)->listener;
-	return &session_of(e)->listener;
+	return l->entity->kind;
+}
+
+/* What a listener stands for decides everything that follows; these three are all that asks for it. */
+struct entrypoint *
+listener_entrypoint(const struct listener *l)
+{
+	if (kind_of(l) == ENTITY_CAPABILITY)
+		return capability_entrypoint(capability_of(l->entity));
+	if (kind_of(l) == ENTITY_OBJECT)
+		return object_of(l->entity)->entrypoint;
+	return NULL;
+}
+
+struct session *
+listener_session(const struct listener *l)
+{
+	if (kind_of(l) == ENTITY_CAPABILITY)
+		return capability_of(l->entity)->session;
+	if (kind_of(l) == ENTITY_OBJECT)
+		return listener_entrypoint(l)->session;
+	return session_of(l->entity);
+}
+
+bool
+listener_is_lent(const struct listener *l)
+{
+	return kind_of(l) == ENTITY_OBJECT;
 }
 
 struct listener *
 listener_find(const struct entity *e)
 {
-	return *listener_slot(e);
+	return endpoint_slot(e);
 }
 
 struct listener *
-listener_get(struct ipc *ipc, struct entity *e)
+listener_get(struct sockets *sockets, struct entity *e)
 {
 	struct listener *l = listener_find(e);
 
@@ -49,101 +78,157 @@ listener_get(struct ipc *ipc, struct entity *e)
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return NULL;
-	l->ipc = ipc;
+	l->sockets = sockets;
 	l->entity = e;
 	l->fd = -1;
 	list_init(&l->state_link);
 	list_init(&l->paused_link);
-	list_init(&l->connections);
-	list_init(&l->lend_link);
-	list_append(&ipc->listeners, &l->link);
-	ipc->n_listeners++;
-	*listener_slot(e) = l;
+	list_init(&l->clients);
+	list_init(&l->loan.link);
+	list_append(&sockets->listeners->all, &l->link);
+	sockets->listeners->n++;
+	endpoint_set_slot(e, l);
 	return l;
 }
 
-/* Is somebody there, or will be, while the callers wait? */
-static bool
-entrypoint_accepts(const struct entrypoint *e)
-{
-	return !entrypoint_listens(e) && (e->channel || e->record.hold);
-}
+/* --- states --- */
 
-bool
-listener_is_served(const struct entity *e)
-{
-	if (e->kind == ENTITY_CAPABILITY)
-		return connection_is_allowed(capability_of(e)) &&
-		       entrypoint_accepts(capability_entrypoint(capability_of(e)));
-	if (e->kind == ENTITY_OBJECT)
-		return object_of(e)->entrypoint->channel &&
-		       object_find(object_of(e)->entrypoint, object_of(e)->record.badge);
-	return session_of(e)->record.state == SESSION_RUNNING;
-}
-
-void
+/*
+ * The only place where the lists of states change, so that the number of idle ones is right: a listener
+ * that is bound is counted exactly while it is in a list.
+ */
+static void
 listener_move(struct listener *l, enum listener_state state, struct list *list)
 {
-	struct ipc *ipc = l->ipc;
+	struct listeners *all = l->sockets->listeners;
 
 	if (l->state == LISTENER_BOUND && !list_empty(&l->state_link))
-		ipc->n_idle--;
+		all->n_idle--;
 	list_unlink(&l->state_link);
 	l->state = state;
 	if (!list)
 		return;
 	list_append(list, &l->state_link);
-	if (list == &ipc->idle)
-		ipc->n_idle++;
+	if (state == LISTENER_BOUND)
+		all->n_idle++;
+}
+
+void
+listener_enter(struct listener *l, enum listener_state state)
+{
+	/* One that is bound is in a list while it is idle, which listener_touch() finds out. */
+	bool listed = state != LISTENER_UNBOUND && state != LISTENER_BOUND;
+
+	listener_move(l, state, listed ? &l->sockets->listeners->by_state[state] : NULL);
+}
+
+void
+listener_enter_for(struct listener *l, enum listener_state state, uint64_t usec)
+{
+	listener_enter(l, state);
+	l->due_usec = core_now(l->sockets) + usec;
+}
+
+struct listener *
+listener_first(const struct sockets *sockets, enum listener_state state)
+{
+	struct list *link = list_first(&sockets->listeners->by_state[state]);
+
+	return link ? list_entry(link, struct listener, state_link) : NULL;
 }
 
 void
 listener_touch(struct listener *l)
 {
+	struct list *idle = &l->sockets->listeners->by_state[LISTENER_BOUND];
+
 	if (l->state == LISTENER_BOUND && !listener_is_lent(l))
-		listener_move(l, LISTENER_BOUND, l->n_connections > 0 ? NULL : &l->ipc->idle);
+		listener_move(l, LISTENER_BOUND, l->n_clients > 0 ? NULL : idle);
+}
+
+/* --- clients --- */
+
+void
+listener_hold(struct listener *l)
+{
+	l->n_clients++;
+	listener_touch(l);
+}
+
+/* While it is being freed its clients leave one by one, and none of them may free it a second time. */
+void
+listener_unhold(struct listener *l)
+{
+	l->n_clients--;
+	if (l->ending)
+		return;
+	if (l->n_clients == 0)
+		listener_touch(l);
+	listener_release(l);
 }
 
 void
 listener_link(struct listener *l, struct list *link)
 {
-	list_append(&l->connections, link);
-	l->n_connections++;
-	listener_touch(l);
+	list_append(&l->clients, link);
+	listener_hold(l);
 }
 
 void
 listener_unlink(struct listener *l, struct list *link)
 {
 	list_unlink(link);
-	l->n_connections--;
-	if (l->n_connections == 0)
-		listener_touch(l);
-	listener_release(l);
+	listener_unhold(l);
 }
 
+/*
+ * Without a socket and without clients nothing refers to it but its entity. Called after everything that
+ * may have been the last.
+ */
 void
 listener_release(struct listener *l)
 {
-	if (l->state == LISTENER_UNBOUND && l->n_connections == 0)
+	if (l->state == LISTENER_UNBOUND && l->n_clients == 0 && !l->ending)
 		listener_free(l);
 }
 
+void
+listener_give_up(struct listener *l)
+{
+	charge_deinit(&l->charge);
+	listener_enter(l, LISTENER_UNBOUND);
+	listener_release(l);
+}
+
+/* Idempotent, since a listener may be wanted while it is already on its way. */
 int
 listener_charge(struct listener *l)
 {
 	if (l->charge.session)
 		return 0;
-	return charge_init(&l->charge, entity_session(l->entity), QUOTA_SOCKETS, 1) ? EDQUOT : 0;
+	return charge_init(&l->charge, listener_session(l), QUOTA_SOCKETS, 1) ? EDQUOT : 0;
 }
 
+void
+listener_uncharge(struct listener *l)
+{
+	charge_deinit(&l->charge);
+}
+
+void
+listener_want(struct listener *l)
+{
+	l->wanted = true;
+}
+
+/* Once for each look-up: an answer to one that does not wait would be an answer to the next. */
 void
 listener_done(struct listener *l, int error)
 {
 	if (!l->wanted)
 		return;
 	l->wanted = false;
-	l->ipc->fs->socket_done(l->ipc->fs_data, l->entity, error);
+	l->sockets->fs->socket_done(l->sockets->fs_data, l->entity, error);
 }
 
 void
@@ -151,48 +236,46 @@ listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reaso
 {
 	const struct entity *e = l->entity;
 	bool slot = e->kind == ENTITY_CAPABILITY;
-	uint64_t now = ipc_now(l->ipc);
+	uint64_t now = core_now(l->sockets);
 
 	if (l->refused_usec && now - l->refused_usec < REFUSED_USEC)
 		return;
 	l->refused_usec = now;
-	event_log(l->ipc->model, entity_session(e), "refused connect %s%s uid=%u %s: %s",
+	event_log(l->sockets->model, listener_session(l), "refused connect %s%s uid=%u %s: %s",
 		slot ? "caps/" : "control", slot ? e->name : "", (unsigned)uid, error_name(error),
 		reason);
 }
 
-void
-listener_complain(struct ipc *ipc, int error)
-{
-	uint64_t now = ipc_now(ipc);
+/* --- accepting --- */
 
-	if (ipc->logged_usec && now - ipc->logged_usec <= COMPLAINT_USEC)
-		return;
-	ipc->logged_usec = now;
-	log_message(LOG_WARNING, "accept: %s: clients wait", error_name(error));
+void
+listener_complain(struct sockets *sockets, int error)
+{
+	if (core_may_complain(sockets))
+		log_message(LOG_WARNING, "accept: %s: clients wait", error_name(error));
 }
 
 /* Nobody is accepted while there are no descriptors; the backlog keeps who comes. */
 static void
 listener_pause(struct listener *l, int error)
 {
-	struct ipc *ipc = l->ipc;
+	struct listeners *all = l->sockets->listeners;
 
-	listener_complain(ipc, error);
+	listener_complain(l->sockets, error);
 	if (l->source)
 		sd_event_source_set_enabled(l->source, SD_EVENT_OFF);
 	list_unlink(&l->paused_link);
-	list_append(&ipc->paused, &l->paused_link);
-	ipc_arm(ipc->pause_timer, PAUSE_USEC);
+	list_append(&all->paused, &l->paused_link);
+	loop_arm(all->pause_timer, PAUSE_USEC);
 }
 
-int
+/* All at once: whoever finds no descriptor is paused again, and the others have had their turn. */
+static int
 listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
+	struct sockets *sockets = data;
 
-	activation_resume(ipc);
-	list_for_each_safe (i, &ipc->paused) {
+	list_for_each_safe (i, &sockets->listeners->paused) {
 		struct listener *l = list_entry(i, struct listener, paused_link);
 
 		list_unlink(&l->paused_link);
@@ -202,45 +285,33 @@ listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-void
+static void
 listener_accepted(struct listener *l, int fd)
 {
-	l->ipc->activity++;
-	if (l->entity->kind == ENTITY_CAPABILITY)
-		connection_accepted(l, fd);
-	else
-		control_accepted(l, fd);
+	core_active(l->sockets);
+	core_tell_accepted(l->sockets, kind_of(l), l, fd);
 }
 
 void
-listener_admit(struct ipc *ipc, struct entity *e, int fd)
+listener_admit(struct sockets *sockets, struct entity *e, int fd)
 {
-	struct listener *l = listener_get(ipc, e);
+	struct listener *l = listener_get(sockets, e);
 
 	if (!l) {
 		socket_discard(fd);
 		return;
 	}
 	/* Held, since a refusal lets go of a listener that is not bound. */
-	l->n_connections++;
+	l->n_clients++;
 	listener_accepted(l, fd);
-	l->n_connections--;
+	l->n_clients--;
 	listener_touch(l);
 	listener_release(l);
 }
 
-bool
-socket_is_listening(int fd)
-{
-	int listening = 0;
-	socklen_t n = sizeof(listening);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
-}
-
 /* The next connection of the listener FD. Returns: its descriptor, -errno. */
 static int
-listener_accept(int fd)
+accept_next(int fd)
 {
 	/*
 	 * Not SOCK_NONBLOCK: that flag would be the server's too, which shares the open file and
@@ -251,11 +322,15 @@ listener_accept(int fd)
 	return client < 0 ? -errno : client;
 }
 
+/*
+ * A client that went away meanwhile is passed over. What says that there is no room is told from what says
+ * that the listener is of no use any longer: the one is waited for, the other ends it.
+ */
 int
 listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
 {
 	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
-		int client = listener_accept(fd);
+		int client = accept_next(fd);
 
 		switch (client) {
 		case -EAGAIN:
@@ -277,6 +352,13 @@ listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
 	return 0;
 }
 
+void
+listener_accept_all(int fd, void (*f)(void *data, int client), void *data)
+{
+	for (unsigned n = 0; n <= BACKLOG && listener_accept_each(fd, f, data) == 0;)
+		n += ACCEPTS_MAX;
+}
+
 static void
 accepted(void *data, int client)
 {
@@ -293,11 +375,9 @@ listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 		listener_pause(l, -r);
 	} else if (r < 0) {
 		/* Shut down by nobody of us: it can be looked up again. */
-		l->ipc->fs->socket_invalidate(l->ipc->fs_data, l->entity);
+		l->sockets->fs->socket_invalidate(l->sockets->fs_data, l->entity);
 		listener_close(l, false);
-		charge_deinit(&l->charge);
-		listener_move(l, LISTENER_UNBOUND, NULL);
-		listener_release(l);
+		listener_give_up(l);
 	}
 	return 0;
 }
@@ -310,7 +390,7 @@ listener_drain(struct listener *l, int fd, bool serve)
 	unsigned max = listener_is_lent(l) ? LENT_BACKLOG_MAX : 2 * BACKLOG + 2;
 
 	for (unsigned i = 0; i < max; i++) {
-		int client = listener_accept(fd);
+		int client = accept_next(fd);
 
 		if (client == -EINTR || client == -ECONNABORTED)
 			continue;
@@ -330,7 +410,7 @@ listener_close(struct listener *l, bool serve)
 
 	l->source = sd_event_source_disable_unref(l->source);
 	list_unlink(&l->paused_link);
-	if (fd < 0 || l->ipc->forgetting)
+	if (fd < 0 || l->sockets->forgetting)
 		return;
 	if (serve && !listener_is_lent(l))
 		listener_drain(l, fd, true);
@@ -357,8 +437,8 @@ listener_set_lent(struct listener *l, int fd)
 		return error_trace(r);
 	}
 	l->fd = fd;
-	listener_move(l, LISTENER_BOUND, NULL);
-	lend_bound(l);
+	listener_enter(l, LISTENER_BOUND);
+	core_tell_bound(l->sockets, kind_of(l), l, 0);
 	return 0;
 }
 
@@ -372,7 +452,7 @@ listener_set_fd(struct listener *l, int fd)
 		return listener_set_lent(l, fd);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = ipc_add_io(l->ipc, fd, EPOLLIN, listener_on_io, l, &source);
+		r = core_add_io(l->sockets, fd, EPOLLIN, listener_on_io, l, &source);
 	if (r < 0) {
 		fd_shutdown_close(fd);
 		return error_trace(r);
@@ -381,47 +461,67 @@ listener_set_fd(struct listener *l, int fd)
 	listener_close(l, true);
 	l->source = source;
 	l->fd = fd;
-	listener_move(l, LISTENER_BOUND, NULL);
+	listener_enter(l, LISTENER_BOUND);
 	listener_touch(l);
 	return 0;
 }
 
-static void
-listener_end_connections(struct listener *l)
-{
-	while (!list_empty(&l->connections)) {
-		struct list *link = list_first(&l->connections);
+/* --- the end --- */
 
-		list_unlink(link);
-		l->n_connections--;
-		if (l->entity->kind == ENTITY_CAPABILITY) {
-			struct connection *conn =
-				list_entry(link, struct connection, listener_link);
-
-			conn->listener = NULL;
-			connection_end(conn);
-		} else {
-			struct control *c = list_entry(link, struct control, listener_link);
-
-			c->listener = NULL;
-			control_free(c);
-		}
-	}
-}
-
+/*
+ * Closed before its clients end: who is let in by nobody must not get in while they go. Its user unlinks
+ * them, since only that knows what they are.
+ */
 struct listener *
 listener_free(struct listener *l)
 {
 	if (!l)
 		return NULL;
-	lend_end(l);
+	l->ending = true;
 	listener_close(l, false);
-	listener_end_connections(l);
-	listener_move(l, LISTENER_UNBOUND, NULL);
+	core_tell_gone(l->sockets, kind_of(l), l);
+	assert(list_empty(&l->clients) && list_empty(&l->loan.link));
+	listener_enter(l, LISTENER_UNBOUND);
 	charge_deinit(&l->charge);
-	*listener_slot(l->entity) = NULL;
+	endpoint_set_slot(l->entity, NULL);
 	list_unlink(&l->link);
-	l->ipc->n_listeners--;
+	l->sockets->listeners->n--;
 	free(l);
 	return NULL;
+}
+
+void
+listeners_end(struct sockets *sockets)
+{
+	struct list *all = &sockets->listeners->all;
+
+	while (!list_empty(all))
+		listener_free(list_entry(list_first(all), struct listener, link));
+}
+
+int
+listeners_new(struct sockets *sockets)
+{
+	struct listeners *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	list_init(&all->all);
+	list_init(&all->paused);
+	for (unsigned i = 0; i < LISTENER_N_STATES; i++)
+		list_init(&all->by_state[i]);
+	sockets->listeners = all;
+	return loop_add_timer(sockets->event, listener_on_pause, sockets, &all->pause_timer);
+}
+
+void
+listeners_free(struct sockets *sockets)
+{
+	struct listeners *all = take_ptr(sockets->listeners);
+
+	if (!all)
+		return;
+	assert(list_empty(&all->all));
+	sd_event_source_disable_unref(all->pause_timer);
+	free(all);
 }

@@ -1,22 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Records of sockets that may be written late: that a connection was taken, that a socket is gone.
- * A crash before that costs nothing: an offer is repeated, and the server drops it; a record
- * without a socket is dropped at the next start. So they ride along with the next change of this
- * front, or are written together when the timer runs.
+ * Records of sockets that may be written late. A crash before that costs nothing: an offer is repeated,
+ * and the server drops it; a record without a socket is dropped at the next start.
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/memos.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/model.h"
+#include "capfsd/process/loop.h"
 
+#define MEMOS_MAX 64 /* ride along with one change */
+#define FLUSH_AGAIN_USEC 1000000 /* what found no room in the store is tried again after that */
+
+struct memos {
+	struct list dirty;  /* to be written, or dropped */
+	struct list riding; /* in the change that is being committed */
+	bool refused;	    /* the store had no room for those that rode last */
+	sd_event_source *timer;
+};
+
+/* The key has room for 56 bits of the cookie, which the kernel counts up from 1: they do not run out. */
 static uint64_t
 memo_key(const struct memo *memo)
 {
@@ -37,8 +48,20 @@ memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner)
 	return memo;
 }
 
+struct memo *
+memo_load(const struct connection_record *record)
+{
+	struct memo *memo = memo_new(record->kind, record->cookie, record->owner);
+
+	if (!memo)
+		return NULL;
+	memo->record = *record;
+	memo->stored = true;
+	return memo;
+}
+
 int
-memo_stage(struct memo *memo, struct change *ch, const char *text, size_t n)
+memo_stage(struct memo *memo, struct change *ch, const void *text, size_t n)
 {
 	cleanup_free uint8_t *data = NULL;
 
@@ -52,95 +75,150 @@ memo_stage(struct memo *memo, struct change *ch, const char *text, size_t n)
 	return change_note(ch, memo_key(memo), data, sizeof(memo->record) + n);
 }
 
-static void
-memo_defer(struct ipc *ipc, struct memo *memo)
+void
+memo_stored(struct memo *memo)
 {
-	list_unlink(&memo->link);
-	list_append(&ipc->dirty, &memo->link);
-	ipc_arm(ipc->flush_timer, FLUSH_USEC);
+	memo->stored = true;
 }
 
+/* It goes to the end, also when it was there already: what has just changed may change again soon. */
 void
-memo_touch(struct ipc *ipc, struct memo *memo)
+memo_touch(struct sockets *sockets, struct memo *memo)
 {
-	memo_defer(ipc, memo);
+	list_unlink(&memo->link);
+	list_append(&sockets->memos->dirty, &memo->link);
+	loop_arm(sockets->memos->timer, FLUSH_USEC);
+}
+
+bool
+memo_is_late(const struct memo *memo)
+{
+	return !list_empty(&memo->link);
 }
 
 struct memo *
-memo_drop(struct ipc *ipc, struct memo *memo)
+memo_drop(struct sockets *sockets, struct memo *memo)
 {
 	if (!memo)
 		return NULL;
-	if (!memo->stored || ipc->forgetting) {
+	/* What the store never had need not be deleted there, and what is forgotten must stay there. */
+	if (!memo->stored || sockets->forgetting) {
 		list_unlink(&memo->link);
 		free(memo);
 		return NULL;
 	}
 	memo->drop = true;
-	memo_defer(ipc, memo);
+	memo_touch(sockets, memo);
 	return NULL;
 }
 
+/*
+ * Called for every change of the model. So many at a time: each makes the transaction of somebody else,
+ * who waits for it, a little longer.
+ */
 void
-memos_stage(struct ipc *ipc, struct change *ch)
+memos_boarding(struct sockets *sockets, struct change *ch)
 {
-	for (unsigned i = 0; i < MEMOS_MAX && !list_empty(&ipc->dirty); i++) {
-		struct memo *memo = list_entry(list_first(&ipc->dirty), struct memo, link);
-		int r;
+	struct memos *all = sockets->memos;
 
-		if (memo->drop)
-			r = change_note(ch, memo_key(memo), NULL, 0);
-		else
-			r = memo_stage(memo, ch, NULL, 0);
-		if (r < 0)
+	for (unsigned i = 0; i < MEMOS_MAX && !list_empty(&all->dirty); i++) {
+		struct memo *memo = list_entry(list_first(&all->dirty), struct memo, link);
+		const struct connection_record *record = memo->drop ? NULL : &memo->record;
+
+		if (change_ride(ch, memo_key(memo), record, record ? sizeof(*record) : 0) < 0)
 			return;
 		list_unlink(&memo->link);
-		list_append(&ipc->staged, &memo->link);
+		list_append(&all->riding, &memo->link);
 	}
 }
 
+/* Those that were left behind are the first of the next time. */
 void
-memos_settle(struct ipc *ipc, bool committed)
+memos_arrived(struct sockets *sockets, bool stored)
 {
-	list_for_each_safe (i, &ipc->staged) {
-		struct memo *memo = list_entry(i, struct memo, link);
+	struct memos *all = sockets->memos;
+
+	all->refused = !stored && !list_empty(&all->riding);
+	while (!list_empty(&all->riding)) {
+		struct memo *memo = list_entry(all->riding.prev, struct memo, link);
 
 		list_unlink(&memo->link);
-		if (!committed) {
-			list_append(&ipc->dirty, &memo->link);
-		} else if (memo->drop) {
+		if (!stored)
+			list_append(all->dirty.next, &memo->link);
+		else if (memo->drop)
 			free(memo);
-		} else {
+		else
 			memo->stored = true;
-		}
 	}
+	/* Without this they would wait for the next change, which may never come. */
+	if (all->refused)
+		loop_arm(all->timer, FLUSH_AGAIN_USEC);
 }
 
-int
-memos_flush(struct ipc *ipc)
+/* One transaction of them. Returns: 0 or -errno. */
+static int
+memos_write(struct sockets *sockets)
 {
-	while (!list_empty(&ipc->dirty)) {
-		int r = ipc_commit(ipc, change_begin(ipc->model));
+	int r = change_commit(change_begin(sockets->model));
+
+	/* A change that has nothing but riders succeeds without them. */
+	return r == 0 && sockets->memos->refused ? -ENOSPC : r;
+}
+
+/* For what must be stored before something else happens: success means that nothing is late. */
+int
+memos_flush(struct sockets *sockets)
+{
+	while (!list_empty(&sockets->memos->dirty)) {
+		int r = memos_write(sockets);
 
 		if (r < 0)
 			return r;
-		ipc->activity++;
+		core_active(sockets);
 	}
 	return 0;
 }
 
-int
+static int
 memos_on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
-	int r = 0;
+	struct sockets *sockets = data;
+	struct memos *all = sockets->memos;
+	int r = list_empty(&all->dirty) ? 0 : memos_write(sockets);
 
-	if (!list_empty(&ipc->dirty))
-		r = ipc_commit(ipc, change_begin(ipc->model));
 	if (r < 0)
-		ipc_fail(ipc, r);
-	channels_retry(ipc);
-	if (!list_empty(&ipc->dirty) || !list_empty(&ipc->detaching))
-		ipc_arm(ipc->flush_timer, r < 0 ? FLUSH_AGAIN_USEC : FLUSH_USEC);
+		core_fail(sockets, r);
+	if (!list_empty(&all->dirty))
+		loop_arm(all->timer, r < 0 ? FLUSH_AGAIN_USEC : FLUSH_USEC);
 	return 0;
+}
+
+int
+memos_new(struct sockets *sockets)
+{
+	struct memos *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	list_init(&all->dirty);
+	list_init(&all->riding);
+	sockets->memos = all;
+	return loop_add_timer(sockets->event, memos_on_timer, sockets, &all->timer);
+}
+
+void
+memos_free(struct sockets *sockets)
+{
+	struct memos *all = take_ptr(sockets->memos);
+
+	if (!all)
+		return;
+	while (!list_empty(&all->dirty)) {
+		struct memo *memo = list_entry(list_first(&all->dirty), struct memo, link);
+
+		list_unlink(&memo->link);
+		free(memo);
+	}
+	sd_event_source_disable_unref(all->timer);
+	free(all);
 }

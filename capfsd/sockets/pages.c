@@ -6,7 +6,7 @@
  *
  * `granted` is written here and never read back: all of it follows from the model, and a new broker
  * writes all of it again before it serves anybody, whatever its predecessor was about to write.
- * `used` is the server's (counts.c), but for where an entry begins, which is written before the server
+ * `used` is the server's, and read by counts.c; but where an entry begins is written here, before the server
  * knows of it. A server that writes to either deceives itself alone; and neither can shrink, so that
  * no access of ours is a SIGBUS.
  *
@@ -16,7 +16,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/pages.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,14 +25,22 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/clock.h"
 #include "base/msg.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/change.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/spares.h"
 #include "libcap-client/pages.h"
+#include "libcap-client/wire.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define STEP_ENTRIES 64 /* memory is taken for so many at once */
@@ -51,12 +59,12 @@ pages_free(struct pages *p)
 		return NULL;
 	if (p->granted)
 		munmap(p->granted, PAGES_GRANTED_BYTES);
-	if (p->entrypoint->pages == p)
-		p->entrypoint->pages = NULL;
-	p->ipc->n_inflight -= p->n_inflight;
-	if (!p->ipc->forgetting) {
+	if (p->endpoint->pages == p)
+		p->endpoint->pages = NULL;
+	core_landed(p->sockets, p->n_inflight);
+	if (!p->sockets->forgetting) {
 		if (p->identity)
-			keep_pages(p->ipc->keep, p->identity, NULL);
+			spares_pages(p->sockets->spares, p->identity, NULL);
 		fd_close(p->granted_fd);
 		fd_close(p->used_fd);
 	}
@@ -68,6 +76,7 @@ pages_free(struct pages *p)
 
 CLEANUP_DEFINE(struct pages *, pages_free)
 
+/* Sealed before anybody else has it: a file that could shrink would be a SIGBUS for whoever maps it. */
 static int
 page_new(const char *name, size_t n)
 {
@@ -109,17 +118,18 @@ page_identify(int fd, unsigned *ret_kind, uint64_t *ret_identity)
 
 /* Takes both descriptors on success. */
 static int
-pages_map(struct ipc *ipc, struct entrypoint *e, int granted_fd, int used_fd, struct pages **ret)
+pages_map(struct sockets *sockets, struct endpoint *endpoint, int granted_fd, int used_fd,
+	struct pages **ret)
 {
 	cleanup(pages_free_p) struct pages *p = calloc(1, sizeof(*p));
 	void *map;
 
 	if (!p)
 		return -ENOMEM;
-	p->ipc = ipc;
+	p->sockets = sockets;
 	p->granted_fd = p->used_fd = -1;
-	p->entrypoint = e;
-	p->attachment = e->record.attachment;
+	p->endpoint = endpoint;
+	p->attachment = endpoint->entrypoint->record.attachment;
 	map = mmap(NULL, PAGES_GRANTED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
 		granted_fd, 0);
 	if (map == MAP_FAILED)
@@ -171,9 +181,9 @@ pages_write_header(struct pages *p, uint64_t identity)
 }
 
 static int
-pages_new(struct channel *channel, struct pages **ret)
+pages_new(struct channel *channel)
 {
-	struct entrypoint *e = channel->entrypoint;
+	struct sockets *sockets = channel->sockets;
 	cleanup(pages_free_p) struct pages *p = NULL;
 	cleanup_close int granted = -1, used = -1;
 	uint64_t identity;
@@ -183,11 +193,11 @@ pages_new(struct channel *channel, struct pages **ret)
 	used = page_new("capfs-used", PAGES_USED_BYTES);
 	if (granted < 0 || used < 0)
 		return granted < 0 ? granted : used;
-	r = pages_map(channel->ipc, e, granted, used, &p);
+	r = pages_map(sockets, channel->endpoint, granted, used, &p);
 	if (r < 0)
 		return r;
 	granted = used = -1;
-	r = pages_reserve(p, e->session, 1);
+	r = pages_reserve(p, channel->entrypoint->session, 1);
 	if (r == 0 && getrandom(&identity, sizeof(identity), 0) != sizeof(identity))
 		r = -EIO;
 	if (r == 0 && pwrite(p->used_fd, &identity, sizeof(identity), 0) != sizeof(identity))
@@ -195,17 +205,63 @@ pages_new(struct channel *channel, struct pages **ret)
 	if (r < 0)
 		return r;
 	pages_write_header(p, identity);
-	channel->memo->record.pages = p->identity = identity;
-	keep_pages(channel->ipc->keep, identity, (int[]){p->granted_fd, p->used_fd});
+	p->identity = identity;
+	spares_pages(sockets->spares, identity, (int[]){p->granted_fd, p->used_fd});
 	/* Stored with the connection for which they are made, before anything of it is sent. */
-	memo_touch(channel->ipc, channel->memo);
-	e->pages = p;
-	*ret = take_ptr(p);
+	channel_set_pages(channel, identity);
+	channel->endpoint->pages = take_ptr(p);
 	return 0;
+}
+
+/* --- what the server writes --- */
+
+bool
+pages_used(const struct pages *p, uint32_t index, struct used_entry *entries, uint32_t n)
+{
+	ssize_t bytes = (ssize_t)(n * sizeof(*entries));
+
+	return pread(p->used_fd, entries, (size_t)bytes,
+		       (off_t)(index * sizeof(*entries))) == bytes;
+}
+
+/* A server can write any number here: what no rate can mean is as good as nothing. */
+uint64_t
+pages_until(uint64_t at_usec, uint64_t now_usec)
+{
+	if (at_usec <= now_usec || at_usec - now_usec >= 2 * PAGES_SECOND_USEC)
+		return 0;
+	return at_usec - now_usec;
+}
+
+/* The clocks differ: what is left of the rate is the same. */
+static uint64_t
+rate_at(const struct pages *p, const struct capability_record *r)
+{
+	uint64_t missing = 0;
+
+	if (r->rate_limit != LIMIT_NONE)
+		missing = pages_until(r->rate_at_usec, p->sockets->model->now_usec());
+	return missing ? clock_usec(CLOCK_MONOTONIC) + missing : 0;
+}
+
+/*
+ * What was used before it had this entry, which nobody looks at yet: written before the server hears
+ * of it. Returns: 0, -errno.
+ */
+static int
+used_begin(const struct pages *p, uint32_t index, const struct capability_record *r)
+{
+	const struct used_entry used = {.calls = r->calls_used, .rate_at = rate_at(p, r)};
+	ssize_t n = pwrite(p->used_fd, &used, sizeof(used), (off_t)(index * sizeof(used)));
+
+	if (n < 0)
+		return -errno;
+	return n == sizeof(used) ? 0 : -ENOSPC;
 }
 
 /* --- indexes --- */
 
+/* At the end of the line, where it waits as long as possible (QUARANTINE). */
 static void
 index_free(struct pages *p, uint32_t index)
 {
@@ -259,7 +315,7 @@ index_give(struct pages *p, struct capability *c)
 static struct pages *
 pages_of(const struct capability *c)
 {
-	return capability_entrypoint(c)->pages;
+	return endpoint_pages(capability_entrypoint(c));
 }
 
 bool
@@ -271,6 +327,7 @@ pages_have(const struct pages *p, const struct capability *c)
 	       p->slots[index].capability == c;
 }
 
+/* What is reserved and written here may stay if the change fails: nobody knows of it. */
 static int
 stage_one(struct pages *p, struct change *ch, struct capability *c, struct pick *pick)
 {
@@ -283,7 +340,7 @@ stage_one(struct pages *p, struct change *ch, struct capability *c, struct pick 
 	r = pages_reserve(p, capability_entrypoint(c)->session, index + 1);
 	if (r < 0)
 		return r;
-	r = counts_begin(p, index, &c->record);
+	r = used_begin(p, index, &c->record);
 	if (r < 0)
 		return r;
 	record = change_edit(ch, &c->entity);
@@ -294,27 +351,30 @@ stage_one(struct pages *p, struct change *ch, struct capability *c, struct pick 
 	return 0;
 }
 
+/* Up to the first ancestor that has an entry: all above it have one too. */
 int
 pages_stage(struct channel *channel, struct change *ch, struct capability *c)
 {
 	struct pick pick = {};
-	int r = 0;
+	struct pages *p;
+	int r = channel->endpoint->pages ? 0 : pages_new(channel);
 
-	if (!channel->pages)
-		r = pages_new(channel, &channel->pages);
-	for (; r == 0 && c && !pages_have(channel->pages, c); c = c->parent)
-		r = stage_one(channel->pages, ch, c, &pick);
+	p = channel->endpoint->pages;
+	for (; r == 0 && c && !pages_have(p, c); c = c->parent)
+		r = stage_one(p, ch, c, &pick);
 	return r;
 }
 
 /* --- entries --- */
 
+/* One word at a time, and none of them torn: servers read while we write. */
 static void
 put(uint64_t *word, uint64_t value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
+/* Several words that belong together: a reader begins again when it meets an odd number, or another one. */
 static void
 write_methods(struct pages *p, struct granted_entry *g, const struct capability_record *r)
 {
@@ -358,19 +418,10 @@ write_entry(struct pages *p, const struct capability *c)
 	__atomic_store_n(&g->capability, c->entity.id, __ATOMIC_SEQ_CST);
 }
 
-static bool
-is_counted(const struct capability *c)
-{
-	for (; c; c = c->parent)
-		if (c->record.calls_limit != LIMIT_NONE)
-			return true;
-	return false;
-}
-
 void
 pages_publish(struct channel *channel, struct capability *c)
 {
-	struct pages *p = channel->pages;
+	struct pages *p = channel->endpoint->pages;
 
 	if (!capability_counts_calls(c))
 		return;
@@ -378,8 +429,6 @@ pages_publish(struct channel *channel, struct capability *c)
 		index_give(p, i);
 		write_entry(p, i);
 	}
-	if (is_counted(c))
-		ipc_arm(p->ipc->count_timer, COUNT_USEC);
 }
 
 void
@@ -387,13 +436,11 @@ pages_restrict(struct capability *c)
 {
 	struct pages *p = pages_of(c);
 
-	if (!p || !pages_have(p, c))
-		return;
-	write_entry(p, c);
-	if (c->record.calls_limit != LIMIT_NONE)
-		ipc_arm(p->ipc->count_timer, COUNT_USEC);
+	if (p && pages_have(p, c))
+		write_entry(p, c);
 }
 
+/* Cleared before the index is free, so that no server takes the next one's entry for this one. */
 void
 pages_forget(struct capability *c)
 {
@@ -407,10 +454,11 @@ pages_forget(struct capability *c)
 
 /* --- on the way to the server, and to the next broker --- */
 
+/* In the same socket as the connections, so that they come first without anybody waiting for it. */
 int
 pages_send(struct channel *channel)
 {
-	struct pages *p = channel->pages;
+	struct pages *p = channel->endpoint->pages;
 	uint8_t message[16];
 	int fds[2] = {p->granted_fd, p->used_fd};
 	int n = wire_pages_encode(message, sizeof(message));
@@ -423,14 +471,18 @@ pages_send(struct channel *channel)
 		return (int)sent;
 	p->sent = true;
 	p->n_inflight = 2;
-	p->ipc->n_inflight += p->n_inflight;
+	core_fly(p->sockets, p->n_inflight);
 	return 0;
 }
 
 void
-pages_taken(struct pages *p)
+pages_taken(struct channel *channel)
 {
-	p->ipc->n_inflight -= p->n_inflight;
+	struct pages *p = channel->endpoint->pages;
+
+	if (!p)
+		return;
+	core_landed(p->sockets, p->n_inflight);
 	p->n_inflight = 0;
 }
 
@@ -471,7 +523,7 @@ adopt_object(struct pages *p, struct object *o)
 }
 
 static void
-adopt_entries(struct pages *p, bool *ret_counted)
+adopt_entries(struct pages *p)
 {
 	for (uint32_t i = 1; i <= p->n_given; i++) {
 		struct capability *c = p->slots[i].capability;
@@ -482,16 +534,15 @@ adopt_entries(struct pages *p, bool *ret_counted)
 			continue;
 		}
 		write_entry(p, c);
-		*ret_counted = *ret_counted || c->record.calls_limit != LIMIT_NONE;
 	}
 }
 
 int
-pages_adopt(struct ipc *ipc, struct entrypoint *e, int granted_fd, int used_fd, struct pages **ret)
+pages_adopt(struct sockets *sockets, struct endpoint *endpoint, int granted_fd, int used_fd)
 {
 	cleanup(pages_free_p) struct pages *p = NULL;
-	bool counted = false;
-	int r = pages_map(ipc, e, granted_fd, used_fd, &p);
+	struct entrypoint *e = endpoint->entrypoint;
+	int r = pages_map(sockets, endpoint, granted_fd, used_fd, &p);
 
 	if (r < 0)
 		return r;
@@ -503,11 +554,8 @@ pages_adopt(struct ipc *ipc, struct entrypoint *e, int granted_fd, int used_fd, 
 		p->granted_fd = p->used_fd = -1;
 		return r;
 	}
-	adopt_entries(p, &counted);
-	if (counted)
-		ipc_arm(ipc->count_timer, COUNT_USEC);
+	adopt_entries(p);
 	page_identify(granted_fd, &(unsigned){0}, &p->identity);
-	e->pages = p;
-	*ret = take_ptr(p);
+	endpoint->pages = take_ptr(p);
 	return 0;
 }

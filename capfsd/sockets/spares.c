@@ -10,7 +10,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/spares.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
 
@@ -25,10 +26,12 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/loop.h"
 
-#define KEEP_USEC 20000
-#define KEEP_AGAIN_USEC 100000
-#define KEPT_PRIORITY 1
+#define SPARES_USEC 20000
+#define SPARES_AGAIN_USEC 100000
+#define SPARE_PRIORITY 1
 #define WAITING_MAX 65536
 #define NOW_MSEC 20
 #define NOW_TRIES 50
@@ -38,12 +41,14 @@ struct waiting {
 	int fd;
 };
 
-struct keep {
+struct spares {
 	int notify_fd;
 	struct waiting *waiting;
 	size_t n, size;
 	sd_event_source *timer;
 };
+
+static int spares_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
 static int
 open_notify(const char *path)
@@ -65,84 +70,86 @@ open_notify(const char *path)
 	return take_fd(fd);
 }
 
-struct keep *
-keep_free(struct keep *keep)
+struct spares *
+spares_free(struct spares *spares)
 {
-	if (!keep)
+	if (!spares)
 		return NULL;
-	sd_event_source_disable_unref(keep->timer);
-	fd_close(keep->notify_fd);
-	free(keep->waiting);
-	free(keep);
+	sd_event_source_disable_unref(spares->timer);
+	fd_close(spares->notify_fd);
+	free(spares->waiting);
+	free(spares);
 	return NULL;
 }
 
 int
-keep_new(struct ipc *ipc, struct keep **ret)
+spares_new(sd_event *event, const struct boot *boot, struct spares **ret)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
-	struct keep *keep;
+	struct spares *spares;
 	int r;
 
 	*ret = NULL;
-	if (!ipc->boot->store_max || !path)
+	if (!boot->store_max || !path)
 		return 0;
-	keep = calloc(1, sizeof(*keep));
-	if (!keep)
+	spares = calloc(1, sizeof(*spares));
+	if (!spares)
 		return -ENOMEM;
-	keep->notify_fd = open_notify(path);
-	r = keep->notify_fd < 0 ? keep->notify_fd : ipc_add_timer(ipc, keep_on_timer, &keep->timer);
+	spares->notify_fd = open_notify(path);
+	r = spares->notify_fd;
+	if (r >= 0)
+		r = loop_add_timer(event, spares_on_timer, spares, &spares->timer);
 	if (r < 0) {
 		/* It serves all the same. */
 		log_message(LOG_WARNING, "sockets cannot be kept by systemd: %s", strerror(-r));
-		keep_free(keep);
+		spares_free(spares);
 		return 0;
 	}
-	*ret = keep;
+	*ret = spares;
 	return 0;
 }
 
 static bool
-is_kept(int fd)
+has_spare(int fd)
 {
 	int priority = 0;
 	socklen_t n = sizeof(priority);
 
 	return getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, &n) < 0 ||
-		priority == KEPT_PRIORITY;
+		priority == SPARE_PRIORITY;
 }
 
 void
-keep_add(struct keep *keep, int fd)
+spares_add(struct spares *spares, int fd)
 {
 	struct waiting w = {.fd = fd};
 
-	if (!keep || is_kept(fd) || fd_socket_cookie(fd, &w.cookie) < 0)
+	if (!spares || has_spare(fd) || fd_socket_cookie(fd, &w.cookie) < 0)
 		return;
-	if (keep->n == keep->size) {
-		size_t size = keep->size ? keep->size * 2 : 64;
+	if (spares->n == spares->size) {
+		size_t size = spares->size ? spares->size * 2 : 64;
 		struct waiting *grown = NULL;
 
 		if (size <= WAITING_MAX)
-			grown = reallocarray(keep->waiting, size, sizeof(*grown));
+			grown = reallocarray(spares->waiting, size, sizeof(*grown));
 		if (!grown)
 			return;
-		keep->waiting = grown;
-		keep->size = size;
+		spares->waiting = grown;
+		spares->size = size;
 	}
-	keep->waiting[keep->n++] = w;
-	ipc_arm(keep->timer, KEEP_USEC);
+	spares->waiting[spares->n++] = w;
+	loop_arm(spares->timer, SPARES_USEC);
 }
 
 /* The last ones that are still what they were. Returns: how many; *RET_LEFT, how many wait then. */
 static size_t
-next_batch(const struct keep *keep, int fds[MSG_FDS_MAX], size_t *ret_left)
+next_batch(const struct spares *spares, int fds[MSG_FDS_MAX], size_t *ret_left)
 {
-	size_t left = keep->n, n = 0;
+	size_t left = spares->n, n = 0;
 	uint64_t cookie;
 
 	while (left > 0 && n < MSG_FDS_MAX) {
-		const struct waiting *w = &keep->waiting[--left];
+		const struct waiting *w = &spares->waiting[--left];
 
 		if (fd_socket_cookie(w->fd, &cookie) == 0 && cookie == w->cookie)
 			fds[n++] = w->fd;
@@ -153,34 +160,34 @@ next_batch(const struct keep *keep, int fds[MSG_FDS_MAX], size_t *ret_left)
 
 /* No descriptor of theirs is ever hung up, so they need a name by which they are taken back. */
 void
-keep_pages(struct keep *keep, uint64_t identity, const int fds[2])
+spares_pages(struct spares *spares, uint64_t identity, const int fds[2])
 {
 	char message[80];
 	int n;
 
-	if (!keep)
+	if (!spares)
 		return;
 	n = snprintf(message, sizeof(message), "%s=1\nFDNAME=" KEEP_NAME_PAGES "%" PRIx64 "%s",
 		fds ? "FDSTORE" : "FDSTOREREMOVE", identity, fds ? "\nFDPOLL=0" : "");
-	if (msg_send(keep->notify_fd, message, (size_t)n, fds, fds ? 2 : 0, MSG_DONTWAIT) < 0)
+	if (msg_send(spares->notify_fd, message, (size_t)n, fds, fds ? 2 : 0, MSG_DONTWAIT) < 0)
 		log_message(LOG_WARNING, "systemd does not listen: pages %s",
 			fds ? "will not outlive the daemon" : "stay with it");
 }
 
 /* Returns: 0, -EAGAIN (systemd is late, or too much is in flight). */
 static int
-keep_send(struct keep *keep)
+spares_send(struct spares *spares)
 {
 	static const char message[] = "FDSTORE=1\nFDNAME=" KEEP_NAME_SOCKET;
 	int fds[MSG_FDS_MAX];
 
-	while (keep->n > 0) {
-		const int priority = KEPT_PRIORITY;
-		size_t left, n = next_batch(keep, fds, &left);
+	while (spares->n > 0) {
+		const int priority = SPARE_PRIORITY;
+		size_t left, n = next_batch(spares, fds, &left);
 		ssize_t r = 0;
 
 		if (n > 0)
-			r = msg_send(keep->notify_fd, message, sizeof(message) - 1, fds, n,
+			r = msg_send(spares->notify_fd, message, sizeof(message) - 1, fds, n,
 				MSG_DONTWAIT);
 		if (r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS)
 			return -EAGAIN;
@@ -189,24 +196,24 @@ keep_send(struct keep *keep)
 				strerror((int)-r));
 		for (size_t i = 0; r > 0 && i < n; i++)
 			setsockopt(fds[i], SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
-		keep->n = left;
+		spares->n = left;
 	}
 	return 0;
 }
 
-int
-keep_on_timer(sd_event_source *source, uint64_t usec, void *data)
+static int
+spares_on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-	struct ipc *ipc = data;
+	struct spares *spares = data;
 
-	if (keep_send(ipc->keep) < 0)
-		ipc_arm(ipc->keep->timer, KEEP_AGAIN_USEC);
+	if (spares_send(spares) < 0)
+		loop_arm(spares->timer, SPARES_AGAIN_USEC);
 	return 0;
 }
 
 /* systemd closes what comes with a barrier when it has read all that was sent before. */
 static void
-wait_for_barrier(struct keep *keep)
+wait_for_barrier(struct spares *spares)
 {
 	static const char message[] = "BARRIER=1";
 	cleanup_close int ours = -1, theirs = -1;
@@ -217,7 +224,7 @@ wait_for_barrier(struct keep *keep)
 		return;
 	ours = pair[0];
 	theirs = pair[1];
-	if (msg_send(keep->notify_fd, message, sizeof(message) - 1, &theirs, 1, MSG_DONTWAIT) < 0)
+	if (msg_send(spares->notify_fd, message, sizeof(message) - 1, &theirs, 1, MSG_DONTWAIT) < 0)
 		return;
 	theirs = fd_close(theirs);
 	p = (struct pollfd){.fd = ours, .events = POLLIN};
@@ -227,11 +234,11 @@ wait_for_barrier(struct keep *keep)
 
 /* Its sender must live until then: systemd asks by its pid to whom a message belongs. */
 void
-keep_now(struct ipc *ipc)
+spares_now(struct spares *spares)
 {
-	if (!ipc->keep)
+	if (!spares)
 		return;
-	for (int i = 0; i < NOW_TRIES && keep_send(ipc->keep) < 0; i++)
+	for (int i = 0; i < NOW_TRIES && spares_send(spares) < 0; i++)
 		poll(NULL, 0, NOW_MSEC);
-	wait_for_barrier(ipc->keep);
+	wait_for_barrier(spares);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
 
-#include "tests/ipc-web.h"
+#include "tests/sockets-web.h"
 
 struct world w;
 struct answered a;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
 
-#include "tests/ipc-world.h"
+#include "tests/sockets-world.h"
 
 #include <check.h>
 #include <errno.h>
@@ -18,6 +18,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/sockets/adopt.h"
+#include "capfsd/sockets/counts.h"
+#include "capfsd/sockets/memos.h"
 #include "capfsd/state/state.h"
 
 #define MAP_BYTES (32 << 20)
@@ -74,10 +77,9 @@ on_call_ready(void *data, uint64_t handle)
 	w->n_ready++;
 }
 
-static const struct ipc_fs world_fs = {
+static const struct sockets_fs world_fs = {
 	.socket_done = on_done,
 	.socket_invalidate = on_invalidate,
-	.call_ready = on_call_ready,
 };
 
 static void
@@ -85,8 +87,8 @@ on_changed(void *data, struct entity *e)
 {
 	struct world *w = data;
 
-	if (w->ipc)
-		ipc_changed(w->ipc, e);
+	if (w->sockets)
+		sockets_changed(w->sockets, e);
 }
 
 static void
@@ -94,8 +96,11 @@ on_gone(void *data, struct entity *e)
 {
 	struct world *w = data;
 
-	if (w->ipc)
-		ipc_gone(w->ipc, e);
+	if (!w->sockets)
+		return;
+	sockets_gone(w->sockets, e);
+	controls_gone(w->controls, e);
+	conversations_gone(w->conversations, e);
 }
 
 static void
@@ -103,8 +108,8 @@ on_restricted(void *data, struct capability *c)
 {
 	struct world *w = data;
 
-	if (w->ipc)
-		ipc_restricted(w->ipc, c);
+	if (w->sockets)
+		sockets_restricted(w->sockets, c);
 }
 
 static bool
@@ -112,7 +117,25 @@ on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 {
 	struct world *w = data;
 
-	return w->ipc && ipc_counted(w->ipc, c, ret_calls);
+	return w->sockets && counts_read(c, ret_calls);
+}
+
+static void
+on_boarding(void *data, struct change *ch)
+{
+	struct world *w = data;
+
+	if (w->sockets)
+		memos_boarding(w->sockets, ch);
+}
+
+static void
+on_arrived(void *data, bool stored)
+{
+	struct world *w = data;
+
+	if (w->sockets)
+		memos_arrived(w->sockets, stored);
 }
 
 static const struct model_hooks world_hooks = {
@@ -120,6 +143,8 @@ static const struct model_hooks world_hooks = {
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,
+	.boarding = on_boarding,
+	.arrived = on_arrived,
 };
 
 static int
@@ -195,7 +220,7 @@ world_settle_for(struct world *w, uint64_t usec)
 		while ((r = model_reap(w->model, 64)) > 0)
 			any = true;
 		ck_assert_int_eq(r, 0);
-		ipc_reaped(w->ipc);
+		sockets_reaped(w->sockets);
 		model_check(w->model);
 		sd_event_now(w->event, CLOCK_MONOTONIC, &now);
 		if (!any && now >= end && sd_event_run(w->event, IDLE_USEC) == 0)
@@ -218,7 +243,7 @@ world_binder(struct world *w)
 		world_close(w, w->binder);
 	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, fds), 0);
 	w->binder = world_own(w, fds[1]);
-	ipc_set_binder(w->ipc, fds[0]);
+	binding_set_binder(w->sockets, fds[0]);
 }
 
 static bool
@@ -259,8 +284,11 @@ world_start(struct world *w)
 		ck_assert_int_eq(model_load_done(w->model), 0);
 	}
 	ck_assert_int_ge(sd_event_new(&w->event), 0);
-	ck_assert_int_eq(ipc_new(w->model, w->state, &w->boot, w->event, &world_fs, w, &w->ipc), 0);
-	ck_assert_int_eq(ipc_adopt(w->ipc, fds, n_left), 0);
+	ck_assert_int_eq(
+		sockets_new(w->model, w->state, &w->boot, w->event, &world_fs, w, &w->sockets), 0);
+	ck_assert_int_eq(controls_new(w->sockets, NULL, &w->controls), 0);
+	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
+	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);
 	world_binder(w);
 	model_check(w->model);
 }
@@ -268,7 +296,10 @@ world_start(struct world *w)
 void
 world_kill(struct world *w)
 {
-	w->ipc = ipc_free(w->ipc);
+	sockets_forget(w->sockets);
+	w->conversations = conversations_free(w->conversations);
+	w->controls = controls_free(w->controls);
+	w->sockets = sockets_free(w->sockets);
 	w->model = model_free(w->model);
 	w->state = state_free(w->state);
 	w->event = sd_event_unref(w->event);
@@ -294,9 +325,17 @@ world_init(struct world *w)
 }
 
 void
+world_stop(struct world *w)
+{
+	conversations_stop(w->conversations);
+	sockets_stop(w->sockets);
+	controls_stop(w->controls);
+}
+
+void
 world_deinit(struct world *w)
 {
-	ipc_stop(w->ipc);
+	world_stop(w);
 	world_kill(w);
 	while (w->n_own > 0)
 		world_close(w, w->own[w->n_own - 1]);
@@ -309,7 +348,7 @@ world_want(struct world *w, struct entity *e)
 {
 	unsigned before = w->n_done;
 
-	ipc_socket_want(w->ipc, e);
+	binding_want(w->sockets, e);
 	world_settle(w);
 	ck_assert_uint_eq(w->n_done, before + 1);
 	ck_assert_uint_eq(w->done_id, e->id);
@@ -325,7 +364,7 @@ world_connect(struct world *w, struct entity *e)
 	if (e->kind == ENTITY_CAPABILITY &&
 		capability_object(container_of(e, struct capability, entity))->record.socket == OBJECT_STREAM)
 		type = SOCK_STREAM;
-	if (!ipc_socket_ready(w->ipc, e) && world_want(w, e))
+	if (!binding_is_ready(w->sockets, e) && world_want(w, e))
 		return -w->done_error;
 	world_address(w, e, &a);
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);

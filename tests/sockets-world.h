@@ -10,6 +10,11 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "capfsd/control/controls.h"
+#include "capfsd/conversation/conversations.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
 #include "libcap-client/wire.h"
 #include "tests/fixture.h"
@@ -22,7 +27,9 @@ struct world {
 	struct boot_page page;
 	struct state *state;
 	struct model *model;
-	struct ipc *ipc;
+	struct sockets *sockets;
+	struct controls *controls;
+	struct conversations *conversations;
 	sd_event *event;
 	int binder;	  /* the binder's end, -1: there is none */
 	bool binder_lazy; /* it lets jobs lie */
@@ -56,6 +63,8 @@ struct answered {
 
 void world_init(struct world *w);
 void world_deinit(struct world *w);
+/* Shuts everything down for good, as the end of the daemon does. */
+void world_stop(struct world *w);
 
 /* Lets everything happen that is due, the binder's work and reaping too. */
 void world_settle(struct world *w);

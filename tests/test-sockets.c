@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
-#include "tests/ipc-web.h"
+#include "tests/sockets-web.h"
 
 START_TEST(hands_over)
 {
@@ -169,7 +169,7 @@ START_TEST(server_dies)
 	ck_assert_int_eq(recv(client, &byte, 1, MSG_DONTWAIT), 0);
 	ck_assert_ptr_eq(web(), c);
 	ck_assert_ptr_null(capability_entrypoint(c)->thread);
-	ck_assert(!ipc_socket_ready(w.ipc, &c->entity));
+	ck_assert(!binding_is_ready(w.sockets, &c->entity));
 	ck_assert_int_eq(world_want(&w, &c->entity), ECONNREFUSED);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), ECONNREFUSED);
 	ck_assert(world_has_event(&w, "detach entrypoints/web"));
@@ -266,7 +266,7 @@ START_TEST(survives)
 		ck_assert(!world_is_over(taken) && !world_is_over(offered));
 	}
 	world_take(&w, channel, serial);
-	ck_assert(ipc_socket_ready(w.ipc, &web()->entity));
+	ck_assert(binding_is_ready(w.sockets, &web()->entity));
 	third = world_connect(&w, &web()->entity);
 	ck_assert_int_ge(third, 0);
 	world_settle(&w);
@@ -368,7 +368,7 @@ START_TEST(budget_in_flight)
 	int one = world_serve(&w, control, "one", "seqpacket");
 	int two = world_serve(&w, control, "two", "stream");
 
-	w.ipc->n_inflight_max = 2;
+	w.sockets->n_inflight_max = 2;
 	ck_assert_int_ge(world_connect(&w, &world_slot(&w, root(), "one")->entity), 0);
 	world_settle(&w);
 	ck_assert_int_ge(world_connect(&w, &world_slot(&w, root(), "two")->entity), 0);
@@ -381,7 +381,7 @@ START_TEST(budget_in_flight)
 		world_take(&w, one, h.m.serial);
 		ck_assert(world_handed(&w, two, &other));
 	}
-	ck_assert_uint_le(w.ipc->n_inflight, 2);
+	ck_assert_uint_le(w.sockets->n_inflight, 2);
 }
 END_TEST
 
@@ -407,8 +407,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("ipc");
-	TCase *t = tcase_create("ipc");
+	Suite *s = suite_create("sockets");
+	TCase *t = tcase_create("sockets");
 
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);

@@ -2,7 +2,7 @@
 /* One world for all cases of a program, and entrypoints/web in it. */
 #pragma once
 
-#include "tests/ipc-world.h"
+#include "tests/sockets-world.h"
 
 extern struct world w;
 extern struct answered a; /* the last one */

@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "capfsd/sockets/private.h"
+#include "capfsd/sockets/endpoint.h"
 #include "tests/fixture.h"
-#include "tests/ipc-web.h"
+#include "tests/sockets-web.h"
 
 /* entrypoints/web, for whose server N callers may wait. */
 static int
@@ -46,7 +46,7 @@ START_TEST(C24_callers_wait_for_a_server)
 		world_settle(&w);
 	}
 	ck_assert(world_has_event(&w, "wait entrypoints/web waiting=1 hold=102"));
-	ck_assert_uint_eq(e->n_held, 102);
+	ck_assert_uint_eq(endpoint_n_queued(e), 102);
 	ck_assert_uint_eq(e->n_waiting, 102);
 	/* One more is told so at once; one that leaves makes room. */
 	late = world_connect(&w, &web()->entity);
@@ -63,9 +63,9 @@ START_TEST(C24_callers_wait_for_a_server)
 	world_restart(&w);
 	world_restart(&w);
 	e = capability_entrypoint(web());
-	ck_assert_uint_eq(e->n_held, 102);
+	ck_assert_uint_eq(endpoint_n_queued(e), 102);
 	channel = serve_holding(control, "hold=200");
-	ck_assert_uint_eq(e->n_held, 0);
+	ck_assert_uint_eq(endpoint_n_queued(e), 0);
 	for (unsigned i = 0; i < 20; i++) {
 		ck_assert(world_handed(&w, channel, &h));
 		ck_assert_uint_gt(h.m.serial, last);
@@ -83,7 +83,7 @@ START_TEST(C24_callers_wait_for_a_server)
 		ck_assert(world_is_over(clients[i]));
 	for (unsigned i = 28; i < 103; i++)
 		ck_assert(!world_is_over(clients[i]));
-	ck_assert_uint_eq(e->n_held, 75);
+	ck_assert_uint_eq(endpoint_n_queued(e), 75);
 	clients[103] = world_connect(&w, &web()->entity);
 	byte = 103;
 	ck_assert_int_eq(send(clients[102], "f", 1, 0), 1);
@@ -91,7 +91,7 @@ START_TEST(C24_callers_wait_for_a_server)
 	world_settle_for(&w, 30000);
 	world_restart(&w);
 	e = capability_entrypoint(web());
-	ck_assert_uint_eq(e->n_held, 76);
+	ck_assert_uint_eq(endpoint_n_queued(e), 76);
 	channel = serve_holding(control, "");
 	last = 0;
 	for (unsigned i = 28; i < 104; i++) {
@@ -133,14 +133,14 @@ START_TEST(who_waits_can_be_revoked)
 	ck_assert(!world_is_over(client));
 	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/revoke", "1", &a), 0);
 	ck_assert(world_is_over(client));
-	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 0);
+	ck_assert_uint_eq(endpoint_n_queued(capability_entrypoint(web())), 0);
 	/* One that leaves without a word is forgotten. */
 	client = world_connect(&w, &web()->entity);
 	world_settle(&w);
-	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 1);
+	ck_assert_uint_eq(endpoint_n_queued(capability_entrypoint(web())), 1);
 	world_close(&w, client);
 	world_settle(&w);
-	ck_assert_uint_eq(capability_entrypoint(web())->n_held, 0);
+	ck_assert_uint_eq(endpoint_n_queued(capability_entrypoint(web())), 0);
 	/* The end of the entrypoint is that of the waiting. */
 	client = world_connect(&w, &web()->entity);
 	world_settle(&w);
@@ -175,8 +175,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("hold");
-	TCase *t = tcase_create("hold");
+	Suite *s = suite_create("queue");
+	TCase *t = tcase_create("queue");
 
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A client of the control protocol, and what all of them share. Of struct control the vouch is written by
+ * vouch.c and inspection.c, the snapshot by perform.c, the rest by control.c; of struct controls each
+ * group by the module that it is named after.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "base/text.h"
+#include "capfsd/control/controls.h"
+#include "capfsd/model/quota.h"
+
+struct adopted;
+struct listener;
+struct memo;
+struct session;
+
+#define CHALLENGE_BYTES 32 /* hexadecimal digits */
+
+/* A reply that could not be sent at once. */
+struct parcel {
+	uint8_t *data; /* NULL: none */
+	size_t n;
+	struct charge ram;
+	uint64_t pending; /* goes out when this is reaped */
+	int fd;		  /* goes with it, -1: none */
+};
+
+/* What a client is to prove, and what it has proved. */
+struct vouch {
+	struct index_link link; /* controls.challenges, while there is a challenge */
+	char challenge[CHALLENGE_BYTES + 1];
+	uint64_t inspection; /* that is under way, 0: none */
+	uint64_t capability; /* 0: not yet */
+	int error;	     /* of an inspection: why there is none */
+};
+
+/* A text that is read in pieces: as it was when the first one was read. */
+struct snapshot {
+	struct text text;
+	struct charge ram;
+	uint64_t node; /* number, 0: none */
+};
+
+struct control {
+	struct controls *controls;
+	struct session *session;
+	struct listener *listener;
+	struct list listener_link; /* its clients */
+	struct list link;	   /* controls.all */
+	struct list pending_link;  /* controls.pending */
+	struct list starved_link;  /* controls.starved */
+	sd_event_source *source;
+	struct charge charge;
+	struct memo *memo;
+	struct ucred peer;
+	uint64_t serial; /* of the last request that was executed */
+	struct parcel parcel;
+	struct snapshot snapshot;
+	struct vouch vouch;
+	int fd;
+	bool replay; /* PARCEL answers SERIAL, executed by a predecessor, if that is asked again */
+};
+
+struct controls {
+	struct sockets *sockets;
+	struct metrics *metrics; /* for requests, which show them; NULL: none */
+	/* control.c */
+	struct list all;
+	struct list pending;	  /* their reply waits for something to be reaped */
+	struct list starved;	  /* their reply found no memory or room in flight */
+	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
+	/* vouch.c */
+	struct index challenges;
+	/* inspection.c */
+	struct list inspections;
+	uint64_t next_inspection;
+	/* manager.c */
+	sd_event_source *manager_source, *manager_pause;
+	int manager_fd; /* -1: no service manager gave one */
+};
+
+/* Somebody connected to L, the control of its session. Takes FD. */
+void control_accepted(struct controls *controls, struct listener *l, int fd);
+/* One of a predecessor, with its record, which is taken out of FOUND. */
+void control_adopt(struct controls *controls, struct adopted *found);
+struct control *control_free(struct control *c);
+/* What C waits for may have come. C may be freed. */
+void control_resume(struct control *c);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What sockets/ and the model tell of control clients, and who of them is meant. Nothing of the protocol is
+ * here.
+ */
+#include "config.h"
+
+#include "capfsd/control/controls.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/inspection.h"
+#include "capfsd/control/manager.h"
+#include "capfsd/model/model.h"
+#include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/listener.h"
+#include "libcap-client/wire.h"
+
+static void
+on_accepted(void *data, struct listener *l, int fd)
+{
+	control_accepted(data, l, fd);
+}
+
+/* A session that is closed, or the end of all: its clients go with their listener. */
+static void
+on_gone(void *data, struct listener *l)
+{
+	while (!list_empty(&l->clients))
+		control_free(list_entry(list_first(&l->clients), struct control, listener_link));
+}
+
+/* So that who starves again meanwhile is not met twice. */
+static void
+resume_starved(struct controls *controls)
+{
+	struct list now = LIST_INIT(now);
+
+	while (!list_empty(&controls->starved)) {
+		struct list *link = list_first(&controls->starved);
+
+		list_unlink(link);
+		list_append(&now, link);
+	}
+	while (!list_empty(&now)) {
+		struct control *c = list_entry(list_first(&now), struct control, starved_link);
+
+		list_unlink(&c->starved_link);
+		control_resume(c);
+	}
+}
+
+/* Why it is called nobody says: each of those that wait looks whether it was for that. */
+static void
+on_resume(void *data)
+{
+	struct controls *controls = data;
+
+	resume_starved(controls);
+	list_for_each_safe (i, &controls->pending) {
+		struct control *c = list_entry(i, struct control, pending_link);
+
+		if (!model_is_ending(controls->sockets->model, c->parcel.pending))
+			control_resume(c);
+	}
+}
+
+/* A socket without a record may be the service manager's, which only its name tells. */
+static bool
+on_adopt(void *data, struct adopted *found)
+{
+	if (!found->kind)
+		return manager_adopt(data, found->fd);
+	control_adopt(data, found);
+	return true;
+}
+
+static const struct endpoint_ops control_ops = {
+	.entity = ENTITY_SESSION,
+	.socket = SOCKET_CONTROL,
+	.accepted = on_accepted,
+	.gone = on_gone,
+	.resume = on_resume,
+	.adopt = on_adopt,
+};
+
+CLEANUP_DEFINE(struct controls *, controls_free)
+
+int
+controls_new(struct sockets *sockets, struct metrics *metrics, struct controls **ret)
+{
+	cleanup(controls_free_p) struct controls *controls = calloc(1, sizeof(*controls));
+	int r;
+
+	if (!controls)
+		return -ENOMEM;
+	controls->sockets = sockets;
+	controls->metrics = metrics;
+	list_init(&controls->all);
+	list_init(&controls->pending);
+	list_init(&controls->starved);
+	list_init(&controls->inspections);
+	controls->manager_fd = -1;
+	controls->request = malloc(WIRE_CONTROL_MAX);
+	controls->reply = malloc(WIRE_CONTROL_MAX);
+	if (!controls->request || !controls->reply)
+		return -ENOMEM;
+	r = manager_init(controls);
+	if (r < 0)
+		return error_trace(r);
+	core_add_user(sockets, &control_ops, controls);
+	binding_set_inspector(sockets, &inspection_ops, controls);
+	*ret = take_ptr(controls);
+	return 0;
+}
+
+/* Before the sockets are freed: they must not call what is gone. */
+struct controls *
+controls_free(struct controls *controls)
+{
+	if (!controls)
+		return NULL;
+	core_remove_user(controls->sockets, &control_ops);
+	binding_set_inspector(controls->sockets, NULL, NULL);
+	while (!list_empty(&controls->all))
+		control_free(list_entry(list_first(&controls->all), struct control, link));
+	assert(list_empty(&controls->pending) && list_empty(&controls->starved));
+	manager_deinit(controls);
+	inspections_forget(controls);
+	index_deinit(&controls->challenges);
+	free(controls->request);
+	free(controls->reply);
+	free(controls);
+	return NULL;
+}
+
+void
+controls_stop(struct controls *controls)
+{
+	manager_close(controls);
+}
+
+void
+controls_gone(struct controls *controls, const struct entity *e)
+{
+	if (e->kind == ENTITY_SESSION)
+		inspections_inherit(controls, session_of(e));
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control protocol (doc/PROTOCOL): clients at the `control` socket of a session, over sockets/.
+ *
+ * It owns the clients, their replies that are still to be sent, what they have proved, and the service
+ * manager's listener. broker/fronts.c makes it and tells it of the model's events, sockets/ calls it
+ * through struct endpoint_ops. It changes the model by verbs only, and never touches a descriptor that a
+ * client has sent.
+ *
+ *	controls	all of them: what sockets/ and the model tell
+ *	control		one client: its requests in turn, and their replies
+ *	perform		what each operation does; attach: those that give a descriptor
+ *	vouch		what was passed on to a client by another session; inspection: connected sockets
+ *	exchange	a request, its answer, and what the operations share
+ *	manager		the service manager's listener, a second name of the root's control
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct controls;
+struct entity;
+struct metrics;
+struct sockets;
+
+/*
+ * Joins it to SOCKETS, which outlives it. METRICS are what requests show, NULL: none.
+ * Returns: 0 or -errno.
+ */
+int controls_new(struct sockets *sockets, struct metrics *metrics, struct controls **ret);
+/* Clients end; where SOCKETS forgets, they stay for the next broker. May be NULL. Returns: NULL. */
+struct controls *controls_free(struct controls *controls);
+/* Nobody is accepted any more, for good. The clients ended with their listeners. */
+void controls_stop(struct controls *controls);
+
+/* What `metrics` calls an operation, by its number; 0: all others. NULL: there is none. */
+const char *controls_operation_name(size_t op);
+
+/* The model's hook of that name. */
+void controls_gone(struct controls *controls, const struct entity *e);
+
+/*
+ * Somebody who may connect through capability E has written CHALLENGE onto its socket.
+ * Returns: 0, EINVAL, ECANCELED (no such challenge: that of an earlier broker, or it was used), EEXIST.
+ */
+int controls_vouch(
+	struct controls *controls, const struct entity *e, const char *challenge, size_t n);

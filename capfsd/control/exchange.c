@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What operations share: paths, and how they end. It belongs to the one client and the one request. */
+#include "config.h"
+
+#include "capfsd/control/exchange.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "capfsd/control/control.h"
+#include "libcap-client/wire.h"
+
+#define SHOWN_BYTES_MAX 256 /* of a path: what else stands in a line must have its place */
+
+static int
+shown(size_t n)
+{
+	return (int)(n < SHOWN_BYTES_MAX ? n : SHOWN_BYTES_MAX);
+}
+
+void
+exchange_deinit(struct exchange *x)
+{
+	request_deinit(&x->request);
+	/* The client's end of what it got: shut down it would be of no use to it. */
+	if (x->fd >= 0)
+		close(x->fd);
+	x->fd = -1;
+}
+
+int
+exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
+{
+	struct node at = tree_session(x->control->session);
+	int e = tree_walk(x->request.model, at, path, n, ret);
+
+	if (e)
+		refuse(&x->request, e, "there is no '%.*s'", shown(n), path);
+	return e;
+}
+
+int
+exchange_split(struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n)
+{
+	const char *path = x->asked->path;
+	size_t n = x->asked->n_path, n_at;
+	const char *slash;
+
+	while (n > 0 && path[n - 1] == '/')
+		n--;
+	slash = n > 0 ? memrchr(path, '/', n) : NULL;
+	if (!slash) {
+		refuse(&x->request, n > 0 ? EPERM : EBUSY, "that is part of the session");
+		return x->request.error;
+	}
+	n_at = (size_t)(slash - path);
+	*ret_name = slash + 1;
+	*ret_n = n - n_at - 1;
+	return exchange_walk(x, path, n_at, ret_at);
+}
+
+static void
+write_path(const struct operation *o, struct text *t)
+{
+	const struct wire_request *asked = ((const struct exchange *)o->front)->asked;
+
+	text_addf(t, "%.*s", shown(asked->n_path), asked->path);
+}
+
+struct operation
+exchange_operation(struct exchange *x, const struct verb *verb, struct session *s,
+	struct entity *subject)
+{
+	return (struct operation){
+		.request = &x->request,
+		.verb = verb,
+		.subject = subject,
+		.session = s,
+		.text = {x->asked->text, x->asked->n_text},
+		.where = write_path,
+		.front = x,
+	};
+}

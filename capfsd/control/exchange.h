@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One thing that a control client asked: the request, and the reply as it is to be. Operations fill it;
+ * control.c sends it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfsd/ops/request.h"
+#include "capfsd/ops/verb.h"
+#include "capfsd/tree/tree.h"
+
+struct control;
+struct session;
+struct wire_request;
+
+struct exchange {
+	struct request request;
+	struct control *control;
+	const struct wire_request *asked;
+	const char *text; /* instead of request.text, when set */
+	size_t n_text;
+	uint64_t value;
+	uint16_t flags;
+	int fd;	    /* goes with the reply, -1: none */
+	bool noted; /* the reply was staged */
+};
+
+void exchange_deinit(struct exchange *x);
+
+/* The node of PATH, seen from the client's session. Returns: 0, else refused. */
+int exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret);
+/* The directory of the path that was asked for, and the name in it. Returns: 0, else refused. */
+int exchange_split(
+	struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n);
+/*
+ * VERB, done by what was asked to SUBJECT, and told in S: for verb_run(). What it tells of where it was
+ * asked is the path.
+ */
+struct operation exchange_operation(struct exchange *x, const struct verb *verb,
+	struct session *s, struct entity *subject);

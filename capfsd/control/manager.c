@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The listener that a service manager made: a second name of the root session's control socket, in
+ * a place that is there before the mount is, so that the first client starts the daemon.
+ *
+ * The open file is the manager's as well, which listens again when we have gone. So it is never
+ * shut down, only closed, and whoever is in its backlog then waits for the next daemon.
+ */
+#include "config.h"
+
+#include "capfsd/control/manager.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "capfsd/control/control.h"
+#include "capfsd/model/model.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/listener.h"
+
+#define PAUSE_USEC 100000 /* without descriptors nobody is accepted for so long */
+
+/* Has FD the name of that listener, as it or as accepted of it? */
+static bool
+is_manager(const struct controls *controls, int fd)
+{
+	struct sockaddr_un address = {};
+	socklen_t n = sizeof(address);
+	const char *path = controls->sockets->boot->activation;
+
+	if (!path[0] || getsockname(fd, (struct sockaddr *)&address, &n) < 0)
+		return false;
+	return address.sun_family == AF_UNIX &&
+	       strncmp(address.sun_path, path, sizeof(address.sun_path)) == 0;
+}
+
+static void
+accepted(void *data, int client)
+{
+	struct sockets *sockets = data;
+
+	listener_admit(sockets, &sockets->model->root->entity, client);
+}
+
+static int
+manager_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	struct controls *controls = data;
+	struct sockets *sockets = controls->sockets;
+	int r = listener_accept_each(fd, accepted, sockets);
+
+	if (r > 0) {
+		listener_complain(sockets, -r);
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		loop_arm(controls->manager_pause, PAUSE_USEC);
+	} else if (r < 0) {
+		log_message(
+			LOG_NOTICE, "%s does not listen any more", sockets->boot->activation);
+		manager_close(controls);
+	}
+	return 0;
+}
+
+/* There may be descriptors again. */
+static int
+manager_on_pause(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct controls *controls = data;
+
+	if (controls->manager_source)
+		sd_event_source_set_enabled(controls->manager_source, SD_EVENT_ON);
+	return 0;
+}
+
+bool
+manager_adopt(struct controls *controls, int fd)
+{
+	struct sockets *sockets = controls->sockets;
+	int r;
+
+	if (!is_manager(controls, fd))
+		return false;
+	if (!socket_is_listening(fd)) {
+		accepted(sockets, fd);
+		return true;
+	}
+	/* A second one is what the dead broker was about to close. */
+	r = controls->manager_fd >= 0 ? -EEXIST : fd_set_nonblock(fd, true);
+	if (r == 0)
+		r = core_add_io(
+			sockets, fd, EPOLLIN, manager_on_io, controls, &controls->manager_source);
+	if (r == 0)
+		controls->manager_fd = fd;
+	else
+		fd_close(fd);
+	return true;
+}
+
+void
+manager_close(struct controls *controls)
+{
+	controls->manager_source = sd_event_source_disable_unref(controls->manager_source);
+	if (!controls->sockets->forgetting)
+		fd_close(controls->manager_fd);
+	controls->manager_fd = -1;
+}
+
+int
+manager_init(struct controls *controls)
+{
+	return loop_add_timer(controls->sockets->event, manager_on_pause, controls,
+		&controls->manager_pause);
+}
+
+void
+manager_deinit(struct controls *controls)
+{
+	manager_close(controls);
+	controls->manager_pause = sd_event_source_disable_unref(controls->manager_pause);
+}

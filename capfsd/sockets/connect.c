@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A connection is checked, charged and staged before anything of it is visible; the commit stores its
+ * record; after that nothing may fail. A broker that dies before the commit leaves a socket with a name and
+ * no record, which its successor treats as one that has just connected.
+ */
+#include "config.h"
+
+#include "capfsd/sockets/connect.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/text.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/change.h"
+#include "capfsd/ops/texts.h"
+#include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/connection.h"
+#include "capfsd/sockets/counts.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/listener.h"
+#include "capfsd/sockets/memos.h"
+#include "capfsd/sockets/pages.h"
+#include "capfsd/sockets/queue.h"
+
+/* All that is told of a refusal, by its answer. */
+static const struct {
+	int error;
+	const char *name;   /* in `metrics` */
+	const char *reason; /* for the client; NULL: it is shown the account of QUOTA */
+	enum quota_kind quota;
+} refusals[] = {
+	[0] = {.name = "error"},
+	[CONNECT_E_ENDED] = {ENOENT, "ended", "the capability has ended", 0},
+	[CONNECT_E_RIGHT] = {EPERM, "right", "it lacks right 'call'", 0},
+	[CONNECT_E_UNSERVED] = {ECONNREFUSED, "unserved", "nobody serves it", 0},
+	[CONNECT_E_CALLS] = {EDQUOT, "calls", "its calls are used up", 0},
+	[CONNECT_E_CONNS] = {EDQUOT, "conns", "its conns are in use", 0},
+	[CONNECT_E_RATE] = {EDQUOT, "rate", "its rate is reached", 0},
+	[CONNECT_E_QUEUED] = {EDQUOT, "held", "as many as may wait for its server already do", 0},
+	[CONNECT_E_SOCKETS] = {EDQUOT, "sockets", NULL, QUOTA_SOCKETS},
+	[CONNECT_E_INFLIGHT] = {EDQUOT, "inflight", NULL, QUOTA_INFLIGHT},
+	[CONNECT_E_PAGES] = {EDQUOT, "pages", "its server can count no more capabilities", 0},
+	[CONNECT_E_STORE] = {ENOSPC, "store", "the state store is full", 0},
+	[CONNECT_E_MEMORY] = {ENOMEM, "memory", "the daemon is out of memory", 0},
+};
+
+#define N_REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
+
+_Static_assert(N_REFUSALS == COUNTERS_REASONS, "each refusal has its counter");
+
+const char *
+connect_refusal_name(size_t answer)
+{
+	return answer < N_REFUSALS ? refusals[answer].name : NULL;
+}
+
+int
+connect_refused(struct sockets *sockets, const struct capability *c, int answer, struct text *t)
+{
+	assert(answer > 0 && (size_t)answer < N_REFUSALS);
+	counters_add(sockets->model->counters->connects_refused, answer);
+	if (refusals[answer].reason)
+		text_add(t, refusals[answer].reason);
+	else
+		text_account(c->session, refusals[answer].quota, t);
+	return refusals[answer].error;
+}
+
+/* Why C cannot be connected to, whatever its limits. */
+static int
+check(const struct capability *c)
+{
+	const struct entrypoint *e = capability_entrypoint(c);
+
+	if (!capability_is_live(c))
+		return CONNECT_E_ENDED;
+	if (!endpoint_may_call(c))
+		return CONNECT_E_RIGHT;
+	if (endpoint_channel(e))
+		return 0;
+	return e->record.hold ? 0 : CONNECT_E_UNSERVED;
+}
+
+/* Is there room for one more who waits for a server, if there is none? */
+static int
+check_queue(struct sockets *sockets, struct entrypoint *e)
+{
+	if (endpoint_channel(e))
+		return 0;
+	if (endpoint_n_queued(e) >= e->record.hold)
+		return CONNECT_E_QUEUED;
+	return endpoint_get(sockets, e) ? 0 : CONNECT_E_MEMORY;
+}
+
+/* The model's words for what a limit says, in ours. */
+static int
+count(struct change *ch, struct capability *c)
+{
+	switch (capability_connect(ch, c)) {
+	case 0:
+		return 0;
+	case CAPABILITY_E_DEAD:
+		return CONNECT_E_ENDED;
+	case CAPABILITY_E_RIGHT:
+		return CONNECT_E_RIGHT;
+	case CAPABILITY_E_LIMIT_RATE:
+		return CONNECT_E_RATE;
+	case CAPABILITY_E_LIMIT_CALLS:
+		return CONNECT_E_CALLS;
+	case CAPABILITY_E_LIMIT_CONNS:
+		return CONNECT_E_CONNS;
+	default:
+		return CONNECT_E_MEMORY;
+	}
+}
+
+/* Its calls are counted where the server does it. */
+static int
+stage_page(struct change *ch, struct capability *c)
+{
+	struct channel *channel = endpoint_channel(capability_entrypoint(c));
+	int r;
+
+	/* Who waits for a server is counted by that. */
+	if (!capability_counts_calls(c) || !channel)
+		return 0;
+	r = pages_stage(channel, ch, c);
+	if (r == -EDQUOT)
+		return CONNECT_E_PAGES;
+	return r < 0 ? CONNECT_E_MEMORY : 0;
+}
+
+/* Which of the two it is the client is told, with the account. */
+static int
+charge(struct connection *conn)
+{
+	switch (connection_charge(conn)) {
+	case 0:
+		return 0;
+	case QUOTA_SOCKETS:
+		return CONNECT_E_SOCKETS;
+	default:
+		return CONNECT_E_INFLIGHT;
+	}
+}
+
+CLEANUP_DEFINE(struct connection *, connection_free)
+
+int
+connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, int fd,
+	const struct ucred *peer, uint64_t client_cookie, struct connection **ret)
+{
+	cleanup(connection_free_p) struct connection *conn = NULL;
+	struct entrypoint *e = capability_entrypoint(c);
+	struct channel *channel = endpoint_channel(e);
+	uint64_t cookie;
+	int r;
+
+	r = check(c);
+	if (r == 0)
+		r = check_queue(sockets, e);
+	if (r == 0)
+		r = count(ch, c);
+	if (r == 0)
+		r = stage_page(ch, c);
+	if (r)
+		return r;
+	conn = connection_new(sockets, c);
+	if (!conn)
+		return CONNECT_E_MEMORY;
+	r = charge(conn);
+	if (r)
+		return r;
+	r = fd_socket_cookie(fd, &cookie);
+	if (r < 0)
+		return error_trace(r);
+	r = connection_make_record(conn, cookie, client_cookie,
+		channel ? channel_serial(channel) : queue_serial(e), peer);
+	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
+	if (r == 0 && channel)
+		r = channel_stage_late(channel, ch);
+	if (r == 0)
+		r = memo_stage(conn->memo, ch, NULL, 0);
+	if (r == 0)
+		r = connection_watch(conn, fd);
+	if (r < 0)
+		return CONNECT_E_MEMORY;
+	*ret = take_ptr(conn);
+	return 0;
+}
+
+/* The pages first: a server looks at the entry as soon as it has the connection. */
+void
+connect_publish(struct connection *conn)
+{
+	struct channel *channel = conn->channel;
+
+	connection_publish(conn);
+	conn->sockets->model->counters->offered++;
+	if (!channel) {
+		queue_hold_new(conn);
+		return;
+	}
+	pages_publish(channel, conn->capability);
+	counts_watch_capability(conn->sockets, conn->capability);
+	channel_next_serial(channel);
+	queue_enter(channel, conn);
+	channel_pump(channel);
+}
+
+/* A negative answer is the daemon's own fault, or a client that has gone: counted, but nobody's event. */
+static void
+refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *peer, int answer)
+{
+	const struct capability *c = capability_of(l->entity);
+	cleanup_text struct text reason = {};
+	int error;
+
+	if (answer < 0) {
+		counters_add(sockets->model->counters->connects_refused, 0);
+		return;
+	}
+	error = connect_refused(sockets, c, answer, &reason);
+	listener_log_refusal(l, peer->uid, error, reason.data ? reason.data : "");
+}
+
+/* Whatever happens the client hears of it: by its server, or by the end of the connection. */
+static void
+accepted(void *data, struct listener *l, int fd)
+{
+	struct capability *c = capability_of(l->entity);
+	struct sockets *sockets = data;
+	struct change *ch = change_begin(sockets->model);
+	struct connection *conn = NULL;
+	struct ucred peer = {};
+	int r;
+
+	sockets->model->counters->served[FRONT_SOCKET]++;
+	r = socket_peer(fd, &peer);
+	if (r == 0)
+		r = connect_stage(sockets, ch, c, fd, &peer, 0, &conn);
+	if (r) {
+		change_abort(ch);
+		socket_discard(fd);
+		refuse_client(sockets, l, &peer, r);
+		return;
+	}
+	r = change_commit(ch);
+	if (r == 0) {
+		connect_publish(conn);
+		return;
+	}
+	core_fail(sockets, r);
+	connection_free(conn);
+	refuse_client(sockets, l, &peer, r == -ENOMEM ? CONNECT_E_MEMORY : CONNECT_E_STORE);
+}
+
+const struct endpoint_ops connect_ops = {
+	.entity = ENTITY_CAPABILITY,
+	.accepted = accepted,
+	.gone = connections_gone,
+};
+
+/*
+ * A connection of a predecessor is taken up if it could be made by now, and if the server is the one that
+ * may have seen it. FD and MEMO are taken on success only.
+ */
+static int
+restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo,
+	struct connection **ret)
+{
+	cleanup(connection_free_p) struct connection *conn = NULL;
+	struct entrypoint *e = capability_entrypoint(c);
+	bool queued = memo->record.state == CONNECTION_QUEUED;
+
+	if (check(c))
+		return -ENOENT;
+	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
+	if (!queued && (!endpoint_channel(e) ||
+			       (capability_counts_calls(c) && !capability_page_index(c))))
+		return -ENOENT;
+	if (queued && !endpoint_get(sockets, e))
+		return -ENOMEM;
+	conn = connection_new(sockets, c);
+	if (!conn)
+		return -ENOMEM;
+	if (connection_watch(conn, fd) < 0)
+		return -ENOMEM;
+	connection_restore(conn, memo);
+	*ret = take_ptr(conn);
+	return 0;
+}
+
+void
+connect_adopt(struct sockets *sockets, int fd, struct memo *memo)
+{
+	struct entity *e = entity_find(sockets->model, memo->record.owner);
+	struct connection *conn;
+	int r = -ENOENT;
+
+	if (e && e->kind == ENTITY_CAPABILITY)
+		r = restore(sockets, capability_of(e), fd, memo, &conn);
+	if (r < 0) {
+		socket_discard(fd);
+		memo_drop(sockets, memo);
+		return;
+	}
+	/* It was paid for before. If others have used that up meanwhile, one of the two must go. */
+	if (connection_charge_again(conn) < 0) {
+		connection_free(conn);
+		return;
+	}
+	connection_publish(conn);
+	if (conn->channel)
+		queue_enter(conn->channel, conn);
+	else
+		queue_hold(conn);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A connection through a capability, from its making to its end. It pays `sockets` while it lasts
+ * and `inflight` until its server has taken it.
+ *
+ * The daemon keeps a duplicate of what the server gets. By it a revocation reaches the connection
+ * wherever its descriptors went, and by it the daemon learns of its end: a HUP comes when the
+ * client closes, or when the server shuts it down. Nothing is ever read from the duplicate but to
+ * discard it.
+ *
+ * All members are written by connection.c alone; `channel_link` is in the list of whoever has it now:
+ * the endpoint's queue, or one of those of its channel (queue.c).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "capfsd/model/quota.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/record.h"
+
+struct capability;
+struct change;
+struct channel;
+struct entrypoint;
+struct memo;
+
+#define HANDOVER_FDS 2 /* the connection and its client's pidfd, in flight until they are taken */
+
+struct connection {
+	struct sockets *sockets;
+	struct index_link peer_link; /* connections.by_peer, when its other end was made here */
+	struct capability *capability; /* NULL: ended, and only its credit is still out */
+	struct channel *channel;       /* NULL: it waits, in the queue, until there is a server */
+	struct listener *listener;
+	struct list listener_link; /* listener.clients */
+	struct list channel_link;
+	sd_event_source *source;
+	struct charge socket, inflight;
+	struct memo *memo;
+	uint64_t serial;
+	int fd;
+	uint8_t state;	/* enum connection_state */
+	uint8_t n_sent; /* descriptors in flight */
+	bool paired;	/* made here: its peer credentials are the daemon's own */
+	bool hung_up;	/* the client went before the server took it */
+	bool repeated;	/* a predecessor may have offered it */
+	struct connection **known_as; /* the client, if that is the daemon itself, knows it by this */
+};
+
+struct connections {
+	struct index by_peer; /* by the cookie of the client's end */
+	uint64_t n;
+};
+
+/* Returns: 0 or -errno. */
+int connections_new(struct sockets *sockets);
+void connections_free(struct sockets *sockets);
+/* For endpoint_ops: all that came through L end. */
+void connections_gone(void *data, struct listener *l);
+
+/* A new one through C, to whoever serves that, with MEMO still to be made. NULL: no memory. */
+struct connection *connection_new(struct sockets *sockets, struct capability *c);
+/* One that is not published. Closes its descriptor, if it has one. CONN may be NULL. Returns: NULL. */
+struct connection *connection_free(struct connection *conn);
+/* Makes it pay. Returns: 0, or the enum quota_kind of which there is not enough. */
+int connection_charge(struct connection *conn);
+/* The same for one of a predecessor, which had paid: what is missing of `inflight` it does without. */
+int connection_charge_again(struct connection *conn);
+/* Its record, with its serial, as it is to be stored first. Returns: 0 or -ENOMEM. */
+int connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,
+	uint64_t serial, const struct ucred *peer);
+/* Watches FD. Takes it on success. Returns: 0 or -ENOMEM. */
+int connection_watch(struct connection *conn, int fd);
+/* It is one of a predecessor, with its record. Takes MEMO. */
+void connection_restore(struct connection *conn, struct memo *memo);
+/* It is there for all to see: linked, and counted. */
+void connection_publish(struct connection *conn);
+
+/* It waits, for the credit of CHANNEL, or with NULL for a server. */
+void connection_wait(struct connection *conn, struct channel *channel);
+/* N descriptors of it were sent. */
+void connection_offered(struct connection *conn, unsigned n);
+/* They will not be taken: their server is gone. */
+void connection_unoffered(struct connection *conn);
+/* The server has it. CONN may be freed. */
+void connection_taken(struct connection *conn);
+/* The store is to know it as STATE, some time. */
+void connection_touch(struct connection *conn, enum connection_state state);
+
+/* Shuts it down, discards what is queued, forgets it. CONN may be freed. */
+void connection_end(struct connection *conn);
+/* Its client has closed, as the loop would learn a little later. CONN may be freed. */
+void connection_left(struct connection *conn);
+/* It ended while it was in flight, and that is over: nothing is left of it. */
+void connection_bury(struct connection *conn);
+
+struct entrypoint *connection_entrypoint(const struct connection *conn);
+/* The one that was made here, by the cookie of the client's end. NULL: ended. */
+struct connection *connection_find_paired(const struct sockets *sockets, uint64_t cookie);
+/* *REF, which is CONN, becomes NULL when it ends. REF NULL: nobody wants to know any more. */
+void connection_set_reference(struct connection *conn, struct connection **ref);

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The ground of this room: what core.h and endpoint.h promise. Every other module here may call it; it
+ * calls none of them but spares.c, and reaches those above by struct endpoint_ops alone.
+ */
+#include "config.h"
+
+#include "capfsd/sockets/core.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <syslog.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/session.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/spares.h"
+
+#define COMPLAINT_USEC 10000000
+#define IDLE_LISTENERS_MAX 4096
+
+/*
+ * One timer for all that wait for something which nobody announces: the kernel tells no process that
+ * descriptors in flight were taken elsewhere, or that there is memory again.
+ */
+static int
+core_on_retry(sd_event_source *source, uint64_t usec, void *data)
+{
+	core_resume(data);
+	return 0;
+}
+
+int
+core_init(struct sockets *sockets)
+{
+	struct rlimit limit = {.rlim_cur = 1024};
+	size_t quarter;
+
+	list_init(&sockets->endpoints);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	quarter = limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : limit.rlim_cur / 4;
+	/* Two for each hand-over: below that nothing would ever be handed over. */
+	sockets->n_inflight_max = quarter < 2 ? 2 : quarter;
+	sockets->n_idle_max = quarter < IDLE_LISTENERS_MAX ? quarter : IDLE_LISTENERS_MAX;
+	return loop_add_timer(sockets->event, core_on_retry, sockets, &sockets->retry_timer);
+}
+
+void
+core_deinit(struct sockets *sockets)
+{
+	while (!list_empty(&sockets->endpoints))
+		endpoint_free(list_entry(list_first(&sockets->endpoints), struct endpoint, link));
+	sockets->retry_timer = sd_event_source_disable_unref(sockets->retry_timer);
+}
+
+/* --- users --- */
+
+void
+core_add_user(struct sockets *sockets, const struct endpoint_ops *ops, void *data)
+{
+	assert(sockets->n_users < USERS_MAX);
+	sockets->users[sockets->n_users].ops = ops;
+	sockets->users[sockets->n_users++].data = data;
+}
+
+/* A user that goes before the sockets do must not be called through them any more. */
+void
+core_remove_user(struct sockets *sockets, const struct endpoint_ops *ops)
+{
+	for (unsigned i = 0; i < sockets->n_users; i++)
+		if (sockets->users[i].ops == ops) {
+			sockets->n_users--;
+			memmove(&sockets->users[i], &sockets->users[i + 1],
+				(sockets->n_users - i) * sizeof(sockets->users[0]));
+			return;
+		}
+}
+
+/*
+ * A record says whose it is. A socket without one is shown to everybody: only its user may know its name.
+ */
+bool
+core_adopt(struct sockets *sockets, struct adopted *found)
+{
+	for (unsigned i = 0; i < sockets->n_users; i++) {
+		const struct endpoint_ops *ops = sockets->users[i].ops;
+
+		if (ops->adopt && (!found->kind || found->kind == ops->socket) &&
+			ops->adopt(sockets->users[i].data, found))
+			return true;
+	}
+	return false;
+}
+
+/* Few enough to be looked through: a table by kinds would have to be kept in step with that of the model. */
+static const struct endpoint_ops *
+user_of(const struct sockets *sockets, enum entity_kind kind, void **ret_data)
+{
+	for (unsigned i = 0; i < sockets->n_users; i++) {
+		*ret_data = sockets->users[i].data;
+		if (sockets->users[i].ops->entity == kind)
+			return sockets->users[i].ops;
+	}
+	return NULL;
+}
+
+/* A kind that nobody serves has no listener, so the client is an accident: it gets an end, not silence. */
+void
+core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd)
+{
+	void *data;
+	const struct endpoint_ops *ops = user_of(sockets, kind, &data);
+
+	if (ops && ops->accepted)
+		ops->accepted(data, l, fd);
+	else
+		socket_discard(fd);
+}
+
+void
+core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener *l, int error)
+{
+	void *data;
+	const struct endpoint_ops *ops = user_of(sockets, kind, &data);
+
+	if (ops && ops->bound)
+		ops->bound(data, l, error);
+}
+
+void
+core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l)
+{
+	void *data;
+	const struct endpoint_ops *ops = user_of(sockets, kind, &data);
+
+	if (ops && ops->gone)
+		ops->gone(data, l);
+}
+
+void
+core_resume(struct sockets *sockets)
+{
+	for (unsigned i = 0; i < sockets->n_users; i++)
+		if (sockets->users[i].ops->resume)
+			sockets->users[i].ops->resume(sockets->users[i].data);
+}
+
+void
+core_resume_later(struct sockets *sockets, uint64_t usec)
+{
+	loop_arm(sockets->retry_timer, usec);
+}
+
+/* --- the loop --- */
+
+/*
+ * Every socket that lives on passes here, so this is where systemd's copy of it is ordered. What is watched
+ * without this function (the binder) is made anew by whoever comes next.
+ */
+int
+core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f, void *data,
+	sd_event_source **ret)
+{
+	int r = loop_add_io(sockets->event, fd, events, f, data, ret);
+
+	if (r == 0)
+		spares_add(sockets->spares, fd);
+	return r;
+}
+
+uint64_t
+core_now(const struct sockets *sockets)
+{
+	return loop_now(sockets->event);
+}
+
+int
+core_close(const struct sockets *sockets, int fd)
+{
+	return sockets->forgetting ? -1 : fd_shutdown_close(fd);
+}
+
+void
+core_active(struct sockets *sockets)
+{
+	sockets->activity++;
+}
+
+/*
+ * A client can provoke what is complained of as often as it likes; the log is everybody's. One line in ten
+ * seconds is enough to find the cause by.
+ */
+bool
+core_may_complain(struct sockets *sockets)
+{
+	uint64_t now = core_now(sockets);
+
+	if (sockets->logged_usec && now - sockets->logged_usec <= COMPLAINT_USEC)
+		return false;
+	sockets->logged_usec = now;
+	return true;
+}
+
+void
+core_fail(struct sockets *sockets, int error)
+{
+	if (error == -ENOSPC) {
+		if (core_may_complain(sockets))
+			log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_STORE_FULL}),
+				"the state store is full: a client is refused or waits");
+		return;
+	}
+	if (error == -ENOMEM) {
+		if (core_may_complain(sockets))
+			log_message(LOG_WARNING, "out of memory: a client is refused or waits");
+		return;
+	}
+	log_message(LOG_ERR, "the broker ends: %s", error_name(error));
+	sd_event_exit(sockets->event, BROKER_EXIT_RESTART);
+}
+
+/* --- descriptors in flight --- */
+
+bool
+core_may_fly(const struct sockets *sockets, size_t n)
+{
+	return sockets->n_inflight + n <= sockets->n_inflight_max;
+}
+
+void
+core_fly(struct sockets *sockets, size_t n)
+{
+	sockets->n_inflight += n;
+}
+
+void
+core_landed(struct sockets *sockets, size_t n)
+{
+	sockets->n_inflight -= n;
+}
+
+/* --- sockets --- */
+
+int
+socket_discard(int fd)
+{
+	shutdown(fd, SHUT_RDWR);
+	msg_discard_all(fd);
+	return fd_close(fd);
+}
+
+int
+socket_peer(int fd, struct ucred *ret)
+{
+	socklen_t n = sizeof(*ret);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &n) < 0 ? -errno : 0;
+}
+
+bool
+socket_is_listening(int fd)
+{
+	int listening = 0;
+	socklen_t n = sizeof(listening);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
+}
+
+/* --- entrypoints (endpoint.h) --- */
+
+struct endpoint *
+endpoint_find(const struct entrypoint *e)
+{
+	return endpoint_slot(&e->entity);
+}
+
+struct endpoint *
+endpoint_new(struct sockets *sockets)
+{
+	struct endpoint *endpoint = calloc(1, sizeof(*endpoint));
+
+	if (!endpoint)
+		return NULL;
+	list_append(&sockets->endpoints, &endpoint->link);
+	list_init(&endpoint->queue);
+	list_init(&endpoint->detaching_link);
+	return endpoint;
+}
+
+/*
+ * A server may come to an entrypoint that has one already, since callers have waited there. The one that
+ * was made in advance is then not needed.
+ */
+struct endpoint *
+endpoint_give(struct endpoint *endpoint, struct entrypoint *e)
+{
+	struct endpoint *found = endpoint_find(e);
+
+	if (found) {
+		endpoint_free(endpoint);
+		return found;
+	}
+	assert(endpoint && !endpoint->entrypoint);
+	endpoint->entrypoint = e;
+	endpoint_set_slot(&e->entity, endpoint);
+	return endpoint;
+}
+
+struct endpoint *
+endpoint_get(struct sockets *sockets, struct entrypoint *e)
+{
+	struct endpoint *endpoint = endpoint_find(e);
+
+	if (endpoint)
+		return endpoint;
+	endpoint = endpoint_new(sockets);
+	return endpoint ? endpoint_give(endpoint, e) : NULL;
+}
+
+struct endpoint *
+endpoint_free(struct endpoint *endpoint)
+{
+	if (!endpoint)
+		return NULL;
+	assert(!endpoint->channel && !endpoint->pages && list_empty(&endpoint->queue));
+	list_unlink(&endpoint->detaching_link);
+	list_unlink(&endpoint->link);
+	if (endpoint->entrypoint)
+		endpoint_set_slot(&endpoint->entrypoint->entity, NULL);
+	free(endpoint);
+	return NULL;
+}
+
+struct channel *
+endpoint_channel(const struct entrypoint *e)
+{
+	const struct endpoint *endpoint = endpoint_find(e);
+
+	return endpoint ? endpoint->channel : NULL;
+}
+
+struct pages *
+endpoint_pages(const struct entrypoint *e)
+{
+	const struct endpoint *endpoint = endpoint_find(e);
+
+	return endpoint ? endpoint->pages : NULL;
+}
+
+uint32_t
+endpoint_n_queued(const struct entrypoint *e)
+{
+	const struct endpoint *endpoint = endpoint_find(e);
+
+	return endpoint ? endpoint->n_queued : 0;
+}
+
+void
+endpoint_leave_queue(const struct entrypoint *e, struct list *link)
+{
+	list_unlink(link);
+	endpoint_find(e)->n_queued--;
+}
+
+bool
+endpoint_may_call(const struct capability *c)
+{
+	return capability_is_live(c) && (capability_rights(c) & RIGHT_CALL);
+}
+
+bool
+endpoint_is_served(const struct entity *e)
+{
+	struct entity *that = (struct entity *)(uintptr_t)e;
+
+	if (e->kind == ENTITY_CAPABILITY) {
+		const struct capability *c = capability_of(that);
+		const struct entrypoint *served = capability_entrypoint(c);
+
+		return endpoint_may_call(c) && !entrypoint_listens(served) &&
+		       (endpoint_channel(served) || served->record.hold);
+	}
+	if (e->kind == ENTITY_OBJECT) {
+		const struct object *o = object_of(that);
+
+		return endpoint_channel(o->entrypoint) &&
+		       object_find(o->entrypoint, o->record.badge);
+	}
+	return session_of(that)->record.state == SESSION_RUNNING;
+}

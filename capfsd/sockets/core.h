@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the modules of this room stand on: the one object that each of them is given, the loop, the
+ * budget of descriptors in flight, and how a lower one tells an upper one. It knows none of them: each
+ * has its state behind a pointer of its own, and nobody else looks into that.
+ *
+ * Includes run one way, from adopt and sockets at the top down to here:
+ *
+ *	record, spares <- core, endpoint <- memos, listener <- binding
+ *		<- channel, connection <- pages <- counts
+ *		<- queue, lend <- connect, serve <- adopt <- sockets
+ *
+ * What runs inside a hook of the model must not start a change: records are then dropped later, by
+ * struct memo.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "capfsd/model/entity.h"
+#include "capfsd/sockets/record.h"
+
+struct adopted;
+struct bindings;
+struct boot;
+struct channels;
+struct connections;
+struct counts;
+struct listener;
+struct listeners;
+struct memo;
+struct memos;
+struct model;
+struct served;
+struct spares;
+struct state;
+
+/*
+ * Who uses sockets: what is served at the listeners of one kind of entity, and what becomes of records
+ * of one kind of socket. Members that are NULL are skipped. All run from the loop or from a hook of the
+ * model; none may free the listener that it is given.
+ */
+struct endpoint_ops {
+	enum entity_kind entity; /* whose listeners are this user's; 0: none */
+	enum socket_kind socket; /* whose records are; 0: none */
+
+	/* Somebody connected to L. Takes FD. */
+	void (*accepted)(void *data, struct listener *l, int fd);
+	/* L has a socket, or ERROR instead. */
+	void (*bound)(void *data, struct listener *l, int error);
+	/* L ends, and so must all its clients: they leave it by listener_unlink(). */
+	void (*gone)(void *data, struct listener *l);
+	/* What was missing may be there again: descriptors, memory, room in flight, what was reaped. */
+	void (*resume)(void *data);
+	/*
+	 * A predecessor left this: a socket with a record of kind `socket`, or one without a record. Takes
+	 * what it uses out of FOUND. Returns: was it this user's?
+	 */
+	bool (*adopt)(void *data, struct adopted *found);
+};
+
+/* What a predecessor left: a socket, its record, and what belongs to that. */
+struct adopted {
+	enum socket_kind kind; /* 0: it has no record; then only `fd` is set */
+	struct memo *memo;
+	int fd;
+	int reply_fd;	  /* whose cookie stands in the record, -1: none */
+	const char *text; /* what followed the record in the store */
+	size_t n_text;
+};
+
+/* What the file system is told. */
+struct sockets_fs {
+	void (*socket_done)(void *data, struct entity *e, int error);
+	void (*socket_invalidate)(void *data, struct entity *e);
+};
+
+#define USERS_MAX 8
+
+struct sockets {
+	struct model *model;
+	struct state *state;
+	const struct boot *boot;
+	sd_event *event;
+	const struct sockets_fs *fs;
+	void *fs_data;
+
+	/* One for each module, whose own it is. */
+	struct memos *memos;
+	struct spares *spares; /* NULL: nobody keeps copies for us */
+	struct listeners *listeners;
+	struct bindings *bindings;
+	struct channels *channels;
+	struct counts *counts;
+	struct connections *connections;
+	struct served *served;
+
+	/* The rest is core.c's. */
+	struct {
+		const struct endpoint_ops *ops;
+		void *data;
+	} users[USERS_MAX];
+	unsigned n_users;
+	struct list endpoints; /* of struct endpoint */
+	sd_event_source *retry_timer;
+	/* Descriptors in flight to servers, of which the kernel allows a user only so many. */
+	size_t n_inflight, n_inflight_max;
+	size_t n_idle_max;     /* listeners without clients that are kept */
+	uint64_t logged_usec;  /* of the last complaint about descriptors, memory or the store */
+	uint64_t activity;     /* counts what was served: the loop goes on trying while it grows */
+	bool stopped;	       /* nothing new is accepted */
+	bool forgetting;       /* descriptors and records stay for the next broker */
+};
+
+/* Limits and the retry timer. Returns: 0 or -errno. */
+int core_init(struct sockets *sockets);
+void core_deinit(struct sockets *sockets);
+
+/* OPS are told of what is theirs, in the order in which they were added. */
+void core_add_user(struct sockets *sockets, const struct endpoint_ops *ops, void *data);
+void core_remove_user(struct sockets *sockets, const struct endpoint_ops *ops);
+/* Gives FOUND to whoever can use it. Returns: did anybody? */
+bool core_adopt(struct sockets *sockets, struct adopted *found);
+/* Tells the user of the listeners of KIND, of which L is one. */
+void core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd);
+void core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener *l, int error);
+void core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l);
+/* Tells everybody. */
+void core_resume(struct sockets *sockets);
+/* The same after USEC, unless it is going to be sooner. */
+void core_resume_later(struct sockets *sockets, uint64_t usec);
+
+/* Watches the socket FD, which systemd may be given a copy of. Returns: 0 or -errno. */
+int core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f,
+	void *data, sd_event_source **ret);
+uint64_t core_now(const struct sockets *sockets);
+/* shutdown(2) and close(2), but when all is only forgotten. Returns: -1. */
+int core_close(const struct sockets *sockets, int fd);
+/* Something was done. */
+void core_active(struct sockets *sockets);
+
+/* An error that the next broker may not meet: ends the loop. -ENOMEM and -ENOSPC do not. */
+void core_fail(struct sockets *sockets, int error);
+/* May something that happens all the time be said in the log now? */
+bool core_may_complain(struct sockets *sockets);
+
+/* May N more descriptors be sent to servers now? */
+bool core_may_fly(const struct sockets *sockets, size_t n);
+void core_fly(struct sockets *sockets, size_t n);
+/* They were taken, or are gone. */
+void core_landed(struct sockets *sockets, size_t n);
+
+/* Shuts FD down, discards what is queued, closes it. Returns: -1. */
+int socket_discard(int fd);
+/* Returns: 0 or -errno. */
+struct ucred;
+int socket_peer(int fd, struct ucred *ret);
+bool socket_is_listening(int fd);

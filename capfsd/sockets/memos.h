@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A record of a socket, and what is still to be done about it in the store. It outlives its socket, until
+ * the store has forgotten it too.
+ *
+ * What must be stored with a change is staged in that, by memo_stage(). What may be late (that a
+ * connection was taken, that a socket is gone) is only marked, by memo_touch() and memo_drop(): it rides
+ * along with whatever change comes next, or goes on its own when a timer runs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "capfsd/sockets/core.h"
+#include "capfsd/sockets/record.h"
+
+struct change;
+
+#define FLUSH_USEC 20000 /* what is late waits so long for a change to go along with */
+
+struct memo {
+	struct list link; /* while it is to be written. This and the next two: memos.c's */
+	bool stored;
+	bool drop;
+	struct connection_record record; /* its owner's */
+};
+
+/* Returns: 0 or -errno. */
+int memos_new(struct sockets *sockets);
+void memos_free(struct sockets *sockets);
+
+struct memo *memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner);
+/* One that the store has. */
+struct memo *memo_load(const struct connection_record *record);
+/* Stages MEMO with N bytes of TEXT behind its record. Returns: 0 or -ENOMEM. */
+int memo_stage(struct memo *memo, struct change *ch, const void *text, size_t n);
+/* The change in which it was staged is committed. */
+void memo_stored(struct memo *memo);
+/* The record changed: written some time. */
+void memo_touch(struct sockets *sockets, struct memo *memo);
+/* Was it touched, and the store does not know yet? */
+bool memo_is_late(const struct memo *memo);
+/* Its socket is gone. Takes MEMO, which may be NULL. Returns: NULL. */
+struct memo *memo_drop(struct sockets *sockets, struct memo *memo);
+
+/* Writes all that is late. Returns: 0 or -errno; then some of it still is. */
+int memos_flush(struct sockets *sockets);
+
+/* For the model's hooks of these names. */
+void memos_boarding(struct sockets *sockets, struct change *ch);
+void memos_arrived(struct sockets *sockets, bool stored);
