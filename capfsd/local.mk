@@ -167,16 +167,28 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/conversation/conversations.h \
 	capfsd/conversation/reply.c \
 	capfsd/conversation/reply.h \
+	capfsd/fs/cache.c \
+	capfsd/fs/cache.h \
 	capfsd/fs/calls.c \
+	capfsd/fs/calls.h \
+	capfsd/fs/edits.c \
+	capfsd/fs/edits.h \
 	capfsd/fs/files.c \
+	capfsd/fs/files.h \
+	capfsd/fs/front.h \
 	capfsd/fs/fs.c \
 	capfsd/fs/fs.h \
 	capfsd/fs/nodes.c \
+	capfsd/fs/nodes.h \
 	capfsd/fs/opcodes.c \
-	capfsd/fs/private.h \
 	capfsd/fs/records.c \
+	capfsd/fs/records.h \
+	capfsd/fs/replies.c \
+	capfsd/fs/replies.h \
 	capfsd/fs/service.c \
+	capfsd/fs/service.h \
 	capfsd/fs/takeover.c \
+	capfsd/fs/takeover.h \
 	capfsd/broker/broker.c \
 	capfsd/broker/fronts.c \
 	capfsd/broker/fronts.h \

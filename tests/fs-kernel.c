@@ -18,7 +18,8 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "capfsd/fs/private.h"
+#include "capfsd/fs/front.h"
+#include "capfsd/fs/records.h"
 #include "capfsd/mount/init.h"
 
 #define MAP_BYTES (16 << 20)
@@ -28,6 +29,24 @@
 struct kernel k;
 
 /* --- the child --- */
+
+/* Texts are what grows by realloc(3), and nothing else does while a request is served. */
+static volatile sig_atomic_t no_texts;
+
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return no_texts ? NULL : __real_realloc(p, n);
+}
+
+static void
+on_no_texts(int signal)
+{
+	no_texts = !no_texts;
+}
 
 static bool
 is_ready(void *data, struct entity *e)
@@ -230,6 +249,7 @@ serve(void)
 		r = fs_take_over(fs);
 	}
 	signal(SIGUSR1, on_user_signal);
+	signal(SIGUSR2, on_no_texts);
 	while (r >= 0 && (poll(&p, 1, list_empty(&fs->reads) ? -1 : 10) >= 0 || errno == EINTR)) {
 		r = fs_drain(fs, false);
 		fs_timeouts(fs);
@@ -391,6 +411,12 @@ kernel_kill(void)
 	boot_page_crashed(k.boot.page);
 	k.boot.page->n_brokers++;
 	kernel_start_child();
+}
+
+void
+kernel_starve(void)
+{
+	ck_assert_int_eq(kill(k.child, SIGUSR2), 0);
 }
 
 void

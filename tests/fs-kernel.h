@@ -44,6 +44,9 @@ void kernel_settle(unsigned n);
 /* The child dies, and the next one comes. */
 void kernel_kill(void);
 
+/* The child has no memory for texts, until this is called again. */
+void kernel_starve(void);
+
 /* The next message that is an answer; notifications are counted only. */
 void kernel_receive(void);
 void kernel_send(uint32_t opcode, uint64_t node, uint64_t unique, const void *body, size_t n);

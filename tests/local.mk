@@ -295,9 +295,11 @@ tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
 tests_test_fs_SOURCES = tests/test-fs.c $(fs_kernel)
 tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_fs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_test_fs_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_call_files_SOURCES = tests/test-call-files.c $(fs_kernel)
 tests_test_call_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_call_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_test_call_files_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: P01 P02 P13 P14 S01 */
+/* Conformance: P01 P02 P13 P14 P16 S01 */
 /* The front of FUSE: nodes and what is done with them, replies, requests that come again. */
 #include "config.h"
 
@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "capfsd/fs/cache.h"
+#include "capfsd/fs/front.h"
 #include "tests/fs-kernel.h"
 
 START_TEST(S01_nodes_are_found_and_read)
@@ -145,6 +147,72 @@ START_TEST(P14_a_repeated_rmdir_is_answered)
 	kernel_receive();
 	ck_assert_int_eq(k.out.error == 0 || k.out.error == -ENOENT, 1);
 	ck_assert_uint_eq(look_up(sessions, "app"), 0);
+}
+END_TEST
+
+/* The node that was made comes with the reply, also with that of the next broker. */
+START_TEST(P14_a_repeated_mkdir_has_the_same_node)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions"), unique, app;
+	const struct fuse_mkdir_in in = {.mode = 0755};
+	char body[sizeof(in) + 4] = {};
+	struct fuse_entry_out entry;
+
+	memcpy(body, &in, sizeof(in));
+	strcpy(body + sizeof(in), "app");
+	ck_assert_int_eq(ask(FUSE_MKDIR, sessions, body, sizeof(body)), 0);
+	unique = k.unique;
+	memcpy(&entry, k.data, sizeof(entry));
+	app = look_up(sessions, "app");
+	ck_assert_uint_eq(entry.nodeid, app);
+	kernel_kill();
+	kernel_send(FUSE_MKDIR, sessions, unique | RESENT, body, sizeof(body));
+	kernel_receive();
+	ck_assert_int_eq(k.out.error, 0);
+	memcpy(&entry, k.data, sizeof(entry));
+	ck_assert_uint_eq(entry.nodeid, app);
+}
+END_TEST
+
+/* What cannot be told to who asked is not done. */
+START_TEST(P16_without_memory_for_its_reply_nothing_is_made)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions");
+
+	kernel_starve();
+	ck_assert_int_eq(make_directory(sessions, "app"), -ENOMEM);
+	kernel_starve();
+	ck_assert_uint_eq(look_up(sessions, "app"), 0);
+	ck_assert_int_eq(make_directory(sessions, "app"), 0);
+	ck_assert_uint_ne(look_up(sessions, "app"), 0);
+}
+END_TEST
+
+/* Of entities that an earlier broker knew the kernel may have everything, of new ones nothing. */
+START_TEST(what_may_be_cached_is_known_without_a_walk)
+{
+	static struct model model = {.header = {.next_id = 10}};
+	struct fs fs = {.model = &model};
+	struct entity entities[] = {
+		{.id = 9, .kind = ENTITY_CAPABILITY}, {.id = 10, .kind = ENTITY_CAPABILITY}};
+	const uint64_t all = tree_all_rows(ENTITY_CAPABILITY), three = UINT64_C(1) << 3;
+
+	fs_cache_begin(&fs);
+	ck_assert(fs_cache_has(&fs, &entities[0]) && !fs_cache_has(&fs, &entities[1]));
+	ck_assert_uint_eq(fs_cache_take(&fs, &entities[0], three), three);
+	ck_assert_uint_eq(fs_cache_take(&fs, &entities[0], UINT64_MAX), all & ~three);
+	ck_assert_uint_eq(fs_cache_take(&fs, &entities[1], UINT64_MAX), 0);
+	for (int i = 0; i < 2; i++) {
+		struct node node = tree_entity(&entities[i]);
+
+		ck_assert(!fs_cache_has(&fs, &entities[i]));
+		node.row += 3;
+		fs_cache_note(&fs, node);
+		ck_assert(fs_cache_has(&fs, &entities[i]));
+		ck_assert_uint_eq(fs_cache_take(&fs, &entities[i], ~three), 0);
+		ck_assert_uint_eq(fs_cache_take(&fs, &entities[i], UINT64_MAX), three);
+		ck_assert(!fs_cache_has(&fs, &entities[i]));
+	}
 }
 END_TEST
 
@@ -327,6 +395,8 @@ main(void)
 	tcase_add_test(t, P02_handles_that_are_open_are_not_given_again);
 	tcase_add_test(t, P14_a_repeated_request_runs_once);
 	tcase_add_test(t, P14_a_repeated_rmdir_is_answered);
+	tcase_add_test(t, P14_a_repeated_mkdir_has_the_same_node);
+	tcase_add_test(t, P16_without_memory_for_its_reply_nothing_is_made);
 	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);
 	tcase_add_test(t, P14_G12_without_repetition_nobody_waits_for_ever);
 	tcase_add_test(t, P01_without_repetition_there_is_a_bound);
@@ -335,5 +405,6 @@ main(void)
 	tcase_add_test(t, P13_random_requests);
 	tcase_add_test(t, attributes_are_refused);
 	tcase_add_test(t, requests_without_answer);
+	tcase_add_test(fixture_case(s, "cache", 10), what_may_be_cached_is_known_without_a_walk);
 	return fixture_main(s);
 }

@@ -12,6 +12,7 @@
 
 #include "capfsd/ops/grammar.h"
 #include "capfsd/tree/info.h"
+#include "capfsd/verbs/verbs.h"
 #include "tests/fixture.h"
 #include "tests/ops-world.h"
 
@@ -305,6 +306,73 @@ START_TEST(quotas_of_the_command_line_are_taken_whole)
 }
 END_TEST
 
+/* A fresh open of a command file tells what may be written to it, and not what would be refused. */
+START_TEST(usages_come_from_the_rows)
+{
+	static const struct {
+		const char *path, *usage;
+	} usages[] = {
+		{"caps/rpc/grant",
+			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer] "
+			"[methods=LO-HI,...] [calls=N] [conns=N] [rate=N/s] "
+			"[expires=SECONDS|TIME] [immutable]\n"},
+		{"caps/kv/reduce",
+			"[rights=call,grant,replicate,reduce,transfer] [calls=N] [conns=N] "
+			"[rate=N/s] [expires=SECONDS|TIME] [immutable]\n"},
+		{"caps/rpc/replicate",
+			"as=NAME [rights=call,grant,replicate,reduce,transfer] "
+			"[methods=LO-HI,...] [conns=N] [rate=N/s] [expires=SECONDS|TIME] "
+			"[immutable]\n"},
+		{"caps/alone/grant",
+			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer] "
+			"[expires=SECONDS|TIME] [immutable]\n"},
+		{"caps/kv/transfer", "to=SESSION [as=NAME]\n"},
+		{"caps/kv/revoke", "1 | self | to=SESSION | id=N\n"},
+		{"caps/kv/call",
+			"one request of at most 65536 bytes; then read its reply from the same open "
+			"file\n"},
+		{"transfer_quota",
+			"to=SESSION|from=SESSION [caps=N] [sockets=N] [threads=N] [ram=N] "
+			"[inflight=N]\n"},
+	};
+	struct entrypoint *e;
+	struct change *ch;
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(entrypoint_attach(
+				 ch, w.model->root, "alone", 5, ENTRYPOINT_LISTEN, 1, &e),
+		0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/alone/objects", "key=1 as=alone"), 0);
+	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=rpc protocol=calls"), 0);
+	for (size_t i = 0; i < sizeof(usages) / sizeof(usages[0]); i++) {
+		char *text = text_of(&w, usages[i].path);
+
+		ck_assert_str_eq(text, usages[i].usage);
+		free(text);
+	}
+	world_deinit(&w);
+}
+END_TEST
+
+/* In `metrics` a verb is called as in events, where the name of its row stands. */
+START_TEST(verbs_have_one_name)
+{
+	static const struct verb *const rows[] = {&verb_grant, &verb_replicate, &verb_transfer,
+		&verb_reduce, &verb_revoke, &verb_object, &verb_transfer_quota, &verb_create,
+		&verb_remove, &verb_rename, &verb_chmod, &verb_import};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_str_eq(verb_names[rows[i]->number], rows[i]->name);
+	ck_assert_str_eq(verb_names[VERB_OTHER], "other");
+	ck_assert_str_eq(verb_names[VERB_ATTACH], "attach");
+	ck_assert_str_eq(verb_names[VERB_OPEN], "open");
+}
+END_TEST
+
 START_TEST(P02_quota_refusal_names_the_largest_consumer)
 {
 	struct world w;
@@ -547,6 +615,8 @@ main(void)
 	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_are_taken_whole);
 	tcase_add_test(t, quotas_of_the_command_line_are_taken_whole);
+	tcase_add_test(t, usages_come_from_the_rows);
+	tcase_add_test(t, verbs_have_one_name);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
 	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);

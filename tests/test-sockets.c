@@ -174,7 +174,6 @@ START_TEST(server_dies)
 	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), ECONNREFUSED);
 	ck_assert(world_has_event(&w, "detach entrypoints/web"));
 
-	c->entity.cached = 1;
 	before = w.n_invalidated;
 	again = world_serve(&w, control, "web", "stream");
 	ck_assert_uint_gt(w.n_invalidated, before);

@@ -7,16 +7,17 @@
  */
 #include "config.h"
 
+#include "capfsd/fs/calls.h"
+
 #include <errno.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "capfsd/fs/private.h"
+#include "capfsd/fs/replies.h"
 
 #define READ_RAM 256
-#define READ_BYTES_MAX 131072
 
 /* A READ that waits for the service. */
 struct fs_read {
@@ -155,7 +156,7 @@ fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size)
 		.handle = f->fh,
 		.unique = fs->current.unique,
 		.resent = fs->current.resent,
-		.size = size < READ_BYTES_MAX ? size : READ_BYTES_MAX,
+		.size = size < FS_READ_BYTES_MAX ? size : FS_READ_BYTES_MAX,
 	};
 
 	if (!answer(fs, req, f, &read))
@@ -269,48 +270,29 @@ set_text(struct fs_file *f, struct text *t)
 	f->read_end = 0;
 }
 
-struct noted {
-	struct fs *fs;
-	struct fs_reply reply;
-};
-
-static int
-note_write(struct request *r, struct change *ch)
-{
-	struct noted *noted = r->data;
-
-	return fs_note(noted->fs, ch, &noted->reply);
-}
-
 void
 fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
 	size_t n)
 {
-	struct request r;
-	struct noted noted = {
-		.fs = fs,
-		.reply = fs_reply_begin(fs, (uint32_t)n),
-	};
+	struct fs_edit edit;
+	struct request *r = &edit.request;
 	int e;
 
-	fs_request_init(fs, req, &r);
-	r.note = note_write;
-	r.data = &noted;
+	fs_edit_begin(&edit, fs, req, n);
 	if (n > CALL_BYTES_MAX || f->failed) {
 		f->failed = true;
-		e = refuse(&r, EMSGSIZE, "a request has at most %d bytes", CALL_BYTES_MAX);
+		e = refuse(r, EMSGSIZE, "a request has at most %d bytes", CALL_BYTES_MAX);
 	} else {
-		e = fs->calls->write(fs->calls_data, &r, capability_of(node.entity), f->fh, data, n);
+		e = fs->calls->write(fs->calls_data, r, capability_of(node.entity), f->fh, data, n);
 	}
-	if (e < 0 && !r.error)
-		r.error = EIO;
-	if (r.error)
-		tree_refused(&r, node);
-	fs_finish(fs, req, &r, &noted.reply);
-	if (r.error)
-		text_add(&r.text, "\n");
-	set_text(f, &r.text);
-	request_deinit(&r);
+	if (e < 0 && !r->error)
+		r->error = EIO;
+	if (r->error) {
+		tree_refused(r, node);
+		text_add(&r->text, "\n");
+	}
+	set_text(f, &r->text);
+	fs_edit_end(&edit, e);
 	/* Those that still wait for a reply that was given up wait for this one now. */
 	fs_call_ready(fs, f->fh);
 }

@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include "capfsd/fs/files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -14,12 +16,13 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "capfsd/fs/private.h"
+#include "capfsd/fs/calls.h"
+#include "capfsd/fs/records.h"
+#include "capfsd/fs/replies.h"
 
 #define COMMAND_BYTES_MAX 4095
 #define FILE_RAM 256
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
-#define READ_BYTES_MAX 131072
 
 struct fs_file *
 fs_file_find(struct fs *fs, uint64_t fh)
@@ -228,8 +231,8 @@ read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t
 		f->skew = start - offset;
 		at = start;
 	}
-	if (size > READ_BYTES_MAX)
-		size = READ_BYTES_MAX;
+	if (size > FS_READ_BYTES_MAX)
+		size = FS_READ_BYTES_MAX;
 	buffer = malloc(size ? size : 1);
 	if (!buffer) {
 		fuse_reply_err(req, ENOMEM);
@@ -280,31 +283,26 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		fuse_reply_buf(req, f->text.data + at, size < f->text.n - at ? size : f->text.n - at);
 }
 
-/* Of a write: its answer, and what the open file gives to its reader. */
-struct noted {
-	struct fs *fs;
+/* A write to a command file: beside its reply, what the open file gives to its reader is stored. */
+struct command {
+	struct fs_edit edit;
 	struct fs_file *file;
-	struct fs_reply reply;
 	uint64_t end;
 };
 
 static int
-note_write(struct request *r, struct change *ch)
+note_result(struct fs_edit *edit, struct change *ch)
 {
-	struct noted *noted = r->data;
+	struct command *c = container_of(edit, struct command, edit);
 	const struct fs_open_record record = {
-		.instance = noted->fs->boot->instance,
-		.number = noted->file->number,
-		.base = noted->end,
+		.instance = edit->fs->boot->instance,
+		.number = c->file->number,
+		.base = c->end,
 	};
-	int e;
+	int e = fs_open_note(edit->fs, ch, c->file->fh, &record, &edit->request.text);
 
-	noted->reply.pending = r->pending;
-	e = fs_note(noted->fs, ch, &noted->reply);
 	if (e == 0)
-		e = fs_open_note(noted->fs, ch, noted->file->fh, &record, &r->text);
-	if (e == 0)
-		noted->file->stored = true;
+		c->file->stored = true;
 	return e;
 }
 
@@ -312,29 +310,20 @@ static void
 write_command(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
 	size_t n, uint64_t end)
 {
-	struct request r;
-	struct noted noted = {
-		.fs = fs,
-		.file = f,
-		.end = end,
-		.reply = fs_reply_begin(fs, (uint32_t)n),
-	};
+	struct command c = {.file = f, .end = end};
+	struct text *result = &c.edit.request.text;
 	int e;
 
-	fs_request_init(fs, req, &r);
-	r.note = note_write;
-	r.data = &noted;
-	e = tree_write(&r, node, data, n);
-	if (e < 0 && !r.error)
-		r.error = EIO;
-	text_add(&r.text, "\n");
+	fs_edit_begin(&c.edit, fs, req, n);
+	c.edit.more = note_result;
+	e = tree_write(&c.edit.request, node, data, n);
+	text_add(result, "\n");
 	text_deinit(&f->text);
-	f->text = r.text;
-	r.text = (struct text){};
+	f->text = *result;
+	*result = (struct text){};
 	f->base = end;
 	f->written = true;
-	fs_finish(fs, req, &r, &noted.reply);
-	request_deinit(&r);
+	fs_edit_end(&c.edit, e);
 }
 
 void

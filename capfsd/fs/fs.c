@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop over the kernel's requests, and the model's hooks. A request is read only after the last
+ * one was answered or parked, which is what makes one record of a reply enough for all of them.
+ */
 #include "config.h"
 
 #include "capfsd/fs/fs.h"
@@ -7,12 +11,18 @@
 #include <linux/fuse.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "capfsd/fs/private.h"
+#include "base/clock.h"
+#include "capfsd/fs/cache.h"
+#include "capfsd/fs/calls.h"
+#include "capfsd/fs/edits.h"
+#include "capfsd/fs/nodes.h"
+#include "capfsd/fs/replies.h"
+#include "capfsd/fs/service.h"
+#include "capfsd/fs/takeover.h"
 #include "capfsd/process/messages.h"
 
 #define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
@@ -45,7 +55,7 @@ on_init(void *data, struct fuse_conn_info *conn)
 	conn->congestion_threshold = granted.congestion_threshold;
 }
 
-const struct fuse_lowlevel_ops fs_operations = {
+static const struct fuse_lowlevel_ops operations = {
 	.init = on_init,
 	.lookup = fs_lookup,
 	.forget = fs_forget,
@@ -92,9 +102,10 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	list_init(&fs->reaping);
 	list_init(&fs->reads);
 	fs->read_usec = FS_READ_USEC;
+	fs_cache_begin(fs);
 	fs->buffer_size = 131072 + 8192;
 	fs->buffer = aligned_alloc(4096, fs->buffer_size);
-	fs->session = fuse_session_new(&args, &fs_operations, sizeof(fs_operations), fs);
+	fs->session = fuse_session_new(&args, &operations, sizeof(operations), fs);
 	r = fs->buffer && fs->session ? fuse_session_custom_io(fs->session, &io, BOOT_FD_FUSE)
 				      : -ENOMEM;
 	if (r < 0) {
@@ -124,10 +135,8 @@ fs_free(struct fs *fs)
 {
 	if (!fs)
 		return NULL;
-	list_for_each_safe (i, &fs->lookups)
-		free(list_entry(i, struct fs_waiter, link));
-	list_for_each_safe (i, &fs->reaping)
-		free(list_entry(i, struct fs_waiter, link));
+	fs_lookups_free(fs);
+	fs_replies_free(fs);
 	fs_files_free(fs);
 	free(fs->buffer);
 	free(fs);
@@ -229,30 +238,29 @@ fs_drain(struct fs *fs, bool eager)
 uint64_t
 fs_now_usec(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	return clock_usec(CLOCK_MONOTONIC);
 }
 
-static void
-answer_lookup(struct fs *fs, struct fs_waiter *w, bool cached)
+void
+fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
 {
-	struct node node;
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	list_unlink(&w->link);
-	if (tree_node(fs->model, w->number, &node))
-		fs_reply_node(fs, w->request, node, cached);
-	else
-		fuse_reply_err(w->request, ENOENT);
-	free(w);
+	*r = (struct request){
+		.model = fs->model,
+		.metrics = fs->metrics,
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.pid = ctx->pid,
+		.data = fs,
+	};
 }
 
+/* Those of ROWS that the kernel may have: it asks for them again. */
 static void
-invalidate_rows(struct fs *fs, struct entity *e, uint32_t rows)
+invalidate_rows(struct fs *fs, struct entity *e, uint64_t rows)
 {
-	rows &= e->cached & ((1u << FS_ROWS_MAX) - 1);
-	e->cached &= ~rows;
+	rows = fs_cache_take(fs, e, rows);
 	for (uint64_t row = 0; rows; row++, rows >>= 1)
 		if (rows & 1)
 			fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0);
@@ -261,12 +269,7 @@ invalidate_rows(struct fs *fs, struct entity *e, uint32_t rows)
 void
 fs_socket_done(struct fs *fs, struct entity *e, int error)
 {
-	list_for_each_safe (i, &fs->lookups) {
-		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
-
-		if (w->entity == e->id)
-			answer_lookup(fs, w, !error);
-	}
+	fs_lookups_done(fs, e, error);
 }
 
 void
@@ -279,24 +282,15 @@ fs_timeouts(struct fs *fs)
 	now = fs_now_usec();
 	if (deadline > now)
 		return;
-	list_for_each_safe (i, &fs->lookups) {
-		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
-
-		if (w->deadline_usec <= now)
-			answer_lookup(fs, w, false);
-	}
+	fs_lookups_timeouts(fs, now);
 	fs_calls_timeouts(fs, now);
 }
 
-/* Both kinds are in order of their deadlines. */
 uint64_t
 fs_deadline(const struct fs *fs)
 {
-	struct list *first = list_first(&fs->lookups);
-	uint64_t read = fs_calls_deadline(fs), lookup = UINT64_MAX;
+	uint64_t read = fs_calls_deadline(fs), lookup = fs_lookups_deadline(fs);
 
-	if (first)
-		lookup = list_entry(first, struct fs_waiter, link)->deadline_usec;
 	return lookup < read ? lookup : read;
 }
 
@@ -307,7 +301,7 @@ fs_deadline(const struct fs *fs)
 void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
-	if (!fs->sockets_cached)
+	if (!fs->sockets_cached || !fs_cache_has(fs, e))
 		return;
 	fs->sockets_cached = false;
 	fs_next_epoch(fs);
@@ -316,14 +310,13 @@ fs_socket_invalidate(struct fs *fs, struct entity *e)
 void
 fs_changed(struct fs *fs, struct entity *e)
 {
-	if (e->cached)
-		invalidate_rows(fs, e, UINT32_MAX);
+	invalidate_rows(fs, e, UINT64_MAX);
 }
 
 void
 fs_used(struct fs *fs, struct entity *e)
 {
-	if (e->cached)
+	if (fs_cache_has(fs, e))
 		invalidate_rows(fs, e, tree_rows(e->kind, ROW_INFO));
 }
 
@@ -331,23 +324,15 @@ void
 fs_gone(struct fs *fs, struct entity *e)
 {
 	fs_changed(fs, e);
-	list_for_each_safe (i, &fs->lookups) {
-		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
-
-		if (w->entity != e->id)
-			continue;
-		list_unlink(&w->link);
-		fuse_reply_err(w->request, ENOENT);
-		free(w);
-	}
+	fs_lookups_gone(fs, e);
 	if (e->kind == ENTITY_SESSION)
-		fs_files_gone(fs, container_of(e, struct session, entity));
+		fs_files_gone(fs, session_of(e));
 }
 
 void
 fs_logged(struct fs *fs, struct session *s)
 {
-	if (s->entity.cached)
+	if (fs_cache_has(fs, &s->entity))
 		invalidate_rows(fs, &s->entity,
 			tree_rows(ENTITY_SESSION, ROW_LOG) | tree_rows(ENTITY_SESSION, ROW_INFO));
 	fs_files_logged(fs, s);

@@ -1,36 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Look-up, attributes, directories. */
+/*
+ * Look-up, attributes, directories. The kernel caches names and attributes for a day, and is told
+ * when they change. Names of sockets are different: connect(2) asks nobody once the name is cached, so
+ * one is given to the kernel only when somebody listens there, and a look-up waits for that.
+ */
 #include "config.h"
+
+#include "capfsd/fs/nodes.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #include "base/number.h"
-#include "capfsd/fs/private.h"
+#include "capfsd/fs/cache.h"
 #include "libcap-client/wire.h"
 
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
+#define TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
+#define SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */
 
-void
-fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	*r = (struct request){
-		.model = fs->model,
-		.metrics = fs->metrics,
-		.uid = ctx->uid,
-		.gid = ctx->gid,
-		.pid = ctx->pid,
-		.data = fs,
-	};
-}
+/* A look-up that waits for a listener. */
+struct fs_lookup {
+	struct list link; /* fs.lookups */
+	fuse_req_t req;
+	uint64_t entity, number;
+	uint64_t deadline_usec; /* CLOCK_MONOTONIC */
+};
 
 static struct timespec
 time_of(uint64_t nsec)
@@ -76,15 +73,14 @@ bind_dir_attributes(const struct fs *fs)
 	};
 }
 
-/* What the kernel caches it must be told about later: the row is remembered in the entity. */
 void
 fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 {
 	struct fuse_entry_param entry = {
 		.ino = tree_number(node),
 		.generation = 1,
-		.attr_timeout = node.row->restless ? 0 : FS_TIMEOUT_SECONDS,
-		.entry_timeout = cached ? FS_TIMEOUT_SECONDS : 0,
+		.attr_timeout = node.row->restless ? 0 : TIMEOUT_SECONDS,
+		.entry_timeout = cached ? TIMEOUT_SECONDS : 0,
 	};
 	int e = node_attributes(fs, node, &entry.attr);
 
@@ -92,11 +88,11 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 		fuse_reply_err(req, -e);
 		return;
 	}
-	node.entity->cached |= 1u << node.row->number;
+	fs_cache_note(fs, node);
 	if (node.row->type == ROW_SOCKET && cached) {
 		fs->sockets_cached = true;
 		if (fs->no_epochs)
-			entry.entry_timeout = FS_SOCKET_TIMEOUT_SECONDS;
+			entry.entry_timeout = SOCKET_TIMEOUT_SECONDS;
 	}
 	fuse_reply_entry(req, &entry);
 }
@@ -111,8 +107,8 @@ fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 		fuse_reply_err(req, -e);
 		return;
 	}
-	node.entity->cached |= 1u << node.row->number;
-	fuse_reply_attr(req, &st, node.row->restless ? 0 : FS_TIMEOUT_SECONDS);
+	fs_cache_note(fs, node);
+	fuse_reply_attr(req, &st, node.row->restless ? 0 : TIMEOUT_SECONDS);
 }
 
 static bool
@@ -126,25 +122,86 @@ socket_ready(struct fs *fs, struct node node)
 static void
 park_lookup(struct fs *fs, fuse_req_t req, struct node node)
 {
-	struct fs_waiter *w = calloc(1, sizeof(*w));
+	struct fs_lookup *w = calloc(1, sizeof(*w));
 	bool first = true;
-	struct timespec t;
 
 	if (!w) {
 		fs_reply_node(fs, req, node, false);
 		return;
 	}
 	list_for_each (i, &fs->lookups)
-		first &= list_entry(i, struct fs_waiter, link)->entity != node.entity->id;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	w->request = req;
+		first &= list_entry(i, struct fs_lookup, link)->entity != node.entity->id;
+	w->req = req;
 	w->entity = node.entity->id;
 	w->number = tree_number(node);
-	w->deadline_usec =
-		(uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 + FS_LOOKUP_USEC;
+	w->deadline_usec = fs_now_usec() + FS_LOOKUP_USEC;
 	list_append(&fs->lookups, &w->link);
 	if (first)
 		fs->sockets->want(fs->sockets_data, node.entity);
+}
+
+static void
+lookup_end(struct fs *fs, struct fs_lookup *w, bool cached)
+{
+	struct node node;
+
+	list_unlink(&w->link);
+	if (tree_node(fs->model, w->number, &node))
+		fs_reply_node(fs, w->req, node, cached);
+	else
+		fuse_reply_err(w->req, ENOENT);
+	free(w);
+}
+
+void
+fs_lookups_done(struct fs *fs, const struct entity *e, int error)
+{
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_lookup *w = list_entry(i, struct fs_lookup, link);
+
+		if (w->entity == e->id)
+			lookup_end(fs, w, !error);
+	}
+}
+
+void
+fs_lookups_gone(struct fs *fs, const struct entity *e)
+{
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_lookup *w = list_entry(i, struct fs_lookup, link);
+
+		if (w->entity != e->id)
+			continue;
+		list_unlink(&w->link);
+		fuse_reply_err(w->req, ENOENT);
+		free(w);
+	}
+}
+
+void
+fs_lookups_timeouts(struct fs *fs, uint64_t now_usec)
+{
+	list_for_each_safe (i, &fs->lookups) {
+		struct fs_lookup *w = list_entry(i, struct fs_lookup, link);
+
+		if (w->deadline_usec <= now_usec)
+			lookup_end(fs, w, false);
+	}
+}
+
+uint64_t
+fs_lookups_deadline(const struct fs *fs)
+{
+	struct list *first = list_first(&fs->lookups);
+
+	return first ? list_entry(first, struct fs_lookup, link)->deadline_usec : UINT64_MAX;
+}
+
+void
+fs_lookups_free(struct fs *fs)
+{
+	list_for_each_safe (i, &fs->lookups)
+		free(list_entry(i, struct fs_lookup, link));
 }
 
 static void
@@ -154,8 +211,8 @@ lookup_bind_dir(struct fs *fs, fuse_req_t req)
 		.ino = FS_BIND_DIR,
 		.generation = 1,
 		.attr = bind_dir_attributes(fs),
-		.attr_timeout = FS_TIMEOUT_SECONDS,
-		.entry_timeout = FS_TIMEOUT_SECONDS,
+		.attr_timeout = TIMEOUT_SECONDS,
+		.entry_timeout = TIMEOUT_SECONDS,
 	};
 
 	fuse_reply_entry(req, &entry);
@@ -228,81 +285,13 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (ino == FS_BIND_DIR) {
 		struct stat st = bind_dir_attributes(fs);
 
-		fuse_reply_attr(req, &st, FS_TIMEOUT_SECONDS);
+		fuse_reply_attr(req, &st, TIMEOUT_SECONDS);
 	} else if (!tree_node(fs->model, ino, &node)) {
 		/* The kernel looks the name up again, and then learns what there is now. */
 		fuse_reply_err(req, ESTALE);
 	} else {
 		fs_reply_attributes(fs, req, node);
 	}
-}
-
-/* What the request's note needs: the request's answer is committed with its change. */
-struct noted {
-	struct fs *fs;
-	struct fs_reply reply;
-};
-
-static int
-note_reply(struct request *r, struct change *ch)
-{
-	struct noted *noted = r->data;
-
-	noted->reply.pending = r->pending;
-	if (r->made)
-		noted->reply.number = tree_number(tree_entity(r->made));
-	return fs_note(noted->fs, ch, &noted->reply);
-}
-
-static void
-noted_init(struct noted *noted, struct fs *fs, fuse_req_t req, struct request *r)
-{
-	fs_request_init(fs, req, r);
-	*noted = (struct noted){
-		.fs = fs,
-		.reply = fs_reply_begin(fs, 0),
-	};
-	r->note = note_reply;
-	r->data = noted;
-}
-
-/* Nobody but the broker's loop can end the broker; a failed store shows there again. */
-static void
-finish(struct fs *fs, fuse_req_t req, struct request *r, const struct noted *noted, int e)
-{
-	if (e < 0 && !r->error)
-		r->error = EIO;
-	fs_finish(fs, req, r, &noted->reply);
-	request_deinit(r);
-}
-
-void
-fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
-{
-	const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE;
-	struct fs *fs = fuse_req_userdata(req);
-	struct noted noted;
-	struct request r;
-	struct node node;
-	int e;
-
-	if (fs_replay(fs, req))
-		return;
-	if (!tree_node(fs->model, ino, &node)) {
-		fuse_reply_err(req, ino == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
-	/* Sizes and times are what they are: truncation is accepted and means nothing. */
-	if (!(to_set & owner)) {
-		fs_reply_attributes(fs, req, node);
-		return;
-	}
-	noted_init(&noted, fs, req, &r);
-	noted.reply.number = ino;
-	e = tree_set_owner(&r, node, to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1,
-		to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1,
-		to_set & FUSE_SET_ATTR_MODE ? st->st_mode & 07777 : (mode_t)-1);
-	finish(fs, req, &r, &noted, e);
 }
 
 /*
@@ -325,71 +314,6 @@ fs_setxattr(
 		fuse_reply_err(req, EINVAL);
 	else
 		fuse_reply_err(req, fs->sockets->vouch(fs->sockets_data, node.entity, value, n));
-}
-
-void
-fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	struct fs *fs = fuse_req_userdata(req);
-	struct noted noted;
-	struct request r;
-	struct node at;
-	int e;
-
-	if (fs_replay(fs, req))
-		return;
-	if (!tree_node(fs->model, parent, &at)) {
-		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
-	noted_init(&noted, fs, req, &r);
-	e = tree_create(&r, at, name, strlen(name), "", 0);
-	finish(fs, req, &r, &noted, e);
-}
-
-void
-fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct fs *fs = fuse_req_userdata(req);
-	struct noted noted;
-	struct request r;
-	struct node at;
-	int e;
-
-	if (fs_replay(fs, req))
-		return;
-	if (!tree_node(fs->model, parent, &at)) {
-		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
-	noted_init(&noted, fs, req, &r);
-	e = tree_remove(&r, at, name, strlen(name));
-	finish(fs, req, &r, &noted, e);
-}
-
-void
-fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-	const char *new_name, unsigned flags)
-{
-	struct fs *fs = fuse_req_userdata(req);
-	struct noted noted;
-	struct request r;
-	struct node at, to;
-	int e;
-
-	if (fs_replay(fs, req))
-		return;
-	if (flags & ~(unsigned)RENAME_NOREPLACE) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
-	if (!tree_node(fs->model, parent, &at) || !tree_node(fs->model, new_parent, &to)) {
-		fuse_reply_err(req, EXDEV);
-		return;
-	}
-	noted_init(&noted, fs, req, &r);
-	e = tree_rename(&r, at, name, strlen(name), to, new_name, strlen(new_name));
-	finish(fs, req, &r, &noted, e);
 }
 
 /*

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the store keeps for this front: results of commands for the files that wait to be read, and
- * answers that wait to be sent (takeover.c). Both are of one mount, and end with it.
+ * Every record begins with the instance of its mount. Those of another one are swept away when a
+ * broker begins: their handles and their requests belong to nobody any more.
  */
 #include "config.h"
+
+#include "capfsd/fs/records.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +14,8 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "capfsd/fs/private.h"
+
+#define EPOCH_KEY STORE_KEY(STORE_OPEN, 0)
 
 struct epoch_record {
 	uint64_t instance, epoch;
@@ -89,7 +92,7 @@ sweep_record(void *data, uint64_t key, const void *record, size_t n)
 	memcpy(&epoch, record, n < sizeof(epoch) ? n : sizeof(epoch));
 	if (epoch.instance != sweep->fs->boot->instance)
 		return change_note(sweep->change, key, NULL, 0);
-	if (key == FS_EPOCH)
+	if (key == EPOCH_KEY)
 		sweep->epoch = epoch.epoch;
 	return 0;
 }
@@ -100,7 +103,7 @@ sweep_commit(struct sweep *sweep)
 {
 	const struct epoch_record epoch = {
 		.instance = sweep->fs->boot->instance, .epoch = sweep->epoch + 1};
-	int r = change_note(sweep->change, FS_EPOCH, &epoch, sizeof(epoch));
+	int r = change_note(sweep->change, EPOCH_KEY, &epoch, sizeof(epoch));
 
 	if (r < 0) {
 		change_abort(sweep->change);

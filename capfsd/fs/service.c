@@ -9,13 +9,14 @@
  */
 #include "config.h"
 
+#include "capfsd/fs/service.h"
+
 #include <errno.h>
 #include <linux/fuse.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "capfsd/fs/private.h"
 
 static uint64_t *
 find_place(struct fs *fs, uint64_t unique, uint64_t wanted)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a broker takes the connection over, and why nothing is done twice: each change commits the
- * answer of the request that asked for it. The kernel sends again what was not answered, marked;
- * such a request is looked up in the store first.
- *
- * One record is enough for all requests that are answered at once, since the next request is read
- * only after the last was answered. Those that wait for reaping have a record each.
+ * How a broker takes the connection over. libfuse must see INIT, which the kernel sends once; the
+ * kernel must forget what a dead broker could not take back, and send again what that did not answer.
  */
 #include "config.h"
+
+#include "capfsd/fs/takeover.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -17,7 +15,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "capfsd/fs/private.h"
+#include "capfsd/fs/cache.h"
+#include "capfsd/fs/records.h"
+#include "capfsd/fs/service.h"
 
 #define NOTIFY_RESEND 7
 #define NOTIFY_INC_EPOCH 8
@@ -88,15 +88,6 @@ fs_next_epoch(struct fs *fs)
 	}
 }
 
-/* The kernel has entries of a day's age, and nothing but a change ends them. */
-static void
-expect_cached(struct fs *fs)
-{
-	for (size_t i = 0; i < fs->model->by_id.size; i++)
-		for (struct index_link *l = fs->model->by_id.buckets[i]; l; l = l->next)
-			container_of(l, struct entity, id_link)->cached = UINT32_MAX;
-}
-
 /* Pollers ask again when they are woken, and then this broker knows them. */
 static void
 wake_pollers(struct fs *fs)
@@ -124,31 +115,19 @@ wake_pollers(struct fs *fs)
 static void
 invalidate_all(struct fs *fs)
 {
-	fs_next_epoch(fs);
-	if (fs->no_epochs)
-		expect_cached(fs);
-	for (struct session *s = fs->model->root; s;) {
-		struct session *next = NULL;
+	struct session *root = fs->model->root;
+	const struct node own = tree_session(root);
 
-		/*
-		 * Not the root's own directory: attributes that somebody waits for would be taken
-		 * for older than this, and a new mount has none to go by (EACCES). It has no entries
-		 * that come and go, and chmod(2) brings its own answer.
-		 */
-		s->entity.cached = s->parent ? UINT32_MAX : ~1u;
+	fs_next_epoch(fs);
+	/*
+	 * Not the root's own directory: attributes that somebody waits for would be taken for older
+	 * than this, and a new mount has none to go by (EACCES). It has no entries that come and go,
+	 * and chmod(2) brings its own answer.
+	 */
+	fs_cache_take(fs, &root->entity, UINT64_C(1) << own.row->number);
+	for (struct session *s = root; s; s = session_next_below(root, s))
 		fs_changed(fs, &s->entity);
-		s->entity.cached |= !s->parent;
-		/* Depth-first through the tree of sessions. */
-		if (!list_empty(&s->owned[ENTITY_SESSION]))
-			next = list_entry(s->owned[ENTITY_SESSION].next, struct session, entity.owner_link);
-		while (!next && s->parent) {
-			if (s->entity.owner_link.next != &s->parent->owned[ENTITY_SESSION])
-				next = list_entry(s->entity.owner_link.next, struct session,
-					entity.owner_link);
-			s = s->parent;
-		}
-		s = next;
-	}
+	fs_cache_note(fs, own);
 }
 
 int
@@ -183,124 +162,4 @@ fs_take_over(struct fs *fs)
 		return 0;
 	}
 	return r == -ENOENT ? 0 : r;
-}
-
-static uint64_t
-reply_key(const struct fs_reply *reply)
-{
-	if (!reply->pending)
-		return FS_REPLY_LAST;
-	return STORE_KEY(STORE_REPLY, UINT64_C(1) << 48 | (reply->unique & ((UINT64_C(1) << 48) - 1)));
-}
-
-int
-fs_note(struct fs *fs, struct change *ch, const struct fs_reply *reply)
-{
-	return change_note(ch, reply_key(reply), reply, sizeof(*reply));
-}
-
-static bool
-find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
-{
-	const void *data;
-	size_t n;
-
-	if (state_get(fs->state, key, &data, &n) < 0 || n != sizeof(*ret))
-		return false;
-	memcpy(ret, data, sizeof(*ret));
-	return ret->instance == fs->boot->instance && ret->unique == fs->current.unique;
-}
-
-void
-fs_reply_send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
-{
-	struct node node;
-
-	switch (reply->opcode) {
-	case FUSE_WRITE:
-		fuse_reply_write(req, reply->size);
-		break;
-	case FUSE_MKDIR:
-	case FUSE_SETATTR:
-		if (!tree_node(fs->model, reply->number, &node))
-			fuse_reply_err(req, ESTALE);
-		else if (reply->opcode == FUSE_MKDIR)
-			fs_reply_node(fs, req, node, true);
-		else
-			fs_reply_attributes(fs, req, node);
-		break;
-	default:
-		fuse_reply_err(req, 0);
-	}
-}
-
-/* Answers when what REPLY waits for is gone. */
-static void
-wait_for_reaping(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
-{
-	struct fs_waiter *w = calloc(1, sizeof(*w));
-
-	if (!w) {
-		/* It is committed and will be done: that much can be said. */
-		fs_reply_send(fs, req, reply);
-		return;
-	}
-	w->request = req;
-	w->reply = *reply;
-	list_append(&fs->reaping, &w->link);
-}
-
-/* What was sent needs no record; if it stays, nobody asks for it until the mount ends. */
-static void
-answer_or_wait(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
-{
-	if (reply->pending && model_is_ending(fs->model, reply->pending)) {
-		wait_for_reaping(fs, req, reply);
-		return;
-	}
-	fs_reply_send(fs, req, reply);
-	if (reply->pending)
-		fs_record_drop(fs, reply_key(reply));
-}
-
-bool
-fs_replay(struct fs *fs, fuse_req_t req)
-{
-	struct fs_reply reply = {.unique = fs->current.unique, .pending = 1};
-
-	if (!fs->current.resent)
-		return false;
-	if (find_reply(fs, FS_REPLY_LAST, &reply)) {
-		fs_reply_send(fs, req, &reply);
-		return true;
-	}
-	reply = (struct fs_reply){.unique = fs->current.unique, .pending = 1};
-	if (!find_reply(fs, reply_key(&reply), &reply))
-		return false;
-	answer_or_wait(fs, req, &reply);
-	return true;
-}
-
-void
-fs_finish(struct fs *fs, fuse_req_t req, struct request *r, const struct fs_reply *reply)
-{
-	if (r->error)
-		fuse_reply_err(req, r->error);
-	else
-		answer_or_wait(fs, req, reply);
-}
-
-void
-fs_reaped(struct fs *fs)
-{
-	list_for_each_safe (i, &fs->reaping) {
-		struct fs_waiter *w = list_entry(i, struct fs_waiter, link);
-
-		if (model_is_ending(fs->model, w->reply.pending))
-			continue;
-		list_unlink(&w->link);
-		fs_reply_send(fs, w->request, &w->reply);
-		fs_record_drop(fs, reply_key(&w->reply));
-		free(w);
-	}
 }

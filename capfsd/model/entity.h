@@ -50,11 +50,6 @@ struct entity {
 	struct staged *staged;       /* what the change under way does to it (change.c), or NULL */
 	uint64_t changed_nsec;       /* CLOCK_REALTIME of the last change, strictly growing */
 	/*
-	 * Bit per file of this entity (its row in tree/tree.c) whose attributes the kernel may have
-	 * cached. Belongs to the file system's front; all ones after a restart.
-	 */
-	uint32_t cached;
-	/*
 	 * One word for each of those outside the model who must remember something about an entity: 0 at
 	 * first, never looked at here. Who has which stands in broker/fronts.c.
 	 */

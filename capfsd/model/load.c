@@ -68,7 +68,6 @@ load_checked(struct model *m, struct entity *e)
 	if (!name_is_free(m, e))
 		return -EBADMSG;
 	e->changed_nsec = m->stamp_nsec;
-	e->cached = UINT32_MAX;
 	entity_link(m, e);
 	/* What was being ended when the record was stored. */
 	if (entity_is_ending(e))

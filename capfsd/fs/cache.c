@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An entity's word is 0 at first, and means what is true then: of one that was made since this
+ * broker began the kernel has nothing, and the word has a bit for each file that it got. Of older ones
+ * it may have everything, and the word is the complement: a bit for each file that it has not.
+ */
+#include "config.h"
+
+#include "capfsd/fs/cache.h"
+
+#include "capfsd/fs/front.h"
+
+#define SLOT 0 /* of entity.slots */
+
+_Static_assert(SLOT < ENTITY_SLOTS && TREE_ROWS_MAX <= 64, "a word has a bit for each row");
+
+void
+fs_cache_begin(struct fs *fs)
+{
+	fs->cached_below = fs->model->header.next_id;
+}
+
+static bool
+is_older(const struct fs *fs, const struct entity *e)
+{
+	return e->id < fs->cached_below;
+}
+
+static uint64_t
+cached(const struct fs *fs, const struct entity *e)
+{
+	return (is_older(fs, e) ? ~e->slots[SLOT] : e->slots[SLOT]) & tree_all_rows(e->kind);
+}
+
+static void
+set_cached(const struct fs *fs, struct entity *e, uint64_t rows)
+{
+	e->slots[SLOT] = is_older(fs, e) ? ~rows : rows;
+}
+
+void
+fs_cache_note(struct fs *fs, struct node node)
+{
+	set_cached(fs, node.entity,
+		cached(fs, node.entity) | UINT64_C(1) << node.row->number);
+}
+
+bool
+fs_cache_has(const struct fs *fs, const struct entity *e)
+{
+	return cached(fs, e) != 0;
+}
+
+uint64_t
+fs_cache_take(struct fs *fs, struct entity *e, uint64_t rows)
+{
+	uint64_t all = cached(fs, e);
+
+	set_cached(fs, e, all & ~rows);
+	return all & rows;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * mkdir(2), rmdir(2), rename(2), chmod(2) and chown(2). What they mean the tree knows; here they get
+ * its words, and the kernel its reply. In the hidden directory of the binder nothing of it is allowed.
+ */
+#include "config.h"
+
+#include "capfsd/fs/edits.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "capfsd/fs/nodes.h"
+#include "capfsd/fs/replies.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+void
+fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+	const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE;
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node node;
+	int e;
+
+	if (fs_replay(fs, req))
+		return;
+	if (!tree_node(fs->model, ino, &node)) {
+		fuse_reply_err(req, ino == FS_BIND_DIR ? EPERM : ESTALE);
+		return;
+	}
+	/* Sizes and times are what they are: truncation is accepted and means nothing. */
+	if (!(to_set & owner)) {
+		fs_reply_attributes(fs, req, node);
+		return;
+	}
+	fs_edit_begin(&edit, fs, req, 0);
+	edit.reply.number = ino;
+	e = tree_set_owner(&edit.request, node, to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1,
+		to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1,
+		to_set & FUSE_SET_ATTR_MODE ? st->st_mode & 07777 : (mode_t)-1);
+	fs_edit_end(&edit, e);
+}
+
+void
+fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node at;
+	int e;
+
+	if (fs_replay(fs, req))
+		return;
+	if (!tree_node(fs->model, parent, &at)) {
+		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
+		return;
+	}
+	fs_edit_begin(&edit, fs, req, 0);
+	e = tree_create(&edit.request, at, name, strlen(name), "", 0);
+	fs_edit_end(&edit, e);
+}
+
+void
+fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node at;
+	int e;
+
+	if (fs_replay(fs, req))
+		return;
+	if (!tree_node(fs->model, parent, &at)) {
+		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
+		return;
+	}
+	fs_edit_begin(&edit, fs, req, 0);
+	e = tree_remove(&edit.request, at, name, strlen(name));
+	fs_edit_end(&edit, e);
+}
+
+void
+fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	const char *new_name, unsigned flags)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node at, to;
+	int e;
+
+	if (fs_replay(fs, req))
+		return;
+	if (flags & ~(unsigned)RENAME_NOREPLACE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (!tree_node(fs->model, parent, &at) || !tree_node(fs->model, new_parent, &to)) {
+		fuse_reply_err(req, EXDEV);
+		return;
+	}
+	fs_edit_begin(&edit, fs, req, 0);
+	e = tree_rename(&edit.request, at, name, strlen(name), to, new_name, strlen(new_name));
+	fs_edit_end(&edit, e);
+}

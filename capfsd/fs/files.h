@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Open files: struct fs_file, one for each open(2) of the kernel, charged to the session in whose tree
+ * it stands. calls.c uses those of a `call`; nobody else looks inside.
+ */
+#pragma once
+
+#include "base/text.h"
+#include "capfsd/fs/front.h"
+
+/*
+ * An open file. Its handle fh says more than a number: bits 40-63 hold the length of an informing
+ * file's text, so that a broker that never saw the handle ends the file where its reader expects.
+ */
+struct fs_file {
+	struct index_link link; /* fs.files, by fh */
+	struct list all;        /* fs.all_files */
+	uint64_t fh, number;
+	struct session *session;
+	struct charge charge;
+	struct text text;
+	uint64_t base;           /* the offset at which the text begins: behind what was written */
+	uint64_t skew, read_end; /* of a log */
+	bool log, written, failed, stored;
+	bool call;
+	struct list reads; /* of struct fs_read (calls.c), that wait */
+	struct fs *fs;
+	struct fuse_pollhandle *poll;
+	uint64_t poll_number; /* the kernel's, as it stands in the boot page */
+};
+
+/* What libfuse calls. */
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi);
+void fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t offset,
+	struct fuse_file_info *fi);
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	struct fuse_pollhandle *poll);
+
+/* NULL: there is none that this broker knows. */
+struct fs_file *fs_file_find(struct fs *fs, uint64_t fh);
+/* Who polls F polls again. */
+void fs_file_wake(struct fs *fs, struct fs_file *f);
+
+/* S has ended, or has one event more. */
+void fs_files_gone(struct fs *fs, struct session *s);
+void fs_files_logged(struct fs *fs, struct session *s);
+void fs_files_free(struct fs *fs);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * struct fs: what the files of this front have in common. Each of them has a header of its own with
+ * what it does for the others:
+ *
+ *	fs.c		the loop, the model's hooks
+ *	takeover.c	INIT, and what the kernel is told when a broker begins
+ *	cache.c		what the kernel may have cached
+ *	nodes.c		look-up, attributes, directories
+ *	edits.c		requests that change something: mkdir, rmdir, rename, chmod
+ *	files.c		open files
+ *	calls.c		those of a `call`, and their reads that wait
+ *	replies.c	committed replies, and requests that come again
+ *	records.c	what the store keeps for this front
+ *	service.c	what is in service, for kernels that send nothing again
+ *
+ * Nobody outside fs/ includes any of these, but the tests that play the kernel.
+ */
+#pragma once
+
+#define FUSE_USE_VERSION 35
+
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/tree/conversations.h"
+#include "capfsd/tree/tree.h"
+
+#define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
+#define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
+#define FS_READ_BYTES_MAX 131072         /* of an answer, whatever the kernel asks for */
+#define FS_BIND_DIR (UINT64_MAX - 1)     /* the number of the binder's hidden directory */
+
+/* The request that is being served. */
+struct fs_current {
+	uint64_t unique; /* without the bit that marks a repetition */
+	uint64_t poll;   /* POLL: the kernel's own handle, 0: it does not wait */
+	uint32_t opcode;
+	bool resent;
+};
+
+struct fs {
+	struct model *model;
+	struct state *state;
+	const struct boot *boot;
+	const struct fs_sockets *sockets;
+	void *sockets_data;
+	const struct calls *calls;
+	void *calls_data;
+	struct metrics *metrics; /* for requests, which show them; NULL: none */
+	struct fuse_session *session;
+	char *buffer;
+	size_t buffer_size;
+	struct fs_current current;
+	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
+	bool sockets_cached;     /* since the last epoch */
+	bool no_epochs;          /* this kernel has none */
+	bool no_resend;          /* this kernel sends no request again */
+	bool replaying;          /* INIT: the answer goes here instead of to the kernel */
+	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
+	size_t n_init_reply;
+	struct index files;
+	struct list all_files;
+	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
+	struct list lookups; /* of struct fs_lookup (nodes.h), in order of their deadlines */
+	struct list reaping; /* of what waits in replies.c */
+	struct list reads;   /* of struct fs_read (calls.c), likewise */
+	uint64_t read_usec;  /* so long they wait */
+};
+
+/* CLOCK_MONOTONIC. */
+uint64_t fs_now_usec(void);
+
+/* A request of the tree for REQ, which has neither note nor anything of its own yet. */
+void fs_request_init(struct fs *fs, fuse_req_t req, struct request *r);
