@@ -94,8 +94,11 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/backoff.c \
 	capfsd/process/backoff.h \
 	capfsd/process/boot.h \
+	capfsd/process/child.c \
+	capfsd/process/child.h \
 	capfsd/process/confine.c \
 	capfsd/process/confine.h \
+	capfsd/process/fds.h \
 	capfsd/process/journal.c \
 	capfsd/process/journal.h \
 	capfsd/process/loop.c \
@@ -103,6 +106,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/messages.h \
 	capfsd/process/mounts.c \
 	capfsd/process/mounts.h \
+	capfsd/process/page.h \
+	capfsd/process/records.h \
 	capfsd/process/succession.c \
 	capfsd/process/succession.h \
 	capfsd/state/btree.c \
@@ -190,6 +195,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/takeover.c \
 	capfsd/fs/takeover.h \
 	capfsd/broker/broker.c \
+	capfsd/broker/broker.h \
 	capfsd/broker/fronts.c \
 	capfsd/broker/fronts.h \
 	capfsd/broker/loading.c \
@@ -197,32 +203,45 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/broker/meter.c \
 	capfsd/broker/meter.h \
 	capfsd/broker/try.c \
+	capfsd/broker/try.h \
+	capfsd/holder/become.c \
+	capfsd/holder/become.h \
 	capfsd/holder/holder.c \
 	capfsd/holder/holder.h \
 	capfsd/holder/orders.c \
 	capfsd/holder/orders.h \
+	capfsd/holder/start.c \
+	capfsd/holder/watch.c \
+	capfsd/holder/watch.h \
 	capfsd/binder/binder.c \
+	capfsd/binder/binder.h \
 	capfsd/binder/inspector.c \
+	capfsd/binder/inspector.h \
+	capfsd/mount/fusermount.c \
+	capfsd/mount/fusermount.h \
 	capfsd/mount/init.c \
 	capfsd/mount/init.h \
 	capfsd/mount/mount.c \
 	capfsd/mount/mount.h \
 	capfsd/start/activation.c \
 	capfsd/start/activation.h \
+	capfsd/start/binary.c \
+	capfsd/start/binary.h \
 	capfsd/start/fdstore.c \
 	capfsd/start/fdstore.h \
 	capfsd/start/features.c \
 	capfsd/start/features.h \
 	capfsd/start/place.c \
 	capfsd/start/place.h \
-	capfsd/keeper/children.c \
-	capfsd/keeper/children.h \
+	capfsd/keeper/become.c \
 	capfsd/keeper/family.c \
+	capfsd/keeper/family.h \
 	capfsd/keeper/keeper.c \
 	capfsd/keeper/keeper.h \
-	capfsd/keeper/private.h \
+	capfsd/keeper/loop.c \
+	capfsd/keeper/state.h \
 	capfsd/keeper/upgrade.c \
-	capfsd/keeper/watchdog.c
+	capfsd/keeper/upgrade.h
 capfsd_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DMOUNTHELPERDIR='"$(mounthelperdir)"'
 capfsd_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS) $(LMDB_CFLAGS)
 capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/libbase.la \

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "capfsd/broker/try.h"
 #include "capfsd/ops/grammar.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/start/fdstore.h"

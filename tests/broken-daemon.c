@@ -17,8 +17,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "capfsd/broker/broker.h"
+#include "capfsd/broker/try.h"
 #include "capfsd/holder/holder.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
 
 static bool

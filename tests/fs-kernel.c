@@ -21,6 +21,7 @@
 #include "capfsd/fs/front.h"
 #include "capfsd/fs/records.h"
 #include "capfsd/mount/init.h"
+#include "capfsd/process/fds.h"
 
 #define MAP_BYTES (16 << 20)
 #define ANSWER_MSEC 10000

@@ -123,7 +123,23 @@ exec 8>&-
 t_ok "which_ends_connections" wait_for 5 grep -q end "$TMP/lines"
 stop_service
 
-# Also when no broker lives that could shut anything down.
+# --- holders ------------------------------------------------------------------------------------
+
+# They cost the connections, not the daemon.
+start
+stop_service
+killed=0
+for i in 1 2 3 4 5 6 7; do
+	kill -9 "$HOLDER"
+	wait_for 15 answers || break
+	killed=$((killed + 1))
+done
+t_is "any_number_of_holders" 7 "$killed"
+harness_stop
+
+# --- a stop without brokers ---------------------------------------------------------------------
+
+# None lives that could shut anything down.
 start
 job "$(program tests/kill-early)" "$HOLDER" 1000 0 >"$TMP/kills"
 killer=$!

@@ -224,7 +224,6 @@ for i in 0.00 0.05 0.10 0.15; do
 	kill -9 "$HOLDER"
 	wait_for 15 answers || break
 	killed=$((killed + 1))
-	sleep 2.6 # five in ten seconds would be too many
 done
 t_is "kill_9_of_the_holder_at_any_time" 4 "$killed"
 t_ok "the_tree_is_served_after_that" test -d "$CAPFS/sessions/kept"

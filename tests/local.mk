@@ -42,6 +42,7 @@ unit_tests = \
 	tests/test-queue \
 	tests/test-pages \
 	tests/test-child \
+	tests/test-holder \
 	tests/test-http \
 	tests/test-log \
 	tests/test-metrics \
@@ -83,6 +84,7 @@ integration_tests = \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
 	tests/it-upgrade.sh \
+	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
 	tests/it-watchdog.sh \
 	tests/it-wedge.sh
@@ -162,6 +164,10 @@ tests_test_damage_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_succession_SOURCES = tests/test-succession.c
 tests_test_succession_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_succession_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_holder_SOURCES = tests/test-holder.c
+tests_test_holder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_holder_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_full_SOURCES = tests/test-full.c
 tests_test_full_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

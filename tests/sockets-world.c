@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
 #include "capfsd/sockets/counts.h"
 #include "capfsd/sockets/memos.h"

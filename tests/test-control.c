@@ -17,6 +17,7 @@
 #include "base/msg.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/inspection.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"

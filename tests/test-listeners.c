@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"

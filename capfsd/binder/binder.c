@@ -9,6 +9,8 @@
  */
 #include "config.h"
 
+#include "capfsd/binder/binder.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,8 +32,11 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/binder/inspector.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/process/records.h"
 
 #define ENTER_TRIES 500
 #define ENTER_PAUSE_NSEC 10000000
@@ -223,7 +228,7 @@ binder_loop(const struct boot *boot, int socket_fd)
 	return r;
 }
 
-int
+static int
 binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 {
 	pid_t parent = getppid();
@@ -249,4 +254,36 @@ binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 		return 0;
 	log_message(LOG_INFO, "binder: %s", strerror(-r));
 	return 1;
+}
+
+static void __attribute__((noreturn))
+run(const struct boot *boot, const char *mountpoint, int socket_fd)
+{
+	child_reset_signals();
+	confine_title(boot, "capfs-binder");
+	/* Above all without /dev/fuse, before anything is looked up on the mount. */
+	if (child_arrange(&socket_fd, 1, NULL, 0) < 0)
+		_exit(1);
+	_exit(binder_main(boot, mountpoint, STDERR_FILENO + 1));
+}
+
+pid_t
+binder_start(const struct boot *boot, const char *mountpoint, int *ret_fd)
+{
+	cleanup_close int theirs = -1, brokers = -1;
+	int pair[2], r;
+	pid_t pid;
+
+	r = fd_socketpair(SOCK_SEQPACKET, pair);
+	if (r < 0)
+		return error_trace(r);
+	theirs = pair[0];
+	brokers = pair[1];
+	pid = fork();
+	if (pid == 0)
+		run(boot, mountpoint, theirs);
+	if (pid < 0)
+		return -errno;
+	*ret_fd = take_fd(brokers);
+	return pid;
 }

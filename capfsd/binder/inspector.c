@@ -10,6 +10,8 @@
  */
 #include "config.h"
 
+#include "capfsd/binder/inspector.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -24,6 +26,7 @@
 #include "base/number.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/process/records.h"
 
 #define PATIENCE_MSEC 5000
 

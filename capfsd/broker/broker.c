@@ -9,6 +9,8 @@
  */
 #include "config.h"
 
+#include "capfsd/broker/broker.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <syslog.h>
@@ -28,20 +31,22 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/broker/fronts.h"
+#include "capfsd/broker/loading.h"
+#include "capfsd/broker/meter.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
-#include "capfsd/broker/fronts.h"
-#include "capfsd/fs/fs.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
-#include "capfsd/broker/loading.h"
-#include "capfsd/process/messages.h"
-#include "capfsd/broker/meter.h"
-#include "capfsd/kinds/kinds.h"
-#include "capfsd/model/model.h"
-#include "capfsd/tree/metrics.h"
 #include "capfsd/state/state.h"
+#include "capfsd/tree/metrics.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping thread takes about as long to wake up */
 #define PATIENCE_USEC 2000 /* with any system call */
@@ -103,6 +108,12 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
+static int
+on_turn(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+	return 0;
+}
+
 /* For a binary that is to be tried, whose process waits at the other end of SOCKET. */
 static void
 send_copy(struct broker *b, int socket)
@@ -126,13 +137,59 @@ tell_keeper(struct broker *b, enum keeper_type type)
 	return n < 0 && n != -EAGAIN ? (int)n : 0;
 }
 
+static void
+on_stop(struct broker *b, int *fd)
+{
+	fronts_stop(&b->fronts);
+	sd_event_exit(b->event, BROKER_EXIT_STOPPED);
+}
+
+/* Between two requests: what was answered is in the store, the rest comes again. */
+static void
+on_pause(struct broker *b, int *fd)
+{
+	sockets_pause(b->fronts.sockets);
+	sd_event_exit(b->event, BROKER_EXIT_PAUSED);
+}
+
+static void
+on_ping(struct broker *b, int *fd)
+{
+	tell_keeper(b, KEEPER_PONG);
+}
+
+static void
+on_binder(struct broker *b, int *fd)
+{
+	binding_set_binder(b->fronts.sockets, take_fd_from(fd));
+}
+
+static void
+on_copy(struct broker *b, int *fd)
+{
+	send_copy(b, *fd);
+}
+
+/* What the keeper can say. A record with another number of descriptors than it is to have is ignored. */
+static const struct keeper_row {
+	enum keeper_type type;
+	size_t n_fds;
+	void (*obey)(struct broker *b, int *fd);
+} keeper_records[] = {
+	{KEEPER_STOP, 0, on_stop},
+	{KEEPER_PAUSE, 0, on_pause},
+	{KEEPER_PING, 0, on_ping},
+	{KEEPER_BINDER, 1, on_binder},
+	{KEEPER_COPY, 1, on_copy},
+};
+
 static int
 on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 {
 	struct broker *b = data;
 	struct keeper_record record;
 	cleanup_close int passed = -1;
-	size_t n_fds;
+	size_t n_fds = 0;
 	ssize_t n = msg_receive(fd, &record, sizeof(record), &passed, 1, &n_fds, MSG_DONTWAIT);
 
 	/* The keeper has died. What systemd keeps is for the next daemon, else it is the end of all. */
@@ -140,29 +197,31 @@ on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
 		record.type = b->boot->store_max ? KEEPER_PAUSE : KEEPER_STOP;
 	else if (n != sizeof(record))
 		return 0;
-	switch (record.type) {
-	case KEEPER_STOP:
-		fronts_stop(&b->fronts);
-		sd_event_exit(b->event, BROKER_EXIT_STOPPED);
-		break;
-	case KEEPER_PAUSE:
-		/* Between two requests: what was answered is in the store, the rest comes again. */
-		sockets_pause(b->fronts.sockets);
-		sd_event_exit(b->event, BROKER_EXIT_PAUSED);
-		break;
-	case KEEPER_PING:
-		tell_keeper(b, KEEPER_PONG);
-		break;
-	case KEEPER_BINDER:
-		if (n_fds == 1)
-			binding_set_binder(b->fronts.sockets, take_fd(passed));
-		break;
-	case KEEPER_COPY:
-		if (n_fds == 1)
-			send_copy(b, passed);
-		break;
-	}
+	for (size_t i = 0; i < sizeof(keeper_records) / sizeof(keeper_records[0]); i++)
+		if (keeper_records[i].type == record.type && keeper_records[i].n_fds == n_fds)
+			keeper_records[i].obey(b, &passed);
 	return 0;
+}
+
+/*
+ * The holder wants the loop to turn, which it does by reading this. It is a source and not a handler: a
+ * signal that came right before the sleep would be over when that begins.
+ */
+static int
+add_turning(struct broker *b)
+{
+	sd_event_source *source;
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, HOLDER_SIGNAL_TURN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	r = sd_event_add_signal(b->event, &source, HOLDER_SIGNAL_TURN, on_turn, b);
+	if (r >= 0)
+		r = sd_event_source_set_exit_on_failure(source, true);
+	return r < 0 ? r : 0;
 }
 
 /* Timers that callbacks need not act on: they wake the loop, which looks by itself. */
@@ -218,6 +277,7 @@ make_metrics(struct broker *b)
 	b->metrics.measure = measure;
 	b->metrics.data = b;
 	b->model->counters = &b->boot->page->counters;
+	b->model->more = &b->boot->page->more;
 	meter_init(&b->meter, b->model->counters);
 }
 
@@ -233,6 +293,8 @@ make_fronts(struct broker *b)
 		r = add_timer(b, CLOCK_REALTIME, &b->expiry_timer);
 	if (r == 0)
 		r = add_timer(b, CLOCK_MONOTONIC, &b->timer);
+	if (r == 0)
+		r = add_turning(b);
 	if (r < 0)
 		return error_trace(r);
 	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event, &b->metrics);
@@ -367,9 +429,12 @@ event_usec(const struct broker *b)
 static int
 broker_round(struct broker *b, bool *ret_busy)
 {
+	struct boot_page *page = b->boot->page;
 	uint64_t activity;
 	int n, r = 1;
 
+	/* For the holder, who would end a broker whose count stands still. */
+	__atomic_store_n(&page->turns, page->turns + 1, __ATOMIC_RELAXED);
 	/* Where sockets are busy, each look is a system call too many for whoever waits there. */
 	n = fs_drain(b->fronts.fs, !b->sockets_busy);
 	if (n < 0)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/process/records.h"
 
 #define STORE_BYTES_MIN (UINT64_C(256) << 20)
 #define STORE_BYTES_MAX (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(512) << 20)

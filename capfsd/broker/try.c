@@ -6,10 +6,13 @@
  */
 #include "config.h"
 
+#include "capfsd/broker/try.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,10 +23,14 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "capfsd/process/boot.h"
-#include "capfsd/fs/fs.h"
-#include "capfsd/process/succession.h"
 #include "capfsd/broker/loading.h"
+#include "capfsd/fs/fs.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/records.h"
+#include "capfsd/process/succession.h"
 
 #define COPY_MSEC 30000
 
@@ -99,4 +106,51 @@ try_main(int fd)
 	if (r < 0)
 		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
 	return r == 0 ? TRY_EXIT_GOOD : BROKER_EXIT_REFUSED;
+}
+
+static void __attribute__((noreturn))
+run(const struct boot *boot, int binary, int succession, int socket_fd, pid_t parent)
+{
+	const int wanted[] = {succession, socket_fd, binary};
+	const int first = STDERR_FILENO + 1;
+	char *const argv[] = {(char[]){"capfs-try"}, NULL};
+	int r;
+
+	child_reset_signals();
+	r = child_arrange(wanted, 3, NULL, 0);
+	if (r == 0)
+		r = confine_drop(boot, parent);
+	if (r == 0)
+		r = fd_set_cloexec(first + 1, false);
+	if (r == 0)
+		r = succession_exec(first + 2, first, SUCCESSION_TRY, argv);
+	log_message(LOG_ERR, "cannot try the installed binary: %s", strerror(-r));
+	_exit(EXIT_FAILURE);
+}
+
+pid_t
+try_start(const struct boot *boot, const char *mountpoint, int binary, int *ret_socket)
+{
+	static struct succession succession;
+	cleanup_close int ours = -1, theirs = -1, fd = -1;
+	pid_t parent = getpid(), pid;
+	int pair[2], r;
+
+	succession = (struct succession){.role = SUCCESSION_TRY};
+	snprintf(succession.mountpoint, sizeof(succession.mountpoint), "%s", mountpoint);
+	fd = succession_write(&succession, boot);
+	if (fd < 0)
+		return fd;
+	r = fd_socketpair(SOCK_SEQPACKET, pair);
+	if (r < 0)
+		return error_trace(r);
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid == 0)
+		run(boot, binary, fd, theirs, parent);
+	if (pid < 0)
+		return -errno;
+	*ret_socket = take_fd(ours);
+	return pid;
 }

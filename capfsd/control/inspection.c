@@ -25,12 +25,12 @@
 #include "capfsd/model/session.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/core.h"
 #include "capfsd/sockets/listener.h"
 #include "libcap-client/wire.h"
-
 
 struct inspection {
 	struct list link; /* controls.inspections */

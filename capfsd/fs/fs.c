@@ -13,9 +13,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/clock.h"
 #include "capfsd/fs/cache.h"
 #include "capfsd/fs/calls.h"
 #include "capfsd/fs/edits.h"
@@ -23,6 +23,7 @@
 #include "capfsd/fs/replies.h"
 #include "capfsd/fs/service.h"
 #include "capfsd/fs/takeover.h"
+#include "capfsd/process/fds.h"
 #include "capfsd/process/messages.h"
 
 #define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "capfsd/process/fds.h"
 
 static uint64_t *
 find_place(struct fs *fs, uint64_t unique, uint64_t wanted)

@@ -18,6 +18,7 @@
 #include "capfsd/fs/cache.h"
 #include "capfsd/fs/records.h"
 #include "capfsd/fs/service.h"
+#include "capfsd/process/fds.h"
 
 #define NOTIFY_RESEND 7
 #define NOTIFY_INC_EPOCH 8

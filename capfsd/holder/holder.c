@@ -13,16 +13,13 @@
 #include "capfsd/holder/holder.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -32,16 +29,18 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fd.h"
+#include "capfsd/broker/broker.h"
+#include "capfsd/holder/become.h"
 #include "capfsd/holder/orders.h"
+#include "capfsd/holder/watch.h"
 #include "capfsd/process/backoff.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/journal.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
 
-#define TITLE "capfs-holder"
 #define BACKOFF_FREE 4
 #define BACKOFF_FIRST_USEC UINT64_C(50000)
 #define BACKOFF_MAX_USEC UINT64_C(4000000)
@@ -51,6 +50,7 @@ struct holder {
 	struct boot *boot;
 	struct backoff backoff; /* of brokers that end before they have answered anything */
 	uint64_t started_usec;	/* the broker, CLOCK_MONOTONIC */
+	struct watch watch;	/* does the broker turn its loop? */
 	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
 	bool probation; /* another binary until now: its first broker must come up */
@@ -64,6 +64,7 @@ holder_init(struct holder *h, struct boot *boot)
 		.backoff = {BACKOFF_FREE, BACKOFF_FIRST_USEC, BACKOFF_MAX_USEC},
 		.self = getpid(),
 	};
+	watch_init(&h->watch);
 }
 
 /*
@@ -86,7 +87,7 @@ start_broker(struct holder *h)
 	_exit(broker_main(h->boot));
 }
 
-/* Blocked, these wait for us: the broker's end, and the keeper's word that it hangs. */
+/* Blocked, these wait for us: the broker's end, and the keeper's word that it has waited too long. */
 static void
 holder_signals(sigset_t *ret)
 {
@@ -94,6 +95,32 @@ holder_signals(sigset_t *ret)
 	sigaddset(ret, SIGCHLD);
 	sigaddset(ret, HOLDER_SIGNAL_HANGS);
 	sigprocmask(SIG_BLOCK, ret, NULL);
+}
+
+static void
+end_broker(struct holder *h)
+{
+	log_message(LOG_ERR, "broker %u does not turn its loop, ending it", h->boot->page->n_brokers);
+	kill(h->broker, SIGKILL);
+}
+
+/* Until the broker has ended, somebody says that it hangs, or it is time to look whether it does. */
+static void
+wait_for_something(struct holder *h, const sigset_t *set)
+{
+	uint64_t now = clock_usec(CLOCK_MONOTONIC), at = watch_at(&h->watch);
+	uint64_t left = at > now ? at - now : 0;
+	struct timespec t = {
+		.tv_sec = (time_t)(left / 1000000),
+		.tv_nsec = (long)(left % 1000000) * 1000,
+	};
+	int signal = sigtimedwait(set, NULL, &t);
+
+	if (signal == HOLDER_SIGNAL_HANGS)
+		return end_broker(h);
+	now = clock_usec(CLOCK_MONOTONIC);
+	if (signal < 0 && now >= at && !watch_look(&h->watch, h->boot->page, h->broker, now))
+		end_broker(h);
 }
 
 /* Returns: the broker's wait status, or -errno. */
@@ -106,11 +133,7 @@ wait_for_broker(struct holder *h)
 
 	holder_signals(&set);
 	while ((pid = waitpid(h->broker, &status, WNOHANG)) == 0)
-		if (sigwaitinfo(&set, NULL) == HOLDER_SIGNAL_HANGS) {
-			log_message(LOG_ERR, "broker %u does not turn its loop, ending it",
-				h->boot->page->n_brokers);
-			kill(h->broker, SIGKILL);
-		}
+		wait_for_something(h, &set);
 	return pid < 0 ? -errno : status;
 }
 
@@ -177,45 +200,6 @@ has_failed(int status, const struct boot_page *page)
 	return !page->ready || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
 }
 
-/* The table goes to the next binary, or does not. */
-static int
-set_inherited(bool on, int binary)
-{
-	cleanup_free int *fds = NULL;
-	size_t n;
-	int r = fd_list(&fds, &n);
-
-	for (size_t i = 0; r == 0 && i < n; i++)
-		if (fds[i] > STDERR_FILENO && fds[i] != binary)
-			r = fd_set_cloexec(fds[i], !on);
-	return r;
-}
-
-/* Returns only if it cannot be done: -errno. */
-static int
-become(struct holder *h, int binary, uint32_t generation)
-{
-	char *const argv[] = {(char[]){TITLE}, NULL};
-	struct succession succession = {
-		.role = SUCCESSION_HOLDER,
-		.self = h->self,
-		.parent = getppid(),
-		.generation = generation,
-	};
-	cleanup_close int fd = -1;
-	int r;
-
-	if (journal_get_mount())
-		snprintf(succession.mountpoint, sizeof(succession.mountpoint), "%s", journal_get_mount());
-	fd = succession_write(&succession, h->boot);
-	r = fd < 0 ? fd : set_inherited(true, binary);
-
-	if (r == 0)
-		r = succession_exec(binary, fd, SUCCESSION_HOLDER, argv);
-	set_inherited(false, binary);
-	return r;
-}
-
 /*
  * Without a broker, one that was told to pause or that of a new binary which did not come up, the
  * keeper decides what is next. Returns, when that is another broker of this binary.
@@ -233,7 +217,7 @@ ask_keeper(struct holder *h)
 	if (r == 0)
 		r = orders_receive(&record, &binary);
 	if (r == 0 && record.type == KEEPER_BECOME)
-		r = become(h, binary, record.generation);
+		r = become_binary(h->boot, binary, record.generation);
 	if (r < 0)
 		log_message(LOG_ERR, "holder: cannot become another binary: %s", strerror(-r));
 }
@@ -246,6 +230,7 @@ run_broker(struct holder *h)
 	h->boot->page->ready = 0;
 	h->boot->page->n_brokers++;
 	h->started_usec = clock_usec(CLOCK_MONOTONIC);
+	watch_begin(&h->watch, h->started_usec);
 	forget_hangs();
 	orders_tell(h->boot, KEEPER_LOADING);
 	h->broker = start_broker(h);
@@ -378,7 +363,7 @@ holder_resume(int fd, int argc, char *argv[])
 	boot.generation = succession.generation;
 	succession_log(&succession, &boot);
 	confine_argv(&boot, argc, argv);
-	confine_title(&boot, TITLE);
+	confine_title(&boot, HOLDER_TITLE);
 	holder_init(&h, &boot);
 	h.probation = true;
 	return holder_run(&h);

@@ -7,14 +7,32 @@
  * becomes another binary, of which only the keeper can say which. It reads no client's bytes, looks at no
  * descriptor but the keeper's, never opens the state, and never gives up as long as the state can be used.
  *
- * holder_main() is called by the child that the keeper makes for it (keeper/children.c), holder_resume()
- * by main() where execve(2) has made this program of a holder. Nobody else calls into this room.
+ * holder_start() is called by the keeper, holder_resume() by main() where execve(2) has made this program
+ * of a holder. Nobody else calls into this room.
  */
 #pragma once
 
+#include <stddef.h>
+#include <sys/types.h>
+
 struct boot;
 
-/* Returns: the exit status, one of enum broker_exit. */
+#define HOLDER_TITLE "capfs-holder" /* what ps shows */
+
+/* What a holder is born with. All of them stay the caller's. */
+struct holder_fds {
+	int fuse;
+	int lock;
+	int activation; /* the service manager's listener, or -1 */
+	int binder;     /* the broker's end of the pair to the binder */
+	const int *sockets; /* of an earlier daemon: ascending, from BOOT_FD_FIRST_STORED on */
+	size_t n_sockets;
+};
+
+/* Starts one; *RET_FD is the keeper's end of the pair to it. Returns: its pid, or -errno. */
+pid_t holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd);
+
+/* What it runs. Returns: the exit status, one of enum broker_exit. */
 int holder_main(struct boot *boot);
 
 /* The same; FD is the succession that the holder of before has written. */

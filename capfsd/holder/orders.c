@@ -2,6 +2,8 @@
 #include "config.h"
 
 #include "capfsd/holder/orders.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/records.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "capfsd/process/boot.h"
+#include "capfsd/process/records.h"
 
 /* Is the other end of the pair the keeper's? A broker can make none for which the kernel says so. */
 bool orders_keeper_is_there(void);

@@ -1,98 +1,100 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Holder and binder: how they are started, what their ends mean, and by whom they are replaced. */
 #include "config.h"
 
-#include <poll.h>
+#include "capfsd/keeper/family.h"
+
+#include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "capfsd/start/fdstore.h"
-#include "capfsd/keeper/children.h"
-#include "capfsd/keeper/private.h"
+#include "capfsd/binder/binder.h"
+#include "capfsd/holder/holder.h"
+#include "capfsd/keeper/state.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/start/fdstore.h"
 
-#define HOLDERS_WINDOW_MSEC 10000
-#define BINDER_PAUSE_MSEC 100
-#define BINDER_PAUSE_MAX_MSEC 2000
-#define BINDER_GOOD_MSEC 5000
+#define GOOD_MSEC 5000  /* whoever has lived that long was of use */
+#define RETRY_MSEC 2000 /* when no process or no descriptor is to be had */
 
-#define GIVING_UP LOG_FIELDS({"MESSAGE_ID", MESSAGE_GIVING_UP})
-
-/* Starts a binder; *RET_FD is the broker's end of the pair. */
-static int
-start_binder(struct keeper *k, int *ret_fd)
+static void
+note_start(struct keeper *k, enum child_role role, pid_t pid)
 {
-	cleanup_close int theirs = -1, brokers = -1;
-	int pair[2], r;
-
-	r = fd_socketpair(SOCK_SEQPACKET, pair);
-	if (r < 0)
-		return error_trace(r);
-	theirs = pair[0];
-	brokers = pair[1];
-	r = children_start_binder(&k->boot, k->mount.path, theirs);
-	if (r < 0)
-		return error_trace(r);
-	k->binder = r;
-	k->binder_at = 0;
-	k->binder_since = keeper_now_msec();
-	*ret_fd = take_fd(brokers);
-	return 0;
+	k->children[role].pid = pid;
+	k->children[role].since_msec = keeper_now_msec();
 }
 
-/* A holder needs new pairs, and a binder that knows the other end of one. */
+/* It has ended. Returns: when there is to be another. */
+static uint64_t
+note_end(struct keeper *k, enum child_role role)
+{
+	struct child *c = &k->children[role];
+
+	if (keeper_now_msec() - c->since_msec >= GOOD_MSEC)
+		backoff_reset(&c->backoff);
+	return c->since_msec + backoff_add(&c->backoff) / 1000;
+}
+
+/* A holder needs a binder that knows the other end of a pair which it is born with. */
 int
 family_start_holder(struct keeper *k, const struct fdstore *stored)
 {
-	cleanup_close int ours = -1, theirs = -1, binder = -1;
-	struct children_fds fds = {
+	cleanup_close int binder = -1;
+	struct holder_fds fds = {
 		.fuse = k->fuse_fd,
 		.lock = k->lock_fd,
 		.activation = k->activation_fd,
 		.sockets = stored ? stored->sockets : NULL,
 		.n_sockets = stored ? stored->n_sockets : 0,
 	};
-	int pair[2], r;
+	int r, peer;
 
-	r = start_binder(k, &binder);
-	if (r < 0)
-		return r;
-	r = fd_socketpair(SOCK_SEQPACKET | SOCK_NONBLOCK, pair);
+	r = binder_start(&k->boot, k->mount.path, &binder);
 	if (r < 0)
 		return error_trace(r);
-	ours = pair[0];
-	theirs = pair[1];
-	fds.keeper = theirs;
+	note_start(k, CHILD_BINDER, r);
 	fds.binder = binder;
-	r = children_start_holder(&k->boot, &fds);
+	r = holder_start(&k->boot, &fds, &peer);
 	if (r < 0)
 		return error_trace(r);
-	k->holder = r;
+	note_start(k, CHILD_HOLDER, r);
 	fd_close(k->peer_fd);
-	k->peer_fd = take_fd(ours);
-	k->holders_at[k->n_holders++ % HOLDERS_MAX] = keeper_now_msec();
-	watchdog_loading(k);
+	k->peer_fd = peer;
 	return 0;
 }
 
+/* Two brokers must never write one store: the last one has ended when its table is given up. */
 void
-family_replace_binder(struct keeper *k)
+family_next_holder(struct keeper *k)
+{
+	k->at[ALARM_HOLDER] = 0;
+	if (!child_is_gone(k->peer_fd, KEEPER_STOP_MSEC))
+		log_message(LOG_ERR, "the last broker does not end, waiting for it");
+	else if (family_start_holder(k, NULL) < 0)
+		log_message(LOG_ERR, "cannot start another holder, trying it again");
+	else
+		return;
+	k->at[ALARM_HOLDER] = keeper_now_msec() + RETRY_MSEC;
+}
+
+/* For the broker that is there and can be told of it. */
+void
+family_next_binder(struct keeper *k)
 {
 	cleanup_close int fd = -1;
-	int r = start_binder(k, &fd);
+	int r;
 
-	if (r < 0) {
-		k->binder_at = keeper_now_msec() + BINDER_PAUSE_MAX_MSEC;
+	k->at[ALARM_BINDER] = keeper_now_msec() + RETRY_MSEC;
+	if (!upgrade_lets_speak(k) || (r = binder_start(&k->boot, k->mount.path, &fd)) < 0)
 		return;
-	}
+	k->at[ALARM_BINDER] = 0;
+	note_start(k, CHILD_BINDER, r);
 	r = keeper_tell(k, KEEPER_BINDER, fd);
 	/* Without its socket it ends at once, and is tried again later. */
 	if (r < 0)
@@ -103,15 +105,10 @@ family_replace_binder(struct keeper *k)
 static void
 on_binder_end(struct keeper *k, int status)
 {
-	bool good = keeper_now_msec() - k->binder_since >= BINDER_GOOD_MSEC;
-
-	k->binder = 0;
-	if (k->stop_at || !k->holder)
+	/* Without a holder it ends by itself, and comes with the next one. */
+	if (keeper_is_stopping(k) || !k->children[CHILD_HOLDER].pid)
 		return;
-	k->binder_pause_msec = good ? 0 : k->binder_pause_msec * 2 + BINDER_PAUSE_MSEC;
-	if (k->binder_pause_msec > BINDER_PAUSE_MAX_MSEC)
-		k->binder_pause_msec = BINDER_PAUSE_MAX_MSEC;
-	k->binder_at = keeper_now_msec() + k->binder_pause_msec;
+	k->at[ALARM_BINDER] = note_end(k, CHILD_BINDER);
 	if (WIFSIGNALED(status))
 		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
 			WTERMSIG(status));
@@ -144,70 +141,59 @@ is_final(struct keeper *k, int status)
 	}
 }
 
-/*
- * Two brokers must never write one store: the pair hangs up when the last of holder and broker has
- * given its table up, which the kernel does behind the last of their writes.
- */
-bool
-family_wait_for_table(const struct keeper *k)
+static void
+log_holder_end(int status, bool kept)
 {
-	uint64_t until = keeper_now_msec() + STOP_MSEC;
-	struct pollfd p = {.fd = k->peer_fd};
+	bool was_ended = WIFSIGNALED(status);
+	int number = was_ended ? WTERMSIG(status) : WEXITSTATUS(status);
 
-	for (uint64_t now; (now = keeper_now_msec()) < until;)
-		if (poll(&p, 1, (int)(until - now)) > 0 && (p.revents & (POLLHUP | POLLERR)))
-			return true;
-	return false;
+	log_event(LOG_WARNING,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
+			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL, (uint64_t)number}),
+		"the holder %s %d: %s", was_ended ? "was ended by signal" : "ended with status", number,
+		kept ? "systemd is to start the daemon again, with what it keeps"
+		     : "connections are lost, starting another");
 }
 
 static void
 on_holder_end(struct keeper *k, int status)
 {
-	unsigned oldest = k->n_holders % HOLDERS_MAX;
-	bool was_ended = WIFSIGNALED(status);
 	/* Only to another main process does systemd give them back: of the installed binary, though. */
 	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(k);
-	int r;
 
-	k->holder = 0;
 	/* In an upgrade any program may have ended there, with any status. */
-	if ((upgrade_lets_speak(k) && is_final(k, status)) || k->stop_at) {
+	if ((upgrade_lets_speak(k) && is_final(k, status)) || keeper_is_stopping(k)) {
 		k->done = true;
 		return;
 	}
-	log_event(LOG_WARNING,
-		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
-			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL,
-				(uint64_t)(was_ended ? WTERMSIG(status) : WEXITSTATUS(status))}),
-		"the holder %s %d: %s",
-		was_ended ? "was ended by signal" : "ended with status",
-		was_ended ? WTERMSIG(status) : WEXITSTATUS(status),
-		kept ? "systemd is to start the daemon again, with what it keeps"
-		     : "connections are lost, starting another");
+	log_holder_end(status, kept);
 	if (kept) {
 		k->leaving = true;
 		return keeper_end(k, EXIT_FAILURE);
 	}
 	if (k->boot.store_max)
 		fdstore_forget_sockets();
-	if (k->n_holders >= HOLDERS_MAX &&
-		keeper_now_msec() - k->holders_at[oldest] < HOLDERS_WINDOW_MSEC) {
-		log_event(LOG_CRIT, GIVING_UP, "%d holders in %d seconds have ended, giving up", HOLDERS_MAX,
-			HOLDERS_WINDOW_MSEC / 1000);
-		return keeper_end(k, 1);
-	}
-	if (!family_wait_for_table(k)) {
-		log_event(LOG_CRIT, GIVING_UP, "the last broker does not end, giving up");
-		return keeper_end(k, 1);
-	}
 	/* The old binder's pair is gone with the old table; it ends by itself. */
-	k->binder = 0;
-	r = family_start_holder(k, NULL);
+	k->children[CHILD_BINDER].pid = 0;
+	k->at[ALARM_BINDER] = 0;
+	k->at[ALARM_HOLDER] = note_end(k, CHILD_HOLDER);
 	upgrade_on_holder_end(k);
-	if (r < 0) {
-		log_event(LOG_CRIT, GIVING_UP, "cannot start another holder: %s", strerror(-r));
-		keeper_end(k, 1);
-	}
+}
+
+static const struct {
+	void (*on_end)(struct keeper *k, int status);
+	struct backoff backoff;
+} roles[CHILD_N] = {
+	[CHILD_HOLDER] = {on_holder_end, {.n_free = 4, .first_usec = 50000, .max_usec = 4000000}},
+	[CHILD_BINDER] = {on_binder_end, {.first_usec = 100000, .max_usec = 2000000}},
+	[CHILD_TRY] = {upgrade_on_try_end, {}},
+};
+
+void
+family_init(struct keeper *k)
+{
+	for (int role = 0; role < CHILD_N; role++)
+		k->children[role] = (struct child){.backoff = roles[role].backoff};
 }
 
 void
@@ -216,13 +202,28 @@ family_reap(struct keeper *k)
 	int status;
 	pid_t pid;
 
-	while (!k->done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == k->holder)
-			on_holder_end(k, status);
-		else if (pid == k->binder)
-			on_binder_end(k, status);
-		else
-			upgrade_on_child(k, pid, status);
-		/* Others are brokers whose holder has died, and binders of before. */
-	}
+	/* Those of no role are brokers whose holder has died, and binders of before. */
+	while (!k->done && (pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (int role = 0; role < CHILD_N; role++)
+			if (k->children[role].pid == pid) {
+				k->children[role].pid = 0;
+				roles[role].on_end(k, status);
+				break;
+			}
+}
+
+void
+family_end(struct keeper *k, enum child_role role, int msec)
+{
+	pid_t pid = k->children[role].pid;
+
+	k->children[role].pid = 0;
+	if (pid == 0)
+		return;
+	kill(pid, SIGKILL);
+	if (msec >= 0)
+		child_wait(pid, msec);
+	else
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keeper: what needs privilege, and nothing else. It mounts, answers INIT, starts binder and
- * holder, starts them again when they end, and takes the mount away. It trusts none of them: what
- * it reads from the broker is one fixed-size record, and what that can make it do is to say that
- * the daemon is ready, and to send the holder the installed binary.
+ * The room of the keeper: the parent of all others, and the only process with privilege.
+ *
+ * It owns the mount, both locks, a duplicate of the connection to the kernel, and its children: holder and
+ * binder, which it starts again when they end, and the trial of an upgrade. It tells systemd how the daemon
+ * does. It trusts none of its children: what it reads from them is one fixed-size record without descriptors,
+ * and what that can make it do is to say that the daemon is ready, and to send the holder the installed
+ * binary. It parses no client's bytes and touches nothing on the mount. Only main() calls into this room.
  */
 #pragma once
 

@@ -5,30 +5,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/random.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/msg.h"
-#include "capfsd/process/boot.h"
-#include "capfsd/keeper/children.h"
+#include "capfsd/mount/fusermount.h"
 #include "capfsd/mount/init.h"
+#include "capfsd/process/boot.h"
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
 #define INIT_MSEC 5000
-#define HELPER_MSEC 10000
 #define INIT_READ_BYTES 8192 /* the kernel refuses to write into less */
 
 /* What the list of mounts calls the device: by this name `mount -a` finds what is mounted already. */
@@ -41,42 +37,11 @@ mount_source(void)
 	return source && *source && !strpbrk(source, ",\\") ? source : "capfs";
 }
 
-/* Runs fusermount3 with a signal mask of its own; COMM_FD -1: it has nothing to send. */
-static pid_t
-start_fusermount(const char *const *arguments, int comm_fd)
-{
-	pid_t pid = fork();
-	sigset_t none;
-	char number[16];
-
-	if (pid != 0)
-		return pid < 0 ? -errno : pid;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (comm_fd >= 0) {
-		snprintf(number, sizeof(number), "%d", comm_fd);
-		if (fd_set_cloexec(comm_fd, false) < 0 || setenv("_FUSE_COMMFD", number, 1) < 0)
-			_exit(126);
-	}
-	execvp(arguments[0], (char **)(uintptr_t)arguments);
-	_exit(127);
-}
-
-static int
-end_by_fusermount(const char *path)
-{
-	const char *const arguments[] = {"fusermount3", "-u", "-z", "-q", "--", path, NULL};
-	pid_t pid = start_fusermount(arguments, -1);
-	int status = pid < 0 ? pid : children_wait(pid, HELPER_MSEC);
-
-	return status < 0 ? status : status == 0 ? 0 : -EPERM;
-}
-
 int
 mount_detach(const char *path, bool privileged)
 {
 	if (!privileged)
-		return end_by_fusermount(path);
+		return fusermount_end(path);
 	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -104,37 +69,12 @@ make_by_mount(const struct mount *m, int *ret_fuse_fd)
 static int
 make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
 {
-	cleanup_free char *options = NULL;
-	cleanup_close int ours = -1, theirs = -1;
-	const char *arguments[] = {"fusermount3", "-o", NULL, "--", m->path, NULL};
-	int pair[2], status, r;
-	size_t n_fds = 0;
-	ssize_t n = 0;
-	char byte[16];
-	pid_t pid;
+	int r = fusermount_make(m->path, mount_source(), ret_fuse_fd);
 
-	r = asprintf(&options, "default_permissions,fsname=%s,subtype=capfs,nosuid,nodev,noexec",
-		mount_source());
 	if (r < 0)
-		return -ENOMEM;
-	r = fd_socketpair(SOCK_STREAM, pair);
-	if (r < 0)
-		return error_trace(r);
-	ours = pair[0];
-	theirs = pair[1];
-	arguments[2] = options;
-	pid = start_fusermount(arguments, theirs);
-	theirs = fd_close(theirs);
-	status = pid < 0 ? pid : children_wait(pid, HELPER_MSEC);
-	if (status == 0)
-		n = msg_receive(ours, byte, sizeof(byte), ret_fuse_fd, 1, &n_fds, MSG_DONTWAIT);
-	if (status == 0 && n > 0 && n_fds == 1)
-		return 0;
-	log_message(LOG_ERR, "fusermount3 cannot mount on %s%s", m->path,
-		status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127
-			? ": it is not installed (fuse3)"
-			: "");
-	return status < 0 ? status : -EPERM;
+		log_message(LOG_ERR, "fusermount3 cannot mount on %s%s", m->path,
+			r == -ENOENT ? ": it is not installed (fuse3)" : "");
+	return r;
 }
 
 int
@@ -147,6 +87,19 @@ mount_make(struct mount *m, int *ret_fuse_fd)
 	if (r < 0)
 		return r;
 	return mounts_top(m->path, m->device, type);
+}
+
+int
+mount_identify(struct boot *boot)
+{
+	uint64_t random[3];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return error_trace(-EIO);
+	boot->instance = random[0];
+	snprintf(boot->bind_dir, sizeof(boot->bind_dir), ".bind-%016" PRIx64 "%016" PRIx64, random[1],
+		random[2]);
+	return 0;
 }
 
 int

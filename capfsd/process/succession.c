@@ -37,6 +37,10 @@ struct header {
 	uint32_t n[BLOCK_N]; /* bytes of each block, which follow in this order */
 };
 
+/* What binaries of before have in the page stays where it is. */
+_Static_assert(offsetof(struct boot_page, more) == 12784, "the page grows at its end only");
+_Static_assert(sizeof(struct boot_page) <= BLOCK_BYTES_MAX, "no binary takes a larger page");
+
 static const char *const role_names[] = {
 	[SUCCESSION_TRY] = "try",
 	[SUCCESSION_HOLDER] = "holder",
@@ -131,6 +135,17 @@ is_sound(const struct succession *h, const struct boot *boot)
 		memchr(h->binary, '\0', sizeof(h->binary)) &&
 		memchr(h->mountpoint, '\0', sizeof(h->mountpoint)) &&
 		memchr(h->device, '\0', sizeof(h->device));
+}
+
+int
+succession_pass(const struct succession *h, bool on)
+{
+	const int fds[] = {h->lock_fd, h->state_fd, h->fuse_fd, h->peer_fd, h->old_fd, h->activation_fd};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(fds) / sizeof(fds[0]); i++)
+		r = fds[i] < 0 ? 0 : fd_set_cloexec(fds[i], !on);
+	return r;
 }
 
 void

@@ -56,6 +56,12 @@ int succession_write(const struct succession *h, const struct boot *boot);
 int succession_read(int fd, enum succession_role role, struct succession *ret, struct boot *ret_boot,
 	struct boot_page *page);
 
+/*
+ * The descriptors of a keeper's H stay open over execve(2), or do not; those that are -1 are none.
+ * Returns: 0; -errno, also when one of them is not open.
+ */
+int succession_pass(const struct succession *h, bool on);
+
 /* Logs as the binary of before did. H must stay. */
 void succession_log(const struct succession *h, const struct boot *boot);
 

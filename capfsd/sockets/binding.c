@@ -31,6 +31,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/listener.h"
 

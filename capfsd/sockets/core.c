@@ -23,6 +23,7 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/spares.h"
 

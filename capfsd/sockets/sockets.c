@@ -14,7 +14,10 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/process/records.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connect.h"

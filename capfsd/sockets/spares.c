@@ -28,6 +28,7 @@
 #include "base/msg.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
+#include "capfsd/process/records.h"
 
 #define SPARES_USEC 20000
 #define SPARES_AGAIN_USEC 100000

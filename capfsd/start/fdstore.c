@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/number.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/records.h"
 #include "capfsd/start/activation.h"
 #include "capfsd/process/mounts.h"
 
@@ -172,10 +175,15 @@ fdstore_max(void)
 }
 
 int
-fdstore_keep_mount(const struct succession *h, const struct boot *boot, int fuse_fd)
+fdstore_keep_mount(const char *path, const char *device, const struct boot *boot, int fuse_fd)
 {
-	cleanup_close int fd = succession_write(h, boot);
-	int r = fd;
+	struct succession succession = {.role = SUCCESSION_MOUNT};
+	cleanup_close int fd = -1;
+	int r;
+
+	snprintf(succession.mountpoint, sizeof(succession.mountpoint), "%s", path);
+	snprintf(succession.device, sizeof(succession.device), "%s", device);
+	r = fd = succession_write(&succession, boot);
 
 	if (r >= 0)
 		r = sd_pid_notify_with_fds(

@@ -22,8 +22,9 @@ struct fdstore {
 };
 
 /*
- * Takes what systemd has passed to this process (RET_ACTIVATION is that one's name or ""); closes whatever else there is from 3 up. What was
- * stored is believed only if the keeper's own user has made it, and while the mount is still there.
+ * Takes what systemd has passed to this process; closes whatever else there is from 3 up. What was stored is
+ * believed only if the keeper's own user has made it, and while the mount is still there. RET_ACTIVATION is
+ * the name of the service manager's listener, "" without one.
  * Returns: 0 or -errno.
  */
 int fdstore_receive(struct fdstore *ret, char ret_activation[108]);
@@ -34,8 +35,8 @@ void fdstore_deinit(struct fdstore *s, bool shut_down);
 /* How many descriptors systemd would keep for us; 0: it does not. */
 size_t fdstore_max(void);
 
-/* Has systemd keep the mount. Returns: 0 or -errno. */
-int fdstore_keep_mount(const struct succession *h, const struct boot *boot, int fuse_fd);
+/* Has systemd keep the mount at PATH, which is DEVICE. Returns: 0 or -errno. */
+int fdstore_keep_mount(const char *path, const char *device, const struct boot *boot, int fuse_fd);
 
 /* Has it forget everything, or all sockets. */
 void fdstore_forget(void);

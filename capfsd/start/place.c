@@ -19,9 +19,9 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "capfsd/process/boot.h"
-#include "capfsd/keeper/children.h"
 #include "capfsd/mount/mount.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
@@ -167,7 +167,7 @@ mount_is_dead(const char *path)
 		_exit(statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx) < 0 &&
 			errno == ENOTCONN);
 	}
-	status = children_wait(pid, PROBE_MSEC);
+	status = child_wait(pid, PROBE_MSEC);
 	return status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 

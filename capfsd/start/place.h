@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ * The room start/ is what a daemon looks at before there is one: its directories and locks (here), what systemd
+ * has kept or passes on (fdstore.h, activation.h), which program it is (binary.h), what the machine has
+ * (features.h). main() calls it once; of the keeper's files those that tell systemd what to keep, and that open
+ * the binary of an upgrade. Nothing here runs while clients are served, and nobody below includes it.
+ *
  * Where the daemon lives: its directories, the lock that only one daemon has, and the mount point,
  * all made ready before anything is started. All log.
  */

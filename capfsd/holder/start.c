@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How the keeper makes a holder: a child with exactly the descriptors that it is to have. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "capfsd/holder/holder.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/records.h"
+
+/* Only the last one may be missing, as those behind it would get other numbers. */
+#define N_FDS (BOOT_FD_FIRST_STORED - BOOT_FD_FUSE)
+_Static_assert(N_FDS <= CHILD_FDS_MAX, "child_arrange() has room for them");
+
+static void __attribute__((noreturn))
+run(const struct boot *boot, const struct holder_fds *fds, int keeper_fd, pid_t parent)
+{
+	const int wanted[N_FDS] = {
+		[BOOT_FD_FUSE - BOOT_FD_FUSE] = fds->fuse,
+		[BOOT_FD_KEEPER - BOOT_FD_FUSE] = keeper_fd,
+		[BOOT_FD_BINDER - BOOT_FD_FUSE] = fds->binder,
+		[BOOT_FD_LOCK - BOOT_FD_FUSE] = fds->lock,
+		[BOOT_FD_FIRST_FREE - BOOT_FD_FUSE] = fds->activation,
+	};
+	struct boot own = *boot;
+	int r;
+
+	child_reset_signals();
+	confine_title(boot, HOLDER_TITLE);
+	r = child_arrange(wanted, fds->activation < 0 ? N_FDS - 1 : N_FDS, fds->sockets, fds->n_sockets);
+	if (r == 0)
+		r = confine_drop(boot, parent);
+	if (r < 0) {
+		log_message(LOG_ERR, "holder: cannot drop privileges: %s", strerror(-r));
+		_exit(BROKER_EXIT_RESTART);
+	}
+	_exit(holder_main(&own));
+}
+
+pid_t
+holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd)
+{
+	cleanup_close int ours = -1, theirs = -1;
+	pid_t parent = getpid(), pid;
+	int pair[2], r;
+
+	r = fd_socketpair(SOCK_SEQPACKET | SOCK_NONBLOCK, pair);
+	if (r < 0)
+		return error_trace(r);
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid == 0)
+		run(boot, fds, theirs, parent);
+	if (pid < 0)
+		return -errno;
+	*ret_fd = take_fd(ours);
+	return pid;
+}

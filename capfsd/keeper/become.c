@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper's own turn in an upgrade: how it becomes the installed binary by execve(2), with its pid, its
+ * children and its descriptors, and how it goes on as that. It can go back until it has taken up everything.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "capfsd/keeper/keeper.h"
+#include "capfsd/keeper/state.h"
+#include "capfsd/process/confine.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/process/mounts.h"
+#include "capfsd/process/succession.h"
+#include "capfsd/start/binary.h"
+
+/* Signals that come from now on stay blocked and pending, and children that end stay to be waited for. */
+void
+keeper_become(struct keeper *k, int binary)
+{
+	struct succession succession = {
+		.role = SUCCESSION_KEEPER,
+		.self = getpid(),
+		.generation = k->boot.generation,
+		.lock_fd = k->lock_fd,
+		.state_fd = k->state_fd,
+		.fuse_fd = k->fuse_fd,
+		.peer_fd = k->peer_fd,
+		.old_fd = k->self_fd,
+		.activation_fd = k->activation_fd,
+		.holder = k->children[CHILD_HOLDER].pid,
+		.binder = k->children[CHILD_BINDER].pid,
+	};
+	cleanup_close int fd = -1;
+	int r;
+
+	memcpy(succession.binary, k->binary, sizeof(succession.binary));
+	memcpy(succession.mountpoint, k->mount.path, sizeof(succession.mountpoint));
+	memcpy(succession.device, k->mount.device, sizeof(succession.device));
+	fd = succession_write(&succession, &k->boot);
+	r = fd < 0 ? fd : succession_pass(&succession, true);
+	if (r == 0)
+		r = succession_exec(binary, fd, SUCCESSION_KEEPER, k->argv);
+	succession_pass(&succession, false);
+	log_message(LOG_ERR, "the keeper cannot become the installed binary: %s", strerror(-r));
+}
+
+/* What was there before execve(2) is ours again. Until it has succeeded, nothing is changed for good. */
+static int
+take_up(struct keeper *k, const struct succession *h)
+{
+	/* Whether they are there at all; the way back needs them as they are. */
+	int r = succession_pass(h, true);
+
+	if (r < 0)
+		return r;
+	k->lock_fd = h->lock_fd;
+	k->state_fd = h->state_fd;
+	k->fuse_fd = h->fuse_fd;
+	k->peer_fd = h->peer_fd;
+	k->activation_fd = h->activation_fd;
+	k->children[CHILD_HOLDER].pid = h->holder;
+	k->children[CHILD_HOLDER].since_msec = keeper_now_msec();
+	memcpy(k->mount.path, h->mountpoint, sizeof(k->mount.path));
+	memcpy(k->mount.device, h->device, sizeof(k->mount.device));
+	r = keeper_watch(k);
+	if (r < 0)
+		return r;
+	k->self_fd = binary_find(k->binary);
+	if (k->self_fd < 0)
+		return k->self_fd;
+	/* Not by the link: it names a file that may have been replaced again. */
+	memcpy(k->binary, h->binary, sizeof(k->binary));
+	k->mounts_fd = mounts_watch();
+	return k->mounts_fd < 0 ? k->mounts_fd : 0;
+}
+
+/* The broker serves already. */
+static int
+go_on(struct keeper *k)
+{
+	int r;
+
+	prctl(PR_SET_NAME, "capfsd");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UPGRADED}),
+		"upgraded: capfsd %s goes on", PACKAGE_VERSION);
+	keeper_say_ready(k);
+	/* The binder is of the old binary: it ends when the broker has another. */
+	k->at[ALARM_BINDER] = keeper_now_msec();
+	family_reap(k);
+	keeper_look_at_mount(k);
+	r = keeper_loop(k);
+	keeper_deinit(k);
+	return r < 0 ? EXIT_FAILURE : r;
+}
+
+int
+keeper_resume(int fd, int argc, char *argv[])
+{
+	static struct succession succession;
+	static struct boot boot;
+	struct keeper k;
+	int r;
+
+	r = succession_read(fd, SUCCESSION_KEEPER, &succession, &boot, NULL);
+	if (r < 0) {
+		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	succession_log(&succession, &boot);
+	keeper_init(&k, &boot, argv);
+	r = take_up(&k, &succession);
+	if (r < 0) {
+		log_message(LOG_ERR, "cannot take over: %s, back to the old binary", strerror(-r));
+		r = succession_exec(succession.old_fd, fd, SUCCESSION_KEEPER, argv);
+		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	fd_close(fd);
+	fd_close(succession.old_fd);
+	confine_argv(&k.boot, argc, argv);
+	return go_on(&k);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper's children: how each is started, what its end means, and when the next one is due. None of them is
+ * ever given up; one that ends again and again is started ever more slowly (process/backoff.h). A new
+ * role is a line here and a row in family.c.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capfsd/process/backoff.h"
+
+struct fdstore;
+struct keeper;
+
+enum child_role {
+	CHILD_HOLDER,
+	CHILD_BINDER,
+	CHILD_TRY, /* of an installed binary, on a copy of the state */
+	CHILD_N,
+};
+
+struct child {
+	pid_t pid;           /* 0: none is running */
+	uint64_t since_msec; /* when it was started */
+	struct backoff backoff;
+};
+
+void family_init(struct keeper *k);
+
+/* The first one, with what STORED has, if it is not NULL, and a binder. Returns: 0 or -errno. */
+int family_start_holder(struct keeper *k, const struct fdstore *stored);
+
+/* Children that have ended. */
+void family_reap(struct keeper *k);
+
+/* It is time for another one. */
+void family_next_holder(struct keeper *k);
+void family_next_binder(struct keeper *k);
+
+/* Ends a child and waits for it, MSEC at most, or for ever when that is -1. */
+void family_end(struct keeper *k, enum child_role role, int msec);

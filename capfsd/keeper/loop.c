@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whatever the keeper is woken by: signals, records of its children, mounts that change, and time. */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/msg.h"
+#include "capfsd/keeper/state.h"
+#include "capfsd/process/messages.h"
+#include "capfsd/process/mounts.h"
+#include "capfsd/start/fdstore.h"
+
+void
+keeper_end(struct keeper *k, int exit_status)
+{
+	k->done = true;
+	k->exit_status = exit_status;
+}
+
+void
+keeper_log_unmounted(const struct keeper *k)
+{
+	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UNMOUNTED}), "%s was unmounted",
+		k->mount.path);
+}
+
+int
+keeper_tell(struct keeper *k, enum keeper_type type, int fd)
+{
+	struct keeper_record record = {.type = type, .generation = k->boot.generation};
+	ssize_t n = msg_send(k->peer_fd, &record, sizeof(record), &fd, fd >= 0, MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
+}
+
+void
+keeper_begin_stop(struct keeper *k)
+{
+	if (keeper_is_stopping(k) || upgrade_defers_stop(k))
+		return;
+	sd_notify(0, "STOPPING=1");
+	/* Between two holders there is nobody who could stop anything. */
+	if (!k->children[CHILD_HOLDER].pid)
+		return keeper_end(k, 0);
+	k->at[ALARM_BINDER] = 0;
+	k->at[ALARM_STOP] = keeper_now_msec() + KEEPER_STOP_MSEC;
+	/* While there is a broker to answer what it may be waiting for. */
+	if (k->leaving && k->children[CHILD_BINDER].pid)
+		kill(k->children[CHILD_BINDER].pid, SIGKILL);
+	if (keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1) < 0)
+		k->at[ALARM_STOP] = keeper_now_msec();
+}
+
+/*
+ * For another daemon that systemd starts at once, with all that it keeps: nothing is shut down. Without
+ * such a store it is the end.
+ */
+static void
+begin_leave(struct keeper *k)
+{
+	k->leaving = k->leaving || (k->boot.store_max && k->ready && !keeper_is_stopping(k));
+	keeper_begin_stop(k);
+}
+
+static const struct {
+	int signal;
+	void (*obey)(struct keeper *k);
+} signals[] = {
+	{SIGCHLD, family_reap},
+	{SIGHUP, upgrade_begin},
+	{SIGUSR2, begin_leave},
+	{SIGTERM, keeper_begin_stop},
+	{SIGINT, keeper_begin_stop},
+	{SIGQUIT, keeper_begin_stop},
+};
+#define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+int
+keeper_watch(struct keeper *k)
+{
+	uint64_t usec = 0;
+	sigset_t set;
+
+	if (sd_watchdog_enabled(0, &usec) > 0 && usec >= 2000) {
+		k->beat_msec = usec / 2000;
+		k->at[ALARM_BEAT] = keeper_now_msec();
+	}
+	sigemptyset(&set);
+	for (size_t i = 0; i < N_SIGNALS; i++)
+		sigaddset(&set, signals[i].signal);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return k->signal_fd < 0 ? -errno : 0;
+}
+
+static void
+on_signal(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+
+	while (!k->done && read(k->signal_fd, &info, sizeof(info)) == sizeof(info))
+		for (size_t i = 0; i < N_SIGNALS; i++)
+			if (signals[i].signal == (int)info.ssi_signo)
+				signals[i].obey(k);
+}
+
+void
+keeper_say_ready(struct keeper *k)
+{
+	/* Not before there is a state: who finds the one will look for the other. */
+	int r = k->boot.store_max && !k->boot.resumed && !k->ready
+		? fdstore_keep_mount(k->mount.path, k->mount.device, &k->boot, k->fuse_fd)
+		: 0;
+
+	if (r < 0)
+		log_message(LOG_WARNING, "systemd does not keep the mount: %s", strerror(-r));
+	k->ready = true;
+	sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", k->mount.path, PACKAGE_VERSION);
+}
+
+/* The broker serves the tree. */
+static void
+on_ready(struct keeper *k, uint32_t generation)
+{
+	upgrade_on_ready(k, generation);
+	if (k->ready)
+		return;
+	log_message(LOG_DEBUG, "serving %s", k->mount.path);
+	keeper_say_ready(k);
+}
+
+/* The holder has no broker, and asks what is next. */
+static void
+on_alone(struct keeper *k, uint32_t generation)
+{
+	if (k->leaving)
+		keeper_end(k, 0);
+	else
+		upgrade_on_alone(k, generation);
+}
+
+/*
+ * All that broker and holder can say, none of it with descriptors, which are not even received. They may be
+ * of another version, and say more: that is ignored.
+ */
+static const struct {
+	enum keeper_type type;
+	void (*obey)(struct keeper *k, uint32_t generation);
+} peer_records[] = {
+	{KEEPER_READY, on_ready},
+	{KEEPER_ALONE, on_alone},
+};
+
+static void
+on_peer(struct keeper *k)
+{
+	struct keeper_record record;
+	size_t n_fds;
+	ssize_t n = msg_receive(k->peer_fd, &record, sizeof(record), NULL, 0, &n_fds, MSG_DONTWAIT);
+
+	if (n != sizeof(record))
+		return;
+	for (size_t i = 0; i < sizeof(peer_records) / sizeof(peer_records[0]); i++)
+		if (peer_records[i].type == record.type)
+			peer_records[i].obey(k, record.generation);
+}
+
+/* Some mount has come or gone. Without ours nobody can reach us any more. */
+void
+keeper_look_at_mount(struct keeper *k)
+{
+	if (keeper_is_stopping(k) || mounts_have(k->mount.device))
+		return;
+	keeper_log_unmounted(k);
+	keeper_begin_stop(k);
+}
+
+static void
+beat(struct keeper *k)
+{
+	sd_notify(0, "WATCHDOG=1");
+	k->at[ALARM_BEAT] = keeper_now_msec() + k->beat_msec;
+}
+
+static void
+stop_late(struct keeper *k)
+{
+	log_message(LOG_WARNING, "the broker does not stop, ending it");
+	keeper_end(k, 0);
+}
+
+static void (*const alarms[ALARM_N])(struct keeper *k) = {
+	[ALARM_BEAT] = beat,
+	[ALARM_STOP] = stop_late,
+	[ALARM_UPGRADE] = upgrade_on_time,
+	[ALARM_HOLDER] = family_next_holder,
+	[ALARM_BINDER] = family_next_binder,
+};
+
+/* How long poll(2) may sleep; -1: for ever. */
+static int
+next_timeout(const struct keeper *k)
+{
+	uint64_t now = keeper_now_msec(), first = UINT64_MAX;
+
+	for (int i = 0; i < ALARM_N; i++)
+		if (k->at[i] && k->at[i] < first)
+			first = k->at[i];
+	return first == UINT64_MAX ? -1 : first > now ? (int)(first - now) : 0;
+}
+
+static void
+on_time(struct keeper *k)
+{
+	for (int i = 0; i < ALARM_N && !k->done; i++)
+		if (k->at[i] && keeper_now_msec() >= k->at[i])
+			alarms[i](k);
+}
+
+int
+keeper_loop(struct keeper *k)
+{
+	while (!k->done) {
+		struct pollfd p[] = {
+			{.fd = k->signal_fd, .events = POLLIN},
+			/* While no holder is there, only its end counts. */
+			{.fd = k->children[CHILD_HOLDER].pid ? k->peer_fd : -1, .events = POLLIN},
+			{.fd = k->mounts_fd, .events = POLLPRI},
+		};
+
+		if (poll(p, 3, next_timeout(k)) < 0 && errno != EINTR)
+			return error_trace(-errno);
+		if (p[1].revents & POLLIN)
+			on_peer(k);
+		if (p[2].revents & POLLPRI)
+			keeper_look_at_mount(k);
+		if (p[0].revents & POLLIN)
+			on_signal(k);
+		else if (p[1].revents & POLLHUP)
+			/* The holder is about to end: wait for that without spinning. */
+			poll(p, 1, 100);
+		on_time(k);
+	}
+	return k->exit_status;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The one object of the keeper, which hangs together all that its files do. It lives on the stack of main(). */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "capfsd/keeper/family.h"
+#include "capfsd/keeper/upgrade.h"
+#include "capfsd/mount/mount.h"
+#include "capfsd/process/boot.h"
+#include "capfsd/process/records.h"
+
+#define KEEPER_STOP_MSEC 3000 /* for a broker to end */
+
+/* What is due at some time, and who does it then: `alarms` in loop.c. */
+enum alarm {
+	ALARM_BEAT,    /* systemd is told that we live */
+	ALARM_STOP,    /* the broker's time to stop ends */
+	ALARM_UPGRADE, /* the time of its present phase */
+	ALARM_HOLDER,  /* the next one */
+	ALARM_BINDER,  /* likewise */
+	ALARM_N,
+};
+
+struct keeper {
+	struct boot boot;
+	struct mount mount;
+	struct child children[CHILD_N];
+	struct upgrade upgrade;
+	char binary[PATH_MAX]; /* where this program was installed when it started */
+	char *const *argv;
+	int self_fd; /* this program */
+	int lock_fd;
+	int activation_fd; /* the service manager's listener, or -1 */
+	int state_fd;      /* the lock of the state directory */
+	int fuse_fd;       /* a duplicate: lets a new holder go on where a dead one was */
+	int peer_fd;       /* to the broker; hung up when neither holder nor broker is left */
+	int signal_fd;
+	int mounts_fd;   /* tells when mounts have changed */
+	bool ready;      /* systemd has been told */
+	bool leaving;    /* mount and sockets stay, for the next daemon */
+	bool done;
+	int exit_status;
+	uint64_t at[ALARM_N]; /* keeper_now_msec() when they are due; 0: never */
+	uint64_t beat_msec;
+};
+
+static inline uint64_t
+keeper_now_msec(void)
+{
+	return clock_usec(CLOCK_MONOTONIC) / 1000;
+}
+
+/* Has the end begun? */
+static inline bool
+keeper_is_stopping(const struct keeper *k)
+{
+	return k->at[ALARM_STOP] != 0;
+}
+
+/* loop.c: everything that happens, until the end. */
+/* Returns: the exit status, or -errno. */
+int keeper_loop(struct keeper *k);
+/* Signals are read from here on, also those that come while the mount is being made. */
+int keeper_watch(struct keeper *k);
+void keeper_say_ready(struct keeper *k);
+/* Sends the broker, or the holder while it is alone, a record with FD unless that is -1. */
+int keeper_tell(struct keeper *k, enum keeper_type type, int fd);
+void keeper_begin_stop(struct keeper *k);
+void keeper_end(struct keeper *k, int exit_status);
+/* Did somebody take the mount away? Then it is the end. */
+void keeper_look_at_mount(struct keeper *k);
+void keeper_log_unmounted(const struct keeper *k);
+
+/* become.c */
+/* The installed binary goes on in our place. Returns only if it cannot. */
+void keeper_become(struct keeper *k, int binary);
+
+/* keeper.c */
+void keeper_init(struct keeper *k, const struct boot *boot, char *const *argv);
+void keeper_deinit(struct keeper *k);
