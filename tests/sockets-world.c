@@ -363,7 +363,7 @@ world_connect(struct world *w, struct entity *e)
 	struct sockaddr_un a;
 
 	if (e->kind == ENTITY_CAPABILITY &&
-		capability_object(container_of(e, struct capability, entity))->record.socket == OBJECT_STREAM)
+		capability_service(capability_of(e)).socket == SOCK_STREAM)
 		type = SOCK_STREAM;
 	if (!binding_is_ready(w->sockets, e) && world_want(w, e))
 		return -w->done_error;

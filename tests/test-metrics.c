@@ -9,9 +9,10 @@
 #include <string.h>
 
 #include "capfsd/broker/meter.h"
+#include "capfsd/control/controls.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/ops/request.h"
-#include "capfsd/sockets/sockets.h"
+#include "capfsd/sockets/connect.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/verbs/verbs.h"
 #include "tests/fixture.h"
@@ -161,8 +162,8 @@ START_TEST(requests_are_called_by_their_fronts)
 {
 	struct metrics metrics = {
 		.fuse_name = fs_opcode_name,
-		.control_name = ipc_control_name,
-		.connect_name = ipc_refusal_name,
+		.control_name = controls_operation_name,
+		.connect_name = connect_refusal_name,
 	};
 	struct world w;
 	char *text;

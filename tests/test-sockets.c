@@ -384,6 +384,21 @@ START_TEST(budget_in_flight)
 }
 END_TEST
 
+START_TEST(late_records_go_along_with_any_change)
+{
+	int control, channel = serve_web(&control);
+
+	ck_assert_int_ge(world_connect(&w, &web()->entity), 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	/* That it was taken waits to be written; a session is made, which has nothing to do with it. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	world_restart(&w);
+	ck_assert(!world_handed(&w, channel, &h));
+}
+END_TEST
+
 START_TEST(without_descriptors)
 {
 	int control, channel = serve_web(&control), client;
@@ -423,6 +438,7 @@ main(void)
 	tcase_add_test(t, losing_the_right_ends);
 	tcase_add_test(t, full_store);
 	tcase_add_test(t, budget_in_flight);
+	tcase_add_test(t, late_records_go_along_with_any_change);
 	tcase_add_test(t, without_descriptors);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

@@ -37,7 +37,9 @@ on_used(void *data, struct entity *e)
 	fs_used(f->fs, e);
 }
 
-/* Connections first: what is a client's of them ends more gently than by a look at its capability. */
+/*
+ * Connections first: what is a client's of them ends more gently than by a look at its capability.
+ */
 static void
 on_gone(void *data, struct entity *e)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the broker serves the tree by: the file system, the sockets, the control protocol, and the
- * conversations of open files; joined to the model and to each other. They know of each other only what
- * they are given here.
+ * conversations of open files; joined to the model and to each other. They know of each other only
+ * what they are given here.
  */
 #pragma once
 

@@ -10,11 +10,8 @@
 #include "capfsd/control/attach.h"
 
 #include <errno.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"

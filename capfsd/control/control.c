@@ -36,7 +36,7 @@
 #include "libcap-client/wire.h"
 
 #define REQUESTS_MAX 16	 /* of one client in a row */
-#define RETRY_USEC 10000 /* a reply that found no memory or room in flight is tried again after that */
+#define RETRY_USEC 10000 /* a reply for which there was no room is tried again after that */
 
 enum step {
 	STEP_MORE, /* did something, may go on */
@@ -158,7 +158,10 @@ control_refuse(struct controls *controls, struct listener *l, int fd, int error)
 	listener_log_refusal(l, peer.uid, error, reason.data ? reason.data : "");
 }
 
-/* Refused with a reason where that is possible: a client that sees only an end tries again for ever. */
+/*
+ * Refused with a reason where that is possible: a client that sees only an end tries again for
+ * ever.
+ */
 void
 control_accepted(struct controls *controls, struct listener *l, int fd)
 {
@@ -218,8 +221,9 @@ control_restore_reply(struct control *c, const char *text, size_t n, int reply_f
 }
 
 /*
- * The reply that stands in the record may have been sent or not. If it was, the request has left the queue;
- * if it was not, the request is still there, and gets this reply when its serial is met again.
+ * The reply that stands in the record may have been sent or not. If it was, the request has left
+ * the queue; if it was not, the request is still there, and gets this reply when its serial is met
+ * again.
  */
 void
 control_adopt(struct controls *controls, struct adopted *found)
@@ -285,7 +289,9 @@ control_send(struct control *c, const uint8_t *data, size_t n, int fd)
 	}
 }
 
-/* Nothing else of this client is looked at until it is gone: replies stay in the order of requests. */
+/*
+ * Nothing else of this client is looked at until it is gone: replies stay in the order of requests.
+ */
 static enum step
 control_send_parcel(struct control *c)
 {
@@ -402,8 +408,8 @@ log_poisoned(const struct control *c, uint64_t request)
 }
 
 /*
- * Two brokers that died of the same request are enough: a third is not given it. While it is executed it
- * stands in the page that the holder keeps, from which it knows what a broker died of.
+ * Two brokers that died of the same request are enough: a third is not given it. While it is
+ * executed it stands in the page that the holder keeps, from which it knows what a broker died of.
  */
 static int
 control_perform(struct control *c, struct exchange *x)
@@ -466,8 +472,8 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 }
 
 /*
- * The request is only peeked at: it leaves the queue when its reply has been sent, so that a broker that
- * dies in between leaves it to the next. Serials tell that one which it is.
+ * The request is only peeked at: it leaves the queue when its reply has been sent, so that a broker
+ * that dies in between leaves it to the next. Serials tell that one which it is.
  */
 static enum step
 control_step(struct control *c)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A client of the control protocol, and what all of them share. Of struct control the vouch is written by
- * vouch.c and inspection.c, the snapshot by perform.c, the rest by control.c; of struct controls each
- * group by the module that it is named after.
+ * A client of the control protocol, and what all of them share. Of struct control the vouch is
+ * written by vouch.c and inspection.c, the snapshot by perform.c, the rest by control.c; of struct
+ * controls each group by the module that it is named after.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What sockets/ and the model tell of control clients, and who of them is meant. Nothing of the protocol is
- * here.
+ * What sockets/ and the model tell of control clients, and who of them is meant. Nothing of the
+ * protocol is here.
  */
 #include "config.h"
 

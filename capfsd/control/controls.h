@@ -2,15 +2,16 @@
 /*
  * The control protocol (doc/PROTOCOL): clients at the `control` socket of a session, over sockets/.
  *
- * It owns the clients, their replies that are still to be sent, what they have proved, and the service
- * manager's listener. broker/fronts.c makes it and tells it of the model's events, sockets/ calls it
- * through struct endpoint_ops. It changes the model by verbs only, and never touches a descriptor that a
- * client has sent.
+ * It owns the clients, their replies that are still to be sent, what they have proved, and the
+ * service manager's listener. broker/fronts.c makes it and tells it of the model's events, sockets/
+ * calls it through struct endpoint_ops. It changes the model by verbs only, and never touches a
+ * descriptor that a client has sent.
  *
  *	controls	all of them: what sockets/ and the model tell
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
- *	vouch		what was passed on to a client by another session; inspection: connected sockets
+ *	vouch		what was passed on to a client by another session
+ *	inspection	the same, of connected sockets
  *	exchange	a request, its answer, and what the operations share
  *	manager		the service manager's listener, a second name of the root's control
  */
@@ -42,7 +43,8 @@ void controls_gone(struct controls *controls, const struct entity *e);
 
 /*
  * Somebody who may connect through capability E has written CHALLENGE onto its socket.
- * Returns: 0, EINVAL, ECANCELED (no such challenge: that of an earlier broker, or it was used), EEXIST.
+ * Returns: 0, EINVAL, ECANCELED (no such challenge: that of an earlier broker, or it was used),
+ * EEXIST.
  */
 int controls_vouch(
 	struct controls *controls, const struct entity *e, const char *challenge, size_t n);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What operations share: paths, and how they end. It belongs to the one client and the one request. */
+/*
+ * What operations share: paths, and how they end. It belongs to the one client and the one request.
+ */
 #include "config.h"
 
 #include "capfsd/control/exchange.h"

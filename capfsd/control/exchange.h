@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One thing that a control client asked: the request, and the reply as it is to be. Operations fill it;
- * control.c sends it.
+ * One thing that a control client asked: the request, and the reply as it is to be. Operations fill
+ * it; control.c sends it.
  */
 #pragma once
 
@@ -37,8 +37,8 @@ int exchange_walk(struct exchange *x, const char *path, size_t n, struct node *r
 int exchange_split(
 	struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n);
 /*
- * VERB, done by what was asked to SUBJECT, and told in S: for verb_run(). What it tells of where it was
- * asked is the path.
+ * VERB, done by what was asked to SUBJECT, and told in S: for verb_run(). What it tells of where it
+ * was asked is the path.
  */
 struct operation exchange_operation(struct exchange *x, const struct verb *verb,
 	struct session *s, struct entity *subject);

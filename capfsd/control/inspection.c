@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The other way to prove what one has: a connected socket is sent to an inspector
- * (capfsd/binder/inspector.c), and what that says it is counts as vouched for. The client gets one end of
- * a pair for this, the inspector the other; this process never has the descriptor.
+ * (capfsd/binder/inspector.c), and what that says it is counts as vouched for. The client gets one
+ * end of a pair for this, the inspector the other; this process never has the descriptor.
  *
  * An inspector that is held by a hostile file system stays, and is counted, until it is let go: a
  * session that makes such ones runs out of its own.

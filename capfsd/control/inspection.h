@@ -7,7 +7,7 @@ struct exchange;
 struct inspector_ops;
 struct session;
 
-#define INSPECTIONS_MAX 64 /* that are not over; below a session half of those below its parent … */
+#define INSPECTIONS_MAX 64 /* not over; below a session half of those below its parent … */
 #define INSPECTIONS_MIN 4  /* … but no less than this */
 
 /* For binding_set_inspector(), with the controls. */

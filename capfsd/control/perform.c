@@ -108,8 +108,8 @@ perform_done(struct exchange *x)
 }
 
 /*
- * A text that does not fit into one reply is kept as it was, so that its pieces belong together whatever
- * happens between them. A log needs no copy: its offsets mean the same for ever.
+ * A text that does not fit into one reply is kept as it was, so that its pieces belong together
+ * whatever happens between them. A log needs no copy: its offsets mean the same for ever.
  */
 static int
 perform_read(struct exchange *x)

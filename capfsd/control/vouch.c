@@ -69,7 +69,8 @@ perform_challenge(struct exchange *x)
 		v->challenge[0] = '\0';
 		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
 	}
-	text_addf(&x->request.text, "challenge=%s device=%s", v->challenge, c->controls->sockets->boot->device);
+	text_addf(&x->request.text, "challenge=%s device=%s", v->challenge,
+		c->controls->sockets->boot->device);
 	return 0;
 }
 
@@ -82,7 +83,8 @@ controls_vouch(
 	assert(e->kind == ENTITY_CAPABILITY);
 	if (n != CHALLENGE_BYTES)
 		return EINVAL;
-	for (i = index_first(&controls->challenges, challenge_hash(challenge)); i; i = index_next(i)) {
+	i = index_first(&controls->challenges, challenge_hash(challenge));
+	for (; i; i = index_next(i)) {
 		struct vouch *v = container_of(i, struct vouch, link);
 
 		if (memcmp(v->challenge, challenge, n) != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a conversation is and has, from its making to its end. What is asked in it is conversation.c's, what
- * is read of it reply.c's.
+ * What a conversation is and has, from its making to its end. What is asked in it is
+ * conversation.c's, what is read of it reply.c's.
  */
 #include "config.h"
 
@@ -104,7 +104,10 @@ call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	return 0;
 }
 
-/* Watched only when somebody waits for it (call_watch()): most replies are read as soon as they are there. */
+/*
+ * Watched only when somebody waits for it (call_watch()): most replies are read as soon as they are
+ * there.
+ */
 int
 call_link(struct call *call, int fd)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The client's end of a connection, for the open file of a `call`. `untaken` and what `progress` says of a
- * reply are written by reply.c, what it says of a request and the serial by conversation.c, the rest by
- * call.c.
+ * The client's end of a connection, for the open file of a `call`. `untaken` and what `progress`
+ * says of a reply are written by reply.c, what it says of a request and the serial by
+ * conversation.c, the rest by call.c.
  */
 #pragma once
 
@@ -27,7 +27,9 @@ enum call_state {
 	CALL_FAILED,   /* and every read says so */
 };
 
-/* How far a conversation is: stands behind its record in the store, and so is never laid out anew. */
+/*
+ * How far a conversation is: stands behind its record in the store, and so is never laid out anew.
+ */
 struct call_progress {
 	uint64_t unique; /* of the READ that was answered last */
 	uint64_t wait_unique, wait_until_usec; /* of the one that waited last, by CLOCK_MONOTONIC */
@@ -71,14 +73,17 @@ struct call {
 /* NULL: there is none for that open file. */
 struct call *call_find(struct conversations *all, uint64_t handle);
 /*
- * A new one for that file, of C, with `memo` still to be made. Returns: 0, EDQUOT with the kind of quota,
- * -ENOMEM.
+ * A new one for that file, of C, with `memo` still to be made. Returns: 0, EDQUOT with the kind of
+ * quota, -ENOMEM.
  */
 int call_new(struct conversations *all, struct capability *c, uint64_t handle, struct call **ret,
 	enum quota_kind *ret_kind);
 /* Makes it known. Takes FD on success. Returns: 0 or -errno. */
 int call_link(struct call *call, int fd);
-/* Its connection ends with it. One that is not linked has no descriptor. May be NULL. Returns: NULL. */
+/*
+ * Its connection ends with it. One that is not linked has no descriptor. May be NULL. Returns:
+ * NULL.
+ */
 struct call *call_free(struct call *call);
 /* It is the client of CONN, as long as that lasts; NULL: of none. */
 void call_connected(struct call *call, struct connection *conn);

@@ -217,8 +217,8 @@ call_go_on(struct call *call, struct request *r, const void *data, size_t n)
 }
 
 /*
- * A connection is used again for the next request where that is possible: packets, whose reply was read,
- * and a service that has said nothing since. Else it ends, and a new one begins.
+ * A connection is used again for the next request where that is possible: packets, whose reply was
+ * read, and a service that has said nothing since. Else it ends, and a new one begins.
  */
 static int
 calls_write(void *data, struct request *r, struct capability *c, uint64_t handle, const void *bytes,

@@ -3,8 +3,9 @@
  * The conversations that the daemon has with objects for open files (caps/SLOT/call).
  *
  * It owns the client's end of each, and how far it is. The file system asks through `struct calls`
- * (tree/conversations.h), sockets/ gives it what a predecessor left, broker/fronts.c tells it of capabilities
- * that are gone. It is a client of sockets/ like any other: it never sees a server's channel.
+ * (tree/conversations.h), sockets/ gives it what a predecessor left, broker/fronts.c tells it of
+ * capabilities that are gone. It is a client of sockets/ like any other: it never sees a server's
+ * channel.
  *
  *	conversation	one of them: its requests, its end
  *	reply		what is read of it
@@ -24,7 +25,10 @@ typedef void (*conversation_ready_t)(void *data, uint64_t handle);
 /* Joins it to SOCKETS, which outlives it. Returns: 0 or -errno. */
 int conversations_new(struct sockets *sockets, conversation_ready_t ready, void *data,
 	struct conversations **ret);
-/* Conversations end; where SOCKETS forgets, they stay for the next broker. May be NULL. Returns: NULL. */
+/*
+ * Conversations end; where SOCKETS forgets, they stay for the next broker. May be NULL. Returns:
+ * NULL.
+ */
 struct conversations *conversations_free(struct conversations *all);
 /* Ends them for good. */
 void conversations_stop(struct conversations *all);

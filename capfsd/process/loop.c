@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Helpers for sd-event, for every process of the daemon that has a loop. They own nothing: a source is its
- * caller's from the moment that it is made.
+ * Helpers for sd-event, for every process of the daemon that has a loop. They own nothing: a source
+ * is its caller's from the moment that it is made.
  */
 #include "config.h"
 

@@ -136,7 +136,10 @@ adoption_find(const struct adoption *a, uint64_t cookie)
 	return NULL;
 }
 
-/* A descriptor that was on its way to a control client: its cookie stands in the record of the reply. */
+/*
+ * A descriptor that was on its way to a control client: its cookie stands in the record of the
+ * reply.
+ */
 static struct found *
 adoption_find_reply(const struct adoption *a, uint64_t cookie)
 {
@@ -211,7 +214,10 @@ backlog_accepted(void *data, int client)
 	listener_admit(b->sockets, b->entity, client);
 }
 
-/* The predecessor was about to close it. There may be another one, or it is bound again when it is wanted. */
+/*
+ * The predecessor was about to close it. There may be another one, or it is bound again when it is
+ * wanted.
+ */
 static bool
 is_shut_down(int fd)
 {
@@ -230,7 +236,9 @@ adopt_backlog(struct sockets *sockets, struct entity *e, int fd)
 	fd_close(fd);
 }
 
-/* The name alone says what it is. One that nobody serves by now is shut down, so that it refuses. */
+/*
+ * The name alone says what it is. One that nobody serves by now is shut down, so that it refuses.
+ */
 static void
 adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 {
@@ -358,8 +366,9 @@ adopt_orphans(struct sockets *sockets)
 }
 
 /*
- * The order is that of dependence: connections need channels; orphans are detached before anybody who
- * attaches in their place is heard; control clients come last, since their requests may be about all of it.
+ * The order is that of dependence: connections need channels; orphans are detached before anybody
+ * who attaches in their place is heard; control clients come last, since their requests may be
+ * about all of it.
  */
 static int
 adopt_all(struct adoption *a)

@@ -9,8 +9,9 @@
 #include "capfsd/sockets/core.h"
 
 /*
- * FDS are all descriptors from BOOT_FD_FIRST_FREE on that this broker did not open itself. What neither the
- * store nor its own name explains is closed. Entrypoints whose server is gone are detached.
+ * FDS are all descriptors from BOOT_FD_FIRST_FREE on that this broker did not open itself. What
+ * neither the store nor its own name explains is closed. Entrypoints whose server is gone are
+ * detached.
  * Returns: 0 or -errno.
  */
 int adopt(struct sockets *sockets, const int *fds, size_t n);

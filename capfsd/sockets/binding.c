@@ -114,8 +114,8 @@ binding_is_ready(struct sockets *sockets, struct entity *e)
 }
 
 /*
- * A listener may be found in each of its states when its node is looked up. One that is on its way back is
- * kept: whoever has looked it up will connect.
+ * A listener may be found in each of its states when its node is looked up. One that is on its way
+ * back is kept: whoever has looked it up will connect.
  */
 static void
 want(struct listener *l)
@@ -165,7 +165,9 @@ binding_want(struct sockets *sockets, struct entity *e)
 		sockets->fs->socket_done(sockets->fs_data, e, ENOMEM);
 }
 
-/* The steps of giving it back are over: nobody has its inode, so nobody can connect without asking. */
+/*
+ * The steps of giving it back are over: nobody has its inode, so nobody can connect without asking.
+ */
 void
 binding_forgotten(struct sockets *sockets, uint64_t entity_id)
 {
@@ -198,8 +200,9 @@ binding_balance(struct sockets *sockets)
 }
 
 /*
- * For a session that needs its quota for a connection. Its oldest idle listener pays nothing from here on,
- * though it lives for another second: less than what it would cost to refuse the connection.
+ * For a session that needs its quota for a connection. Its oldest idle listener pays nothing from
+ * here on, though it lives for another second: less than what it would cost to refuse the
+ * connection.
  */
 bool
 binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
@@ -240,7 +243,9 @@ binding_bind_again(struct listener *l)
 		listener_give_up(l);
 }
 
-/* Runs F for those in STATE that are due; it moves them elsewhere. Returns: when the next one is. */
+/*
+ * Runs F for those in STATE that are due; it moves them elsewhere. Returns: when the next one is.
+ */
 static uint64_t
 binding_run_due(
 	struct sockets *sockets, enum listener_state state, void (*f)(struct listener *l))
@@ -290,8 +295,8 @@ binding_find(struct sockets *sockets, uint64_t object, uint64_t capability)
 }
 
 /*
- * A name is what the binder was told to bind, so it can be believed of a socket that is ours; that it is
- * ours the caller knows, as it was left by a broker of this mount.
+ * A name is what the binder was told to bind, so it can be believed of a socket that is ours; that
+ * it is ours the caller knows, as it was left by a broker of this mount.
  */
 struct entity *
 binding_entity(struct sockets *sockets, int fd)
@@ -431,8 +436,8 @@ binding_install(struct sockets *sockets, int fd)
 }
 
 /*
- * One that is still there has its jobs to itself until it has answered them all: were two at the same
- * one, clients could come to the listener that is not ours.
+ * One that is still there has its jobs to itself until it has answered them all: were two at the
+ * same one, clients could come to the listener that is not ours.
  */
 void
 binding_set_binder(struct sockets *sockets, int fd)

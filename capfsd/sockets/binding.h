@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How listeners come and go, by way of the binder: the process that makes them, and that has somebody
- * look at the descriptors that clients have sent. One of these may be there, or none, or one that is
- * ending and the next, which waits until the first has answered everything.
+ * How listeners come and go, by way of the binder: the process that makes them, and that has
+ * somebody look at the descriptors that clients have sent. One of these may be there, or none, or
+ * one that is ending and the next, which waits until the first has answered everything.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ void bindings_stop(struct sockets *sockets);
 void bindings_free(struct sockets *sockets);
 
 /*
- * The first binder or a new one: takes FD, which gets the old one's number. Jobs that are under way are
- * given to it.
+ * The first binder or a new one: takes FD, which gets the old one's number. Jobs that are under way
+ * are given to it.
  */
 void binding_set_binder(struct sockets *sockets, int fd);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The socket to an attached server. After any crash what is offered again goes first and in order, and
- * the server knows a repetition by its serial alone.
+ * The socket to an attached server. After any crash what is offered again goes first and in order,
+ * and the server knows a repetition by its serial alone.
  */
 #include "config.h"
 
@@ -27,6 +27,18 @@
 #define RETRY_USEC 10000 /* too many descriptors in flight: send again after that */
 
 static int channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
+
+/*
+ * A broker that dies between giving a serial and storing it would leave a successor that gives it
+ * again, to another connection; the server would drop that as a repetition. The epoch is stored
+ * before any of its serials goes out, so that the successor begins above all of them.
+ */
+static void
+channel_set_epoch(struct channel *channel, uint64_t epoch)
+{
+	channel->memo->record.channel.epoch = epoch;
+	channel->next_serial = epoch << EPOCH_SHIFT | 1;
+}
 
 CLEANUP_DEFINE(struct channel *, channel_free)
 
@@ -65,8 +77,8 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, stru
 }
 
 /*
- * The endpoint stays with the entrypoint, if there is one: callers may wait there for the next server, and
- * what this one counted is still to be stored.
+ * The endpoint stays with the entrypoint, if there is one: callers may wait there for the next
+ * server, and what this one counted is still to be stored.
  */
 struct channel *
 channel_free(struct channel *channel)
@@ -108,16 +120,14 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 
 /* --- serials --- */
 
-/*
- * A broker that dies between giving a serial and storing it would leave a successor that gives it again, to
- * another connection; the server would drop that as a repetition. The epoch is stored before any of its
- * serials goes out, so that the successor begins above all of them.
- */
-void
-channel_set_epoch(struct channel *channel, uint64_t epoch)
+int
+channel_stage(struct channel *channel, struct change *ch, const struct entrypoint *e,
+	uint64_t thread, uint64_t epoch)
 {
-	channel->memo->record.channel.epoch = epoch;
-	channel->next_serial = epoch << EPOCH_SHIFT | 1;
+	channel_set_epoch(channel, epoch);
+	channel->memo->record.owner = e->entity.id;
+	channel->memo->record.channel.thread = thread;
+	return memo_stage(channel->memo, ch, NULL, 0);
 }
 
 uint64_t
@@ -249,8 +259,8 @@ channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 }
 
 /*
- * The loop hears of a server's end after what it has already begun to dispatch. Whoever attaches in its
- * place, or calls it, would be told of a server that is not there.
+ * The loop hears of a server's end after what it has already begun to dispatch. Whoever attaches in
+ * its place, or calls it, would be told of a server that is not there.
  */
 void
 channel_look(struct channel *channel)

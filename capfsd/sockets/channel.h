@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The socket to an attached server, its credit and its serials. At most CREDIT_MAX things are on their
- * way that the server has not acknowledged. What goes over it is its users' concern: connections
- * (queue.c), listeners (lend.c), pages (pages.c); they are called through channel_ops, by which serve.c
- * joins them.
+ * The socket to an attached server, its credit and its serials. At most CREDIT_MAX things are on
+ * their way that the server has not acknowledged. What goes over it is its users' concern:
+ * connections (queue.c), listeners (lend.c), pages (pages.c); they are called through channel_ops,
+ * by which serve.c joins them.
  *
  * Serials never come twice on one channel: their upper half is an epoch, stored, and raised by
  * each broker before it offers anything new.
@@ -28,7 +28,10 @@ struct memo;
 
 /* What happens on a channel. */
 struct channel_ops {
-	/* Sends what waits and has credit. Ends nothing, since callers hold connections and listeners. */
+	/*
+	 * Sends what waits and has credit. Ends nothing, since callers hold connections and
+	 * listeners.
+	 */
 	void (*pump)(struct channel *channel);
 	/* The server has what had this serial, or this badge. */
 	void (*taken)(struct channel *channel, uint64_t serial);
@@ -70,15 +73,18 @@ void channels_free(struct sockets *sockets);
 /* Takes FD and MEMO on success. Returns: 0 or -errno. */
 int channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, struct memo *memo,
 	struct channel **ret);
-/* Nothing of its users is left. Leaves its entrypoint as it is. CHANNEL may be NULL. Returns: NULL. */
+/*
+ * Nothing of its users is left. Leaves its entrypoint as it is. CHANNEL may be NULL. Returns: NULL.
+ */
 struct channel *channel_free(struct channel *channel);
 /* S pays for it. Returns: 0 or -EDQUOT. */
 int channel_charge(struct channel *channel, struct session *s);
 /* It serves E from here on, which has no other. */
 void channel_publish(struct channel *channel, struct entrypoint *e);
 
-/* Its serials begin with EPOCH, which is for the caller to store. */
-void channel_set_epoch(struct channel *channel, uint64_t epoch);
+/* Stages that it serves E, by THREAD, with serials that begin with EPOCH. Returns: 0 or -ENOMEM. */
+int channel_stage(struct channel *channel, struct change *ch, const struct entrypoint *e,
+	uint64_t thread, uint64_t epoch);
 /* The next one to be given, and that it was. */
 uint64_t channel_serial(const struct channel *channel);
 void channel_next_serial(struct channel *channel);
@@ -87,7 +93,9 @@ int channel_stage_late(struct channel *channel, struct change *ch);
 /* It has the pages IDENTITY from here on. Stored with the next change. */
 void channel_set_pages(struct channel *channel, uint64_t identity);
 
-/* Is there credit for one thing, and room in flight for its N descriptors? It is tried again later. */
+/*
+ * Is there credit for one thing, and room in flight for its N descriptors? It is tried again later.
+ */
 bool channel_may_send(struct channel *channel, size_t n);
 /* One with N descriptors is on its way, and has arrived or is gone. */
 void channel_sent(struct channel *channel, size_t n);

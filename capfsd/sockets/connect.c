@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A connection is checked, charged and staged before anything of it is visible; the commit stores its
- * record; after that nothing may fail. A broker that dies before the commit leaves a socket with a name and
- * no record, which its successor treats as one that has just connected.
+ * A connection is checked, charged and staged before anything of it is visible; the commit stores
+ * its record; after that nothing may fail. A broker that dies before the commit leaves a socket
+ * with a name and no record, which its successor treats as one that has just connected.
  */
 #include "config.h"
 
@@ -214,7 +214,10 @@ connect_publish(struct connection *conn)
 	channel_pump(channel);
 }
 
-/* A negative answer is the daemon's own fault, or a client that has gone: counted, but nobody's event. */
+/*
+ * A negative answer is the daemon's own fault, or a client that has gone: counted, but nobody's
+ * event.
+ */
 static void
 refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *peer, int answer)
 {
@@ -268,8 +271,8 @@ const struct endpoint_ops connect_ops = {
 };
 
 /*
- * A connection of a predecessor is taken up if it could be made by now, and if the server is the one that
- * may have seen it. FD and MEMO are taken on success only.
+ * A connection of a predecessor is taken up if it could be made by now, and if the server is the
+ * one that may have seen it. FD and MEMO are taken on success only.
  */
 static int
 restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a connection through a capability is made: by accept(2), or over a pair by whoever in the daemon
- * has the other end (WIRE_OPEN, an open `call`); and why it is not. What a refusal is called, and which
- * errno it is, stands in one table, which the metrics show as well.
+ * How a connection through a capability is made: by accept(2), or over a pair by whoever in the
+ * daemon has the other end (WIRE_OPEN, an open `call`); and why it is not. What a refusal is
+ * called, and which errno it is, stands in one table, which the metrics show as well.
  */
 #pragma once
 

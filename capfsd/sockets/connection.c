@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a connection is and has; how it comes about is connect.c's, how it gets to its server queue.c's. */
+/*
+ * What a connection is and has; how it comes about is connect.c's, how it gets to its server
+ * queue.c's.
+ */
 #include "config.h"
 
 #include "capfsd/sockets/connection.h"
@@ -25,7 +28,10 @@ connection_entrypoint(const struct connection *conn)
 	return capability_entrypoint(conn->capability);
 }
 
-/* A control client has the other end of it, and shows that to us: by its cookie we know which it is. */
+/*
+ * A control client has the other end of it, and shows that to us: by its cookie we know which it
+ * is.
+ */
 struct connection *
 connection_find_paired(const struct sockets *sockets, uint64_t cookie)
 {

@@ -8,8 +8,8 @@
  * client closes, or when the server shuts it down. Nothing is ever read from the duplicate but to
  * discard it.
  *
- * All members are written by connection.c alone; `channel_link` is in the list of whoever has it now:
- * the endpoint's queue, or one of those of its channel (queue.c).
+ * All members are written by connection.c alone; `channel_link` is in the list of whoever has it
+ * now: the endpoint's queue, or one of those of its channel (queue.c).
  */
 #pragma once
 
@@ -50,7 +50,7 @@ struct connection {
 	bool paired;	/* made here: its peer credentials are the daemon's own */
 	bool hung_up;	/* the client went before the server took it */
 	bool repeated;	/* a predecessor may have offered it */
-	struct connection **known_as; /* the client, if that is the daemon itself, knows it by this */
+	struct connection **known_as; /* set to NULL when it ends; may be NULL */
 };
 
 struct connections {
@@ -66,11 +66,15 @@ void connections_gone(void *data, struct listener *l);
 
 /* A new one through C, to whoever serves that, with MEMO still to be made. NULL: no memory. */
 struct connection *connection_new(struct sockets *sockets, struct capability *c);
-/* One that is not published. Closes its descriptor, if it has one. CONN may be NULL. Returns: NULL. */
+/*
+ * One that is not published. Closes its descriptor, if it has one. CONN may be NULL. Returns: NULL.
+ */
 struct connection *connection_free(struct connection *conn);
 /* Makes it pay. Returns: 0, or the enum quota_kind of which there is not enough. */
 int connection_charge(struct connection *conn);
-/* The same for one of a predecessor, which had paid: what is missing of `inflight` it does without. */
+/*
+ * The same for one of a predecessor, which had paid: what is missing of `inflight` it does without.
+ */
 int connection_charge_again(struct connection *conn);
 /* Its record, with its serial, as it is to be stored first. Returns: 0 or -ENOMEM. */
 int connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The ground of this room: what core.h and endpoint.h promise. Every other module here may call it; it
- * calls none of them but spares.c, and reaches those above by struct endpoint_ops alone.
+ * The ground of this room: what core.h and endpoint.h promise. Every other module here may call it;
+ * it calls none of them but spares.c, and reaches those above by struct endpoint_ops alone.
  */
 #include "config.h"
 
@@ -31,8 +31,8 @@
 #define IDLE_LISTENERS_MAX 4096
 
 /*
- * One timer for all that wait for something which nobody announces: the kernel tells no process that
- * descriptors in flight were taken elsewhere, or that there is memory again.
+ * One timer for all that wait for something which nobody announces: the kernel tells no process
+ * that descriptors in flight were taken elsewhere, or that there is memory again.
  */
 static int
 core_on_retry(sd_event_source *source, uint64_t usec, void *data)
@@ -88,7 +88,8 @@ core_remove_user(struct sockets *sockets, const struct endpoint_ops *ops)
 }
 
 /*
- * A record says whose it is. A socket without one is shown to everybody: only its user may know its name.
+ * A record says whose it is. A socket without one is shown to everybody: only its user may know its
+ * name.
  */
 bool
 core_adopt(struct sockets *sockets, struct adopted *found)
@@ -103,7 +104,10 @@ core_adopt(struct sockets *sockets, struct adopted *found)
 	return false;
 }
 
-/* Few enough to be looked through: a table by kinds would have to be kept in step with that of the model. */
+/*
+ * Few enough to be looked through: a table by kinds would have to be kept in step with that of the
+ * model.
+ */
 static const struct endpoint_ops *
 user_of(const struct sockets *sockets, enum entity_kind kind, void **ret_data)
 {
@@ -115,7 +119,10 @@ user_of(const struct sockets *sockets, enum entity_kind kind, void **ret_data)
 	return NULL;
 }
 
-/* A kind that nobody serves has no listener, so the client is an accident: it gets an end, not silence. */
+/*
+ * A kind that nobody serves has no listener, so the client is an accident: it gets an end, not
+ * silence.
+ */
 void
 core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd)
 {
@@ -165,8 +172,8 @@ core_resume_later(struct sockets *sockets, uint64_t usec)
 /* --- the loop --- */
 
 /*
- * Every socket that lives on passes here, so this is where systemd's copy of it is ordered. What is watched
- * without this function (the binder) is made anew by whoever comes next.
+ * Every socket that lives on passes here, so this is where systemd's copy of it is ordered. What is
+ * watched without this function (the binder) is made anew by whoever comes next.
  */
 int
 core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f, void *data,
@@ -198,8 +205,8 @@ core_active(struct sockets *sockets)
 }
 
 /*
- * A client can provoke what is complained of as often as it likes; the log is everybody's. One line in ten
- * seconds is enough to find the cause by.
+ * A client can provoke what is complained of as often as it likes; the log is everybody's. One line
+ * in ten seconds is enough to find the cause by.
  */
 bool
 core_may_complain(struct sockets *sockets)
@@ -299,8 +306,8 @@ endpoint_new(struct sockets *sockets)
 }
 
 /*
- * A server may come to an entrypoint that has one already, since callers have waited there. The one that
- * was made in advance is then not needed.
+ * A server may come to an entrypoint that has one already, since callers have waited there. The one
+ * that was made in advance is then not needed.
  */
 struct endpoint *
 endpoint_give(struct endpoint *endpoint, struct entrypoint *e)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the modules of this room stand on: the one object that each of them is given, the loop, the
- * budget of descriptors in flight, and how a lower one tells an upper one. It knows none of them: each
- * has its state behind a pointer of its own, and nobody else looks into that.
+ * budget of descriptors in flight, and how a lower one tells an upper one. It knows none of them:
+ * each has its state behind a pointer of its own, and nobody else looks into that.
  *
  * Includes run one way, from adopt and sockets at the top down to here:
  *
@@ -40,9 +40,9 @@ struct spares;
 struct state;
 
 /*
- * Who uses sockets: what is served at the listeners of one kind of entity, and what becomes of records
- * of one kind of socket. Members that are NULL are skipped. All run from the loop or from a hook of the
- * model; none may free the listener that it is given.
+ * Who uses sockets: what is served at the listeners of one kind of entity, and what becomes of
+ * records of one kind of socket. Members that are NULL are skipped. All run from the loop or from a
+ * hook of the model; none may free the listener that it is given.
  */
 struct endpoint_ops {
 	enum entity_kind entity; /* whose listeners are this user's; 0: none */
@@ -54,11 +54,14 @@ struct endpoint_ops {
 	void (*bound)(void *data, struct listener *l, int error);
 	/* L ends, and so must all its clients: they leave it by listener_unlink(). */
 	void (*gone)(void *data, struct listener *l);
-	/* What was missing may be there again: descriptors, memory, room in flight, what was reaped. */
+	/*
+	 * What was missing may be there again: descriptors, memory, room in flight, what was
+	 * reaped.
+	 */
 	void (*resume)(void *data);
 	/*
-	 * A predecessor left this: a socket with a record of kind `socket`, or one without a record. Takes
-	 * what it uses out of FOUND. Returns: was it this user's?
+	 * A predecessor left this: a socket with a record of kind `socket`, or one without a
+	 * record. Takes what it uses out of FOUND. Returns: was it this user's?
 	 */
 	bool (*adopt)(void *data, struct adopted *found);
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What servers have counted in the page `used` (libcap-client/pages.h). It is a server's word: it is
- * believed as far as it does not fall, nor pass the limit. It is read by pread(2), which allocates
- * nothing, whenever somebody looks; to the store it goes once a second, and when the server goes.
+ * What servers have counted in the page `used` (libcap-client/pages.h). It is a server's word: it
+ * is believed as far as it does not fall, nor pass the limit. It is read by pread(2), which
+ * allocates nothing, whenever somebody looks; to the store it goes once a second, and when the
+ * server goes.
  */
 #include "config.h"
 
@@ -84,8 +85,8 @@ is_stored(const struct capability *c, bool last)
 }
 
 /*
- * Stages what was used from index *AT on, some of it, and moves *AT behind that. Returns: how much is
- * staged, -errno.
+ * Stages what was used from index *AT on, some of it, and moves *AT behind that. Returns: how much
+ * is staged, -errno.
  */
 static int
 count_some(const struct pages *p, struct change *ch, uint32_t *at, bool last, bool *ret_live)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What servers have counted in their pages: read when somebody asks, stored once a second and at the end. */
+/*
+ * What servers have counted in their pages: read when somebody asks, stored once a second and at
+ * the end.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +19,9 @@ void counts_free(struct sockets *sockets);
 
 /* What the server of C has counted for it. Returns: false where nobody knows. */
 bool counts_read(const struct capability *c, uint64_t *ret_calls);
-/* Looks at all pages in a second, and so on while there are connections through what has a limit. */
+/*
+ * Looks at all pages in a second, and so on while there are connections through what has a limit.
+ */
 void counts_watch(struct sockets *sockets);
 /* The same, if C or what it was derived from has a limit, and an entry. */
 void counts_watch_capability(struct sockets *sockets, const struct capability *c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What this room remembers about entities: one word of each, which is a pointer. Of a capability, a
- * session or an object it is the struct listener; of an entrypoint the struct endpoint, that is made when
- * the first server attaches or the first caller waits, and goes with the entrypoint.
+ * session or an object it is the struct listener; of an entrypoint the struct endpoint, that is
+ * made when the first server attaches or the first caller waits, and goes with the entrypoint.
  */
 #pragma once
 
@@ -23,7 +23,7 @@ struct endpoint {
 	struct list link; /* sockets.endpoints */
 	struct entrypoint *entrypoint; /* NULL: it waits for one that is being made */
 	struct channel *channel; /* NULL: nobody serves. By serve.c */
-	struct pages *pages; /* what its server counts in, NULL: nothing was counted yet. By pages.c */
+	struct pages *pages; /* what its server counts in, NULL: nothing yet. By pages.c */
 	/* Callers that wait for a server to come: struct connection, by serial. By queue.c */
 	struct list queue;
 	uint32_t n_queued;

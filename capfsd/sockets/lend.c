@@ -5,7 +5,8 @@
  * other one stays here, to shut it down when the server goes: what the server then still has of it
  * is good for nothing, and the next server gets a new one.
  *
- * What a server has got is not recorded. After a crash all are sent again, and it drops what it has.
+ * What a server has got is not recorded. After a crash all are sent again, and it drops what it
+ * has.
  */
 #include "config.h"
 
@@ -65,12 +66,14 @@ lend_failed(struct listener *l, int error)
 
 	if (!channel_of(l))
 		return;
-	event_log(l->sockets->model, o->entrypoint->session, "refused listen entrypoints/%s key=%s %s",
-		o->entrypoint->entity.name, o->entity.name, error_name(error));
+	event_log(l->sockets->model, o->entrypoint->session,
+		"refused listen entrypoints/%s key=%s %s", o->entrypoint->entity.name, o->entity.name, error_name(error));
 	(void)lend_send(channel_of(l), o, -1, error);
 }
 
-/* One that is on its way, or there, is left alone: this is called for all objects again and again. */
+/*
+ * One that is on its way, or there, is left alone: this is called for all objects again and again.
+ */
 static void
 lend_object(struct sockets *sockets, struct object *o)
 {

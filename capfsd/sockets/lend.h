@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The listeners of objects, which go to servers that accept by themselves. Nobody is accepted here, and
- * no connection of theirs is ever seen.
+ * The listeners of objects, which go to servers that accept by themselves. Nobody is accepted here,
+ * and no connection of theirs is ever seen.
  */
 #pragma once
 

@@ -35,7 +35,9 @@ kind_of(const struct listener *l)
 	return l->entity->kind;
 }
 
-/* What a listener stands for decides everything that follows; these three are all that asks for it. */
+/*
+ * What a listener stands for decides everything that follows; these three are all that asks for it.
+ */
 struct entrypoint *
 listener_entrypoint(const struct listener *l)
 {
@@ -94,8 +96,8 @@ listener_get(struct sockets *sockets, struct entity *e)
 /* --- states --- */
 
 /*
- * The only place where the lists of states change, so that the number of idle ones is right: a listener
- * that is bound is counted exactly while it is in a list.
+ * The only place where the lists of states change, so that the number of idle ones is right: a
+ * listener that is bound is counted exactly while it is in a list.
  */
 static void
 listener_move(struct listener *l, enum listener_state state, struct list *list)
@@ -155,7 +157,9 @@ listener_hold(struct listener *l)
 	listener_touch(l);
 }
 
-/* While it is being freed its clients leave one by one, and none of them may free it a second time. */
+/*
+ * While it is being freed its clients leave one by one, and none of them may free it a second time.
+ */
 void
 listener_unhold(struct listener *l)
 {
@@ -182,8 +186,8 @@ listener_unlink(struct listener *l, struct list *link)
 }
 
 /*
- * Without a socket and without clients nothing refers to it but its entity. Called after everything that
- * may have been the last.
+ * Without a socket and without clients nothing refers to it but its entity. Called after everything
+ * that may have been the last.
  */
 void
 listener_release(struct listener *l)
@@ -323,8 +327,8 @@ accept_next(int fd)
 }
 
 /*
- * A client that went away meanwhile is passed over. What says that there is no room is told from what says
- * that the listener is of no use any longer: the one is waited for, the other ends it.
+ * A client that went away meanwhile is passed over. What says that there is no room is told from
+ * what says that the listener is of no use any longer: the one is waited for, the other ends it.
  */
 int
 listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
@@ -469,8 +473,8 @@ listener_set_fd(struct listener *l, int fd)
 /* --- the end --- */
 
 /*
- * Closed before its clients end: who is let in by nobody must not get in while they go. Its user unlinks
- * them, since only that knows what they are.
+ * Closed before its clients end: who is let in by nobody must not get in while they go. Its user
+ * unlinks them, since only that knows what they are.
  */
 struct listener *
 listener_free(struct listener *l)

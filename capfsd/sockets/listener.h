@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A listener: the bound socket of a capability, of a session's `control`, or of an object whose server
- * accepts by itself; and whoever came through it. It exists while it has a socket, is on its way to one,
- * or has clients. Who accepts there is told by endpoint_ops; listener.c itself reads no byte of anybody.
+ * A listener: the bound socket of a capability, of a session's `control`, or of an object whose
+ * server accepts by itself; and whoever came through it. It exists while it has a socket, is on its
+ * way to one, or has clients. Who accepts there is told by endpoint_ops; listener.c itself reads no
+ * byte of anybody.
  *
  * All members are written by listener.c alone, but for `loan`, which is lend.c's.
  */
@@ -20,7 +21,7 @@
 #define BACKLOG 128 /* of each listener: one flooder does not keep others out */
 
 enum listener_state {
-	LISTENER_UNBOUND, /* no socket; there are clients that came by another way, or it is just made */
+	LISTENER_UNBOUND, /* no socket; clients came by another way, or it is just made */
 	LISTENER_QUEUED,  /* to be sent to the binder */
 	LISTENER_SENT,	  /* the binder is at it */
 	LISTENER_BOUND,
@@ -58,7 +59,9 @@ struct listener {
 
 struct listeners {
 	struct list all;
-	/* By state_link, those that came first in front; of those that are BOUND: without clients. */
+	/*
+	 * By state_link, those that came first in front; of those that are BOUND: without clients.
+	 */
 	struct list by_state[LISTENER_N_STATES];
 	struct list paused;
 	size_t n, n_idle;
@@ -89,8 +92,8 @@ int listener_set_fd(struct listener *l, int fd);
 void listener_close(struct listener *l, bool serve);
 
 /*
- * A client comes and goes. L may be freed when the last one goes, since it is nothing without a socket;
- * whoever is in the midst of it holds it meanwhile.
+ * A client comes and goes. L may be freed when the last one goes, since it is nothing without a
+ * socket; whoever is in the midst of it holds it meanwhile.
  */
 void listener_link(struct listener *l, struct list *link);
 void listener_unlink(struct listener *l, struct list *link);
@@ -108,7 +111,9 @@ void listener_touch(struct listener *l);
 
 /* Frees L if nothing is left of it. */
 void listener_release(struct listener *l);
-/* It has no socket and will not get one: gives its quota back, and frees it if it has no clients. */
+/*
+ * It has no socket and will not get one: gives its quota back, and frees it if it has no clients.
+ */
 void listener_give_up(struct listener *l);
 /* Ends everything of L, and L, which may be NULL. */
 struct listener *listener_free(struct listener *l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Records of sockets that may be written late. A crash before that costs nothing: an offer is repeated,
- * and the server drops it; a record without a socket is dropped at the next start.
+ * Records of sockets that may be written late. A crash before that costs nothing: an offer is
+ * repeated, and the server drops it; a record without a socket is dropped at the next start.
  */
 #include "config.h"
 
@@ -27,7 +27,10 @@ struct memos {
 	sd_event_source *timer;
 };
 
-/* The key has room for 56 bits of the cookie, which the kernel counts up from 1: they do not run out. */
+/*
+ * The key has room for 56 bits of the cookie, which the kernel counts up from 1: they do not run
+ * out.
+ */
 static uint64_t
 memo_key(const struct memo *memo)
 {
@@ -81,7 +84,9 @@ memo_stored(struct memo *memo)
 	memo->stored = true;
 }
 
-/* It goes to the end, also when it was there already: what has just changed may change again soon. */
+/*
+ * It goes to the end, also when it was there already: what has just changed may change again soon.
+ */
 void
 memo_touch(struct sockets *sockets, struct memo *memo)
 {
@@ -101,7 +106,10 @@ memo_drop(struct sockets *sockets, struct memo *memo)
 {
 	if (!memo)
 		return NULL;
-	/* What the store never had need not be deleted there, and what is forgotten must stay there. */
+	/*
+	 * What the store never had need not be deleted there, and what is forgotten must stay
+	 * there.
+	 */
 	if (!memo->stored || sockets->forgetting) {
 		list_unlink(&memo->link);
 		free(memo);
@@ -113,8 +121,8 @@ memo_drop(struct sockets *sockets, struct memo *memo)
 }
 
 /*
- * Called for every change of the model. So many at a time: each makes the transaction of somebody else,
- * who waits for it, a little longer.
+ * Called for every change of the model. So many at a time: each makes the transaction of somebody
+ * else, who waits for it, a little longer.
  */
 void
 memos_boarding(struct sockets *sockets, struct change *ch)

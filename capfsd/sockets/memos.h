@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A record of a socket, and what is still to be done about it in the store. It outlives its socket, until
- * the store has forgotten it too.
+ * A record of a socket, and what is still to be done about it in the store. It outlives its socket,
+ * until the store has forgotten it too.
  *
  * What must be stored with a change is staged in that, by memo_stage(). What may be late (that a
- * connection was taken, that a socket is gone) is only marked, by memo_touch() and memo_drop(): it rides
- * along with whatever change comes next, or goes on its own when a timer runs.
+ * connection was taken, that a socket is gone) is only marked, by memo_touch() and memo_drop(): it
+ * rides along with whatever change comes next, or goes on its own when a timer runs.
  */
 #pragma once
 

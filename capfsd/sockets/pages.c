@@ -6,9 +6,9 @@
  *
  * `granted` is written here and never read back: all of it follows from the model, and a new broker
  * writes all of it again before it serves anybody, whatever its predecessor was about to write.
- * `used` is the server's, and read by counts.c; but where an entry begins is written here, before the server
- * knows of it. A server that writes to either deceives itself alone; and neither can shrink, so that
- * no access of ours is a SIGBUS.
+ * `used` is the server's, and read by counts.c; but where an entry begins is written here, before
+ * the server knows of it. A server that writes to either deceives itself alone; and neither can
+ * shrink, so that no access of ours is a SIGBUS.
  *
  * An index is given in the transaction that offers the first connection through a capability, to it
  * and all its ancestors, and is free again when the capability is gone. Then it waits behind
@@ -76,7 +76,10 @@ pages_free(struct pages *p)
 
 CLEANUP_DEFINE(struct pages *, pages_free)
 
-/* Sealed before anybody else has it: a file that could shrink would be a SIGBUS for whoever maps it. */
+/*
+ * Sealed before anybody else has it: a file that could shrink would be a SIGBUS for whoever maps
+ * it.
+ */
 static int
 page_new(const char *name, size_t n)
 {
@@ -90,7 +93,8 @@ page_new(const char *name, size_t n)
 
 /*
  * By what stands in it. A server can make another file with the same identity, and have it here at
- * the very moment when a broker dies: it has then pages that it alone believes, for its own objects.
+ * the very moment when a broker dies: it has then pages that it alone believes, for its own
+ * objects.
  */
 bool
 page_identify(int fd, unsigned *ret_kind, uint64_t *ret_identity)
@@ -245,8 +249,8 @@ rate_at(const struct pages *p, const struct capability_record *r)
 }
 
 /*
- * What was used before it had this entry, which nobody looks at yet: written before the server hears
- * of it. Returns: 0, -errno.
+ * What was used before it had this entry, which nobody looks at yet: written before the server
+ * hears of it. Returns: 0, -errno.
  */
 static int
 used_begin(const struct pages *p, uint32_t index, const struct capability_record *r)
@@ -374,7 +378,10 @@ put(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
-/* Several words that belong together: a reader begins again when it meets an odd number, or another one. */
+/*
+ * Several words that belong together: a reader begins again when it meets an odd number, or another
+ * one.
+ */
 static void
 write_methods(struct pages *p, struct granted_entry *g, const struct capability_record *r)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pages of an attached server that counts calls (libcap-client/pages.h): `granted`, by which it sees
- * what each capability may, and `used`, in which it counts. They hang on the struct endpoint, from the
- * first connection that needs them until the server is gone and what it counted is stored.
+ * The pages of an attached server that counts calls (libcap-client/pages.h): `granted`, by which it
+ * sees what each capability may, and `used`, in which it counts. They hang on the struct endpoint,
+ * from the first connection that needs them until the server is gone and what it counted is stored.
  *
  * All members are pages.c's alone; counts.c reads them.
  */
@@ -46,7 +46,10 @@ struct pages {
 
 /* Unless all is only forgotten they are gone with it. P may be NULL. Returns: NULL. */
 struct pages *pages_free(struct pages *p);
-/* Those of a predecessor, for ENDPOINT. Takes both descriptors on success. Returns: 0, -EBADMSG, -errno. */
+/*
+ * Those of a predecessor, for ENDPOINT. Takes both descriptors on success. Returns: 0, -EBADMSG,
+ * -errno.
+ */
 int pages_adopt(
 	struct sockets *sockets, struct endpoint *endpoint, int granted_fd, int used_fd);
 /* Is FD such a file as pages are? Then RET_KIND tells 0: `granted`, 1: `used`. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How connections get to their server. A server is offered each at most once by any broker, in the order of
- * serials; what it may have seen is never offered to another one, since it may have acted on it. So a
- * connection goes one way only: from the endpoint's queue to the channel, and back only if it was never
- * sent. What was sent and not acknowledged when a broker died is sent again on the same channel, with the
- * same serial, by which the server knows it.
+ * How connections get to their server. A server is offered each at most once by any broker, in the
+ * order of serials; what it may have seen is never offered to another one, since it may have acted
+ * on it. So a connection goes one way only: from the endpoint's queue to the channel, and back only
+ * if it was never sent. What was sent and not acknowledged when a broker died is sent again on the
+ * same channel, with the same serial, by which the server knows it.
  */
 #include "config.h"
 
@@ -53,8 +53,8 @@ last_queued(const struct entrypoint *e)
 }
 
 /*
- * Epochs begin with 1, so these serials have an upper half of 0 as long as no server has ever been there;
- * those of whom a server has left behind lie above, in its epoch.
+ * Epochs begin with 1, so these serials have an upper half of 0 as long as no server has ever been
+ * there; those of whom a server has left behind lie above, in its epoch.
  */
 uint64_t
 queue_serial(const struct entrypoint *e)
@@ -201,8 +201,8 @@ queue_pump(struct channel *channel)
 }
 
 /*
- * Mostly the first of the list: servers acknowledge in order. The pages went before it in the same socket,
- * so they have been taken as well.
+ * Mostly the first of the list: servers acknowledge in order. The pages went before it in the same
+ * socket, so they have been taken as well.
  */
 bool
 queue_taken(struct channel *channel, uint64_t serial)
@@ -252,8 +252,8 @@ queue_page(struct channel *channel, struct capability *c)
 }
 
 /*
- * That they may have been seen by a server is stored before one sees them. A store that has no room for
- * that is no reason to let anybody be served twice.
+ * That they may have been seen by a server is stored before one sees them. A store that has no room
+ * for that is no reason to let anybody be served twice.
  */
 void
 queue_take(struct channel *channel)
@@ -288,8 +288,8 @@ queue_take(struct channel *channel)
 }
 
 /*
- * Only what waits for credit, and of that nothing which a predecessor may have offered already. In order,
- * until as many wait as may; who comes too late ends with the channel.
+ * Only what waits for credit, and of that nothing which a predecessor may have offered already. In
+ * order, until as many wait as may; who comes too late ends with the channel.
  */
 void
 queue_give_back(struct channel *channel)
@@ -307,7 +307,9 @@ queue_give_back(struct channel *channel)
 	}
 }
 
-/* All of them, and what they count for. One that had ended before is only waited for by its credit. */
+/*
+ * All of them, and what they count for. One that had ended before is only waited for by its credit.
+ */
 void
 queue_end(struct channel *channel)
 {

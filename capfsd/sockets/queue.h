@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connections on their way to a server, in the order of their serials: those that wait for one to come,
- * in the queue of the endpoint; those that wait for its credit, those that it was offered, and those that it
- * has, in lists of its channel. Nothing else puts a connection into any of these.
+ * Connections on their way to a server, in the order of their serials: those that wait for one to
+ * come, in the queue of the endpoint; those that wait for its credit, those that it was offered,
+ * and those that it has, in lists of its channel. Nothing else puts a connection into any of these.
  */
 #pragma once
 
@@ -34,6 +34,8 @@ bool queue_taken(struct channel *channel, uint64_t serial);
 
 /* A server has come: those who waited are its first. */
 void queue_take(struct channel *channel);
-/* It has gone: whom it has not been offered waits for the next one, if callers may. The rest ends. */
+/*
+ * It has gone: whom it has not been offered waits for the next one, if callers may. The rest ends.
+ */
 void queue_give_back(struct channel *channel);
 void queue_end(struct channel *channel);

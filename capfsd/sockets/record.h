@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the store has about a socket, under STORE_CONNECTION and its cookie. A later broker finds by it
- * what a descriptor is that it was left. The bytes are those of every version since 0.1.0, so what is
- * asserted below is never changed; new members take reserved ones.
+ * What the store has about a socket, under STORE_CONNECTION and its cookie. A later broker finds by
+ * it what a descriptor is that it was left. The bytes are those of every version since 0.1.0, so
+ * what is asserted below is never changed; new members take reserved ones.
  */
 #pragma once
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What attaching and the loss of a server mean for everything else here. It joins those that share a
- * channel (channel_ops), and is called by control/attach.c, by the loop, and by adopt.c.
+ * What attaching and the loss of a server mean for everything else here. It joins those that share
+ * a channel (channel_ops), and is called by control/attach.c, by the loop, and by adopt.c.
  *
- * A loss goes in an order that a crash may interrupt anywhere: those who may wait are put back; the rest,
- * the listeners and the channel end; what was counted is stored; and only then the thread is taken off the
- * entrypoint. Whoever finds a thread without a channel does what is left of that.
+ * A loss goes in an order that a crash may interrupt anywhere: those who may wait are put back; the
+ * rest, the listeners and the channel end; what was counted is stored; and only then the thread is
+ * taken off the entrypoint. Whoever finds a thread without a channel does what is left of that.
  */
 #include "config.h"
 
@@ -34,7 +34,7 @@
 #define DETACH_AGAIN_USEC 1000000 /* the store was full, and is tried again after that */
 
 struct served {
-	struct list detaching; /* of struct endpoint: their servers are gone, which the store is to know */
+	struct list detaching; /* endpoints whose server is gone, which the store is to know */
 	sd_event_source *timer;
 };
 
@@ -133,20 +133,22 @@ serve_abandon(struct channel *channel)
 	return channel_free(channel);
 }
 
-/* The record of the channel goes with the change that attaches: neither is ever found without the other. */
+/*
+ * The record of the channel goes with the change that attaches: neither is ever found without the
+ * other.
+ */
 int
 serve_stage(struct channel *channel, struct change *ch, struct entrypoint *e)
 {
 	const struct entrypoint_record *record = change_record(ch, &e->entity);
-	struct memo *memo = channel->memo;
 
-	channel_set_epoch(channel, queue_epoch(e));
-	memo->record.owner = e->entity.id;
-	memo->record.channel.thread = record->thread;
-	return memo_stage(memo, ch, NULL, 0);
+	return channel_stage(channel, ch, e, record->thread, queue_epoch(e));
 }
 
-/* Nodes that the kernel may hold from the time before are looked up again: they can be bound by now. */
+/*
+ * Nodes that the kernel may hold from the time before are looked up again: they can be bound by
+ * now.
+ */
 static void
 invalidate_slots(struct sockets *sockets, struct entrypoint *e)
 {
@@ -262,8 +264,8 @@ end_channel(struct channel *channel)
 }
 
 /*
- * Whoever called has nothing of CHANNEL left after this. Where callers may wait the listeners stay, to let
- * them in.
+ * Whoever called has nothing of CHANNEL left after this. Where callers may wait the listeners stay,
+ * to let them in.
  */
 static void
 serve_lost(struct channel *channel)
@@ -345,8 +347,8 @@ adopt_pages(struct sockets *sockets, struct endpoint *endpoint, const struct mem
 }
 
 /*
- * The pages come first, since they are there even where the channel is not: what its server counted up to
- * its end is in them, and nowhere else.
+ * The pages come first, since they are there even where the channel is not: what its server counted
+ * up to its end is in them, and nowhere else.
  */
 void
 serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int page_fds[2])

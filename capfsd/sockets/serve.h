@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Servers come and go: an entrypoint gets a channel when one attaches, and loses it when that closes, with
- * all that its server had. What the store must be told of a loss is tried until it has room for it.
+ * Servers come and go: an entrypoint gets a channel when one attaches, and loses it when that
+ * closes, with all that its server had. What the store must be told of a loss is tried until it has
+ * room for it.
  */
 #pragma once
 
@@ -23,8 +24,8 @@ int served_new(struct sockets *sockets);
 void served_free(struct sockets *sockets);
 
 /*
- * A channel for a server of S, and the other end of its socket, both the caller's: after the commit comes
- * serve_publish(), else serve_abandon(). Returns: 0, -EDQUOT (sockets), -errno.
+ * A channel for a server of S, and the other end of its socket, both the caller's: after the commit
+ * comes serve_publish(), else serve_abandon(). Returns: 0, -EDQUOT (sockets), -errno.
  */
 int serve_prepare(
 	struct sockets *sockets, struct session *s, struct channel **ret, int *ret_server_fd);

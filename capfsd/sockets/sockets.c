@@ -180,8 +180,8 @@ check_listeners(struct sockets *sockets, struct capability *c)
 }
 
 /*
- * One change can end a million capabilities, of which few have a listener. It is told of the topmost, so
- * either what is below that or all listeners must be looked at: whichever is shorter.
+ * One change can end a million capabilities, of which few have a listener. It is told of the
+ * topmost, so either what is below that or all listeners must be looked at: whichever is shorter.
  */
 void
 sockets_restricted(struct sockets *sockets, struct capability *c)

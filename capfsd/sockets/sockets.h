@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Everything that is a socket of the mount: listeners, connections and how they get to their servers,
- * channels of attached servers, and the copies and records by which all of it outlives the broker.
+ * Everything that is a socket of the mount: listeners, connections and how they get to their
+ * servers, channels of attached servers, and the copies and records by which all of it outlives the
+ * broker.
  *
- * It owns these descriptors and their records in the store. It is called by the model's hooks and by the
- * file system through broker/fronts.c, and by its users, control/ and conversation/, which it calls through
- * struct endpoint_ops alone (core.h). It never reads what clients say to servers, and knows no protocol
- * but that of the channels.
+ * It owns these descriptors and their records in the store. It is called by the model's hooks and
+ * by the file system through broker/fronts.c, and by its users, control/ and conversation/, which
+ * it calls through struct endpoint_ops alone (core.h). It never reads what clients say to servers,
+ * and knows no protocol but that of the channels.
  *
- * What a connection is stands in the store under its socket's cookie, and what a listener is in the name
- * that it is bound to. adopt_all() takes both up again.
+ * What a connection is stands in the store under its socket's cookie, and what a listener is in the
+ * name that it is bound to. adopt_all() takes both up again.
  *
  *	adopt		what a predecessor left
  *	serve		servers come and go
@@ -38,8 +39,9 @@ struct entity;
 int sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_event *event,
 	const struct sockets_fs *fs, void *fs_data, struct sockets **ret);
 /*
- * Forgets: sockets and their records stay, for the next broker, but after sockets_stop(). Users that have
- * sockets of their own end first, by core_add_user()'s `gone` or by sockets_forget() and their own.
+ * Forgets: sockets and their records stay, for the next broker, but after sockets_stop(). Users
+ * that have sockets of their own end first, by core_add_user()'s `gone` or by sockets_forget() and
+ * their own.
  */
 struct sockets *sockets_free(struct sockets *sockets);
 /* From here on nothing that ends is shut down, nor its record dropped. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Under systemd with a store for descriptors (sd_pid_notify_with_fds(3)) each socket is also kept there,
- * so that listeners and connections outlive the whole daemon. Sent a little later and together: most
- * connections are short, and one that is gone by then costs nothing. Whoever ends a socket shuts it down,
- * upon which systemd forgets its copy; nothing need be taken back.
+ * Under systemd with a store for descriptors (sd_pid_notify_with_fds(3)) each socket is also kept
+ * there, so that listeners and connections outlive the whole daemon. Sent a little later and
+ * together: most connections are short, and one that is gone by then costs nothing. Whoever ends a
+ * socket shuts it down, upon which systemd forgets its copy; nothing need be taken back.
  *
- * Which ones are there already must be known by a next broker too. SO_PRIORITY, which means nothing to
- * a Unix socket, tells.
+ * Which ones are there already must be known by a next broker too. SO_PRIORITY, which means nothing
+ * to a Unix socket, tells.
  */
 #include "config.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copies of sockets and pages that systemd keeps, so that they outlive the whole daemon. This module
- * knows no socket of ours from another: it sends what it is given, and never closes it.
+ * Copies of sockets and pages that systemd keeps, so that they outlive the whole daemon. This
+ * module knows no socket of ours from another: it sends what it is given, and never closes it.
  */
 #pragma once
 
