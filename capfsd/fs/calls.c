@@ -128,6 +128,7 @@ read_link(struct fs *fs, struct fs_read *w)
 	list_append(before, &w->link);
 }
 
+/* It is charged to the file's session: reads that wait are memory that somebody holds. */
 static void
 park(struct fs *fs, fuse_req_t req, struct fs_file *f, const struct call_read *read)
 {
@@ -149,6 +150,7 @@ park(struct fs *fs, fuse_req_t req, struct fs_file *f, const struct call_read *r
 	fuse_req_interrupt_func(req, on_interrupt, w);
 }
 
+/* What is there is given at once; else the read waits for fs_call_ready(). */
 void
 fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size)
 {
@@ -215,6 +217,7 @@ give_up(struct fs *fs, struct fs_read *w, int error)
 	read_refuse(w, error);
 }
 
+/* After each request of the kernel, since an interrupt is told in the middle of one. */
 void
 fs_calls_interrupted(struct fs *fs)
 {

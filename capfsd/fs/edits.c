@@ -64,6 +64,7 @@ fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	fs_edit_end(&edit, e);
 }
 
+/* Closing a session takes a while: the reply waits until all of it is gone (replies.c). */
 void
 fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -83,6 +84,7 @@ fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	fs_edit_end(&edit, e);
 }
 
+/* NOREPLACE is what is done anyway: a name that is taken is never replaced. */
 void
 fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	const char *new_name, unsigned flags)

@@ -76,6 +76,7 @@ poll_end(struct fs *fs, struct fs_file *f)
 			polls[i] = 0;
 }
 
+/* The kernel may still hold it: its next request finds a node that is gone, or restores it. */
 static void
 file_free(struct fs *fs, struct fs_file *f)
 {
@@ -138,6 +139,7 @@ next_fh(struct fs *fs, size_t length)
 	return fh;
 }
 
+/* All at once, so that a reader who takes it in pieces gets pieces of one text. */
 static int
 make_text(struct fs *fs, fuse_req_t req, struct node node, struct text *t)
 {
@@ -218,6 +220,7 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	return 0;
 }
 
+/* A reader that was too slow goes on with what is still there, and its offsets stay its own. */
 static void
 read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t offset)
 {
@@ -364,6 +367,7 @@ fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t 
 	write_command(fs, req, node, f, data, n, (uint64_t)offset + n);
 }
 
+/* The last one: nobody will read what was stored for its reader. */
 void
 fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -382,6 +386,7 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
+/* The kernel asks again, by a poll of its own, what there is. */
 void
 fs_file_wake(struct fs *fs, struct fs_file *f)
 {

@@ -30,6 +30,7 @@
 #define DRAIN_TRIES 5
 #define RESENT (UINT64_C(1) << 63)
 
+/* EPERM, as of other file systems that have no links; after ENOSYS nobody would ask again. */
 static void
 refuse_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
@@ -177,6 +178,7 @@ poll_number(const char *request, size_t n)
 	return in.kh;
 }
 
+/* Who dies of a request leaves its number in the page; one that two have died of is refused. */
 static void
 serve(struct fs *fs, size_t n)
 {
@@ -314,6 +316,7 @@ fs_changed(struct fs *fs, struct entity *e)
 	invalidate_rows(fs, e, UINT64_MAX);
 }
 
+/* Numbers in texts change often, attributes do not: only the files that show numbers are told. */
 void
 fs_used(struct fs *fs, struct entity *e)
 {
@@ -321,6 +324,7 @@ fs_used(struct fs *fs, struct entity *e)
 		invalidate_rows(fs, e, tree_rows(e->kind, ROW_INFO));
 }
 
+/* Told while E is still there: after this nobody can find it by its number. */
 void
 fs_gone(struct fs *fs, struct entity *e)
 {

@@ -36,6 +36,7 @@ time_of(uint64_t nsec)
 		.tv_sec = (time_t)(nsec / 1000000000), .tv_nsec = (long)(nsec % 1000000000)};
 }
 
+/* The three times are one: that of the last change. Who read what is not recorded. */
 static int
 node_attributes(struct fs *fs, struct node node, struct stat *ret)
 {
@@ -111,6 +112,7 @@ fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 	fuse_reply_attr(req, &st, node.row->restless ? 0 : TIMEOUT_SECONDS);
 }
 
+/* Everything but a socket is ready as soon as it is there. */
 static bool
 socket_ready(struct fs *fs, struct node node)
 {
@@ -252,6 +254,7 @@ fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		park_lookup(fs, req, node);
 }
 
+/* Of all nodes only sockets cost something while the kernel remembers them. */
 static void
 forget_one(struct fs *fs, fuse_ino_t ino)
 {
@@ -349,6 +352,7 @@ find_bound(struct fs *fs, const char *name, struct node *ret)
 		tree_lookup(fs->model, at, "socket", 6, ret) == 0;
 }
 
+/* The binder binds a socket under a hidden name, which the kernel makes by mknod. */
 void
 fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
@@ -400,6 +404,7 @@ fill_add(struct fill *f, const char *name, uint64_t number, mode_t mode, uint64_
 	return true;
 }
 
+/* Two entries, "." and "..", come before those of the tree, and have the first two cookies. */
 static bool
 fill_node(void *data, const char *name, struct node node, uint64_t cookie)
 {
@@ -441,6 +446,7 @@ fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fus
 	free(f.buffer);
 }
 
+/* df(1) shows the slots that there may be as inodes that are free. */
 void
 fs_statfs(fuse_req_t req, fuse_ino_t ino)
 {

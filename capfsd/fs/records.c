@@ -27,6 +27,7 @@ open_key(uint64_t fh)
 	return STORE_KEY(STORE_OPEN, fh & ((UINT64_C(1) << FS_HANDLE_BITS) - 1));
 }
 
+/* A handle of another mount, or of another node, is none of ours, whatever its number. */
 bool
 fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_record *ret, struct text *t)
 {
@@ -117,6 +118,7 @@ sweep_commit(struct sweep *sweep)
 	return r;
 }
 
+/* A broker that finds records which it cannot read must not go on: -EBADMSG. */
 int
 fs_records_begin(struct fs *fs)
 {

@@ -48,6 +48,7 @@ find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
 	return ret->instance == fs->boot->instance && ret->unique == fs->current.unique;
 }
 
+/* Attributes and entries are as they are now: the kernel asks for what is true, not for what was. */
 static void
 send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 {
@@ -71,6 +72,7 @@ send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 	}
 }
 
+/* rmdir(2) returns when what it has ended is gone, so that its name can be used again at once. */
 static void
 wait_for_reaping(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 {

@@ -35,6 +35,7 @@ key_usage(enum key key)
 	return keys[key].usage;
 }
 
+/* Words are never terminated: they stand in what the client has sent. */
 static bool
 word_is(const char *word, size_t n, const char *name)
 {
@@ -57,6 +58,10 @@ command_is(const struct command *c, enum key key, const char *value)
 	return command_has(c, key) && word_is(c->value[key].p, c->value[key].n, value);
 }
 
+/*
+ * One word. That a key is not allowed here and that there is no such key is one mistake to who reads
+ * the reason, since a usage shows only those that are.
+ */
 static bool
 command_add(struct request *r, struct command *c, uint64_t allowed, const char *word, size_t n)
 {
@@ -77,6 +82,7 @@ command_add(struct request *r, struct command *c, uint64_t allowed, const char *
 	return true;
 }
 
+/* Tabs and line feeds are no blanks: a second line would be a second command that nobody runs. */
 bool
 command_parse(struct request *r, const char *text, size_t n, uint64_t allowed, struct command *ret)
 {
@@ -121,6 +127,7 @@ parse_hex(const char *digits, size_t n, uint64_t *ret)
 	return 0;
 }
 
+/* Only amounts of quota may end in K, M, G or T: a badge or an id is never so written. */
 bool
 command_number(struct request *r, const struct command *c, enum key key, uint64_t *ret)
 {

@@ -14,6 +14,7 @@
 #include "base/number.h"
 #include "capfsd/ops/request.h"
 
+/* "call,grant": each by its name. A list that ends in a comma was cut off, and is not taken. */
 static bool
 parse_rights(struct request *r, const struct word *w, uint32_t *ret)
 {
@@ -53,6 +54,7 @@ parse_range(const char *p, size_t n, struct methods *m)
 		methods_add(m, (uint32_t)first, (uint32_t)last);
 }
 
+/* At most METHODS_MAX ranges, since they stand in a record of a fixed length. */
 static bool
 parse_methods(struct request *r, const struct word *w, struct methods *ret)
 {
@@ -131,6 +133,7 @@ parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 	return true;
 }
 
+/* A limit of 0 could never be used, and LIMIT_NONE would be none: both are mistakes. */
 bool
 command_reductions(struct request *r, const struct command *c, struct reductions *ret)
 {
@@ -184,6 +187,7 @@ reductions_unkept(const struct capability *c)
 	return keys;
 }
 
+/* Refused rather than stored without effect: whoever grants with a limit relies on it. */
 bool
 reductions_can_be_kept(
 	struct request *r, const struct capability *c, const struct reductions *how)

@@ -35,6 +35,7 @@ struct refusal {
 
 #define SHORT_OF(kind) {EDQUOT, "%q", true, kind}
 
+/* What may be read by others than who asked names the session, since one has many. */
 static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_DEAD] = {ENOENT, "the capability has ended"},
 	[CAPABILITY_E_RIGHT] = {EPERM, "%h does not hold right '%w' on %c"},
@@ -93,6 +94,7 @@ add_label(struct text *t, const struct session *s)
 		text_add(t, "?");
 }
 
+/* One letter of a pattern. Names are at most NAME_BYTES_MAX long, but the one that was asked for. */
 static void
 add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
 {
@@ -127,6 +129,7 @@ add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
 	}
 }
 
+/* An answer that its table does not have is a bug of ours, and EIO for who asked. */
 static int
 refuse_by(struct request *r, const struct refusal *table, size_t n, int answer,
 	const struct about *about)
@@ -172,6 +175,7 @@ refuse_object(struct request *r, int answer, const struct about *about)
 	return refuse_by(r, object_refusals, N_OF(object_refusals), answer, about);
 }
 
+/* The model checks these two itself, and they are not about any amount. */
 int
 refuse_transfer(struct request *r, int answer, const struct about *about)
 {
@@ -182,6 +186,7 @@ refuse_transfer(struct request *r, int answer, const struct about *about)
 	return refuse_by(r, transfer_refusals, N_OF(transfer_refusals), answer, about);
 }
 
+/* Whatever else the system has not is told as memory: the client can but try again. */
 int
 refuse_system(struct request *r, int error, const struct about *about)
 {

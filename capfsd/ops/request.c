@@ -26,6 +26,7 @@ refuse(struct request *r, int error, const char *format, ...)
 	return 0;
 }
 
+/* A full store and no memory are the only errors that a client outlives: nothing was changed. */
 int
 request_fail(struct request *r, struct change *ch, int error)
 {
@@ -41,6 +42,7 @@ request_fail(struct request *r, struct change *ch, int error)
 	}
 }
 
+/* The reply is stored with the change, so that a repeated request is not done twice. */
 int
 request_commit(struct request *r, struct change *ch)
 {
@@ -62,6 +64,7 @@ request_commit(struct request *r, struct change *ch)
 	return 0;
 }
 
+/* What others have chosen (the path, the reason) stands last: a line that is too long is cut. */
 void
 request_log_refusal(
 	const struct request *r, struct session *s, const char *verb, const struct text *where)

@@ -15,6 +15,7 @@ text_slot(const struct capability *c, struct text *t)
 	text_addf(t, "/caps/%s", c->entity.name);
 }
 
+/* The largest consumer is named, since the one who is refused is often not who uses it up. */
 void
 text_account(struct session *s, unsigned kind, struct text *t)
 {

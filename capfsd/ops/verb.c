@@ -32,6 +32,7 @@ decode(struct operation *o)
 	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);
 }
 
+/* Before anything is looked up: a command that is incomplete learns nothing of what there is. */
 static bool
 check_keys(struct operation *o)
 {
@@ -49,6 +50,7 @@ check_keys(struct operation *o)
 	return refuse(o->request, EINVAL, "one of %s", t.data ? t.data : "?");
 }
 
+/* Who may write to the file may ask; whether it is done is the capability's to say. */
 static bool
 check_right(struct operation *o)
 {
@@ -120,6 +122,7 @@ run(struct operation *o)
 	}
 }
 
+/* The first verbs have their counters in the middle of the page, which cannot grow there. */
 static void
 count(const struct operation *o)
 {
@@ -160,6 +163,7 @@ verb_finish(struct operation *o, int result)
 	return result;
 }
 
+/* done() comes before the event, so that what it tells of is complete when somebody reads it. */
 int
 verb_run(struct operation *o)
 {

@@ -68,6 +68,7 @@ info_state(struct request *r, struct entity *e, struct text *t)
 	text_add(t, session_of(e)->record.state == SESSION_RUNNING ? "running\n" : "closing\n");
 }
 
+/* One line per kind; `free` is computed, and shown so that nobody must. */
 void
 info_quota(struct request *r, struct entity *e, struct text *t)
 {
@@ -122,6 +123,7 @@ add_methods(const struct capability *c, struct text *t)
 		text_addf(t, "methods=%s\n", methods.data);
 }
 
+/* What counts is the smallest along the ancestors, so that `left` may be less than its own. */
 static void
 add_limits(const struct capability *c, struct text *t)
 {
@@ -171,6 +173,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		ep->thread ? "yes" : "no", entrypoint_listens(ep) ? "new-only" : "full");
 }
 
+/* On one line, for grep(1): what its own record has, not what counts along its ancestors. */
 static void
 add_holder(const struct capability *c, struct text *t)
 {
@@ -196,6 +199,7 @@ add_holder(const struct capability *c, struct text *t)
 	text_add(t, "\n");
 }
 
+/* Depth first, so that who stands below whom can be seen from the order. */
 void
 info_holders(struct request *r, struct entity *e, struct text *t)
 {

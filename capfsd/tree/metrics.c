@@ -97,6 +97,7 @@ add_samples(struct text *t, const char *name, const char *labels, const char *co
 				values[i]);
 }
 
+/* By the model's own counts, which cost nothing to read. */
 static void
 add_sizes(struct text *t, const struct model *m)
 {
@@ -115,6 +116,7 @@ add_sizes(struct text *t, const struct model *m)
 		add_gauge(t, kinds[i].name, NULL, kinds[i].help, m->n[kinds[i].kind]);
 }
 
+/* What is measured is measured once for each text, and not when nobody reads. */
 static void
 add_broker(struct text *t, struct metrics *m)
 {
@@ -317,6 +319,7 @@ consumers_find(struct consumers *c, struct model *model, struct metrics *m)
 		m->largest[m->n_largest] = c->sessions[m->n_largest]->entity.id;
 }
 
+/* Labels have no characters that would need to be escaped: names are of a few only. */
 static void
 add_part(
 	struct text *t, const char *name, const struct session *s, const char *part, uint64_t value)
@@ -326,6 +329,7 @@ add_part(
 	text_addf(t, "\",part=\"%s\"} %" PRIu64 "\n", part, value);
 }
 
+/* Sums over all series of a kind are what the whole tree uses: the rest is one series, too. */
 static void
 add_quota(struct text *t, struct model *model, struct metrics *m)
 {

@@ -15,6 +15,7 @@
 /* Cookies of entities stand above those of rows. */
 #define COOKIE_ENTITIES 256
 
+/* Some files are only in the root session, whose id is always 1. */
 static bool
 row_exists(const struct row *row, const struct entity *e)
 {
@@ -58,6 +59,7 @@ tree_session_of(struct node node)
 	return entity_session(node.entity);
 }
 
+/* Ids are never used again, so that a number that the kernel still has never means another node. */
 uint64_t
 tree_number(struct node node)
 {
@@ -94,6 +96,7 @@ tree_all_rows(enum entity_kind kind)
 	return UINT64_MAX >> (TREE_ROWS_MAX - rows_of(kind).n);
 }
 
+/* Names are entities where the directory lists such, and rows where it does not. */
 int
 tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct node *ret)
 {
@@ -141,6 +144,7 @@ tree_walk(struct model *m, struct node at, const char *path, size_t n, struct no
 	return 0;
 }
 
+/* What ".." is, in listings and where somebody exports the tree over the network. */
 struct node
 tree_parent(struct node node)
 {
@@ -157,6 +161,7 @@ tree_parent(struct node node)
 	return (struct node){&s->entity, rows_place(node.entity->kind)};
 }
 
+/* The cookie of a row is its number, and the directory itself has no entry. */
 static int
 list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 {
@@ -207,6 +212,7 @@ count_directories(struct node dir)
 	return n;
 }
 
+/* What cannot be written has no bit that says so, whatever the owner's mode is. */
 static mode_t
 node_mode(struct node node, mode_t mode)
 {
@@ -225,6 +231,7 @@ node_mode(struct node node, mode_t mode)
 	}
 }
 
+/* A text is made only to tell its size: programs that read by st_size would stop at 0. */
 static uint64_t
 node_size(struct request *r, struct node node, struct text *t)
 {
@@ -329,6 +336,7 @@ tree_refused(struct request *r, struct node node)
 	verb_finish(&o, 0);
 }
 
+/* A shell's echo ends its line, and a program may not: both mean the same command. */
 int
 tree_write(struct request *r, struct node node, const char *text, size_t n)
 {

@@ -11,6 +11,7 @@
 
 #define MODE_MASK 0777
 
+/* The record keeps what is not named; a mode has only the nine bits of permissions. */
 static int
 own_session(struct operation *o)
 {
@@ -25,6 +26,7 @@ own_session(struct operation *o)
 	return 0;
 }
 
+/* From the first time on the slot has all three of its own, also those that were not named. */
 static int
 own_slot(struct operation *o)
 {

@@ -7,6 +7,7 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
+/* What is donated is taken from the parent in the same change, or nothing is made. */
 static int
 stage(struct operation *o)
 {

@@ -7,6 +7,7 @@
 
 #include "capfsd/verbs/verbs.h"
 
+/* A slot that the asker has already is named, so that it need not import one. */
 static int
 stage(struct operation *o)
 {

@@ -51,6 +51,7 @@ stage_origin(struct operation *operation, struct entrypoint *ep, struct object *
 	return answer > 0 ? refuse_capability(r, answer, &about) : answer;
 }
 
+/* The protocol of the library is one of packets, so that it needs seqpacket. */
 static bool
 parse_kind(struct request *r, const struct command *c, enum object_socket *ret_socket,
 	enum object_protocol *ret_protocol)
@@ -73,6 +74,7 @@ parse_kind(struct request *r, const struct command *c, enum object_socket *ret_s
 	return true;
 }
 
+/* Object and slot come in one change: a server never finds one without the other. */
 static int
 stage_add(struct operation *operation, struct entrypoint *ep)
 {
@@ -99,6 +101,7 @@ stage_add(struct operation *operation, struct entrypoint *ep)
 	return 0;
 }
 
+/* By its badge, which no later object will have; a key may come again. */
 static int
 stage_end(struct operation *operation, struct entrypoint *ep)
 {
@@ -116,6 +119,7 @@ stage_end(struct operation *operation, struct entrypoint *ep)
 	return object_end(operation->change, o);
 }
 
+/* Two forms, of which the keys cannot be mixed; neither is a choice among single keys. */
 static int
 prepare(struct operation *o)
 {

@@ -7,6 +7,7 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
+/* The words stand in the event as they were given: they are what was reduced. */
 static int
 stage(struct operation *o)
 {

@@ -10,6 +10,7 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
+/* Its label goes into the event of its parent: its own events end with it. */
 static int
 close_session(struct operation *o)
 {
@@ -26,6 +27,7 @@ close_session(struct operation *o)
 	return 0;
 }
 
+/* With all that was derived from it, as a revocation that names the slot itself. */
 static int
 drop_slot(struct operation *o)
 {

@@ -7,6 +7,7 @@
 #include "capfsd/verbs/slots.h"
 #include "capfsd/verbs/verbs.h"
 
+/* Replicas share what is left of the source: a quantity of their own would be there twice. */
 static int
 prepare(struct operation *o)
 {

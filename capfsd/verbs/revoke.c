@@ -37,6 +37,7 @@ revoke_of_session(struct operation *o, struct capability *c, const struct sessio
 	return 0;
 }
 
+/* An id reaches down only: nobody ends what was not made of what is held here. */
 static struct capability *
 find_below(struct request *r, struct capability *c, uint64_t id)
 {
@@ -49,6 +50,7 @@ find_below(struct request *r, struct capability *c, uint64_t id)
 	return up && capability_is_live(found) ? found : NULL;
 }
 
+/* The reply waits until the connections of what has ended are gone (`pending`). */
 static int
 revoke_one(struct operation *o, struct capability *c)
 {

@@ -35,6 +35,7 @@ stage_slot(struct operation *o, int answer, struct capability *source, struct se
 	return 0;
 }
 
+/* Seen from the session of the slot: who grants reaches its own children, and nobody else. */
 struct session *
 slot_receiver(struct operation *o)
 {

@@ -7,6 +7,7 @@
 #include "capfsd/verbs/slots.h"
 #include "capfsd/verbs/verbs.h"
 
+/* What is in use cannot move: its connections and children would lose what they hang from. */
 static int
 stage(struct operation *o)
 {

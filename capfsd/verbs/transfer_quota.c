@@ -15,6 +15,7 @@ prepare(struct operation *o)
 	return 0;
 }
 
+/* The session itself is one side, so that the other is named from here: a child either way. */
 static int
 stage(struct operation *o)
 {
