@@ -41,6 +41,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/object.c \
 	capfsd/kinds/object.h \
 	capfsd/kinds/rights.c \
+	capfsd/kinds/rights.h \
 	capfsd/kinds/thread.c \
 	capfsd/kinds/thread.h \
 	capfsd/kinds/type.c \

@@ -16,6 +16,8 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/record.h"
 #include "tests/fixture.h"
 #include "tests/model-world.h"
 
@@ -456,6 +458,65 @@ START_TEST(P15_damaged_records)
 }
 END_TEST
 
+/* Whatever this binary does not know is refused, not taken for something that it knows. */
+START_TEST(P15_types_are_checked)
+{
+	const size_t at = 8 + offsetof(struct capability_record, type);
+	const size_t at_target = 8 + offsetof(struct capability_record, target);
+	unsigned n = 0;
+
+	stub_scan(w.store, collect, NULL);
+	for (size_t i = 0; i < n_records; i++) {
+		struct damaged *d = &records[i];
+		const uint64_t root = 1;
+		uint8_t copy[sizeof(d->data)];
+
+		if (STORE_KEY_SPACE(d->key) != STORE_ENTITY || d->data[0] != ENTITY_CAPABILITY)
+			continue;
+		memcpy(copy, d->data, d->n);
+		ck_assert_uint_eq(copy[at], TYPE_OBJECT);
+		copy[at] = N_CAPABILITY_TYPES;
+		stub_set(w.store, d->key, copy, d->n);
+		ck_assert_int_eq(world_restart(&w), -EBADMSG);
+		copy[at] = TYPE_OBJECT;
+		memcpy(copy + at_target, &root, sizeof(root));
+		stub_set(w.store, d->key, copy, d->n);
+		ck_assert_int_eq(world_restart(&w), -EBADMSG);
+		stub_set(w.store, d->key, d->data, d->n);
+		n++;
+	}
+	ck_assert_uint_gt(n, 0);
+	ck_assert_int_eq(world_restart(&w), 0);
+}
+END_TEST
+
+/* What a change stores a record from has room for the largest there is, with the longest name. */
+START_TEST(P15_largest_record_fits)
+{
+	char name[NAME_BYTES_MAX + 1] = "";
+	size_t most = 0;
+
+	memset(name, 'n', NAME_BYTES_MAX);
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
+		uint8_t *buffer = malloc(record_bytes_max());
+		struct entity *e = entity_new(w.model, kind, name, NAME_BYTES_MAX);
+		struct record record;
+		size_t n;
+
+		ck_assert(buffer && e);
+		n = record_encode(e, entity_record(e), name, buffer);
+		ck_assert_uint_le(n, record_bytes_max());
+		ck_assert_int_eq(record_decode(buffer, n, &record), 0);
+		ck_assert(record.kind == (enum entity_kind)kind && record.n_name == NAME_BYTES_MAX);
+		ck_assert_int_eq(record_decode(buffer, n - 1, &record), -EBADMSG);
+		most = n > most ? n : most;
+		entity_free(e);
+		free(buffer);
+	}
+	ck_assert_uint_eq(most, record_bytes_max());
+}
+END_TEST
+
 /* A record that is missing takes with it what it held together: refused. */
 START_TEST(P15_missing_records)
 {
@@ -570,6 +631,8 @@ add_cases(TCase *t)
 	tcase_add_test(t, hooks_and_stamps);
 	tcase_add_test(t, P15_damaged_records);
 	tcase_add_test(t, P15_missing_records);
+	tcase_add_test(t, P15_types_are_checked);
+	tcase_add_test(t, P15_largest_record_fits);
 	tcase_add_test(t, P17_an_expiry_costs_nothing_to_other_leases);
 	tcase_add_test(t, P17_many_capabilities_load_fast);
 }

@@ -183,31 +183,31 @@ START_TEST(S03_what_a_session_holds_is_found)
 	uint64_t id = c->entity.id;
 
 	/* Itself, what it was derived from however far, what was derived from it directly. */
-	ck_assert_ptr_eq(capability_held(w.model, app, c), c);
-	ck_assert_ptr_eq(capability_held(w.model, other, c), d);
-	ck_assert_ptr_eq(capability_held(w.model, root, e), origin);
-	ck_assert_ptr_eq(capability_held(w.model, app, e), c);
-	ck_assert_ptr_eq(capability_held(w.model, inner, c), NULL);
-	ck_assert_ptr_eq(capability_held(w.model, other, origin), NULL);
+	ck_assert_ptr_eq(capability_slot_in(w.model, app, c), c);
+	ck_assert_ptr_eq(capability_slot_in(w.model, other, c), d);
+	ck_assert_ptr_eq(capability_slot_in(w.model, root, e), origin);
+	ck_assert_ptr_eq(capability_slot_in(w.model, app, e), c);
+	ck_assert_ptr_eq(capability_slot_in(w.model, inner, c), NULL);
+	ck_assert_ptr_eq(capability_slot_in(w.model, other, origin), NULL);
 	/* However many there are, and whichever goes first. */
 	for (int i = 0; i < 3; i++)
 		make_grant(&w, c, other, NULL, NULL);
 	end_capability(&w, d);
 	world_reap(&w);
-	ck_assert_ptr_ne(capability_held(w.model, other, c), d);
+	ck_assert_ptr_ne(capability_slot_in(w.model, other, c), d);
 	for (int i = 0; i < 2; i++) {
-		end_capability(&w, capability_held(w.model, other, c));
+		end_capability(&w, capability_slot_in(w.model, other, c));
 		world_reap(&w);
 	}
 	ck_assert_int_eq(world_restart(&w), 0);
 	c = container_of(entity_find(w.model, id), struct capability, entity);
 	other = session_find(w.model, w.model->root, "other", 5);
-	ck_assert_str_eq(capability_held(w.model, other, c)->entity.name, "c-3");
+	ck_assert_str_eq(capability_slot_in(w.model, other, c)->entity.name, "c-3");
 	/* What has ended is nothing, also before it is gone. */
-	end_capability(&w, capability_held(w.model, other, c));
-	ck_assert_ptr_eq(capability_held(w.model, other, c), NULL);
+	end_capability(&w, capability_slot_in(w.model, other, c));
+	ck_assert_ptr_eq(capability_slot_in(w.model, other, c), NULL);
 	world_reap(&w);
-	ck_assert_ptr_eq(capability_held(w.model, other, c), NULL);
+	ck_assert_ptr_eq(capability_slot_in(w.model, other, c), NULL);
 }
 END_TEST
 

@@ -338,7 +338,7 @@ find_bound(struct fs *fs, const char *name, struct node *ret)
 		e = entity_find(fs->model, object);
 		if (!e || e->kind != ENTITY_OBJECT)
 			return false;
-		*ret = tree_object_socket(container_of(e, struct object, entity));
+		*ret = tree_object_socket(object_of(e));
 		return true;
 	}
 	if (!tree_node(fs->model, id & ((UINT64_C(1) << 48) - 1), &at))
@@ -348,7 +348,7 @@ find_bound(struct fs *fs, const char *name, struct node *ret)
 		return e->kind == ENTITY_SESSION &&
 			tree_lookup(fs->model, at, "control", 7, ret) == 0;
 	return e->kind == ENTITY_CAPABILITY &&
-		container_of(e, struct capability, entity)->record.target == object &&
+		capability_of(e)->record.target == object &&
 		tree_lookup(fs->model, at, "socket", 6, ret) == 0;
 }
 

@@ -267,7 +267,7 @@ find_derived(struct model *m, const struct session *s, const struct capability *
 }
 
 struct capability *
-capability_held(struct model *m, const struct session *s, struct capability *c)
+capability_slot_in(struct model *m, const struct session *s, struct capability *c)
 {
 	for (struct capability *i = c; i; i = i->parent)
 		if (i->session == s)

@@ -17,6 +17,7 @@
 #include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/kinds/methods.h"
+#include "capfsd/kinds/rights.h"
 
 struct change;
 struct entrypoint;
@@ -24,18 +25,6 @@ struct kind;
 struct session;
 
 extern const struct kind capability_kind;
-
-enum right {
-	RIGHT_CALL = 1 << 0,
-	RIGHT_GRANT = 1 << 1,
-	RIGHT_REPLICATE = 1 << 2,
-	RIGHT_REDUCE = 1 << 3,
-	RIGHT_TRANSFER = 1 << 4,
-	RIGHT_SHARE = 1 << 5,
-};
-
-/* Without any of these a capability is immutable. */
-#define RIGHTS_COMMON (RIGHT_GRANT | RIGHT_REPLICATE | RIGHT_REDUCE | RIGHT_TRANSFER | RIGHT_SHARE)
 
 #define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
@@ -145,11 +134,6 @@ struct text;
 /* Who serves it; NULL: nobody, for ever. Whoever wants more asks capability_service() (type.h). */
 struct entrypoint *capability_entrypoint(const struct capability *c);
 
-/* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
-void rights_format(uint32_t rights, struct text *t);
-/* The right of that name, or 0. */
-uint32_t right_find(const char *name, size_t n);
-
 /*
  * Neither it nor an ancestor is dead (marked, or at or below its parent's revoked_upto) or expired,
  * none of their sessions is closing, and the object and its entrypoint have not ended.
@@ -203,7 +187,7 @@ int capability_grant(struct change *ch, struct capability *source, struct sessio
  * What S holds already of all that C gives: C itself, the nearest that C was derived from, or what was
  * derived from C directly. NULL: nothing. C must be live, and then so is what is found.
  */
-struct capability *capability_held(struct model *m, const struct session *s, struct capability *c);
+struct capability *capability_slot_in(struct model *m, const struct session *s, struct capability *c);
 
 /*
  * Stages a capability derived from SOURCE in the same session, under another name.

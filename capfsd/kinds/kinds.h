@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The kinds of entities, for all who stand above them. */
+/*
+ * The kinds of entities beside sessions: capabilities, entrypoints, objects, threads. Each has a
+ * header with its record, which is stored as it stands there, and functions that stage changes of
+ * it (model/change.h) or read it; verbs and fronts call them. A kind checks what holds for the
+ * model, never whether somebody may: who asks is known to verbs alone. Nothing here logs, writes a
+ * text for people, or knows a type of capability (capfsd/types) but by its row.
+ */
 #pragma once
 
 #include "capfsd/kinds/capability.h"

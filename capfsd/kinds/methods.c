@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Sets of methods as a few ranges. Each function leaves them in the one form that a set has, sorted
+ * and with a gap between any two, so that records with equal sets have equal bytes and comparing
+ * two sets is comparing memory.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/methods.h"

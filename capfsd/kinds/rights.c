@@ -2,11 +2,11 @@
 /* What rights are called, in commands and in what is read. */
 #include "config.h"
 
-#include <stddef.h>
+#include "capfsd/kinds/rights.h"
+
 #include <string.h>
 
 #include "base/text.h"
-#include "capfsd/kinds/capability.h"
 
 static const struct {
 	const char *name;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is the same for all kinds: names, the indexes of ids and names, the owner's list, and the
+ * charge for the entity's cost. Linking cannot fail, since it happens behind the store's commit: the
+ * links are part of the entity, and an index that has buckets takes any number of members.
+ */
 #include "config.h"
 
 #include "capfsd/model/entity.h"

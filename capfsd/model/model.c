@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A model's beginning and end: empty, over a store; then either a root session is made, or what the
+ * store has is loaded (load.c). Everything that happens to it afterwards is a change (change.c).
+ */
 #include "config.h"
 
 #include "capfsd/model/model.h"

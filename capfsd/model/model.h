@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The model: sessions, capabilities, entrypoints, objects, threads, quota, events. It knows no
- * FUSE, no sockets, no event loop; what it must keep it gives to a store, and what others must
- * learn it tells by hooks. Owned by the broker, used by one thread.
+ * The model: entities and the changes to them, quota, events, and sessions, the accounts to which
+ * all else belongs. It owns every entity and index; the broker owns it and uses it from one thread.
+ * Whoever reads may look at entities, until the next change; whoever changes does it by a struct
+ * change (change.h) and in no other way.
+ *
+ * It never does anything by itself, and knows no FUSE, no sockets, no event loop: what it must keep
+ * it gives to a store, what others must learn it tells by hooks, and what a kind of entity is it
+ * looks up in a table that stands above it (kind.h).
  *
  * The model in memory is a cache of the store, rebuilt at the start by one scan in order of keys.
  */
@@ -60,8 +65,8 @@ struct model_hooks {
 	/* Only numbers in its texts have: connections, quota in use. Frequent, so told apart. */
 	void (*used)(void *data, struct entity *e);
 	/*
-	 * It is unlinked and will be freed; what it points to is still there. Its connections,
-	 * listener, channel must go now.
+	 * It is unlinked and will be freed; what it points to is still there. Whatever was
+	 * made for it, and stands in one of its slots, must go now.
 	 */
 	void (*gone)(void *data, struct entity *e);
 	/*

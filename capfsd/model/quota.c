@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Amounts by kind, and charges: what is used by something that is not an entity (a connection, a
+ * buffer) and has no record. What entities cost is charged where they are linked (entity.c).
+ */
 #include "config.h"
 
 #include "capfsd/model/quota.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The bytes of an entity in the store. What comes from there may be damaged in any way, or be of a
+ * newer version, so a length is believed only when all of it fits together.
+ */
 #include "config.h"
 
 #include "capfsd/model/record.h"

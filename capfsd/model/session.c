@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Sessions: the row of the one kind that the model itself is about, since all others belong to one,
+ * are paid by one, and end with one; and what is done with them: make, close, lend quota.
+ */
 #include "config.h"
 
 #include "capfsd/model/session.h"

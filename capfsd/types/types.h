@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The rows, each defined in the file of its name, for the table in types.c and nobody else. */
+/*
+ * The types of capabilities: a row each, in the file of its name, which says what is true of that
+ * type alone. This header is for those files and for the table in types.c; all others see the rows
+ * through kinds/type.h. A row reads the model and never changes it. A new type is: a number in
+ * kinds/type.h, its file, a line in types.c and here, and the file's name in capfsd/local.mk.
+ */
 #pragma once
 
 #include "capfsd/kinds/type.h"

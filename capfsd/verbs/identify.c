@@ -24,7 +24,7 @@ stage(struct operation *o)
 	rights_format(capability_rights(c), t);
 	text_add(t, " owner=");
 	session_label(service.entrypoint->session, t);
-	slot = capability_held(o->request->model, o->session, c);
+	slot = capability_slot_in(o->request->model, o->session, c);
 	if (slot)
 		text_addf(t, " slot=%s", slot->entity.name);
 	return 0;

@@ -26,7 +26,7 @@ stage(struct operation *o)
 	if (!capability_is_live(source))
 		return refuse(r, ENOENT, "the capability has ended");
 	/* Nothing is made where there is a slot: asked again, it is answered again. */
-	slot = capability_held(r->model, o->session, source);
+	slot = capability_slot_in(r->model, o->session, source);
 	if (slot) {
 		o->unchanged = true;
 		text_addf(&r->text, "slot=%s id=%" PRIu64 " held", slot->entity.name,

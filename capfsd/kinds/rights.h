@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Rights: what whoever has a capability may do with it. They stand in records, so a bit that was
+ * given once keeps its meaning. A type of capability says which of them there are for it beside the
+ * common ones (type.h).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct text;
+
+enum right {
+	RIGHT_CALL = 1 << 0,
+	RIGHT_GRANT = 1 << 1,
+	RIGHT_REPLICATE = 1 << 2,
+	RIGHT_REDUCE = 1 << 3,
+	RIGHT_TRANSFER = 1 << 4,
+	RIGHT_SHARE = 1 << 5,
+};
+
+/* Without any of these a capability is immutable. */
+#define RIGHTS_COMMON (RIGHT_GRANT | RIGHT_REPLICATE | RIGHT_REDUCE | RIGHT_TRANSFER | RIGHT_SHARE)
+
+/* Names of rights: "call", "grant", … Appends "call,grant" to the text; "-" for none. */
+void rights_format(uint32_t rights, struct text *t);
+/* The right of that name, or 0. */
+uint32_t right_find(const char *name, size_t n);
