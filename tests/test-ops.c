@@ -354,6 +354,10 @@ START_TEST(usages_come_from_the_rows)
 		ck_assert_str_eq(text, usages[i].usage);
 		free(text);
 	}
+	/* The socket of an object that listens is its own node, which has a path as any other. */
+	ck_assert_int_eq(
+		tree_set_owner(ask(&w), walk(&w, "caps/alone/socket"), 7, (gid_t)-1, 0700), 0);
+	expect_event(&w, "refused chmod entrypoints/alone/1/socket uid=1000 EPERM");
 	world_deinit(&w);
 }
 END_TEST

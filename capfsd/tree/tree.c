@@ -288,9 +288,15 @@ tree_read(struct request *r, struct node node, struct text *t)
 void
 tree_path(struct node node, struct text *t)
 {
-	if (node.entity->kind != ENTITY_SESSION) {
-		text_addf(t, "%s/%s%s", rows_place(node.entity->kind)->name, node.entity->name, node.row->name ? "/" : "");
-	}
+	const struct row *place = rows_place(node.entity->kind);
+
+	/* An object stands in no directory of its session, but belongs to what does. */
+	if (node.entity->kind != ENTITY_SESSION && place)
+		text_add(t, place->name);
+	else if (node.entity->kind != ENTITY_SESSION)
+		tree_path(tree_parent(node), t);
+	if (node.entity->kind != ENTITY_SESSION)
+		text_addf(t, "/%s%s", node.entity->name, node.row->name ? "/" : "");
 	if (node.row->name)
 		text_add(t, node.row->name);
 }
