@@ -57,6 +57,7 @@ script_tests = \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
+	tests/it-adding.sh \
 	tests/it-backoff.sh \
 	tests/it-call.sh \
 	tests/it-capctl.sh \
