@@ -22,6 +22,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/server.c \
+	libcap-client/serving.h \
 	libcap-client/session.c \
 	libcap-client/timer.c \
 	libcap-client/window.c

@@ -7,7 +7,7 @@
 
 #include <sys/timerfd.h>
 
-#include "libcap-client/private.h"
+#include "libcap-client/serving.h"
 
 #define RETRY_USEC 10000 /* between two tries for descriptors */
 

@@ -54,6 +54,7 @@ unit_tests = \
 script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh \
+	tests/test-rooms.sh \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
