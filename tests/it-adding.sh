@@ -230,6 +230,7 @@ t_ok "it_is_granted" say 'to=app as=hint' "$memo/grant"
 t_fails EOPNOTSUPP "a_limit_that_it_cannot_keep_is_refused" "$CAP" grant memo app conns=2
 t_is "what_was_granted_is_of_the_type" "type=note" "$(head -n 1 "$CAPFS/sessions/app/caps/hint/info")"
 t_fails ECONNREFUSED "nobody_serves_it" "$PROBE" ask "$memo/socket" x
+t_fails ECONNREFUSED "nor_is_it_called" say x "$memo/call"
 t_is "the_other_type_is_served" x "$(timeout 10 "$PROBE" ask "$echo_dir/socket" x)"
 
 # The kernel keeps what a file's size is until it is told otherwise.

@@ -224,6 +224,10 @@ open_find(struct exchange *x)
 		return NULL;
 	}
 	c = capability_of(node.entity);
+	if (!capability_service(c).entrypoint) {
+		refuse(r, ECONNREFUSED, "nobody serves it");
+		return NULL;
+	}
 	if (!capability_service(c).listens)
 		return c;
 	refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");

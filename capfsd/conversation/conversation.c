@@ -147,6 +147,8 @@ call_begin(struct conversations *all, struct request *r, struct capability *c, u
 	int e, fds[2] = {-1, -1};
 	enum quota_kind kind;
 
+	if (!service.entrypoint)
+		return refuse(r, ECONNREFUSED, "nobody serves it");
 	if (service.listens)
 		return refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
 	/* One whose server went a moment ago need not wait for the loop to hear of it. */

@@ -84,7 +84,8 @@ check(const struct capability *c)
 		return CONNECT_E_RIGHT;
 	if (endpoint_channel(e))
 		return 0;
-	return e->record.hold ? 0 : CONNECT_E_UNSERVED;
+	/* There are types that nobody ever serves. */
+	return e && e->record.hold ? 0 : CONNECT_E_UNSERVED;
 }
 
 /* Is there room for one more who waits for a server, if there is none? */

@@ -289,7 +289,8 @@ socket_is_listening(int fd)
 struct endpoint *
 endpoint_find(const struct entrypoint *e)
 {
-	return endpoint_slot(&e->entity);
+	/* A capability whose type nobody serves has no entrypoint, and so nobody to talk to. */
+	return e ? endpoint_slot(&e->entity) : NULL;
 }
 
 struct endpoint *
@@ -395,7 +396,7 @@ endpoint_is_served(const struct entity *e)
 		const struct capability *c = capability_of(that);
 		const struct entrypoint *served = capability_entrypoint(c);
 
-		return endpoint_may_call(c) && !entrypoint_listens(served) &&
+		return served && endpoint_may_call(c) && !entrypoint_listens(served) &&
 		       (endpoint_channel(served) || served->record.hold);
 	}
 	if (e->kind == ENTITY_OBJECT) {

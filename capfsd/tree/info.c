@@ -170,7 +170,8 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, "\nmade=");
 	add_time(t, c->record.since_usec);
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
-		ep->thread ? "yes" : "no", entrypoint_listens(ep) ? "new-only" : "full");
+		ep && ep->thread ? "yes" : "no",
+		capability_service(c).listens ? "new-only" : "full");
 }
 
 /* On one line, for grep(1): what its own record has, not what counts along its ancestors. */

@@ -35,7 +35,7 @@ node_of(struct entity *e, const struct row *row)
 	struct capability *c = capability_of(e);
 
 	if (e->kind == ENTITY_CAPABILITY && row->type == ROW_SOCKET &&
-		entrypoint_listens(capability_entrypoint(c)) && capability_is_live(c) &&
+		capability_service(c).listens && capability_is_live(c) &&
 		(capability_rights(c) & RIGHT_CALL))
 		return tree_object_socket(capability_object(c));
 	return (struct node){e, row};
@@ -252,7 +252,7 @@ slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
 	struct capability *c = capability_of(node.entity);
 
 	capability_owner(c, ret_uid, ret_gid, ret_mode);
-	if (node.row->type == ROW_DIRECTORY && entrypoint_listens(capability_entrypoint(c)))
+	if (node.row->type == ROW_DIRECTORY && capability_service(c).listens)
 		*ret_mode &= 0666 | (*ret_mode & 0222) >> 1;
 }
 

@@ -23,7 +23,7 @@ stage(struct operation *o)
 		service.object, service.badge, c->entity.id, capability_type(c)->name);
 	rights_format(capability_rights(c), t);
 	text_add(t, " owner=");
-	session_label(service.entrypoint->session, t);
+	session_label(service.entrypoint ? service.entrypoint->session : entity_session(c->target), t);
 	slot = capability_slot_in(o->request->model, o->session, c);
 	if (slot)
 		text_addf(t, " slot=%s", slot->entity.name);
