@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The row of capabilities: how one hangs in its session, on what it was derived from, and on its
- * target, and how a whole tree of derivations ends. Derivations are deep and wide: all walks go along
- * the links, never by recursion.
+ * target, and how a whole tree of derivations ends. Derivations are deep and wide: all walks go
+ * along the links, never by recursion.
+ *
+ * The model calls the row; verbs and fronts call derive.c, which stages, and limits.c, which reads.
+ * Nothing here asks what a target is: only its type's row knows that. A mark in one record ends a
+ * whole tree at once, and what follows (connections, reaping) may take its time, since every
+ * question about a capability walks up to the mark.
  */
 #include "config.h"
 
@@ -28,6 +33,10 @@
 _Static_assert(sizeof(struct capability_record) == 152, "stored");
 _Static_assert(METHODS_MAX <= UINT8_MAX, "the record has a byte for their number");
 
+/*
+ * By marks alone, so it is true for ever once it is true: the reaper goes by it, and it must not
+ * take what would live again if the clock were set back. Expiry therefore is none of it.
+ */
 bool
 capability_is_doomed(const struct capability *c)
 {
@@ -41,7 +50,10 @@ capability_is_doomed(const struct capability *c)
 	return false;
 }
 
-/* Some of C's children were ended by revoked_upto and are still there. */
+/*
+ * Some of C's children were ended by revoked_upto and are still there. Children stand in the order
+ * of their ids, so the first one tells.
+ */
 static bool
 has_revoked(const struct capability *c)
 {
@@ -86,6 +98,7 @@ capability_place(const struct entity *e)
 	return (struct place){&s->entity, &s->owned[ENTITY_CAPABILITY], s};
 }
 
+/* A parent of another target or type would lend its rights to what it was never made for. */
 static int
 resolve_parent(struct model *m, struct capability *c)
 {
@@ -144,7 +157,7 @@ holder_hash(const struct capability *parent, const struct session *s)
 	return index_hash_id(parent->entity.id ^ index_hash_id(s->entity.id));
 }
 
-/* What S has that was derived from PARENT: the first of them. */
+/* The one of a ring of twins that is in the index. */
 static struct capability *
 find_first(struct model *m, const struct session *s, const struct capability *parent)
 {
@@ -179,6 +192,10 @@ link_holder(struct model *m, struct capability *c)
 		make_first(m, c);
 }
 
+/*
+ * The ring is left before the question who is in the index; where that was C, the next of its twins
+ * takes the place, or all of them would be found by nobody.
+ */
 static void
 unlink_holder(struct model *m, struct capability *c)
 {
@@ -193,6 +210,10 @@ unlink_holder(struct model *m, struct capability *c)
 		make_first(m, list_entry(next, struct capability, twins));
 }
 
+/*
+ * An origin is listed by its target, whose end it shares; everything else by what it was derived
+ * from.
+ */
 static void
 capability_link(struct model *m, struct entity *e)
 {
@@ -202,7 +223,10 @@ capability_link(struct model *m, struct entity *e)
 		list_append(&c->parent->children, &c->sibling_link);
 		c->parent->n_children++;
 		link_holder(m, c);
-		/* In what was loaded: the parent's record came first, and told of nobody yet. */
+		/*
+		 * In what was loaded the parent's record came first, and told of nobody yet;
+		 * without this what was revoked before a restart would never be removed.
+		 */
 		if (c->entity.id <= c->parent->record.revoked_upto)
 			entity_set_ending(m, &c->parent->entity);
 	} else {
@@ -227,6 +251,7 @@ capability_unlink(struct model *m, struct entity *e)
 	expiry_remove(m, c);
 }
 
+/* What is smaller here is smaller for everything below it too, whose files show what counts. */
 static bool
 is_shown_below(const struct capability_record *r, const struct capability_record *before)
 {
@@ -236,6 +261,9 @@ is_shown_below(const struct capability_record *r, const struct capability_record
 		memcmp(r->methods, before->methods, sizeof(r->methods)) != 0;
 }
 
+/*
+ * The mark of a revocation counts as an end, though C itself lives: its children have connections.
+ */
 static unsigned
 capability_applied(struct model *m, struct entity *e, const void *old)
 {
@@ -251,6 +279,10 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
 }
 
+/*
+ * Twins that have ended may be many, until they are removed; so the search ends somewhere. What it
+ * misses then is found by nobody, and the asker gets one more slot than it needs, which is no harm.
+ */
 static struct capability *
 find_derived(struct model *m, const struct session *s, const struct capability *c)
 {
@@ -266,6 +298,7 @@ find_derived(struct model *m, const struct session *s, const struct capability *
 	return NULL;
 }
 
+/* Upwards first: whoever has what C was derived from has all that C gives, and more. */
 struct capability *
 capability_slot_in(struct model *m, const struct session *s, struct capability *c)
 {
@@ -281,6 +314,7 @@ capability_session(const struct entity *e)
 	return capability_of(e)->session;
 }
 
+/* An expired one is hidden at once, even before the broker comes to end it. */
 static bool
 capability_is_shown(const struct entity *e)
 {
@@ -327,6 +361,7 @@ next_leaf_first(struct capability *c)
 	return first_leaf(list_entry(c->sibling_link.next, struct capability, sibling_link));
 }
 
+/* Leaves first, so that whenever the budget ends nothing is left without its parent. */
 static int
 reap_tree(struct reaper *r, struct capability *top)
 {
@@ -344,6 +379,10 @@ capability_reap(struct reaper *r, struct entity *e)
 	return reap_tree(r, capability_of(e));
 }
 
+/*
+ * Children behind the mark were derived later, and live; they stand last, so the walk may stop
+ * there.
+ */
 static int
 reap_revoked(struct reaper *r, struct capability *c)
 {
@@ -379,6 +418,10 @@ touch_up(struct model *m, struct capability *c, uint64_t stamp)
 		c = c->parent;
 }
 
+/*
+ * One that goes is no longer linked and stops the walk, so its parent is told on its own. An origin
+ * has nobody above but the entrypoint, which shows how many there are.
+ */
 static void
 capability_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
@@ -455,7 +498,10 @@ capability_check(struct model *m, struct entity *e)
 	expiry_check(m, c);
 }
 
-/* The first of each ring of twins is in the index, and no other. */
+/*
+ * The first of each ring of twins is in the index, and no other: two would be found by chance, and
+ * one of them would stay there when it is freed.
+ */
 static void
 capability_check_all(struct model *m)
 {

@@ -206,7 +206,7 @@ int capability_transfer(struct change *ch, struct capability *source, struct ses
 	const char *name, size_t n_name, uid_t by_uid, struct capability **ret);
 
 /*
- * Stages a reduction in place. Every member that is given must be at most what is held, and one
+ * Stages a reduction in place. Every member that is given must be at most what C has, and one
  * of them strictly less; rights stay non-empty, limits stay at or above what is in use.
  * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NOT_SMALLER, _IN_USE; -ENOMEM.
  */

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The one primitive, derive, its inverse, end, and what changes a capability in place. Each checks
- * everything, also what the same change has staged before, and then stages.
+ * everything, also what the same change has staged before, and then stages; a refusal has staged
+ * nothing.
+ *
+ * For verbs, which have looked whether who asks may use the slot; that the slot has the right for
+ * it is checked here again. Nothing can become more by any of it: the new record is made of the
+ * source's, and each member that is given must be at most what the source has.
  */
 #include "config.h"
 
@@ -20,7 +25,10 @@
 /* Up to this number automatic names are tried one by one; what follows is found by bisection. */
 #define NAME_NUMBERS_DENSE 8
 
-/* BASE, or BASE-K for K > 1, shortened where it would be too long. */
+/*
+ * BASE, or BASE-K for K > 1, shortened where it would be too long: a name that was valid once must
+ * not make a grant fail.
+ */
 static size_t
 name_format(const char *base, uint64_t k, char name[NAME_BYTES_MAX + 1])
 {
@@ -45,7 +53,11 @@ name_is_taken(struct change *ch, const struct session *to, const char *base, uin
 	return change_name_is_taken(ch, to->entity.id, ENTITY_CAPABILITY, name, n);
 }
 
-/* A free name: the first where few are taken, some where many are, without trying them all. */
+/*
+ * A free name: the first where few are taken, some where many are, without trying them all. Someone
+ * who is granted the same slot a million times would else make each grant as slow as all before it.
+ * The search keeps `taken` taken and `free_one` free, so what it ends at is free, even with gaps.
+ */
 static void
 pick_name(struct change *ch, const struct session *to, const char *base,
 	char name[NAME_BYTES_MAX + 1])
@@ -72,7 +84,10 @@ pick_name(struct change *ch, const struct session *to, const char *base,
 	name_format(base, free_one, name);
 }
 
-/* Returns: 0, CAPABILITY_E_EXISTS, _ENDING. */
+/*
+ * A name of one that has ended is free as soon as that one is removed, so it has an answer of its
+ * own.
+ */
 static int
 check_name(struct change *ch, const struct session *to, const char *name, size_t n)
 {
@@ -86,7 +101,10 @@ check_name(struct change *ch, const struct session *to, const char *name, size_t
 		: 0;
 }
 
-/* What a session must fulfil to get a new slot, called NAME unless that is NULL. */
+/*
+ * What a session must fulfil to get a new slot, called NAME unless that is NULL. Quota comes last,
+ * since its refusal is the most work to explain.
+ */
 static int
 check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
 {
@@ -136,7 +154,10 @@ add_slot(struct change *ch, struct entity *target, struct capability *parent, st
 	return r;
 }
 
-/* In each set up to the origin: all of them count. */
+/*
+ * In each set up to the origin, since all of them count: a parent that was reduced later has fewer
+ * than the source's own record says.
+ */
 static bool
 methods_are_held(struct change *ch, const struct capability *c, const struct methods *m)
 {
@@ -149,7 +170,11 @@ methods_are_held(struct change *ch, const struct capability *c, const struct met
 	return true;
 }
 
-/* What HOW leaves of HELD, written into RECORD. What is not given stays as it is held. */
+/*
+ * What HOW leaves of HELD, written into RECORD; what is not given stays as it is there. Asking for
+ * more than there is is refused, and not cut down to what there is: who asks relies on what was
+ * asked for. A limit of 0 would be a capability that is good for nothing, and hides a mistake.
+ */
 static int
 apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
 	struct capability_record *record)
@@ -216,6 +241,10 @@ add_named(struct change *ch, const struct capability *source, struct capability 
 	return add_slot(ch, source->target, parent, to, name, n_name, record, ret);
 }
 
+/*
+ * Liveness first: whoever uses a capability that has ended learns nothing else of it. The type is
+ * the source's, always: another one would read the target as what it is not.
+ */
 static int
 derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
@@ -257,6 +286,12 @@ capability_replicate(struct change *ch, struct capability *source, const char *n
 	return derive(ch, source, RIGHT_REPLICATE, source->session, name, n_name, how, by_uid, ret);
 }
 
+/*
+ * A new slot under the same parent, and the end of the old one, in one change: there is no moment
+ * in which both or neither are there. What is used of its limits stays used, or one could move a
+ * slot to and fro to fill it up. Its page entry is its server's word about the old slot, and stays
+ * behind.
+ */
 int
 capability_transfer(struct change *ch, struct capability *source, struct session *to,
 	const char *name, size_t n_name, uid_t by_uid, struct capability **ret)
@@ -283,6 +318,7 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	return r ? r : capability_end(ch, source);
 }
 
+/* Nothing limits an origin but what its target can do: whoever makes it also serves it. */
 int
 capability_originate(struct change *ch, enum capability_type type, struct entity *target,
 	struct session *to, const char *name, size_t n_name, uint32_t rights, uid_t by_uid,
@@ -308,6 +344,7 @@ capability_originate(struct change *ch, enum capability_type type, struct entity
 	return r ? r : add_slot(ch, target, NULL, to, name, n_name, &record, ret);
 }
 
+/* A reduction that changes nothing is a mistake, most often a word that was forgotten. */
 static bool
 is_smaller(const struct capability_record *record, const struct capability_record *held)
 {
@@ -319,6 +356,10 @@ is_smaller(const struct capability_record *record, const struct capability_recor
 		memcmp(record->methods, held->methods, sizeof(held->methods)) != 0;
 }
 
+/*
+ * The calls that the server has counted are put into the record first: else a reduction could bring
+ * the limit below what was used up, and each question after that would start from too little.
+ */
 int
 capability_reduce(struct change *ch, struct capability *c, const struct reductions *how)
 {
@@ -344,13 +385,17 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	edited = change_edit(ch, &c->entity);
 	if (!edited)
 		return -ENOMEM;
-	/* The ancestors' expiry stays theirs. */
+	/*
+	 * What is held has the smallest expiry of all ancestors. That stays theirs: copied into
+	 * this record it would make another entry among those that expire, for nothing.
+	 */
 	if (!how->has_expires)
 		record.expires_usec = edited->expires_usec;
 	*edited = record;
 	return 0;
 }
 
+/* Its own name again is no refusal, since rename(2) says so. */
 int
 capability_rename(struct change *ch, struct capability *c, const char *name, size_t n)
 {
@@ -366,6 +411,10 @@ capability_rename(struct change *ch, struct capability *c, const char *name, siz
 	return r ? r : change_rename(ch, &c->entity, name, n);
 }
 
+/*
+ * One mark, however large the tree below. What is doomed already needs none: its mark is further
+ * up.
+ */
 int
 capability_end(struct change *ch, struct capability *c)
 {
@@ -380,6 +429,7 @@ capability_end(struct change *ch, struct capability *c)
 	return 0;
 }
 
+/* Without children there is nothing to end, and no transaction to pay for. */
 int
 capability_end_children(struct change *ch, struct capability *c)
 {

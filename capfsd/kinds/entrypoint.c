@@ -3,6 +3,10 @@
  * An entrypoint's record has the id of the thread that serves it, and the thread knows nothing of
  * that: which one serves is found by the record alone, when either of the two is linked. Its end is
  * one mark in its record, which all its objects and their capabilities see.
+ *
+ * The model calls the row; control and the broker's loop stage what becomes of servers. Nothing
+ * here has a socket or knows a process but by the number that is shown: a server is gone when
+ * somebody who sees its channel says so.
  */
 #include "config.h"
 
@@ -37,6 +41,10 @@ entrypoint_place(const struct entity *e)
 	return (struct place){&s->entity, &s->owned[ENTITY_ENTRYPOINT], s};
 }
 
+/*
+ * Callers that wait are the broker's, so an entrypoint whose server accepts by itself, or that ends
+ * with its server, cannot have said that some may.
+ */
 static int
 entrypoint_resolve(struct model *m, struct entity *e)
 {
@@ -51,7 +59,10 @@ entrypoint_resolve(struct model *m, struct entity *e)
 	return ep->session ? 0 : -EBADMSG;
 }
 
-/* Finds the thread that serves, after its record or that of the thread has come. */
+/*
+ * Both ends of the link are set together, also the old one's: a thread that still pointed to an
+ * entrypoint would be found serving it after another has taken over.
+ */
 static void
 set_thread(struct model *m, struct entrypoint *ep)
 {
@@ -80,6 +91,7 @@ entrypoint_unlink(struct model *m, struct entity *e)
 		ep->thread->serves = NULL;
 }
 
+/* Its capabilities show whether it is served, so those below are told when the thread changes. */
 static unsigned
 entrypoint_applied(struct model *m, struct entity *e, const void *old)
 {
@@ -114,7 +126,10 @@ entrypoint_is_ending(const struct entity *e)
 	return entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD;
 }
 
-/* A thread has a larger id than an entrypoint that is taken up again, so it comes later. */
+/*
+ * A thread has a larger id than an entrypoint that is taken up again, so it comes later, and only
+ * now must be there. One thread serves one entrypoint, of its own session.
+ */
 static int
 entrypoint_finish(struct model *m, struct entity *e)
 {
@@ -130,7 +145,11 @@ entrypoint_finish(struct model *m, struct entity *e)
 	return 0;
 }
 
-/* The thread goes in one with it, since its record refers to the thread; it costs no budget. */
+/*
+ * The thread goes in one with it, since its record refers to the thread; it costs no budget. Never
+ * in an earlier slice, or a restart in between would find a reference to nothing and refuse the
+ * store.
+ */
 static int
 entrypoint_reap(struct reaper *r, struct entity *e)
 {
@@ -215,6 +234,12 @@ const struct kind entrypoint_kind = {
 	.check = entrypoint_check,
 };
 
+/*
+ * A server that comes again finds its entrypoint by the name, also one that the same change has
+ * added, and takes it up if nobody serves it. The mode must be the one that it was made with: the
+ * limits of the capabilities that exist were accepted for that. A thread is paid each time, the
+ * entrypoint once.
+ */
 static int
 check_attach(struct change *ch, struct session *s, const char *name, size_t n_name, uint32_t flags,
 	struct entrypoint **ret)
@@ -249,6 +274,7 @@ check_attach(struct change *ch, struct session *s, const char *name, size_t n_na
 	return kind == QUOTA_THREADS ? ENTRYPOINT_E_QUOTA_THREADS : ENTRYPOINT_E_QUOTA_RAM;
 }
 
+/* Its flags are set by who attaches, in the same change. */
 static int
 entrypoint_add(struct change *ch, struct session *s, const char *name, size_t n,
 	struct entrypoint **ret)
@@ -266,6 +292,11 @@ entrypoint_add(struct change *ch, struct session *s, const char *name, size_t n,
 	return r;
 }
 
+/*
+ * The thread is staged first, since the record refers to it by its id. The number of the attachment
+ * goes up each time, so that what an earlier server has counted in its pages is not taken for this
+ * one's word. Nobody waits unless this server says so.
+ */
 int
 entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,
 	uint32_t flags, pid_t pid, struct entrypoint **ret)
@@ -304,6 +335,10 @@ entrypoint_hold(struct change *ch, struct entrypoint *ep, uint16_t n)
 	return 0;
 }
 
+/*
+ * The thread and the reference to it go in one change. Objects and capabilities stay, as the next
+ * server takes them up; only one that was attached once ends here.
+ */
 int
 entrypoint_detach(struct change *ch, struct entrypoint *ep)
 {
@@ -320,6 +355,7 @@ entrypoint_detach(struct change *ch, struct entrypoint *ep)
 	return 0;
 }
 
+/* What is doomed with its session needs no mark of its own. */
 int
 entrypoint_end(struct change *ch, struct entrypoint *ep)
 {

@@ -2,7 +2,10 @@
 /*
  * Which capability expires next: a tree in order of time, and of ids where that is the same, held
  * in balance by chance: a parent's rank, which nobody outside can foresee, is above its children's
- * (a treap). Nothing is allocated, so that linking a capability cannot fail.
+ * (a treap). Nothing is allocated, so that linking a capability cannot fail, and no walk recurses.
+ *
+ * The row of capabilities keeps the tree up to date; the broker's loop runs what is due. A
+ * capability that has expired is refused at once, by the clock; what is done here only frees it.
  */
 #include "config.h"
 
@@ -16,6 +19,10 @@
 #include "capfsd/model/model.h"
 #include "capfsd/model/reap.h"
 
+/*
+ * No two are equal, so that each has one place, and one can be found again without a pointer
+ * upwards.
+ */
 static bool
 is_before(const struct capability *a, const struct capability *b)
 {
@@ -24,6 +31,10 @@ is_before(const struct capability *a, const struct capability *b)
 	return a->entity.id < b->entity.id;
 }
 
+/*
+ * With the seed, since ids can be foreseen: who chose expiries by them could make a list of the
+ * tree.
+ */
 static bool
 ranks_above(const struct capability *a, const struct capability *b)
 {
@@ -32,7 +43,7 @@ ranks_above(const struct capability *a, const struct capability *b)
 	return index_hash_id(a->entity.id ^ seed) > index_hash_id(b->entity.id ^ seed);
 }
 
-/* What is before AT, and what is after it. */
+/* Cuts TREE into what is before AT and what is after it. AT itself is not in it. */
 static void
 split(struct capability *tree, const struct capability *at, struct capability **before,
 	struct capability **after)
@@ -78,6 +89,10 @@ side(struct capability *tree, const struct capability *c)
 	return is_before(c, tree) ? &tree->expiry.before : &tree->expiry.after;
 }
 
+/*
+ * Its own `usec` is the key under which it stands, so it must be unchanged since it was added; what
+ * its record says by now is looked at by expiry_follow() alone.
+ */
 void
 expiry_remove(struct model *m, struct capability *c)
 {
@@ -120,6 +135,11 @@ expiry_next(const struct model *m, const struct capability *c)
 	return next;
 }
 
+/*
+ * A record that has changed may have another expiry or none to wait for, since it is dead. The next
+ * one to expire is only ever corrected downwards here: too early costs the broker one look in vain,
+ * too late would be a capability that stays.
+ */
 void
 expiry_follow(struct model *m, struct capability *c)
 {
@@ -135,7 +155,10 @@ expiry_follow(struct model *m, struct capability *c)
 		m->next_expiry_usec = r->expires_usec;
 }
 
-/* Stages the end of what has expired, N of it at most. */
+/*
+ * Stages the end of what has expired, N of it at most. What is doomed already is passed over and
+ * not counted: it waits for the reaper, and would else fill the slice.
+ */
 static int
 stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
 {
@@ -169,6 +192,10 @@ expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
 	return change_commit(ch);
 }
 
+/*
+ * A full store may have no room for the marks of all at once. Where there are more, `next` is now,
+ * so that the caller comes again after its other work.
+ */
 int
 expiry_run(struct model *m, uint64_t *ret_next_usec)
 {
@@ -201,7 +228,10 @@ expiry_check(const struct model *m, const struct capability *c)
 		m->next_expiry_usec <= c->record.expires_usec);
 }
 
-/* All that expire are met, the earliest first. */
+/*
+ * All that expire are met, the earliest first. They are counted up in the tree and down in the
+ * index of ids, and come out even.
+ */
 void
 expiry_check_all(const struct model *m)
 {

@@ -4,6 +4,9 @@
  * along its ancestors: rights, expiry, methods, what is left of calls and connections. So a parent
  * that shrinks takes its descendants along by one record of its own, and use counts against all of
  * them. Every question here is a walk up, DERIVATION_DEPTH_MAX long at most.
+ *
+ * Anybody may ask. Only capability_connect() stages something, and only the count of connections is
+ * changed without a change: it is not stored, and begins with 0 in each broker.
  */
 #include "config.h"
 
@@ -48,6 +51,10 @@ narrow(const struct capability_record *r, uint64_t *first, uint64_t *last)
 		*last = r->methods[i].last;
 }
 
+/*
+ * The intersection of all sets, without memory for one: the candidate range is narrowed by each
+ * ancestor until all agree on where it begins. Each round moves it up, so that it ends.
+ */
 void
 capability_format_methods(const struct capability *c, struct text *t)
 {
@@ -82,6 +89,10 @@ capability_expires(const struct capability *c)
 	return expires;
 }
 
+/*
+ * The clock is asked only where something expires, since this is asked of every entity that is
+ * listed.
+ */
 bool
 capability_is_live(const struct capability *c)
 {
@@ -107,6 +118,10 @@ capability_counts_calls(const struct capability *c)
 	return capability_service(c).counts;
 }
 
+/*
+ * An entry counts only in the pages of the attachment that it was given in. A server that comes
+ * later has other pages, where the same number is somebody else's entry.
+ */
 uint32_t
 capability_page_index(const struct capability *c)
 {
@@ -117,6 +132,10 @@ capability_page_index(const struct capability *c)
 	return c->record.page_index;
 }
 
+/*
+ * The server may be hostile or broken, so its word moves the count only up, and not beyond the
+ * limit: it cannot give calls back to a client, and the subtraction that follows cannot wrap.
+ */
 uint64_t
 capability_calls_used(const struct capability *c)
 {
@@ -144,6 +163,7 @@ capability_calls_left(const struct capability *c)
 	return least;
 }
 
+/* A limit may have become smaller than what is in use; that leaves 0, and ends nothing. */
 uint64_t
 capability_conns_left(const struct capability *c)
 {
@@ -180,6 +200,11 @@ rate_left(const struct capability_record *r, uint64_t now)
 	return used < r->rate_limit ? r->rate_limit - used : 0;
 }
 
+/*
+ * `rate_at` is the moment at which everything is there again, and each use moves it by one
+ * interval. A moment that has passed, or lies further ahead than any use could have moved it,
+ * starts at now.
+ */
 static void
 rate_use(struct capability_record *r, uint64_t now)
 {
@@ -214,6 +239,11 @@ capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mod
 	*ret_mode = own ? c->record.mode : c->session->record.mode;
 }
 
+/*
+ * All limits of all ancestors are looked at before any of them is used, so that a refusal uses
+ * none. Where the server counts calls itself, a connection is no call, and only connections are
+ * limited.
+ */
 static int
 check_connect(struct change *ch, const struct capability *c, uint64_t now)
 {
@@ -234,6 +264,10 @@ check_connect(struct change *ch, const struct capability *c, uint64_t now)
 	return 0;
 }
 
+/*
+ * The use of calls and rates is stored with the connection, in one change: a broker that is killed
+ * in between would else have let somebody in and forgotten the call.
+ */
 int
 capability_connect(struct change *ch, struct capability *c)
 {
@@ -260,6 +294,7 @@ capability_connect(struct change *ch, struct capability *c)
 	return 0;
 }
 
+/* The entrypoint shows how many are connected, and so does each ancestor. */
 void
 capability_used(struct capability *c)
 {
@@ -280,6 +315,10 @@ capability_connected(struct capability *c)
 	capability_used(c);
 }
 
+/*
+ * Along the parents as they are now, which are those of capability_connected(): a parent never
+ * changes.
+ */
 void
 capability_disconnected(struct capability *c)
 {

@@ -3,6 +3,8 @@
  * Sets of methods as a few ranges. Each function leaves them in the one form that a set has, sorted
  * and with a gap between any two, so that records with equal sets have equal bytes and comparing
  * two sets is comparing memory.
+ *
+ * Nothing here allocates or stores; a set is a value, of which the record has a copy.
  */
 #include "config.h"
 
@@ -13,7 +15,11 @@
 
 #include "base/text.h"
 
-/* Without a gap between them they are one range. */
+/*
+ * Without a gap between them they are one range. Differences instead of sums, since a last method
+ * of UINT32_MAX has none behind it; where `first` is 0 the other side of the comparison holds
+ * already.
+ */
 static bool
 ranges_touch(const struct method_range *a, const struct method_range *b)
 {
@@ -29,6 +35,10 @@ remove_range(struct methods *m, uint32_t i)
 	m->range[m->n] = (struct method_range){};
 }
 
+/*
+ * Whatever touches the new range is taken into it first, so that what is inserted has a gap on both
+ * sides. A set that is full is left as it was.
+ */
 bool
 methods_add(struct methods *m, uint32_t first, uint32_t last)
 {
@@ -56,6 +66,7 @@ methods_add(struct methods *m, uint32_t first, uint32_t last)
 	return true;
 }
 
+/* All methods have two forms, one range or none; the record has the second. */
 void
 methods_finish(struct methods *m)
 {
@@ -63,6 +74,10 @@ methods_finish(struct methods *m)
 		*m = (struct methods){};
 }
 
+/*
+ * Made again from its ranges, it must come out the same: whatever else there is to be wrong with it
+ * shows.
+ */
 bool
 methods_are_valid(const struct methods *m)
 {
@@ -78,7 +93,10 @@ methods_are_valid(const struct methods *m)
 	return methods_equal(m, &same);
 }
 
-/* As each of its ranges lies within one of the other's. */
+/*
+ * As each of its ranges lies within one of the other's: a range that is covered by two of them
+ * together cannot be, since there is a gap between any two.
+ */
 bool
 methods_contain(const struct methods *all, const struct methods *some)
 {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Objects. Their names are their keys, in decimal, so that the index of names finds them by key; one
- * that has ended keeps its key while it is reaped, beside a new one that got the key again. The
+ * Objects. Their names are their keys, in decimal, so that the index of names finds them by key;
+ * one that has ended keeps its key while it is reaped, beside a new one that got the key again. The
  * badge is new each time, and is how a server tells the two apart.
+ *
+ * The model calls the row, the verb `object` what stages. An object never moves to another
+ * entrypoint, and its socket and protocol are for ever what they were when it was made.
  */
 #include "config.h"
 
@@ -45,6 +48,7 @@ key_format(uint64_t key, char buffer[NUMBER_BYTES_MAX])
 	return (size_t)snprintf(buffer, NUMBER_BYTES_MAX, "%" PRIu64, key);
 }
 
+/* By badge over all entrypoints; whose object it is the caller compares. */
 static struct object *
 find_badge(struct model *m, uint64_t badge)
 {
@@ -59,6 +63,7 @@ find_badge(struct model *m, uint64_t badge)
 	return NULL;
 }
 
+/* A badge that two objects have would let a server serve one to a client of the other. */
 static int
 object_resolve(struct model *m, struct entity *e)
 {
@@ -156,6 +161,7 @@ object_tell_restricted(struct model *m, struct entity *e)
 		entity_tell_restricted(m, &list_entry(i, struct capability, origin_link)->entity);
 }
 
+/* One that has ended keeps its badge in the index, and is not found by it any more. */
 static void
 object_check(struct model *m, struct entity *e)
 {
@@ -199,7 +205,10 @@ const struct kind object_kind = {
 	.check_all = object_check_all,
 };
 
-/* The object with this key that has not ended. */
+/*
+ * The object with this key that has not ended, also as this change leaves it. The walk goes on over
+ * those of the same key that are still being removed; the general lookup would stop at any of them.
+ */
 static struct object *
 find_key(struct change *ch, struct entrypoint *ep, const char *key, size_t n)
 {
@@ -221,6 +230,7 @@ find_key(struct change *ch, struct entrypoint *ep, const char *key, size_t n)
 	return e ? object_of(e) : NULL;
 }
 
+/* The badge comes from the change, so that an aborted one leaves it to the next. */
 static int
 object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *name, size_t n,
 	enum object_socket socket, enum object_protocol protocol, struct object **ret)
@@ -246,6 +256,10 @@ object_new(struct change *ch, struct entrypoint *ep, uint64_t key, const char *n
 	return r;
 }
 
+/*
+ * A server that starts again names all its objects again: what is there is not an error, unless it
+ * would have to become something else.
+ */
 int
 object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_socket socket,
 	enum object_protocol protocol, struct object **ret)
@@ -289,6 +303,7 @@ capability_object(const struct capability *c)
 	return c->record.type == TYPE_OBJECT ? object_of(c->target) : NULL;
 }
 
+/* Of another entrypoint's object a server learns nothing, not even that the badge is in use. */
 struct object *
 object_find(struct entrypoint *ep, uint64_t badge)
 {

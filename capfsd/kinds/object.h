@@ -64,12 +64,12 @@ struct object *capability_object(const struct capability *c);
 /*
  * Stages an object with this key, or finds the one that has it: same key, same badge. The session
  * pays ram=512 for a new one. One that has ended is no longer found: its key makes a new object,
- * with a new badge (G42). Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
+ * with a new badge. Returns: 0, ENTRYPOINT_E_EXISTS, _QUOTA_RAM, _CLOSING; -errno.
  */
 int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
 	enum object_protocol protocol, struct object **ret);
 
-/* Stages its end, and that of all its capabilities (G45). Returns: 0 or -ENOMEM. */
+/* Stages its end, and that of all its capabilities. Returns: 0 or -ENOMEM. */
 int object_end(struct change *ch, struct object *o);
 
 /* By its badge, among the objects of E; NULL: none. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What rights are called, in commands and in what is read. */
+/*
+ * What rights are called, in commands and in what is read. The order is the one in which they are
+ * shown; their bits stand in records (rights.h) and nothing here depends on their order.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/rights.h"

@@ -2,6 +2,9 @@
 /*
  * Threads. Their names are S.N: the id of their session, and a number that counts up in it, so that
  * a name in a log means one process for ever.
+ *
+ * A thread comes and goes only together with the entrypoint's reference to it (entrypoint.c stages
+ * both), so there is never one that serves nothing. Nothing is done to its process.
  */
 #include "config.h"
 
@@ -37,6 +40,7 @@ thread_format(uint64_t session, uint64_t number, char buffer[THREAD_NAME_BYTES_M
 		number);
 }
 
+/* A number above what its session has given would be given once more. */
 static int
 thread_resolve(struct model *m, struct entity *e)
 {
@@ -50,6 +54,7 @@ thread_resolve(struct model *m, struct entity *e)
 	return strcmp(name, e->name) == 0 ? 0 : -EBADMSG;
 }
 
+/* Whichever of the two is unlinked first, the other must not point to what is freed. */
 static void
 thread_unlink(struct model *m, struct entity *e)
 {
@@ -60,7 +65,10 @@ thread_unlink(struct model *m, struct entity *e)
 	t->serves = NULL;
 }
 
-/* Every one serves; it would never end otherwise. */
+/*
+ * Every one serves: a thread goes when its entrypoint loses it, so one without would never end, and
+ * its session could never be closed.
+ */
 static int
 thread_finish(struct model *m, struct entity *e)
 {
@@ -95,6 +103,10 @@ const struct kind thread_kind = {
 	.check = thread_check,
 };
 
+/*
+ * The count is a part of the session's record and staged with the thread, so that no number comes
+ * again after a restart, even when the thread is long gone.
+ */
 int
 thread_add(struct change *ch, struct session *s, pid_t pid, uint64_t *ret_id)
 {

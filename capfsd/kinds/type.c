@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is the same for all types of capability, whatever their rows say. */
+/*
+ * What is the same for all types of capability, whatever their rows say. A type's row says only
+ * what differs; nobody looks at a type's number but to find that row.
+ */
 #include "config.h"
 
 #include "capfsd/kinds/type.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a change stages hangs in two lists: one item for each entity that it touches, and notes,
- * the records of others. All memory that is needed is allocated while it is staged; what is behind
- * the store's commit cannot fail.
+ * What a change stages hangs in three lists: one item for each entity that it touches, the notes,
+ * which are records of others, and the riders, which are records that may be left out. All memory
+ * that is needed is allocated while it is staged; what is behind the store's commit cannot fail.
  *
  * The store is written in the order of staging, so that what a note is put and dropped under stays
  * in order. Then the model follows: what is new is linked, records and names are replaced, live
@@ -10,7 +10,9 @@
  * of it is told, and only then memory is freed, since hooks may look at neighbours.
  *
  * A model has one change, with memory for an encoded record that is allocated when the model is and
- * is large enough for any of them: a kind with a larger record needs nothing here.
+ * is large enough for any of them: a kind with a larger record needs nothing here. Nobody else
+ * writes a record, links an entity or unlinks one, but for the loader, which runs before anybody
+ * asks for anything.
  */
 #include "config.h"
 
@@ -57,6 +59,10 @@ struct change {
 	uint8_t *buffer;   /* of record_bytes_max(): the record that is being stored */
 };
 
+/*
+ * The buffer is allocated here so that storing a change needs no memory: where there is none, the
+ * model is not made at all, instead of every commit being able to fail of it.
+ */
 struct change *
 change_new(struct model *m)
 {
@@ -88,6 +94,10 @@ change_free(struct change *ch)
 	return NULL;
 }
 
+/*
+ * The counters are copied here and written back only when the change is published, so that an
+ * aborted change leaves its ids and badges to the next one and nothing in memory has moved.
+ */
 struct change *
 change_begin(struct model *m)
 {
@@ -120,6 +130,11 @@ change_last_id(const struct change *ch)
 	return ch->next_id - 1;
 }
 
+/*
+ * The item of E in this change, made when it is first asked for. The entity points to it, so that a
+ * change of thousands of entities costs time in their number, not in its square. It has room for a
+ * copy of the kind's record, and that copy is all that an edit may write to. NULL: no memory.
+ */
 static struct staged *
 stage(struct change *ch, struct entity *e)
 {
@@ -138,6 +153,7 @@ stage(struct change *ch, struct entity *e)
 	return item;
 }
 
+/* What this change has added is seen by nobody yet, so its own record is edited in place. */
 void *
 change_edit(struct change *ch, struct entity *e)
 {
@@ -161,6 +177,12 @@ change_record(struct change *ch, const struct entity *e)
 	return e->staged && e->staged->edited ? e->staged->record : entity_record(e);
 }
 
+/*
+ * The id is given when nothing can fail any more. Ids grow in the order of staging, and the loader
+ * relies on that: an owner or a parent has a smaller id than what refers to it, so it is staged
+ * first. Ids that are used up look like a full store, which is a refusal and does not end the
+ * daemon.
+ */
 int
 change_add(struct change *ch, struct entity *e)
 {
@@ -181,6 +203,10 @@ change_add(struct change *ch, struct entity *e)
 	return 0;
 }
 
+/*
+ * Walks of the reaper may meet an entity twice, for two roots; it is counted once. What the same
+ * change adds is never dropped, since its id is in the counters already.
+ */
 int
 change_drop(struct change *ch, struct entity *e)
 {
@@ -201,6 +227,7 @@ change_drops(const struct entity *e)
 	return e->staged && e->staged->dropped;
 }
 
+/* The name is copied now, because nothing may be allocated behind the store's commit. */
 int
 change_rename(struct change *ch, struct entity *e, const char *name, size_t n)
 {
@@ -274,6 +301,12 @@ is_renamed_to(const struct staged *item, uint64_t owner_id, enum entity_kind kin
 		memcmp(item->name, name, n) == 0 && entity_kind(e)->place(e).owner->id == owner_id;
 }
 
+/*
+ * Both must be asked, the model and what was staged: two additions of one name in one change would
+ * each find it free, and the index would have two entities of which only one can be reached. A name
+ * that this change gives up counts as taken until the commit, which may refuse once too often and
+ * never too seldom.
+ */
 bool
 change_name_is_taken(struct change *ch, uint64_t owner_id, enum entity_kind kind, const char *name,
 	size_t n)
@@ -316,6 +349,12 @@ change_charged(struct change *ch, const struct session *s, unsigned kind)
 	return sum;
 }
 
+/*
+ * What is available to S as this change leaves it: what there is now, changed by what the change
+ * makes of its limit, less what it has charged so far. Without the last part one change could spend
+ * the same quota twice. The steps are modulo 2^64, and the result is right all the same, since each
+ * of them was checked when it was staged.
+ */
 bool
 change_affords(struct change *ch, const struct session *s, const struct quota *cost,
 	enum quota_kind *ret_kind)
@@ -335,6 +374,7 @@ change_affords(struct change *ch, const struct session *s, const struct quota *c
 	return true;
 }
 
+/* What is dropped is only deleted, whatever else was staged for it. */
 static int
 store_item(struct change *ch, const struct staged *item)
 {
@@ -363,6 +403,10 @@ new_header(const struct change *ch)
 	};
 }
 
+/*
+ * A deletion may find nothing: the record that it means may have been left out when it was new and
+ * the store full (change_spare_notes()). Everything else that fails, fails the transaction.
+ */
 static int
 store_notes(const struct model *m, const struct list *notes)
 {
@@ -384,6 +428,10 @@ struct extent {
 	bool notes, riders, events;
 };
 
+/*
+ * The header comes last, with the counters as they are after all of it, and is left out where it
+ * says the same as before: most changes only edit, and a page less is written for each of them.
+ */
 static int
 store_all(struct change *ch, const struct extent *with)
 {
@@ -408,6 +456,11 @@ store_all(struct change *ch, const struct extent *with)
 	return r;
 }
 
+/*
+ * One attempt. Each error ends in an abort, also one of the commit itself, so that the next attempt
+ * begins with what is stored and not with half of this one. What the model believes of the store
+ * (stored_header, which lines are stored) follows a commit that succeeded, and nothing else.
+ */
 static int
 store_transaction(struct change *ch, const struct extent *with)
 {
@@ -430,7 +483,9 @@ store_transaction(struct change *ch, const struct extent *with)
 
 /*
  * Events and riders may wait, and must not keep from a full store what would make room in it; nor
- * may the notes of what ends something. *RET_RODE: were the riders stored?
+ * may the notes of what ends something, since a revocation may not fail for want of room. So what
+ * does not fit is tried again with less, down to the entities alone. *RET_RODE: were the riders
+ * stored?
  */
 static int
 store_what_fits(struct change *ch, bool events, bool *ret_rode)
@@ -464,7 +519,10 @@ swap_bytes(void *a, void *b, size_t n)
 	}
 }
 
-/* Brings the records, names and links of what is not dropped up to date. */
+/*
+ * Brings the records, names and links of what is not dropped up to date. The old record changes
+ * places with the new one, since the kind's row compares the two; it is freed with the item.
+ */
 static void
 publish_item(struct model *m, struct staged *item)
 {
@@ -482,6 +540,10 @@ publish_item(struct model *m, struct staged *item)
 	}
 }
 
+/*
+ * The hook is called between the two: the entity is found by nobody any more, while what it points
+ * to is still there, and whoever has made something for it lets go of that before it is freed.
+ */
 static void
 publish_drop(struct model *m, struct entity *e)
 {
@@ -492,6 +554,12 @@ publish_drop(struct model *m, struct entity *e)
 		entity_kind(e)->gone(e);
 }
 
+/*
+ * Nothing here can fail, and the order is the promise that hooks rely on. All records and links are
+ * in place before anybody is told of a restriction, and what goes is still linked then, so that
+ * whoever ends connections finds the capability and all above it. Drops follow in the order in
+ * which they were staged, which is leaves first. Only what is whole is told with a stamp.
+ */
 static void
 publish(struct change *ch)
 {
@@ -517,7 +585,10 @@ publish(struct change *ch)
 			entity_touch_below(m, list_entry(i, struct staged, link)->entity, stamp);
 }
 
-/* Ends the change and frees what it owns: dropped entities when published, else the new ones. */
+/*
+ * Ends the change and frees what it owns: dropped entities when it was published, else the new
+ * ones.
+ */
 static void
 change_end(struct change *ch, bool published)
 {
@@ -547,6 +618,15 @@ change_abort(struct change *ch)
 	change_end(ch, false);
 }
 
+/*
+ * A change that stages nothing writes nothing, so that whoever has nothing to do pays no
+ * transaction. `boarding` is asked before that is decided, since it may be what brings something,
+ * and `arrived` is told of a failure too: riders that were not stored are offered again with a
+ * later change.
+ *
+ * Any error leaves the model as it was. It is the caller's to tell a full store, which is a
+ * refusal, from an error that ends the daemon.
+ */
 int
 change_commit(struct change *ch)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The invariants that hold for every entity, and for the model as a whole. Those of one kind stand
- * in its row.
+ * in its row. All of it only reads, and nothing is believed that could be computed: a counter that
+ * is wrong shows here in the step that made it wrong, and not when some session can no longer pay.
  */
 #include "config.h"
 
@@ -30,6 +31,10 @@ check_list(struct list *list, enum entity_kind kind, const struct entity *owner)
 	return n;
 }
 
+/*
+ * The indexes must lead back to the entity itself, not to another one of that id or name. Between
+ * two changes nothing may be staged, or the next change would write to what was freed.
+ */
 static void
 check_entity(struct model *m, struct entity *e)
 {
@@ -41,7 +46,7 @@ check_entity(struct model *m, struct entity *e)
 	model_expect(entity_find(m, e->id) == e && name_is_valid(e->name, n));
 	if (!kind->names_repeat)
 		model_expect(entity_find_name(m, owner ? owner->id : 0, e->kind, e->name, n) == e);
-	/* Or it would never be removed. */
+	/* The reaper goes by that list alone, so what is missing there would never be removed. */
 	if (entity_is_ending(e))
 		model_expect(!list_empty(&e->ending_link));
 	if (kind->check)
@@ -63,6 +68,10 @@ add_session(struct sums *sums, const struct session *s)
 		sums->n_owned[kind] += s->n_owned[kind];
 }
 
+/*
+ * The header's number of entities is what the loader compares the store with: if it were wrong, the
+ * next start would refuse a store that is whole.
+ */
 static void
 check_sums(const struct model *m, const struct sums *sums)
 {
@@ -80,6 +89,10 @@ check_sums(const struct model *m, const struct sums *sums)
 	model_expect(memcmp(&sums->used, &m->used, sizeof(m->used)) == 0);
 }
 
+/*
+ * Entities are met by the index of ids, which has all of them: one that had fallen out of its
+ * owner's list would not be met by a walk down the tree, and that is what this is looking for.
+ */
 void
 model_check(struct model *m)
 {

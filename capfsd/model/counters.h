@@ -40,7 +40,7 @@ struct counters {
 	uint64_t errors[COUNTERS_ERRNO]; /* of these refusals */
 	uint64_t offered, taken;	 /* connections */
 	uint64_t connects_refused[COUNTERS_REASONS];
-	uint64_t poisoned; /* requests answered EIO because brokers died of them */
+	uint64_t poisoned; /* requests refused with EIO because brokers died of them */
 	uint64_t events, events_lost;
 	uint64_t lines_lost; /* of the log; added to by holder and broker */
 	struct durations durations[N_FRONTS];

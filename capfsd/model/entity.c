@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What is the same for all kinds: names, the indexes of ids and names, the owner's list, and the
- * charge for the entity's cost. Linking cannot fail, since it happens behind the store's commit: the
- * links are part of the entity, and an index that has buckets takes any number of members.
+ * charge for the entity's cost. Linking cannot fail, since it happens behind the store's commit:
+ * the links are part of the entity, and an index that has buckets takes any number of members.
+ *
+ * Anybody may look entities up. Making, linking, renaming and freeing them is for change.c and
+ * load.c alone (kind.h): an entity that came to be in any other way would not be in the store.
  */
 #include "config.h"
 
@@ -15,6 +18,11 @@
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
 
+/*
+ * A name becomes the name of a file, a word of a command and a part of a line in logs, so it has
+ * neither slashes nor blanks nor anything that a terminal acts upon. With a leading dot it could be
+ * `.` or `..`, or a file that a listing hides.
+ */
 bool
 name_is_valid(const char *name, size_t n)
 {
@@ -36,6 +44,10 @@ entity_session(const struct entity *e)
 	return entity_kind(e)->session(e);
 }
 
+/*
+ * Not the same as whether it is alive: what has ended stays linked until the reaper comes to it,
+ * and must be gone for everybody who lists or looks up in the meantime.
+ */
 bool
 entity_is_shown(const struct entity *e)
 {
@@ -56,6 +68,10 @@ name_copy(const char *name, size_t n)
 	return copy;
 }
 
+/*
+ * The row's init() makes the lists, so that entity_free() is right from here on, however little of
+ * its record the caller has set.
+ */
 struct entity *
 entity_new(struct model *m, enum entity_kind kind, const char *name, size_t n)
 {
@@ -86,6 +102,11 @@ entity_free(struct entity *e)
 	return NULL;
 }
 
+/*
+ * The seed is random, because clients choose names: who knew it could choose a million that fall
+ * into one bucket, and make every lookup slow. The kind is a part of the seed, so that a slot and
+ * an entrypoint of one session may have the same name.
+ */
 uint64_t
 entity_hash_name(const struct model *m, uint64_t owner_id, enum entity_kind kind, const char *name,
 	size_t n)
@@ -116,6 +137,10 @@ link_name(struct model *m, struct entity *e)
 		abort();
 }
 
+/*
+ * It is called behind the store's commit: NAME was allocated while it was staged, and the old one
+ * is freed only when it is in no index any more.
+ */
 void
 entity_set_name(struct model *m, struct entity *e, char *name)
 {
@@ -125,6 +150,11 @@ entity_set_name(struct model *m, struct entity *e, char *name)
 	link_name(m, e);
 }
 
+/*
+ * What an entity costs is paid from when it is linked until it is unlinked. Lines of events give
+ * way to it at once: change_affords() has counted their bytes as available, and used and lent
+ * together would else be above the limit.
+ */
 static void
 charge_cost(struct session *payer, const struct quota *cost, bool give_back)
 {
@@ -138,6 +168,10 @@ charge_cost(struct session *payer, const struct quota *cost, bool give_back)
 		events_yield(payer);
 }
 
+/*
+ * Appending keeps the owner's list in the order of ids, since ids only grow, and the loader brings
+ * them in the same order. The row comes last: its links lead to an entity that everybody finds.
+ */
 void
 entity_link(struct model *m, struct entity *e)
 {
@@ -160,6 +194,10 @@ entity_link(struct model *m, struct entity *e)
 		kind->link(m, e);
 }
 
+/*
+ * The reverse of entity_link(): the row first, while all that it may look for can still be found.
+ * Afterwards nobody can reach the entity but the change that drops it, which frees it.
+ */
 void
 entity_unlink(struct model *m, struct entity *e)
 {
@@ -228,6 +266,11 @@ entity_after(struct list *owner_list, struct list *link)
 	return link->next == owner_list ? NULL : list_entry(link->next, struct entity, owner_link);
 }
 
+/*
+ * A listing goes on behind the last entity that it has given, which may have ended in between. As
+ * long as that one is there its link is the place, and a directory of a million is listed in one
+ * walk.
+ */
 struct entity *
 entity_next(struct model *m, struct list *owner_list, uint64_t id)
 {
@@ -258,6 +301,10 @@ entity_is_ending(const struct entity *e)
 	return entity_kind(e)->is_ending && entity_kind(e)->is_ending(e);
 }
 
+/*
+ * Asked again, nothing happens: an entity is in the list once, and its place there is that of its
+ * first end, so that nobody can push others' ends back.
+ */
 void
 entity_set_ending(struct model *m, struct entity *e)
 {

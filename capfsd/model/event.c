@@ -7,6 +7,11 @@
  * The store follows late: a line waits in the model's queue until it is stored, and comes there
  * again, to be deleted, when no log refers to it any more. A line that was forgotten before it was
  * stored never is.
+ *
+ * Anybody may log, and nothing may depend on it: an event is lost rather than that something fails
+ * because of it. The bytes in a log are charged to its session's `ram`, in three places at once
+ * (the session's event_bytes and its `used`, the model's `used`), which only push() and evict()
+ * change.
  */
 #include "config.h"
 
@@ -28,11 +33,13 @@
 #define FEW_LINES 8 /* so many are deleted in a transaction for which there is little room */
 
 struct line_header {
+	/* They begin the record, so they stand in stores of all versions. */
 	uint32_t n_text, n_places;
 };
 
 /* Where a line ends in the log of one session. */
 struct line_place {
+	/* A session of 0 is none: there was no memory for that log when the line was written. */
 	uint64_t session, end;
 };
 
@@ -61,6 +68,9 @@ struct events {
 	uint64_t start, end;
 };
 
+/*
+ * The text stands behind the places, without a terminating zero, so that the record is one piece.
+ */
 static char *
 line_text(const struct line *line)
 {
@@ -89,6 +99,10 @@ line_new(uint64_t number, uint32_t n_places, uint32_t n_text)
 	return line;
 }
 
+/*
+ * No log has it any more. One that the store has must be deleted there, so it goes back to the
+ * queue and is freed when that was committed; any other was never stored, and is forgotten now.
+ */
 static void
 line_unref(struct model *m, struct line *line)
 {
@@ -107,7 +121,10 @@ entry_at(const struct events *ev, size_t i)
 	return &ev->ring[(ev->first + i) & (ev->size - 1)];
 }
 
-/* Forgets the oldest line. */
+/*
+ * Forgets the oldest line. The log's start moves to where that line ended: a reader who was behind
+ * goes on at the start, and sees by the numbers of the lines that some are gone.
+ */
 static void
 evict(struct session *s)
 {
@@ -123,6 +140,10 @@ evict(struct session *s)
 	ev->n--;
 }
 
+/*
+ * What is charged to a session comes before its events: they were allowed to use what nobody
+ * needed. Called wherever more is used or lent, or a limit shrinks.
+ */
 void
 events_yield(struct session *s)
 {
@@ -150,7 +171,11 @@ ring_grow(struct events *ev)
 	return true;
 }
 
-/* Is there room for N more bytes in the log of S, after the oldest lines have gone? */
+/*
+ * Is there room for N more bytes in the log of S, after the oldest lines have gone? They go by
+ * number first, then as far as quota is short. Where the ring cannot grow, one line makes room for
+ * the other.
+ */
 static bool
 make_room(struct session *s, uint32_t n)
 {
@@ -170,7 +195,10 @@ make_room(struct session *s, uint32_t n)
 	return true;
 }
 
-/* A line that finds no room has been written, and is gone already. */
+/*
+ * A line that finds no room has been written, and is gone already: the end of the log moves all the
+ * same, since offsets count all bytes that were ever written and every record of a line has them.
+ */
 static void
 push(struct session *s, struct line *line)
 {
@@ -200,6 +228,10 @@ events_make(struct session *s)
 	return s->events;
 }
 
+/*
+ * Before the session is freed and after it is unlinked, while its lines can still be given back to
+ * it.
+ */
 void
 events_free(struct session *s)
 {
@@ -212,7 +244,10 @@ events_free(struct session *s)
 	s->events = NULL;
 }
 
-/* Copies TEXT with what a terminal might act upon escaped. Returns the length, at most SIZE. */
+/*
+ * Copies TEXT with what a terminal might act upon escaped: labels and commands are chosen by
+ * clients, and an administrator reads the log in a terminal. Returns the length, at most SIZE.
+ */
 static size_t
 escape(char *buffer, size_t size, const char *text)
 {
@@ -236,6 +271,7 @@ escape(char *buffer, size_t size, const char *text)
 	return n;
 }
 
+/* The number tells a reader whether lines are missing in between, which the time of day cannot. */
 static size_t
 format_line(char line[EVENT_BYTES_MAX], uint64_t now_usec, uint64_t number, const char *text)
 {
@@ -261,6 +297,11 @@ tell_logged(struct model *m, struct session *s)
 	}
 }
 
+/*
+ * The number is used up only when there is memory for the line, so that a gap in a log is a line
+ * that was there and is gone. The reference of this function keeps the line while it is put into
+ * the logs, any of which may have no room for it.
+ */
 void
 event_log(struct model *m, struct session *s, const char *format, ...)
 {
@@ -310,7 +351,6 @@ events_end(const struct session *s)
 	return s->events ? s->events->end : 0;
 }
 
-/* The first entry that ends after OFFSET. */
 static size_t
 find_entry(const struct events *ev, uint64_t offset)
 {
@@ -355,6 +395,10 @@ events_are_queued(const struct model *m)
 	return !list_empty(&m->event_queue);
 }
 
+/*
+ * Deletions are what a full store needs, so a few of them are staged even where nothing else is:
+ * few, because each may need a page before it gives one back.
+ */
 int
 events_stage(struct model *m, bool all)
 {
@@ -376,6 +420,10 @@ events_stage(struct model *m, bool all)
 	return 0;
 }
 
+/*
+ * Must choose exactly what events_stage() chose, in the same order, since the two run on either
+ * side of the commit and nothing remembers what was staged.
+ */
 void
 events_settle(struct model *m, bool all)
 {
@@ -400,7 +448,12 @@ events_store(struct model *m)
 	return events_are_queued(m) ? change_commit(change_begin(m)) : 0;
 }
 
-/* LINE comes back to the log of one session. What an older log had before a gap is given up. */
+/*
+ * LINE comes back to the log of one session. Lines come in the order of their numbers, so an end
+ * that lies before what the log has already is damage. A gap is none: lines between were evicted
+ * here and not in the logs above. What an older line had before a gap is given up, since a log has
+ * no holes. A session that is gone is passed over, as its ancestors have the line still.
+ */
 static int
 restore_place(struct model *m, struct line *line, const struct line_place *place)
 {
@@ -424,6 +477,10 @@ restore_place(struct model *m, struct line *line, const struct line_place *place
 	return 0;
 }
 
+/*
+ * The lengths are compared with each other before any of them is used. The line's own reference is
+ * dropped at the end, so that one that belongs to no log any more is queued to be deleted.
+ */
 int
 event_load(struct model *m, uint64_t number, const void *data, size_t n)
 {
@@ -449,7 +506,10 @@ event_load(struct model *m, uint64_t number, const void *data, size_t n)
 	return r < 0 ? error_trace(r) : 0;
 }
 
-/* When no session is left: the store keeps what it has. */
+/*
+ * When no session is left. The queue has no log's reference; what is not stored yet is lost with
+ * it, and the store keeps what it has, to be loaded at the next start.
+ */
 void
 events_deinit(struct model *m)
 {

@@ -2,6 +2,11 @@
 /*
  * The model made again from its records. Their bytes may be damaged in any way: each is checked on
  * its own and against what came before, and what belongs together is checked when all are there.
+ *
+ * Only the start of a broker calls it, on an empty model, with all records in order of keys:
+ * entities in the order of their ids, then the header, then events. Whatever does not fit refuses
+ * the store as a whole, which is then kept aside; nothing is repaired or skipped, since a
+ * capability that is missing something might allow more than it did.
  */
 #include "config.h"
 
@@ -18,6 +23,10 @@
 _Static_assert(sizeof(struct model_header) == 32, "stored");
 _Static_assert(ENTITY_ID_MAX <= STORE_ID_MAX, "an id must fit into a key");
 
+/*
+ * The counters in the header must be beyond all that is in use, or the next object would get the
+ * badge of another and a server would take the one for the other.
+ */
 int
 load_used(uint64_t *next, uint64_t value)
 {
@@ -28,6 +37,11 @@ load_used(uint64_t *next, uint64_t value)
 	return 0;
 }
 
+/*
+ * By its key it comes behind all entities, so that it is compared with what they have used. A
+ * header that comes twice, or before its time, has a wrong key. `loaded_upto` is the largest mark
+ * of a revocation: with an id below it a new child would be dead when it is born.
+ */
 static int
 load_header(struct model *m, const void *data, size_t n)
 {
@@ -45,7 +59,6 @@ load_header(struct model *m, const void *data, size_t n)
 	return 0;
 }
 
-/* Is no other called like E where it stands? */
 static bool
 name_is_free(struct model *m, const struct entity *e)
 {
@@ -75,6 +88,10 @@ load_checked(struct model *m, struct entity *e)
 	return load_used(&m->header.next_id, e->id);
 }
 
+/*
+ * The record is copied into the entity before anything of it is checked: the bytes in the store are
+ * not aligned.
+ */
 static int
 load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 {
@@ -82,7 +99,10 @@ load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 	struct entity *e;
 	int r;
 
-	/* Ids are given in order, so the next one is always that of an entity not yet loaded. */
+	/*
+	 * Ids are given in order, so the next one is always that of an entity that is not loaded
+	 * yet; behind the header there is none.
+	 */
 	if (id < m->header.next_id || id > ENTITY_ID_MAX || m->stored_header.next_id != 0)
 		return -EBADMSG;
 	r = record_decode(data, n, &record);
@@ -99,6 +119,10 @@ load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 	return r;
 }
 
+/*
+ * Other spaces belong to the fronts and to sockets, who load them on their own; here they are
+ * damage.
+ */
 int
 model_load(struct model *m, uint64_t key, const void *data, size_t n)
 {
@@ -130,8 +154,9 @@ finish(struct model *m, struct entity *e)
 }
 
 /*
- * In the order of kinds: an entrypoint finds its thread before the thread is looked at. A kind that
- * has nothing to do is passed over as a whole, since there may be millions of it.
+ * In the order of kinds: an entrypoint finds its thread before the thread is looked at, and a
+ * thread that nobody refers to is damage. A kind that has nothing to do is passed over as a whole,
+ * since there may be millions of it.
  */
 static int
 finish_owned(struct model *m, struct session *s)
@@ -149,6 +174,10 @@ finish_owned(struct model *m, struct session *s)
 	return 0;
 }
 
+/*
+ * A store without a root or without a header is one that was cut off; taken as an empty one it
+ * would cost everybody all capabilities.
+ */
 int
 model_load_done(struct model *m)
 {

@@ -2,6 +2,9 @@
 /*
  * A model's beginning and end: empty, over a store; then either a root session is made, or what the
  * store has is loaded (load.c). Everything that happens to it afterwards is a change (change.c).
+ *
+ * Called by the broker once each, and by tests; nothing here looks at an entity's meaning but for
+ * the root's limits.
  */
 #include "config.h"
 
@@ -48,6 +51,10 @@ model_alloc(void)
 
 CLEANUP_DEFINE(struct model *, model_free)
 
+/*
+ * The indexes get their first buckets here, where it may still fail: they are added to behind the
+ * store's commit, where nothing may, and an index that has buckets only gets slower without memory.
+ */
 int
 model_new(const struct store_ops *store, void *store_data, struct model **ret)
 {
@@ -70,7 +77,11 @@ model_new(const struct store_ops *store, void *store_data, struct model **ret)
 	return 0;
 }
 
-/* Everything goes, so nothing is unlinked from anything. */
+/*
+ * Everything goes, so nothing is unlinked from anything: the order would matter, and take as long
+ * as the daemon may take to stop. The indexes are emptied without looking at their members, which
+ * are freed.
+ */
 static void
 free_entities(struct model *m)
 {
@@ -101,6 +112,10 @@ model_free(struct model *m)
 	return NULL;
 }
 
+/*
+ * A change as any other, so that a store has a root and a header or is known to be empty. It is
+ * paid by nobody: its limits are what the administrator gave the daemon.
+ */
 int
 model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const struct quota *limit)
 {
@@ -129,6 +144,10 @@ model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const stru
 	return change_commit(ch);
 }
 
+/*
+ * The administrator may start the daemon with less than is in use. What is in use is not taken away
+ * by that; the limit follows as far as it can, or the sums of the root would no longer come out.
+ */
 int
 model_set_root_limit(struct model *m, const struct quota *limit)
 {

@@ -2,6 +2,10 @@
 /*
  * Amounts by kind, and charges: what is used by something that is not an entity (a connection, a
  * buffer) and has no record. What entities cost is charged where they are linked (entity.c).
+ *
+ * A charge lasts as long as what embeds it and is never stored: after a restart whoever makes the
+ * thing again charges for it again. It is given back to the session that paid, which therefore
+ * cannot go before (session.c asserts that).
  */
 #include "config.h"
 
@@ -46,12 +50,18 @@ quota_free(const struct session *s, enum quota_kind kind)
 	return s->record.limit.n[kind] - s->used.n[kind] - s->lent.n[kind];
 }
 
+/* Lines of events use `ram` that nobody else needs, and are given up when somebody does. */
 uint64_t
 quota_available(const struct session *s, enum quota_kind kind)
 {
 	return quota_free(s, kind) + (kind == QUOTA_RAM ? s->event_bytes : 0);
 }
 
+/*
+ * Checked and taken at once, so that two who ask one after the other cannot both be given the last
+ * of it. The session's own number is charged, no ancestor's: what they have lent is no longer
+ * theirs.
+ */
 int
 charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t n)
 {
@@ -68,6 +78,9 @@ charge_init(struct charge *c, struct session *s, enum quota_kind kind, uint32_t 
 	return 0;
 }
 
+/*
+ * Safe to be called twice or for nothing, so that an error path need not know how far it had come.
+ */
 void
 charge_deinit(struct charge *c)
 {
@@ -95,6 +108,10 @@ charge_merge(struct charge *c, struct charge *more)
 	more->session = NULL;
 }
 
+/*
+ * For the text of a refusal only, so what it names may not be the largest of a very large tree;
+ * that is better than a daemon which walks all of it at each refusal.
+ */
 struct session *
 quota_largest(struct session *s, enum quota_kind kind)
 {

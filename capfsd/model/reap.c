@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Removing what has ended, a slice at a time. The model has a list of the roots of what is to go;
- * a slice goes through it from the front and stages entities, leaves first, until its budget is
- * used up. Nothing is unlinked before the commit, so the walks see the whole of each tree, and step
- * over what the same slice has staged already, perhaps for another root.
+ * Removing what has ended, a slice at a time. The model has a list of the roots of what is to go; a
+ * slice goes through it from the front and stages entities, leaves first, until its budget is used
+ * up. Nothing is unlinked before the commit, so the walks see the whole of each tree, and step over
+ * what the same slice has staged already, perhaps for another root.
  *
  * Each slice is a transaction of its own, after which the model is whole: a daemon that dies
- * between two of them finds the roots again, as their records say that they have ended.
+ * between two of them finds the roots again, as their records say that they have ended. Only the
+ * broker's loop calls it, between requests: what has ended is dead from its mark on, so nothing
+ * waits for it but quota and names.
  */
 #include "config.h"
 
@@ -43,7 +45,10 @@ reap_root(struct reaper *r, struct entity *e)
 	return kind->reap_ended ? kind->reap_ended(r, e) : reap_entity(r, e);
 }
 
-/* What lives on leaves the list when the last of it that had ended has gone. */
+/*
+ * Roots that went were unlinked from the list with that. What lives on leaves it here, when the
+ * last of it that had ended has gone. Only the front is looked at, since slices work from there.
+ */
 static void
 forget_finished(struct model *m)
 {
@@ -56,6 +61,10 @@ forget_finished(struct model *m)
 	}
 }
 
+/*
+ * The budget may be used up in the middle of a tree: what is staged by then are leaves, so that the
+ * rest of the tree is whole and the next slice goes on with it.
+ */
 static int
 reap_slice(struct model *m, unsigned n)
 {
@@ -76,7 +85,8 @@ reap_slice(struct model *m, unsigned n)
 
 /*
  * Ending something may need a page of the store for each entity, if they are scattered; a store
- * without room for all of them at once has it for a few, and gets more by that.
+ * without room for all of them at once has it for a few, and gets more by that. With one entity
+ * there is nothing left to try.
  */
 bool
 model_adapt_slice(struct model *m, unsigned n, int r)
@@ -90,6 +100,7 @@ model_adapt_slice(struct model *m, unsigned n, int r)
 	return false;
 }
 
+/* At least one entity goes in each slice, or a caller with a budget of 0 would call for ever. */
 int
 model_reap(struct model *m, unsigned budget)
 {
@@ -109,6 +120,10 @@ model_reap(struct model *m, unsigned budget)
 	return !list_empty(&m->ending);
 }
 
+/*
+ * A front asks before it replies to what has ended something: until this is false its quota and its
+ * name are not free again, and the client would be refused the very next thing that it does.
+ */
 bool
 model_is_ending(struct model *m, uint64_t id)
 {

@@ -23,6 +23,10 @@ _Static_assert(sizeof(struct record_header) == 8, "stored");
 _Static_assert(NAME_BYTES_MAX <= UINT8_MAX && ENTITY_N_KINDS - 1 <= UINT8_MAX,
 	"the header has a byte for each");
 
+/*
+ * Asked of the table, so that a kind with a larger record makes the buffers larger and no stack
+ * array is silently too small.
+ */
 size_t
 record_bytes_max(void)
 {
@@ -46,6 +50,10 @@ record_encode(const struct entity *e, const void *record, const char *name, uint
 	return sizeof(header) + n + header.n_name;
 }
 
+/*
+ * The kind tells how long its record is, and the header how long the name; together they must be
+ * all that there is. What the record says is checked by the kind's resolve(). Nothing is copied.
+ */
 int
 record_decode(const uint8_t *data, size_t n, struct record *ret)
 {

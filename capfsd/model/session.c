@@ -2,6 +2,10 @@
 /*
  * Sessions: the row of the one kind that the model itself is about, since all others belong to one,
  * are paid by one, and end with one; and what is done with them: make, close, lend quota.
+ *
+ * Verbs and fronts call what session.h has; whether who asks may do it is theirs to know. Quota is
+ * never made here: what a child gets is lent by its parent in the same change, and every path that
+ * moves it keeps limit = used + lent + free on both sides.
  */
 #include "config.h"
 
@@ -49,6 +53,10 @@ session_place(const struct entity *e)
 	return (struct place){&parent->entity, &parent->owned[ENTITY_SESSION], parent};
 }
 
+/*
+ * A sum of limits that does not fit 64 bits would make a parent that has lent nearly nothing, so it
+ * is damage and not left to wrap.
+ */
 static int
 resolve_parent(struct model *m, struct session *s)
 {
@@ -122,6 +130,11 @@ session_unlink(struct model *m, struct entity *e)
 		s->parent->lent.n[i] -= s->record.limit.n[i];
 }
 
+/*
+ * What the parent lends follows the limit by the difference, which may be negative: modulo 2^64
+ * that is the same. Both sides may have less for their events than before. A session that begins to
+ * close restricts all that is in it, so connections are looked at again.
+ */
 static unsigned
 session_applied(struct model *m, struct entity *e, const void *old)
 {
@@ -163,6 +176,10 @@ session_is_closing(const struct entity *e)
 	return session_of(e)->record.state == SESSION_CLOSING;
 }
 
+/*
+ * Only now are its children and all that it pays for known. Sums that do not come out would be
+ * quota from nowhere, and a root that is closing would end everything.
+ */
 static int
 session_finish(struct model *m, struct entity *e)
 {
@@ -185,6 +202,10 @@ session_gone(struct entity *e)
 		assert(session_of(e)->charged.n[i] == 0);
 }
 
+/*
+ * Entrypoints and slots, and what hangs on them, before the session. Threads go with their
+ * entrypoint.
+ */
 static int
 session_reap(struct reaper *r, struct entity *e)
 {
@@ -200,6 +221,10 @@ session_reap(struct reaper *r, struct entity *e)
 	return reap_one(r, e);
 }
 
+/*
+ * Each slot, and through entrypoints and objects each origin that the session serves, also those of
+ * which other sessions have got theirs.
+ */
 static void
 session_tell_restricted(struct model *m, struct entity *e)
 {
@@ -234,6 +259,9 @@ check_quota(struct session *s)
 	}
 }
 
+/*
+ * A closing session has no children, or they would be removed with it without having been closed.
+ */
 static void
 session_check(struct model *m, struct entity *e)
 {
@@ -243,7 +271,10 @@ session_check(struct model *m, struct entity *e)
 	model_expect(s->parent ? s->entity.depth == s->parent->entity.depth + 1
 			       : s == m->root && s->entity.depth == 0);
 	model_expect(s->record.parent == (s->parent ? s->parent->entity.id : 0));
-	/* What is not in a list of its own is counted by who has it; model_check() compares the sums. */
+	/*
+	 * Objects are in their entrypoint's list, and the session pays for them; so what its lists
+	 * have may be less than what is counted. model_check() compares the sums.
+	 */
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
 		model_expect(check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
 	if (s->record.state == SESSION_CLOSING)
@@ -277,6 +308,10 @@ const struct kind session_kind = {
 	.check = session_check,
 };
 
+/*
+ * Each step must be a valid name, so that neither an empty one nor `..` is looked up. A session
+ * that is closing is already gone to who would use it.
+ */
 struct session *
 session_find(struct model *m, struct session *s, const char *path, size_t n)
 {
@@ -307,6 +342,10 @@ session_find_id(struct model *m, uint64_t id)
 	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
 }
 
+/*
+ * Along the links and not by recursion: sessions nest 64 deep, and this runs in loops that may
+ * stop.
+ */
 struct session *
 session_next_below(const struct session *top, struct session *s)
 {
@@ -347,6 +386,10 @@ session_is_within(const struct session *s, const struct session *of)
 	return s;
 }
 
+/*
+ * Half, so that who makes children without saying how much does not give everything to the first
+ * one.
+ */
 void
 session_default_donation(const struct session *parent, struct quota *ret)
 {
@@ -378,6 +421,11 @@ label_bytes(const struct session *s)
 	return n;
 }
 
+/*
+ * The cheap refusals come first, and quota last, since its reason names the largest consumer and
+ * has to be searched for. A name that is being ended has an answer of its own: who gets it may try
+ * again soon.
+ */
 static int
 check_create(struct change *ch, struct session *parent, const char *name, size_t n_name,
 	const struct quota *donation, enum quota_kind *ret_kind)
@@ -441,6 +489,11 @@ session_create(struct change *ch, struct session *parent, const char *name, size
 	return r;
 }
 
+/*
+ * Refused while somebody serves in it: a server would lose its thread without being told that it
+ * has to stop. Child sessions are the owner's to close, leaves first, so that one mistaken command
+ * does not end a whole tree.
+ */
 int
 session_close(struct change *ch, struct session *s)
 {
@@ -462,7 +515,10 @@ session_close(struct change *ch, struct session *s)
 	return 0;
 }
 
-/* From S to its parent. */
+/*
+ * From S to its parent. Never below the first donation, which a child may rely on: whoever planned
+ * with it would else be refused by an account that its parent has emptied.
+ */
 static int
 check_give_back(struct change *ch, const struct session *s, const struct quota *amount,
 	enum quota_kind *ret_kind)
@@ -495,6 +551,11 @@ check_lend(struct change *ch, const struct session *s, const struct quota *amoun
 	return 0;
 }
 
+/*
+ * Only the child's record has a limit to be changed; what the parent lends is computed from it when
+ * the change is published, so that the two can never disagree in a store. Other pairs are refused:
+ * quota that jumped over a session would escape that one's account.
+ */
 int
 session_transfer_quota(struct change *ch, struct session *from, struct session *to,
 	const struct quota *amount, enum quota_kind *ret_kind)

@@ -48,8 +48,8 @@ struct session {
 	struct list owned[ENTITY_N_KINDS];
 	uint64_t n_owned[ENTITY_N_KINDS];
 	struct quota used, lent;
-	struct quota charged;  /* the part of `used` that is held by struct charge */
-	uint64_t event_bytes;  /* the part of `used` that its events hold: they give way to others */
+	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
+	uint64_t event_bytes;  /* the part of `used` that its events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 };
 
@@ -111,7 +111,7 @@ int session_close(struct change *ch, struct session *s);
 
 /*
  * Stages a move of AMOUNT (of all kinds or of none) from FROM to TO, one of which is the other's
- * parent. The same session twice is a no-op (G24).
+ * parent. The same session twice is a no-op.
  * Returns: 0, QUOTA_E_EXCEEDED, QUOTA_E_DONATION with *RET_KIND, -EINVAL when they are not parent
  * and child, -EOVERFLOW; -ENOMEM.
  */

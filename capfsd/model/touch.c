@@ -24,6 +24,10 @@ model_stamp(struct model *m)
 	return m->stamp_nsec;
 }
 
+/*
+ * What is not linked is not told of: it is new, and nobody has seen it, or it goes, and is told of
+ * by the hook for that.
+ */
 bool
 entity_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
@@ -35,6 +39,7 @@ entity_touch(struct model *m, struct entity *e, uint64_t stamp)
 	return true;
 }
 
+/* The time of its last change stays as it is: these numbers change with every connection. */
 void
 entity_used(struct model *m, struct entity *e)
 {
@@ -59,6 +64,10 @@ entity_touch_all(struct model *m, struct entity *e, uint64_t stamp)
 		entity_touch(m, &place.payer->entity, stamp);
 }
 
+/*
+ * Only for what the row says is shown below it: a capability may have a million descendants, and
+ * most changes of its record are of no interest to them.
+ */
 void
 entity_touch_below(struct model *m, struct entity *e, uint64_t stamp)
 {
@@ -66,6 +75,10 @@ entity_touch_below(struct model *m, struct entity *e, uint64_t stamp)
 		entity_kind(e)->touch_below(m, e, stamp);
 }
 
+/*
+ * Connections are checked by the hook's owner, for everything that is derived from C: here only the
+ * uppermost capability is named, so that one revocation is one call.
+ */
 void
 model_tell_restricted(struct model *m, struct capability *c)
 {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Words to keys and values. A command that is understood in part is not understood: whoever mistypes
- * a limit must not be left with a capability that has none.
+ * Words to keys and values. A command that is understood in part is not understood: whoever
+ * mistypes a limit must not be left with a capability that has none.
+ *
+ * Whatever is given here was written by a client, or by an administrator on the command line.
+ * Nothing is terminated, copied or allocated: values point into the text, which the front keeps
+ * until it replies.
  */
 #include "config.h"
 
@@ -42,6 +46,7 @@ word_is(const char *word, size_t n, const char *name)
 	return strlen(name) == n && memcmp(word, name, n) == 0;
 }
 
+/* A walk over all keys: there are few, and a command has a handful of them. */
 static enum key
 key_find(const char *word, size_t n)
 {
@@ -82,7 +87,11 @@ command_add(struct request *r, struct command *c, uint64_t allowed, const char *
 	return true;
 }
 
-/* Tabs and line feeds are no blanks: a second line would be a second command that nobody runs. */
+/*
+ * Tabs and line feeds are no blanks: a second line would be a second command that nobody runs. That
+ * all is printable is looked at first, so that a reason which quotes a word can be shown to
+ * anybody.
+ */
 bool
 command_parse(struct request *r, const char *text, size_t n, uint64_t allowed, struct command *ret)
 {
@@ -108,7 +117,9 @@ command_parse(struct request *r, const char *text, size_t n, uint64_t allowed, s
 	return true;
 }
 
-/* Up to 16 digits, and nothing else. */
+/*
+ * Up to 16 digits, which are 64 bits, and nothing else; so there is no overflow to be looked for.
+ */
 static int
 parse_hex(const char *digits, size_t n, uint64_t *ret)
 {
@@ -146,6 +157,7 @@ command_number(struct request *r, const struct command *c, enum key key, uint64_
 	return true;
 }
 
+/* What is not given is 0; whoever has another default looks at which keys were given. */
 bool
 command_quota(struct request *r, const struct command *c, struct quota *ret)
 {
@@ -159,7 +171,10 @@ command_quota(struct request *r, const struct command *c, struct quota *ret)
 	return true;
 }
 
-/* One "KIND=N", of which all of the N bytes are taken. */
+/*
+ * One "KIND=N", of which all of the N bytes are taken. A kind that is given twice is most likely a
+ * mistake for another, which would stay without a limit of its own.
+ */
 static int
 parse_amount(const char *word, size_t n, struct quota *q, uint32_t *given, struct text *reason)
 {
@@ -183,6 +198,7 @@ parse_amount(const char *word, size_t n, struct quota *q, uint32_t *given, struc
 	return 0;
 }
 
+/* Works on copies, so that a list with a mistake at its end changes nothing. */
 int
 quota_parse(const char *text, struct quota *quota, uint32_t *given, struct text *reason)
 {

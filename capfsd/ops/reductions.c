@@ -2,6 +2,9 @@
 /*
  * How reductions are written. A limit that nobody would keep is refused rather than stored: whoever
  * grants with it relies on it.
+ *
+ * Whether a reduction is one, compared with what the source has, is for the kind to say (derive.c).
+ * Here it is only decoded, and everything that could never be meant is refused with a reason.
  */
 #include "config.h"
 
@@ -77,7 +80,7 @@ parse_methods(struct request *r, const struct word *w, struct methods *ret)
 	return true;
 }
 
-/* N/s: so many in a second. */
+/* N/s: so many in a second. The unit is written, so that nobody takes it for a minute's. */
 static bool
 parse_rate(struct request *r, const struct word *w, uint64_t *ret)
 {
@@ -92,7 +95,10 @@ parse_rate(struct request *r, const struct word *w, uint64_t *ret)
 
 #define TIME_BYTES 20 /* 2026-01-31T12:00:00Z */
 
-/* All of it, and of a day that there is. Returns: 0 or -EINVAL. */
+/*
+ * All of it, and of a day that there is: strptime() takes the 31st of February, and timegm() makes
+ * a day in March of it, which is seen when it is written again.
+ */
 static int
 parse_time(const struct word *w, uint64_t *ret_usec)
 {
@@ -114,7 +120,11 @@ parse_time(const struct word *w, uint64_t *ret_usec)
 	return 0;
 }
 
-/* SECONDS from now, or an instant as 2026-01-31T12:00:00Z. */
+/*
+ * SECONDS from now, or an instant as 2026-01-31T12:00:00Z. What is over already would make a
+ * capability that is dead when it is born. The largest number means "never" in records, so no
+ * instant may be that.
+ */
 static bool
 parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 {
@@ -166,6 +176,7 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 	return true;
 }
 
+/* For usages, which show only what would be taken. */
 uint64_t
 reductions_unkept(const struct capability *c)
 {

@@ -3,12 +3,15 @@
  * A reason is a pattern, so that a table shows at a glance what people read. In it stands
  *
  *	%c  the name of the capability, or of the subject
- *	%h  the label of the session that holds the capability
+ *	%h  the label of the session that has the capability
  *	%t  the label of the receiving session
  *	%n  the name that was asked for
- *	%w  the right that was needed	%r  the rights that are held
+ *	%w  the right that was needed	%r  the rights that there are
  *	%q  the account of the quota that is short, and its largest consumer
  *	%k  that kind of quota		%d  how much of it was donated first
+ *
+ * The patterns are ours and never a client's; they are not printf()'s, and what is put in is never
+ * looked at for another pattern.
  */
 #include "config.h"
 
@@ -129,7 +132,10 @@ add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
 	}
 }
 
-/* An answer that its table does not have is a bug of ours, and EIO for who asked. */
+/*
+ * An answer that its table does not have is a bug of ours, and EIO for who asked. Without memory
+ * for the reason the refusal stays one, with its errno.
+ */
 static int
 refuse_by(struct request *r, const struct refusal *table, size_t n, int answer,
 	const struct about *about)

@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 
+/*
+ * Whatever a verb has said or made until then is dropped: a refusal that named what it made would
+ * be believed.
+ */
 int
 refuse(struct request *r, int error, const char *format, ...)
 {
@@ -42,7 +46,10 @@ request_fail(struct request *r, struct change *ch, int error)
 	}
 }
 
-/* The reply is stored with the change, so that a repeated request is not done twice. */
+/*
+ * The reply is stored with the change, so that a repeated request is not done twice. After a commit
+ * that failed there is nothing to be reaped, and the reply must not wait for it.
+ */
 int
 request_commit(struct request *r, struct change *ch)
 {
@@ -52,7 +59,10 @@ request_commit(struct request *r, struct change *ch)
 		e = r->note(r, ch);
 		if (e < 0)
 			return request_fail(r, ch, e);
-		/* It ends something. */
+		/*
+		 * What ends something must be done even where a full store has no room for the
+		 * note: a repeated request then finds the thing ended, which is what it wanted.
+		 */
 		if (r->pending)
 			change_spare_notes(ch);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One thing asked by somebody, from either front (a file, a control message). Whoever serves it
- * leaves the answer here, and the front replies, once. Who refuses says why in one line, which
+ * leaves the outcome here, and the front replies, once. Who refuses says why in one line, which
  * becomes the reply's text and an event. A request is its front's, and lives as long as that serves
  * it; nothing here sends anything.
  */
@@ -24,7 +24,7 @@ struct request {
 	gid_t gid;
 	pid_t pid; /* likewise; decides nothing */
 
-	/* The answer. */
+	/* The outcome. */
 	int error;          /* positive errno, 0 when done */
 	struct text text;   /* the result's line, or the reason of the refusal; no line feed */
 	struct entity *made; /* what it has made, from before the commit on; NULL: nothing */
@@ -32,7 +32,7 @@ struct request {
 
 	/*
 	 * Called by request_commit() before the commit: the front stages its reply's record
-	 * (change_note), so that a repeated request is answered from the store. May be NULL. Where
+	 * (change_note), so that a repeated request gets that reply from the store. May be NULL. Where
 	 * a full store has no room for it, what ends something is done without it.
 	 */
 	int (*note)(struct request *r, struct change *ch);
@@ -45,7 +45,7 @@ int refuse(struct request *r, int error, const char *format, ...)
 
 /*
  * Commits CH with the front's note. A store that is full becomes a refusal (ENOSPC).
- * Returns: 0 when the answer stands in R (r->error tells), -errno for what ends the daemon.
+ * Returns: 0 when the outcome stands in R (r->error tells), -errno for what ends the daemon.
  */
 int request_commit(struct request *r, struct change *ch);
 

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pieces of text that are read in many places. They only append: without memory the text is marked
+ * as failed, and whoever made it looks at that once, at the end.
+ */
 #include "config.h"
 
 #include "capfsd/ops/texts.h"

@@ -2,6 +2,9 @@
 /*
  * The frame of every verb. Whatever may be refused is refused before the commit, and what cannot be
  * told is not done at all: a reply or an event for which there is no memory is a refusal as well.
+ *
+ * Fronts call it, one operation at a time. A change lives within run_once(), so none is ever under
+ * way when something else gets its turn.
  */
 #include "config.h"
 
@@ -60,7 +63,10 @@ check_right(struct operation *o)
 	return !c || (capability_rights(c) & right) || refuse_right(o->request, c, right);
 }
 
-/* What is not the last of several parts has no answer, and so no note of one. */
+/*
+ * What is not the last of several parts has no reply yet, and so no note of one: a request that is
+ * repeated after a crash goes on with the parts that are left.
+ */
 static int
 commit(struct operation *o)
 {
@@ -73,7 +79,10 @@ commit(struct operation *o)
 	return e < 0 ? request_fail(r, NULL, e) : 0;
 }
 
-/* One transaction of it. */
+/*
+ * One transaction of it. It may be the second attempt, so what the one before has told is
+ * forgotten.
+ */
 static int
 run_once(struct operation *o)
 {
@@ -98,7 +107,11 @@ run_once(struct operation *o)
 	return e;
 }
 
-/* In as many transactions as the store has room for. */
+/*
+ * In as many transactions as the store has room for. One that was too large is tried again with
+ * half; with one entity and no room the refusal stands. Parts that were done are final, and the
+ * reply of the last one counts them.
+ */
 static int
 run(struct operation *o)
 {
@@ -122,7 +135,10 @@ run(struct operation *o)
 	}
 }
 
-/* The first verbs have their counters in the middle of the page, which cannot grow there. */
+/*
+ * The first verbs have their counters in the middle of the page, which cannot grow there: the page
+ * is left by one binary to the next, and each must find the others' numbers.
+ */
 static void
 count(const struct operation *o)
 {

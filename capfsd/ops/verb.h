@@ -70,7 +70,7 @@ struct slices {
 	uint64_t done;           /* and committed before */
 	struct capability *last; /* the last one that was committed; NULL: none yet */
 	struct capability *next; /* … and the last one that was staged */
-	bool more;               /* this is not all: no answer yet */
+	bool more;               /* this is not all: no reply yet */
 };
 
 struct operation {
@@ -93,7 +93,7 @@ struct operation {
 
 	/* Of the verb. */
 	struct change *change;  /* that is under way */
-	bool unchanged;         /* there is nothing to commit: the answer is all */
+	bool unchanged;         /* there is nothing to commit: the reply is all */
 	struct session *told;   /* in whose events it stands, if there is one */
 	struct text event;      /* nothing: no event */
 	struct slices slices;
@@ -101,7 +101,7 @@ struct operation {
 };
 
 /*
- * Does it. The answer stands in o->request; a refusal was logged as an event.
+ * Does it. The outcome stands in o->request; a refusal was logged as an event.
  * Returns: 0, or -errno for what ends the daemon.
  */
 int verb_run(struct operation *o);

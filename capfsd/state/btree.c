@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The pages of LMDB 0.9 as they lie in the file; all keys are numbers of 64 bits. */
+/*
+ * The pages of LMDB 0.9 as they lie in the file; all keys are numbers of 64 bits. Nothing of LMDB
+ * is called: it believes what it reads, and this is to find what must not be believed.
+ *
+ * Only the child that walks a store calls it (verify.c). A page is looked at after it was taken,
+ * and no page is taken twice, so a pointer that leads back ends the walk; the depth of the
+ * recursion is the one that the tree claims, DEPTH_MAX at most. Whatever differs in the least from
+ * what LMDB writes is damage: a store that is refused is kept aside, one that is wrongly accepted
+ * is overwritten.
+ */
 #include "config.h"
 
 #include "capfsd/state/btree.h"
@@ -60,7 +69,10 @@ page_at(const struct pages *p, size_t number)
 	return p->map + number * p->page_bytes;
 }
 
-/* The key of a node: ascending through the whole tree. */
+/*
+ * The key of a node: ascending through the whole tree, since LMDB would look for others in the
+ * wrong subtree. The largest number is no key, so that one more than a key never wraps.
+ */
 static bool
 take_key(struct walk *w, const uint8_t *key, bool leaf)
 {
@@ -73,6 +85,7 @@ take_key(struct walk *w, const uint8_t *key, bool leaf)
 	return true;
 }
 
+/* The pages must be enough for the record: LMDB would else read on into those behind them. */
 static bool
 take_overflow(struct walk *w, const uint8_t *data, size_t bytes)
 {
@@ -91,7 +104,10 @@ take_overflow(struct walk *w, const uint8_t *data, size_t bytes)
 	return pages_take(w->pages, number, h.n_pages);
 }
 
-/* Returns: what the record takes in its page; 0: it is damaged. */
+/*
+ * Returns: what the record takes in its page; 0: it is damaged. Its key and, if the record is big,
+ * the number of its first overflow page must lie within the page before they are looked at.
+ */
 static size_t
 take_record(struct walk *w, const uint8_t *node, const struct node_header *h, size_t room)
 {
@@ -109,7 +125,10 @@ take_record(struct walk *w, const uint8_t *node, const struct node_header *h, si
 
 static bool take_page(struct walk *w, size_t number, unsigned depth);
 
-/* The first of a branch has no key, or one without meaning. */
+/*
+ * The first of a branch has no key, or one without meaning, so that its length is not looked at.
+ * The page's number has 48 bits, in three places of the header.
+ */
 static size_t
 take_child(struct walk *w, const uint8_t *node, const struct node_header *h, size_t room,
 	bool first, unsigned depth)
@@ -124,7 +143,10 @@ take_child(struct walk *w, const uint8_t *node, const struct node_header *h, siz
 	return take_page(w, page, depth + 1) ? n : 0;
 }
 
-/* The nodes fill the page from UPPER to its end, without gaps. */
+/*
+ * The nodes fill the page from UPPER to its end, without gaps, so the sum of their lengths is
+ * known.
+ */
 static bool
 take_nodes(struct walk *w, const uint8_t *page, const struct page_header *p, unsigned depth)
 {
@@ -150,6 +172,10 @@ take_nodes(struct walk *w, const uint8_t *page, const struct page_header *p, uns
 	return sum == page_bytes - p->upper;
 }
 
+/*
+ * All leaves are equally deep, so the depth tells what the page must be. Without a node in it LMDB
+ * would read the one that is not there.
+ */
 static bool
 take_page(struct walk *w, size_t number, unsigned depth)
 {
@@ -170,6 +196,7 @@ take_page(struct walk *w, size_t number, unsigned depth)
 	return take_nodes(w, page_at(w->pages, number), &h, depth);
 }
 
+/* What was counted must be what the meta page says: LMDB computes with those numbers as well. */
 bool
 pages_take_tree(struct pages *p, const struct lmdb_db *db)
 {

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * CRC-32C, whose result must be the same by both ways, since a store that one binary has written is
+ * read by the next. The table belongs to the caller, and is only read once it is made.
+ */
 #include "config.h"
 
 #include "capfsd/state/crc.h"
@@ -7,6 +11,11 @@
 
 #define CRC_POLYNOMIAL 0x82f63b78 /* Castagnoli's, bits reversed */
 
+/*
+ * The tables of slicing-by-8: the K-th says what a byte does to the sum K bytes further on, so that
+ * eight of them are looked up at once. They are made even where there is an instruction, as tests
+ * compare the two.
+ */
 void
 crc_init(struct crc *crc)
 {
@@ -31,6 +40,10 @@ crc_init(struct crc *crc)
 }
 
 #ifdef __x86_64__
+/*
+ * The target is this function's alone: the rest must run on processors that do not have the
+ * instruction.
+ */
 __attribute__((target("sse4.2"))) static uint32_t
 crc_sum_instruction(uint32_t sum, const uint8_t *p, size_t n)
 {
@@ -61,6 +74,10 @@ crc_sum_table(const struct crc *crc, uint32_t sum, const uint8_t *p, size_t n)
 	return sum;
 }
 
+/*
+ * The sum is inverted on both sides, so that zeros ahead of a record change it; in pairs, these
+ * cancel out, which is why a sum may be gone on with.
+ */
 uint32_t
 crc_sum(const struct crc *crc, uint32_t sum, const void *data, size_t n)
 {

@@ -4,6 +4,11 @@
  * While it cannot be kept, new records are refused, but what ends something still finds room: a
  * full store must not stop a revocation. The file's length with its reserve stands in the header,
  * so that a file which was cut off is known by that.
+ *
+ * One process at a time has the store open for writing, the broker; there is no lock (verify.c
+ * opens it so), and none is needed. Nothing is synced: a store lives as long as the machine runs,
+ * and what a killed process has written is there. What a record means is the model's and the
+ * fronts' to know.
  */
 #include "config.h"
 
@@ -56,6 +61,10 @@ struct state {
 	bool full; /* no reserve: new records are refused */
 };
 
+/*
+ * A limit of the file system, a quota of the user or a map that is used up: all of them are a full
+ * store, which clients outlive. What LMDB alone knows an error for is damage.
+ */
 static int
 error_from_lmdb(int r)
 {
@@ -108,7 +117,11 @@ state_is_new(const struct state *s)
 	return s->new;
 }
 
-/* Puts the store aside under the first free name, and says all that in *RET_REASON. */
+/*
+ * Puts the store aside under the first free name, and says all that in *RET_REASON. Never over an
+ * older one, since each may be the only evidence, or the only copy, of what somebody had; where
+ * there are too many of them the start fails, and a person has to look.
+ */
 static int
 set_aside(const char *dir, const char *why, char **ret_reason)
 {
@@ -145,7 +158,10 @@ state_set_aside(struct state *s, const char *why, char **ret_reason)
 	return set_aside(s->dir, why, ret_reason);
 }
 
-/* Makes room for a record of N bytes and its CRC in the buffer. */
+/*
+ * Makes room for a record of N bytes and its CRC in the buffer. It only grows, a page at a time, as
+ * most records are small and of the same sizes again and again.
+ */
 static int
 buffer_reserve(struct state *s, size_t n)
 {
@@ -165,6 +181,10 @@ buffer_reserve(struct state *s, size_t n)
 	return 0;
 }
 
+/*
+ * The key is a part of the sum, so that a record that is found under another's key is known as
+ * damaged.
+ */
 static int
 put_record(struct state *s, uint64_t key, const void *data, size_t n, unsigned flags)
 {
@@ -181,7 +201,10 @@ put_record(struct state *s, uint64_t key, const void *data, size_t n, unsigned f
 	return error_from_lmdb(mdb_put(s->txn, s->dbi, &k, &value, flags));
 }
 
-/* Checks the CRC and takes it off. */
+/*
+ * Checks the CRC and takes it off. Of a record that is not good nothing may be used, not even its
+ * length.
+ */
 static bool
 record_is_good(const struct state *s, uint64_t key, MDB_val *value)
 {
@@ -195,7 +218,10 @@ record_is_good(const struct state *s, uint64_t key, MDB_val *value)
 	return sum == state_crc(&s->crc, key, value->mv_data, value->mv_size);
 }
 
-/* Makes the file so long, with pages that are there. */
+/*
+ * Makes the file so long, with pages that are there: a length alone promises nothing on a full file
+ * system, where the write would fail just when it is needed.
+ */
 static bool
 extend(struct state *s, uint64_t bytes)
 {
@@ -214,7 +240,11 @@ extend(struct state *s, uint64_t bytes)
 	return r == 0;
 }
 
-/* Keeps the reserve behind the last page in use, or remembers that there is none. */
+/*
+ * Keeps the reserve behind the last page in use, or remembers that there is none. Ahead of each
+ * transaction, since pages that are used by one are missing for the next. Twice the reserve is
+ * taken at once, so that the file does not grow with every transaction.
+ */
 static void
 reserve(struct state *s)
 {
@@ -237,6 +267,7 @@ reserve(struct state *s)
 	}
 }
 
+/* What state_get() gave out is freed here, as its callers were told. */
 static int
 state_begin(void *store)
 {
@@ -250,6 +281,9 @@ state_begin(void *store)
 	return r == 0 ? 0 : error_trace(error_from_lmdb(r));
 }
 
+/*
+ * A full store refuses what is new and takes what replaces something: that is how an end is marked.
+ */
 static int
 state_put(void *store, uint64_t key, const void *data, size_t n)
 {
@@ -272,6 +306,7 @@ state_drop(void *store, uint64_t key)
 	return error_trace(error_from_lmdb(mdb_del(s->txn, s->dbi, &k, NULL)));
 }
 
+/* Safe without a transaction, since a commit that failed has ended it already. */
 static void
 state_abort(void *store)
 {
@@ -282,7 +317,10 @@ state_abort(void *store)
 	s->txn = NULL;
 }
 
-/* LMDB calls a write that the file system cut short EIO. */
+/*
+ * LMDB calls a write that the file system cut short EIO. Whether that is a full file system, which
+ * clients are told, or a broken disk, which ends the daemon, its free space tells.
+ */
 static int
 commit_error(struct state *s, int r)
 {
@@ -294,7 +332,11 @@ commit_error(struct state *s, int r)
 	return vfs.f_bavail * vfs.f_frsize < RESERVE_PAGES * s->page_bytes ? -ENOSPC : -EIO;
 }
 
-/* The header is written when what it says has changed; the number of records is LMDB's own. */
+/*
+ * The header is written when what it says has changed; the number of records is LMDB's own, so that
+ * it cannot drift away from the truth. What is remembered of the header follows the commit only.
+ * LMDB's header record counts as an entry once it is there, from the second commit on.
+ */
 static int
 state_commit(void *store)
 {
@@ -335,8 +377,8 @@ const struct store_ops state_store_ops = {
 };
 
 /*
- * A new store gets its name when its header is committed, so that a store without one is never
- * a beginning that was interrupted.
+ * A new store gets its name when its header is committed, so that a store without one is never a
+ * beginning that was interrupted. What such a beginning has left is removed first.
  */
 static int
 create(struct state *s, const char *path)
@@ -365,7 +407,10 @@ create(struct state *s, const char *path)
 	return rename(temporary, path) < 0 ? error_trace(-errno) : 0;
 }
 
-/* Opens what the inspection found good. */
+/*
+ * Opens what the inspection found good. The transaction is committed though it writes nothing,
+ * since LMDB forgets the handle of the database otherwise.
+ */
 static int
 open_existing(struct state *s, const char *path)
 {
@@ -395,7 +440,10 @@ open_existing(struct state *s, const char *path)
 	return s->header.magic == STATE_MAGIC ? 0 : error_trace(-EBADMSG);
 }
 
-/* Returns: 0, STATE_E_*; -errno. */
+/*
+ * A damaged store is put aside before LMDB has written to it; one of a newer version is left where
+ * it is, for the capfsd that wrote it.
+ */
 static int
 inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason)
 {
@@ -417,6 +465,10 @@ inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason
 	return open_existing(s, path);
 }
 
+/*
+ * A link is not followed: the run directory is the daemon's alone, and whoever put one there must
+ * not choose the file.
+ */
 static int
 open_store(struct state *s, char **ret_reason)
 {
@@ -430,6 +482,7 @@ open_store(struct state *s, char **ret_reason)
 	return errno == ENOENT ? create(s, path) : error_trace(-errno);
 }
 
+/* By the name of its descriptor, as LMDB takes only paths. */
 static int
 open_copy(struct state *s, int fd, char **ret_reason)
 {
@@ -439,7 +492,7 @@ open_copy(struct state *s, int fd, char **ret_reason)
 	return inspect_and_open(s, path, 0, ret_reason);
 }
 
-/* DIR's, or without one the copy FD. */
+/* LMDB asks for a size of whole pages. What was opened in vain is closed by the cleanup. */
 static int
 open_any(const char *dir, int fd, size_t size_max_bytes, struct state **ret, char **ret_reason)
 {
@@ -477,7 +530,10 @@ state_open_copy(int fd, size_t size_max_bytes, struct state **ret, char **ret_re
 	return open_any(NULL, fd, size_max_bytes, ret, ret_reason);
 }
 
-/* Between two transactions the file is what the last one made of it. Not by LMDB, which stats it. */
+/*
+ * Between two transactions the file is what the last one made of it. Not by LMDB, which stats it.
+ * The broker goes on after this, while a successor is tried on the copy.
+ */
 int
 state_copy(struct state *s)
 {
@@ -496,7 +552,10 @@ state_copy(struct state *s)
 	return n < 0 ? error_trace(-errno) : take_fd(copy);
 }
 
-/* Gives one record to EACH, from a place where a struct may be read in it. */
+/*
+ * Gives one record to EACH, from a place where a struct may be read in it: in the map it is not
+ * aligned.
+ */
 static int
 scan_record(struct state *s, uint64_t key, const MDB_val *value, state_each *each, void *data)
 {
@@ -508,6 +567,11 @@ scan_record(struct state *s, uint64_t key, const MDB_val *value, state_each *eac
 	return each(data, key, s->buffer, value->mv_size);
 }
 
+/*
+ * The header's number of records is compared at the end. Whole records that were lost, each other
+ * one with the right checksum, show in nothing else. *RET_WHY is set only where the damage was
+ * found here; what EACH returns is its own.
+ */
 static int
 scan(struct state *s, MDB_cursor *cursor, state_each *each, void *data, const char **ret_why)
 {
@@ -557,6 +621,10 @@ state_scan(struct state *s, state_each *each, void *data, char **ret_reason)
 	return r == STATE_E_DAMAGED && why ? set_aside(s->dir, why, ret_reason) : r;
 }
 
+/*
+ * The copy is kept on a list of the store's, so that callers need not free it; it is gone at the
+ * next transaction, as a pointer into the map would be.
+ */
 int
 state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n)
 {

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a store is looked at before it is trusted; verify.h says why. The parent reads only the two
+ * meta pages, and never maps anything. All else is read by a child, which may die of it, and tells
+ * the parent one number by its exit status.
+ *
+ * LMDB's own layout is known here and in btree.c, and nowhere else. What does not look like LMDB
+ * 0.9 is refused.
+ */
 #include "config.h"
 
 #include "capfsd/state/verify.h"
@@ -63,12 +71,18 @@ static const char *const walk_reasons[WALK_N - WALK_GOOD] = {
 	[WALK_FREE - WALK_GOOD] = "its list of free pages is damaged",
 };
 
+/* The key belongs to it: a record under a wrong key is wrong. */
 uint32_t
 state_crc(const struct crc *crc, uint64_t key, const void *data, size_t n)
 {
 	return crc_sum(crc, crc_sum(crc, 0, &key, sizeof(key)), data, n);
 }
 
+/*
+ * Without syncing, as a store need not outlive the machine's run, and without a lock file, as there
+ * is one process; reading transactions belong to no thread, so that one may be open while another
+ * is begun.
+ */
 int
 state_env_open(const char *path, size_t size_max_bytes, MDB_env **ret)
 {
@@ -95,6 +109,10 @@ state_dbi_open(MDB_txn *txn, MDB_dbi *ret)
 	return mdb_dbi_open(txn, NULL, MDB_INTEGERKEY | MDB_CREATE, ret);
 }
 
+/*
+ * The list is a database, whose records begin with their number of pages. Its keys must ascend, or
+ * a damaged list could be walked for ever.
+ */
 int
 state_free_pages(MDB_txn *txn, uint64_t *ret_n)
 {
@@ -124,7 +142,10 @@ state_free_pages(MDB_txn *txn, uint64_t *ret_n)
 	return 0;
 }
 
-/* Is the header there, and of which version? */
+/*
+ * Is the header there, and of which version? One of a newer version may be longer, and begins in
+ * the same way.
+ */
 static enum walk_exit
 walk_header(MDB_txn *txn, MDB_dbi dbi, struct state_header *ret)
 {
@@ -146,7 +167,10 @@ walk_header(MDB_txn *txn, MDB_dbi dbi, struct state_header *ret)
 	return ret->version > STATE_VERSION ? WALK_VERSION : WALK_GOOD;
 }
 
-/* Ascending keys end every loop that a flipped page number can make. */
+/*
+ * Ascending keys end every loop that a flipped page number can make. The header is one record more
+ * than it counts.
+ */
 static enum walk_exit
 walk_cursor(MDB_cursor *cursor, uint64_t n_expected)
 {
@@ -182,7 +206,10 @@ walk_records(MDB_txn *txn, MDB_dbi dbi, uint64_t n_expected)
 	return r;
 }
 
-/* Takes the pages of one transaction's list, a number of them ahead, in descending order. */
+/*
+ * Takes the pages of one transaction's list, a number of them ahead, in descending order. LMDB
+ * gives them out for writing, so one that is in use, or stands there twice, would be overwritten.
+ */
 static bool
 take_free(struct pages *pages, const MDB_val *value)
 {
@@ -199,7 +226,10 @@ take_free(struct pages *pages, const MDB_val *value)
 	return true;
 }
 
-/* After the trees: what is free is in none of them, and is free once. */
+/*
+ * After the trees: what is free is in none of them, and is free once. A list under the number of a
+ * transaction that is yet to come is damage too.
+ */
 static enum walk_exit
 walk_free(MDB_txn *txn, struct pages *pages)
 {
@@ -220,7 +250,10 @@ walk_free(MDB_txn *txn, struct pages *pages)
 	return good && id <= mdb_txn_id(txn) ? WALK_GOOD : WALK_FREE;
 }
 
-/* Is each page used by one only? */
+/*
+ * Is each page used by one only? A mapping of its own, as LMDB gives none away. Nothing is freed:
+ * the child ends next.
+ */
 static enum walk_exit
 walk_pages(MDB_txn *txn, const char *path, const struct lmdb_meta *meta)
 {
@@ -236,6 +269,10 @@ walk_pages(MDB_txn *txn, const char *path, const struct lmdb_meta *meta)
 	return walk_free(txn, &pages);
 }
 
+/*
+ * In the order in which each step makes the next one safe to take. Nothing is closed: the child
+ * ends next.
+ */
 static enum walk_exit
 walk(const char *path, size_t size_max_bytes, uint64_t file_bytes, const struct lmdb_meta *meta)
 {
@@ -257,7 +294,12 @@ walk(const char *path, size_t size_max_bytes, uint64_t file_bytes, const struct 
 	return result == WALK_GOOD ? walk_pages(txn, path, meta) : result;
 }
 
-/* The child that walks may die of what it finds: quietly, without a core. */
+/*
+ * The child that walks may die of what it finds: quietly, without a core. It dies with its parent,
+ * so that none is left walking, and with the signals' default actions, since the parent's handlers
+ * belong to a loop that it does not have. A child that somebody else has killed proves nothing, and
+ * is an error; every other death is damage.
+ */
 static int
 walk_in_child(const char *path, size_t size_max_bytes, uint64_t file_bytes,
 	const struct lmdb_meta *meta, const char **ret_reason)
@@ -294,6 +336,7 @@ walk_in_child(const char *path, size_t size_max_bytes, uint64_t file_bytes,
 	return result == WALK_VERSION ? STATE_E_VERSION : STATE_E_DAMAGED;
 }
 
+/* Transactions take turns with the two pages, so each page has the odd or the even ones. */
 static bool
 meta_is_good(const struct lmdb_meta *m, unsigned page)
 {
@@ -340,6 +383,10 @@ read_metas(int fd, uint64_t *ret_bytes, struct lmdb_meta *ret)
 	return 0;
 }
 
+/*
+ * A file without any byte is damage as well: taken for a new store it would cost everybody all they
+ * had. The flags keep a link from being followed.
+ */
 int
 state_inspect(const char *path, int flags, size_t size_max_bytes, const char **ret_reason)
 {

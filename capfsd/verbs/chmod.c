@@ -48,6 +48,7 @@ static int (*const owners[ENTITY_N_KINDS])(struct operation *o) = {
 	[ENTITY_CAPABILITY] = own_slot,
 };
 
+/* Entrypoints, objects and threads show the owner of their session, and have none of their own. */
 static int
 stage(struct operation *o)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* create: a child session, which the caller owns. Quota that is not named is the default. */
+/*
+ * create: a child session, which the caller owns. Quota that is not named is the default, of which
+ * each kind can be given, also as 0: a session that may do nothing of that kind.
+ */
 #include "config.h"
 
 #include <inttypes.h>
@@ -29,6 +32,7 @@ stage(struct operation *o)
 		return refuse_session(r, answer, &about);
 	r->made = &made->entity;
 	text_addf(&r->text, "session=%.*s id=%" PRIu64, (int)o->name.n, o->name.p, made->entity.id);
+	/* The first line of its own log, which all above it have too. */
 	operation_tell(o, made, "create uid=%u", (unsigned)r->uid);
 	return 0;
 }

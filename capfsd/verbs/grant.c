@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* grant: another session gets a slot derived from this one. */
+/*
+ * grant: another session gets a slot derived from this one, with at most its rights and limits. The
+ * new one ends with this one, and is ended by whoever has this one.
+ */
 #include "config.h"
 
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/slots.h"
 #include "capfsd/verbs/verbs.h"
 
+/*
+ * The receiver is named from the slot's session and is below it: capabilities flow down the tree,
+ * and any other way only as they are passed on in messages (import.c).
+ */
 static int
 stage(struct operation *o)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* identify: tells whom a capability that was passed on leads to, before it is imported or used. */
+/*
+ * identify: tells whom a capability that was passed on leads to, before it is imported or used.
+ * That the asker was given it is proved by then; nothing is changed, counted or logged.
+ */
 #include "config.h"
 
 #include <errno.h>

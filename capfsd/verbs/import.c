@@ -25,7 +25,7 @@ stage(struct operation *o)
 
 	if (!capability_is_live(source))
 		return refuse(r, ENOENT, "the capability has ended");
-	/* Nothing is made where there is a slot: asked again, it is answered again. */
+	/* Nothing is made where there is a slot: asked again, it replies the same again. */
 	slot = capability_slot_in(r->model, o->session, source);
 	if (slot) {
 		o->unchanged = true;

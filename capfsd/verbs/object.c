@@ -101,7 +101,10 @@ stage_add(struct operation *operation, struct entrypoint *ep)
 	return 0;
 }
 
-/* By its badge, which no later object will have; a key may come again. */
+/*
+ * By its badge, which no later object will have; a key may come again. The reply waits until it is
+ * gone, or a server that adds the key again at once would pay for both.
+ */
 static int
 stage_end(struct operation *operation, struct entrypoint *ep)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* reduce: the slot itself gets fewer rights, or smaller limits. */
+/*
+ * reduce: the slot itself gets fewer rights, or smaller limits, and so has all that was derived
+ * from it. It is never undone: there is no verb that makes a slot more.
+ */
 #include "config.h"
 
 #include <inttypes.h>

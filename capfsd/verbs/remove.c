@@ -38,6 +38,7 @@ drop_slot(struct operation *o)
 	return capability_end(o->change, c);
 }
 
+/* Its objects end with it, and all capabilities to them, whoever has these. */
 static int
 end_entrypoint(struct operation *o)
 {
@@ -54,6 +55,9 @@ static int (*const ends[ENTITY_N_KINDS])(struct operation *o) = {
 	[ENTITY_ENTRYPOINT] = end_entrypoint,
 };
 
+/*
+ * The reply waits until what it removes is gone, so that its name is free when the caller goes on.
+ */
 static int
 stage(struct operation *o)
 {

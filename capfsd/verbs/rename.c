@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* rename: a slot gets another name in its session. It is no event: nobody has more or less by it. */
+/*
+ * rename: a slot gets another name in its session. It is no event: nobody has more or less by it.
+ * What refers to the slot goes by its id, so connections and derivations stay.
+ */
 #include "config.h"
 
 #include "capfsd/ops/refusals.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* replicate: this session gets another slot, derived from this one. */
+/*
+ * replicate: this session gets another slot, derived from this one, with at most its rights and
+ * limits; so it can be ended alone, or passed on with less.
+ */
 #include "config.h"
 
 #include <errno.h>

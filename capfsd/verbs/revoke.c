@@ -11,7 +11,11 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
-/* Every end is final and their order does not matter, so that they may be done in parts. */
+/*
+ * Every end is final and their order does not matter, so that they may be done in parts. It goes
+ * through all that is derived, at any depth, as the session may have got it through others. What
+ * the last part has ended stands for all when it is asked whether the reply must wait.
+ */
 static int
 revoke_of_session(struct operation *o, struct capability *c, const struct session *s)
 {
@@ -37,7 +41,7 @@ revoke_of_session(struct operation *o, struct capability *c, const struct sessio
 	return 0;
 }
 
-/* An id reaches down only: nobody ends what was not made of what is held here. */
+/* An id reaches down only: nobody ends what was not made of this slot. */
 static struct capability *
 find_below(struct request *r, struct capability *c, uint64_t id)
 {
@@ -68,6 +72,7 @@ revoke_all(struct operation *o, struct capability *c)
 	return capability_end_children(o->change, c);
 }
 
+/* An id is never used again, so that a command that comes late ends nothing else. */
 static int
 revoke_by_id(struct operation *o, struct capability *c)
 {

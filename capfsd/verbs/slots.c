@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The last step of each verb that makes a slot: the reply and the event are the same for all of
+ * them, so that whoever reads logs finds every slot by one pattern. It never begins or commits
+ * anything.
+ */
 #include "config.h"
 
 #include "capfsd/verbs/slots.h"

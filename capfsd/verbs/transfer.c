@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* transfer: the slot moves to another session, and this one ends. */
+/*
+ * transfer: the slot moves to another session, and this one ends. Unlike a grant it leaves nothing
+ * here by which the slot could be ended again.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -20,9 +23,16 @@ stage(struct operation *o)
 		return 0;
 	answer = capability_transfer(
 		o->change, source, to, as->p, as->n, o->request->uid, &made);
+	/*
+	 * The common text for this answer is about a limit that is too small, which is not what
+	 * happened.
+	 */
 	if (answer == CAPABILITY_E_IN_USE)
 		return refuse(o->request, EBUSY,
 			"%s has connections, or something is derived from it", source->entity.name);
+	/*
+	 * The reply waits until the old slot is gone, as its quota and its name are free only then.
+	 */
 	o->request->pending = source->entity.id;
 	return stage_slot(o, answer, source, to, made);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* transfer_quota: moves quota between a session and its child. */
+/*
+ * transfer_quota: moves quota between a session and its child. The parent's side asks for it in
+ * either direction, and the child is not asked; below its first donation it never falls.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -7,6 +10,7 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
+/* Without an amount nothing would move, and the reply would say that it was done. */
 static int
 prepare(struct operation *o)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The names of the verbs, and the rows of those that are verbs by name only. */
+/*
+ * The names of the verbs, and the rows of those that are verbs by name only. Names are made from
+ * the same list as numbers, so that none can be forgotten.
+ */
 #include "config.h"
 
 #include "capfsd/verbs/verbs.h"
