@@ -157,7 +157,7 @@ holder_hash(const struct capability *parent, const struct session *s)
 	return index_hash_id(parent->entity.id ^ index_hash_id(s->entity.id));
 }
 
-/* The one of a ring of twins that is in the index. */
+/* What S has that was derived from PARENT: the first of them, which alone is in the index. */
 static struct capability *
 find_first(struct model *m, const struct session *s, const struct capability *parent)
 {

@@ -86,7 +86,7 @@ pick_name(struct change *ch, const struct session *to, const char *base,
 
 /*
  * A name of one that has ended is free as soon as that one is removed, so it has an answer of its
- * own.
+ * own. Returns: 0, CAPABILITY_E_EXISTS, _ENDING.
  */
 static int
 check_name(struct change *ch, const struct session *to, const char *name, size_t n)

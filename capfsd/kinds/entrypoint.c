@@ -60,8 +60,9 @@ entrypoint_resolve(struct model *m, struct entity *e)
 }
 
 /*
- * Both ends of the link are set together, also the old one's: a thread that still pointed to an
- * entrypoint would be found serving it after another has taken over.
+ * Finds the thread that serves, after its record or that of the thread has come. Both ends of the
+ * link are set together, also the old one's: a thread that still pointed to an entrypoint would be
+ * found serving it after another has taken over.
  */
 static void
 set_thread(struct model *m, struct entrypoint *ep)

@@ -201,7 +201,7 @@ rate_left(const struct capability_record *r, uint64_t now)
 }
 
 /*
- * `rate_at` is the moment at which everything is there again, and each use moves it by one
+ * `rate_at_usec` is the moment at which everything is there again, and each use moves it by one
  * interval. A moment that has passed, or lies further ahead than any use could have moved it,
  * starts at now.
  */

@@ -34,6 +34,10 @@ object_init(struct model *m, struct entity *e)
 	list_init(&object_of(e)->origins);
 }
 
+/*
+ * The session of the entrypoint pays, whoever gets capabilities to it: a server decides how many
+ * objects it has.
+ */
 static struct place
 object_place(const struct entity *e)
 {
@@ -134,6 +138,10 @@ object_is_ending(const struct entity *e)
 	return object_of(e)->record.flags & OBJECT_DEAD;
 }
 
+/*
+ * Origins, each with all that was derived from it, go before the object, since their records refer
+ * to it.
+ */
 static int
 object_reap(struct reaper *r, struct entity *e)
 {
@@ -147,6 +155,10 @@ object_reap(struct reaper *r, struct entity *e)
 	return reap_one(r, e);
 }
 
+/*
+ * Capabilities show whether they are served; what is known of that comes from the entrypoint
+ * through here.
+ */
 static void
 object_touch_below(struct model *m, struct entity *e, uint64_t stamp)
 {
@@ -154,6 +166,7 @@ object_touch_below(struct model *m, struct entity *e, uint64_t stamp)
 		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, stamp);
 }
 
+/* Its origins are the uppermost capabilities that it restricts. */
 static void
 object_tell_restricted(struct model *m, struct entity *e)
 {
@@ -283,6 +296,10 @@ object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_s
 	return object_new(ch, ep, key, name, n, socket, protocol, ret);
 }
 
+/*
+ * One mark, which all capabilities to it see; their connections are ended by the hook after the
+ * commit.
+ */
 int
 object_end(struct change *ch, struct object *o)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is the same for all types of capability, whatever their rows say. A type's row says only
- * what differs; nobody looks at a type's number but to find that row.
+ * What is the same for all types of capability, whatever their rows say; nothing here depends on a
+ * type's number.
  */
 #include "config.h"
 

@@ -9,9 +9,9 @@
  * stored never is.
  *
  * Anybody may log, and nothing may depend on it: an event is lost rather than that something fails
- * because of it. The bytes in a log are charged to its session's `ram`, in three places at once
- * (the session's event_bytes and its `used`, the model's `used`), which only push() and evict()
- * change.
+ * because of it. The bytes of a log are a part of what its session uses of `ram`, and counted in
+ * three places (the session's event_bytes and `used`, the model's `used`); for lines only push()
+ * and evict() change these.
  */
 #include "config.h"
 
@@ -229,8 +229,8 @@ events_make(struct session *s)
 }
 
 /*
- * Before the session is freed and after it is unlinked, while its lines can still be given back to
- * it.
+ * When its session is unlinked, or freed with the whole model. The lines give back what they were
+ * charged, and those that no other log has are queued to be deleted from the store.
  */
 void
 events_free(struct session *s)
@@ -351,6 +351,9 @@ events_end(const struct session *s)
 	return s->events ? s->events->end : 0;
 }
 
+/*
+ * The first entry that ends after OFFSET. By bisection, since every read of a log begins with it.
+ */
 static size_t
 find_entry(const struct events *ev, uint64_t offset)
 {

@@ -59,6 +59,10 @@ load_header(struct model *m, const void *data, size_t n)
 	return 0;
 }
 
+/*
+ * Is no other called like E where it stands? Which of two a command is about would be left to
+ * chance.
+ */
 static bool
 name_is_free(struct model *m, const struct entity *e)
 {
@@ -89,8 +93,8 @@ load_checked(struct model *m, struct entity *e)
 }
 
 /*
- * The record is copied into the entity before anything of it is checked: the bytes in the store are
- * not aligned.
+ * The record is copied into the entity before anything of it is checked: the bytes in the store
+ * need not be aligned.
  */
 static int
 load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)

@@ -78,9 +78,8 @@ model_new(const struct store_ops *store, void *store_data, struct model **ret)
 }
 
 /*
- * Everything goes, so nothing is unlinked from anything: the order would matter, and take as long
- * as the daemon may take to stop. The indexes are emptied without looking at their members, which
- * are freed.
+ * Everything goes, so nothing is unlinked from anything: that would have to be done leaves first.
+ * The indexes are emptied without looking at their members, which are freed by then.
  */
 static void
 free_entities(struct model *m)

@@ -342,10 +342,7 @@ session_find_id(struct model *m, uint64_t id)
 	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
 }
 
-/*
- * Along the links and not by recursion: sessions nest 64 deep, and this runs in loops that may
- * stop.
- */
+/* Along the links and not by recursion, so that the caller may stop at any of them. */
 struct session *
 session_next_below(const struct session *top, struct session *s)
 {
@@ -535,7 +532,10 @@ check_give_back(struct change *ch, const struct session *s, const struct quota *
 	return 0;
 }
 
-/* From the parent of S to S. */
+/*
+ * From the parent of S to S. A limit that would not fit 64 bits is an error of its own, as quota is
+ * not what is short.
+ */
 static int
 check_lend(struct change *ch, const struct session *s, const struct quota *amount,
 	enum quota_kind *ret_kind)

@@ -49,7 +49,7 @@ struct session {
 	uint64_t n_owned[ENTITY_N_KINDS];
 	struct quota used, lent;
 	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
-	uint64_t event_bytes;  /* the part of `used` that its events have: they give way to others */
+	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 };
 

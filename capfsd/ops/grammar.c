@@ -46,7 +46,6 @@ word_is(const char *word, size_t n, const char *name)
 	return strlen(name) == n && memcmp(word, name, n) == 0;
 }
 
-/* A walk over all keys: there are few, and a command has a handful of them. */
 static enum key
 key_find(const char *word, size_t n)
 {

@@ -97,7 +97,7 @@ parse_rate(struct request *r, const struct word *w, uint64_t *ret)
 
 /*
  * All of it, and of a day that there is: strptime() takes the 31st of February, and timegm() makes
- * a day in March of it, which is seen when it is written again.
+ * a day in March of it, which is seen when it is written again. Returns: 0 or -EINVAL.
  */
 static int
 parse_time(const struct word *w, uint64_t *ret_usec)

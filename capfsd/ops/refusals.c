@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A reason is a pattern, so that a table shows at a glance what people read. In it stands
+ * The tables of refusals, one for each module that answers. A reason is a pattern, so that a table
+ * shows at a glance what people read. In it stands
  *
  *	%c  the name of the capability, or of the subject
  *	%h  the label of the session that has the capability

@@ -32,8 +32,8 @@ struct request {
 
 	/*
 	 * Called by request_commit() before the commit: the front stages its reply's record
-	 * (change_note), so that a repeated request gets that reply from the store. May be NULL. Where
-	 * a full store has no room for it, what ends something is done without it.
+	 * (change_note), so that a repeated request gets that reply from the store. May be NULL.
+	 * Where a full store has no room for it, what ends something is done without it.
 	 */
 	int (*note)(struct request *r, struct change *ch);
 	void *data; /* the front's */

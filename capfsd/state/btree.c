@@ -3,11 +3,10 @@
  * The pages of LMDB 0.9 as they lie in the file; all keys are numbers of 64 bits. Nothing of LMDB
  * is called: it believes what it reads, and this is to find what must not be believed.
  *
- * Only the child that walks a store calls it (verify.c). A page is looked at after it was taken,
- * and no page is taken twice, so a pointer that leads back ends the walk; the depth of the
- * recursion is the one that the tree claims, DEPTH_MAX at most. Whatever differs in the least from
- * what LMDB writes is damage: a store that is refused is kept aside, one that is wrongly accepted
- * is overwritten.
+ * Only the child that walks a store calls it (verify.c). No page is taken twice, so a pointer that
+ * leads back ends the walk; the depth of the recursion is the one that the tree claims, DEPTH_MAX
+ * at most. Whatever differs in the least from what LMDB writes is damage: a store that is refused
+ * is kept aside, one that is wrongly accepted is overwritten.
  */
 #include "config.h"
 

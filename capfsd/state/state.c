@@ -333,9 +333,9 @@ commit_error(struct state *s, int r)
 }
 
 /*
- * The header is written when what it says has changed; the number of records is LMDB's own, so that
- * it cannot drift away from the truth. What is remembered of the header follows the commit only.
- * LMDB's header record counts as an entry once it is there, from the second commit on.
+ * The header is written when what it says has changed. The number of records is LMDB's own, so that
+ * it cannot drift away from the truth; the header itself is one of them as soon as it is there.
+ * What is remembered of it follows a commit that succeeded, so that the next one writes it again.
  */
 static int
 state_commit(void *store)
@@ -442,7 +442,7 @@ open_existing(struct state *s, const char *path)
 
 /*
  * A damaged store is put aside before LMDB has written to it; one of a newer version is left where
- * it is, for the capfsd that wrote it.
+ * it is, for the capfsd that wrote it. Returns: 0, STATE_E_*; -errno.
  */
 static int
 inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason)
@@ -492,7 +492,10 @@ open_copy(struct state *s, int fd, char **ret_reason)
 	return inspect_and_open(s, path, 0, ret_reason);
 }
 
-/* LMDB asks for a size of whole pages. What was opened in vain is closed by the cleanup. */
+/*
+ * DIR's, or without one the copy FD. LMDB asks for a size of whole pages. What was opened in vain
+ * is closed by the cleanup.
+ */
 static int
 open_any(const char *dir, int fd, size_t size_max_bytes, struct state **ret, char **ret_reason)
 {
