@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The command line, and what the machine says about limits and users; then the keeper. */
+/*
+ * The command line, and what the machine says about limits and users; then the keeper. It owns the
+ * options and nothing that outlives them: whatever it finds out goes into struct keeper_config, and
+ * from there to all processes. It also is where execve(2) of an upgrade, or of its trial, arrives.
+ * Nothing here serves anybody.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -33,7 +38,7 @@
 #define QUOTA_THREADS_DEFAULT 4096
 #define RAM_SHARE 8 /* of the machine's memory, for the root session */
 #define RAM_PER_CAP 1024
-#define STORE_SHARE 8 /* of systemd's store that is not given away */
+#define STORE_SHARE 8 /* of systemd's store that stays free: see limit_to_store() */
 
 static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
@@ -72,6 +77,7 @@ print_help(void)
 	     "  --help               print this and exit");
 }
 
+/* By name or by number, as syslog(3) counts them, since administrators write both. */
 static int
 parse_log_level(const char *s)
 {
@@ -84,7 +90,10 @@ parse_log_level(const char *s)
 	return -EINVAL;
 }
 
-/* "caps=1000,ram=64M" */
+/*
+ * "caps=1000,ram=64M": by the same parser that reads the quota of sessions, so that a number means
+ * the same in both places, and so that what is fuzzed is what runs.
+ */
 static int
 parse_quota(const char *s)
 {
@@ -164,7 +173,12 @@ parse_arguments(int argc, char *argv[])
 	return 1;
 }
 
-/* Descriptors 0-2 are what the daemon's children expect there, whoever started it. */
+/*
+ * Whoever started us may have closed some of 0-2. A descriptor that is opened later would then get
+ * such a number, and what a library prints on stderr would be written into it, into /dev/fuse at
+ * worst. Standard input becomes /dev/null in any case: the daemon has no other use for it than the
+ * journal's socket.
+ */
 static int
 sanitize_fds(void)
 {
@@ -180,7 +194,11 @@ sanitize_fds(void)
 	return 0;
 }
 
-/* As many descriptors as we may have. */
+/*
+ * Every connection costs descriptors, and the soft limit is low only for programs that still use
+ * select(2). Where it cannot be raised we go on with what there is: the quota that is computed from
+ * it fits.
+ */
 static uint64_t
 raise_descriptors(void)
 {
@@ -193,6 +211,11 @@ raise_descriptors(void)
 	return limit.rlim_cur;
 }
 
+/*
+ * The root session may give away what the machine can bear, and all other sessions live on parts of
+ * that. So a client meets a refusal that says which quota is used up, where otherwise accept(2) or
+ * malloc(3) would fail for everybody. What the command line names goes before.
+ */
 static void
 default_quota(struct quota *ret)
 {
@@ -210,8 +233,9 @@ default_quota(struct quota *ret)
 }
 
 /*
- * Each socket needs a place in systemd's store, where a few more are for those that have ended but are
- * not yet forgotten. What would not be kept is not promised either.
+ * Each socket needs a place in systemd's store, where a few more are for those that have ended but
+ * are not yet forgotten. A socket that finds no place there would be lost when systemd starts the
+ * next daemon, so quota does not promise it either. Only who asked for more is told of it.
  */
 static void
 limit_to_store(struct boot *boot)
@@ -227,7 +251,11 @@ limit_to_store(struct boot *boot)
 			(uintmax_t)max, (uintmax_t)*sockets);
 }
 
-/* The user that everything but the keeper runs as. */
+/*
+ * The user that everything but the keeper runs as. Root must be told apart from it: a broker that a
+ * client has taken over would else have all of root's files. Who starts us as an ordinary user gets
+ * all as that user.
+ */
 static int
 find_user(struct boot *boot)
 {
@@ -255,7 +283,11 @@ find_user(struct boot *boot)
 	return 0;
 }
 
-/* Under systemd, $RUNTIME_DIRECTORY may name several: the first is ours. */
+/*
+ * The first of what says where to be: the command line, systemd, the place of root or of a user.
+ * There is no default below /tmp, where others could be first. Under systemd, $RUNTIME_DIRECTORY
+ * may name several: the first is ours.
+ */
 static int
 find_run_dir(const struct boot *boot, char **ret)
 {
@@ -277,7 +309,11 @@ find_run_dir(const struct boot *boot, char **ret)
 	return n < 0 ? -ENOMEM : 0;
 }
 
-/* Is what an earlier daemon has left what this one would serve? If not, it is given up. */
+/*
+ * Is what an earlier daemon has left what this one would serve? If not, it is given up: its
+ * connections refer to capabilities in a state that this daemon never opens, so nobody could check
+ * or end them.
+ */
 static bool
 stored_fits(const struct keeper_config *config)
 {
@@ -293,7 +329,11 @@ stored_fits(const struct keeper_config *config)
 	return s->found;
 }
 
-/* Everything that must be there before anything is started. Both locks are kept until the end. */
+/*
+ * Everything that must be there before anything is started. The locks come before the mount point,
+ * since a mount that looks dead may be taken away only by who has made sure that no other daemon is
+ * about to serve it. Both locks are kept until the end.
+ */
 static int
 prepare(struct keeper_config *config)
 {
@@ -314,7 +354,10 @@ prepare(struct keeper_config *config)
 	return r;
 }
 
-/* This program as it starts another one in its place; it was not called by anybody. */
+/*
+ * This program as another one starts it in its own place, in an upgrade. Whoever types the internal
+ * option has no succession to show, and is refused by the reader of that, or here.
+ */
 static int
 take_over(enum succession_role role, int fd, int argc, char *argv[])
 {
@@ -346,9 +389,13 @@ main(int argc, char *argv[])
 	if (argc < 1)
 		return EXIT_USAGE;
 	r = succession_argument(&argc, argv, &succession_fd);
-	/* As the processes that the keeper forks: nothing is freed one by one. */
+	/*
+	 * Such a process ends as those that the keeper forks, without atexit(3): it has nothing to
+	 * free one by one, and what it holds may be shared with others.
+	 */
 	if (r != 0)
 		_exit(take_over(r, succession_fd, argc, argv));
+	/* Before anything else is opened: all that systemd has not passed on is closed by it. */
 	r = fdstore_receive(&stored, config.boot.activation);
 	config.activation_fd = take_fd(stored.activation_fd);
 	if (r == 0)
@@ -368,6 +415,7 @@ main(int argc, char *argv[])
 	journal_set_mount(config.mountpoint);
 	default_quota(&config.boot.root_quota);
 	limit_to_store(&config.boot);
+	/* Last, as the options point into what will be overwritten with names of processes. */
 	confine_argv(&config.boot, argc, argv);
 	return keeper_run(&config);
 }

@@ -38,9 +38,13 @@
 #include "capfsd/process/confine.h"
 #include "capfsd/process/records.h"
 
+/*
+ * Five seconds together. A look-up waits for a broker by itself: what fails is one whose broker
+ * died meanwhile.
+ */
 #define ENTER_TRIES 500
 #define ENTER_PAUSE_NSEC 10000000
-#define INSPECTORS_MAX 128
+#define INSPECTORS_MAX 128 /* processes that one user may occupy, hanging or not */
 
 /*
  * Goes into the hidden directory, before privileges are dropped: the root session's mode may shut
@@ -67,7 +71,10 @@ binder_enter(const struct boot *boot, const char *mountpoint)
 	return r;
 }
 
-/* Binds FD to the job's name. A name that a killed binder has left behind is removed first. */
+/*
+ * A name that a killed binder has left behind is removed first. It can be no other's, as ids are
+ * never used again; the second failure is told.
+ */
 static int
 binder_bind(int fd, const struct sockaddr_un *address)
 {
@@ -81,7 +88,10 @@ binder_bind(int fd, const struct sockaddr_un *address)
 	return -errno;
 }
 
-/* Returns: a listener that nobody knows by its hidden name any more; -errno. */
+/*
+ * A broker that a client has taken over may ask for anything: only the two types that there are get
+ * made. Returns: a listener that nobody knows by its hidden name any more; -errno.
+ */
 static int
 binder_make(const struct binder_job *job)
 {
@@ -106,7 +116,11 @@ binder_make(const struct binder_job *job)
 	return r < 0 ? r : take_fd(fd);
 }
 
-/* Returns: 0, or -errno when this binder is of no use any more. */
+/*
+ * Every job has its result, or the look-up that waits for it would wait until its time is over. A
+ * mount that is gone makes this binder useless: another one has to enter anew. Returns: 0, or
+ * -errno in that case.
+ */
 static int
 binder_answer(int socket_fd, const struct binder_job *job)
 {
@@ -120,7 +134,10 @@ binder_answer(int socket_fd, const struct binder_job *job)
 		n = msg_send(socket_fd, &result, sizeof(result), &fd, fd >= 0, 0);
 		if (n != -ETOOMANYREFS && n != -EINTR)
 			break;
-		/* The broker is late in taking what it was sent. */
+		/*
+		 * The kernel bounds descriptors in flight, and the broker is late in taking what it
+		 * was sent.
+		 */
 		nanosleep(&(struct timespec){.tv_nsec = ENTER_PAUSE_NSEC}, NULL);
 	}
 	if (n < 0)
@@ -128,6 +145,7 @@ binder_answer(int socket_fd, const struct binder_job *job)
 	return result.error == ESTALE || result.error == ENOTCONN ? -(int)result.error : 0;
 }
 
+/* Which inspection each process is for, so that its end can be told, however it comes. */
 struct inspectors {
 	struct {
 		pid_t pid;
@@ -145,6 +163,10 @@ tell_ended(int socket_fd, uint64_t inspection)
 	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
 }
 
+/*
+ * The broker charges an inspection to who asked for it, until its process has ended: it may hang
+ * for as long as a client's file system likes.
+ */
 static void
 binder_reap(struct inspectors *all, int socket_fd)
 {
@@ -159,7 +181,10 @@ binder_reap(struct inspectors *all, int socket_fd)
 			}
 }
 
-/* There are too many only if brokers have died and forgotten about those that are held. */
+/*
+ * The table is full only if brokers have died and forgotten about those that hang. What cannot be
+ * started has ended, and is told so, since the client waits.
+ */
 static void
 binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
 	const struct binder_job *job, int client)
@@ -176,6 +201,7 @@ binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
 	all->running[all->n++].inspection = job->inspection;
 }
 
+/* Only there so that the signal interrupts a wait; what has ended is found by waitpid(2). */
 static void
 on_child(int signal)
 {
@@ -196,6 +222,10 @@ watch_children(sigset_t *ret_waiting)
 	return 0;
 }
 
+/*
+ * Ends with an error at a record of another length: who sends that is no broker of ours. Each round
+ * drops the client's socket, which an inspector has by then.
+ */
 static int
 binder_loop(const struct boot *boot, int socket_fd)
 {
@@ -228,6 +258,11 @@ binder_loop(const struct boot *boot, int socket_fd)
 	return r;
 }
 
+/*
+ * The directory is entered with privilege and everything else is done without. It is tied first, as
+ * entering may wait, and again by confine_drop(), as a change of uid unties. The modes of sockets
+ * are the broker's matter, so that no umask takes part.
+ */
 static int
 binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 {
@@ -256,12 +291,17 @@ binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 	return 1;
 }
 
+/*
+ * A process that waits on the mount and has /dev/fuse keeps the connection open while it waits, so
+ * that nothing would ever end the wait: everything but the one socket is closed before anything is
+ * looked up there.
+ */
 static void __attribute__((noreturn))
 run(const struct boot *boot, const char *mountpoint, int socket_fd)
 {
 	child_reset_signals();
 	confine_title(boot, "capfs-binder");
-	/* Above all without /dev/fuse, before anything is looked up on the mount. */
+	/* One that cannot be sure of what it has open must not go near the mount. */
 	if (child_arrange(&socket_fd, 1, NULL, 0) < 0)
 		_exit(1);
 	_exit(binder_main(boot, mountpoint, STDERR_FILENO + 1));

@@ -28,6 +28,7 @@
 #include "capfsd/process/confine.h"
 #include "capfsd/process/records.h"
 
+/* A client sends at once what it has asked to be looked at; one that does not is not waited for. */
 #define PATIENCE_MSEC 5000
 
 static int
@@ -36,7 +37,11 @@ option(int fd, int name, void *value, socklen_t n)
 	return getsockopt(fd, SOL_SOCKET, name, value, &n) < 0 ? -errno : 0;
 }
 
-/* Nothing here waits for the file system that FD is of. Returns: 0, -EINVAL, -ENOTCONN, -errno. */
+/*
+ * Only what the kernel knows about a descriptor of any kind is asked, up to the point where it is
+ * known to be a Unix socket: nothing here waits for the file system that FD is of. Returns: 0,
+ * -EINVAL, -ENOTCONN, -errno.
+ */
 static int
 look_at(int fd, pid_t binder, struct binder_result *ret)
 {
@@ -59,7 +64,8 @@ look_at(int fd, pid_t binder, struct binder_result *ret)
 	if (r < 0)
 		return r;
 	ret->uid = peer.uid;
-	/* Of a listener that is who called listen(2). Our parent lives, so its number is its own.
+	/*
+	 * Of a listener that is who called listen(2). Our parent lives, so its number is its own.
 	 */
 	ret->by_binder = peer.pid == binder;
 	/* One that the broker gave has no name; its cookie is known. */
@@ -88,7 +94,7 @@ receive(int client, int *ret_fds, size_t *ret_n_fds)
 	return n == 1 && *ret_n_fds == 1 ? 0 : -EBADMSG;
 }
 
-/* All that others may wait for comes before the first descriptor that may be held. */
+/* All that others wait for comes before the first close(2) that may never return. */
 static void
 inspect(int socket_fd, int client, uint64_t serial, pid_t binder)
 {
@@ -100,9 +106,13 @@ inspect(int socket_fd, int client, uint64_t serial, pid_t binder)
 	if (r == 0)
 		r = look_at(fds[0], binder, &result);
 	result.error = (uint32_t)-r;
-	/* The broker has it before the client can ask for it. */
+	/*
+	 * The broker has it before the client can ask for it. Whoever has gone needs no reply, so
+	 * errors are ignored.
+	 */
 	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
 	(void)msg_send(client, "", 1, NULL, 0, MSG_DONTWAIT);
+	/* What may hang from here on must keep neither the binder's socket nor our output open. */
 	fd_close(socket_fd);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		fd_close(fd);
@@ -114,6 +124,10 @@ inspect(int socket_fd, int client, uint64_t serial, pid_t binder)
 		fd_close(fds[i]);
 }
 
+/*
+ * It has all that the binder has until it closes it, but no way to use it: without its filter it
+ * does nothing and ends, which the binder tells the broker as any other end.
+ */
 pid_t
 inspector_start(const struct boot *boot, int socket_fd, int client, uint64_t serial)
 {

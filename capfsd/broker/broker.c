@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The broker: one thread, one loop, that owns the model and both fronts. It may die at any moment;
- * whatever must not be lost is in the store before anybody is told, and the next broker begins
- * with that and with the descriptors that the holder kept.
- *
- * It frees nothing when it ends. The process ends with it, and what its objects hold by number is
- * shared with the holder, for the next broker.
+ * The broker: one process, one loop, that owns the model and all fronts. It may die at any moment:
+ * whatever must not be lost is in the store before anybody is told, and the next broker begins with
+ * that and the descriptors in the holder's table. Nothing in a round may sleep: everybody waits. It
+ * frees nothing when it ends: what its objects name by number is shared with the holder, for the
+ * next broker.
  */
 #include "config.h"
 
@@ -48,7 +47,7 @@
 #include "capfsd/state/state.h"
 #include "capfsd/tree/metrics.h"
 
-#define SPIN_NSEC 50000	   /* a sleeping thread takes about as long to wake up */
+#define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
 #define PATIENCE_USEC 2000 /* with any system call */
 #define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
 #define REAP_BUDGET 512	   /* entities removed in one round */
@@ -73,7 +72,7 @@ struct broker {
 	bool told_full;        /* that it is full stands in the log */
 };
 
-/* What can be restarted is; what sleeps in a close is not, as nobody waits for its answer. */
+/* What can be restarted is; a close(2) that lingers is not, and nobody needs what it returns. */
 static void
 on_alarm(int signal)
 {
@@ -95,7 +94,7 @@ set_impatient(bool on)
 	return setitimer(ITIMER_REAL, &every, NULL) < 0 ? -errno : 0;
 }
 
-/* The loop drains /dev/fuse in each round: being woken is all that is needed. */
+/* A round looks at everything that may have woken it, so that being woken is all that is needed. */
 static int
 on_wake(sd_event_source *source, int fd, uint32_t events, void *data)
 {
@@ -114,7 +113,7 @@ on_turn(sd_event_source *source, const struct signalfd_siginfo *info, void *data
 	return 0;
 }
 
-/* For a binary that is to be tried, whose process waits at the other end of SOCKET. */
+/* For a binary that is to be tried, at the other end of SOCKET; a failure ends the trial there. */
 static void
 send_copy(struct broker *b, int socket)
 {
@@ -127,7 +126,7 @@ send_copy(struct broker *b, int socket)
 		log_message(LOG_WARNING, "the state cannot be copied: %s", strerror((int)-n));
 }
 
-/* A keeper that does not read has been told enough. Returns: 0 or -errno. */
+/* Never waits: a keeper that does not read has been told enough. Returns: 0 or -errno. */
 static int
 tell_keeper(struct broker *b, enum keeper_type type)
 {
@@ -137,6 +136,7 @@ tell_keeper(struct broker *b, enum keeper_type type)
 	return n < 0 && n != -EAGAIN ? (int)n : 0;
 }
 
+/* For good: whoever is connected sees the end now, since no broker comes after this one. */
 static void
 on_stop(struct broker *b, int *fd)
 {
@@ -144,7 +144,7 @@ on_stop(struct broker *b, int *fd)
 	sd_event_exit(b->event, BROKER_EXIT_STOPPED);
 }
 
-/* Between two requests: what was answered is in the store, the rest comes again. */
+/* Between two requests: what was replied to is in the store, the rest comes again. */
 static void
 on_pause(struct broker *b, int *fd)
 {
@@ -152,6 +152,7 @@ on_pause(struct broker *b, int *fd)
 	sd_event_exit(b->event, BROKER_EXIT_PAUSED);
 }
 
+/* Only keepers of 0.1.0 ask, and end a broker that does not say so. */
 static void
 on_ping(struct broker *b, int *fd)
 {
@@ -170,7 +171,10 @@ on_copy(struct broker *b, int *fd)
 	send_copy(b, *fd);
 }
 
-/* What the keeper can say. A record with another number of descriptors than it is to have is ignored. */
+/*
+ * A record that is not here is of another version, and is ignored, as one with too many
+ * descriptors.
+ */
 static const struct keeper_row {
 	enum keeper_type type;
 	size_t n_fds;
@@ -301,8 +305,9 @@ make_fronts(struct broker *b)
 }
 
 /*
- * Takes over what the predecessor had: its descriptors, then its connection to the kernel. From
- * here on no file can be opened, and what clients wrote is read only after that.
+ * Takes over what the predecessor had: its descriptors, then its connection to the kernel. Before
+ * that it gives up the means to open files: nothing that a client wrote is read by a process that
+ * has them.
  */
 static int
 take_over(struct broker *b, const int *fds, size_t n_fds)
@@ -334,7 +339,7 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 	return r;
 }
 
-/* The descriptors of before are listed first: none of those that are opened later is among them. */
+/* The descriptors of before are listed first: none that is opened later is taken for a client's. */
 static int
 broker_start(struct broker *b)
 {
@@ -362,7 +367,7 @@ broker_start(struct broker *b)
 	return error_trace(tell_keeper(b, KEEPER_READY));
 }
 
-/* A full store is no reason to end, nor to try again without pause. */
+/* A full store is no reason to end, nor to try again without pause, which takes a whole CPU. */
 static bool
 must_wait(struct broker *b)
 {
@@ -371,6 +376,9 @@ must_wait(struct broker *b)
 	return b->retry_usec != 0;
 }
 
+/*
+ * Reaping writes, too. What has ended is of no use to anybody meanwhile, also if it is still there.
+ */
 static int
 wait_if_full(struct broker *b, int r)
 {
@@ -397,7 +405,7 @@ expire(struct broker *b)
 	return wait_if_full(b, expiry_run(b->model, &next));
 }
 
-/* Removes a slice of what has ended. */
+/* Removes a slice of what has ended: the end of a large session must not make all others wait. */
 static int
 reap(struct broker *b, bool *ret_busy)
 {
@@ -425,7 +433,9 @@ event_usec(const struct broker *b)
 	return sd_event_now(b->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
 }
 
-/* Everything that can be done without sleeping, once. */
+/*
+ * Everything that can be done without sleeping, once; each part has a bound, so that none starves.
+ */
 static int
 broker_round(struct broker *b, bool *ret_busy)
 {
@@ -474,7 +484,7 @@ set_timer(sd_event_source *timer, uint64_t usec, uint64_t *set_to)
 	return r < 0 ? r : 0;
 }
 
-/* What is done only when there is nothing else to do. */
+/* What is done only when there is nothing else to do, and until when the loop may sleep then. */
 static int
 before_sleep(struct broker *b, bool *ret_busy)
 {
@@ -496,7 +506,9 @@ before_sleep(struct broker *b, bool *ret_busy)
 	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
 }
 
-/* Only the wait itself is without the timer: what has come is handled as everything else. */
+/*
+ * Only the wait itself is without the timer, which would wake it: what has come is handled with it.
+ */
 static int
 sleep_until_event(struct broker *b)
 {
@@ -564,6 +576,7 @@ broker_loop(struct broker *b)
 	}
 }
 
+/* Without a mount another broker would have nothing to serve; whatever else fails, it may not. */
 int
 broker_main(const struct boot *boot)
 {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who is told what, and in which order. Of the words that entities have for those outside the model
- * (entity.slots) the first is the file system's, the second that of the sockets.
+ * Joins the model, the file system, the sockets, the control protocol and the conversations: who is
+ * told what, and in which order. It owns the objects of the four fronts and has no logic of its
+ * own; it is the only file that knows all of them, so that none of their rooms includes another's.
+ * Of the words that entities have for those outside the model (entity.slots) the first is the file
+ * system's, the second that of the sockets.
  */
 #include "config.h"
 
@@ -19,7 +22,10 @@
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/tree/metrics.h"
 
-/* The model's hooks. */
+/*
+ * The model's hooks, called after a commit. The sockets first: what the file system has the kernel
+ * ask again must show what they have made of it.
+ */
 static void
 on_changed(void *data, struct entity *e)
 {
@@ -29,6 +35,10 @@ on_changed(void *data, struct entity *e)
 	fs_changed(f->fs, e);
 }
 
+/*
+ * Numbers change with every connection: only the texts that show them go out of date, and no
+ * listener does.
+ */
 static void
 on_used(void *data, struct entity *e)
 {
@@ -39,6 +49,7 @@ on_used(void *data, struct entity *e)
 
 /*
  * Connections first: what is a client's of them ends more gently than by a look at its capability.
+ * The file system last, as the others may still have replies for those who wait in it.
  */
 static void
 on_gone(void *data, struct entity *e)
@@ -51,6 +62,10 @@ on_gone(void *data, struct entity *e)
 	fs_gone(f->fs, e);
 }
 
+/*
+ * Who has a connection that a new limit does not allow any more loses it now, and not at its next
+ * use.
+ */
 static void
 on_restricted(void *data, struct capability *c)
 {
@@ -59,6 +74,7 @@ on_restricted(void *data, struct capability *c)
 	sockets_restricted(f->sockets, c);
 }
 
+/* Asked when somebody reads it, as servers count in memory of theirs without telling anybody. */
 static bool
 on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 {
@@ -73,6 +89,10 @@ on_logged(void *data, struct session *s)
 	fs_logged(f->fs, s);
 }
 
+/*
+ * What sockets may store late rides on another change: it costs no transaction, and no disk, of its
+ * own.
+ */
 static void
 on_boarding(void *data, struct change *ch)
 {
@@ -100,7 +120,10 @@ static const struct model_hooks model_hooks = {
 	.arrived = on_arrived,
 };
 
-/* What the file system needs of the others. */
+/*
+ * What the file system needs of the others: a look-up of a socket waits until there is a listener
+ * behind it.
+ */
 static bool
 on_ready(void *data, struct entity *e)
 {
@@ -117,6 +140,10 @@ on_want(void *data, struct entity *e)
 	binding_want(f->sockets, e);
 }
 
+/*
+ * The kernel has forgotten the node, and with it the inode that the listener is bound to: another
+ * look-up would find one that nobody can connect to.
+ */
 static void
 on_forgotten(void *data, uint64_t entity_id)
 {
@@ -125,6 +152,7 @@ on_forgotten(void *data, uint64_t entity_id)
 	binding_forgotten(f->sockets, entity_id);
 }
 
+/* A write through the tree is what the kernel lets only that process do that may use the slot. */
 static int
 on_vouch(void *data, struct entity *e, const char *challenge, size_t n)
 {
@@ -140,7 +168,7 @@ static const struct fs_sockets fs_sockets = {
 	.vouch = on_vouch,
 };
 
-/* What the others need of the file system. */
+/* What the others need of the file system: whoever waits for a listener gets it, or the error. */
 static void
 on_socket_done(void *data, struct entity *e, int error)
 {
@@ -162,6 +190,7 @@ static const struct sockets_fs sockets_fs = {
 	.socket_invalidate = on_socket_invalidate,
 };
 
+/* By handle and no pointer, since the reader may have closed the file meanwhile. */
 static void
 on_call_ready(void *data, uint64_t handle)
 {
@@ -170,6 +199,11 @@ on_call_ready(void *data, uint64_t handle)
 	fs_call_ready(f->fs, handle);
 }
 
+/*
+ * Each of them is given those that are there already; the file system, which comes first, gets its
+ * callers for calls and metrics later. The hooks are set last, when there is somebody behind each.
+ * What is made stays where it is when another fails: the process ends then.
+ */
 int
 fronts_init(struct fronts *f, struct model *m, struct state *state, const struct boot *boot,
 	sd_event *event, struct metrics *metrics)
@@ -195,6 +229,10 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	return 0;
 }
 
+/*
+ * Conversations first, as they run over sockets; the service manager's listener last, as it is none
+ * of those.
+ */
 void
 fronts_stop(struct fronts *f)
 {

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From the store to the model. It owns nothing: state and model are the caller's. It is run before
+ * a broker reads any request, and in the trial of another binary. It never repairs anything: a
+ * state that does not fit is set aside whole and the daemon does not start, as half of a state
+ * would give out rights that were taken back.
+ */
 #include "config.h"
 
 #include "capfsd/broker/loading.h"
@@ -13,11 +19,18 @@
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 
+/*
+ * Bounds of the map's size: a small quota must leave room for events and replies, and no more than
+ * this can be mapped everywhere.
+ */
 #define STORE_BYTES_MIN (UINT64_C(256) << 20)
 #define STORE_BYTES_MAX (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(512) << 20)
 #define STORE_BYTES_CAP 4096 /* a capability with its share of everything else */
 
-/* Gives one record of the store to the model; those of the fronts are read by themselves. */
+/*
+ * Gives one record of the store to the model; those of the fronts they read by themselves, when
+ * they are there.
+ */
 static int
 load_record(void *data, uint64_t key, const void *record, size_t n)
 {
@@ -28,6 +41,10 @@ load_record(void *data, uint64_t key, const void *record, size_t n)
 	return model_load(data, key, record, n);
 }
 
+/*
+ * The status says that starting another broker is no use; the message tells whether the state was
+ * set aside, which is when a new start would begin with an empty one.
+ */
 static int
 refuse_state(int answer, const char *reason)
 {
@@ -38,7 +55,10 @@ refuse_state(int answer, const char *reason)
 	return BROKER_EXIT_REFUSED;
 }
 
-/* As large as it can become with all quota used; address space costs nothing. */
+/*
+ * As large as it can become with all quota used, so that a store is full only when quota is;
+ * address space costs nothing. LMDB cannot grow the map while it is in use.
+ */
 static size_t
 store_bytes(const struct quota *q)
 {
@@ -50,6 +70,11 @@ store_bytes(const struct quota *q)
 	return (size_t)(bytes < STORE_BYTES_MIN ? STORE_BYTES_MIN : bytes);
 }
 
+/*
+ * A state that was there for the broker before and is not now was deleted under the running daemon.
+ * Going on with an empty one would revoke everything without a word, while clients still have its
+ * connections.
+ */
 int
 loading_open(const struct boot *boot, struct state **ret)
 {
@@ -65,6 +90,7 @@ loading_open(const struct boot *boot, struct state **ret)
 	return r > 0 ? refuse_state(r, reason) : r;
 }
 
+/* A damage in a copy is no damage of the state: nothing is set aside for it. */
 int
 loading_open_copy(const struct boot *boot, int fd, struct state **ret)
 {
@@ -77,6 +103,11 @@ loading_open_copy(const struct boot *boot, int fd, struct state **ret)
 	return BROKER_EXIT_REFUSED;
 }
 
+/*
+ * Records come in order of their ids, so that whatever one refers to is there already. One that
+ * refers to nothing, though its checksum is right, counts as damage. The root's limit is set each
+ * time, as the command line or the machine may have changed.
+ */
 int
 loading_model(const struct boot *boot, struct state *state, struct model **ret)
 {

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Shares measured time among the requests that were served in it. It owns the numbers of struct
+ * meter and reads no clock: the loop knows the time anyway, and one more call for each request
+ * would cost more than it tells.
+ */
 #include "config.h"
 
 #include "capfsd/broker/meter.h"
@@ -15,6 +20,10 @@ meter_init(struct meter *m, struct counters *c)
 	memcpy(m->served, c->served, sizeof(m->served));
 }
 
+/*
+ * Marked before the next event is waited for, noted when its time is known: a request is never
+ * charged with the sleep after it.
+ */
 void
 meter_mark(struct meter *m)
 {
@@ -24,6 +33,10 @@ meter_mark(struct meter *m)
 	}
 }
 
+/*
+ * A share each, as nobody has looked at the clock in between: sums are right, and single times are
+ * means of a round. A clock that stands still gives 0.
+ */
 void
 meter_note(struct meter *m, uint64_t now_usec)
 {

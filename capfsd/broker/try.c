@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Can this binary go on with what another one does? Asked before that is stopped, in a process of the
- * daemon's user: it reads the succession, loads a copy of the state, and replays INIT. Its exit status is
- * the answer.
+ * Can this binary go on with what another one does? Asked before that is stopped, in a process of
+ * the daemon's user: it reads the succession, loads a copy of the state, and replays INIT. Its exit
+ * status is what the keeper learns. It has neither /dev/fuse nor the store, so that a binary that
+ * does something else, or dies half-way, harms nothing. try_start() is called by the keeper,
+ * try_main() by main().
  */
 #include "config.h"
 
@@ -32,9 +34,12 @@
 #include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
 
-#define COPY_MSEC 30000
+#define COPY_MSEC 30000 /* half of what the keeper gives to the whole trial */
 
-/* The broker's copy of the state. */
+/*
+ * The broker's copy of the state. It comes when the broker has time for it, or never, if that has
+ * died: then the upgrade can be tried again. Returns: the memfd, -errno.
+ */
 static int
 receive_copy(int socket)
 {
@@ -53,7 +58,11 @@ receive_copy(int socket)
 	return fd;
 }
 
-/* Returns: 0, BROKER_EXIT_REFUSED, -errno. */
+/*
+ * All that a broker does before it serves, and that can fail for another version: a record that it
+ * does not know, an INIT that it would reply to in another way. Returns: 0, BROKER_EXIT_REFUSED,
+ * -errno.
+ */
 static int
 try_state(const struct boot *boot, int copy)
 {
@@ -85,6 +94,9 @@ try_main(int fd)
 	cleanup_close int copy = -1;
 	int r;
 
+	/*
+	 * First of all: execve(2) has made us dumpable, and the copy has everybody's rights in it.
+	 */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return BROKER_EXIT_REFUSED;
 	r = succession_read(fd, SUCCESSION_TRY, &succession, &boot, &page);
@@ -99,6 +111,7 @@ try_main(int fd)
 	}
 	succession_log(&succession, &boot);
 	close(fd);
+	/* The number is taken by something harmless: what libfuse does with it reaches nobody. */
 	if (open("/dev/null", O_RDWR | O_CLOEXEC) != BOOT_FD_FUSE)
 		return BROKER_EXIT_REFUSED;
 	copy = receive_copy(BOOT_FD_KEEPER);
@@ -108,6 +121,10 @@ try_main(int fd)
 	return r == 0 ? TRY_EXIT_GOOD : BROKER_EXIT_REFUSED;
 }
 
+/*
+ * The program is not trusted with anything before it has run: it gets a socket, the succession, and
+ * the daemon's user, where the keeper itself may be root.
+ */
 static void __attribute__((noreturn))
 run(const struct boot *boot, int binary, int succession, int socket_fd, pid_t parent)
 {
@@ -128,6 +145,10 @@ run(const struct boot *boot, int binary, int succession, int socket_fd, pid_t pa
 	_exit(EXIT_FAILURE);
 }
 
+/*
+ * The child has the only other end of the socket: when it ends, a broker that comes too late just
+ * fails to send.
+ */
 pid_t
 try_start(const struct boot *boot, const char *mountpoint, int binary, int *ret_socket)
 {

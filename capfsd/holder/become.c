@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How the holder becomes another binary and keeps its table: descriptors stay open under their
+ * numbers, which is all that the next program finds them by. It owns nothing. The page of the
+ * brokers goes along as a copy in the succession. Called by the holder alone, while no broker
+ * lives.
+ */
 #include "config.h"
 
 #include "capfsd/holder/become.h"
@@ -13,7 +19,11 @@
 #include "capfsd/process/journal.h"
 #include "capfsd/process/succession.h"
 
-/* The table goes to the next binary, or does not. */
+/*
+ * All descriptors of the table are closed on exec from birth, so that none of them leaks into any
+ * program: they are made to stay for this one. The binary itself is left out, as nobody needs it
+ * once it runs.
+ */
 static int
 set_inherited(bool on, int binary)
 {
@@ -27,6 +37,7 @@ set_inherited(bool on, int binary)
 	return r;
 }
 
+/* When execve(2) fails all are closed on exec again, and the holder goes on with this binary. */
 int
 become_binary(const struct boot *boot, int binary, uint32_t generation)
 {

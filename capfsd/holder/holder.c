@@ -4,9 +4,10 @@
  * the connection to the kernel stay open, under their numbers, when the broker dies. It waits,
  * starts the next one, and does nothing else; above all it parses nothing.
  *
- * For an upgrade it becomes the new binary, by execve(2), with all of its table; if no broker of that
- * comes up, it becomes the old one again. The broker may have put anything under any number: a binary
- * is taken only from the keeper, which is known by its credentials, and only while no broker lives.
+ * For an upgrade it becomes the new binary, by execve(2), with all of its table; if no broker of
+ * that comes up, it becomes the old one again. The broker may have put anything under any number: a
+ * binary is taken only from the keeper, which is known by its credentials, and only while no broker
+ * lives.
  */
 #include "config.h"
 
@@ -41,10 +42,14 @@
 #include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
 
+/*
+ * A single death must cost clients no time; brokers that die at each start must not take a whole
+ * CPU. The bound is what a client may have to wait for when the cause is over.
+ */
 #define BACKOFF_FREE 4
 #define BACKOFF_FIRST_USEC UINT64_C(50000)
 #define BACKOFF_MAX_USEC UINT64_C(4000000)
-#define WANTED_TRIES_MAX 3
+#define WANTED_TRIES_MAX 3 /* brokers started at once to do what the keeper has asked for */
 
 struct holder {
 	struct boot *boot;
@@ -68,8 +73,9 @@ holder_init(struct holder *h, struct boot *boot)
 }
 
 /*
- * A process that shares our descriptors and nothing else. Not fork(2): that copies the table,
- * and what the broker opens would die with it.
+ * A process that shares our descriptors and nothing else. Not fork(2): that copies the table, and
+ * what the broker opens would die with it. It is tied to us, since without a holder nobody would
+ * reap it, watch it, or start the one after it.
  */
 static pid_t
 start_broker(struct holder *h)
@@ -87,7 +93,11 @@ start_broker(struct holder *h)
 	_exit(broker_main(h->boot));
 }
 
-/* Blocked, these wait for us: the broker's end, and the keeper's word that it has waited too long. */
+/*
+ * Blocked, these wait for us: the broker's end, and the keeper's word that it has waited too long.
+ * Otherwise the first would be lost between a look and the sleep, and the second would end the
+ * holder.
+ */
 static void
 holder_signals(sigset_t *ret)
 {
@@ -97,6 +107,10 @@ holder_signals(sigset_t *ret)
 	sigprocmask(SIG_BLOCK, ret, NULL);
 }
 
+/*
+ * By SIGKILL, as it does not read anything else. Its memory is gone with that, but nothing of it
+ * was promised to anybody before it was stored.
+ */
 static void
 end_broker(struct holder *h)
 {
@@ -123,7 +137,10 @@ wait_for_something(struct holder *h, const sigset_t *set)
 		end_broker(h);
 }
 
-/* Returns: the broker's wait status, or -errno. */
+/*
+ * One SIGCHLD may stand for several ends, so that it only wakes: what counts is whether the broker
+ * is there.
+ */
 static int
 wait_for_broker(struct holder *h)
 {
@@ -137,7 +154,7 @@ wait_for_broker(struct holder *h)
 	return pid < 0 ? -errno : status;
 }
 
-/* One that was meant for the broker of before. */
+/* A word that was meant for the broker of before: the next one must not be ended for it. */
 static void
 forget_hangs(void)
 {
@@ -149,6 +166,10 @@ forget_hangs(void)
 		;
 }
 
+/*
+ * Also says which request is refused from now on: the client that sent it sees EIO, and the
+ * administrator is to find why.
+ */
 static void
 log_end(int status, const struct boot_page *page)
 {
@@ -175,7 +196,7 @@ log_end(int status, const struct boot_page *page)
 			(uintmax_t)page->poisoned);
 }
 
-/* A status that ends the holder as well. */
+/* A status that ends the holder as well, with that status, as the keeper must know why. */
 static bool
 is_final(const struct holder *h, int status)
 {
@@ -189,8 +210,8 @@ is_final(const struct holder *h, int status)
 }
 
 /*
- * Did it end before it was of use to anybody? One that was up and had nothing to answer is not to be
- * blamed for SIGKILL, which comes from outside.
+ * Did it end before it was of use to anybody? One that was up and had nothing to reply to is not to
+ * be blamed for SIGKILL, which comes from outside.
  */
 static bool
 has_failed(int status, const struct boot_page *page)
@@ -202,7 +223,8 @@ has_failed(int status, const struct boot_page *page)
 
 /*
  * Without a broker, one that was told to pause or that of a new binary which did not come up, the
- * keeper decides what is next. Returns, when that is another broker of this binary.
+ * keeper decides what is next. Without a keeper, or without its word in time, it is another broker
+ * of this binary, since clients wait. Returns in that case only.
  */
 static void
 ask_keeper(struct holder *h)
@@ -222,7 +244,10 @@ ask_keeper(struct holder *h)
 		log_message(LOG_ERR, "holder: cannot become another binary: %s", strerror(-r));
 }
 
-/* Runs one broker. Returns: its wait status, or -errno. */
+/*
+ * The page says from here on what this broker does; what the one before did has been looked at.
+ * Returns: its wait status, or -errno.
+ */
 static int
 run_broker(struct holder *h)
 {
@@ -274,7 +299,10 @@ pause_before_next(struct holder *h, int status)
 	return false;
 }
 
-/* No process can be made: not now. Returns: the wait status of one that was of no use. */
+/*
+ * No process can be made: not now. Such a failure counts as that of a broker, so that the next try
+ * waits. Returns: the wait status of one that was of no use.
+ */
 static int
 cannot_run(int error)
 {
@@ -282,6 +310,11 @@ cannot_run(int error)
 	return W_EXITCODE(BROKER_EXIT_RESTART, 0);
 }
 
+/*
+ * Broker after broker. A pause is no death: nothing is noted as crashed for it, and no pause is
+ * added. A binary that was just taken up is on probation until a broker of it is ready; if its
+ * first one is not, the keeper has the old one back.
+ */
 static int
 holder_run(struct holder *h)
 {
@@ -312,6 +345,7 @@ holder_run(struct holder *h)
 	}
 }
 
+/* Shared and without a name: brokers have it over clone(2), and nobody can open it. */
 static struct boot_page *
 page_new(void)
 {
@@ -338,6 +372,11 @@ holder_main(struct boot *boot)
 	return holder_run(&h);
 }
 
+/*
+ * The page of before cannot be shared over execve(2); its copy comes with the succession, and no
+ * broker lives that could write the old one. Nothing here may fail but by a status that has the
+ * keeper start another holder.
+ */
 int
 holder_resume(int fd, int argc, char *argv[])
 {
@@ -347,7 +386,10 @@ holder_resume(int fd, int argc, char *argv[])
 	struct holder h;
 	int r;
 
-	/* First of all: execve(2) has made us dumpable. */
+	/*
+	 * First of all: execve(2) has made us dumpable, and so open to all of the daemon's user's
+	 * processes.
+	 */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || !page)
 		return BROKER_EXIT_RESTART;
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);

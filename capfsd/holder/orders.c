@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the holder hears from the keeper while no broker is there to hear it, and what it says. It
+ * owns nothing: the socket is found by its number, and what comes with a record is the caller's or
+ * closed. The broker could have put a socket of its own there, so nothing is read before the kernel
+ * has said that its other end is our parent's. No record is read for longer than the keeper needs
+ * to reply, since clients wait for the next broker.
+ */
 #include "config.h"
 
 #include "capfsd/holder/orders.h"
@@ -18,8 +25,12 @@
 #include "base/fd.h"
 #include "base/msg.h"
 
-#define ANSWER_MSEC 5000 /* the keeper answers at once */
+#define ANSWER_MSEC 5000 /* the keeper replies at once, or is gone */
 
+/*
+ * SO_PEERCRED is what the kernel noted of who made the pair, which no broker can choose: the keeper
+ * is our parent, and its pid is not used again as long as we live.
+ */
 bool
 orders_keeper_is_there(void)
 {
@@ -39,7 +50,10 @@ orders_tell(const struct boot *boot, enum keeper_type type)
 	return n < 0 ? (int)n : 0;
 }
 
-/* One record, with the descriptor that comes along, or -1. Returns: 0 or -errno. */
+/*
+ * One record, with the descriptor that comes along, or -1. Never waits, and leaves no descriptor
+ * behind when the record is none. Returns: 0 or -errno.
+ */
 static int
 receive(struct keeper_record *ret, int *ret_fd)
 {
@@ -56,6 +70,11 @@ receive(struct keeper_record *ret, int *ret_fd)
 	return -EBADMSG;
 }
 
+/*
+ * All other records were meant for the broker that has just ended, and are void: a binder that is
+ * lost so ends with its socket, and the keeper starts another. A BECOME without a binary is nothing
+ * that can be obeyed.
+ */
 int
 orders_receive(struct keeper_record *ret, int *ret_binary)
 {
@@ -84,6 +103,7 @@ struct order {
 	bool (*obey)(int fd, enum orders_pause *ret);
 };
 
+/* The record stays in the queue, so that the broker that is started for it finds it there. */
 static bool
 obey_wanted(int fd, enum orders_pause *ret)
 {
@@ -91,6 +111,7 @@ obey_wanted(int fd, enum orders_pause *ret)
 	return false;
 }
 
+/* There is nothing to pause: that is what the keeper is to hear, as it waits for it. */
 static bool
 obey_pause(int fd, enum orders_pause *ret)
 {
@@ -124,7 +145,10 @@ find_order(uint32_t type)
 	return NULL;
 }
 
-/* The first record in the queue. Returns: does the pause go on? */
+/*
+ * The first record in the queue, by a look before it is taken: what only a broker can do must stay
+ * for it. Returns: does the pause go on?
+ */
 static bool
 obey(enum orders_pause *ret)
 {
@@ -141,12 +165,17 @@ obey(enum orders_pause *ret)
 	return order->obey(fd, ret);
 }
 
+/* Only there so that the signal interrupts the sleep, and does not end the holder. */
 static void
 on_hangs(int signal)
 {
 }
 
-/* Sleeps until there is something to read, or it is time. Returns: does the pause go on? */
+/*
+ * Sleeps until there is something to read, or it is time. The signal is let in by ppoll(2) alone:
+ * one that came right before it would otherwise be over when the sleep begins. Returns: does the
+ * pause go on?
+ */
 static bool
 sleep_until(struct pollfd *p, uint64_t until_usec)
 {
@@ -191,6 +220,7 @@ orders_pause(uint64_t until_usec)
 	return over;
 }
 
+/* So that the end does not wait for brokers that never live long enough to obey. */
 uint32_t
 orders_drop(void)
 {

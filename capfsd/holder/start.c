@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How the keeper makes a holder: a child with exactly the descriptors that it is to have. */
+/*
+ * How the keeper makes a holder: a child with exactly the descriptors that it is to have. It runs
+ * in the keeper up to fork(2), and in the child until holder_main(); it owns nothing after that,
+ * and reads from nobody.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -23,6 +27,11 @@
 #define N_FDS (BOOT_FD_FIRST_STORED - BOOT_FD_FUSE)
 _Static_assert(N_FDS <= CHILD_FDS_MAX, "child_arrange() has room for them");
 
+/*
+ * Descriptors are arranged while the child may still do everything, then privilege goes. A holder
+ * that could not drop it must not be, since its brokers would serve clients as root. The boot block
+ * is copied, as the page that the holder sets in it is of no concern to the keeper.
+ */
 static void __attribute__((noreturn))
 run(const struct boot *boot, const struct holder_fds *fds, int keeper_fd, pid_t parent)
 {
@@ -48,6 +57,11 @@ run(const struct boot *boot, const struct holder_fds *fds, int keeper_fd, pid_t 
 	_exit(holder_main(&own));
 }
 
+/*
+ * The child never returns from here. The keeper's end of the pair does not block it, and hangs up
+ * only when neither holder nor broker has the other one: that is how it knows that nobody is at the
+ * store any more.
+ */
 pid_t
 holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd)
 {

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Whether the broker turns its loop, found out from the shared page: a record would wait in a queue
+ * that a broker which hangs does not read. It owns the times of struct watch, sends one signal, and
+ * leaves it to the holder to end anybody.
+ */
 #include "config.h"
 
 #include "capfsd/holder/watch.h"
@@ -40,6 +45,10 @@ watch_begin(struct watch *w, uint64_t now_usec)
 	w->asked = false;
 }
 
+/*
+ * Two looks are needed to blame a broker: it may have slept between them for a good reason, but not
+ * after the signal that has woken it in between. One that is still loading is judged by time alone.
+ */
 bool
 watch_look(struct watch *w, const struct boot_page *page, pid_t broker, uint64_t now_usec)
 {

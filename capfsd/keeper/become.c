@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keeper's own turn in an upgrade: how it becomes the installed binary by execve(2), with its pid, its
- * children and its descriptors, and how it goes on as that. It can go back until it has taken up everything.
+ * The keeper's own turn in an upgrade: how it becomes the installed binary by execve(2), with its
+ * pid, its children and its descriptors, and how it goes on as that. It can go back until it has
+ * taken up everything. It is called when a broker of the new binary serves already, so that
+ * whatever fails here costs no client anything; it never stops or starts a child by itself.
  */
 #include "config.h"
 
@@ -22,7 +24,11 @@
 #include "capfsd/process/succession.h"
 #include "capfsd/start/binary.h"
 
-/* Signals that come from now on stay blocked and pending, and children that end stay to be waited for. */
+/*
+ * Signals that come from now on stay blocked and pending over execve(2), and children that end stay
+ * to be waited for: the next binary finds both. If it cannot be executed, the descriptors are
+ * closed on exec again and all is as before.
+ */
 void
 keeper_become(struct keeper *k, int binary)
 {
@@ -53,11 +59,18 @@ keeper_become(struct keeper *k, int binary)
 	log_message(LOG_ERR, "the keeper cannot become the installed binary: %s", strerror(-r));
 }
 
-/* What was there before execve(2) is ours again. Until it has succeeded, nothing is changed for good. */
+/*
+ * What was there before execve(2) is ours again. Until it has succeeded, nothing is changed for
+ * good: no signal is taken, no record read, no descriptor closed, so that the old binary can still
+ * have all of it back.
+ */
 static int
 take_up(struct keeper *k, const struct succession *h)
 {
-	/* Whether they are there at all; the way back needs them as they are. */
+	/*
+	 * Whether they are there at all; and as they stay open over execve(2), the way back has
+	 * them.
+	 */
 	int r = succession_pass(h, true);
 
 	if (r < 0)
@@ -83,7 +96,10 @@ take_up(struct keeper *k, const struct succession *h)
 	return k->mounts_fd < 0 ? k->mounts_fd : 0;
 }
 
-/* The broker serves already. */
+/*
+ * The broker serves already. What can have come to pass meanwhile is looked at once: a child may
+ * have ended and the mount may be gone, and no event of before execve(2) tells of it a second time.
+ */
 static int
 go_on(struct keeper *k)
 {
@@ -94,7 +110,10 @@ go_on(struct keeper *k)
 	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UPGRADED}),
 		"upgraded: capfsd %s goes on", PACKAGE_VERSION);
 	keeper_say_ready(k);
-	/* The binder is of the old binary: it ends when the broker has another. */
+	/*
+	 * The binder is of the old binary: it ends when the broker has another, and is nobody's
+	 * child by role now.
+	 */
 	k->at[ALARM_BINDER] = keeper_now_msec();
 	family_reap(k);
 	keeper_look_at_mount(k);
@@ -125,6 +144,7 @@ keeper_resume(int fd, int argc, char *argv[])
 		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
+	/* From here on there is no way back. No child may inherit what stayed open for that. */
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	fd_close(fd);
 	fd_close(succession.old_fd);

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper's children: when each is started, what its end means, and when the next one is due. It
+ * owns their pids and nothing else of them; what a role does is in the room of that name. It waits
+ * for nobody but at the end, and for the last broker of a holder that has died: two brokers must
+ * never write one store.
+ */
 #include "config.h"
 
 #include "capfsd/keeper/family.h"
@@ -30,7 +36,11 @@ note_start(struct keeper *k, enum child_role role, pid_t pid)
 	k->children[role].since_msec = keeper_now_msec();
 }
 
-/* It has ended. Returns: when there is to be another. */
+/*
+ * It has ended. One that has lived for a while was of use, and its end is the first again. The
+ * pause counts from its start, so that one that has lived longer than that is replaced at once.
+ * Returns: when the next one is due.
+ */
 static uint64_t
 note_end(struct keeper *k, enum child_role role)
 {
@@ -41,7 +51,12 @@ note_end(struct keeper *k, enum child_role role)
 	return c->since_msec + backoff_add(&c->backoff) / 1000;
 }
 
-/* A holder needs a binder that knows the other end of a pair which it is born with. */
+/*
+ * A holder needs a binder that knows the other end of a pair which it is born with: so they begin
+ * together, and the binder first. When the holder cannot be made, that pair is closed and the
+ * binder ends by itself. The old pair to the keeper is closed only when there is a new one, since
+ * its end tells who of before still lives.
+ */
 int
 family_start_holder(struct keeper *k, const struct fdstore *stored)
 {
@@ -69,7 +84,11 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 	return 0;
 }
 
-/* Two brokers must never write one store: the last one has ended when its table is given up. */
+/*
+ * Two brokers must never write one store: the last one has ended when its table is given up, which
+ * the kernel tells at the pair. It may take its time in a system call, while the keeper goes on and
+ * looks again later.
+ */
 void
 family_next_holder(struct keeper *k)
 {
@@ -83,7 +102,11 @@ family_next_holder(struct keeper *k)
 	k->at[ALARM_HOLDER] = keeper_now_msec() + RETRY_MSEC;
 }
 
-/* For the broker that is there and can be told of it. */
+/*
+ * For the broker that is there and can be told of it. In an upgrade nobody can, and it is tried
+ * again. The time of the next try is set first, so that no way out of here leaves the daemon
+ * without a binder for good.
+ */
 void
 family_next_binder(struct keeper *k)
 {
@@ -102,6 +125,10 @@ family_next_binder(struct keeper *k)
 			strerror(-r));
 }
 
+/*
+ * Meanwhile look-ups of sockets wait for at most as long as they always do, and connections go on:
+ * they do not need it.
+ */
 static void
 on_binder_end(struct keeper *k, int status)
 {
@@ -119,7 +146,11 @@ on_binder_end(struct keeper *k, int status)
 			WEXITSTATUS(status));
 }
 
-/* Does the holder's status end the daemon? The broker has logged why. */
+/*
+ * Does the holder's status end the daemon? The broker has logged why. To start another one would
+ * not help: it was told to stop, nobody can reach it, or it refuses a state that will be the same
+ * next time.
+ */
 static bool
 is_final(struct keeper *k, int status)
 {
@@ -155,10 +186,19 @@ log_holder_end(int status, bool kept)
 		     : "connections are lost, starting another");
 }
 
+/*
+ * The table is gone with it, and with that all connections, unless systemd has copies. Those it
+ * passes only to another main process, so then the daemon ends with a failure and is started again;
+ * else another holder goes on with the keeper's copy of the connection to the kernel, and open
+ * files of the tree stay.
+ */
 static void
 on_holder_end(struct keeper *k, int status)
 {
-	/* Only to another main process does systemd give them back: of the installed binary, though. */
+	/*
+	 * Not in an upgrade: systemd starts the installed binary, which may be the one that has
+	 * just failed.
+	 */
 	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(k);
 
 	/* In an upgrade any program may have ended there, with any status. */
@@ -180,6 +220,11 @@ on_holder_end(struct keeper *k, int status)
 	upgrade_on_holder_end(k);
 }
 
+/*
+ * A holder that dies costs connections, so the first few times another one comes at once. A binder
+ * is missed only by who looks a socket up for the first time, and comes after a pause. A trial is
+ * made once.
+ */
 static const struct {
 	void (*on_end)(struct keeper *k, int status);
 	struct backoff backoff;
@@ -196,6 +241,10 @@ family_init(struct keeper *k)
 		k->children[role] = (struct child){.backoff = roles[role].backoff};
 }
 
+/*
+ * One SIGCHLD can stand for many. Those of no role are brokers whose holder has died, which have
+ * become our children, and binders of before: waiting for them takes their zombies away.
+ */
 void
 family_reap(struct keeper *k)
 {
@@ -212,6 +261,10 @@ family_reap(struct keeper *k)
 			}
 }
 
+/*
+ * By SIGKILL, as whoever gets here has had its time. The role is given up first, so that its end,
+ * which may be reaped later, is nobody's loss.
+ */
 void
 family_end(struct keeper *k, enum child_role role, int msec)
 {

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The keeper's beginning and its end. */
+/*
+ * The keeper's beginning and its end: it makes the mount and the first children, and takes all of
+ * it away again, also what is there when the beginning fails half-way. What lies between is in
+ * loop.c.
+ */
 #include "config.h"
 
 #include "capfsd/keeper/keeper.h"
@@ -19,7 +23,7 @@
 #include "capfsd/start/binary.h"
 #include "capfsd/start/fdstore.h"
 
-#define BINDER_MSEC 1000
+#define BINDER_MSEC 1000 /* it may be in a call that nobody will reply to */
 
 void
 keeper_init(struct keeper *k, const struct boot *boot, char *const *argv)
@@ -42,7 +46,11 @@ keeper_init(struct keeper *k, const struct boot *boot, char *const *argv)
 	upgrade_init(k);
 }
 
-/* The mount that an earlier daemon has left, with its open files. */
+/*
+ * The mount that an earlier daemon has left, with its open files. INIT and the instance must be
+ * those of before: the kernel speaks as it was told then, and brokers know their records by the
+ * instance.
+ */
 static void
 take_mount(struct keeper *k, struct fdstore *stored)
 {
@@ -55,6 +63,7 @@ take_mount(struct keeper *k, struct fdstore *stored)
 	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before", stored->n_sockets);
 }
 
+/* INIT is replied to before there is any broker, so that none can die with it unanswered. */
 static int
 make_mount(struct keeper *k)
 {
@@ -65,6 +74,11 @@ make_mount(struct keeper *k)
 	return r == 0 ? mount_answer_init(k->fuse_fd, &k->boot.init) : r;
 }
 
+/*
+ * Signals are blocked first: one that comes while the mount is being made is read later, and no end
+ * leaves a mount behind. The list of mounts is watched before the holder starts, so that no unmount
+ * is missed.
+ */
 static int
 start(struct keeper *k, struct fdstore *stored)
 {
@@ -89,7 +103,10 @@ start(struct keeper *k, struct fdstore *stored)
 	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);
 	k->mounts_fd = mounts_watch();
 	r = k->mounts_fd < 0 ? k->mounts_fd : family_start_holder(k, stored);
-	/* They are the holder's now. */
+	/*
+	 * They are the holder's now. Ours are closed without shutting down, which would end them
+	 * for all.
+	 */
 	fdstore_deinit(stored, false);
 	if (r < 0)
 		log_message(LOG_ERR, "cannot start the holder: %s", strerror(-r));
@@ -98,7 +115,9 @@ start(struct keeper *k, struct fdstore *stored)
 
 /*
  * The end, in this order: nobody serves any more, the name is taken away, and with the last
- * descriptor the kernel ends whatever still waits, the binder's calls among them.
+ * descriptor the kernel ends whatever still waits, the binder's calls among them. Only then can the
+ * binder be waited for. The locks go last: the next daemon begins when it gets them, and must find
+ * none of this.
  */
 void
 keeper_deinit(struct keeper *k)
@@ -106,11 +125,17 @@ keeper_deinit(struct keeper *k)
 	const int *const fds[] = {&k->peer_fd, &k->signal_fd, &k->mounts_fd, &k->self_fd, &k->activation_fd,
 		&k->state_fd, &k->lock_fd};
 
-	/* It may wait for a broker that is no more, and must not be waited for then. */
+	/*
+	 * Nobody replies to it any more, and the connection, which systemd keeps, does not end its
+	 * calls: it must not be waited for without a bound.
+	 */
 	if (k->leaving)
 		family_end(k, CHILD_BINDER, BINDER_MSEC);
 	family_end(k, CHILD_HOLDER, -1);
-	/* Whoever has that pair has the mount and the state, too. */
+	/*
+	 * Whoever has that pair has the mount and the state, too: the last broker, whose holder is
+	 * dead.
+	 */
 	if (k->peer_fd >= 0)
 		child_is_gone(k->peer_fd, KEEPER_STOP_MSEC);
 	if (k->children[CHILD_BINDER].pid)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whatever the keeper is woken by: signals, records of its children, mounts that change, and time. */
+/*
+ * Whatever the keeper is woken by: signals, records of its children, mounts that change, and time.
+ * It owns the descriptors of signals and mounts, and the times when something is due. Nothing here
+ * waits but the one poll(2), as systemd's watchdog looks at this process; and nothing here trusts a
+ * record for more than its type and generation.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -33,6 +38,7 @@ keeper_log_unmounted(const struct keeper *k)
 		k->mount.path);
 }
 
+/* Without waiting: a broker that hangs does not read, and the keeper is who ends it then. */
 int
 keeper_tell(struct keeper *k, enum keeper_type type, int fd)
 {
@@ -42,6 +48,11 @@ keeper_tell(struct keeper *k, enum keeper_type type, int fd)
 	return n < 0 ? (int)n : 0;
 }
 
+/*
+ * Asks the broker to shut listeners and connections down and to end; the end of the holder, or the
+ * time that it is given here, ends the loop. In an upgrade nobody can be asked, so that has to come
+ * to its end first.
+ */
 void
 keeper_begin_stop(struct keeper *k)
 {
@@ -53,16 +64,18 @@ keeper_begin_stop(struct keeper *k)
 		return keeper_end(k, 0);
 	k->at[ALARM_BINDER] = 0;
 	k->at[ALARM_STOP] = keeper_now_msec() + KEEPER_STOP_MSEC;
-	/* While there is a broker to answer what it may be waiting for. */
+	/* While there still is a broker that can reply to the call in which it may be waiting. */
 	if (k->leaving && k->children[CHILD_BINDER].pid)
 		kill(k->children[CHILD_BINDER].pid, SIGKILL);
+	/* Whoever cannot be told will not end by itself: its time is over at once. */
 	if (keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1) < 0)
 		k->at[ALARM_STOP] = keeper_now_msec();
 }
 
 /*
- * For another daemon that systemd starts at once, with all that it keeps: nothing is shut down. Without
- * such a store it is the end.
+ * For another daemon that systemd starts at once, with all that it keeps: nothing is shut down.
+ * Without such a store everything would be lost, so that it is the end as any other, in which
+ * clients are told.
  */
 static void
 begin_leave(struct keeper *k)
@@ -84,6 +97,12 @@ static const struct {
 };
 #define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
 
+/*
+ * Twice as often as systemd asks for, so that one beat may be late. SIGCHLD is set to its default,
+ * as whoever started us may have ignored it: the kernel would then reap our children, and no status
+ * would be left to read. SIGPIPE is ignored, since a peer that is gone is told by an error where it
+ * is written to.
+ */
 int
 keeper_watch(struct keeper *k)
 {
@@ -116,6 +135,10 @@ on_signal(struct keeper *k)
 				signals[i].obey(k);
 }
 
+/*
+ * The mount is given to systemd only once there is a state that goes with it. A failure is told and
+ * not more: this daemon serves as well, only the next one will not find the mount.
+ */
 void
 keeper_say_ready(struct keeper *k)
 {
@@ -141,7 +164,10 @@ on_ready(struct keeper *k, uint32_t generation)
 	keeper_say_ready(k);
 }
 
-/* The holder has no broker, and asks what is next. */
+/*
+ * The holder has no broker, and asks what is next. When the daemon leaves, that was what it waited
+ * for.
+ */
 static void
 on_alone(struct keeper *k, uint32_t generation)
 {
@@ -163,6 +189,10 @@ static const struct {
 	{KEEPER_ALONE, on_alone},
 };
 
+/*
+ * One record in each round, so that a broker that sends without pause delays neither signals nor
+ * the watchdog.
+ */
 static void
 on_peer(struct keeper *k)
 {
@@ -177,7 +207,11 @@ on_peer(struct keeper *k)
 			peer_records[i].obey(k, record.generation);
 }
 
-/* Some mount has come or gone. Without ours nobody can reach us any more. */
+/*
+ * Some mount has come or gone. Without ours nobody can reach us any more, and the daemon ends in
+ * order, with what clients have been given shut down. The list is asked, as a look at the path
+ * would wait for the broker.
+ */
 void
 keeper_look_at_mount(struct keeper *k)
 {
@@ -194,6 +228,10 @@ beat(struct keeper *k)
 	k->at[ALARM_BEAT] = keeper_now_msec() + k->beat_msec;
 }
 
+/*
+ * The end of the holder is not waited for here: keeper_deinit() kills it, which a broker that hangs
+ * does not survive.
+ */
 static void
 stop_late(struct keeper *k)
 {
@@ -229,6 +267,7 @@ on_time(struct keeper *k)
 			alarms[i](k);
 }
 
+/* Records before signals: what a child has said before its end is known when that is reaped. */
 int
 keeper_loop(struct keeper *k)
 {

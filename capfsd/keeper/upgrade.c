@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The live upgrade, as a table of phases: what each waits for, for how long, and what is done when
+ * that comes or does not. It owns the new binary's descriptor and the phase. Everything that can
+ * fail fails into refuse(), which leaves the old binary serving; nothing here waits, or asks
+ * anything of a process without a bound. Called by the keeper's loop and, when children end, by
+ * family.c.
+ */
 #include "config.h"
 
 #include "capfsd/keeper/upgrade.h"
@@ -28,6 +35,10 @@ struct phase {
 };
 static const struct phase phases[UPGRADE_N];
 
+/*
+ * A phase has its time from its beginning, so that whoever does not reply cannot keep the daemon in
+ * it.
+ */
 static void
 enter(struct keeper *k, enum upgrade_phase phase)
 {
@@ -43,13 +54,21 @@ upgrade_init(struct keeper *k)
 	k->at[ALARM_UPGRADE] = 0;
 }
 
+/*
+ * From the pause until the end of an upgrade the peer may be any binary, or none: what it says is
+ * of its phase only, and a record for a broker would wait in the queue for the wrong one.
+ */
 bool
 upgrade_lets_speak(const struct keeper *k)
 {
 	return k->upgrade.phase <= UPGRADE_TRYING;
 }
 
-/* Over, for better or worse. */
+/*
+ * Over, for better or worse. A trial that is still running is killed and given up: it has only a
+ * copy, and family_reap() takes its zombie away. Whoever wanted the daemon to stop meanwhile gets
+ * that now.
+ */
 static void
 finish(struct keeper *k)
 {
@@ -64,6 +83,10 @@ finish(struct keeper *k)
 		keeper_begin_stop(k);
 }
 
+/*
+ * It must be said to systemd as well, whose `reload` waits until READY=1 comes, for good or for
+ * bad.
+ */
 static void
 refuse(struct keeper *k, const char *why)
 {
@@ -74,6 +97,10 @@ refuse(struct keeper *k, const char *why)
 	finish(k);
 }
 
+/*
+ * The broker sends its copy of the state into a socket of the trial's, past the keeper: so no byte
+ * and no descriptor that a broker has made ever gets here. Returns: NULL, or why not.
+ */
 static const char *
 start_try(struct keeper *k)
 {
@@ -87,6 +114,10 @@ start_try(struct keeper *k)
 	return keeper_tell(k, KEEPER_COPY, socket) < 0 ? "the broker does not listen" : NULL;
 }
 
+/*
+ * Only when all is quiet: without a broker there is nobody to copy the state, and without a mount
+ * that serves no way to tell whether the new binary does as well.
+ */
 void
 upgrade_begin(struct keeper *k)
 {
@@ -124,7 +155,10 @@ upgrade_on_try_end(struct keeper *k, int status)
 	tell_pause(k);
 }
 
-/* The holder is alone, and becomes what we say. */
+/*
+ * The generation is new with each try, so that a late record of the binary before is not taken for
+ * one of that which was just started.
+ */
 static void
 tell_become(struct keeper *k, int binary, enum upgrade_phase phase)
 {
@@ -135,6 +169,7 @@ tell_become(struct keeper *k, int binary, enum upgrade_phase phase)
 		enter(k, phase);
 }
 
+/* The broker has paused, or has died just then, which is the same: requests wait in the kernel. */
 static void
 pausing_alone(struct keeper *k, uint32_t generation)
 {
@@ -144,7 +179,9 @@ pausing_alone(struct keeper *k, uint32_t generation)
 		tell_become(k, k->upgrade.binary_fd, UPGRADE_STARTING);
 }
 
-/* Something else has ended the broker that was told. */
+/*
+ * Something else has ended the broker that was told, and its successor does not know of the pause.
+ */
 static void
 pausing_ready(struct keeper *k, uint32_t generation)
 {
@@ -154,6 +191,11 @@ pausing_ready(struct keeper *k, uint32_t generation)
 		tell_pause(k);
 }
 
+/*
+ * An older generation asks because it could not become another: it goes on, and its READY ends the
+ * upgrade. The new one asks because its first broker did not come up: then the old binary takes
+ * over again.
+ */
 static void
 starting_alone(struct keeper *k, uint32_t generation)
 {
@@ -165,7 +207,10 @@ starting_alone(struct keeper *k, uint32_t generation)
 	tell_become(k, k->self_fd, UPGRADE_RETURNING);
 }
 
-/* A broker serves. Of which binary is it? */
+/*
+ * A broker serves. If it is of the new binary the keeper becomes that, too, and does not return
+ * from it; if it is of the old one, the holder could not execute the other.
+ */
 static void
 starting_ready(struct keeper *k, uint32_t generation)
 {
@@ -188,7 +233,10 @@ trying_late(struct keeper *k)
 	refuse(k, "the installed binary takes too long to be tried");
 }
 
-/* First the broker that hangs, then the holder that does not mind. */
+/*
+ * First the broker that hangs, then the holder that does not mind: with the holder its connections
+ * end, which is why it has a second chance.
+ */
 static void
 press(struct keeper *k)
 {
@@ -198,6 +246,10 @@ press(struct keeper *k)
 	k->upgrade.pressed = true;
 }
 
+/*
+ * A trial reads the whole state, and nobody waits for it. In the other phases clients wait: a pause
+ * takes what one request takes, a start what reading the state takes.
+ */
 static const struct phase phases[UPGRADE_N] = {
 	[UPGRADE_TRYING] = {60000, NULL, NULL, trying_late},
 	[UPGRADE_PAUSING] = {10000, pausing_ready, pausing_alone, press},
@@ -212,7 +264,7 @@ upgrade_on_ready(struct keeper *k, uint32_t generation)
 		phases[k->upgrade.phase].on_ready(k, generation);
 }
 
-/* Also whoever asks without reason gets an answer, since it waits for one. */
+/* Whoever asks without reason is told to go on, since it waits for a word. */
 void
 upgrade_on_alone(struct keeper *k, uint32_t generation)
 {
@@ -222,6 +274,10 @@ upgrade_on_alone(struct keeper *k, uint32_t generation)
 		keeper_tell(k, KEEPER_GO_ON, -1);
 }
 
+/*
+ * The next holder is a fork of this binary, so that the upgrade has failed whatever phase it was
+ * in.
+ */
 void
 upgrade_on_holder_end(struct keeper *k)
 {
@@ -235,6 +291,10 @@ upgrade_on_time(struct keeper *k)
 	phases[k->upgrade.phase].on_time(k);
 }
 
+/*
+ * A trial can simply be given up, as it has touched nothing. Later there may be no broker that
+ * could shut connections down: the end waits until there is one, and each phase has its bound.
+ */
 bool
 upgrade_defers_stop(struct keeper *k)
 {

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Runs fusermount3 and waits for it. It owns nothing: the connection that comes back is the
+ * caller's. Used by mount.c alone, and only where the daemon is not root. What it mounts with is
+ * fixed here, but the path and the name; no shell is between.
+ */
 #include "config.h"
 
 #include "capfsd/mount/fusermount.h"
@@ -18,10 +23,14 @@
 #include "base/msg.h"
 #include "capfsd/process/child.h"
 
-#define HELPER_MSEC 10000
+#define HELPER_MSEC 10000 /* a helper that hangs must not keep the daemon from ending */
 #define STATUS_MISSING 127 /* as a shell says it */
 
-/* With a signal mask of its own; COMM_FD, through which it sends the connection, -1: none is to be sent. */
+/*
+ * The helper inherits the mask of signals, and the keeper blocks those that it reads from a
+ * descriptor: it gets an empty one, or nothing but SIGKILL would end it. COMM_FD is where it sends
+ * the connection, by a number in the environment; -1: none is to be sent.
+ */
 static pid_t
 start(const char *const *arguments, int comm_fd)
 {
@@ -42,7 +51,10 @@ start(const char *const *arguments, int comm_fd)
 	_exit(STATUS_MISSING);
 }
 
-/* Runs it. Returns: 0, -ENOENT, -EPERM, another -errno. */
+/*
+ * It has said on stderr why it failed, so that its status is all that is of interest. Returns: 0,
+ * -ENOENT, -EPERM, another -errno.
+ */
 static int
 run(const char *const *arguments, int comm_fd)
 {
@@ -54,6 +66,9 @@ run(const char *const *arguments, int comm_fd)
 	return WIFEXITED(status) && WEXITSTATUS(status) == STATUS_MISSING ? -ENOENT : -EPERM;
 }
 
+/*
+ * Lazily, as the tree is in use more often than not, and quietly, as the mount may be gone already.
+ */
 int
 fusermount_end(const char *path)
 {
@@ -81,7 +96,10 @@ fusermount_make(const char *path, const char *source, int *ret_fuse_fd)
 	theirs = pair[1];
 	arguments[2] = options;
 	r = run(arguments, theirs);
-	/* Then nobody has the other end, and what was not sent yet never will be. */
+	/*
+	 * Then nobody has the other end, so that what was not sent yet never will be and nothing is
+	 * waited for.
+	 */
 	theirs = fd_close(theirs);
 	if (r < 0)
 		return r;

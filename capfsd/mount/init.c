@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The flags are chosen for a tree whose directories are served by one thread that must never find a
- * directory locked by a look-up that it has parked (PARALLEL_DIROPS), whose listings the kernel
- * may cache (NO_OPENDIR_SUPPORT, checked by mtime: AUTO_INVAL_DATA), and whose nodes nobody may open
- * by a handle, beside all paths (NO_EXPORT_SUPPORT).
+ * The reply to FUSE_INIT. It owns nothing, and is a function of the request alone: each broker, and
+ * each binary that is tried for an upgrade, must come to the same result from the same request, or
+ * the kernel would be served in another way than it was told.
+ *
+ * The flags are chosen for a tree whose directories are served by one process that must never find
+ * a directory locked by a look-up that it has parked (PARALLEL_DIROPS), whose listings the kernel
+ * may cache (NO_OPENDIR_SUPPORT, checked by mtime: AUTO_INVAL_DATA), and whose nodes nobody may
+ * open by a handle, beside all paths (NO_EXPORT_SUPPORT).
  */
 #include "config.h"
 
@@ -25,6 +29,10 @@
 		FUSE_ASYNC_DIO | FUSE_MAX_PAGES | FUSE_PARALLEL_DIROPS | FUSE_NO_OPENDIR_SUPPORT | \
 		FUSE_INIT_EXT)
 
+/*
+ * Older kernels send a shorter request, so that all behind what was received reads as 0: a flag
+ * that is not there. Only flags that the kernel has offered may be in the reply.
+ */
 int
 fuse_init_answer(const void *request, size_t n, void *reply, size_t size)
 {

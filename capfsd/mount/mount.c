@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How the mount is made, found again and taken away; the header says what this room never does. It
+ * owns nothing but what its callers keep in struct mount: /dev/fuse is the keeper's from the moment
+ * that it is opened.
+ */
 #include "config.h"
 
 #include "capfsd/mount/mount.h"
@@ -24,7 +29,7 @@
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
-#define INIT_MSEC 5000
+#define INIT_MSEC 5000 /* the kernel sends INIT while it mounts: later it will not come */
 #define INIT_READ_BYTES 8192 /* the kernel refuses to write into less */
 
 /* What the list of mounts calls the device: by this name `mount -a` finds what is mounted already. */
@@ -33,10 +38,18 @@ mount_source(void)
 {
 	const char *source = getenv("CAPFSD_SOURCE");
 
-	/* A comma would end the option of fusermount3. */
+	/*
+	 * A comma would end the option of fusermount3, and the next word would be an option of its
+	 * own.
+	 */
 	return source && *source && !strpbrk(source, ",\\") ? source : "capfs";
 }
 
+/*
+ * Lazily: open files in it go on until the connection ends, and a look-up that waits there would
+ * otherwise make it busy. Without following a link, as somebody may have put one in place of the
+ * directory.
+ */
 int
 mount_detach(const char *path, bool privileged)
 {
@@ -45,6 +58,11 @@ mount_detach(const char *path, bool privileged)
 	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+/*
+ * For all users (allow_other), with the kernel checking the modes of nodes (default_permissions):
+ * who may open which file is decided there before a request is sent. Nothing on it is ever executed
+ * or a device.
+ */
 static int
 make_by_mount(const struct mount *m, int *ret_fuse_fd)
 {
@@ -66,6 +84,7 @@ make_by_mount(const struct mount *m, int *ret_fuse_fd)
 	return 0;
 }
 
+/* For the calling user alone, as far as the system lets a user mount. */
 static int
 make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
 {
@@ -77,6 +96,10 @@ make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
 	return r;
 }
 
+/*
+ * The device's number is asked of the list of mounts at once, before anybody can mount something
+ * else on top: it is what our mount is known by from then on.
+ */
 int
 mount_make(struct mount *m, int *ret_fuse_fd)
 {
@@ -89,6 +112,10 @@ mount_make(struct mount *m, int *ret_fuse_fd)
 	return mounts_top(m->path, m->device, type);
 }
 
+/*
+ * The hidden directory stands in no listing, and only the daemon's user may enter it. The random
+ * name also keeps out programs of root's, which pass by modes.
+ */
 int
 mount_identify(struct boot *boot)
 {
@@ -102,6 +129,11 @@ mount_identify(struct boot *boot)
 	return 0;
 }
 
+/*
+ * The keeper reads it, and no broker, since the kernel sends it once: a broker that died after
+ * reading it would leave a mount on which everything waits. The request is kept whole for brokers
+ * to replay.
+ */
 int
 mount_answer_init(int fuse_fd, struct boot_init *ret)
 {
@@ -130,9 +162,18 @@ mount_answer_init(int fuse_fd, struct boot_init *ret)
 		log_message(LOG_ERR, "cannot answer the kernel on /dev/fuse: %m");
 		return -EPROTO;
 	}
+	/*
+	 * Until here there was nothing but INIT to read. From here on a broker must never sleep in
+	 * read(2) on it.
+	 */
 	return fd_set_nonblock(fuse_fd, true);
 }
 
+/*
+ * Only our own mount, known by its device: the path alone would take away what somebody has mounted
+ * on top, or the mount of a daemon that came after us. A failure is told and is no reason not to
+ * end.
+ */
 void
 mount_end(struct mount *m)
 {

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How long to wait before the next start; see the header for why it never gives up. No state but
+ * that of the caller's struct, no clock.
+ */
 #include "config.h"
 
 #include "capfsd/process/backoff.h"
@@ -10,6 +14,10 @@ backoff_add(struct backoff *b)
 {
 	uint64_t pause = b->first_usec;
 
+	/*
+	 * The count stays where it is at the end of its range: starting over would make the pause
+	 * short again.
+	 */
 	if (b->n < UINT_MAX)
 		b->n++;
 	if (b->n <= b->n_free)

@@ -21,7 +21,7 @@
 
 #define BOOT_INIT_BYTES_MAX 256
 
-/* FUSE_INIT as the keeper read it, and its answer. Each broker replays the first. */
+/* FUSE_INIT as the keeper read it, and its reply. Each broker replays the first. */
 struct boot_init {
 	uint32_t n_request, n_reply;
 	uint8_t request[BOOT_INIT_BYTES_MAX];

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a child of the daemon does between fork(2) and its own work, and how to wait for one without
+ * being kept waiting. It owns nothing. What runs in the child calls nothing that allocates or logs,
+ * and none of this decides what a child may do: that is in confine.c.
+ */
 #include "config.h"
 
 #include "capfsd/process/child.h"
@@ -12,8 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Short against what a child takes to run a program, long against the cost of a look. */
 #define LOOK_MSEC 10
 
+/*
+ * All that the parent has chosen about signals goes with fork(2). A child that kept them blocked
+ * could not be ended but by SIGKILL; one that did not ignore SIGPIPE would die of a peer that has
+ * gone away.
+ */
 void
 child_reset_signals(void)
 {
@@ -26,13 +37,21 @@ child_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * Whatever is not wanted in a child is closed here, above all /dev/fuse, the locks and the sockets
+ * of others: a copy that is forgotten in some child keeps a mount, a lock or a connection alive
+ * after its owner's end.
+ */
 int
 child_arrange(const int *fds, size_t n, const int *kept, size_t n_kept)
 {
 	int copies[CHILD_FDS_MAX], first = STDERR_FILENO + 1, next = first + (int)n;
 
 	assert(n <= CHILD_FDS_MAX);
-	/* Out of the way first, as one may have the number that another is to get. */
+	/*
+	 * Out of the way first, since one may have the number that another is to get. The copies
+	 * lie above all wanted numbers and are closed below with the rest.
+	 */
 	for (size_t i = 0; i < n; i++) {
 		copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, first + (int)n);
 		if (copies[i] < 0)
@@ -50,6 +69,11 @@ child_arrange(const int *fds, size_t n, const int *kept, size_t n_kept)
 	return 0;
 }
 
+/*
+ * By looking again and again, not by SIGCHLD: the caller may read that signal in a loop of its own,
+ * which does not turn now. A child that is late is killed and not waited for, as it may sleep in a
+ * system call that ignores even SIGKILL; whoever reaps next finds it.
+ */
 int
 child_wait(pid_t pid, int msec)
 {
@@ -69,6 +93,10 @@ child_wait(pid_t pid, int msec)
 	}
 }
 
+/*
+ * Used where two processes must never be at one store: a process whose parent is gone cannot be
+ * waited for, but the kernel closes its descriptors only when it has ended.
+ */
 bool
 child_is_gone(int fd, int msec)
 {

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the daemon's processes take away from themselves: names, privilege, system calls. Each
+ * function acts on the calling process alone, for good, and owns nothing. It is called by a child
+ * before it reads the first byte of anybody: what a hostile client can make a process do is bounded
+ * by what was left to it here.
+ */
 #include "config.h"
 
 #include "capfsd/process/confine.h"
@@ -24,6 +30,10 @@
 
 CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
 
+/*
+ * Only strings that lie behind each other are one piece of memory; a caller of execve(2) is free to
+ * have passed others, and writing over what is between them would destroy the environment.
+ */
 void
 confine_argv(struct boot *boot, int argc, char *argv[])
 {
@@ -35,6 +45,10 @@ confine_argv(struct boot *boot, int argc, char *argv[])
 	boot->n_title = (size_t)(end - argv[0]);
 }
 
+/*
+ * A name that does not fit into the memory of argv is left out there: ps then shows the old one,
+ * and the short name that the kernel keeps is right all the same.
+ */
 void
 confine_title(const struct boot *boot, const char *name)
 {
@@ -52,10 +66,17 @@ confine_tie(pid_t parent)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
-	/* It may have ended before the kernel knew that we want to be told. */
+	/*
+	 * It may have ended before the kernel knew that we want to be told. We would then live on
+	 * for ever, with a mount or a binder's socket that nobody else has.
+	 */
 	return getppid() == parent ? 0 : -ESRCH;
 }
 
+/*
+ * Also those that an ordinary user's process may have been given. A kernel without an ambient set
+ * says EINVAL, and has none to clear.
+ */
 static int
 drop_capabilities(void)
 {
@@ -67,7 +88,11 @@ drop_capabilities(void)
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-/* In this order: the bounding set needs a capability, groups and gid need the uid. */
+/*
+ * The order matters: the bounding set can be reduced only with CAP_SETPCAP, groups and gid only
+ * while the uid is root's, so the uid goes last. All three ids of each are set, or the saved one
+ * would lead back. The kernel says EINVAL of capabilities that it does not have.
+ */
 static int
 drop_user(const struct boot *boot)
 {
@@ -94,11 +119,21 @@ confine_drop(const struct boot *boot, pid_t parent)
 		r = drop_capabilities();
 	if (r < 0)
 		return r;
+	/*
+	 * The first is what the kernel asks of who loads a filter without privilege. The second
+	 * keeps other processes of the daemon's user from tracing this one, and from its files in
+	 * /proc.
+	 */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	return confine_tie(parent);
 }
 
+/*
+ * All that a broker needs once it serves, also in libfuse, LMDB, libsystemd and the C library, on
+ * every architecture: some are there under two names. A call that is missing here fails with EPERM
+ * in use, so what a new library version calls must be added.
+ */
 static const int allowed_calls[] = {
 	/* descriptors that are there, and their duplicates */
 	SCMP_SYS(read),
@@ -197,7 +232,11 @@ static const int allowed_calls[] = {
 	SCMP_SYS(exit_group),
 };
 
-/* mprotect without making anything executable; limits of itself, read only; signals to itself. */
+/*
+ * Calls that are harmless with some arguments only: mprotect(2) may not make anything executable,
+ * prlimit(2) may touch nobody else, and a signal may go to this process alone, which is what
+ * abort(3) needs.
+ */
 static int
 allow_with_arguments(scmp_filter_ctx filter)
 {
@@ -214,7 +253,10 @@ allow_with_arguments(scmp_filter_ctx filter)
 	return r;
 }
 
-/* What it takes to look at a descriptor, to answer and to end. */
+/*
+ * What it takes to look at a descriptor, to reply and to end. There is no read(2) and no write(2):
+ * a descriptor of a client's may be any file of any file system, and is never used.
+ */
 static const int inspector_calls[] = {
 	SCMP_SYS(poll),
 	SCMP_SYS(ppoll),
@@ -233,6 +275,10 @@ static const int inspector_calls[] = {
 	SCMP_SYS(exit_group),
 };
 
+/*
+ * Everything that is not named fails with EPERM. When a rule cannot be added nothing is loaded, and
+ * the caller must end: a process that was meant to be confined never runs without.
+ */
 static int
 load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
 {
@@ -244,6 +290,10 @@ load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
 	/* A refused call is a bug of ours or an attack: the kernel's log tells which. */
 	if (seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1) < 0)
 		log_message(LOG_DEBUG, "refused system calls are not logged by this kernel");
+	/*
+	 * A tree of comparisons and no list, as the filter runs at each system call. Libraries that
+	 * do not know of it make a list, which is slower and as good.
+	 */
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
@@ -254,7 +304,10 @@ load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
 	return r < 0 ? error_trace(r) : 0;
 }
 
-/* Programs built with sanitizers make other calls. */
+/*
+ * Programs built with sanitizers make other calls, in threads and in /proc, and would end at the
+ * first.
+ */
 static bool
 is_filtered(const struct boot *boot)
 {
@@ -276,7 +329,10 @@ confine_filter_inspector(const struct boot *boot)
 int
 confine_filter(const struct boot *boot)
 {
-	/* Reads the time zone while files can still be opened. */
+	/*
+	 * Log lines tell the local time, and its zone can be read only while files can still be
+	 * opened.
+	 */
 	tzset();
 	if (!is_filtered(boot))
 		return 0;

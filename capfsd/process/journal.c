@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon's log, written to systemd's journal by its native protocol. It owns standard input,
+ * which is the journal's socket where there is a journal, and sets the sink of base/log. Every
+ * process of the daemon inherits both; none opens them again, as most of them may not. Nothing here
+ * ever blocks or waits: a process that serves clients must not stand still because nobody reads its
+ * log.
+ */
 #include "config.h"
 
 #include "capfsd/process/journal.h"
@@ -26,6 +33,10 @@ struct room {
 	char *p, *end;
 };
 
+/*
+ * After the first that does not fit nothing is written any more, so that callers need to look only
+ * once.
+ */
 static void
 put(struct room *r, const void *data, size_t n)
 {
@@ -37,7 +48,10 @@ put(struct room *r, const void *data, size_t n)
 	r->p += n;
 }
 
-/* A value with a line feed is written behind its length, so that no value can make a field. */
+/*
+ * Values hold names that clients have chosen. One with a line feed is written behind its length, as
+ * the protocol has it, so that no client can add a field of its own to our messages.
+ */
 static void
 put_field(struct room *r, const char *name, const char *value)
 {
@@ -83,7 +97,10 @@ journal_encode(
 	return r.p ? (size_t)(r.p - buffer) : 0;
 }
 
-/* What cannot be sent as a datagram goes to stderr, which is the journal, too. */
+/*
+ * What cannot be sent as a datagram, because it is too long or the journal's queue is full, is not
+ * taken: then base/log writes it to stderr, which is the journal, too, without the fields.
+ */
 static bool
 journal_sink(int level, const struct log_field *fields, const char *message)
 {
@@ -106,8 +123,10 @@ journal_get_mount(void)
 }
 
 /*
- * A pipe or a terminal that nobody reads blocks whoever writes. An open file of its own does not,
- * and those who share the other one do not notice. libfuse writes there, too.
+ * A pipe or a terminal that nobody reads blocks whoever writes. O_NONBLOCK belongs to the open
+ * file, which we share with whoever started us: set there, it would break their shell. So we open
+ * it once more, and have an open file of our own. Where that is not allowed, stderr stays as it is.
+ * libfuse writes there, too.
  */
 static void
 protect_stderr(mode_t mode)
@@ -121,7 +140,10 @@ protect_stderr(mode_t mode)
 		dup2(fd, STDERR_FILENO);
 }
 
-/* Does $JOURNAL_STREAM, which may be of a parent, tell of this very file? */
+/*
+ * $JOURNAL_STREAM is inherited by all children of a service, also by those whose stderr somebody
+ * has redirected. It counts only if it tells of this very file.
+ */
 static bool
 is_journal(const struct stat *st)
 {
@@ -148,6 +170,10 @@ journal_open(void)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return;
+	/*
+	 * Only when it has the number that all processes will find it under; else stderr is the
+	 * way.
+	 */
 	if (dup2(fd, STDIN_FILENO) == STDIN_FILENO)
 		log_set_sink(journal_sink);
 }

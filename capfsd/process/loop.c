@@ -40,6 +40,10 @@ loop_add_timer(sd_event *event, sd_event_time_handler_t f, void *data, sd_event_
 	return r < 0 ? error_trace(r) : 0;
 }
 
+/*
+ * A timer that runs is not moved: somebody who asks for it again and again could put it off for
+ * ever.
+ */
 void
 loop_arm(sd_event_source *timer, uint64_t usec)
 {
@@ -52,6 +56,7 @@ loop_arm(sd_event_source *timer, uint64_t usec)
 		log_message(LOG_ERR, "a timer could not be set");
 }
 
+/* It can fail only in a loop that was passed over fork(2), which none of ours is. */
 uint64_t
 loop_now(sd_event *event)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Sources of an sd-event loop that end it when their callback fails. A callback that returned a
- * negative number would otherwise be switched off without a word, and the process would live on
- * deaf.
+ * negative number would otherwise be switched off by sd-event without a word, and the
+ * process would live on deaf.
  */
 #pragma once
 

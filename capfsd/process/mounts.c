@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reads /proc/self/mountinfo, each time anew. It owns nothing and never touches what it reads
+ * about: a stat(2) on the mount would ask the broker, and would wait for it when it hangs, which is
+ * when the keeper and the next daemon most need to know.
+ */
 #include "config.h"
 
 #include "capfsd/process/mounts.h"
@@ -11,7 +16,10 @@
 
 #include "base/cleanup.h"
 
-/* The kernel writes white space and backslashes in mountinfo as \ooo. */
+/*
+ * The kernel writes white space and backslashes in mountinfo as \ooo, and the path that we compare
+ * with is the plain one. It becomes shorter, so that it can be done in place.
+ */
 static void
 unescape(char *s)
 {
@@ -31,6 +39,8 @@ unescape(char *s)
 
 /*
  * Splits a line "ID PARENT MAJOR:MINOR ROOT PATH OPTIONS [TAGS…] - TYPE SOURCE OPTIONS" in place.
+ * The number of tags varies, so that what is behind them is found by the dash, which no field
+ * before it can have alone. A line that looks otherwise is skipped.
  */
 static bool
 split_line(char *line, char **ret_device, char **ret_path, char **ret_type)
@@ -51,6 +61,10 @@ split_line(char *line, char **ret_device, char **ret_path, char **ret_type)
 	return true;
 }
 
+/*
+ * Mounts on one place follow each other in the order in which they were made: the last one is on
+ * top, and is the one that others reach.
+ */
 int
 mounts_top(const char *path, char device[MOUNTS_FIELD_BYTES], char type[MOUNTS_FIELD_BYTES])
 {
@@ -80,7 +94,7 @@ mounts_have(const char *device)
 	char *line_device, *path, *type;
 	size_t size = 0;
 
-	/* When it cannot be found out, nothing is ended for that. */
+	/* When it cannot be found out, nobody is to end a daemon for that. */
 	if (!f)
 		return true;
 	while (getline(&line, &size, f) >= 0)

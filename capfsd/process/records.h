@@ -56,7 +56,7 @@ struct binder_job {
 	uint64_t inspection; /* not 0: the socket that comes along brings a descriptor to look at */
 };
 
-/* The answer to a binding carries the listener, unless `error` is set. */
+/* The reply to a binding carries the listener, unless `error` is set. */
 struct binder_result {
 	uint64_t object, capability; /* inspection: as the socket's peer is named; 0: otherwise */
 	uint32_t error;

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Writes and reads what a binary leaves to the one that takes its place, and starts that. The
+ * writer may be a program of any other version, so nothing that is read is believed before its
+ * seals, its lengths and all its ends were looked at; the blocks are raw structs, which grow at
+ * their ends only. The memfd is the caller's. Used by keeper, holder and trial for upgrades, and by
+ * start/fdstore.c for a mount that is left to a later daemon.
+ */
 #include "config.h"
 
 #include "capfsd/process/succession.h"
@@ -18,7 +25,7 @@
 #include "base/number.h"
 #include "capfsd/process/journal.h"
 
-#define MAGIC UINT64_C(0x7265766f646e6168) /* "handover" */
+#define MAGIC UINT64_C(0x7265766f646e6168) /* "handover", never to be changed */
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define BLOCK_BYTES_MAX 65536
 #define ARGUMENT "--take-over="
@@ -37,7 +44,10 @@ struct header {
 	uint32_t n[BLOCK_N]; /* bytes of each block, which follow in this order */
 };
 
-/* What binaries of before have in the page stays where it is. */
+/*
+ * Binaries of before have all up to there at these places. If a member were added before it,
+ * counters and the numbers of requests would be mixed up in an upgrade, without a word.
+ */
 _Static_assert(offsetof(struct boot_page, more) == 12784, "the page grows at its end only");
 _Static_assert(sizeof(struct boot_page) <= BLOCK_BYTES_MAX, "no binary takes a larger page");
 
@@ -63,6 +73,10 @@ write_all(int fd, const void *data, size_t n)
 	return 0;
 }
 
+/*
+ * It is sealed when it is complete: whoever has a descriptor of it can then read, but not change it
+ * between the check and the use. Pointers are left out, as they mean nothing in another program.
+ */
 int
 succession_write(const struct succession *h, const struct boot *boot)
 {
@@ -91,7 +105,10 @@ succession_write(const struct succession *h, const struct boot *boot)
 	return r < 0 ? error_trace(r) : take_fd(fd);
 }
 
-/* One block of N bytes at *AT into a struct of SIZE bytes, which may be of another version. */
+/*
+ * One block of N bytes at *AT into a struct of SIZE bytes, which may be of another version: what
+ * this one does not know at the end is skipped, what the other did not have is 0.
+ */
 static int
 read_block(int fd, off_t *at, uint32_t n, void *ret, size_t size)
 {
@@ -104,6 +121,10 @@ read_block(int fd, off_t *at, uint32_t n, void *ret, size_t size)
 	return 0;
 }
 
+/*
+ * Without all seals its writer could change it while we read. Its length must be the sum of what it
+ * announces, so that no block can end early.
+ */
 static int
 read_header(int fd, struct header *ret)
 {
@@ -124,7 +145,10 @@ read_header(int fd, struct header *ret)
 	return (uint64_t)st.st_size == sum ? 0 : -EINVAL;
 }
 
-/* Whatever has a length or an end in it, has it. */
+/*
+ * Whatever has a length or an end in it, has it: the rest of the daemon uses these members as they
+ * are.
+ */
 static bool
 is_sound(const struct succession *h, const struct boot *boot)
 {
@@ -137,6 +161,9 @@ is_sound(const struct succession *h, const struct boot *boot)
 		memchr(h->device, '\0', sizeof(h->device));
 }
 
+/*
+ * A descriptor that is not open makes the upgrade fail here, while the old binary can still go on.
+ */
 int
 succession_pass(const struct succession *h, bool on)
 {
@@ -180,9 +207,15 @@ succession_read(int fd, enum succession_role role, struct succession *ret, struc
 	ret_boot->n_title = 0;
 	if (ret->role != role || !is_sound(ret, ret_boot))
 		return -EINVAL;
+	/* A succession that was meant for another process names descriptors that are not ours. */
 	return role == SUCCESSION_TRY || role == SUCCESSION_MOUNT || ret->self == getpid() ? 0 : -EINVAL;
 }
 
+/*
+ * The binary is a descriptor and no path: what was checked is what runs, whatever is installed
+ * meanwhile. When it returns, execve(2) has failed and nothing has changed, so that the caller goes
+ * on as it was.
+ */
 int
 succession_exec(int binary, int succession, enum succession_role role, char *const *argv)
 {
@@ -210,6 +243,10 @@ succession_exec(int binary, int succession, enum succession_role role, char *con
 	return r;
 }
 
+/*
+ * The argument comes from the command line, where anybody may have written it: only the number of a
+ * descriptor that is open, and none of 0-2, is one.
+ */
 static int
 parse_argument(const char *s, int *ret_fd)
 {
@@ -229,7 +266,11 @@ parse_argument(const char *s, int *ret_fd)
 	return -EINVAL;
 }
 
-/* Takes argv[1] away; also from the memory that ps shows, where the strings lie behind each other. */
+/*
+ * Takes argv[1] away, also from the memory that ps shows, where the strings lie behind each other.
+ * The keeper's arguments are the administrator's: they are passed on again at the next upgrade,
+ * which would else find the internal argument of the one before.
+ */
 static void
 hide_argument(int *argc, char *argv[])
 {
@@ -250,6 +291,7 @@ hide_argument(int *argc, char *argv[])
 	argv[--*argc] = NULL;
 }
 
+/* The arguments of a holder and a trial are made for them and not looked at again, so they stay. */
 int
 succession_argument(int *argc, char *argv[], int *ret_fd)
 {

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Recognises the listener that the service manager passes. It owns nothing: the descriptor stays
+ * the caller's, also when it is refused, and nobody accepts on it before there is a broker.
+ */
 #include "config.h"
 
 #include "capfsd/start/activation.h"
@@ -11,6 +15,11 @@
 
 #include "base/error.h"
 
+/*
+ * Only one with a path is taken, since its name is all by which a broker can tell it from the other
+ * descriptors in the table; one of another type would bring clients that no message can be read
+ * from. A service is not refused for a wrong socket: it is served on its own mount all the same.
+ */
 bool
 activation_is_listener(int fd, char ret_name[108])
 {

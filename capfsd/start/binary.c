@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Finds the program that runs and opens the one that is installed. It owns nothing and executes
+ * nothing: what it returns is a descriptor, so that what was looked at is what is executed later.
+ */
 #include "config.h"
 
 #include "capfsd/start/binary.h"
@@ -10,6 +14,10 @@
 
 #include "base/cleanup.h"
 
+/*
+ * By /proc, since argv[0] is whatever the caller likes. The descriptor goes on to mean this very
+ * file when another is installed in its place, and is the way back when that does not serve.
+ */
 int
 binary_find(char path[PATH_MAX])
 {
@@ -23,6 +31,11 @@ binary_find(char path[PATH_MAX])
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * The keeper will execute it, as root where it is root. A file that another user owns or can write
+ * to would give that user all that the keeper has; that it stood under our name once does not say
+ * who has put it there.
+ */
 const char *
 binary_open(const char *path, int *ret_fd)
 {

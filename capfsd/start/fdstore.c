@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What systemd keeps for the next daemon: how it is taken, told apart, and given up. It owns the
+ * descriptors that were passed until its caller takes them. It is used before there is a child, and
+ * by the keeper to have things kept or forgotten. It reads nothing from any socket, and believes no
+ * name: the broker can give systemd descriptors under any name, so what makes a mount ours must
+ * belong to the keeper's user.
+ */
 #include "config.h"
 
 #include "capfsd/start/fdstore.h"
@@ -28,7 +35,10 @@
 #define FUSE_MINOR 229
 #define MOUNT_TYPE "fuse.capfs"
 
-/* Asks nobody about it: who knows what it is. */
+/*
+ * By what the kernel knows without asking a file system: a descriptor may be of one that hangs, and
+ * a daemon that waits for it at its start never starts.
+ */
 static bool
 is_fuse(int fd)
 {
@@ -39,7 +49,11 @@ is_fuse(int fd)
 		stx.stx_rdev_minor == FUSE_MINOR;
 }
 
-/* The broker can store descriptors too, but it cannot make a file that belongs to the keeper's user. */
+/*
+ * The broker can store descriptors too, but it cannot make a file that belongs to the keeper's
+ * user. Without this a broker that a client has taken over could choose the mount and quota of the
+ * next daemon.
+ */
 static bool
 is_ours(int fd)
 {
@@ -49,7 +63,11 @@ is_ours(int fd)
 		stx.stx_uid == geteuid();
 }
 
-/* Is that connection still served, and its mount where it was? */
+/*
+ * Is that connection still served, and its mount where it was? An error on it says that the mount
+ * is gone; and another one at the same place would have clients that know nothing of our
+ * connection.
+ */
 static bool
 mount_is_there(const struct fdstore *s)
 {
@@ -61,7 +79,10 @@ mount_is_there(const struct fdstore *s)
 		strcmp(device, s->succession.device) == 0 && strcmp(type, MOUNT_TYPE) == 0;
 }
 
-/* Out of the way of the numbers that have a meaning. */
+/*
+ * Out of the way of the numbers that have a meaning: child_arrange() lets what is stored stay where
+ * it is, and would close or replace what lies below.
+ */
 static int
 move_up(int fd)
 {
@@ -80,7 +101,10 @@ compare(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/* One of those that were passed. Takes FD. */
+/*
+ * Takes FD, one of those that were passed. Of things that can be there once the first one counts,
+ * and what has no use is closed: else it would stay in the table for the life of the mount.
+ */
 static void
 take(struct fdstore *s, int *succession_fd, int fd, const char *name, char *activation)
 {
@@ -97,11 +121,20 @@ take(struct fdstore *s, int *succession_fd, int fd, const char *name, char *acti
 		close(fd);
 }
 
+/*
+ * The number of sockets is bounded by what systemd keeps, and the array is the caller's. Its
+ * descriptors must ascend, as child_arrange() closes the gaps between them. A mount that cannot be
+ * taken up is no error: the daemon begins with a new one.
+ */
 static int
 receive(struct fdstore *s, int n, char **names, char *activation)
 {
 	int succession_fd = -1, r = 0;
 
+	/*
+	 * One more than there are, so that the array of none is not NULL, which would say that
+	 * memory is short.
+	 */
 	s->sockets = calloc((size_t)n + 1, sizeof(*s->sockets));
 	if (!s->sockets)
 		return -ENOMEM;
@@ -142,6 +175,11 @@ fdstore_receive(struct fdstore *ret, char ret_activation[108])
 	if (n > 0)
 		r = receive(ret, n, names, ret_activation);
 	free_names(names);
+	/*
+	 * Sockets without the mount and the state that they belong to are of no use. They are shut
+	 * down, so that clients see an end, where they would otherwise wait for a server that never
+	 * hears of them.
+	 */
 	if (!ret->found && (ret->fuse_fd >= 0 || ret->n_sockets > 0)) {
 		fdstore_forget();
 		fdstore_deinit(ret, true);
@@ -163,6 +201,7 @@ fdstore_deinit(struct fdstore *s, bool shut_down)
 	s->fuse_fd = fd_close(s->fuse_fd);
 }
 
+/* Where systemd has not said that it keeps something, all is done as without it. */
 size_t
 fdstore_max(void)
 {
@@ -174,6 +213,11 @@ fdstore_max(void)
 	return n > SIZE_MAX ? SIZE_MAX : (size_t)n;
 }
 
+/*
+ * First what the next daemon must know of the connection, then the connection: when we end in
+ * between, there is a text that nothing belongs to, which is ignored. FDPOLL=0, since systemd would
+ * drop descriptors that poll(2) tells an error or a hang-up of, before anybody has looked at them.
+ */
 int
 fdstore_keep_mount(const char *path, const char *device, const struct boot *boot, int fuse_fd)
 {
@@ -194,6 +238,10 @@ fdstore_keep_mount(const char *path, const char *device, const struct boot *boot
 	return r < 0 ? r : 0;
 }
 
+/*
+ * Nobody waits for it, nor looks whether it succeeds: what systemd passes on nevertheless is
+ * checked at the next start, and is closed when it does not fit.
+ */
 void
 fdstore_forget_sockets(void)
 {

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The table behind `capfsd --check`: what the daemon uses, whether this machine has it, and what
+ * follows if not. It owns nothing and changes nothing, and needs no daemon. A feature that is
+ * missing but not needed is one that the daemon does without at run time; no row here decides that,
+ * they only tell.
+ */
 #include "config.h"
 
 #include "capfsd/start/features.h"
@@ -38,6 +44,9 @@ struct feature {
 	const char *with, *without; /* what that means */
 };
 
+/*
+ * For what cannot be tried without a mount. A kernel with a name that is no version has none of it.
+ */
 static bool
 kernel_is(int major, int minor)
 {
@@ -49,6 +58,10 @@ kernel_is(int major, int minor)
 	return have_major > major || (have_major == major && have_minor >= minor);
 }
 
+/*
+ * Opening it is the test: the module may be loaded by that, and containers have the node without
+ * the right.
+ */
 static bool
 probe_fuse(char *detail, size_t size)
 {
@@ -62,6 +75,7 @@ probe_fuse(char *detail, size_t size)
 	return fd >= 0;
 }
 
+/* Only root drops privilege, so an ordinary user needs no other one. */
 static bool
 probe_user(char *detail, size_t size)
 {
@@ -77,6 +91,7 @@ probe_user(char *detail, size_t size)
 	return false;
 }
 
+/* As execvp(3) will look for it when the keeper mounts; root does not need it. */
 static bool
 probe_mount(char *detail, size_t size)
 {
@@ -118,7 +133,10 @@ probe_mount_helper(char *detail, size_t size)
 	return access(MOUNTHELPERDIR "/mount.fuse.capfs", X_OK) == 0;
 }
 
-/* With nothing to copy: the call itself, and the privilege, which comes first. */
+/*
+ * With nothing to copy: the call itself, and the privilege, which comes first. Where the path is
+ * complained about, the rest was all right.
+ */
 static bool
 probe_open_tree(char *detail, size_t size)
 {
@@ -131,6 +149,7 @@ probe_open_tree(char *detail, size_t size)
 	return fd >= 0 || errno == ENOENT || errno == EINVAL;
 }
 
+/* The kernel offers it in FUSE_INIT, which only a mount brings: its version must do here. */
 static bool
 probe_resend(char *detail, size_t size)
 {
@@ -138,6 +157,7 @@ probe_resend(char *detail, size_t size)
 	return kernel_is(6, 9);
 }
 
+/* Likewise by version: it is a notification, which only an open connection could try. */
 static bool
 probe_epoch(char *detail, size_t size)
 {
@@ -145,6 +165,7 @@ probe_epoch(char *detail, size_t size)
 	return kernel_is(6, 16);
 }
 
+/* Asked of a pair of our own, since it can be: what the kernel does counts, not its version. */
 static bool
 probe_peerpidfd(char *detail, size_t size)
 {
@@ -163,6 +184,7 @@ probe_peerpidfd(char *detail, size_t size)
 	return there;
 }
 
+/* Asks for the present mode, which changes nothing; a kernel without seccomp says EINVAL. */
 static bool
 probe_seccomp(char *detail, size_t size)
 {
@@ -170,6 +192,7 @@ probe_seccomp(char *detail, size_t size)
 	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
 }
 
+/* It is linked, so it is there; both versions are told for reports of errors. */
 static bool
 probe_store(char *detail, size_t size)
 {
@@ -183,6 +206,10 @@ probe_store(char *detail, size_t size)
 	return true;
 }
 
+/*
+ * The hard limit, since the daemon raises the soft one to it. With fewer, what the daemon needs
+ * itself leaves next to nothing for connections.
+ */
 static bool
 probe_descriptors(char *detail, size_t size)
 {
@@ -193,7 +220,10 @@ probe_descriptors(char *detail, size_t size)
 	return limit.rlim_max >= 64;
 }
 
-/* A limit on requests that wait ends the whole connection when a reader waits for longer. */
+/*
+ * A limit on requests that wait ends the whole connection when a reader waits for longer, and
+ * readers of events and of calls wait for as long as nothing happens.
+ */
 static bool
 probe_waiting(char *detail, size_t size)
 {

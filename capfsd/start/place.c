@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The directories, the two locks, and the mount point. It owns nothing after it returns: both lock
+ * descriptors are its caller's, and a lock lasts as long as any copy of its descriptor. Called by
+ * main() before anything is started; it makes directories and takes dead mounts away, and never
+ * touches a mount that may be alive.
+ */
 #include "config.h"
 
 #include "capfsd/start/place.h"
@@ -25,11 +31,20 @@
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
-#define DEAD_MAX 16
-#define PROBE_MSEC 3000
+#define DEAD_MAX 16 /* mounts on top of each other, each left by a daemon that was killed */
+#define PROBE_MSEC 3000 /* whoever needs longer to reply is busy, not dead */
+/*
+ * Two seconds together: a daemon that was told to end needs less, and who restarts it does not wait
+ * for it.
+ */
 #define LOCK_TRIES 200
 #define LOCK_PAUSE_NSEC 10000000
 
+/*
+ * By flock(2), which belongs to the open file: the holder's copy keeps it while brokers come and
+ * go, and the kernel releases it with the last process, however that ends. A file whose mere
+ * presence is the lock would outlive a crash.
+ */
 static int
 lock(int fd, const char *what)
 {
@@ -46,7 +61,11 @@ lock(int fd, const char *what)
 	return -EBUSY;
 }
 
-/* Opens a directory, made when it is missing. Its last part may not be a symbolic link. */
+/*
+ * Opens a directory, made when it is missing. Its last part may not be a symbolic link: in a
+ * directory that others can write to, such a link would have us give away or lock a directory of
+ * their choice.
+ */
 static int
 open_directory(const char *path, mode_t mode, bool *ret_made)
 {
@@ -62,7 +81,10 @@ open_directory(const char *path, mode_t mode, bool *ret_made)
 		log_message(LOG_ERR, "cannot open the directory %s: %m", path);
 		return -errno;
 	}
-	/* Whatever the umask is. */
+	/*
+	 * Whatever the umask is; and by the descriptor, as the name may be another directory by
+	 * now.
+	 */
 	if (*ret_made && fchmod(fd, mode) < 0) {
 		log_message(LOG_ERR, "cannot set the mode of %s: %m", path);
 		close(fd);
@@ -71,6 +93,10 @@ open_directory(const char *path, mode_t mode, bool *ret_made)
 	return fd;
 }
 
+/*
+ * The file is never removed: a daemon that starts then would lock another file of the same name,
+ * and there would be two.
+ */
 int
 place_lock(const char *run_dir, int *ret_lock_fd)
 {
@@ -96,7 +122,10 @@ place_lock(const char *run_dir, int *ret_lock_fd)
 	return 0;
 }
 
-/* What is there already is used only if it is the broker's and nobody else can enter it. */
+/*
+ * What is there already is used only if it is the broker's and nobody else can enter it: it says
+ * who may use what, so whoever can write it has every capability.
+ */
 static int
 check_state(int fd, const struct boot *boot)
 {
@@ -118,6 +147,10 @@ check_state(int fd, const struct boot *boot)
 	return 0;
 }
 
+/*
+ * It has a lock of its own because --state-dir can name the same directory for two run directories,
+ * and two brokers at one store would destroy it.
+ */
 int
 place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *ret_state_fd)
 {
@@ -149,7 +182,11 @@ place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *
 	return 0;
 }
 
-/* Does nobody serve the mount at PATH? Asked by a child, which may have to be left waiting. */
+/*
+ * Does nobody serve the mount at PATH? Asked by a child, since the question waits for whoever
+ * serves it, in a sleep that may have no end. Only the kernel's own word, ENOTCONN, counts: a mount
+ * that is slow, or of which nothing can be found out, is not taken away from its clients.
+ */
 static bool
 mount_is_dead(const char *path)
 {
@@ -171,6 +208,10 @@ mount_is_dead(const char *path)
 	return status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
+/*
+ * The caller has the lock, so that no daemon of this run directory is just about to serve it. A
+ * bound, as mounts may be made faster than they are taken away.
+ */
 int
 place_clear(const char *path, bool privileged)
 {
@@ -198,6 +239,10 @@ place_clear(const char *path, bool privileged)
 	return -EBUSY;
 }
 
+/*
+ * As the kernel writes it in its list of mounts, where it must be found again by comparing strings:
+ * a path with symbolic links or dots would never be.
+ */
 int
 place_mountpoint(const char *path, char ret[PATH_MAX])
 {
