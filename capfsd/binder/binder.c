@@ -44,7 +44,7 @@
  */
 #define ENTER_TRIES 500
 #define ENTER_PAUSE_NSEC 10000000
-#define INSPECTORS_MAX 128 /* processes that one user may occupy, hanging or not */
+#define INSPECTORS_MAX 128 /* at a time, most of them hanging then */
 
 /*
  * Goes into the hidden directory, before privileges are dropped: the root session's mode may shut

@@ -285,7 +285,7 @@ make_metrics(struct broker *b)
 	meter_init(&b->meter, b->model->counters);
 }
 
-/* After the model is there: both fronts, joined to it and to each other. */
+/* After the model is there: the fronts, joined to it and to each other. */
 static int
 make_fronts(struct broker *b)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Joins the model, the file system, the sockets, the control protocol and the conversations: who is
- * told what, and in which order. It owns the objects of the four fronts and has no logic of its
- * own; it is the only file that knows all of them, so that none of their rooms includes another's.
- * Of the words that entities have for those outside the model (entity.slots) the first is the file
+ * told what, and in which order. It owns these four and has no logic of its own; it is the only
+ * file that knows all of them, so that the file system and the sockets need not know each other. Of
+ * the words that entities have for those outside the model (entity.slots) the first is the file
  * system's, the second that of the sockets.
  */
 #include "config.h"
@@ -152,7 +152,7 @@ on_forgotten(void *data, uint64_t entity_id)
 	binding_forgotten(f->sockets, entity_id);
 }
 
-/* A write through the tree is what the kernel lets only that process do that may use the slot. */
+/* Whoever could write this through the tree may use the slot: the kernel has checked its mode. */
 static int
 on_vouch(void *data, struct entity *e, const char *challenge, size_t n)
 {

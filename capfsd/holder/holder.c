@@ -138,8 +138,8 @@ wait_for_something(struct holder *h, const sigset_t *set)
 }
 
 /*
- * One SIGCHLD may stand for several ends, so that it only wakes: what counts is whether the broker
- * is there.
+ * A signal only wakes: what counts is whether the broker is there, as waitpid(2) has it. Returns:
+ * its wait status, or -errno.
  */
 static int
 wait_for_broker(struct holder *h)

@@ -111,8 +111,8 @@ go_on(struct keeper *k)
 		"upgraded: capfsd %s goes on", PACKAGE_VERSION);
 	keeper_say_ready(k);
 	/*
-	 * The binder is of the old binary: it ends when the broker has another, and is nobody's
-	 * child by role now.
+	 * The binder is of the old binary: it ends when the broker has another, and has no role
+	 * from here on.
 	 */
 	k->at[ALARM_BINDER] = keeper_now_msec();
 	family_reap(k);

@@ -136,8 +136,8 @@ on_signal(struct keeper *k)
 }
 
 /*
- * The mount is given to systemd only once there is a state that goes with it. A failure is told and
- * not more: this daemon serves as well, only the next one will not find the mount.
+ * That systemd does not keep the mount is told and not more: this daemon serves as well, only the
+ * next one will not find its mount.
  */
 void
 keeper_say_ready(struct keeper *k)

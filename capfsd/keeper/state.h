@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The one object of the keeper, which hangs together all that its files do. It lives on the stack of main(). */
+/*
+ * The one object of the keeper, through which its files work together. It lives on the stack of
+ * keeper_run(), or of keeper_resume() after an upgrade; no other process sees it.
+ */
 #pragma once
 
 #include <limits.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The reply to FUSE_INIT. It owns nothing, and is a function of the request alone: each broker, and
- * each binary that is tried for an upgrade, must come to the same result from the same request, or
+ * The reply to FUSE_INIT. It owns nothing, and is a function of the request alone. Brokers have
+ * libfuse reply to the same request later, and refuse to serve where that comes out differently:
  * the kernel would be served in another way than it was told.
  *
  * The flags are chosen for a tree whose directories are served by one process that must never find

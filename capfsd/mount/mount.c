@@ -113,8 +113,9 @@ mount_make(struct mount *m, int *ret_fuse_fd)
 }
 
 /*
- * The hidden directory stands in no listing, and only the daemon's user may enter it. The random
- * name also keeps out programs of root's, which pass by modes.
+ * A later mount at the same place has another instance, so that nothing is taken for a leftover of
+ * this one. The hidden directory stands in no listing, and only the daemon's user may enter it; its
+ * random name also keeps out programs of root's, which pass by modes.
  */
 int
 mount_identify(struct boot *boot)

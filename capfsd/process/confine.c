@@ -305,7 +305,7 @@ load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
 }
 
 /*
- * Programs built with sanitizers make other calls, in threads and in /proc, and would end at the
+ * Programs built with sanitizers make other calls, in threads and in /proc, and would fail at the
  * first.
  */
 static bool

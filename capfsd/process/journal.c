@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The daemon's log, written to systemd's journal by its native protocol. It owns standard input,
- * which is the journal's socket where there is a journal, and sets the sink of base/log. Every
- * process of the daemon inherits both; none opens them again, as most of them may not. Nothing here
- * ever blocks or waits: a process that serves clients must not stand still because nobody reads its
- * log.
+ * which is the journal's socket where there is a journal, and sets the sink of base/log. Processes
+ * that are forked inherit both; a binary that takes over opens it anew. Nothing here ever blocks or
+ * waits: a process that serves clients must not stand still because nobody reads its log.
  */
 #include "config.h"
 

@@ -51,8 +51,8 @@ is_fuse(int fd)
 
 /*
  * The broker can store descriptors too, but it cannot make a file that belongs to the keeper's
- * user. Without this a broker that a client has taken over could choose the mount and quota of the
- * next daemon.
+ * user. Without this a broker that a client has taken over could choose the mount of the next
+ * daemon.
  */
 static bool
 is_ours(int fd)

@@ -34,8 +34,8 @@
 #define DEAD_MAX 16 /* mounts on top of each other, each left by a daemon that was killed */
 #define PROBE_MSEC 3000 /* whoever needs longer to reply is busy, not dead */
 /*
- * Two seconds together: a daemon that was told to end needs less, and who restarts it does not wait
- * for it.
+ * Two seconds together: a daemon that was told to end hardly ever needs more, and who restarts it
+ * may not have waited for it.
  */
 #define LOCK_TRIES 200
 #define LOCK_PAUSE_NSEC 10000000
