@@ -3,6 +3,10 @@
  * Takes up what a predecessor left: descriptors without a word beside them, and records without a
  * descriptor beside them. A socket's cookie joins the two; a socket without a record says by its
  * own name what it is: a listener, or a connection that had just been accepted.
+ *
+ * Called once by the broker, before its loop turns, so that nobody is served in the midst of it. It
+ * ends nothing that can be used. What nobody can explain is closed, or it would be left to each
+ * later broker, and a table of descriptors fills up.
  */
 #include "config.h"
 
@@ -52,6 +56,10 @@ struct adoption {
 	size_t n;
 };
 
+/*
+ * The record is copied, since the store gives no promise for its bytes beyond the scan, and may be
+ * aligned to nothing.
+ */
 static struct found *
 found_new(const void *data, size_t n)
 {
@@ -75,7 +83,10 @@ found_new(const void *data, size_t n)
 	return f;
 }
 
-/* What else of a record can be met without its socket: 0: nothing. */
+/*
+ * What else of a record can be met without its socket: the descriptor of a reply that was not sent
+ * yet. 0: nothing.
+ */
 static uint64_t
 fd_cookie_of(const struct found *f)
 {
@@ -84,6 +95,7 @@ fd_cookie_of(const struct found *f)
 	return r->kind == SOCKET_CONTROL ? r->control.fd_cookie : 0;
 }
 
+/* Pages are no sockets and have no cookie: they are found by the identity that stands in them. */
 static uint64_t
 pages_of(const struct found *f)
 {
@@ -92,7 +104,11 @@ pages_of(const struct found *f)
 	return r->kind == SOCKET_CHANNEL ? r->channel.pages : 0;
 }
 
-/* Every record is looked at, also those of sockets that are gone: they are dropped at the end. */
+/*
+ * Every record is looked at, also those of sockets that are gone: they are dropped at the end. One
+ * of a length that no version has written is a damaged store, and the broker must not go on with
+ * that.
+ */
 static int
 adoption_load(void *data, uint64_t key, const void *record, size_t n)
 {
@@ -154,7 +170,10 @@ adoption_find_reply(const struct adoption *a, uint64_t cookie)
 	return NULL;
 }
 
-/* The same for pages. */
+/*
+ * The same for pages. Several channels cannot have the same ones, but a server can make files that
+ * look so: the first of each kind is taken, and the rest is closed as unknown.
+ */
 static bool
 adoption_join_page(struct adoption *a, int fd)
 {
@@ -206,6 +225,7 @@ struct backlog {
 	struct entity *entity;
 };
 
+/* Served as if it had been accepted by the listener that is there by now. */
 static void
 backlog_accepted(void *data, int client)
 {
@@ -260,7 +280,10 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 		listener_give_up(l);
 }
 
-/* A socket without a record; or no socket: what the dead process had for itself. */
+/*
+ * A socket without a record; or no socket: what the dead process had for itself. It is offered to
+ * the other users first, as the service manager's listener has a name of its own.
+ */
 static void
 adopt_unrecorded(struct sockets *sockets, int fd)
 {
@@ -280,6 +303,7 @@ adopt_unrecorded(struct sockets *sockets, int fd)
 		listener_admit(sockets, e, fd);
 }
 
+/* Nothing is left of a record that somebody has taken up, since its memo has gone with it. */
 static bool
 is_left(const struct found *f, enum socket_kind kind)
 {
@@ -288,7 +312,9 @@ is_left(const struct found *f, enum socket_kind kind)
 	       (f->it.fd >= 0 || f->page_fds[0] >= 0);
 }
 
-/* Before connections, which need them. */
+/*
+ * Before connections, which need them: one is given back to the channel that may have offered it.
+ */
 static void
 adopt_channels(struct adoption *a)
 {
@@ -399,6 +425,10 @@ adopt_all(struct adoption *a)
 	return 0;
 }
 
+/*
+ * The mark of a request that was being sent is cleared only here, when whoever had to know of it
+ * has looked (conversation/). A store without room for what is late is no reason not to serve.
+ */
 int
 adopt(struct sockets *sockets, const int *fds, size_t n)
 {

@@ -48,7 +48,10 @@ struct bindings {
 	void *inspector_data;
 };
 
-/* All that the binder needs to know. It has no view of the model, and must not need one. */
+/*
+ * All that the binder needs to know. It has no view of the model, and must not need one: whoever
+ * waits on the mount must know nothing that is of use to anybody else.
+ */
 static struct binder_job
 binding_job(const struct listener *l)
 {
@@ -72,7 +75,10 @@ binding_job(const struct listener *l)
 	return job;
 }
 
-/* Sends the binder what waits for it, as far as it takes it. */
+/*
+ * Sends the binder what waits for it, as far as it takes it. What was sent is in a list of its own,
+ * so that it can be given to the next binder when this one dies.
+ */
 static void
 binding_send(struct sockets *sockets)
 {
@@ -98,6 +104,7 @@ binding_send(struct sockets *sockets)
 		sd_event_source_set_io_events(b->source, EPOLLIN);
 }
 
+/* L is queued even where there is no binder: the next one gets what waits. */
 void
 binding_request(struct listener *l)
 {
@@ -149,6 +156,7 @@ want(struct listener *l)
 	binding_request(l);
 }
 
+/* Every way out tells socket_done, or the look-up would wait for its deadline. */
 void
 binding_want(struct sockets *sockets, struct entity *e)
 {
@@ -191,7 +199,11 @@ binding_give_back(struct listener *l)
 	loop_arm(sockets->bindings->retire_timer, RETIRE_USEC);
 }
 
-/* Gives back those without connections that nobody asked for longest, beyond the limit. */
+/*
+ * Gives back those without connections that nobody asked for longest, beyond the limit: whoever
+ * lists a directory of a million slots has a listener made for each, and descriptors are fewer than
+ * that.
+ */
 void
 binding_balance(struct sockets *sockets)
 {
@@ -219,7 +231,10 @@ binding_yield(struct sockets *sockets, const struct session *s, const struct lis
 	return false;
 }
 
-/* The second step, a second later: whoever was about to connect has. */
+/*
+ * The second step, a second later: whoever was about to connect has, and is served from the backlog
+ * by the close. One that cannot pay again for a client it has goes on without a socket.
+ */
 static void
 binding_retire(struct listener *l)
 {
@@ -233,7 +248,10 @@ binding_retire(struct listener *l)
 	listener_uncharge(l);
 }
 
-/* The kernel still has its node, so somebody has, who can connect without looking it up. */
+/*
+ * The kernel still has its node, so somebody holds it, who can connect without looking it up.
+ * Without this their connect(2) would be refused, though somebody serves.
+ */
 static void
 binding_bind_again(struct listener *l)
 {
@@ -261,6 +279,10 @@ binding_run_due(
 	return UINT64_MAX;
 }
 
+/*
+ * The closed ones come first: what is retired in this round joins their list at its end, and has
+ * its time yet to come.
+ */
 static int
 binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 {
@@ -278,6 +300,10 @@ binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
+/*
+ * Both ids are in the name, and both must fit: a name that was made for one object must not be
+ * taken for that of another.
+ */
 struct entity *
 binding_find(struct sockets *sockets, uint64_t object, uint64_t capability)
 {
@@ -314,7 +340,11 @@ binding_entity(struct sockets *sockets, int fd)
 	return binding_find(sockets, object, capability);
 }
 
-/* The binder's answer to a job of this broker, or of one before it. Takes FD, which may be -1. */
+/*
+ * The binder's reply to a job of this broker, or of one before it, so that nothing about it is
+ * taken for granted: neither that the entity is still there, nor that anybody still wants a
+ * listener. Takes FD, which may be -1.
+ */
 static void
 binding_result(struct sockets *sockets, const struct binder_result *result, int fd)
 {
@@ -346,7 +376,7 @@ binding_result(struct sockets *sockets, const struct binder_result *result, int 
 
 static void binding_install(struct sockets *sockets, int fd);
 
-/* The binder died. What it had not answered the next one gets. */
+/* The binder died. What it had not replied to the next one gets. */
 static void
 binding_lost(struct sockets *sockets)
 {
@@ -365,7 +395,10 @@ binding_lost(struct sockets *sockets)
 		log_message(LOG_INFO, "the binder is gone; waiting for the next");
 }
 
-/* Returns: false: the binder is lost. */
+/*
+ * Returns: false: the binder is lost, and nothing more must be sent to it. So many messages in a
+ * row, since sockets of clients are to have their turn.
+ */
 static bool
 binding_receive(struct sockets *sockets)
 {
@@ -437,7 +470,8 @@ binding_install(struct sockets *sockets, int fd)
 
 /*
  * One that is still there has its jobs to itself until it has answered them all: were two at the
- * same one, clients could come to the listener that is not ours.
+ * same one, clients could come to the listener that is not ours. Its end of writing is shut down,
+ * by which it knows that it is to end.
  */
 void
 binding_set_binder(struct sockets *sockets, int fd)
@@ -455,7 +489,10 @@ binding_set_binder(struct sockets *sockets, int fd)
 	loop_arm(b->binder_timer, BINDER_USEC);
 }
 
-/* It does not end. */
+/*
+ * The binder that is replaced does not end, and is not waited for any longer: its jobs go to the
+ * next.
+ */
 static int
 binding_on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
@@ -478,6 +515,10 @@ binding_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, 
 	sockets->bindings->inspector_data = data;
 }
 
+/*
+ * The binder never waits for the client, and neither does this: where its queue is full the client
+ * is told to try again.
+ */
 int
 binding_inspect(struct sockets *sockets, uint64_t inspection, int client)
 {
@@ -505,6 +546,7 @@ bindings_new(struct sockets *sockets)
 	return r;
 }
 
+/* The binder ends when its socket does. */
 void
 bindings_stop(struct sockets *sockets)
 {

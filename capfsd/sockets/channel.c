@@ -2,6 +2,10 @@
 /*
  * The socket to an attached server. After any crash what is offered again goes first and in order,
  * and the server knows a repetition by its serial alone.
+ *
+ * serve.c makes and ends it; queue.c, lend.c and pages.c send over it, and settle with it what was
+ * taken. It reads acknowledgements and nothing else. A server that sends anything other is ended,
+ * as one that cannot be told what it has.
  */
 #include "config.h"
 
@@ -102,12 +106,17 @@ channel_free(struct channel *channel)
 	return NULL;
 }
 
+/* The server's session pays for its channel. */
 int
 channel_charge(struct channel *channel, struct session *s)
 {
 	return charge_init(&channel->charge, s, QUOTA_SOCKETS, 1) ? -EDQUOT : 0;
 }
 
+/*
+ * This comes after the commit, where nothing may fail: all that is needed was made with the
+ * channel.
+ */
 void
 channel_publish(struct channel *channel, struct entrypoint *e)
 {
@@ -120,6 +129,10 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 
 /* --- serials --- */
 
+/*
+ * The epoch comes from whoever waits for the server: their serials must be below those of the
+ * channel.
+ */
 int
 channel_stage(struct channel *channel, struct change *ch, const struct entrypoint *e,
 	uint64_t thread, uint64_t epoch)
@@ -136,13 +149,20 @@ channel_serial(const struct channel *channel)
 	return channel->next_serial;
 }
 
+/*
+ * It is called only after the commit of what had the serial: one that was given and not used is no
+ * harm, but of two connections that have the same the second would be dropped by the server.
+ */
 void
 channel_next_serial(struct channel *channel)
 {
 	channel->next_serial++;
 }
 
-/* For the change of the first connection that depends on it. */
+/*
+ * It goes with the change of the first connection that depends on it: were that stored and the
+ * epoch not, a successor would give the same serials again.
+ */
 int
 channel_stage_late(struct channel *channel, struct change *ch)
 {
@@ -169,6 +189,10 @@ channel_starve(struct channel *channel)
 	core_resume_later(sockets, RETRY_USEC);
 }
 
+/*
+ * It goes through the list of those that starve, which the loop pumps when no change is under way:
+ * what is sent has quota charged for it, and in a hook nothing may be charged.
+ */
 void
 channel_pump_soon(struct channel *channel)
 {
@@ -179,7 +203,10 @@ channel_pump_soon(struct channel *channel)
 	core_resume_later(sockets, 0);
 }
 
-/* Without credit nothing is tried again: the acknowledgement that is missing will pump. */
+/*
+ * Without credit nothing is tried again: the acknowledgement that is missing will pump. Credit
+ * keeps one slow server from having all descriptors in flight that the kernel allows this user.
+ */
 bool
 channel_may_send(struct channel *channel, size_t n)
 {
@@ -235,6 +262,7 @@ channels_pump_starved(struct sockets *sockets)
 
 /* --- what the server says --- */
 
+/* `lost` frees CHANNEL, and `taken` may not: it is read on after that. */
 static int
 channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {

@@ -3,6 +3,9 @@
  * A connection is checked, charged and staged before anything of it is visible; the commit stores
  * its record; after that nothing may fail. A broker that dies before the commit leaves a socket
  * with a name and no record, which its successor treats as one that has just connected.
+ *
+ * Whoever is not let in is told why as far as there is a way: by an errno and a reason to those who
+ * ask the daemon, by an event of the session and an end to those who used connect(2).
  */
 #include "config.h"
 
@@ -60,6 +63,9 @@ connect_refusal_name(size_t answer)
 	return answer < N_REFUSALS ? refusals[answer].name : NULL;
 }
 
+/*
+ * Told to the client by whoever called this; here it is counted, as all refusals are in one place.
+ */
 int
 connect_refused(struct sockets *sockets, const struct capability *c, int answer, struct text *t)
 {
@@ -72,7 +78,10 @@ connect_refused(struct sockets *sockets, const struct capability *c, int answer,
 	return refusals[answer].error;
 }
 
-/* Why C cannot be connected to, whatever its limits. */
+/*
+ * Why C cannot be connected to, whatever its limits. Asked again for one of a predecessor: what has
+ * changed meanwhile counts.
+ */
 static int
 check(const struct capability *c)
 {
@@ -88,7 +97,10 @@ check(const struct capability *c)
 	return e && e->record.hold ? 0 : CONNECT_E_UNSERVED;
 }
 
-/* Is there room for one more who waits for a server, if there is none? */
+/*
+ * Is there room for one more who waits for a server, if there is none? The endpoint is made here,
+ * while it may still fail.
+ */
 static int
 check_queue(struct sockets *sockets, struct entrypoint *e)
 {
@@ -121,7 +133,10 @@ count(struct change *ch, struct capability *c)
 	}
 }
 
-/* Its calls are counted where the server does it. */
+/*
+ * Its calls are counted where the server does it, so the server must have an entry for it before it
+ * has the connection: without one every call would be free.
+ */
 static int
 stage_page(struct change *ch, struct capability *c)
 {
@@ -153,6 +168,10 @@ charge(struct connection *conn)
 
 CLEANUP_DEFINE(struct connection *, connection_free)
 
+/*
+ * What needs no undoing comes first: all before the connection itself is only in the change, which
+ * the caller aborts. FD is taken last.
+ */
 int
 connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, int fd,
 	const struct ucred *peer, uint64_t client_cookie, struct connection **ret)
@@ -217,7 +236,7 @@ connect_publish(struct connection *conn)
 
 /*
  * A negative answer is the daemon's own fault, or a client that has gone: counted, but nobody's
- * event.
+ * event, since the session could do nothing about it.
  */
 static void
 refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *peer, int answer)

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a connection is and has; how it comes about is connect.c's, how it gets to its server
- * queue.c's.
+ * queue.c's. Whoever makes one calls the functions in that order: new, charge, make_record, watch,
+ * and after the commit publish; until then connection_free() takes back all of it.
+ *
+ * It pays as long as it lasts, and every way to its end goes through connection_release(), so that
+ * no count is given back twice or not at all. What a server was sent and has not acknowledged stays
+ * in its channel's list even then, with nothing but its credit.
  */
 #include "config.h"
 
@@ -46,6 +51,7 @@ connection_find_paired(const struct sockets *sockets, uint64_t cookie)
 	return NULL;
 }
 
+/* There is one only, since a connection that was made here has one client in the daemon. */
 void
 connection_set_reference(struct connection *conn, struct connection **ref)
 {
@@ -72,6 +78,10 @@ connection_deinit(struct connection *conn)
 	conn->memo = memo_drop(conn->sockets, conn->memo);
 }
 
+/*
+ * A connection that is not published counts nowhere yet. Its listener may have been made for it
+ * alone, and then goes with it.
+ */
 struct connection *
 connection_free(struct connection *conn)
 {
@@ -135,7 +145,10 @@ connection_charge_again(struct connection *conn)
 	return 0;
 }
 
-/* What the store gets first says the worst: that a server may have seen it, if there is one. */
+/*
+ * What the store gets first says the worst: that a server may have seen it, if there is one. A
+ * crash right after the offer then finds it so, without another commit in between.
+ */
 int
 connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,
 	uint64_t serial, const struct ucred *peer)
@@ -157,7 +170,10 @@ connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client
 	return 0;
 }
 
-/* The state `paired` is not stored: such a socket has no name. */
+/*
+ * The state `paired` is not stored: such a socket has no name. Its peer credentials are this
+ * daemon's, and must not be given to a server as the client's.
+ */
 static bool
 socket_is_paired(int fd)
 {
@@ -181,6 +197,7 @@ connection_restore(struct connection *conn, struct memo *memo)
 		conn->channel = NULL;
 }
 
+/* Only the end of its client is ever told, as nothing else is asked of epoll. */
 static int
 connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
@@ -234,12 +251,17 @@ connection_offered(struct connection *conn, unsigned n)
 	conn->n_sent = (uint8_t)n;
 }
 
+/*
+ * For the end of its channel: the descriptors that were in flight are lost with that, and the state
+ * says so before connection_release() looks at it.
+ */
 void
 connection_unoffered(struct connection *conn)
 {
 	conn->state = CONNECTION_WAITING;
 }
 
+/* The store may hear of it late, since a crash before that costs only an offer that is repeated. */
 void
 connection_touch(struct connection *conn, enum connection_state state)
 {
@@ -280,6 +302,7 @@ connection_release(struct connection *conn)
 		connection_bury(conn);
 }
 
+/* It was kept for its credit alone, which has come back. */
 void
 connection_bury(struct connection *conn)
 {
@@ -288,6 +311,7 @@ connection_bury(struct connection *conn)
 	free(conn);
 }
 
+/* It is shut down, so that neither end can go on: whoever has a duplicate of it has a dead one. */
 void
 connection_end(struct connection *conn)
 {
@@ -299,7 +323,10 @@ connection_end(struct connection *conn)
 	connection_release(conn);
 }
 
-/* Both directions are over: what the server has not read yet it may still read. */
+/*
+ * Both directions are over by the client's own doing: what the server has not read yet it may still
+ * read, so our duplicate is closed and not shut down.
+ */
 static void
 connection_hang_up(struct connection *conn)
 {

@@ -41,6 +41,10 @@ core_on_retry(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
+/*
+ * A quarter of the descriptors may be in flight, and another quarter idle listeners: what is left
+ * must do for connections and for everything else.
+ */
 int
 core_init(struct sockets *sockets)
 {
@@ -56,6 +60,9 @@ core_init(struct sockets *sockets)
 	return loop_add_timer(sockets->event, core_on_retry, sockets, &sockets->retry_timer);
 }
 
+/*
+ * These are of entrypoints that are still there; their channels and pages have been freed before.
+ */
 void
 core_deinit(struct sockets *sockets)
 {
@@ -155,6 +162,7 @@ core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *
 		ops->gone(data, l);
 }
 
+/* What has become free is not known, so everybody tries. */
 void
 core_resume(struct sockets *sockets)
 {
@@ -192,6 +200,10 @@ core_now(const struct sockets *sockets)
 	return loop_now(sockets->event);
 }
 
+/*
+ * What is only forgotten stays open: the holder has it under the same number, and a shutdown(2)
+ * would reach the connection itself.
+ */
 int
 core_close(const struct sockets *sockets, int fd)
 {
@@ -219,6 +231,11 @@ core_may_complain(struct sockets *sockets)
 	return true;
 }
 
+/*
+ * Ending is the remedy where the next broker begins with what was committed and may not meet the
+ * same error. A full store and a lack of memory are none of these: the next one would find just the
+ * same.
+ */
 void
 core_fail(struct sockets *sockets, int error)
 {
@@ -239,6 +256,10 @@ core_fail(struct sockets *sockets, int error)
 
 /* --- descriptors in flight --- */
 
+/*
+ * A Unix socket may carry only so many descriptors that nobody has received yet, counted for the
+ * whole user. Beyond that sends fail, those of other daemons of this user included.
+ */
 bool
 core_may_fly(const struct sockets *sockets, size_t n)
 {
@@ -259,6 +280,10 @@ core_landed(struct sockets *sockets, size_t n)
 
 /* --- sockets --- */
 
+/*
+ * Closed over something unread, a Unix socket tells its other end ECONNRESET, and takes from it
+ * what it could still read. So what is queued is read first.
+ */
 int
 socket_discard(int fd)
 {
@@ -325,6 +350,10 @@ endpoint_give(struct endpoint *endpoint, struct entrypoint *e)
 	return endpoint;
 }
 
+/*
+ * One is made when somebody needs it: most entrypoints of a large tree have neither server nor
+ * callers at the moment.
+ */
 struct endpoint *
 endpoint_get(struct sockets *sockets, struct entrypoint *e)
 {
@@ -336,6 +365,7 @@ endpoint_get(struct sockets *sockets, struct entrypoint *e)
 	return endpoint ? endpoint_give(endpoint, e) : NULL;
 }
 
+/* Its entrypoint forgets it, so that another one may be made for that. */
 struct endpoint *
 endpoint_free(struct endpoint *endpoint)
 {
@@ -374,6 +404,7 @@ endpoint_n_queued(const struct entrypoint *e)
 	return endpoint ? endpoint->n_queued : 0;
 }
 
+/* The number is kept beside the list, as it is compared with the limit for each caller. */
 void
 endpoint_leave_queue(const struct entrypoint *e, struct list *link)
 {
@@ -387,6 +418,10 @@ endpoint_may_call(const struct capability *c)
 	return capability_is_live(c) && (capability_rights(c) & RIGHT_CALL);
 }
 
+/*
+ * Where nobody accepts and nobody will, a bound socket would let callers wait for ever: they are
+ * refused instead, by there being no listener.
+ */
 bool
 endpoint_is_served(const struct entity *e)
 {

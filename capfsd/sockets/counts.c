@@ -4,6 +4,9 @@
  * is believed as far as it does not fall, nor pass the limit. It is read by pread(2), which
  * allocates nothing, whenever somebody looks; to the store it goes once a second, and when the
  * server goes.
+ *
+ * Calls of that last second can be lost to a crash of the whole machine, and are then free. A crash
+ * of the broker loses nothing, since the pages outlive it.
  */
 #include "config.h"
 
@@ -43,7 +46,10 @@ counts_read(const struct capability *c, uint64_t *ret_calls)
 	return true;
 }
 
-/* As capability_calls_used() has it, of a server that may be gone. */
+/*
+ * As capability_calls_used() has it, of a server that may be gone: a page that a server has set
+ * back gives no call back, and one that it has set too high uses up no more than there was.
+ */
 static uint64_t
 calls_used(const struct capability_record *r, uint64_t calls)
 {
@@ -52,7 +58,10 @@ calls_used(const struct capability_record *r, uint64_t calls)
 	return calls > r->calls_used ? calls : r->calls_used;
 }
 
-/* Stages what C has used. Returns: 1 when that is new, 0, -ENOMEM. */
+/*
+ * Nothing is staged for what has not changed, since most looks find nothing new. Returns: 1 when
+ * that is new, 0, -ENOMEM.
+ */
 static int
 count_one(const struct pages *p, struct change *ch, struct capability *c,
 	const struct used_entry *used, bool last)
@@ -116,7 +125,10 @@ count_some(const struct pages *p, struct change *ch, uint32_t *at, bool last, bo
 	return n;
 }
 
-/* To the state, in a transaction for every few of them. What is there twice is the same. */
+/*
+ * To the store, in a transaction for every few of them, so that one with a million entries holds
+ * nobody up for long. What a crash in between leaves is stored again, and the same.
+ */
 static int
 counts_store(const struct pages *p, bool last, bool *ret_live)
 {
@@ -136,6 +148,10 @@ counts_store(const struct pages *p, bool last, bool *ret_live)
 	return 0;
 }
 
+/*
+ * What is left of rates is stored as well: the next server begins with that, and not with a full
+ * one.
+ */
 int
 counts_settle(const struct pages *p)
 {
@@ -171,6 +187,7 @@ counts_watch(struct sockets *sockets)
 	loop_arm(sockets->counts->timer, COUNT_USEC);
 }
 
+/* Without a limit there is nothing whose loss anybody could notice. */
 void
 counts_watch_capability(struct sockets *sockets, const struct capability *c)
 {

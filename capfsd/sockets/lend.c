@@ -45,7 +45,10 @@ channel_of(const struct listener *l)
 	return endpoint_channel(lent_object(l)->entrypoint);
 }
 
-/* Returns: 0, -errno. FD -1: there is none, for the reason ERROR. */
+/*
+ * Without a descriptor it says why there is none, lest the server wait for it. Returns: 0, -errno.
+ * FD -1: there is none, for the reason ERROR.
+ */
 static int
 lend_send(struct channel *channel, const struct object *o, int fd, int error)
 {
@@ -102,7 +105,10 @@ lend_all(struct sockets *sockets, struct entrypoint *e)
 		lend_object(sockets, list_entry(i, struct object, entity.owner_link));
 }
 
-/* Sends L's. Returns: false, when it must be tried again later. */
+/*
+ * The entrypoint's session pays for what is in flight. Where it cannot, the server is told, as it
+ * alone can do something about that. Returns: false, when it must be tried again later.
+ */
 static bool
 lend_one(struct channel *channel, struct listener *l)
 {
@@ -145,7 +151,10 @@ lend_pump(struct channel *channel)
 	}
 }
 
-/* A listener that a predecessor left comes here as well: its server is sent it once more. */
+/*
+ * A listener that a predecessor left comes here as well: its server is sent it once more, and drops
+ * what it has. Where the server has gone meanwhile the next one gets a new listener.
+ */
 static void
 lend_bound(void *data, struct listener *l, int error)
 {
@@ -159,7 +168,7 @@ lend_bound(void *data, struct listener *l, int error)
 	lend_pump(channel);
 }
 
-/* What was sent is no longer in flight. */
+/* What was sent is no longer in flight: its quota and the channel's credit come back together. */
 static void
 lend_settle(struct listener *l, struct channel *channel)
 {
@@ -167,6 +176,7 @@ lend_settle(struct listener *l, struct channel *channel)
 	channel_settled(channel, 1);
 }
 
+/* Badges are the server's word: one that it was never sent settles nothing. */
 void
 lend_taken(struct channel *channel, uint64_t badge)
 {

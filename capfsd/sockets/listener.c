@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The socket of a capability, an object or a session's control, and whoever came through it.
+ * binding.c has it made and takes it back; its users hear of what happens by endpoint_ops.
  *
- * A listener is shut down before it is closed, since a duplicate would keep it connectable, and
- * its backlog is emptied, since who waits there would wait for ever.
+ * It is nothing without a socket and without clients, and is then freed: who calls anything that
+ * may take the last of these away must not use it afterwards, or must have counted as a client
+ * meanwhile.
+ *
+ * A listener is shut down before it is closed, since a duplicate would keep it connectable, and its
+ * backlog is emptied, since who waits there would wait for ever.
  */
 #include "config.h"
 
@@ -70,6 +75,10 @@ listener_find(const struct entity *e)
 	return endpoint_slot(e);
 }
 
+/*
+ * It is known by its entity from here on, before it has a socket: whoever wants one meanwhile finds
+ * it.
+ */
 struct listener *
 listener_get(struct sockets *sockets, struct entity *e)
 {
@@ -131,6 +140,7 @@ listener_enter_for(struct listener *l, enum listener_state state, uint64_t usec)
 	l->due_usec = core_now(l->sockets) + usec;
 }
 
+/* Those that came first are in front, so they are also the first that are due. */
 struct listener *
 listener_first(const struct sockets *sockets, enum listener_state state)
 {
@@ -139,6 +149,10 @@ listener_first(const struct sockets *sockets, enum listener_state state)
 	return link ? list_entry(link, struct listener, state_link) : NULL;
 }
 
+/*
+ * While it is in use it is in no list, and cannot be given back; when it is idle again it goes to
+ * the end of the list, behind those that nobody has asked for meanwhile.
+ */
 void
 listener_touch(struct listener *l)
 {
@@ -171,6 +185,10 @@ listener_unhold(struct listener *l)
 	listener_release(l);
 }
 
+/*
+ * The client is in the list as well as in the number, which also has those that are merely counted
+ * by listener_hold().
+ */
 void
 listener_link(struct listener *l, struct list *link)
 {
@@ -213,6 +231,7 @@ listener_charge(struct listener *l)
 	return charge_init(&l->charge, listener_session(l), QUOTA_SOCKETS, 1) ? EDQUOT : 0;
 }
 
+/* For one that is being given back: its session needs the quota for something that is in use. */
 void
 listener_uncharge(struct listener *l)
 {
@@ -225,7 +244,7 @@ listener_want(struct listener *l)
 	l->wanted = true;
 }
 
-/* Once for each look-up: an answer to one that does not wait would be an answer to the next. */
+/* Once for each look-up: a reply to one that does not wait would be a reply to the next. */
 void
 listener_done(struct listener *l, int error)
 {
@@ -235,6 +254,10 @@ listener_done(struct listener *l, int error)
 	l->sockets->fs->socket_done(l->sockets->fs_data, l->entity, error);
 }
 
+/*
+ * A client can be refused as often as it likes, and must not push everything else out of the
+ * session's events: one in a second is told.
+ */
 void
 listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reason)
 {
@@ -252,6 +275,10 @@ listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reaso
 
 /* --- accepting --- */
 
+/*
+ * The log is everybody's, so this is said now and then. The clients are not refused, but wait in
+ * the backlog.
+ */
 void
 listener_complain(struct sockets *sockets, int error)
 {
@@ -305,7 +332,7 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 		socket_discard(fd);
 		return;
 	}
-	/* Held, since a refusal lets go of a listener that is not bound. */
+	/* Counted as a client meanwhile: a refusal lets go of a listener that is not bound. */
 	l->n_clients++;
 	listener_accepted(l, fd);
 	l->n_clients--;
@@ -356,6 +383,10 @@ listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
 	return 0;
 }
 
+/*
+ * There is a bound, since a client that connects faster than this accepts would keep the broker
+ * from starting.
+ */
 void
 listener_accept_all(int fd, void (*f)(void *data, int client), void *data)
 {
@@ -369,6 +400,10 @@ accepted(void *data, int client)
 	listener_accepted(data, client);
 }
 
+/*
+ * An error that is not about room says that the socket is shut down, and it would wake the loop for
+ * ever.
+ */
 static int
 listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {

@@ -37,6 +37,10 @@ memo_key(const struct memo *memo)
 	return STORE_KEY(STORE_CONNECTION, STORE_KEY_ID(memo->record.cookie));
 }
 
+/*
+ * It is its owner's until memo_drop(), after which it lives on by itself until the store has
+ * forgotten.
+ */
 struct memo *
 memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner)
 {
@@ -51,6 +55,7 @@ memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner)
 	return memo;
 }
 
+/* It is known to be in the store, so that it is deleted there when its socket ends. */
 struct memo *
 memo_load(const struct connection_record *record)
 {
@@ -63,6 +68,7 @@ memo_load(const struct connection_record *record)
 	return memo;
 }
 
+/* With text it is one record, so that a successor never finds the one without the other. */
 int
 memo_stage(struct memo *memo, struct change *ch, const void *text, size_t n)
 {
@@ -214,6 +220,7 @@ memos_new(struct sockets *sockets)
 	return loop_add_timer(sockets->event, memos_on_timer, sockets, &all->timer);
 }
 
+/* What is still late stays as the store has it, which is good enough for a successor. */
 void
 memos_free(struct sockets *sockets)
 {

@@ -52,6 +52,10 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as the pages are");
 
 /* --- the files --- */
 
+/*
+ * Unless all is only forgotten, systemd is to forget its copy as well: nothing hangs these up, so
+ * they would stay there.
+ */
 struct pages *
 pages_free(struct pages *p)
 {
@@ -120,7 +124,10 @@ page_identify(int fd, unsigned *ret_kind, uint64_t *ret_identity)
 	return false;
 }
 
-/* Takes both descriptors on success. */
+/*
+ * MAP_NORESERVE, as the file is as large as the most that there can be, and nearly all of it a
+ * hole. Takes both descriptors on success.
+ */
 static int
 pages_map(struct sockets *sockets, struct endpoint *endpoint, int granted_fd, int used_fd,
 	struct pages **ret)
@@ -145,7 +152,10 @@ pages_map(struct sockets *sockets, struct endpoint *endpoint, int granted_fd, in
 	return 0;
 }
 
-/* Room for the entries below N; the server's session pays. Returns: 0, -EDQUOT, -ENOMEM, -errno. */
+/*
+ * Room for the entries below N; the server's session pays, as its objects are what is counted.
+ * Returns: 0, -EDQUOT, -ENOMEM, -errno.
+ */
 static int
 pages_reserve(struct pages *p, struct session *s, uint32_t n)
 {
@@ -172,6 +182,7 @@ pages_reserve(struct pages *p, struct session *s, uint32_t n)
 	return 0;
 }
 
+/* Nobody else has the file yet, so that the order of these does not matter. */
 static void
 pages_write_header(struct pages *p, uint64_t identity)
 {
@@ -184,6 +195,9 @@ pages_write_header(struct pages *p, uint64_t identity)
 	header->magic = PAGES_MAGIC;
 }
 
+/*
+ * The identity is random, so that nobody can have made a file beforehand that is taken for these.
+ */
 static int
 pages_new(struct channel *channel)
 {
@@ -219,6 +233,10 @@ pages_new(struct channel *channel)
 
 /* --- what the server writes --- */
 
+/*
+ * This reads and does not map: the file is the server's, and what it does there must not become a
+ * signal here.
+ */
 bool
 pages_used(const struct pages *p, uint32_t index, struct used_entry *entries, uint32_t n)
 {
@@ -282,7 +300,10 @@ struct pick {
 	uint32_t n_free, next_free, n_fresh;
 };
 
-/* Returns: 0 when there is none. */
+/*
+ * Those never given come first, and freed ones when more than QUARANTINE of them wait or nothing
+ * else is left. Returns: 0 when there is none.
+ */
 static uint32_t
 pick_index(const struct pages *p, struct pick *pick)
 {
@@ -316,6 +337,10 @@ index_give(struct pages *p, struct capability *c)
 	p->slots[index] = (struct page_slot){.capability = c};
 }
 
+/*
+ * The pages of whoever serves C now: C may have an index in those of an earlier server, which
+ * pages_have() tells.
+ */
 static struct pages *
 pages_of(const struct capability *c)
 {
@@ -425,6 +450,10 @@ write_entry(struct pages *p, const struct capability *c)
 	__atomic_store_n(&g->capability, c->entity.id, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * It comes after the commit: until then the entry is nobody's, and no server is told of a
+ * capability that may never have been stored.
+ */
 void
 pages_publish(struct channel *channel, struct capability *c)
 {
@@ -438,6 +467,10 @@ pages_publish(struct channel *channel, struct capability *c)
 	}
 }
 
+/*
+ * It is written into shared memory, so that a revocation holds at the next call without any
+ * message.
+ */
 void
 pages_restrict(struct capability *c)
 {
@@ -482,6 +515,7 @@ pages_send(struct channel *channel)
 	return 0;
 }
 
+/* Servers take in order, so that the pages before it have arrived. */
 void
 pages_taken(struct channel *channel)
 {
@@ -493,7 +527,10 @@ pages_taken(struct channel *channel)
 	p->n_inflight = 0;
 }
 
-/* The entry that C's record speaks of is C's. */
+/*
+ * The entry that C's record speaks of is C's. Two with one entry are a damaged store: one would
+ * count what the other calls.
+ */
 static int
 adopt_one(struct pages *p, struct session *s, struct capability *c)
 {
@@ -529,6 +566,10 @@ adopt_object(struct pages *p, struct object *o)
 	return 0;
 }
 
+/*
+ * What no record speaks of was given by a broker that died before its commit, or is of what has
+ * ended.
+ */
 static void
 adopt_entries(struct pages *p)
 {

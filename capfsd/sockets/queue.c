@@ -35,6 +35,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
+/* LINK is in one of the four lists that connections on their way share one member for. */
 static struct connection *
 connection_at(const struct list *link)
 {
@@ -73,6 +74,10 @@ queue_epoch(const struct entrypoint *e)
 	return last ? (last->serial >> EPOCH_SHIFT) + 1 : 1;
 }
 
+/*
+ * The order is that of serials, as what is offered again must go out in the order of the first
+ * time.
+ */
 static void
 insert(struct list *list, struct connection *conn)
 {
@@ -125,7 +130,10 @@ queue_hold_new(struct connection *conn)
 
 /* --- the hand-over --- */
 
-/* The client's process, if the kernel has it still and knows how to. */
+/*
+ * The client's process, if the kernel has it still and knows how to: of a pid alone a server cannot
+ * know whether it still means the same process. Of a pair made here it would be this daemon's own.
+ */
 static int
 peer_pidfd(const struct connection *conn)
 {
@@ -177,6 +185,10 @@ hand_over(struct channel *channel, struct connection *conn, unsigned *ret_n_fds)
 	return n < 0 ? (int)n : 0;
 }
 
+/*
+ * A connection goes to the other list only after it was sent, so whatever fails leaves all as it
+ * was.
+ */
 void
 queue_pump(struct channel *channel)
 {
@@ -228,7 +240,10 @@ queue_taken(struct channel *channel, uint64_t serial)
 
 /* --- servers come and go --- */
 
-/* Its server, who has come, may count what C calls. Returns: 0, or it cannot be served. */
+/*
+ * Its server, who has come, may count what C calls: nobody could give it an entry while there was
+ * none. Returns: 0, or it cannot be served.
+ */
 static int
 queue_page(struct channel *channel, struct capability *c)
 {

@@ -180,7 +180,10 @@ serve_publish(struct channel *channel, struct entrypoint *e)
 
 /* --- a server goes --- */
 
-/* Nobody accepts for E any more: its sockets refuse, and are looked up again. */
+/*
+ * Nobody accepts for E any more: its sockets refuse, and are looked up again. A look-up that waits
+ * is told now, since the binder's reply would find nobody served.
+ */
 static void
 close_listeners(struct sockets *sockets, const struct entrypoint *e)
 {
@@ -295,6 +298,10 @@ serve_gone(struct entrypoint *e)
 	endpoint_free(endpoint);
 }
 
+/*
+ * The store is told nothing: where the daemon ends for good its servers are gone with the mount,
+ * and where it only forgets they are the next broker's.
+ */
 void
 serve_end_all(struct sockets *sockets)
 {
@@ -311,7 +318,10 @@ serve_end_all(struct sockets *sockets)
 
 /* --- what a predecessor left --- */
 
-/* The entrypoint that MEMO's channel serves, if it still does. */
+/*
+ * The entrypoint that MEMO's channel serves, if it still does: another server may have attached
+ * since, with another thread.
+ */
 static struct entrypoint *
 adopted_entrypoint(struct sockets *sockets, const struct memo *memo)
 {
@@ -326,7 +336,10 @@ adopted_entrypoint(struct sockets *sockets, const struct memo *memo)
 	return e;
 }
 
-/* Takes both. Without them the server counts what nobody sees. */
+/*
+ * Takes both. Without them the server counts what nobody sees, so that it cannot be served any
+ * longer: limits would hold nobody. It may attach anew.
+ */
 static int
 adopt_pages(struct sockets *sockets, struct endpoint *endpoint, const struct memo *memo,
 	const int page_fds[2])
@@ -374,6 +387,7 @@ serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int page_f
 	memo_touch(sockets, memo);
 }
 
+/* An endpoint that waits already to be detached is not entered a second time. */
 void
 serve_orphan(struct sockets *sockets, struct entrypoint *e)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The object that owns everything of this room, and the model's hooks.
+ * The object that owns everything of this room, and the model's hooks. broker/ makes and frees it,
+ * and passes the hooks on; users like control/ join it by core_add_user(). It makes its modules
+ * from the ground up and frees them in the other order, as each uses those before it.
  *
  * sockets_free() forgets; it closes no listener and no connection, since those outlive a broker.
  * Whoever means to end them calls sockets_stop() before.
@@ -70,6 +72,10 @@ sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_ev
 	return 0;
 }
 
+/*
+ * Set before anything is freed: whatever ends after this must leave its socket open and its record
+ * stored, or the successor would find nothing to take up.
+ */
 void
 sockets_forget(struct sockets *sockets)
 {
@@ -100,6 +106,10 @@ sockets_free(struct sockets *sockets)
 	return NULL;
 }
 
+/*
+ * Nobody knows whether the daemon will go on, so systemd gets its copies while there is somebody to
+ * send them: afterwards it would ask in vain whose they are.
+ */
 void
 sockets_pause(struct sockets *sockets)
 {
@@ -119,6 +129,7 @@ sockets_stop(struct sockets *sockets)
 	sockets->stopped = true;
 }
 
+/* What was closed has given back descriptors and quota that others wait for. */
 void
 sockets_reaped(struct sockets *sockets)
 {
@@ -142,7 +153,10 @@ sockets_numbers(const struct sockets *sockets)
 
 /* --- the model's hooks --- */
 
-/* Is C the capability TOP or derived from it? */
+/*
+ * Is C the capability TOP or derived from it? Depths are compared first, so that no more is walked
+ * than lies between the two.
+ */
 static bool
 capability_is_below(const struct capability *c, const struct capability *top)
 {
@@ -151,7 +165,10 @@ capability_is_below(const struct capability *c, const struct capability *top)
 	return c == top;
 }
 
-/* A listener of what may not be called ends, and with it every connection that came through it. */
+/*
+ * A listener of what may not be called ends, and with it every connection that came through it:
+ * that is what a revocation means. A look-up that waits is refused.
+ */
 static void
 check_capability(struct capability *c)
 {
@@ -163,7 +180,7 @@ check_capability(struct capability *c)
 	listener_free(l);
 }
 
-/* All that is C or below it. */
+/* All that is C or below it, by walking the listeners instead of the descendants. */
 static void
 check_listeners(struct sockets *sockets, struct capability *c)
 {
@@ -208,6 +225,10 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		check_listeners(sockets, c);
 }
 
+/*
+ * A new object of a server that accepts by itself needs a listener. Nothing is charged here, as
+ * this is a hook.
+ */
 void
 sockets_changed(struct sockets *sockets, struct entity *e)
 {
@@ -215,6 +236,7 @@ sockets_changed(struct sockets *sockets, struct entity *e)
 		lend_changed(object_of(e));
 }
 
+/* The entity is freed after this, so nothing of this room may point to it any longer. */
 void
 sockets_gone(struct sockets *sockets, struct entity *e)
 {

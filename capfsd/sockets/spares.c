@@ -30,10 +30,14 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/process/records.h"
 
+/* How long a socket lives before it is worth a copy. Most connections are over by then. */
 #define SPARES_USEC 20000
+/* systemd was late, or too much was in flight to it. */
 #define SPARES_AGAIN_USEC 100000
 #define SPARE_PRIORITY 1
+/* More than this can wait only while systemd does not listen: the rest goes without a copy. */
 #define WAITING_MAX 65536
+/* A stop of the daemon waits so long for systemd, NOW_TRIES times, and then goes on without it. */
 #define NOW_MSEC 20
 #define NOW_TRIES 50
 
@@ -51,6 +55,7 @@ struct spares {
 
 static int spares_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
+/* A name that begins with "@" is one of the abstract namespace, whose first byte is 0. */
 static int
 open_notify(const char *path)
 {
@@ -71,6 +76,7 @@ open_notify(const char *path)
 	return take_fd(fd);
 }
 
+/* What still waits is sent by the next broker, which watches the same sockets. */
 struct spares *
 spares_free(struct spares *spares)
 {
@@ -83,6 +89,10 @@ spares_free(struct spares *spares)
 	return NULL;
 }
 
+/*
+ * Without a store at systemd, or without systemd, everything goes on as well: sockets then end with
+ * the daemon.
+ */
 int
 spares_new(sd_event *event, const struct boot *boot, struct spares **ret)
 {
@@ -110,6 +120,7 @@ spares_new(sd_event *event, const struct boot *boot, struct spares **ret)
 	return 0;
 }
 
+/* Is there a copy of FD already, or can there be none? An error means that this is no socket. */
 static bool
 has_spare(int fd)
 {
@@ -120,6 +131,10 @@ has_spare(int fd)
 		priority == SPARE_PRIORITY;
 }
 
+/*
+ * Whatever fails here is passed over: a copy is a comfort, and no client is refused for want of
+ * one.
+ */
 void
 spares_add(struct spares *spares, int fd)
 {
@@ -142,7 +157,10 @@ spares_add(struct spares *spares, int fd)
 	loop_arm(spares->timer, SPARES_USEC);
 }
 
-/* The last ones that are still what they were. Returns: how many; *RET_LEFT, how many wait then. */
+/*
+ * The last ones that are still what they were: a number may belong to another socket by now, which
+ * systemd would then keep under a false name. Returns: how many; *RET_LEFT, how many wait then.
+ */
 static size_t
 next_batch(const struct spares *spares, int fds[MSG_FDS_MAX], size_t *ret_left)
 {
@@ -175,7 +193,11 @@ spares_pages(struct spares *spares, uint64_t identity, const int fds[2])
 			fds ? "will not outlive the daemon" : "stay with it");
 }
 
-/* Returns: 0, -EAGAIN (systemd is late, or too much is in flight). */
+/*
+ * The mark is set after systemd was sent the copy: a crash in between sends it twice, which is
+ * harmless, while a mark without a copy would leave the socket without one for good. Returns: 0,
+ * -EAGAIN (systemd is late, or too much is in flight).
+ */
 static int
 spares_send(struct spares *spares)
 {
