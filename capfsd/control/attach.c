@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The two control requests that give a descriptor: a channel to serve an entrypoint, and a
- * connected socket. Both make a pair, keep one end, and commit what that is together with the
- * reply, in which the other end's cookie stands: a successor finds both ends among its
- * descriptors.
+ * connected socket. perform.c calls them, with what was asked and the reply that they fill.
+ *
+ * Both make a pair, keep one end, and commit what that is together with the reply, in which the
+ * other end's cookie stands: a successor finds both ends among its descriptors, and sends the reply
+ * with the one that belongs to it. Until the commit nobody knows of either, and both are closed.
+ *
+ * Nothing here may fail once a change is committed, since a client that was told of an error would
+ * ask again, for what it already has.
  */
 #include "config.h"
 
@@ -34,7 +39,11 @@ struct attachment {
 	uint64_t hold;
 };
 
-/* "once", "mode=listen", "hold=N". Returns: whether that was understood. */
+/*
+ * "once", "mode=listen", "hold=N". Callers cannot wait where a server accepts by itself, as nobody
+ * here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
+ * understood.
+ */
 static bool
 attach_how(struct operation *o, struct attachment *a)
 {
@@ -57,7 +66,10 @@ attach_how(struct operation *o, struct attachment *a)
 	return true;
 }
 
-/* The channel, with everything of it that can fail; its other end goes with the reply. */
+/*
+ * The channel, with everything of it that can fail; its other end goes with the reply. A refusal
+ * leaves the channel to attach_done().
+ */
 static int
 attach_prepare(struct operation *o)
 {
@@ -81,6 +93,11 @@ attach_prepare(struct operation *o)
 	return 0;
 }
 
+/*
+ * The entrypoint, how many may wait, and the record of the channel go with one change: an
+ * entrypoint that is stored as served without a channel would be taken for an orphan by the next
+ * broker.
+ */
 static int
 attach_stage(struct operation *o)
 {
@@ -126,6 +143,10 @@ const struct verb verb_attach = {
 	.done = attach_done,
 };
 
+/*
+ * Whose entrypoint it is follows from the path, since a session may attach for its children as
+ * well.
+ */
 int
 perform_attach(struct exchange *x)
 {
@@ -157,6 +178,10 @@ struct opening {
 	int fd;			       /* the server's end, until that is the connection's */
 };
 
+/*
+ * The other end of the pair is known to the connection by its cookie: by that an inspector's word
+ * about such a socket is joined to the capability, as a pair has no name.
+ */
 static int
 open_stage(struct operation *o)
 {
@@ -180,6 +205,7 @@ open_stage(struct operation *o)
 	return refuse(o->request, error, "%s", reason.data ? reason.data : "");
 }
 
+/* The server's end is the connection's once that is staged, and only until then closed here. */
 static void
 open_done(struct operation *o, bool committed)
 {
@@ -198,7 +224,10 @@ const struct verb verb_open = {
 	.done = open_done,
 };
 
-/* The capability that is to be opened. NULL: refused. */
+/*
+ * The capability that is to be opened. Its directory or its socket may be named, whichever a client
+ * has at hand. NULL: refused.
+ */
 static struct capability *
 open_find(struct exchange *x)
 {
@@ -234,6 +263,10 @@ open_find(struct exchange *x)
 	return NULL;
 }
 
+/*
+ * For clients that cannot reach the mount's sockets by connect(2), or want to be told why they may
+ * not: whoever is refused after connect(2) sees nothing but an end.
+ */
 int
 perform_open(struct exchange *x)
 {

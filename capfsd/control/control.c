@@ -92,7 +92,11 @@ control_free(struct control *c)
 
 CLEANUP_DEFINE(struct control *, control_free)
 
-/* Takes FD and MEMO on success only. Returns: 0, EDQUOT, -errno. */
+/*
+ * Charged before anything is watched: a session that has used up its sockets gets no further
+ * client, and the others nothing of it. Takes FD and MEMO on success only. Returns: 0, EDQUOT,
+ * -errno.
+ */
 static int
 control_new(struct controls *controls, struct listener *l, int fd, struct memo *memo,
 	struct control **ret)
@@ -127,7 +131,10 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 	return 0;
 }
 
-/* Says why the conversation is over, to whoever is at the other end of FD. */
+/*
+ * Says why the conversation is over, to whoever is at the other end of FD. That it cannot be sent
+ * is passed over: then the client has gone, or reads nothing.
+ */
 static void
 control_farewell(struct controls *controls, int fd, int error, const char *reason)
 {
@@ -185,7 +192,10 @@ control_accepted(struct controls *controls, struct listener *l, int fd)
 	control_refuse(controls, l, fd, r < 0 ? -r : r);
 }
 
-/* EVENTS 0: not until control_resume(). */
+/*
+ * EVENTS 0: not until control_resume(). A client that waits for something else than its socket must
+ * not wake the loop with every byte that it sends.
+ */
 static void
 control_watch(struct control *c, uint32_t events)
 {
@@ -194,7 +204,10 @@ control_watch(struct control *c, uint32_t events)
 	sd_event_source_set_enabled(c->source, events ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
-/* The reply that a predecessor committed, as it was. */
+/*
+ * The reply that a predecessor committed, as it was. Without memory for it there is none, and the
+ * client that asks again for the same serial is passed over, as one that has had its reply.
+ */
 static void
 control_restore_reply(struct control *c, const char *text, size_t n, int reply_fd)
 {
@@ -253,7 +266,10 @@ control_adopt(struct controls *controls, struct adopted *found)
 	control_watch(c, EPOLLOUT);
 }
 
-/* The request that was answered leaves the queue, with whatever descriptors it carried. */
+/*
+ * The request that was answered leaves the queue, with whatever descriptors it carried: one byte is
+ * enough, since a packet that is read goes as a whole.
+ */
 static void
 control_take(struct control *c)
 {
@@ -310,7 +326,11 @@ control_send_parcel(struct control *c)
 	return STEP_MORE;
 }
 
-/* Keeps the encoded reply until it can go. Takes *FD. */
+/*
+ * Keeps the encoded reply until it can go. The client's session pays for it, since who asks and
+ * does not read could else fill the daemon's memory; where it cannot pay, the client is ended.
+ * Takes *FD.
+ */
 static enum step
 control_keep(struct control *c, size_t n, int *fd, uint64_t pending)
 {
@@ -328,7 +348,10 @@ control_keep(struct control *c, size_t n, int *fd, uint64_t pending)
 	return control_send_parcel(c);
 }
 
-/* What was ended is not reported before it is over, if the operation has said so. */
+/*
+ * What was ended is not reported before it is over, if the operation has said so. A reply for which
+ * there is no room is taken from the starved again, since control_keep() tries it at once.
+ */
 static enum step
 control_reply(struct control *c, struct exchange *x)
 {
@@ -359,7 +382,10 @@ control_reply(struct control *c, struct exchange *x)
 	return STEP_MORE;
 }
 
-/* What cannot be a request is answered, as far as it can be, and ends the conversation. */
+/*
+ * What cannot be a request is answered, as far as it can be, and ends the conversation: where one
+ * packet was misread there is no telling what the next ones mean.
+ */
 static enum step
 control_malformed(struct control *c, int error)
 {
@@ -367,7 +393,10 @@ control_malformed(struct control *c, int error)
 	return STEP_END;
 }
 
-/* The reply's record, in the transaction that does what was asked. */
+/*
+ * The reply's record, in the transaction that does what was asked: there is never one without the
+ * other, so a successor can tell a request that was done from one that was not.
+ */
 static int
 control_note(struct request *r, struct change *ch)
 {
@@ -431,6 +460,11 @@ control_perform(struct control *c, struct exchange *x)
 	return r;
 }
 
+/*
+ * A request without effect has its reply stored by nobody, and is simply done again by a successor.
+ * An error of the daemon's own leaves it in the queue; where the store or memory is full the client
+ * is ended instead, or the same request would be tried without end.
+ */
 static enum step
 control_execute(struct control *c, const struct wire_request *asked, bool has_fds)
 {
@@ -501,12 +535,20 @@ control_step(struct control *c)
 	r = wire_request_decode(c->controls->request, (size_t)n, &asked);
 	if (r < 0 || asked.serial == 0)
 		return control_malformed(c, r < 0 ? -r : EBADMSG);
+	/*
+	 * A successor's first look at the queue. A request with the serial of the stored reply was
+	 * done; any other one came after the reply had been read, which is then of no use any more.
+	 */
 	if (c->replay) {
 		c->replay = false;
 		if (asked.serial == c->serial)
 			return STEP_MORE;
 		parcel_clear(c);
 	}
+	/*
+	 * Serials only rise, so it was done, and its reply was sent: nothing is done twice for a
+	 * client that repeats itself.
+	 */
 	if (asked.serial <= c->serial) {
 		control_take(c);
 		return STEP_MORE;

@@ -67,7 +67,7 @@ struct control {
 	struct snapshot snapshot;
 	struct vouch vouch;
 	int fd;
-	bool replay; /* PARCEL answers SERIAL, executed by a predecessor, if that is asked again */
+	bool replay; /* PARCEL is for SERIAL, executed by a predecessor, if that is asked again */
 };
 
 struct controls {

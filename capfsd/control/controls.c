@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What sockets/ and the model tell of control clients, and who of them is meant. Nothing of the
- * protocol is here.
+ * All clients of the control protocol, and what sockets/ and the model tell of them: here it is
+ * found out who is meant. Nothing of the protocol is here. broker/ makes and frees it; sockets/
+ * calls it through control_ops.
+ *
+ * It owns the lists of those that wait for something. Whatever may free a client is called only
+ * after the client was taken from the list that is walked.
  */
 #include "config.h"
 
@@ -36,7 +40,10 @@ on_gone(void *data, struct listener *l)
 		control_free(list_entry(list_first(&l->clients), struct control, listener_link));
 }
 
-/* So that who starves again meanwhile is not met twice. */
+/*
+ * All of them are moved to a list of their own first, so that who starves again meanwhile is not
+ * met twice: with one that never finds room the loop would not end.
+ */
 static void
 resume_starved(struct controls *controls)
 {
@@ -92,6 +99,10 @@ static const struct endpoint_ops control_ops = {
 
 CLEANUP_DEFINE(struct controls *, controls_free)
 
+/*
+ * The buffers for one request and one reply are shared by all, as one thread serves one after the
+ * other; each of a thousand clients would else have two of the largest size.
+ */
 int
 controls_new(struct sockets *sockets, struct metrics *metrics, struct controls **ret)
 {

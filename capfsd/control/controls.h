@@ -12,7 +12,7 @@
  *	perform		what each operation does; attach: those that give a descriptor
  *	vouch		what was passed on to a client by another session
  *	inspection	the same, of connected sockets
- *	exchange	a request, its answer, and what the operations share
+ *	exchange	a request, its reply, and what the operations share
  *	manager		the service manager's listener, a second name of the root's control
  */
 #pragma once

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What operations share: paths, and how they end. It belongs to the one client and the one request.
+ * What operations share: paths, and how they end. It belongs to the one client and the one request,
+ * and nothing of it outlives the reply. The operations call it; it changes nothing.
+ *
+ * Paths are a client's text and are shown in messages and in events, so what is shown of them is
+ * cut.
  */
 #include "config.h"
 
@@ -31,6 +35,10 @@ exchange_deinit(struct exchange *x)
 	x->fd = -1;
 }
 
+/*
+ * From the session of the connection downwards: what is above it has no name that a client could
+ * give.
+ */
 int
 exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
 {
@@ -42,6 +50,10 @@ exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
 	return e;
 }
 
+/*
+ * The parent must be there and the name need not: what asks for this makes or removes. Without a
+ * slash it is a part of the session itself, which nobody makes or removes.
+ */
 int
 exchange_split(struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n)
 {

@@ -54,6 +54,10 @@ inspections_forget(struct controls *controls)
 		inspection_free(list_entry(i, struct inspection, link));
 }
 
+/*
+ * An inspector may outlive the session that asked for it. It then counts against the parent, so
+ * that making and closing sessions is no way to have any number of them.
+ */
 void
 inspections_inherit(struct controls *controls, const struct session *s)
 {
@@ -81,7 +85,10 @@ count_below(const struct controls *controls, const struct session *top)
 	return n;
 }
 
-/* One subtree never uses up what its neighbours need. */
+/*
+ * One subtree never uses up what its neighbours need: at each level half as many are allowed as at
+ * the one above it.
+ */
 static bool
 may_inspect(const struct controls *controls, const struct session *s)
 {
@@ -109,7 +116,7 @@ inspection_begin(struct controls *controls, struct session *s, int client, uint6
 		return -EDQUOT;
 	}
 	i->session = s;
-	/* No broker before had it: an answer to one of these is nobody's. */
+	/* No broker before had it: a reply to one of theirs is nobody's. */
 	if (!controls->next_inspection)
 		controls->next_inspection = (page ? (uint64_t)page->n_brokers : 0) << 32 | 1;
 	i->serial = controls->next_inspection++;
@@ -122,6 +129,7 @@ inspection_begin(struct controls *controls, struct session *s, int client, uint6
 	return 0;
 }
 
+/* A binder that takes no more jobs is a matter of time, and the client may try again. */
 static int
 refuse_inspection(struct exchange *x, int error)
 {
@@ -132,6 +140,10 @@ refuse_inspection(struct exchange *x, int error)
 	return refuse_system(&x->request, error, &about);
 }
 
+/*
+ * The client gets its end of the pair with the reply, and sends the socket over it, past this
+ * process. What was proved before is dropped first: one connection has one proof at a time.
+ */
 int
 perform_inspect(struct exchange *x)
 {
@@ -195,7 +207,10 @@ inspection_of(const struct controls *controls, uint64_t serial)
 	return NULL;
 }
 
-/* What an inspector says, or that it has ended. */
+/*
+ * What an inspector says, or that it has ended. The client is looked for anew, as it may be gone;
+ * the serial tells whether it still waits for this one and not for a later one.
+ */
 static void
 on_seen(void *data, const struct binder_result *result)
 {
@@ -221,6 +236,7 @@ on_seen(void *data, const struct binder_result *result)
 	}
 }
 
+/* With the binder all its inspectors ended, and none will report any more. */
 static void
 on_lost(void *data)
 {

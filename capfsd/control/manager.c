@@ -27,7 +27,10 @@
 
 #define PAUSE_USEC 100000 /* without descriptors nobody is accepted for so long */
 
-/* Has FD the name of that listener, as it or as accepted of it? */
+/*
+ * Has FD the name of that listener, as it or as accepted of it? The name is all there is to know it
+ * by: it was left by a predecessor without a record.
+ */
 static bool
 is_manager(const struct controls *controls, int fd)
 {
@@ -41,6 +44,9 @@ is_manager(const struct controls *controls, int fd)
 	       strncmp(address.sun_path, path, sizeof(address.sun_path)) == 0;
 }
 
+/*
+ * As if it had connected to the root's control inside the mount: it has the same rights and limits.
+ */
 static void
 accepted(void *data, int client)
 {
@@ -49,6 +55,10 @@ accepted(void *data, int client)
 	listener_admit(sockets, &sockets->model->root->entity, client);
 }
 
+/*
+ * Without descriptors the source is switched off for a moment, since a listener with somebody in
+ * its backlog would wake the loop again at once.
+ */
 static int
 manager_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a control request does: one function for each operation, in a table. They resolve the path
- * from the session of the connection and call tree/tree.h; the answer is sent by control.c.
+ * What a control request does: one function for each operation, in a table. control.c calls
+ * perform() with what a client asked, and sends the reply that is left in the exchange. The
+ * functions resolve the path from the session of the connection and call tree/tree.h; they never
+ * touch the socket.
+ *
+ * All return 0 where the client is to be told something, also that it was refused, and -errno only
+ * for what ends the daemon. What is read in pieces is the one thing that is kept for a client here.
  */
 #include "config.h"
 
@@ -25,6 +30,11 @@
 
 #define NAME_ROOM (NAME_BYTES_MAX + 1)
 
+/*
+ * Offsets are the reader's own, and those of what was dropped meanwhile are moved up: it goes on
+ * with the oldest that there is. What is not stored yet is stored first, as a reader that has seen
+ * an event may rely on it, and a crash must not take it back.
+ */
 static int
 perform_read_log(struct exchange *x, struct node node)
 {
@@ -59,7 +69,10 @@ snapshot_drop(struct control *c)
 	c->snapshot = (struct snapshot){};
 }
 
-/* Keeps T, which is too long for one reply. Takes its content. */
+/*
+ * Keeps T, which is too long for one reply. The client's session pays, since a client can ask for
+ * the longest text there is and never come for its second piece. Takes its content.
+ */
 static int
 snapshot_keep(struct exchange *x, struct node node, struct text *t)
 {
@@ -147,7 +160,10 @@ perform_read(struct exchange *x)
 	return x->request.error ? 0 : snapshot_read(x);
 }
 
-/* Up to where the reply is full; the cookie says where the next one goes on. */
+/*
+ * Up to where the reply is full; the cookie says where the next one goes on. Each name is given
+ * room for the longest, so that none is cut.
+ */
 static bool
 list_one(void *data, const char *name, struct node node, uint64_t cookie)
 {
@@ -223,6 +239,10 @@ perform_remove(struct exchange *x)
 	return tree_remove(&x->request, at, name, n);
 }
 
+/*
+ * By the number on the wire, which is never given to another operation: a client of any version
+ * must find what it knows. What has no function is refused by number.
+ */
 static const struct {
 	const char *name; /* in `metrics` */
 	int (*perform)(struct exchange *x);

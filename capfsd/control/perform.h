@@ -5,7 +5,7 @@
 struct control;
 struct exchange;
 
-/* Does what is asked; the answer stands in X. Returns: 0, -errno for what ends the daemon. */
+/* Does what is asked; the reply stands in X. Returns: 0, -errno for what ends the daemon. */
 int perform(struct exchange *x);
 /* The reply is on its way: a snapshot whose last piece it was is dropped. */
 void perform_done(struct exchange *x);

@@ -33,6 +33,9 @@
 #include "capfsd/verbs/verbs.h"
 #include "libcap-client/wire.h"
 
+/*
+ * The challenge leaves the index first: left there, it would be found by its hash in freed memory.
+ */
 void
 vouch_drop(struct control *c)
 {
@@ -41,7 +44,10 @@ vouch_drop(struct control *c)
 	c->vouch = (struct vouch){};
 }
 
-/* Nobody who does not know a challenge can make one that falls into its chain. */
+/*
+ * Nobody who does not know a challenge can make one that falls into its chain, as the hash is taken
+ * of random digits; so no client can make the search long for another.
+ */
 static uint64_t
 challenge_hash(const char *challenge)
 {
@@ -51,6 +57,10 @@ challenge_hash(const char *challenge)
 	return index_hash_id(hash);
 }
 
+/*
+ * The device tells the client which mount it must be of: somebody may have been passed a node of
+ * another daemon's, and would write the challenge there in vain.
+ */
 int
 perform_challenge(struct exchange *x)
 {
@@ -74,6 +84,10 @@ perform_challenge(struct exchange *x)
 	return 0;
 }
 
+/*
+ * A second proof for one challenge is refused: whoever has overheard it must not replace what its
+ * owner has proved.
+ */
 int
 controls_vouch(
 	struct controls *controls, const struct entity *e, const char *challenge, size_t n)
@@ -114,7 +128,10 @@ refuse_seen(struct request *r, int error)
 	}
 }
 
-/* What was vouched for, once. NULL: refused. */
+/*
+ * What was vouched for, once. A proof is for one use, since what the client could reach when it
+ * proved it, it may have lost by the next. NULL: refused.
+ */
 static struct capability *
 vouch_take(struct exchange *x)
 {
@@ -155,6 +172,7 @@ write_id(const struct operation *o, struct text *t)
 	text_addf(t, "id=%" PRIu64, o->subject->id);
 }
 
+/* It is imported into the session of this connection, and into no other, whatever the text says. */
 int
 perform_import(struct exchange *x)
 {

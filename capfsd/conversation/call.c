@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a conversation is and has, from its making to its end. What is asked in it is
- * conversation.c's, what is read of it reply.c's.
+ * What a conversation is and has, from its making to its end: the client's end of a connection,
+ * what it pays, and its place among the others. What is asked in it is conversation.c's, what is
+ * read of it reply.c's; nobody else calls this.
+ *
+ * It is known from call_link() on, by the open file and by the capability. Until then it has no
+ * descriptor of its own, and call_free() takes back only what was charged.
  */
 #include "config.h"
 
@@ -35,7 +39,11 @@ call_find(struct conversations *all, uint64_t handle)
 	return NULL;
 }
 
-/* The service sees an end like that of any client: what it has not read yet it may still read. */
+/*
+ * The service sees an end like that of any client: what it has not read yet it may still read. The
+ * connection's reference to this is taken off first, since the connection lives on until its server
+ * has taken it, and would write into memory that was freed here.
+ */
 struct call *
 call_free(struct call *call)
 {
@@ -68,6 +76,10 @@ call_free(struct call *call)
 
 CLEANUP_DEFINE(struct call *, call_free)
 
+/*
+ * The capability's session pays for the client's end as well: it is a socket of the daemon's that
+ * somebody can have as many of as files that are open.
+ */
 int
 call_new(struct conversations *all, struct capability *c, uint64_t handle, struct call **ret,
 	enum quota_kind *ret_kind)
@@ -93,7 +105,10 @@ call_new(struct conversations *all, struct capability *c, uint64_t handle, struc
 	return 0;
 }
 
-/* Switched off with the first event: it is asked for again by whoever still waits. */
+/*
+ * The source was switched off with this event: it is asked for again by whoever still waits. Else
+ * the loop would turn without end for a reply that nobody reads.
+ */
 static int
 call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
@@ -106,7 +121,7 @@ call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 
 /*
  * Watched only when somebody waits for it (call_watch()): most replies are read as soon as they are
- * there.
+ * there. FD is taken by the last step, so that whoever fails before it still has one to close.
  */
 int
 call_link(struct call *call, int fd)
@@ -132,6 +147,10 @@ call_link(struct call *call, int fd)
 	return 0;
 }
 
+/*
+ * The connection may end before its client does, by a revocation; the pointer is then NULL, and
+ * nobody reaches what was freed.
+ */
 void
 call_connected(struct call *call, struct connection *conn)
 {

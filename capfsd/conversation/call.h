@@ -31,7 +31,7 @@ enum call_state {
  * How far a conversation is: stands behind its record in the store, and so is never laid out anew.
  */
 struct call_progress {
-	uint64_t unique; /* of the READ that was answered last */
+	uint64_t unique; /* of the READ that was replied to last */
 	uint64_t wait_unique, wait_until_usec; /* of the one that waited last, by CLOCK_MONOTONIC */
 	uint32_t offset; /* of the reply: so much was read */
 	uint32_t last;	 /* … of which that READ got the last */

@@ -44,7 +44,12 @@
 #define MEMINFO_WMEM_ALLOC 2 /* enum of linux/sock_diag.h: what the other end has not read yet */
 #define MEMINFO_MAX 16
 
-/* All of a request or nothing. Returns: 0 or -errno. */
+/*
+ * All of a request or nothing: half a request in a packet socket is impossible, and in a stream one
+ * the service could not tell it from a whole one, so a conversation that took only a part of it
+ * ends. The writing side of a stream is shut down, since its end is what tells the service that
+ * this was all. Returns: 0 or -errno.
+ */
 static int
 call_send(struct call *call, int fd, const void *data, size_t n)
 {
@@ -87,7 +92,12 @@ refuse_connect(struct call *call, struct request *r, struct capability *c, int a
 
 CLEANUP_DEFINE(struct call *, call_free)
 
-/* A new connection over the pair FDS, with the request in it; [0] is the server's. */
+/*
+ * A new connection over the pair FDS, with the request in it; [0] is the server's. The connection,
+ * the conversation and the reply to the WRITE go with one commit: after a crash there are all three
+ * or none, and a WRITE that the kernel sends again is answered from the store instead of asking
+ * twice.
+ */
 static int
 call_connect(struct call *call, struct request *r, struct capability *c, int fds[2])
 {
@@ -118,7 +128,10 @@ call_connect(struct call *call, struct request *r, struct capability *c, int fds
 	return 0;
 }
 
-/* The pair, the record, the request in the socket. Nobody but this process knows of them yet. */
+/*
+ * The pair, the record, and the request in the socket are made here. Nobody but this process knows
+ * of them yet, so that whatever fails leaves nothing behind but two descriptors to be closed.
+ */
 static int
 call_prepare(struct call *call, struct capability *c, int fds[2], const void *data, size_t n)
 {
@@ -138,6 +151,10 @@ call_prepare(struct call *call, struct capability *c, int fds[2], const void *da
 	return call_send(call, fds[1], data, n);
 }
 
+/*
+ * What was made is given up again by the cleanup until the commit has succeeded; after that the
+ * open file has it, and the service may already be at it.
+ */
 static int
 call_begin(struct conversations *all, struct request *r, struct capability *c, uint64_t handle,
 	const void *data, size_t n)
@@ -184,7 +201,9 @@ call_mark(struct call *call, uint64_t handle)
 }
 
 /*
- * Another request on the connection that is there. Returns: 0, the answer stands in R;
+ * Another request on the connection that is there. Its serial is committed before it is sent: sent
+ * first, it would be sent once more by a successor that knows nothing of it. The mark says
+ * meanwhile that this cannot be told from the store. Returns: 0, the reply stands in R;
  * CALL_E_NONE: the service has ended it, and got nothing; -errno.
  */
 static int
@@ -207,6 +226,10 @@ call_go_on(struct call *call, struct request *r, const void *data, size_t n)
 	}
 	e = call_send(call, call->fd, data, n);
 	call_mark(call, 0);
+	/*
+	 * A service may close what is idle at any time. It has not seen this request, so that a new
+	 * connection for it is no repetition.
+	 */
 	if (e == -EPIPE || e == -ECONNRESET || e == -ENOTCONN)
 		return CALL_E_NONE;
 	if (e < 0) {
@@ -271,7 +294,11 @@ calls_end_one(void *data, uint64_t handle)
 	call_free(call_find(data, handle));
 }
 
-/* A deadline that cannot be kept over a restart, for want of room, is kept until then. */
+/*
+ * A READ that is sent again to a new broker keeps the deadline it had: else each crash would
+ * prolong it. Without room in the store it holds as long as this broker does, so the error is only
+ * traced.
+ */
 static uint64_t
 calls_wait(void *data, const struct call_read *read, uint64_t until_usec)
 {
@@ -289,6 +316,10 @@ calls_wait(void *data, const struct call_read *read, uint64_t until_usec)
 	return until_usec;
 }
 
+/*
+ * From here on the reply counts as not wanted: who waited in vain may ask something else, on a new
+ * connection, since the late reply would be taken for the next one's on this.
+ */
 static void
 calls_give_up(void *data, uint64_t handle)
 {
@@ -321,7 +352,10 @@ const struct calls conversation_calls = {
 	.poll = calls_poll,
 };
 
-/* Whoever waits to read hears of it, and gets an error by the next look. */
+/*
+ * Whoever waits to read hears of it, and gets an error by the next look: without this that READ
+ * would wait for its deadline. The next link is taken before the call is freed with its own.
+ */
 void
 conversations_gone(struct conversations *all, const struct entity *e)
 {
@@ -339,7 +373,11 @@ conversations_gone(struct conversations *all, const struct entity *e)
 	}
 }
 
-/* Is there a trace of the request that CALL's predecessor was sending? */
+/*
+ * Is there a trace of the request that CALL's predecessor was sending? Bytes that the service has
+ * not read yet are counted by the kernel as this socket's; if it has read them, it may have
+ * replied. A service that has read and not replied leaves no trace.
+ */
 static bool
 call_was_sent(struct call *call)
 {
@@ -352,7 +390,11 @@ call_was_sent(struct call *call)
 	return call_is_readable(call);
 }
 
-/* Who comes after this broker finds no mark any more: what it means must be in the store. */
+/*
+ * Who comes after this broker finds no mark any more, since adopt() clears it: what it means must
+ * be in the store. A request that may or may not have been done fails visibly: to send it again
+ * could do it twice, and to wait for its reply could mean for ever.
+ */
 static void
 call_decide(struct call *call)
 {
@@ -366,7 +408,11 @@ call_decide(struct call *call)
 	error_trace(call_commit(call));
 }
 
-/* FOUND is a conversation of a predecessor. */
+/*
+ * FOUND is a conversation of a predecessor. One whose capability is gone, or whose progress has
+ * another length than this version's, cannot go on, and the end of its connection tells the
+ * service. It is adopted after connections are, of which it finds the one that it is the client of.
+ */
 static bool
 on_adopt(void *data, struct adopted *found)
 {
@@ -439,6 +485,9 @@ conversations_stop(struct conversations *all)
 		call_free(list_entry(list_first(&all->all), struct call, link));
 }
 
+/*
+ * Its row is taken out of the sockets' users first: they live on, and must not call what is gone.
+ */
 struct conversations *
 conversations_free(struct conversations *all)
 {

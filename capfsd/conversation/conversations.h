@@ -19,7 +19,7 @@ struct conversations;
 struct entity;
 struct sockets;
 
-/* A READ of this open file may have an answer now. */
+/* A READ of this open file may have a reply now. */
 typedef void (*conversation_ready_t)(void *data, uint64_t handle);
 
 /* Joins it to SOCKETS, which outlives it. Returns: 0 or -errno. */

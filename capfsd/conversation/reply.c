@@ -26,7 +26,10 @@
 #include "libcap-client/wire.h"
 
 #define PACKETS_MAX 16	/* that are no reply, looked at in a row */
-#define ERROR_MAX 512	/* larger numbers are the kernel's own: it takes them for no answer */
+#define ERROR_MAX 512	/* larger numbers are the kernel's own: it takes them for no reply */
+/*
+ * Two values that no number of bytes taken can turn into one another, and larger than every reply.
+ */
 #define TAG(n) ((1 + (int)(n)) << 24)
 
 /* A reply that is a packet. */
@@ -51,6 +54,11 @@ peek_offset(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &n) < 0 ? -1 : offset;
 }
 
+/*
+ * The tag stands in the socket, where it outlived the broker. It is at its full height as long as
+ * nothing was taken; what is missing of it was taken before the crash, and must not be taken again,
+ * or bytes of the reply that nobody has read would go with it.
+ */
 void
 call_recall(struct call *call)
 {
@@ -58,14 +66,21 @@ call_recall(struct call *call)
 	int offset = call->stream ? peek_offset(call->fd) : -1;
 	int n_taken = TAG(p->tag) - offset;
 
-	/* While a READ is repeated it is small. */
+	/*
+	 * While a READ is repeated the offset is small, as it counts what was peeked at: nothing
+	 * was taken.
+	 */
 	if (offset >= 0 && offset <= CALL_BYTES_MAX)
 		call->untaken = p->last;
 	else if (n_taken >= 0 && n_taken <= CALL_BYTES_MAX && (uint32_t)n_taken <= p->last)
 		call->untaken = p->last - (uint32_t)n_taken;
 }
 
-/* The READ that got it was answered, since this is the next. */
+/*
+ * The READ that got it was answered, since this is the next one, so it is not sent again and the
+ * socket need not keep what it got. An error leaves nothing that could be taken, and counts as all
+ * of it.
+ */
 static void
 call_settle(struct call *call)
 {
@@ -81,7 +96,11 @@ call_settle(struct call *call)
 	}
 }
 
-/* From the beginning of what is queued. Returns: as msg_receive(). */
+/*
+ * Looks from the beginning of what is queued. The offset becomes 0 where the tag stood while
+ * something is untaken; else it is switched off, for every look would move it. Returns: as
+ * msg_receive().
+ */
 static ssize_t
 stream_peek(struct call *call, void *buffer, size_t n, size_t *ret_has_fds)
 {
@@ -90,6 +109,10 @@ stream_peek(struct call *call, void *buffer, size_t n, size_t *ret_has_fds)
 	return msg_receive(call->fd, buffer, n, NULL, 0, ret_has_fds, MSG_PEEK | MSG_DONTWAIT);
 }
 
+/*
+ * A conversation that has failed is readable too: a read gives the error at once, so whoever polls
+ * must not wait.
+ */
 bool
 call_is_readable(struct call *call)
 {
@@ -105,6 +128,11 @@ call_is_readable(struct call *call)
 	return recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
+/*
+ * A request that came before the last reply was read would leave the reader of that with the next
+ * one's: so the writer is refused, except where nothing is to be expected any more. A stream is
+ * over with its end, which must be looked for.
+ */
 bool
 call_is_over(struct call *call)
 {
@@ -122,6 +150,11 @@ call_is_over(struct call *call)
 	return stream_peek(call, &byte, 1, &has_fds) == 0;
 }
 
+/*
+ * What comes unasked between a reply and the next request is discarded, lest it be read as the
+ * reply to that. At the end of the stream, or without an end of such packets, the connection is of
+ * no more use.
+ */
 bool
 call_drain(struct call *call)
 {
@@ -154,7 +187,10 @@ call_fail(struct call *call, struct request *r, uint64_t unique, int error, cons
 	return refuse(r, error, "%s", reason);
 }
 
-/* The end where a reply should be. */
+/*
+ * There is an end where a reply should be. That of a revocation is told apart, since the service
+ * had no part in it.
+ */
 static int
 call_lost(struct call *call, struct request *r, const struct capability *c, uint64_t unique)
 {
@@ -163,7 +199,12 @@ call_lost(struct call *call, struct request *r, const struct capability *c, uint
 	return call_fail(call, r, unique, EPIPE, "the service ended the connection");
 }
 
-/* Returns: 0, -EAGAIN: not for us, look again; a positive errno. */
+/*
+ * A packet of another serial is a late reply to what was given up, or nothing that was asked for:
+ * it is taken out, so that the right one behind it is found. What a file cannot give, descriptors
+ * and memory, is refused by name instead of being cut off. Returns: 0, -EAGAIN: not for us, look
+ * again; a positive errno.
+ */
 static int
 look_at_call(const struct call *call, const void *packet, size_t n, bool has_fds, struct look *ret)
 {
@@ -191,7 +232,10 @@ look_at_call(const struct call *call, const void *packet, size_t n, bool has_fds
 	return 0;
 }
 
-/* Peeks at the reply. Returns: 0, -EAGAIN: there is none yet; EPIPE: the end; a positive errno. */
+/*
+ * Peeks at the reply, which stays in the socket for whoever comes after this broker. Returns: 0,
+ * -EAGAIN: there is none yet; EPIPE: the end; a positive errno.
+ */
 static int
 call_look(struct call *call, struct look *ret)
 {
@@ -233,7 +277,10 @@ reason_of(int error)
 	}
 }
 
-/* A refusal is an errno first, and then its reason, a line that can be read. */
+/*
+ * A refusal is an errno first, and then its reason, a line that can be read: a shell shows the
+ * error of its first read, and the next one tells why.
+ */
 static int
 call_refused(struct call *call, struct request *r, const struct look *look, uint64_t unique)
 {
@@ -268,6 +315,10 @@ copy_reply(const struct look *look, size_t from, char *buffer, size_t n)
 		buffer[n_data] = '\n'; /* of a reason */
 }
 
+/*
+ * A packet is read in as many pieces as its reader likes. How far it is gets committed before the
+ * piece is given away, so that a READ which is sent again finds its own piece and not the next one.
+ */
 static int
 call_read_packet(struct call *call, struct request *r, const struct capability *c,
 	struct call_read *read)
@@ -311,6 +362,11 @@ call_read_packet(struct call *call, struct request *r, const struct capability *
 	return 0;
 }
 
+/*
+ * The other tag is set before the commit: whichever of the two a successor finds, it can tell from
+ * the record whether that READ was committed. Set after it, a crash in between would look like
+ * bytes that have been taken already.
+ */
 static int
 call_read_stream(struct call *call, struct request *r, const struct capability *c,
 	struct call_read *read)
@@ -351,7 +407,11 @@ call_read_stream(struct call *call, struct request *r, const struct capability *
 	return 0;
 }
 
-/* The READ that a predecessor committed, and perhaps did not answer. */
+/*
+ * The READ that a predecessor committed, and perhaps did not reply to, gets the same bytes again.
+ * If they are gone from the socket an error is the only truth left: what follows them would be
+ * taken for the beginning.
+ */
 static int
 call_repeat(struct call *call, struct request *r, struct call_read *read)
 {

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ * What the kernel may have cached, one word in each entity. Called by those files of fs/ that give
+ * the kernel nodes or take them back; it never speaks to the kernel itself, and allocates nothing.
+ *
  * An entity's word is 0 at first, and means what is true then: of one that was made since this
- * broker began the kernel has nothing, and the word has a bit for each file that it got. Of older ones
- * it may have everything, and the word is the complement: a bit for each file that it has not.
+ * broker began the kernel has nothing, and the word has a bit for each file that it got. Of older
+ * ones it may have everything, and the word is the complement: a bit for each file that it has not.
+ * So a broker begins without a walk over a million entities, and never leaves out one that its
+ * predecessor gave.
  */
 #include "config.h"
 
@@ -38,6 +43,10 @@ set_cached(const struct fs *fs, struct entity *e, uint64_t rows)
 	e->slots[SLOT] = is_older(fs, e) ? ~rows : rows;
 }
 
+/*
+ * This is done before the reply goes out: a change that came in between would otherwise not be
+ * told.
+ */
 void
 fs_cache_note(struct fs *fs, struct node node)
 {
@@ -51,6 +60,10 @@ fs_cache_has(const struct fs *fs, const struct entity *e)
 	return cached(fs, e) != 0;
 }
 
+/*
+ * What is taken counts as forgotten at once. A row of which the kernel is told twice costs a system
+ * call; one that is not told shows its old text for a day.
+ */
 uint64_t
 fs_cache_take(struct fs *fs, struct entity *e, uint64_t rows)
 {

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Open files of caps/SLOT/call: a write is a request to the object, reads give the reply and its end.
- * The conversation itself belongs to the other front. Only a READ waits, never a WRITE, and only
- * behind one: the kernel would have every other writer of the node wait with it, unkillably. That a
- * READ holds up no other it owes to FOPEN_STREAM, which also makes offsets of no account.
+ * Open files of caps/SLOT/call: a write is a request to the object, reads give the reply and its
+ * end. It owns the reads that wait, and is called by files.c for what the kernel asks and by the
+ * loop for what has come. The conversation itself belongs to conversation/, behind struct calls.
+ *
+ * Only a READ waits, never a WRITE, and only behind one: the kernel would have every other writer
+ * of the node wait with it, unkillably. That a READ holds up no other it owes to FOPEN_STREAM,
+ * which also makes offsets of no account.
+ *
+ * Every read that waits has a deadline and can be interrupted. So a service that never replies
+ * costs its readers that time, and their session some memory, and nobody else anything.
  */
 #include "config.h"
 
@@ -17,6 +23,7 @@
 #include "base/error.h"
 #include "capfsd/fs/replies.h"
 
+/* Charged for each read that waits: somewhat more than the struct, for what libfuse keeps of it. */
 #define READ_RAM 256
 
 /* A READ that waits for the service. */
@@ -31,6 +38,7 @@ struct fs_read {
 	bool interrupted;
 };
 
+/* Without FOPEN_STREAM the kernel would let one READ of the file wait for the end of another. */
 int
 fs_call_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
 {
@@ -50,7 +58,7 @@ read_free(struct fs_read *w)
 	free(w);
 }
 
-/* Its answer is sent. */
+/* An error is all that its reader gets, and then nothing of it waits any more. */
 static void
 read_refuse(struct fs_read *w, int error)
 {
@@ -70,7 +78,11 @@ reply_text(fuse_req_t req, struct fs_file *f, size_t size)
 	f->read_end += size;
 }
 
-/* Returns: false: it must wait. */
+/*
+ * Replies to a READ, which may have just come or have waited, with what there is. Memory for it is
+ * taken anew each time and not while it waits: a reader can ask for much, and then never get it.
+ * Returns: false: it must wait.
+ */
 static bool
 answer(struct fs *fs, fuse_req_t req, struct fs_file *f, struct call_read *read)
 {
@@ -104,7 +116,11 @@ answer(struct fs *fs, fuse_req_t req, struct fs_file *f, struct call_read *read)
 	return e != CALL_E_WAIT;
 }
 
-/* Inside libfuse, which holds the request: it is answered when that is done with it. */
+/*
+ * This runs inside libfuse, which holds the request: to reply here would free it under libfuse's
+ * hands, so it is only marked, and gets its reply when the request that is being served is done
+ * with.
+ */
 static void
 on_interrupt(fuse_req_t req, void *data)
 {
@@ -116,7 +132,11 @@ on_interrupt(fuse_req_t req, void *data)
 	list_append(w->file->fs->reads.next, &w->link);
 }
 
-/* From the end: but for those of a predecessor its deadline is the last. */
+/*
+ * The list is in order of deadlines, so that only the first need be looked at. The place is looked
+ * for from the end: but for those of a predecessor, which keep the one they had, its deadline is
+ * the last.
+ */
 static void
 read_link(struct fs *fs, struct fs_read *w)
 {
@@ -128,7 +148,10 @@ read_link(struct fs *fs, struct fs_read *w)
 	list_append(before, &w->link);
 }
 
-/* It is charged to the file's session: reads that wait are memory that somebody holds. */
+/*
+ * It is charged to the file's session: reads that wait are memory that somebody holds. The deadline
+ * is asked for, since a READ that is sent again may have one from before.
+ */
 static void
 park(struct fs *fs, fuse_req_t req, struct fs_file *f, const struct call_read *read)
 {
@@ -165,7 +188,11 @@ fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size)
 		park(fs, req, f, &read);
 }
 
-/* A broker that dies of an answer must not be followed by all others. */
+/*
+ * A broker that dies of a reply must not be followed by all others: so this READ stands in the page
+ * while it is served, as it did when it came. What was there is put back, since this runs inside
+ * other requests as well.
+ */
 static bool
 answer_again(struct fs *fs, struct fs_read *w)
 {
@@ -250,6 +277,10 @@ fs_calls_deadline(const struct fs *fs)
 	return first ? list_entry(first, struct fs_read, link)->deadline_usec : UINT64_MAX;
 }
 
+/*
+ * ERROR 0 sends nothing: the kernel still waits, and sends these again to the next broker. A reply
+ * here would end what a restart is not to end.
+ */
 void
 fs_call_end_reads(struct fs_file *f, int error)
 {
@@ -273,6 +304,10 @@ set_text(struct fs_file *f, struct text *t)
 	f->read_end = 0;
 }
 
+/*
+ * A long write may come in pieces from the kernel. After one that is too long the open file takes
+ * nothing more, since what follows would be the middle of something.
+ */
 void
 fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
 	size_t n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Open files of caps/SLOT/call: what is asked there, and the reads that wait for a reply. Called by
- * files.c and by the loop; the conversation itself belongs to the other front (tree/conversations.h).
+ * files.c and by the loop; the conversation itself belongs to conversation/ (tree/conversations.h).
  */
 #pragma once
 
@@ -12,7 +12,7 @@ void fs_call_read(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size)
 void fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f,
 	const char *data, size_t n);
 
-/* Its reads are over; ERROR 0: without an answer, which the next broker will give. */
+/* Its reads are over; ERROR 0: without a reply, which the next broker will give. */
 void fs_call_end_reads(struct fs_file *f, int error);
 
 /* Those whose readers were interrupted, or have waited too long; and when the next one will have. */

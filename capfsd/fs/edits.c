@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mkdir(2), rmdir(2), rename(2), chmod(2) and chown(2). What they mean the tree knows; here they get
- * its words, and the kernel its reply. In the hidden directory of the binder nothing of it is allowed.
+ * mkdir(2), rmdir(2), rename(2), chmod(2) and chown(2). libfuse calls these; what they mean the
+ * tree knows. Here the tree gets its words, and the kernel its reply. Nothing is kept between two
+ * of them.
+ *
+ * Each begins with fs_replay(): the kernel sends again what a dead broker did not reply to, and
+ * what was committed must not be done twice. In the hidden directory of the binder nothing of it is
+ * allowed, since names are made there by bind(2) alone.
  */
 #include "config.h"
 
@@ -17,6 +22,10 @@
 #define RENAME_NOREPLACE 1
 #endif
 
+/*
+ * The mode's upper bits are cut off, as the kernel gives the file type with them. What is not to be
+ * changed is -1, which is no owner and no mode.
+ */
 void
 fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
@@ -45,6 +54,9 @@ fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
 	fs_edit_end(&edit, e);
 }
 
+/*
+ * MODE is not used: what owner and mode a new session has the verb decides, alike for both fronts.
+ */
 void
 fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {

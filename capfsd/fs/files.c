@@ -2,7 +2,12 @@
 /*
  * Open files. An informing file's text is made when it is opened; a command's result stays with the
  * open file that was written to; a log is read by offset. Each is charged to the session in whose
- * tree it stands.
+ * tree it stands, and goes with that. libfuse calls what is here, and calls.c what has to do with a
+ * `call`.
+ *
+ * A broker that takes over knows none of the handles that the kernel has. It makes the file again
+ * when it is met: from what was stored with the command that was written, or as it is now. So no
+ * open file fails for a restart alone; at worst its text is a newer one.
  */
 #include "config.h"
 
@@ -20,8 +25,16 @@
 #include "capfsd/fs/records.h"
 #include "capfsd/fs/replies.h"
 
+/*
+ * As capfs(5) says it; the control protocol has the same bound, so that both take the same
+ * commands.
+ */
 #define COMMAND_BYTES_MAX 4095
 #define FILE_RAM 256
+/*
+ * What fits into the bits of a handle above FS_HANDLE_BITS. A text that is longer has this length,
+ * and is not cut when the file is restored.
+ */
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
 
 struct fs_file *
@@ -38,7 +51,10 @@ fs_file_find(struct fs *fs, uint64_t fh)
 	return NULL;
 }
 
-/* Handles are told apart by themselves; the kernel would not mix up the nodes. */
+/*
+ * A handle that comes with another node than it was made for is none of ours: what was stored for
+ * the one file is not given to a reader of the other.
+ */
 static struct fs_file *
 file_find(struct fs *fs, uint64_t fh, uint64_t number)
 {
@@ -47,7 +63,11 @@ file_find(struct fs *fs, uint64_t fh, uint64_t number)
 	return f && f->number == number ? f : NULL;
 }
 
-/* The kernel's handles of those who wait also stand where the next broker finds them. */
+/*
+ * The kernel's handles of those who wait also stand in the page where the next broker finds them:
+ * without that a reader who polls would sleep through the restart, and for ever. Where there is no
+ * place left a poller is woken by this broker alone.
+ */
 static void
 poll_begin(struct fs *fs, struct fs_file *f, struct fuse_pollhandle *poll)
 {
@@ -62,6 +82,7 @@ poll_begin(struct fs *fs, struct fs_file *f, struct fuse_pollhandle *poll)
 		}
 }
 
+/* Each poll is woken once; the kernel then makes a new one, with a handle of its own. */
 static void
 poll_end(struct fs *fs, struct fs_file *f)
 {
@@ -76,7 +97,11 @@ poll_end(struct fs *fs, struct fs_file *f)
 			polls[i] = 0;
 }
 
-/* The kernel may still hold it: its next request finds a node that is gone, or restores it. */
+/*
+ * The kernel may still hold it: its next request finds a node that is gone, or restores the file.
+ * Reads that wait are left without a reply, which the caller has given them if they are to have
+ * one.
+ */
 static void
 file_free(struct fs *fs, struct fs_file *f)
 {
@@ -89,7 +114,10 @@ file_free(struct fs *fs, struct fs_file *f)
 	free(f);
 }
 
-/* Makes the file known under FH. Returns: 0, or a positive errno. */
+/*
+ * Makes the file known under FH. TEXT is taken on success, and charged with the file, so that a
+ * session that opens many large texts pays for them. Returns: 0, or a positive errno.
+ */
 static int
 file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct fs_file **ret)
 {
@@ -160,6 +188,10 @@ is_writable(const struct fuse_file_info *fi)
 	return (fi->flags & O_ACCMODE) != O_RDONLY;
 }
 
+/*
+ * Direct I/O keeps the kernel from caching pages of a text that was made for this one reader. What
+ * could not be charged is not opened; a `call` for writing is opened in its own way.
+ */
 void
 fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -248,6 +280,10 @@ read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t
 	free(buffer);
 }
 
+/*
+ * Offsets come from the reader, and may be anything: who goes back below the result reads it from
+ * its start, and who is behind its end reads the end.
+ */
 void
 fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
@@ -293,6 +329,10 @@ struct command {
 	uint64_t end;
 };
 
+/*
+ * Stored with the reply of the WRITE: a broker that dies between the command and the read of its
+ * result would else leave a reader who knows that something was done, and not what.
+ */
 static int
 note_result(struct fs_edit *edit, struct change *ch)
 {
@@ -309,6 +349,10 @@ note_result(struct fs_edit *edit, struct change *ch)
 	return e;
 }
 
+/*
+ * The result replaces what the file had, also when the command was refused: whoever writes and then
+ * reads sees what came of this command, and never of the one before.
+ */
 static void
 write_command(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
 	size_t n, uint64_t end)
@@ -367,7 +411,10 @@ fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t 
 	write_command(fs, req, node, f, data, n, (uint64_t)offset + n);
 }
 
-/* The last one: nobody will read what was stored for its reader. */
+/*
+ * The last request of this handle: nobody will read what was stored for its reader, so it goes. It
+ * is done whether or not this broker knows the file, since a predecessor may have stored for it.
+ */
 void
 fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -396,6 +443,10 @@ fs_file_wake(struct fs *fs, struct fs_file *f)
 	poll_end(fs, f);
 }
 
+/*
+ * A text can always be read, and a command always be written. A log is ready when there is more
+ * than was read, a `call` when there is a reply; only for these somebody has to be woken.
+ */
 void
 fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *poll)
 {
@@ -425,6 +476,9 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 	fuse_reply_poll(req, events);
 }
 
+/*
+ * Only those of this session's own log are woken: what happens in a child is told in the child's.
+ */
 void
 fs_files_logged(struct fs *fs, struct session *s)
 {
@@ -452,6 +506,7 @@ fs_files_gone(struct fs *fs, struct session *s)
 	}
 }
 
+/* Nobody gets a reply: the handles and what waits on them belong to the next broker. */
 void
 fs_files_free(struct fs *fs)
 {

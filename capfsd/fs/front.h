@@ -32,7 +32,7 @@
 
 #define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
 #define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
-#define FS_READ_BYTES_MAX 131072         /* of an answer, whatever the kernel asks for */
+#define FS_READ_BYTES_MAX 131072         /* of a reply, whatever the kernel asks for */
 #define FS_BIND_DIR (UINT64_MAX - 1)     /* the number of the binder's hidden directory */
 
 /* The request that is being served. */
@@ -60,7 +60,7 @@ struct fs {
 	bool sockets_cached;     /* since the last epoch */
 	bool no_epochs;          /* this kernel has none */
 	bool no_resend;          /* this kernel sends no request again */
-	bool replaying;          /* INIT: the answer goes here instead of to the kernel */
+	bool replaying;          /* INIT: the reply goes here instead of to the kernel */
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;
 	struct index files;

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The loop over the kernel's requests, and the model's hooks. A request is read only after the last
- * one was answered or parked, which is what makes one record of a reply enough for all of them.
+ * The loop over the kernel's requests, and the model's hooks. broker/ calls what is here, with fs.h
+ * as all it knows. A request is read only after the last one was answered or parked, which is what
+ * makes one record of a reply enough for all of them.
+ *
+ * /dev/fuse belongs to all brokers of the mount: it stays open in the holder, and is never closed
+ * or shut down here. Whatever this broker has not replied to when it ends, the kernel sends to the
+ * next.
+ *
+ * Notifications to the kernel take no lock that a client could hold. One that waited for an inode's
+ * lock would wait for whoever holds that, and who may be waiting for a reply of this thread.
  */
 #include "config.h"
 
@@ -26,7 +34,12 @@
 #include "capfsd/process/fds.h"
 #include "capfsd/process/messages.h"
 
-#define REQUESTS_MAX 256 /* served in one round, before sockets have their turn */
+/*
+ * So many are served in one round before sockets have their turn: else one busy reader would keep
+ * all callers out.
+ */
+#define REQUESTS_MAX 256
+/* So many looks find nothing before the loop sleeps: a wake-up costs more than a few of these. */
 #define DRAIN_TRIES 5
 #define RESENT (UINT64_C(1) << 63)
 
@@ -43,6 +56,10 @@ refuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 	fuse_reply_err(req, EPERM);
 }
 
+/*
+ * libfuse fills in defaults of its own, and must count on nothing that the kernel was not told: the
+ * reply went out once, by the keeper, before there was a broker.
+ */
 static void
 on_init(void *data, struct fuse_conn_info *conn)
 {
@@ -82,6 +99,10 @@ static const struct fuse_lowlevel_ops operations = {
 	.poll = fs_poll,
 };
 
+/*
+ * The kernel gives no request into a buffer that could not hold the largest of all: a write of 128
+ * KiB with what stands before it.
+ */
 int
 fs_new(struct model *m, struct state *state, const struct boot *boot,
 	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret)
@@ -131,7 +152,11 @@ fs_set_metrics(struct fs *fs, struct metrics *metrics)
 	fs->metrics = metrics;
 }
 
-/* The descriptor is the holder's too, and stays open: libfuse would close it with its session. */
+/*
+ * Nothing is sent to anybody here: what waits is for the next broker. The descriptor is the
+ * holder's too, and stays open: libfuse would close it with its session, and so the session is not
+ * destroyed.
+ */
 struct fs *
 fs_free(struct fs *fs)
 {
@@ -145,7 +170,10 @@ fs_free(struct fs *fs)
 	return NULL;
 }
 
-/* These are no requests of anybody: they have no answer. */
+/*
+ * These are no requests of anybody, as nobody waits for them. They are not entered in the page
+ * either: the kernel does not send them again, so no second broker could die of one.
+ */
 static bool
 has_answer(uint32_t opcode)
 {
@@ -166,7 +194,10 @@ answer_poisoned(struct fs *fs, const struct fuse_in_header *in)
 	fs_service_end(fs, in->unique);
 }
 
-/* libfuse keeps it to itself. */
+/*
+ * The kernel's own number of this poll, which libfuse keeps to itself: by it alone can a later
+ * broker wake whoever polls.
+ */
 static uint64_t
 poll_number(const char *request, size_t n)
 {
@@ -210,7 +241,11 @@ serve(struct fs *fs, size_t n)
 	fs_calls_interrupted(fs);
 }
 
-/* A client's next request is often there before one look at all sockets would be over. */
+/*
+ * A client's next request is often there before one look at all sockets would be over, so an eager
+ * broker looks again. Running out of requests is no error; that the mount is gone is one of its
+ * own.
+ */
 int
 fs_drain(struct fs *fs, bool eager)
 {
@@ -244,6 +279,7 @@ fs_now_usec(void)
 	return clock_usec(CLOCK_MONOTONIC);
 }
 
+/* Who asks is who the kernel says: what a client claims of itself is nowhere looked at. */
 void
 fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
 {
@@ -259,7 +295,10 @@ fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
 	};
 }
 
-/* Those of ROWS that the kernel may have: it asks for them again. */
+/*
+ * Those of ROWS that the kernel may have: it asks for them again. Others cost nothing, which
+ * matters, as one change can touch a million entities that nobody has ever looked at.
+ */
 static void
 invalidate_rows(struct fs *fs, struct entity *e, uint64_t rows)
 {

@@ -22,7 +22,7 @@
 struct calls;
 struct fs;
 
-/* What the file system needs of the other front. */
+/* What the file system needs of sockets/, given by broker/fronts.c. */
 struct fs_sockets {
 	/* Does this capability's `socket` (session's `control`) have a listener that may be cached? */
 	bool (*ready)(void *data, struct entity *e);
@@ -52,7 +52,7 @@ void fs_set_metrics(struct fs *fs, struct metrics *metrics);
 const char *fs_opcode_name(size_t opcode);
 
 /*
- * Gives INIT to libfuse again, as the keeper read it; nobody is told the answer.
+ * Gives INIT to libfuse again, as the keeper read it; nobody is told the reply.
  * Returns: 0, -EPROTO (libfuse answers in another way than the keeper did).
  */
 int fs_replay_init(struct fs *fs);

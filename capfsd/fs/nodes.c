@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Look-up, attributes, directories. The kernel caches names and attributes for a day, and is told
- * when they change. Names of sockets are different: connect(2) asks nobody once the name is cached, so
- * one is given to the kernel only when somebody listens there, and a look-up waits for that.
+ * Look-up, attributes, directories. libfuse calls these; they change nothing in the model. It owns
+ * the look-ups that wait for a listener.
+ *
+ * The kernel caches names and attributes for a day, and is told when they change. Names of sockets
+ * are different: connect(2) asks nobody once the name is cached, so one is given to the kernel only
+ * when somebody listens there, and a look-up waits for that. It waits FS_LOOKUP_USEC at most, since
+ * whoever does ls(1) is held up by it: after that the name is given without being cached.
  */
 #include "config.h"
 
@@ -74,6 +78,10 @@ bind_dir_attributes(const struct fs *fs)
 	};
 }
 
+/*
+ * What is cached without being noted would never be invalidated; so it is noted here, for every
+ * reply that contains a node. One that may change without notice is not cached at all.
+ */
 void
 fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 {
@@ -98,6 +106,7 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 	fuse_reply_entry(req, &entry);
 }
 
+/* The same without a name: the kernel may have the inode by an open file, long after its name. */
 void
 fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 {
@@ -142,6 +151,7 @@ park_lookup(struct fs *fs, fuse_req_t req, struct node node)
 		fs->sockets->want(fs->sockets_data, node.entity);
 }
 
+/* The node is found anew by its number: it may have ended while the look-up waited. */
 static void
 lookup_end(struct fs *fs, struct fs_lookup *w, bool cached)
 {
@@ -155,6 +165,10 @@ lookup_end(struct fs *fs, struct fs_lookup *w, bool cached)
 	free(w);
 }
 
+/*
+ * Without a listener the name is still shown, for ls(1) and stat(1): only it is not cached, so that
+ * the next connect(2) asks again.
+ */
 void
 fs_lookups_done(struct fs *fs, const struct entity *e, int error)
 {
@@ -166,6 +180,10 @@ fs_lookups_done(struct fs *fs, const struct entity *e, int error)
 	}
 }
 
+/*
+ * What is gone has no name, and whoever waited for it must hear that now: nobody else will tell
+ * them.
+ */
 void
 fs_lookups_gone(struct fs *fs, const struct entity *e)
 {
@@ -180,6 +198,10 @@ fs_lookups_gone(struct fs *fs, const struct entity *e)
 	}
 }
 
+/*
+ * The binder may be stuck or gone; a look-up that hangs would hang every path that leads through
+ * it.
+ */
 void
 fs_lookups_timeouts(struct fs *fs, uint64_t now_usec)
 {
@@ -415,6 +437,10 @@ fill_node(void *data, const char *name, struct node node, uint64_t cookie)
 	return fill_add(data, name, tree_number(node), mode, cookie + 2);
 }
 
+/*
+ * No more than 128 KiB at a time, whatever was asked for: the buffer is memory that a reader of the
+ * tree chooses the size of.
+ */
 void
 fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {

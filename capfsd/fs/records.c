@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ * What the store keeps for this front, read and written here alone: results of commands, replies,
+ * and the epoch by which handles of one broker differ from those of all others.
+ *
  * Every record begins with the instance of its mount. Those of another one are swept away when a
- * broker begins: their handles and their requests belong to nobody any more.
+ * broker begins: their handles and their requests belong to nobody any more, and a number that the
+ * kernel gives anew in this mount must never meet the reply of another request.
  */
 #include "config.h"
 
@@ -57,6 +61,9 @@ fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open
 	return e < 0 ? e : change_note(ch, open_key(fh), all.data, all.n);
 }
 
+/*
+ * What cannot be dropped for want of room stays until the mount ends, and is never asked for again.
+ */
 void
 fs_record_drop(struct fs *fs, uint64_t key)
 {
@@ -98,7 +105,10 @@ sweep_record(void *data, uint64_t key, const void *record, size_t n)
 	return 0;
 }
 
-/* Without room in the store the epoch is one that is most unlikely to have been used. */
+/*
+ * Without room in the store the epoch is one that is most unlikely to have been used: a mount must
+ * be served also with a full store, or nobody could make room in it.
+ */
 static int
 sweep_commit(struct sweep *sweep)
 {

@@ -27,6 +27,11 @@ struct waiting {
 	struct fs_reply reply;
 };
 
+/*
+ * A reply that waits for reaping outlives the next requests, and so has a key of its own; all
+ * others share one, which the next of them overwrites. So the store does not grow with what was
+ * asked.
+ */
 static uint64_t
 reply_key(const struct fs_reply *reply)
 {
@@ -35,7 +40,10 @@ reply_key(const struct fs_reply *reply)
 	return STORE_KEY(STORE_REPLY, UINT64_C(1) << 48 | (reply->unique & ((UINT64_C(1) << 48) - 1)));
 }
 
-/* The reply of the request under way, if it has one. */
+/*
+ * The reply of the request under way, if it has one. The number alone is not enough: they begin
+ * anew with each mount.
+ */
 static bool
 find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
 {
@@ -101,6 +109,11 @@ send_or_wait(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 		fs_record_drop(fs, reply_key(reply));
 }
 
+/*
+ * First the last one that was committed, then one that waits. Only what the kernel marks as sent
+ * again is looked up, since numbers of the others are new and this is done for every request that
+ * changes anything.
+ */
 bool
 fs_replay(struct fs *fs, fuse_req_t req)
 {
@@ -134,6 +147,7 @@ note(struct request *r, struct change *ch)
 	return e == 0 && edit->more ? edit->more(edit, ch) : e;
 }
 
+/* EDIT is the data of its own request, so it must stay where it is until fs_edit_end(). */
 void
 fs_edit_begin(struct fs_edit *edit, struct fs *fs, fuse_req_t req, size_t size)
 {
@@ -168,6 +182,10 @@ fs_edit_end(struct fs_edit *edit, int result)
 	request_deinit(r);
 }
 
+/*
+ * Those whose subject is gone by now get their reply, and the store loses it after that: dropped
+ * first, a crash in between would have the request done a second time.
+ */
 void
 fs_reaped(struct fs *fs)
 {
@@ -183,6 +201,7 @@ fs_reaped(struct fs *fs)
 	}
 }
 
+/* Not replied to: the next broker finds them in the store when the kernel sends them again. */
 void
 fs_replies_free(struct fs *fs)
 {

@@ -19,6 +19,10 @@
 #include "base/error.h"
 #include "capfsd/process/fds.h"
 
+/*
+ * Numbers ascend by two: those that are in service together are apart, so that the first look
+ * mostly finds the place. NULL: there is none such, or the page is full.
+ */
 static uint64_t *
 find_place(struct fs *fs, uint64_t unique, uint64_t wanted)
 {
@@ -48,6 +52,11 @@ fs_service_begin(struct fs *fs, uint64_t unique)
 	return 0;
 }
 
+/*
+ * After the reply was written: cleared before it, a crash in between would leave somebody waiting
+ * of whom nobody knows. The other way round a second reply meets a number that the kernel no longer
+ * has, and is dropped.
+ */
 void
 fs_service_end(struct fs *fs, uint64_t unique)
 {

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a broker takes the connection over. libfuse must see INIT, which the kernel sends once; the
- * kernel must forget what a dead broker could not take back, and send again what that did not answer.
+ * How a broker takes the connection over from its predecessor, and what passes between libfuse and
+ * the kernel. libfuse must see INIT, which the kernel sends once; the kernel must forget what a
+ * dead broker could not take back, and send again what that did not answer.
+ *
+ * The order is fixed. Records of other mounts go before anything is sent again, or a request could
+ * meet the reply to another one; caches are invalidated before it too, since what the kernel is
+ * given after that is true.
  */
 #include "config.h"
 
@@ -29,6 +34,11 @@ fs_read(int fd, void *buffer, size_t size, void *data)
 	return read(fd, buffer, size);
 }
 
+/*
+ * Everything that libfuse sends passes here. While INIT is replayed nothing may reach the kernel,
+ * which has its reply since the mount was made, and would take a second for a reply to something
+ * else.
+ */
 ssize_t
 fs_writev(int fd, struct iovec *iov, int count, void *data)
 {
@@ -54,7 +64,11 @@ fs_writev(int fd, struct iovec *iov, int count, void *data)
 	return n;
 }
 
-/* Does libfuse count on nothing that the kernel was not told? */
+/*
+ * Does libfuse count on nothing that the kernel was not told? An update of the library may want
+ * more than the keeper agreed to; served on that ground, requests would be misread. Then this
+ * broker does not begin.
+ */
 static bool
 init_agrees(const struct fs *fs)
 {
@@ -72,6 +86,7 @@ init_agrees(const struct fs *fs)
 		ours.max_write == theirs.max_write && !(ours.flags & ~theirs.flags);
 }
 
+/* A message to the kernel by itself, as libfuse has no words for either of the two. */
 static int
 notify(int code)
 {
@@ -80,6 +95,10 @@ notify(int code)
 	return write(BOOT_FD_FUSE, &out, sizeof(out)) < 0 ? -errno : 0;
 }
 
+/*
+ * The first refusal tells that this kernel has none; socket names then expire after a second
+ * instead.
+ */
 void
 fs_next_epoch(struct fs *fs)
 {
@@ -123,7 +142,7 @@ invalidate_all(struct fs *fs)
 	/*
 	 * Not the root's own directory: attributes that somebody waits for would be taken for older
 	 * than this, and a new mount has none to go by (EACCES). It has no entries that come and go,
-	 * and chmod(2) brings its own answer.
+	 * and chmod(2) brings its own reply.
 	 */
 	fs_cache_take(fs, &root->entity, UINT64_C(1) << own.row->number);
 	for (struct session *s = root; s; s = session_next_below(root, s))

@@ -6,7 +6,7 @@
 
 #include "capfsd/fs/front.h"
 
-/* For libfuse: the descriptor, and INIT's answer, which nobody is sent again. */
+/* For libfuse: the descriptor, and the reply to INIT, which nobody is sent again. */
 ssize_t fs_writev(int fd, struct iovec *iov, int count, void *data);
 ssize_t fs_read(int fd, void *buffer, size_t size, void *data);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What passes between the fronts for caps/SLOT/call: the files are those of one, the sockets those
- * of the other. An open file is known to both by its handle.
+ * What passes between fs/ and conversation/ for caps/SLOT/call: the open files are those of the
+ * one, the sockets those of the other. An open file is known to both by its handle.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 
 enum {
 	CALL_E_NONE = 1, /* nothing was asked on this open file */
-	CALL_E_WAIT,     /* nothing is there to be read; the other front tells when there may be */
+	CALL_E_WAIT,     /* nothing is there to be read; `ready` tells when there may be */
 };
 
 struct capability;
@@ -24,11 +24,11 @@ struct call_read {
 	uint64_t handle, unique;
 	bool resent;
 	char *buffer;
-	size_t size, n; /* N: the answer, 0: the end */
+	size_t size, n; /* N: what it gets, 0: the end */
 };
 
 /*
- * The conversations of open files. Answers of the first two stand in R.
+ * The conversations of open files. The replies of the first two stand in R.
  * Returns: 0, CALL_E_*; -errno for what ends the daemon.
  */
 struct calls {
@@ -48,6 +48,6 @@ struct calls {
 	uint64_t (*wait)(void *data, const struct call_read *read, uint64_t until_usec);
 	/* A read was not answered in time. */
 	void (*give_up)(void *data, uint64_t handle);
-	/* Is there anything to be read? If not the other front is told when there may be. */
+	/* Is there anything to be read? If not fs/ is told when there may be. */
 	bool (*poll)(void *data, uint64_t handle);
 };

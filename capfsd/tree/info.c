@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The texts of informing files, one function for each row that rows.c gives to it. They are called
+ * by tree_read() alone, read the model and what the broker knows for `metrics`, and change nothing.
+ *
+ * Each text is made in one go, from the model as it is at that moment: a reader who takes it in
+ * pieces must get pieces of one truth, and the fronts keep it for them. A text whose length follows
+ * the number of capabilities or objects ends after INFO_LINES_MAX lines, since one thread serves
+ * everybody, and a single cat(1) of a session with a million slots would hold all others up.
+ *
+ * Programs parse these texts. So a word is added behind those that are there, and none is moved or
+ * renamed. Running out of memory sticks in the text, and its reader gets that as the error; so
+ * nothing here looks whether an addition succeeded.
+ */
 #include "config.h"
 
 #include "capfsd/tree/info.h"
@@ -10,6 +23,11 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/metrics.h"
 
+/*
+ * In UTC, since the daemon knows nothing of its readers' time zones, and because such times can be
+ * compared as text. A time that the C library cannot express is left out: no part of a text is
+ * worth refusing all of it.
+ */
 static void
 add_time(struct text *t, uint64_t usec)
 {
@@ -68,7 +86,10 @@ info_state(struct request *r, struct entity *e, struct text *t)
 	text_add(t, session_of(e)->record.state == SESSION_RUNNING ? "running\n" : "closing\n");
 }
 
-/* One line per kind; `free` is computed, and shown so that nobody must. */
+/*
+ * One line per kind; `free` is computed, and shown so that nobody must: a script that forgot what
+ * was lent would believe that it has more than it has.
+ */
 void
 info_quota(struct request *r, struct entity *e, struct text *t)
 {
@@ -100,7 +121,11 @@ add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint6
 	text_addf(t, " used=%" PRIu64 " left=%" PRIu64 "\n", used, left);
 }
 
-/* What is left of a rate is so for a moment only, so there is nothing used. */
+/*
+ * The smallest along the ancestors is the one that is felt. Nothing is shown as used or left: for a
+ * rate that would be true for a moment only, and whoever read it would act on a number that is
+ * gone.
+ */
 static void
 add_rate(const struct capability *c, struct text *t)
 {
@@ -123,7 +148,10 @@ add_methods(const struct capability *c, struct text *t)
 		text_addf(t, "methods=%s\n", methods.data);
 }
 
-/* What counts is the smallest along the ancestors, so that `left` may be less than its own. */
+/*
+ * What counts is the smallest along the ancestors, so that `left` may be less than its own limit
+ * allows: whoever derived it may have others that use up the same.
+ */
 static void
 add_limits(const struct capability *c, struct text *t)
 {
@@ -142,6 +170,11 @@ capability_origin(const struct capability *c)
 	return c;
 }
 
+/*
+ * What it may is shown as it is in effect, with all its ancestors counted in, since that is what a
+ * call meets; `holders` shows what each record says by itself. `revocation=new-only` warns that the
+ * server accepts by itself, so that the end of the capability cannot reach connections it has.
+ */
 void
 info_capability(struct request *r, struct entity *e, struct text *t)
 {
@@ -174,7 +207,10 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		capability_service(c).listens ? "new-only" : "full");
 }
 
-/* On one line, for grep(1): what its own record has, not what counts along its ancestors. */
+/*
+ * On one line, for grep(1): what its own record has, not what counts along its ancestors, so that
+ * whoever looks for the one that is too wide finds it.
+ */
 static void
 add_holder(const struct capability *c, struct text *t)
 {
@@ -200,7 +236,10 @@ add_holder(const struct capability *c, struct text *t)
 	text_add(t, "\n");
 }
 
-/* Depth first, so that who stands below whom can be seen from the order. */
+/*
+ * Depth first, so that who stands below whom can be seen from the order. It is bounded by lines and
+ * not by bytes, since a line that ends in the middle would be taken for a slot that is none.
+ */
 void
 info_holders(struct request *r, struct entity *e, struct text *t)
 {
@@ -212,6 +251,10 @@ info_holders(struct request *r, struct entity *e, struct text *t)
 		text_add(t, "... more\n");
 }
 
+/*
+ * Where the server accepts by itself, connections are shown as unknown and not as 0: nobody here
+ * sees them, and a 0 would be believed.
+ */
 void
 info_entrypoint(struct request *r, struct entity *e, struct text *t)
 {
@@ -231,7 +274,10 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	text_add(t, "\n");
 }
 
-/* LEFT is of lines and slots together. */
+/*
+ * LEFT is of lines and slots together: one object can have a million origins, all of which would
+ * stand on its one line.
+ */
 static void
 add_object(const struct object *o, unsigned *left, struct text *t)
 {
@@ -248,6 +294,10 @@ add_object(const struct object *o, unsigned *left, struct text *t)
 	text_add(t, "\n");
 }
 
+/*
+ * A server that was started anew can see by these lines which keys it has made before, and which
+ * slots the first capabilities to each went to.
+ */
 void
 info_objects(struct request *r, struct entity *e, struct text *t)
 {

@@ -22,6 +22,10 @@
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+/*
+ * Where a request came from is a label of its series, and so these words are never changed: a
+ * dashboard would lose what it has collected so far.
+ */
 static const char *const front_names[N_FRONTS] = {
 	[FRONT_FUSE] = "fuse",
 	[FRONT_CONTROL] = "control",
@@ -48,6 +52,11 @@ static const struct {
 	{1000000, "1.0"},
 };
 
+/*
+ * One look at the clock is made for a whole round of requests, not for each: looking costs as much
+ * as the shortest of them take. So N of them get the mean. What is longer than the last bound is in
+ * no bucket, but in the number and the sum, from which "+Inf" is written.
+ */
 void
 metrics_took(struct counters *c, enum front front, uint64_t n, uint64_t each_usec)
 {
@@ -62,7 +71,7 @@ metrics_took(struct counters *c, enum front front, uint64_t n, uint64_t each_use
 	d->sum_usec += n * each_usec;
 }
 
-/* UNIT may be NULL. */
+/* What comes before the samples of one name. UNIT may be NULL: then the family counts things. */
 static void
 add_family(struct text *t, const char *name, const char *type, const char *unit, const char *help)
 {
@@ -86,7 +95,10 @@ add_counter(struct text *t, const char *name, const char *help, uint64_t value)
 	text_addf(t, "capfs_%s %" PRIu64 "\n", name, value);
 }
 
-/* One sample for each that has a name. LABELS: those before the last one's value. */
+/*
+ * One sample for each that has a name. LABELS: those before the last one's value. Numbers without a
+ * name are those of verbs and requests that this version does not have.
+ */
 static void
 add_samples(struct text *t, const char *name, const char *labels, const char *const *names,
 	const uint64_t *values, size_t n)
@@ -162,6 +174,11 @@ add_verbs(struct text *t, const char *name, const uint64_t *first, const uint64_
 		t, name, "operation", verb_names + COUNTERS_VERBS, more, VERB_N - COUNTERS_VERBS);
 }
 
+/*
+ * Every sample of a family stands below its head before the next begins: a parser that meets one
+ * later takes the whole text for broken. So the fronts are asked here for their names, and do not
+ * write their own.
+ */
 static void
 add_requests(struct text *t, const struct model *model, const struct metrics *m)
 {
@@ -190,6 +207,10 @@ add_requests(struct text *t, const struct model *model, const struct metrics *m)
 		text_addf(t, "capfs_refusals_total{error=\"other\"} %" PRIu64 "\n", c->errors[0]);
 }
 
+/*
+ * What was refused is told apart by why, since a limit that is reached and a daemon without memory
+ * call for different people.
+ */
 static void
 add_connections(struct text *t, const struct counters *c, const struct metrics *m)
 {
@@ -217,6 +238,10 @@ add_seconds(struct text *t, uint64_t usec)
 	text_addf(t, "%" PRIu64 ".%06" PRIu64, usec / 1000000, usec % 1000000);
 }
 
+/*
+ * Buckets are kept each for itself and summed up here, since a histogram in this format counts in
+ * each bucket all that is shorter as well.
+ */
 static void
 add_durations(struct text *t, const struct counters *c)
 {
@@ -242,7 +267,10 @@ add_durations(struct text *t, const struct counters *c)
 	}
 }
 
-/* The largest share that S uses of what the root has, over all kinds. */
+/*
+ * The largest share that S uses of what the root has, over all kinds: bytes and sockets cannot be
+ * added up, and whoever is about to exhaust a single kind is a large consumer.
+ */
 static double
 share_of(const struct session *s, const struct session *root)
 {
@@ -265,6 +293,11 @@ struct consumers {
 	unsigned n;
 };
 
+/*
+ * The root has the first place for good, which is why the search for one stops before it. One that
+ * was found before comes again by the search, and is passed over: a series that stood there twice
+ * would make the whole text invalid.
+ */
 static void
 consumers_add(struct consumers *c, struct session *s, double share)
 {
@@ -285,6 +318,10 @@ consumers_add(struct consumers *c, struct session *s, double share)
 	c->shares[i] = share;
 }
 
+/*
+ * What is remembered from one text to the next is ids and not pointers, since a session may have
+ * ended in between.
+ */
 static struct session *
 find_session_by_id(struct model *m, uint64_t id)
 {
@@ -293,6 +330,11 @@ find_session_by_id(struct model *m, uint64_t id)
 	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
 }
 
+/*
+ * Not all sessions are looked at in one text, since that would hold up everybody who is served by
+ * the same thread. Those that were large before are looked at first, and so stay while they are
+ * large; the search goes on where it ended, and by and by meets all.
+ */
 static void
 consumers_find(struct consumers *c, struct model *model, struct metrics *m)
 {

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Adding a file is adding a row, at the end of its table: the number of a row is part of the numbers
- * of nodes, which the kernel and stored records keep over a restart.
+ * The tables of files, one for each kind of entity. They are constant and own nothing; tree.c walks
+ * by them, and the fronts see single rows through struct node.
+ *
+ * Adding a file is adding a row, at the end of its table: the number of a row is part of the
+ * numbers of nodes, which the kernel and stored records keep over a restart. A row that was moved
+ * would make an open file mean another one after an upgrade, and a command that was written to
+ * `reduce` arrive at `revoke`. For the same reason a number is never given again when its file is
+ * gone.
  */
 #include "config.h"
 
@@ -66,6 +72,10 @@ static const struct row object_rows[] = {
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define TABLE(array) {array, N_OF(array)}
+/*
+ * A front remembers rows as bits of one word. A row beyond those would be shown, and never be
+ * invalidated: readers would see what was true when they looked first.
+ */
 #define FITS(array) _Static_assert(N_OF(array) <= TREE_ROWS_MAX, #array ": a set has no more bits")
 
 FITS(session_rows);
@@ -88,6 +98,10 @@ rows_of(enum entity_kind kind)
 	return tables[kind];
 }
 
+/*
+ * Found by what the directories of a session list, so that there is no second table that says where
+ * a kind stands. An object is in none: it is seen by its slots, and by `objects` of its entrypoint.
+ */
 const struct row *
 rows_place(enum entity_kind kind)
 {

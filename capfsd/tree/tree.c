@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Walking, listing and asking, by the tables of rows.c. An entity that has ended is not shown, even
- * while it is still being taken apart, since nothing can be done with it any more.
+ * Walking, listing and asking, by the tables of rows.c. Both fronts call it, and nobody else. It
+ * keeps nothing: a node is made of an entity and a row whenever somebody asks, so there is nothing
+ * to free, and none can be left over from an entity that has ended.
+ *
+ * It never changes the model itself. What a front asks for becomes an operation of a verb, with the
+ * node that was asked; verb_run() checks, commits, and tells the refusal where the node stands.
+ *
+ * An entity that has ended is not shown, even while it is still being taken apart, since nothing
+ * can be done with it any more. It is found by number all the same until it is gone: open files and
+ * the kernel may still name it, and get what its verbs say.
  */
 #include "config.h"
 
@@ -12,7 +20,10 @@
 
 #include "capfsd/verbs/verbs.h"
 
-/* Cookies of entities stand above those of rows. */
+/*
+ * Cookies of entities stand above those of rows, so that one number tells which of the two it was,
+ * whatever directory it is given back for. There are far fewer rows than this.
+ */
 #define COOKIE_ENTITIES 256
 
 /* Some files are only in the root session, whose id is always 1. */
@@ -28,7 +39,11 @@ tree_object_socket(struct object *o)
 	return (struct node){&o->entity, &rows_of(ENTITY_OBJECT).rows[1]};
 }
 
-/* A slot that cannot be called has a socket of its own, that nobody ever listens at. */
+/*
+ * Where a server accepts by itself all slots of an object share one socket, whose node is the
+ * object's: one listener has one inode. A slot that cannot be called keeps a node of its own, that
+ * nobody ever listens at, so that connect(2) there is refused and does not reach the shared one.
+ */
 static struct node
 node_of(struct entity *e, const struct row *row)
 {
@@ -66,6 +81,10 @@ tree_number(struct node node)
 	return (uint64_t)node.row->number << 48 | node.entity->id;
 }
 
+/*
+ * The kernel and the store hand in numbers of any age, and a hostile client of the mount any number
+ * at all: so row and entity are looked up anew each time, and nothing of the number is believed.
+ */
 bool
 tree_node(struct model *m, uint64_t number, struct node *ret)
 {
@@ -90,13 +109,20 @@ tree_rows(enum entity_kind kind, enum row_type type)
 	return set;
 }
 
+/*
+ * It is shifted from above, since a table may have as many rows as a word has bits, and a shift by
+ * all of them would be undefined.
+ */
 uint64_t
 tree_all_rows(enum entity_kind kind)
 {
 	return UINT64_MAX >> (TREE_ROWS_MAX - rows_of(kind).n);
 }
 
-/* Names are entities where the directory lists such, and rows where it does not. */
+/*
+ * Names are entities where the directory lists such, and rows where it does not. An entity that is
+ * ending is not found, though its name may be taken until it is gone.
+ */
 int
 tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct node *ret)
 {
@@ -121,6 +147,10 @@ tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct 
 	return ENOENT;
 }
 
+/*
+ * Slashes more than one are one, as in every path, and "." and ".." are no names: a control client
+ * never gets above the session of its own connection, whatever it asks for.
+ */
 int
 tree_walk(struct model *m, struct node at, const char *path, size_t n, struct node *ret)
 {
@@ -161,7 +191,10 @@ tree_parent(struct node node)
 	return (struct node){&s->entity, rows_place(node.entity->kind)};
 }
 
-/* The cookie of a row is its number, and the directory itself has no entry. */
+/*
+ * The cookie of a row is its number, and the directory itself has no entry. A listing that is
+ * interrupted goes on behind the last row it gave, whatever was done meanwhile.
+ */
 static int
 list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 {
@@ -174,6 +207,11 @@ list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 	return 0;
 }
 
+/*
+ * The cookie of an entity is made of its id. Ids only grow and are never used again, and children
+ * stand in their order: so a listing that goes on later, even in another broker, finds its place
+ * again whatever came and went.
+ */
 int
 tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data)
 {
@@ -231,7 +269,10 @@ node_mode(struct node node, mode_t mode)
 	}
 }
 
-/* A text is made only to tell its size: programs that read by st_size would stop at 0. */
+/*
+ * A text is made only to tell its size: programs that read by st_size would stop at 0. Where that
+ * would cost too much the row says so, and those programs must read until the end.
+ */
 static uint64_t
 node_size(struct request *r, struct node node, struct text *t)
 {
@@ -244,7 +285,8 @@ node_size(struct request *r, struct node node, struct text *t)
 
 /*
  * A socket that many slots have in common cannot have the mode of each. So what would keep somebody
- * from connecting keeps them out of the slot's directory.
+ * from connecting keeps them out of the slot's directory: where nobody may write, nobody may
+ * search, and without that the shared socket is not reached by this path.
  */
 static void
 slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
@@ -285,6 +327,10 @@ tree_read(struct request *r, struct node node, struct text *t)
 		verb_usage(node.row->verb, r, node.entity, t);
 }
 
+/*
+ * The path is seen from the session in which the node stands, since refusals are told in that
+ * session's events, and a path from the root would tell its readers names that they cannot see.
+ */
 void
 tree_path(struct node node, struct text *t)
 {
@@ -342,7 +388,10 @@ tree_refused(struct request *r, struct node node)
 	verb_finish(&o, 0);
 }
 
-/* A shell's echo ends its line, and a program may not: both mean the same command. */
+/*
+ * A shell's echo ends its line, and a program may not: both mean the same command. What takes no
+ * commands is refused by a verb too, so that the attempt becomes an event as all others do.
+ */
 int
 tree_write(struct request *r, struct node node, const char *text, size_t n)
 {
@@ -387,6 +436,7 @@ find_subject(struct operation *o, struct node at, struct word name)
 	return true;
 }
 
+/* A directory that is part of its session cannot go while that stays: the rows are the session. */
 int
 tree_remove(struct request *r, struct node at, const char *name, size_t n)
 {
@@ -400,6 +450,10 @@ tree_remove(struct request *r, struct node at, const char *name, size_t n)
 	return verb_finish(&o, 0);
 }
 
+/*
+ * Only within one caps/: moving a slot to another session would be a transfer, which is a verb of
+ * its own with rights and quota to check.
+ */
 int
 tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
 	const char *new_name, size_t n_new)

@@ -68,7 +68,7 @@ int tree_stat(struct request *r, struct node node, struct node_stat *ret);
 void tree_read(struct request *r, struct node node, struct text *t);
 
 /*
- * What the fronts ask for. The answer is in R; refusals are logged as events. All return 0, or
+ * What the fronts ask for. The reply is in R; refusals are logged as events. All return 0, or
  * -errno for what ends the daemon. What was made is R's `made`.
  */
 int tree_write(struct request *r, struct node node, const char *text, size_t n);
