@@ -4,6 +4,8 @@
 noinst_LTLIBRARIES += capfsd/libmodel.la capfsd/libdaemon.la
 capfsd_libmodel_la_SOURCES = \
 	capfsd/model/change.c \
+	capfsd/model/commit.c \
+	capfsd/model/staging.h \
 	capfsd/model/change.h \
 	capfsd/model/check.c \
 	capfsd/model/check.h \
@@ -115,6 +117,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/state/btree.h \
 	capfsd/state/crc.c \
 	capfsd/state/crc.h \
+	capfsd/state/inner.h \
+	capfsd/state/reading.c \
 	capfsd/state/state.c \
 	capfsd/state/state.h \
 	capfsd/state/verify.c \

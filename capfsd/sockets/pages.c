@@ -30,9 +30,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/clock.h"
 #include "base/msg.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/change.h"
@@ -49,8 +49,6 @@
 _Static_assert(METHODS_MAX == PAGES_METHODS, "each range has its place");
 _Static_assert(LIMIT_NONE == PAGES_NO_LIMIT, "as there");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as the pages are");
-
-/* --- the files --- */
 
 /*
  * Unless all is only forgotten, systemd is to forget its copy as well: nothing hangs these up, so
@@ -231,8 +229,6 @@ pages_new(struct channel *channel)
 	return 0;
 }
 
-/* --- what the server writes --- */
-
 /*
  * This reads and does not map: the file is the server's, and what it does there must not become a
  * signal here.
@@ -280,8 +276,6 @@ used_begin(const struct pages *p, uint32_t index, const struct capability_record
 		return -errno;
 	return n == sizeof(used) ? 0 : -ENOSPC;
 }
-
-/* --- indexes --- */
 
 /* At the end of the line, where it waits as long as possible (QUARANTINE). */
 static void
@@ -394,8 +388,6 @@ pages_stage(struct channel *channel, struct change *ch, struct capability *c)
 	return r;
 }
 
-/* --- entries --- */
-
 /* One word at a time, and none of them torn: servers read while we write. */
 static void
 put(uint64_t *word, uint64_t value)
@@ -491,8 +483,6 @@ pages_forget(struct capability *c)
 	__atomic_store_n(&p->granted[c->record.page_index].capability, 0, __ATOMIC_SEQ_CST);
 	index_free(p, c->record.page_index);
 }
-
-/* --- on the way to the server, and to the next broker --- */
 
 /* In the same socket as the connections, so that they come first without anybody waiting for it. */
 int

@@ -31,6 +31,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/state/crc.h"
+#include "capfsd/state/inner.h"
 #include "capfsd/state/verify.h"
 
 #define STATE_FILE "state.mdb"
@@ -38,35 +39,12 @@
 #define DAMAGED_MAX 1000
 #define COPY_BYTES (1 << 24) /* with one system call */
 
-/* What state_get() gave out: lives until the next transaction. */
-struct copy {
-	struct copy *next;
-	_Alignas(16) char data[];
-};
-
-struct state {
-	MDB_env *env;
-	MDB_dbi dbi;
-	MDB_txn *txn; /* the write transaction under way, or NULL */
-	struct crc crc;
-	struct state_header header;
-	struct copy *copies;
-	char *dir;    /* NULL: it is a copy in a memfd */
-	void *buffer; /* one record with its CRC */
-	size_t buffer_size;
-	uint64_t file_bytes; /* the file's length, as far as we made it */
-	uint64_t page_bytes;
-	size_t size_max_bytes;
-	bool new;
-	bool full; /* no reserve: new records are refused */
-};
-
 /*
  * A limit of the file system, a quota of the user or a map that is used up: all of them are a full
  * store, which clients outlive. What LMDB alone knows an error for is damage.
  */
-static int
-error_from_lmdb(int r)
+int
+state_error(int r)
 {
 	switch (r) {
 	case 0:
@@ -162,8 +140,8 @@ state_set_aside(struct state *s, const char *why, char **ret_reason)
  * Makes room for a record of N bytes and its CRC in the buffer. It only grows, a page at a time, as
  * most records are small and of the same sizes again and again.
  */
-static int
-buffer_reserve(struct state *s, size_t n)
+int
+state_buffer_reserve(struct state *s, size_t n)
 {
 	void *grown;
 
@@ -190,7 +168,7 @@ put_record(struct state *s, uint64_t key, const void *data, size_t n, unsigned f
 {
 	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, value = {};
 	uint32_t sum = state_crc(&s->crc, key, data, n);
-	int r = buffer_reserve(s, n);
+	int r = state_buffer_reserve(s, n);
 
 	if (r < 0)
 		return r;
@@ -198,24 +176,7 @@ put_record(struct state *s, uint64_t key, const void *data, size_t n, unsigned f
 	if (n > 0)
 		memcpy((char *)s->buffer + STATE_CRC_BYTES, data, n);
 	value = (MDB_val){.mv_data = s->buffer, .mv_size = n + STATE_CRC_BYTES};
-	return error_from_lmdb(mdb_put(s->txn, s->dbi, &k, &value, flags));
-}
-
-/*
- * Checks the CRC and takes it off. Of a record that is not good nothing may be used, not even its
- * length.
- */
-static bool
-record_is_good(const struct state *s, uint64_t key, MDB_val *value)
-{
-	uint32_t sum;
-
-	if (value->mv_size < STATE_CRC_BYTES)
-		return false;
-	memcpy(&sum, value->mv_data, STATE_CRC_BYTES);
-	value->mv_data = (char *)value->mv_data + STATE_CRC_BYTES;
-	value->mv_size -= STATE_CRC_BYTES;
-	return sum == state_crc(&s->crc, key, value->mv_data, value->mv_size);
+	return state_error(mdb_put(s->txn, s->dbi, &k, &value, flags));
 }
 
 /*
@@ -278,7 +239,7 @@ state_begin(void *store)
 	copies_free(s);
 	reserve(s);
 	r = mdb_txn_begin(s->env, NULL, 0, &s->txn);
-	return r == 0 ? 0 : error_trace(error_from_lmdb(r));
+	return r == 0 ? 0 : error_trace(state_error(r));
 }
 
 /*
@@ -303,7 +264,7 @@ state_drop(void *store, uint64_t key)
 	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)};
 
 	assert(s->txn && key != STATE_KEY_HEADER);
-	return error_trace(error_from_lmdb(mdb_del(s->txn, s->dbi, &k, NULL)));
+	return error_trace(state_error(mdb_del(s->txn, s->dbi, &k, NULL)));
 }
 
 /* Safe without a transaction, since a commit that failed has ended it already. */
@@ -328,7 +289,7 @@ commit_error(struct state *s, int r)
 	int fd;
 
 	if (r != EIO || mdb_env_get_fd(s->env, &fd) != 0 || fstatvfs(fd, &vfs) < 0)
-		return error_from_lmdb(r);
+		return state_error(r);
 	return vfs.f_bavail * vfs.f_frsize < RESERVE_PAGES * s->page_bytes ? -ENOSPC : -EIO;
 }
 
@@ -346,7 +307,7 @@ state_commit(void *store)
 	int r;
 
 	assert(s->txn);
-	r = error_from_lmdb(mdb_stat(s->txn, s->dbi, &stat));
+	r = state_error(mdb_stat(s->txn, s->dbi, &stat));
 	if (r < 0)
 		goto fail;
 	header.n_records = stat.ms_entries - (s->header.magic != 0);
@@ -399,7 +360,7 @@ create(struct state *s, const char *path)
 	if (r == 0)
 		r = state_dbi_open(s->txn, &s->dbi);
 	if (r != 0)
-		return error_trace(error_from_lmdb(r));
+		return error_trace(state_error(r));
 	r = state_commit(s);
 	if (r < 0)
 		return r;
@@ -423,19 +384,19 @@ open_existing(struct state *s, const char *path)
 	if (r == 0)
 		r = mdb_txn_begin(s->env, NULL, 0, &txn);
 	if (r != 0)
-		return error_trace(error_from_lmdb(r));
+		return error_trace(state_error(r));
 	r = state_dbi_open(txn, &s->dbi);
 	if (r == 0)
 		r = mdb_get(txn, s->dbi, &k, &value);
-	if (r == 0 && record_is_good(s, key, &value) && value.mv_size >= sizeof(s->header))
+	if (r == 0 && state_record_is_good(s, key, &value) && value.mv_size >= sizeof(s->header))
 		memcpy(&s->header, value.mv_data, sizeof(s->header));
 	if (r != 0) {
 		mdb_txn_abort(txn);
-		return error_trace(error_from_lmdb(r));
+		return error_trace(state_error(r));
 	}
 	r = mdb_txn_commit(txn);
 	if (r != 0)
-		return error_trace(error_from_lmdb(r));
+		return error_trace(state_error(r));
 	s->new = s->header.n_records == 0;
 	return s->header.magic == STATE_MAGIC ? 0 : error_trace(-EBADMSG);
 }
@@ -553,118 +514,4 @@ state_copy(struct state *s)
 		n = sendfile(copy, fd, &at, COPY_BYTES);
 	while (n > 0 || (n < 0 && errno == EINTR));
 	return n < 0 ? error_trace(-errno) : take_fd(copy);
-}
-
-/*
- * Gives one record to EACH, from a place where a struct may be read in it: in the map it is not
- * aligned.
- */
-static int
-scan_record(struct state *s, uint64_t key, const MDB_val *value, state_each *each, void *data)
-{
-	int r = buffer_reserve(s, value->mv_size);
-
-	if (r < 0)
-		return r;
-	memcpy(s->buffer, value->mv_data, value->mv_size);
-	return each(data, key, s->buffer, value->mv_size);
-}
-
-/*
- * The header's number of records is compared at the end. Whole records that were lost, each other
- * one with the right checksum, show in nothing else. *RET_WHY is set only where the damage was
- * found here; what EACH returns is its own.
- */
-static int
-scan(struct state *s, MDB_cursor *cursor, state_each *each, void *data, const char **ret_why)
-{
-	MDB_val key, value;
-	uint64_t n = 0, id;
-	int r;
-
-	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-		*ret_why = "a record does not match its checksum";
-		if (key.mv_size != sizeof(id))
-			return STATE_E_DAMAGED;
-		memcpy(&id, key.mv_data, sizeof(id));
-		if (!record_is_good(s, id, &value))
-			return STATE_E_DAMAGED;
-		*ret_why = NULL;
-		if (id == STATE_KEY_HEADER)
-			continue;
-		n++;
-		r = scan_record(s, id, &value, each, data);
-		if (r != 0)
-			return r;
-	}
-	if (r == MDB_NOTFOUND && n == s->header.n_records)
-		return 0;
-	*ret_why = "the number of its records is not what its header says";
-	return r == MDB_NOTFOUND ? STATE_E_DAMAGED : error_trace(error_from_lmdb(r));
-}
-
-int
-state_scan(struct state *s, state_each *each, void *data, char **ret_reason)
-{
-	const char *why = NULL;
-	MDB_cursor *cursor;
-	MDB_txn *txn;
-	int r;
-
-	*ret_reason = NULL;
-	r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-	if (r != 0)
-		return error_trace(error_from_lmdb(r));
-	r = error_from_lmdb(mdb_cursor_open(txn, s->dbi, &cursor));
-	if (r == 0) {
-		r = scan(s, cursor, each, data, &why);
-		mdb_cursor_close(cursor);
-	}
-	mdb_txn_abort(txn);
-	return r == STATE_E_DAMAGED && why ? set_aside(s->dir, why, ret_reason) : r;
-}
-
-/*
- * The copy is kept on a list of the store's, so that callers need not free it; it is gone at the
- * next transaction, as a pointer into the map would be.
- */
-int
-state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n)
-{
-	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)}, value;
-	struct copy *c = NULL;
-	MDB_txn *txn;
-	int r;
-
-	r = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-	if (r != 0)
-		return error_trace(error_from_lmdb(r));
-	r = error_from_lmdb(mdb_get(txn, s->dbi, &k, &value));
-	if (r == 0 && !record_is_good(s, key, &value))
-		r = error_trace(-EBADMSG);
-	if (r == 0) {
-		c = malloc(sizeof(*c) + value.mv_size);
-		r = c ? 0 : -ENOMEM;
-	}
-	if (r == 0) {
-		memcpy(c->data, value.mv_data, value.mv_size);
-		c->next = s->copies;
-		s->copies = c;
-		*ret = c->data;
-		*ret_n = value.mv_size;
-	}
-	mdb_txn_abort(txn);
-	return r;
-}
-
-void
-state_usage(const struct state *s, uint64_t *ret_used, uint64_t *ret_file, uint64_t *ret_limit)
-{
-	MDB_stat stat = {};
-
-	mdb_env_stat(s->env, &stat);
-	*ret_used = (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
-		(uint64_t)stat.ms_psize;
-	*ret_file = s->file_bytes;
-	*ret_limit = s->size_max_bytes;
 }
