@@ -115,6 +115,34 @@ START_TEST(Z40_reduce_shrinks_in_place)
 }
 END_TEST
 
+/* Who still has a file of it open learns that it is gone, not which right it would have lacked. */
+START_TEST(what_has_ended_says_so_first)
+{
+	static const char *const verbs[][2] = {
+		{"reduce", "conns=1"}, {"replicate", "as=two"}, {"grant", "to=x"}, {"transfer", "to=x"}};
+	struct node nodes[4];
+	struct world w;
+	char path[64];
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app rights=call"), 0);
+	ck_assert_int_eq(make(&w, "sessions/app/sessions", "x", ""), 0);
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "sessions/app/caps/kv/%s", verbs[i][0]);
+		nodes[i] = walk(&w, path);
+		ck_assert_int_eq(put(&w, path, verbs[i][1]), EPERM);
+	}
+	ck_assert_int_eq(put_only(&w, "caps/kv/revoke", "1"), 0);
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(tree_write(ask(&w), nodes[i], verbs[i][1], strlen(verbs[i][1])), 0);
+		ck_assert_int_eq(w.request.error, ENOENT);
+	}
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(Z20_replicate_is_a_derivation_here)
 {
 	struct world w;
@@ -270,6 +298,7 @@ main(void)
 	tcase_add_test(t, a_limit_that_nobody_counts_is_not_granted);
 	tcase_add_test(t, Z42_methods_only_shrink);
 	tcase_add_test(t, Z40_reduce_shrinks_in_place);
+	tcase_add_test(t, what_has_ended_says_so_first);
 	tcase_add_test(t, Z20_replicate_is_a_derivation_here);
 	tcase_add_test(t, Z10_Z11_Z12_transfer_moves);
 	tcase_add_test(t, Z10_immutable_is_the_end_of_passing_on);

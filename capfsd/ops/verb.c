@@ -53,14 +53,19 @@ check_keys(struct operation *o)
 	return refuse(o->request, EINVAL, "one of %s", t.data ? t.data : "?");
 }
 
-/* Who may write to the file may ask; whether it is done is the capability's to say. */
+/*
+ * Who may write to the file may ask; whether it is done is the capability's to say. One that has
+ * ended is refused by the model, as gone: which right it would have lacked is no answer to who
+ * still has its file open.
+ */
 static bool
 check_right(struct operation *o)
 {
 	uint32_t right = o->verb->right;
 	const struct capability *c = right ? capability_of(o->subject) : NULL;
 
-	return !c || (capability_rights(c) & right) || refuse_right(o->request, c, right);
+	return !c || !capability_is_live(c) || (capability_rights(c) & right) ||
+		refuse_right(o->request, c, right);
 }
 
 /*
