@@ -176,8 +176,14 @@ bind_one(struct world *w, const struct binder_job *job)
 {
 	struct binder_result result = {.object = job->object, .capability = job->capability};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, (int)job->socket_type | SOCK_CLOEXEC, 0);
+	int fd;
 
+	if (!job->socket_type) {
+		result.error = EINVAL;
+		ck_assert_int_eq(msg_send(w->binder, &result, sizeof(result), NULL, 0, 0), sizeof(result));
+		return;
+	}
+	fd = socket(AF_UNIX, (int)job->socket_type | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(fd, 0);
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%" PRIu64 ".%" PRIu64, w->dir, job->object,
 		job->capability);
@@ -244,7 +250,22 @@ world_binder(struct world *w)
 		world_close(w, w->binder);
 	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, fds), 0);
 	w->binder = world_own(w, fds[1]);
+	/* The next one comes under the number of the first. */
+	if (w->binder_end < 0)
+		w->binder_end = fds[0];
 	binding_set_binder(w->sockets, fds[0]);
+}
+
+/* The binder outlives brokers, which find it where it was. */
+static void
+start_binder(struct world *w)
+{
+	if (w->binder >= 0) {
+		binding_set_binder(w->sockets, w->binder_end);
+		return;
+	}
+	w->binder_end = -1;
+	world_binder(w);
 }
 
 static bool
@@ -256,7 +277,7 @@ is_own(const struct world *w, int fd)
 	for (size_t i = 0; i < w->n_base; i++)
 		if (w->base[i] == fd)
 			return true;
-	return false;
+	return w->binder >= 0 && w->binder_end == fd;
 }
 
 void
@@ -290,7 +311,7 @@ world_start(struct world *w)
 	ck_assert_int_eq(controls_new(w->sockets, NULL, &w->controls), 0);
 	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
 	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);
-	world_binder(w);
+	start_binder(w);
 	model_check(w->model);
 }
 
@@ -317,7 +338,7 @@ world_restart(struct world *w)
 void
 world_init(struct world *w)
 {
-	*w = (struct world){.binder = -1};
+	*w = (struct world){.binder = -1, .binder_end = -1};
 	next_serial = 1;
 	fixture_directory(w->dir);
 	w->boot.page = &w->page;

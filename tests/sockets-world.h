@@ -32,6 +32,7 @@ struct world {
 	struct conversations *conversations;
 	sd_event *event;
 	int binder;	  /* the binder's end, -1: there is none */
+	int binder_end;   /* the broker's, which the next broker finds under the same number */
 	bool binder_lazy; /* it lets jobs lie */
 	unsigned n_bound;
 	/* What the file system was told. */

@@ -202,6 +202,35 @@ START_TEST(binder_dies)
 }
 END_TEST
 
+/*
+ * What a broker asked of the binder, which outlives it, is not asked again by the next one: of two
+ * listeners on one inode the second is for a moment bound without listening, and refuses who comes.
+ */
+START_TEST(P14_jobs_of_a_dead_broker_are_done_first)
+{
+	int control, channel = serve_web(&control);
+	unsigned bound = w.n_bound;
+
+	(void)channel;
+	w.binder_lazy = true;
+	binding_want(w.sockets, &web()->entity);
+	world_settle(&w);
+	world_restart(&w);
+	/* The kernel sends the look-up again. */
+	binding_want(w.sockets, &web()->entity);
+	world_settle(&w);
+	w.binder_lazy = false;
+	world_settle(&w);
+	ck_assert(binding_is_ready(w.sockets, &web()->entity));
+	ck_assert_int_eq(w.done_error, 0);
+	ck_assert_uint_eq(w.n_bound, bound + 1);
+	/* From here on it is asked again. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
+	ck_assert_int_eq(world_want(&w, &session_find(w.model, root(), "app", 3)->entity), 0);
+	ck_assert_uint_eq(w.n_bound, bound + 2);
+}
+END_TEST
+
 /* The next one does not take a listener for one that its predecessor had shut down already. */
 START_TEST(P14_killed_while_a_listener_is_closed)
 {
@@ -392,6 +421,7 @@ main(void)
 	tcase_add_test(t, lent_listeners_survive);
 	tcase_add_test(t, lends_within_quota);
 	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, P14_jobs_of_a_dead_broker_are_done_first);
 	tcase_add_test(t, P14_killed_while_a_listener_is_closed);
 	tcase_add_test(t, P14_a_binder_that_is_replaced_ends_its_jobs);
 	tcase_add_test(t, P14_a_binder_that_does_not_end_is_left);

@@ -47,7 +47,8 @@ struct keeper_record {
 };
 
 /*
- * Between broker and binder (BOOT_FD_BINDER).
+ * Between broker and binder (BOOT_FD_BINDER). The binder replies to all but inspections in order. A
+ * job of no socket_type gets EINVAL and its two numbers back, so all before it are done.
  */
 struct binder_job {
 	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY" */

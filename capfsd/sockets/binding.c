@@ -39,10 +39,13 @@
 #define BINDER_USEC 2000000 /* for one that is replaced, and its jobs */
 #define RETIRE_USEC 1000000 /* from the invalidation of a node to the end of its listener */
 #define FORGET_USEC 100000  /* from the end of a listener to the kernel's FORGET */
+#define MARK (ENTITY_ID_MAX + 1) /* this bit is in no id */
 
 /* The binder's socket, and who else asks it for something. */
 struct bindings {
 	int fd, next_fd; /* -1: none. NEXT_FD comes when the other has ended */
+	uint64_t mark;   /* what this binder was asked first; 0: it has replied to that */
+	bool mark_sent;
 	sd_event_source *source, *binder_timer, *retire_timer;
 	const struct inspector_ops *inspector;
 	void *inspector_data;
@@ -75,6 +78,32 @@ binding_job(const struct listener *l)
 	return job;
 }
 
+/* Returns: false: it has no room, which the loop waits for, or it died, which the loop will see. */
+static bool
+send_job(struct bindings *b, const struct binder_job *job)
+{
+	ssize_t n = msg_send(b->fd, job, sizeof(*job), NULL, 0, MSG_DONTWAIT);
+
+	if (n == -EAGAIN || n == -ENOBUFS || n == -ENOMEM)
+		sd_event_source_set_io_events(b->source, EPOLLIN | EPOLLOUT);
+	return n >= 0;
+}
+
+/*
+ * Has it done what a broker before this one asked of it? It works in order, so it is asked for
+ * nothing first, and for more when it has replied to that. Else a listener that is on its way could
+ * be made twice, and who connects while the second one is bound, but does not listen, is refused.
+ */
+static bool
+has_settled(struct bindings *b)
+{
+	const struct binder_job nothing = {.capability = b->mark};
+
+	if (b->mark && !b->mark_sent)
+		b->mark_sent = send_job(b, &nothing);
+	return !b->mark;
+}
+
 /*
  * Sends the binder what waits for it, as far as it takes it. What was sent is in a list of its own,
  * so that it can be given to the next binder when this one dies.
@@ -85,23 +114,16 @@ binding_send(struct sockets *sockets)
 	struct bindings *b = sockets->bindings;
 	struct listener *l;
 
-	if (b->next_fd >= 0)
+	if (b->next_fd >= 0 || !b->source)
 		return;
-	while (b->source && (l = listener_first(sockets, LISTENER_QUEUED))) {
+	sd_event_source_set_io_events(b->source, EPOLLIN);
+	while (has_settled(b) && (l = listener_first(sockets, LISTENER_QUEUED))) {
 		struct binder_job job = binding_job(l);
-		ssize_t n = msg_send(b->fd, &job, sizeof(job), NULL, 0, MSG_DONTWAIT);
 
-		if (n == -EAGAIN || n == -ENOBUFS || n == -ENOMEM) {
-			sd_event_source_set_io_events(b->source, EPOLLIN | EPOLLOUT);
-			return;
-		}
-		/* Any other error means that it died, which the loop will see. */
-		if (n < 0)
+		if (!send_job(b, &job))
 			return;
 		listener_enter(l, LISTENER_SENT);
 	}
-	if (b->source)
-		sd_event_source_set_io_events(b->source, EPOLLIN);
 }
 
 /* L is queued even where there is no binder: the next one gets what waits. */
@@ -173,9 +195,7 @@ binding_want(struct sockets *sockets, struct entity *e)
 		sockets->fs->socket_done(sockets->fs_data, e, ENOMEM);
 }
 
-/*
- * The steps of giving it back are over: nobody has its inode, so nobody can connect without asking.
- */
+/* The last step: nobody has its inode, so nobody can connect without asking. */
 void
 binding_forgotten(struct sockets *sockets, uint64_t entity_id)
 {
@@ -213,8 +233,7 @@ binding_balance(struct sockets *sockets)
 
 /*
  * For a session that needs its quota for a connection. Its oldest idle listener pays nothing from
- * here on, though it lives for another second: less than what it would cost to refuse the
- * connection.
+ * now on, and lives for another second: that costs less than to refuse the connection.
  */
 bool
 binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
@@ -395,6 +414,16 @@ binding_lost(struct sockets *sockets)
 		log_message(LOG_INFO, "the binder is gone; waiting for the next");
 }
 
+/* One of a broker before this says nothing: what that asked for later may be under way. */
+static void
+binding_marked(struct sockets *sockets, uint64_t mark)
+{
+	if (mark != sockets->bindings->mark)
+		return;
+	sockets->bindings->mark = 0;
+	binding_send(sockets);
+}
+
 /*
  * Returns: false: the binder is lost, and nothing more must be sent to it. So many messages in a
  * row, since sockets of clients are to have their turn.
@@ -406,22 +435,22 @@ binding_receive(struct sockets *sockets)
 
 	for (unsigned i = 0; i < MESSAGES_MAX; i++) {
 		struct binder_result result;
-		int listener = -1;
+		cleanup_close int listener = -1;
 		size_t n_fds = 0;
-		ssize_t n = msg_receive(
-			b->fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
+		ssize_t n = msg_receive(b->fd, &result, sizeof(result), &listener, 1, &n_fds, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
 		if (n != sizeof(result)) {
-			if (n_fds > 0)
-				fd_shutdown_close(listener);
+			fd_shutdown_close(take_fd(listener));
 			binding_lost(sockets);
 			return false;
 		}
 		core_active(sockets);
-		if (!result.inspection)
-			binding_result(sockets, &result, n_fds > 0 ? listener : -1);
+		if (!result.inspection && result.capability & MARK)
+			binding_marked(sockets, result.capability);
+		else if (!result.inspection)
+			binding_result(sockets, &result, take_fd(listener));
 		else if (b->inspector)
 			b->inspector->seen(b->inspector_data, &result);
 	}
@@ -458,10 +487,11 @@ binding_install(struct sockets *sockets, int fd)
 	} else {
 		b->fd = fd;
 	}
+	b->mark = MARK | core_now(sockets);
+	b->mark_sent = false;
 	r = fd_set_nonblock(b->fd, true);
 	if (r == 0)
-		r = loop_add_io(
-			sockets->event, b->fd, EPOLLIN, binding_on_io, sockets, &b->source);
+		r = loop_add_io(sockets->event, b->fd, EPOLLIN, binding_on_io, sockets, &b->source);
 	if (r < 0)
 		core_fail(sockets, r);
 	else
@@ -515,10 +545,7 @@ binding_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, 
 	sockets->bindings->inspector_data = data;
 }
 
-/*
- * The binder never waits for the client, and neither does this: where its queue is full the client
- * is told to try again.
- */
+/* The binder waits for no client, nor does this: with its queue full, that is to try again. */
 int
 binding_inspect(struct sockets *sockets, uint64_t inspection, int client)
 {
