@@ -293,6 +293,44 @@ START_TEST(requests_that_end_something_are_done)
 }
 END_TEST
 
+static uint64_t taken_back; /* the key of a record that is taken back with any change; 0: none */
+
+static void
+on_boarding(void *data, struct change *ch)
+{
+	if (taken_back)
+		ck_assert_int_eq(change_ride(ch, taken_back, NULL, 0), 0);
+}
+
+static void
+on_arrived(void *data, bool stored)
+{
+	if (stored)
+		taken_back = 0;
+}
+
+/*
+ * Records of sockets ride along with changes, and most of them go: a line of events that waits for
+ * room must not keep them from making it.
+ */
+START_TEST(what_rides_makes_room_though_events_wait)
+{
+	static const struct model_hooks hooks = {.boarding = on_boarding, .arrived = on_arrived};
+	const uint64_t key = STORE_KEY(STORE_REPLY, 1 << 20);
+	struct change *ch = change_begin(model);
+
+	ck_assert_int_eq(change_note(ch, key, "record", 6), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	fill("");
+	model->hooks = &hooks;
+	taken_back = key;
+	event_log(model, model->root, "a line that has no room");
+	ck_assert_int_eq(change_commit(change_begin(model)), 0);
+	ck_assert_uint_eq(taken_back, 0);
+	model->hooks = NULL;
+}
+END_TEST
+
 int
 main(void)
 {
@@ -303,6 +341,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, expired_slots_go);
 	tcase_add_test(t, requests_that_end_something_are_done);
+	tcase_add_test(t, what_rides_makes_room_though_events_wait);
 	tcase_add_test(t, revoke_of_what_one_session_holds);
 	tcase_add_test(t, a_session_is_closed);
 	tcase_add_test(t, a_closed_sessions_events_go);

@@ -135,20 +135,31 @@ store_transaction(struct change *ch, const struct extent *with)
 /*
  * Events and riders may wait, and must not keep from a full store what would make room in it; nor
  * may the notes of what ends something, since a revocation may not fail for want of room. So what
- * does not fit is tried again with less, down to the entities alone. *RET_RODE: were the riders
- * stored?
+ * does not fit is tried again with less, down to the entities alone. Events are the first to stay
+ * behind: they always need room, while riders often take back what is stored, and are what makes it.
+ * *RET_RODE: were the riders stored?
  */
 static int
 store_what_fits(struct change *ch, bool events, bool *ret_rode)
 {
-	bool riders = !list_empty(&ch->riders);
-	int r = store_transaction(ch, &(struct extent){true, riders, events});
+	const bool riders = !list_empty(&ch->riders);
+	const struct {
+		bool is_less; /* than the attempts before it */
+		struct extent with;
+	} attempts[] = {
+		{true, {.notes = true, .riders = riders, .events = events}},
+		{riders && events, {.notes = true, .riders = true}},
+		{riders || events, {.notes = true}},
+		{ch->notes_spared, {}},
+	};
+	int r = -ENOSPC;
 
-	*ret_rode = r == 0;
-	if (r == -ENOSPC && (events || riders))
-		r = store_transaction(ch, &(struct extent){.notes = true});
-	if (r == -ENOSPC && ch->notes_spared)
-		r = store_transaction(ch, &(struct extent){});
+	*ret_rode = false;
+	for (size_t i = 0; r == -ENOSPC && i < sizeof(attempts) / sizeof(attempts[0]); i++)
+		if (attempts[i].is_less) {
+			r = store_transaction(ch, &attempts[i].with);
+			*ret_rode = r == 0 && attempts[i].with.riders;
+		}
 	return r;
 }
 
