@@ -30,7 +30,6 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/binder/inspector.h"
 #include "capfsd/process/boot.h"
@@ -310,20 +309,13 @@ run(const struct boot *boot, const char *mountpoint, int socket_fd)
 pid_t
 binder_start(const struct boot *boot, const char *mountpoint, int *ret_fd)
 {
-	cleanup_close int theirs = -1, brokers = -1;
-	int pair[2], r;
 	pid_t pid;
+	int fd;
 
-	r = fd_socketpair(SOCK_SEQPACKET, pair);
-	if (r < 0)
-		return error_trace(r);
-	theirs = pair[0];
-	brokers = pair[1];
-	pid = fork();
+	pid = child_fork(SOCK_SEQPACKET, &fd);
 	if (pid == 0)
-		run(boot, mountpoint, theirs);
-	if (pid < 0)
-		return -errno;
-	*ret_fd = take_fd(brokers);
+		run(boot, mountpoint, fd);
+	if (pid > 0)
+		*ret_fd = fd;
 	return pid;
 }

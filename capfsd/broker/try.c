@@ -153,25 +153,19 @@ pid_t
 try_start(const struct boot *boot, const char *mountpoint, int binary, int *ret_socket)
 {
 	static struct succession succession;
-	cleanup_close int ours = -1, theirs = -1, fd = -1;
+	cleanup_close int fd = -1;
 	pid_t parent = getpid(), pid;
-	int pair[2], r;
+	int socket;
 
 	succession = (struct succession){.role = SUCCESSION_TRY};
 	snprintf(succession.mountpoint, sizeof(succession.mountpoint), "%s", mountpoint);
 	fd = succession_write(&succession, boot);
 	if (fd < 0)
 		return fd;
-	r = fd_socketpair(SOCK_SEQPACKET, pair);
-	if (r < 0)
-		return error_trace(r);
-	ours = pair[0];
-	theirs = pair[1];
-	pid = fork();
+	pid = child_fork(SOCK_SEQPACKET, &socket);
 	if (pid == 0)
-		run(boot, binary, fd, theirs, parent);
-	if (pid < 0)
-		return -errno;
-	*ret_socket = take_fd(ours);
+		run(boot, binary, fd, socket, parent);
+	if (pid > 0)
+		*ret_socket = socket;
 	return pid;
 }

@@ -6,16 +6,13 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "capfsd/holder/holder.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/child.h"
@@ -65,20 +62,13 @@ run(const struct boot *boot, const struct holder_fds *fds, int keeper_fd, pid_t 
 pid_t
 holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd)
 {
-	cleanup_close int ours = -1, theirs = -1;
 	pid_t parent = getpid(), pid;
-	int pair[2], r;
+	int fd;
 
-	r = fd_socketpair(SOCK_SEQPACKET | SOCK_NONBLOCK, pair);
-	if (r < 0)
-		return error_trace(r);
-	ours = pair[0];
-	theirs = pair[1];
-	pid = fork();
+	pid = child_fork(SOCK_SEQPACKET | SOCK_NONBLOCK, &fd);
 	if (pid == 0)
-		run(boot, fds, theirs, parent);
-	if (pid < 0)
-		return -errno;
-	*ret_fd = take_fd(ours);
+		run(boot, fds, fd, parent);
+	if (pid > 0)
+		*ret_fd = fd;
 	return pid;
 }

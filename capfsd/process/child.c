@@ -17,8 +17,36 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+
 /* Short against what a child takes to run a program, long against the cost of a look. */
 #define LOOK_MSEC 10
+
+/*
+ * Each process closes the end that is the other's, so that the pair hangs up for one of them when
+ * the other has ended, and not only when both have. The parent makes it, and so is who SO_PEERCRED
+ * names to the child: by that the holder knows its keeper.
+ */
+pid_t
+child_fork(int type, int *ret_fd)
+{
+	cleanup_close int parents = -1, childs = -1;
+	int pair[2], r;
+	pid_t pid;
+
+	r = fd_socketpair(type, pair);
+	if (r < 0)
+		return error_trace(r);
+	parents = pair[0];
+	childs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	*ret_fd = pid == 0 ? take_fd(childs) : take_fd(parents);
+	return pid;
+}
 
 /*
  * All that the parent has chosen about signals goes with fork(2). A child that kept them blocked

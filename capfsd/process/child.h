@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What all processes that the daemon forks begin with, and how one is waited for that ends soon. Non-logging.
- * The first two are for the child, right after fork(2) and before anything else.
+ * What a child does first of all, and before anything else, is child_reset_signals() and child_arrange().
  */
 #pragma once
 
@@ -10,6 +10,12 @@
 #include <sys/types.h>
 
 #define CHILD_FDS_MAX 5
+
+/*
+ * Forks, with a pair of sockets of TYPE between the two processes; *RET_FD is the end of whoever returns, and
+ * nobody else has it. Returns: the pid, 0 in the child, -errno.
+ */
+pid_t child_fork(int type, int *ret_fd);
 
 /* The keeper blocks signals, since it reads them from a descriptor; its children do not. */
 void child_reset_signals(void);
