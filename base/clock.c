@@ -17,3 +17,9 @@ clock_usec(clockid_t clock)
 {
 	return clock_nsec(clock) / 1000;
 }
+
+uint64_t
+clock_msec(clockid_t clock)
+{
+	return clock_nsec(clock) / 1000000;
+}

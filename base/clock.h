@@ -11,3 +11,4 @@
 
 uint64_t clock_usec(clockid_t clock);
 uint64_t clock_nsec(clockid_t clock);
+uint64_t clock_msec(clockid_t clock);

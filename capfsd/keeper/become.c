@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/keeper/keeper.h"
@@ -80,8 +81,7 @@ take_up(struct keeper *k, const struct succession *h)
 	k->fuse_fd = h->fuse_fd;
 	k->peer_fd = h->peer_fd;
 	k->activation_fd = h->activation_fd;
-	k->children[CHILD_HOLDER].pid = h->holder;
-	k->children[CHILD_HOLDER].since_msec = keeper_now_msec();
+	child_started(&k->children[CHILD_HOLDER], h->holder);
 	memcpy(k->mount.path, h->mountpoint, sizeof(k->mount.path));
 	memcpy(k->mount.device, h->device, sizeof(k->mount.device));
 	r = keeper_watch(k);
@@ -114,7 +114,7 @@ go_on(struct keeper *k)
 	 * The binder is of the old binary: it ends when the broker has another, and has no role
 	 * from here on.
 	 */
-	k->at[ALARM_BINDER] = keeper_now_msec();
+	k->at[ALARM_BINDER] = clock_msec(CLOCK_MONOTONIC);
 	family_reap(k);
 	keeper_look_at_mount(k);
 	r = keeper_loop(k);

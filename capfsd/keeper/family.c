@@ -9,14 +9,13 @@
 
 #include "capfsd/keeper/family.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/binder/binder.h"
@@ -26,30 +25,7 @@
 #include "capfsd/process/messages.h"
 #include "capfsd/start/fdstore.h"
 
-#define GOOD_MSEC 5000  /* whoever has lived that long was of use */
 #define RETRY_MSEC 2000 /* when no process or no descriptor is to be had */
-
-static void
-note_start(struct keeper *k, enum child_role role, pid_t pid)
-{
-	k->children[role].pid = pid;
-	k->children[role].since_msec = keeper_now_msec();
-}
-
-/*
- * It has ended. One that has lived for a while was of use, and its end is the first again. The
- * pause counts from its start, so that one that has lived longer than that is replaced at once.
- * Returns: when the next one is due.
- */
-static uint64_t
-note_end(struct keeper *k, enum child_role role)
-{
-	struct child *c = &k->children[role];
-
-	if (keeper_now_msec() - c->since_msec >= GOOD_MSEC)
-		backoff_reset(&c->backoff);
-	return c->since_msec + backoff_add(&c->backoff) / 1000;
-}
 
 /*
  * A holder needs a binder that knows the other end of a pair which it is born with: so they begin
@@ -73,12 +49,12 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 	r = binder_start(&k->boot, k->mount.path, &binder);
 	if (r < 0)
 		return error_trace(r);
-	note_start(k, CHILD_BINDER, r);
+	child_started(&k->children[CHILD_BINDER], r);
 	fds.binder = binder;
 	r = holder_start(&k->boot, &fds, &peer);
 	if (r < 0)
 		return error_trace(r);
-	note_start(k, CHILD_HOLDER, r);
+	child_started(&k->children[CHILD_HOLDER], r);
 	fd_close(k->peer_fd);
 	k->peer_fd = peer;
 	return 0;
@@ -99,7 +75,7 @@ family_next_holder(struct keeper *k)
 		log_message(LOG_ERR, "cannot start another holder, trying it again");
 	else
 		return;
-	k->at[ALARM_HOLDER] = keeper_now_msec() + RETRY_MSEC;
+	k->at[ALARM_HOLDER] = clock_msec(CLOCK_MONOTONIC) + RETRY_MSEC;
 }
 
 /*
@@ -113,11 +89,11 @@ family_next_binder(struct keeper *k)
 	cleanup_close int fd = -1;
 	int r;
 
-	k->at[ALARM_BINDER] = keeper_now_msec() + RETRY_MSEC;
+	k->at[ALARM_BINDER] = clock_msec(CLOCK_MONOTONIC) + RETRY_MSEC;
 	if (!upgrade_lets_speak(k) || (r = binder_start(&k->boot, k->mount.path, &fd)) < 0)
 		return;
 	k->at[ALARM_BINDER] = 0;
-	note_start(k, CHILD_BINDER, r);
+	child_started(&k->children[CHILD_BINDER], r);
 	r = keeper_tell(k, KEEPER_BINDER, fd);
 	/* Without its socket it ends at once, and is tried again later. */
 	if (r < 0)
@@ -135,7 +111,7 @@ on_binder_end(struct keeper *k, int status)
 	/* Without a holder it ends by itself, and comes with the next one. */
 	if (keeper_is_stopping(k) || !k->children[CHILD_HOLDER].pid)
 		return;
-	k->at[ALARM_BINDER] = note_end(k, CHILD_BINDER);
+	k->at[ALARM_BINDER] = child_ended(&k->children[CHILD_BINDER]);
 	if (WIFSIGNALED(status))
 		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
 			WTERMSIG(status));
@@ -216,7 +192,7 @@ on_holder_end(struct keeper *k, int status)
 	/* The old binder's pair is gone with the old table; it ends by itself. */
 	k->children[CHILD_BINDER].pid = 0;
 	k->at[ALARM_BINDER] = 0;
-	k->at[ALARM_HOLDER] = note_end(k, CHILD_HOLDER);
+	k->at[ALARM_HOLDER] = child_ended(&k->children[CHILD_HOLDER]);
 	upgrade_on_holder_end(k);
 }
 
@@ -259,24 +235,4 @@ family_reap(struct keeper *k)
 				roles[role].on_end(k, status);
 				break;
 			}
-}
-
-/*
- * By SIGKILL, as whoever gets here has had its time. The role is given up first, so that its end,
- * which may be reaped later, is nobody's loss.
- */
-void
-family_end(struct keeper *k, enum child_role role, int msec)
-{
-	pid_t pid = k->children[role].pid;
-
-	k->children[role].pid = 0;
-	if (pid == 0)
-		return;
-	kill(pid, SIGKILL);
-	if (msec >= 0)
-		child_wait(pid, msec);
-	else
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
 }

@@ -6,11 +6,6 @@
  */
 #pragma once
 
-#include <stdint.h>
-#include <sys/types.h>
-
-#include "capfsd/process/backoff.h"
-
 struct fdstore;
 struct keeper;
 
@@ -19,12 +14,6 @@ enum child_role {
 	CHILD_BINDER,
 	CHILD_TRY, /* of an installed binary, on a copy of the state */
 	CHILD_N,
-};
-
-struct child {
-	pid_t pid;           /* 0: none is running */
-	uint64_t since_msec; /* when it was started */
-	struct backoff backoff;
 };
 
 void family_init(struct keeper *k);
@@ -38,6 +27,3 @@ void family_reap(struct keeper *k);
 /* It is time for another one. */
 void family_next_holder(struct keeper *k);
 void family_next_binder(struct keeper *k);
-
-/* Ends a child and waits for it, MSEC at most, or for ever when that is -1. */
-void family_end(struct keeper *k, enum child_role role, int msec);

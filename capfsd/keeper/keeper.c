@@ -130,8 +130,8 @@ keeper_deinit(struct keeper *k)
 	 * calls: it must not be waited for without a bound.
 	 */
 	if (k->leaving)
-		family_end(k, CHILD_BINDER, BINDER_MSEC);
-	family_end(k, CHILD_HOLDER, -1);
+		child_end(&k->children[CHILD_BINDER], BINDER_MSEC);
+	child_end(&k->children[CHILD_HOLDER], -1);
 	/*
 	 * Whoever has that pair has the mount and the state, too: the last broker, whose holder is
 	 * dead.
@@ -145,7 +145,7 @@ keeper_deinit(struct keeper *k)
 	if (!k->leaving)
 		mount_end(&k->mount);
 	fd_close(k->fuse_fd);
-	family_end(k, CHILD_BINDER, -1);
+	child_end(&k->children[CHILD_BINDER], -1);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		fd_close(*fds[i]);
 }

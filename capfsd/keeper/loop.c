@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/msg.h"
 #include "capfsd/keeper/state.h"
@@ -63,13 +64,13 @@ keeper_begin_stop(struct keeper *k)
 	if (!k->children[CHILD_HOLDER].pid)
 		return keeper_end(k, 0);
 	k->at[ALARM_BINDER] = 0;
-	k->at[ALARM_STOP] = keeper_now_msec() + KEEPER_STOP_MSEC;
+	k->at[ALARM_STOP] = clock_msec(CLOCK_MONOTONIC) + KEEPER_STOP_MSEC;
 	/* While there still is a broker that can reply to the call in which it may be waiting. */
 	if (k->leaving && k->children[CHILD_BINDER].pid)
 		kill(k->children[CHILD_BINDER].pid, SIGKILL);
 	/* Whoever cannot be told will not end by itself: its time is over at once. */
 	if (keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1) < 0)
-		k->at[ALARM_STOP] = keeper_now_msec();
+		k->at[ALARM_STOP] = clock_msec(CLOCK_MONOTONIC);
 }
 
 /*
@@ -111,7 +112,7 @@ keeper_watch(struct keeper *k)
 
 	if (sd_watchdog_enabled(0, &usec) > 0 && usec >= 2000) {
 		k->beat_msec = usec / 2000;
-		k->at[ALARM_BEAT] = keeper_now_msec();
+		k->at[ALARM_BEAT] = clock_msec(CLOCK_MONOTONIC);
 	}
 	sigemptyset(&set);
 	for (size_t i = 0; i < N_SIGNALS; i++)
@@ -225,7 +226,7 @@ static void
 beat(struct keeper *k)
 {
 	sd_notify(0, "WATCHDOG=1");
-	k->at[ALARM_BEAT] = keeper_now_msec() + k->beat_msec;
+	k->at[ALARM_BEAT] = clock_msec(CLOCK_MONOTONIC) + k->beat_msec;
 }
 
 /*
@@ -251,7 +252,7 @@ static void (*const alarms[ALARM_N])(struct keeper *k) = {
 static int
 next_timeout(const struct keeper *k)
 {
-	uint64_t now = keeper_now_msec(), first = UINT64_MAX;
+	uint64_t now = clock_msec(CLOCK_MONOTONIC), first = UINT64_MAX;
 
 	for (int i = 0; i < ALARM_N; i++)
 		if (k->at[i] && k->at[i] < first)
@@ -263,7 +264,7 @@ static void
 on_time(struct keeper *k)
 {
 	for (int i = 0; i < ALARM_N && !k->done; i++)
-		if (k->at[i] && keeper_now_msec() >= k->at[i])
+		if (k->at[i] && clock_msec(CLOCK_MONOTONIC) >= k->at[i])
 			alarms[i](k);
 }
 

@@ -10,11 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/clock.h"
 #include "capfsd/keeper/family.h"
 #include "capfsd/keeper/upgrade.h"
 #include "capfsd/mount/mount.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/records.h"
 
 #define KEEPER_STOP_MSEC 3000 /* for a broker to end */
@@ -48,15 +48,9 @@ struct keeper {
 	bool leaving;    /* mount and sockets stay, for the next daemon */
 	bool done;
 	int exit_status;
-	uint64_t at[ALARM_N]; /* keeper_now_msec() when they are due; 0: never */
+	uint64_t at[ALARM_N]; /* CLOCK_MONOTONIC in milliseconds, when they are due; 0: never */
 	uint64_t beat_msec;
 };
-
-static inline uint64_t
-keeper_now_msec(void)
-{
-	return clock_usec(CLOCK_MONOTONIC) / 1000;
-}
 
 /* Has the end begun? */
 static inline bool

@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/broker/try.h"
@@ -43,7 +44,7 @@ static void
 enter(struct keeper *k, enum upgrade_phase phase)
 {
 	k->upgrade.phase = phase;
-	k->at[ALARM_UPGRADE] = keeper_now_msec() + phases[phase].msec;
+	k->at[ALARM_UPGRADE] = clock_msec(CLOCK_MONOTONIC) + phases[phase].msec;
 	k->upgrade.pressed = false;
 }
 
@@ -129,7 +130,7 @@ upgrade_begin(struct keeper *k)
 		return;
 	}
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Trying the installed binary",
-		keeper_now_msec() * 1000);
+		clock_msec(CLOCK_MONOTONIC) * 1000);
 	error = binary_open(k->binary, &k->upgrade.binary_fd);
 	if (!error)
 		error = start_try(k);
@@ -242,7 +243,7 @@ press(struct keeper *k)
 {
 	log_message(LOG_ERR, "upgrade: no answer in time");
 	kill(k->children[CHILD_HOLDER].pid, k->upgrade.pressed ? SIGKILL : HOLDER_SIGNAL_HANGS);
-	k->at[ALARM_UPGRADE] = keeper_now_msec() + PRESS_MSEC;
+	k->at[ALARM_UPGRADE] = clock_msec(CLOCK_MONOTONIC) + PRESS_MSEC;
 	k->upgrade.pressed = true;
 }
 

@@ -18,11 +18,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 
 /* Short against what a child takes to run a program, long against the cost of a look. */
 #define LOOK_MSEC 10
+#define GOOD_MSEC 5000 /* whoever has lived that long was of use */
 
 /*
  * Each process closes the end that is the other's, so that the pair hangs up for one of them when
@@ -136,4 +138,44 @@ child_is_gone(int fd, int msec)
 		r = poll(&p, 1, msec);
 	while (r < 0 && errno == EINTR);
 	return r > 0;
+}
+
+void
+child_started(struct child *c, pid_t pid)
+{
+	c->pid = pid;
+	c->since_msec = clock_msec(CLOCK_MONOTONIC);
+}
+
+/*
+ * One that has lived for a while was of use, and its end is the first again. The pause counts from
+ * its start, so that one that has lived longer than that is replaced at once.
+ */
+uint64_t
+child_ended(struct child *c)
+{
+	c->pid = 0;
+	if (clock_msec(CLOCK_MONOTONIC) - c->since_msec >= GOOD_MSEC)
+		backoff_reset(&c->backoff);
+	return c->since_msec + backoff_add(&c->backoff) / 1000;
+}
+
+/*
+ * By SIGKILL, as whoever gets here has had its time. It is given up first, so that its end, which
+ * may be reaped later, is nobody's loss.
+ */
+void
+child_end(struct child *c, int msec)
+{
+	pid_t pid = c->pid;
+
+	c->pid = 0;
+	if (pid == 0)
+		return;
+	kill(pid, SIGKILL);
+	if (msec >= 0)
+		child_wait(pid, msec);
+	else
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 }

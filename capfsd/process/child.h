@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What all processes that the daemon forks begin with, and how one is waited for that ends soon. Non-logging.
- * What a child does first of all, and before anything else, is child_reset_signals() and child_arrange().
+ * What all processes that the daemon forks begin with, how one is waited for that ends soon, and what is kept of
+ * one that is to be there always. Non-logging. What a child does first of all, and before anything else, is
+ * child_reset_signals() and child_arrange().
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
+
+#include "capfsd/process/backoff.h"
 
 #define CHILD_FDS_MAX 5
 
@@ -34,3 +38,21 @@ int child_wait(pid_t pid, int msec);
  * those who had it have written anywhere. Returns: is it so, MSEC later at most?
  */
 bool child_is_gone(int fd, int msec);
+
+/*
+ * What is known of a child that is started anew when it has ended, for whoever does that: this decides when the
+ * next one is due, and never starts it. Somebody else may reap it.
+ */
+struct child {
+	pid_t pid;           /* 0: none is running */
+	uint64_t since_msec; /* when it was started, CLOCK_MONOTONIC */
+	struct backoff backoff;
+};
+
+void child_started(struct child *c, pid_t pid);
+
+/* It has ended, and was waited for. Returns: when the next one is due. */
+uint64_t child_ended(struct child *c);
+
+/* Ends it, if it is running, and waits for it, MSEC at most, or for ever when that is -1. */
+void child_end(struct child *c, int msec);
