@@ -137,7 +137,7 @@ is_final(struct keeper *k, int status)
 		keeper_end(k, 0);
 		return true;
 	case BROKER_EXIT_UNMOUNTED:
-		keeper_log_unmounted(k);
+		mount_log_gone(&k->mount);
 		keeper_end(k, 0);
 		return true;
 	case BROKER_EXIT_REFUSED:

@@ -63,17 +63,6 @@ take_mount(struct keeper *k, struct fdstore *stored)
 	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before", stored->n_sockets);
 }
 
-/* INIT is replied to before there is any broker, so that none can die with it unanswered. */
-static int
-make_mount(struct keeper *k)
-{
-	int r = mount_identify(&k->boot);
-
-	if (r == 0)
-		r = mount_make(&k->mount, &k->fuse_fd);
-	return r == 0 ? mount_answer_init(k->fuse_fd, &k->boot.init) : r;
-}
-
 /*
  * Signals are blocked first: one that comes while the mount is being made is read later, and no end
  * leaves a mount behind. The list of mounts is watched before the holder starts, so that no unmount
@@ -97,7 +86,7 @@ start(struct keeper *k, struct fdstore *stored)
 	if (stored->found)
 		take_mount(k, stored);
 	else
-		r = make_mount(k);
+		r = mount_make(&k->mount, &k->boot, &k->fuse_fd);
 	if (r < 0)
 		return r;
 	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);

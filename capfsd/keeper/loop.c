@@ -21,8 +21,6 @@
 #include "base/error.h"
 #include "base/msg.h"
 #include "capfsd/keeper/state.h"
-#include "capfsd/process/messages.h"
-#include "capfsd/process/mounts.h"
 #include "capfsd/start/fdstore.h"
 
 void
@@ -30,13 +28,6 @@ keeper_end(struct keeper *k, int exit_status)
 {
 	k->done = true;
 	k->exit_status = exit_status;
-}
-
-void
-keeper_log_unmounted(const struct keeper *k)
-{
-	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UNMOUNTED}), "%s was unmounted",
-		k->mount.path);
 }
 
 /* Without waiting: a broker that hangs does not read, and the keeper is who ends it then. */
@@ -210,15 +201,14 @@ on_peer(struct keeper *k)
 
 /*
  * Some mount has come or gone. Without ours nobody can reach us any more, and the daemon ends in
- * order, with what clients have been given shut down. The list is asked, as a look at the path
- * would wait for the broker.
+ * order, with what clients have been given shut down.
  */
 void
 keeper_look_at_mount(struct keeper *k)
 {
-	if (keeper_is_stopping(k) || mounts_have(k->mount.device))
+	if (keeper_is_stopping(k) || mount_is_there(&k->mount))
 		return;
-	keeper_log_unmounted(k);
+	mount_log_gone(&k->mount);
 	keeper_begin_stop(k);
 }
 

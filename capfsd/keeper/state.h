@@ -71,7 +71,6 @@ void keeper_begin_stop(struct keeper *k);
 void keeper_end(struct keeper *k, int exit_status);
 /* Did somebody take the mount away? Then it is the end. */
 void keeper_look_at_mount(struct keeper *k);
-void keeper_log_unmounted(const struct keeper *k);
 
 /* become.c */
 /* The installed binary goes on in our place. Returns only if it cannot. */

@@ -26,6 +26,7 @@
 #include "capfsd/mount/fusermount.h"
 #include "capfsd/mount/init.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/messages.h"
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
@@ -97,28 +98,12 @@ make_by_fusermount(const struct mount *m, int *ret_fuse_fd)
 }
 
 /*
- * The device's number is asked of the list of mounts at once, before anybody can mount something
- * else on top: it is what our mount is known by from then on.
- */
-int
-mount_make(struct mount *m, int *ret_fuse_fd)
-{
-	char type[MOUNTS_FIELD_BYTES];
-	int r;
-
-	r = m->privileged ? make_by_mount(m, ret_fuse_fd) : make_by_fusermount(m, ret_fuse_fd);
-	if (r < 0)
-		return r;
-	return mounts_top(m->path, m->device, type);
-}
-
-/*
  * A later mount at the same place has another instance, so that nothing is taken for a leftover of
  * this one. The hidden directory stands in no listing, and only the daemon's user may enter it; its
  * random name also keeps out programs of root's, which pass by modes.
  */
-int
-mount_identify(struct boot *boot)
+static int
+identify(struct boot *boot)
 {
 	uint64_t random[3];
 
@@ -135,8 +120,8 @@ mount_identify(struct boot *boot)
  * reading it would leave a mount on which everything waits. The request is kept whole for brokers
  * to replay.
  */
-int
-mount_answer_init(int fuse_fd, struct boot_init *ret)
+static int
+answer_init(int fuse_fd, struct boot_init *ret)
 {
 	struct pollfd p = {.fd = fuse_fd, .events = POLLIN};
 	char buffer[INIT_READ_BYTES];
@@ -168,6 +153,47 @@ mount_answer_init(int fuse_fd, struct boot_init *ret)
 	 * read(2) on it.
 	 */
 	return fd_set_nonblock(fuse_fd, true);
+}
+
+/*
+ * The device's number is asked of the list of mounts at once, before anybody can mount something
+ * else on top: it is what our mount is known by from then on. INIT is replied to before there is
+ * any broker, so that none can die with it unanswered. A mount on which nobody will serve is taken
+ * away.
+ */
+int
+mount_make(struct mount *m, struct boot *boot, int *ret_fuse_fd)
+{
+	char type[MOUNTS_FIELD_BYTES];
+	cleanup_close int fd = -1;
+	int r;
+
+	r = identify(boot);
+	if (r == 0)
+		r = m->privileged ? make_by_mount(m, &fd) : make_by_fusermount(m, &fd);
+	if (r == 0)
+		r = mounts_top(m->path, m->device, type);
+	if (r == 0)
+		r = answer_init(fd, &boot->init);
+	if (r < 0) {
+		mount_end(m);
+		return r;
+	}
+	*ret_fuse_fd = take_fd(fd);
+	return 0;
+}
+
+/* The list is asked, as a look at the path would wait for the broker. */
+bool
+mount_is_there(const struct mount *m)
+{
+	return mounts_have(m->device);
+}
+
+void
+mount_log_gone(const struct mount *m)
+{
+	log_event(LOG_NOTICE, LOG_FIELDS({"MESSAGE_ID", MESSAGE_UNMOUNTED}), "%s was unmounted", m->path);
 }
 
 /*

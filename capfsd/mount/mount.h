@@ -5,7 +5,7 @@
  * It is made by mount(2) for root, by fusermount3 for a user. Once it is there, nothing here looks anything up
  * on it, since whoever does that waits for the broker; it is found again in the kernel's list of mounts. Only
  * the keeper and, before there is one, start/place.c call into this room; it knows nothing of those who serve.
- * All but mount_detach() and mount_identify() log.
+ * All but mount_detach() and mount_is_there() log.
  */
 #pragma once
 
@@ -15,7 +15,6 @@
 #include "capfsd/process/mounts.h"
 
 struct boot;
-struct boot_init;
 
 struct mount {
 	char path[PATH_MAX];             /* canonical */
@@ -23,14 +22,18 @@ struct mount {
 	bool privileged;
 };
 
-/* Mounts. Returns: 0 or -errno; *RET_FUSE_FD, the connection to the kernel, is the caller's. */
-int mount_make(struct mount *m, int *ret_fuse_fd);
+/*
+ * Mounts, and replies to INIT. BOOT gets both of that, and what this mount is told apart by and where the binder
+ * works in it, which is random. Returns: 0 or -errno, and nothing is mounted then; *RET_FUSE_FD, the connection
+ * to the kernel, is the caller's, and does not block.
+ */
+int mount_make(struct mount *m, struct boot *boot, int *ret_fuse_fd);
 
-/* What a mount is told apart by, and where the binder works in it: random. Returns: 0 or -errno. */
-int mount_identify(struct boot *boot);
+/* Is it still in the kernel's list of mounts? */
+bool mount_is_there(const struct mount *m);
 
-/* Reads INIT and answers it, keeping both; FUSE_FD does not block from then on. */
-int mount_answer_init(int fuse_fd, struct boot_init *ret);
+/* Tells the log that somebody has taken it away. */
+void mount_log_gone(const struct mount *m);
 
 /* Takes the mount on top at PATH away, at once or when it is not in use any more. */
 int mount_detach(const char *path, bool privileged);
