@@ -319,7 +319,7 @@ stored_fits(const struct keeper_config *config)
 {
 	struct fdstore *s = config->stored;
 
-	if (s->found && (strcmp(s->succession.mountpoint, config->mountpoint) != 0 ||
+	if (s->found && (strcmp(s->succession.mountpoint, config->held.mountpoint) != 0 ||
 				strcmp(s->boot.run_dir, config->boot.run_dir) != 0)) {
 		log_message(LOG_NOTICE, "what systemd has kept is of another mount");
 		fdstore_forget();
@@ -344,13 +344,13 @@ prepare(struct keeper_config *config)
 	if (r == 0)
 		r = find_run_dir(&config->boot, &run_dir);
 	if (r == 0)
-		r = place_lock(run_dir, &config->lock_fd);
+		r = place_lock(run_dir, &config->held.lock_fd);
 	if (r == 0)
-		r = place_state(run_dir, arg_state_dir, &config->boot, &config->state_fd);
+		r = place_state(run_dir, arg_state_dir, &config->boot, &config->held.state_fd);
 	if (r == 0)
-		r = place_mountpoint(arg_mountpoint, config->mountpoint);
+		r = place_mountpoint(arg_mountpoint, config->held.mountpoint);
 	if (r == 0 && !stored_fits(config))
-		r = place_clear(config->mountpoint, config->boot.privileged);
+		r = place_clear(config->held.mountpoint, config->boot.privileged);
 	return r;
 }
 
@@ -379,8 +379,7 @@ main(int argc, char *argv[])
 {
 	struct fdstore stored;
 	struct keeper_config config = {
-		.lock_fd = -1,
-		.state_fd = -1,
+		.held = {SUCCESSION_NO_FDS},
 		.argv = argv,
 		.stored = &stored,
 	};
@@ -397,7 +396,7 @@ main(int argc, char *argv[])
 		_exit(take_over(r, succession_fd, argc, argv));
 	/* Before anything else is opened: all that systemd has not passed on is closed by it. */
 	r = fdstore_receive(&stored, config.boot.activation);
-	config.activation_fd = take_fd(stored.activation_fd);
+	config.held.activation_fd = take_fd(stored.activation_fd);
 	if (r == 0)
 		r = sanitize_fds();
 	if (r < 0)
@@ -412,7 +411,7 @@ main(int argc, char *argv[])
 	config.boot.log_level = arg_log_level;
 	if (prepare(&config) < 0)
 		return EXIT_FAILURE;
-	journal_set_mount(config.mountpoint);
+	journal_set_mount(config.held.mountpoint);
 	default_quota(&config.boot.root_quota);
 	limit_to_store(&config.boot);
 	/* Last, as the options point into what will be overwritten with names of processes. */

@@ -33,30 +33,21 @@
 void
 keeper_become(struct keeper *k, int binary)
 {
-	struct succession succession = {
-		.role = SUCCESSION_KEEPER,
-		.self = getpid(),
-		.generation = k->boot.generation,
-		.lock_fd = k->lock_fd,
-		.state_fd = k->state_fd,
-		.fuse_fd = k->fuse_fd,
-		.peer_fd = k->peer_fd,
-		.old_fd = k->self_fd,
-		.activation_fd = k->activation_fd,
-		.holder = k->children[CHILD_HOLDER].pid,
-		.binder = k->children[CHILD_BINDER].pid,
-	};
+	struct succession *h = &k->held;
 	cleanup_close int fd = -1;
 	int r;
 
-	memcpy(succession.binary, k->binary, sizeof(succession.binary));
-	memcpy(succession.mountpoint, k->mount.path, sizeof(succession.mountpoint));
-	memcpy(succession.device, k->mount.device, sizeof(succession.device));
-	fd = succession_write(&succession, &k->boot);
-	r = fd < 0 ? fd : succession_pass(&succession, true);
+	h->role = SUCCESSION_KEEPER;
+	h->self = getpid();
+	h->generation = k->boot.generation;
+	h->holder = k->children[CHILD_HOLDER].pid;
+	h->binder = k->children[CHILD_BINDER].pid;
+	memcpy(h->device, k->mount.device, sizeof(h->device));
+	fd = succession_write(h, &k->boot);
+	r = fd < 0 ? fd : succession_pass(h, true);
 	if (r == 0)
 		r = succession_exec(binary, fd, SUCCESSION_KEEPER, k->argv);
-	succession_pass(&succession, false);
+	succession_pass(h, false);
 	log_message(LOG_ERR, "the keeper cannot become the installed binary: %s", strerror(-r));
 }
 
@@ -66,34 +57,25 @@ keeper_become(struct keeper *k, int binary)
  * have all of it back.
  */
 static int
-take_up(struct keeper *k, const struct succession *h)
+take_up(struct keeper *k)
 {
+	int r;
+
 	/*
 	 * Whether they are there at all; and as they stay open over execve(2), the way back has
 	 * them.
 	 */
-	int r = succession_pass(h, true);
-
+	r = succession_pass(&k->held, true);
+	if (r == 0)
+		r = keeper_watch(k);
 	if (r < 0)
 		return r;
-	k->lock_fd = h->lock_fd;
-	k->state_fd = h->state_fd;
-	k->fuse_fd = h->fuse_fd;
-	k->peer_fd = h->peer_fd;
-	k->activation_fd = h->activation_fd;
-	child_started(&k->children[CHILD_HOLDER], h->holder);
-	memcpy(k->mount.path, h->mountpoint, sizeof(k->mount.path));
-	memcpy(k->mount.device, h->device, sizeof(k->mount.device));
-	r = keeper_watch(k);
-	if (r < 0)
-		return r;
-	k->self_fd = binary_find(k->binary);
-	if (k->self_fd < 0)
-		return k->self_fd;
-	/* Not by the link: it names a file that may have been replaced again. */
-	memcpy(k->binary, h->binary, sizeof(k->binary));
-	k->mounts_fd = mounts_watch();
-	return k->mounts_fd < 0 ? k->mounts_fd : 0;
+	child_started(&k->children[CHILD_HOLDER], k->held.holder);
+	/* Not its path: by now that may be of a file which has been replaced again. */
+	r = k->held.program_fd = binary_find(NULL);
+	if (r >= 0)
+		r = k->mounts_fd = mounts_watch();
+	return r < 0 ? r : 0;
 }
 
 /*
@@ -136,18 +118,18 @@ keeper_resume(int fd, int argc, char *argv[])
 		return EXIT_FAILURE;
 	}
 	succession_log(&succession, &boot);
-	keeper_init(&k, &boot, argv);
-	r = take_up(&k, &succession);
+	keeper_init(&k, &boot, &succession, argv);
+	r = take_up(&k);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot take over: %s, back to the old binary", strerror(-r));
-		r = succession_exec(succession.old_fd, fd, SUCCESSION_KEEPER, argv);
+		r = succession_exec(succession.program_fd, fd, SUCCESSION_KEEPER, argv);
 		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
 	/* From here on there is no way back. No child may inherit what stayed open for that. */
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	fd_close(fd);
-	fd_close(succession.old_fd);
+	fd_close(succession.program_fd);
 	confine_argv(&k.boot, argc, argv);
 	return go_on(&k);
 }

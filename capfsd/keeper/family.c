@@ -38,9 +38,9 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 {
 	cleanup_close int binder = -1;
 	struct holder_fds fds = {
-		.fuse = k->fuse_fd,
-		.lock = k->lock_fd,
-		.activation = k->activation_fd,
+		.fuse = k->held.fuse_fd,
+		.lock = k->held.lock_fd,
+		.activation = k->held.activation_fd,
 		.sockets = stored ? stored->sockets : NULL,
 		.n_sockets = stored ? stored->n_sockets : 0,
 	};
@@ -55,8 +55,8 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 	if (r < 0)
 		return error_trace(r);
 	child_started(&k->children[CHILD_HOLDER], r);
-	fd_close(k->peer_fd);
-	k->peer_fd = peer;
+	fd_close(k->held.peer_fd);
+	k->held.peer_fd = peer;
 	return 0;
 }
 
@@ -69,7 +69,7 @@ void
 family_next_holder(struct keeper *k)
 {
 	k->at[ALARM_HOLDER] = 0;
-	if (!child_is_gone(k->peer_fd, KEEPER_STOP_MSEC))
+	if (!child_is_gone(k->held.peer_fd, KEEPER_STOP_MSEC))
 		log_message(LOG_ERR, "the last broker does not end, waiting for it");
 	else if (family_start_holder(k, NULL) < 0)
 		log_message(LOG_ERR, "cannot start another holder, trying it again");

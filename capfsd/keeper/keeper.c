@@ -26,22 +26,18 @@
 #define BINDER_MSEC 1000 /* it may be in a call that nobody will reply to */
 
 void
-keeper_init(struct keeper *k, const struct boot *boot, char *const *argv)
+keeper_init(struct keeper *k, const struct boot *boot, const struct succession *held, char *const *argv)
 {
 	*k = (struct keeper){
 		.boot = *boot,
-		.mount.privileged = boot->privileged,
+		.held = *held,
+		.mount = {.path = k->held.mountpoint, .privileged = boot->privileged},
 		.argv = argv,
-		.self_fd = -1,
-		.lock_fd = -1,
-		.activation_fd = -1,
-		.state_fd = -1,
-		.fuse_fd = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
-		.peer_fd = -1,
 		.exit_status = 1,
 	};
+	memcpy(k->mount.device, held->device, sizeof(k->mount.device));
 	family_init(k);
 	upgrade_init(k);
 }
@@ -54,7 +50,7 @@ keeper_init(struct keeper *k, const struct boot *boot, char *const *argv)
 static void
 take_mount(struct keeper *k, struct fdstore *stored)
 {
-	k->fuse_fd = take_fd(stored->fuse_fd);
+	k->held.fuse_fd = take_fd(stored->fuse_fd);
 	k->boot.init = stored->boot.init;
 	k->boot.instance = stored->boot.instance;
 	memcpy(k->boot.bind_dir, stored->boot.bind_dir, sizeof(k->boot.bind_dir));
@@ -75,7 +71,7 @@ start(struct keeper *k, struct fdstore *stored)
 
 	r = keeper_watch(k);
 	if (r == 0)
-		r = k->self_fd = binary_find(k->binary);
+		r = k->held.program_fd = binary_find(k->held.binary);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot start: %s", strerror(-r));
 		return r;
@@ -86,7 +82,7 @@ start(struct keeper *k, struct fdstore *stored)
 	if (stored->found)
 		take_mount(k, stored);
 	else
-		r = mount_make(&k->mount, &k->boot, &k->fuse_fd);
+		r = mount_make(&k->mount, &k->boot, &k->held.fuse_fd);
 	if (r < 0)
 		return r;
 	snprintf(k->boot.device, sizeof(k->boot.device), "%s", k->mount.device);
@@ -111,8 +107,8 @@ start(struct keeper *k, struct fdstore *stored)
 void
 keeper_deinit(struct keeper *k)
 {
-	const int *const fds[] = {&k->peer_fd, &k->signal_fd, &k->mounts_fd, &k->self_fd, &k->activation_fd,
-		&k->state_fd, &k->lock_fd};
+	const int fds[] = {k->held.peer_fd, k->signal_fd, k->mounts_fd, k->held.program_fd,
+		k->held.activation_fd, k->held.state_fd, k->held.lock_fd};
 
 	/*
 	 * Nobody replies to it any more, and the connection, which systemd keeps, does not end its
@@ -125,18 +121,18 @@ keeper_deinit(struct keeper *k)
 	 * Whoever has that pair has the mount and the state, too: the last broker, whose holder is
 	 * dead.
 	 */
-	if (k->peer_fd >= 0)
-		child_is_gone(k->peer_fd, KEEPER_STOP_MSEC);
+	if (k->held.peer_fd >= 0)
+		child_is_gone(k->held.peer_fd, KEEPER_STOP_MSEC);
 	if (k->children[CHILD_BINDER].pid)
 		kill(k->children[CHILD_BINDER].pid, SIGKILL);
 	if (k->boot.store_max && !k->leaving)
 		fdstore_forget();
 	if (!k->leaving)
 		mount_end(&k->mount);
-	fd_close(k->fuse_fd);
+	fd_close(k->held.fuse_fd);
 	child_end(&k->children[CHILD_BINDER], -1);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-		fd_close(*fds[i]);
+		fd_close(fds[i]);
 }
 
 int
@@ -145,11 +141,7 @@ keeper_run(const struct keeper_config *config)
 	struct keeper k;
 	int r;
 
-	keeper_init(&k, &config->boot, config->argv);
-	k.lock_fd = config->lock_fd;
-	k.state_fd = config->state_fd;
-	k.activation_fd = config->activation_fd;
-	memcpy(k.mount.path, config->mountpoint, sizeof(k.mount.path));
+	keeper_init(&k, &config->boot, &config->held, config->argv);
 	r = start(&k, config->stored);
 	if (r == 0)
 		r = keeper_loop(&k);

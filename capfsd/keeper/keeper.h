@@ -10,20 +10,16 @@
  */
 #pragma once
 
-#include <limits.h>
-
 #include "capfsd/process/boot.h"
+#include "capfsd/process/succession.h"
 
 struct fdstore;
 
 struct keeper_config {
-	struct boot boot;          /* what the command line and the machine decide */
-	char mountpoint[PATH_MAX]; /* canonical */
-	int lock_fd;               /* of the run directory; the keeper closes it at the end … */
-	int state_fd;              /* … and this one, of the state directory */
-	int activation_fd;         /* … and the service manager's listener, or -1 */
-	char *const *argv;         /* for the binary of an upgrade */
-	struct fdstore *stored;    /* what an earlier daemon has left; taken from it */
+	struct boot boot;       /* what the command line and the machine decide */
+	struct succession held; /* both locks, the listener and the mount point; the keeper's from then on */
+	char *const *argv;      /* for the binary of an upgrade */
+	struct fdstore *stored; /* what an earlier daemon has left; taken from it */
 };
 
 /* Runs until it is told to stop or cannot go on. Returns: the daemon's exit status. */

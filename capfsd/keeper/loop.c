@@ -35,7 +35,7 @@ int
 keeper_tell(struct keeper *k, enum keeper_type type, int fd)
 {
 	struct keeper_record record = {.type = type, .generation = k->boot.generation};
-	ssize_t n = msg_send(k->peer_fd, &record, sizeof(record), &fd, fd >= 0, MSG_DONTWAIT);
+	ssize_t n = msg_send(k->held.peer_fd, &record, sizeof(record), &fd, fd >= 0, MSG_DONTWAIT);
 
 	return n < 0 ? (int)n : 0;
 }
@@ -136,7 +136,7 @@ keeper_say_ready(struct keeper *k)
 {
 	/* Not before there is a state: who finds the one will look for the other. */
 	int r = k->boot.store_max && !k->boot.resumed && !k->ready
-		? fdstore_keep_mount(k->mount.path, k->mount.device, &k->boot, k->fuse_fd)
+		? fdstore_keep_mount(k->mount.path, k->mount.device, &k->boot, k->held.fuse_fd)
 		: 0;
 
 	if (r < 0)
@@ -190,7 +190,7 @@ on_peer(struct keeper *k)
 {
 	struct keeper_record record;
 	size_t n_fds;
-	ssize_t n = msg_receive(k->peer_fd, &record, sizeof(record), NULL, 0, &n_fds, MSG_DONTWAIT);
+	ssize_t n = msg_receive(k->held.peer_fd, &record, sizeof(record), NULL, 0, &n_fds, MSG_DONTWAIT);
 
 	if (n != sizeof(record))
 		return;
@@ -266,7 +266,7 @@ keeper_loop(struct keeper *k)
 		struct pollfd p[] = {
 			{.fd = k->signal_fd, .events = POLLIN},
 			/* While no holder is there, only its end counts. */
-			{.fd = k->children[CHILD_HOLDER].pid ? k->peer_fd : -1, .events = POLLIN},
+			{.fd = k->children[CHILD_HOLDER].pid ? k->held.peer_fd : -1, .events = POLLIN},
 			{.fd = k->mounts_fd, .events = POLLPRI},
 		};
 

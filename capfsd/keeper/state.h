@@ -5,10 +5,8 @@
  */
 #pragma once
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "capfsd/keeper/family.h"
 #include "capfsd/keeper/upgrade.h"
@@ -16,6 +14,7 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/records.h"
+#include "capfsd/process/succession.h"
 
 #define KEEPER_STOP_MSEC 3000 /* for a broker to end */
 
@@ -31,21 +30,15 @@ enum alarm {
 
 struct keeper {
 	struct boot boot;
+	struct succession held; /* what another binary goes on with; become.c completes it */
 	struct mount mount;
 	struct child children[CHILD_N];
 	struct upgrade upgrade;
-	char binary[PATH_MAX]; /* where this program was installed when it started */
 	char *const *argv;
-	int self_fd; /* this program */
-	int lock_fd;
-	int activation_fd; /* the service manager's listener, or -1 */
-	int state_fd;      /* the lock of the state directory */
-	int fuse_fd;       /* a duplicate: lets a new holder go on where a dead one was */
-	int peer_fd;       /* to the broker; hung up when neither holder nor broker is left */
 	int signal_fd;
-	int mounts_fd;   /* tells when mounts have changed */
-	bool ready;      /* systemd has been told */
-	bool leaving;    /* mount and sockets stay, for the next daemon */
+	int mounts_fd; /* tells when mounts have changed */
+	bool ready;    /* systemd has been told */
+	bool leaving;  /* mount and sockets stay, for the next daemon */
 	bool done;
 	int exit_status;
 	uint64_t at[ALARM_N]; /* CLOCK_MONOTONIC in milliseconds, when they are due; 0: never */
@@ -77,5 +70,6 @@ void keeper_look_at_mount(struct keeper *k);
 void keeper_become(struct keeper *k, int binary);
 
 /* keeper.c */
-void keeper_init(struct keeper *k, const struct boot *boot, char *const *argv);
+void keeper_init(struct keeper *k, const struct boot *boot, const struct succession *held,
+	char *const *argv);
 void keeper_deinit(struct keeper *k);

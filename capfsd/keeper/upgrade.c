@@ -131,7 +131,7 @@ upgrade_begin(struct keeper *k)
 	}
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Trying the installed binary",
 		clock_msec(CLOCK_MONOTONIC) * 1000);
-	error = binary_open(k->binary, &k->upgrade.binary_fd);
+	error = binary_open(k->held.binary, &k->upgrade.binary_fd);
 	if (!error)
 		error = start_try(k);
 	if (error)
@@ -205,7 +205,7 @@ starting_alone(struct keeper *k, uint32_t generation)
 		return;
 	}
 	log_message(LOG_ERR, "no broker of the installed binary has come up");
-	tell_become(k, k->self_fd, UPGRADE_RETURNING);
+	tell_become(k, k->held.program_fd, UPGRADE_RETURNING);
 }
 
 /*

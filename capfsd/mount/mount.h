@@ -9,7 +9,6 @@
  */
 #pragma once
 
-#include <limits.h>
 #include <stdbool.h>
 
 #include "capfsd/process/mounts.h"
@@ -17,7 +16,7 @@
 struct boot;
 
 struct mount {
-	char path[PATH_MAX];             /* canonical */
+	const char *path;                /* canonical; the caller's */
 	char device[MOUNTS_FIELD_BYTES]; /* "MAJOR:MINOR" of our own mount, "" before it is made */
 	bool privileged;
 };

@@ -35,13 +35,22 @@ struct succession {
 	pid_t parent;        /* of a holder: the keeper */
 	uint32_t generation; /* how many times a holder was told to become another binary */
 	/* of the keeper: */
-	int32_t lock_fd, state_fd, fuse_fd, peer_fd, old_fd;
+	int32_t lock_fd;    /* the lock of the run directory */
+	int32_t state_fd;   /* the lock of the state directory */
+	int32_t fuse_fd;    /* a duplicate: lets a new holder go on where a dead one was */
+	int32_t peer_fd;    /* to the broker; hung up when neither holder nor broker is left */
+	int32_t program_fd; /* the program that the writer runs, which is the way back */
 	pid_t holder, binder;
-	char binary[PATH_MAX];
+	char binary[PATH_MAX];     /* where a program was installed when the daemon was started */
 	char mountpoint[PATH_MAX]; /* for all: the log tells it */
 	char device[MOUNTS_FIELD_BYTES];
-	int32_t activation_fd; /* or -1 */
+	int32_t activation_fd; /* the service manager's listener, or -1 */
 };
+
+/* For one that names no descriptors yet, as 0 would be one. */
+#define SUCCESSION_NO_FDS                                                                          \
+	.lock_fd = -1, .state_fd = -1, .fuse_fd = -1, .peer_fd = -1, .program_fd = -1,             \
+	.activation_fd = -1
 
 /*
  * Writes H, BOOT and its page, if it has one. Returns: a memfd, to be kept over execve(2); -errno.

@@ -21,12 +21,15 @@
 int
 binary_find(char path[PATH_MAX])
 {
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	ssize_t n;
 	int fd;
 
-	if (n <= 0)
-		return n < 0 ? -errno : -ENOENT;
-	path[n] = '\0';
+	if (path) {
+		n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+		if (n <= 0)
+			return n < 0 ? -errno : -ENOENT;
+		path[n] = '\0';
+	}
 	fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

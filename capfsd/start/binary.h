@@ -5,8 +5,9 @@
 #include <limits.h>
 
 /*
- * What we are, as a descriptor for execveat(2), and PATH, where what we are to become will be. Asked once, at
- * the start: later the file that we run may have been replaced. Returns: the descriptor, or -errno.
+ * What we are, as a descriptor for execveat(2), and PATH, unless it is NULL: where what we are to become will be.
+ * That is asked once, at the start: later the file that we run may have been replaced. Returns: the descriptor,
+ * or -errno.
  */
 int binary_find(char path[PATH_MAX]);
 
