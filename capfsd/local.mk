@@ -238,15 +238,15 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/start/features.h \
 	capfsd/start/place.c \
 	capfsd/start/place.h \
+	capfsd/upgrade/upgrade.c \
+	capfsd/upgrade/upgrade.h \
 	capfsd/keeper/become.c \
 	capfsd/keeper/family.c \
 	capfsd/keeper/family.h \
 	capfsd/keeper/keeper.c \
 	capfsd/keeper/keeper.h \
 	capfsd/keeper/loop.c \
-	capfsd/keeper/state.h \
-	capfsd/keeper/upgrade.c \
-	capfsd/keeper/upgrade.h
+	capfsd/keeper/state.h
 capfsd_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DMOUNTHELPERDIR='"$(mounthelperdir)"'
 capfsd_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS) $(LMDB_CFLAGS)
 capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/libbase.la \

@@ -20,7 +20,7 @@ nothing() { # NAME WHAT: there is none of it
 	result $? "$1" "$2"
 }
 
-# "  model           entities, …" and "  holder  binder  mount  start  keeper    the others"
+# "  model           entities, …" and "  holder  binder  mount  start    the other processes, …"
 rooms=$(sed -n '/^Rooms of/,/^  base and/p' doc/ARCHITECTURE | sed -n 's/^  \([a-z][a-z ]*[a-z]\)   *.*/\1/p' |
 	sed 's/   .*//' | tr -s ' ' '\n')
 rank() { # ROOM

@@ -3,8 +3,8 @@
  * Can this binary go on with what another one does? Asked before that is stopped, in a process of
  * the daemon's user: it reads the succession, loads a copy of the state, and replays INIT. Its exit
  * status is what the keeper learns. It has neither /dev/fuse nor the store, so that a binary that
- * does something else, or dies half-way, harms nothing. try_start() is called by the keeper,
- * try_main() by main().
+ * does something else, or dies half-way, harms nothing. try_start() is called by the upgrade, in
+ * the keeper; try_main() by main().
  */
 #include "config.h"
 
@@ -34,7 +34,7 @@
 #include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
 
-#define COPY_MSEC 30000 /* half of what the keeper gives to the whole trial */
+#define COPY_MSEC 30000 /* half of what the upgrade gives to the whole trial */
 
 /*
  * The broker's copy of the state. It comes when the broker has time for it, or never, if that has

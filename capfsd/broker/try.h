@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The trial of a binary before a live upgrade: can it go on with what this one does? The keeper starts the
- * other program in a child, whose main() calls try_main(). Nothing of it touches the state or the mount.
+ * The trial of a binary before a live upgrade: can it go on with what this one does? The upgrade starts
+ * the other program in a child of the keeper, whose main() calls try_main(). Nothing of it touches the state or the mount.
  */
 #pragma once
 

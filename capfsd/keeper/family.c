@@ -90,7 +90,7 @@ family_next_binder(struct keeper *k)
 	int r;
 
 	k->at[ALARM_BINDER] = clock_msec(CLOCK_MONOTONIC) + RETRY_MSEC;
-	if (!upgrade_lets_speak(k) || (r = binder_start(&k->boot, k->mount.path, &fd)) < 0)
+	if (!upgrade_lets_speak(&k->upgrade) || (r = binder_start(&k->boot, k->mount.path, &fd)) < 0)
 		return;
 	k->at[ALARM_BINDER] = 0;
 	child_started(&k->children[CHILD_BINDER], r);
@@ -175,10 +175,10 @@ on_holder_end(struct keeper *k, int status)
 	 * Not in an upgrade: systemd starts the installed binary, which may be the one that has
 	 * just failed.
 	 */
-	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(k);
+	bool kept = k->boot.store_max && k->ready && upgrade_lets_speak(&k->upgrade);
 
 	/* In an upgrade any program may have ended there, with any status. */
-	if ((upgrade_lets_speak(k) && is_final(k, status)) || keeper_is_stopping(k)) {
+	if ((upgrade_lets_speak(&k->upgrade) && is_final(k, status)) || keeper_is_stopping(k)) {
 		k->done = true;
 		return;
 	}
@@ -193,13 +193,12 @@ on_holder_end(struct keeper *k, int status)
 	k->children[CHILD_BINDER].pid = 0;
 	k->at[ALARM_BINDER] = 0;
 	k->at[ALARM_HOLDER] = child_ended(&k->children[CHILD_HOLDER]);
-	upgrade_on_holder_end(k);
+	upgrade_on_holder_end(&k->upgrade);
 }
 
 /*
  * A holder that dies costs connections, so the first few times another one comes at once. A binder
- * is missed only by who looks a socket up for the first time, and comes after a pause. A trial is
- * made once.
+ * is missed only by who looks a socket up for the first time, and comes after a pause.
  */
 static const struct {
 	void (*on_end)(struct keeper *k, int status);
@@ -207,7 +206,6 @@ static const struct {
 } roles[CHILD_N] = {
 	[CHILD_HOLDER] = {on_holder_end, {.n_free = 4, .first_usec = 50000, .max_usec = 4000000}},
 	[CHILD_BINDER] = {on_binder_end, {.first_usec = 100000, .max_usec = 2000000}},
-	[CHILD_TRY] = {upgrade_on_try_end, {}},
 };
 
 void
@@ -217,9 +215,21 @@ family_init(struct keeper *k)
 		k->children[role] = (struct child){.backoff = roles[role].backoff};
 }
 
+/* Returns: the role that a child has, or CHILD_N. */
+static int
+find_role(const struct keeper *k, pid_t pid)
+{
+	int role = 0;
+
+	while (role < CHILD_N && k->children[role].pid != pid)
+		role++;
+	return role;
+}
+
 /*
- * One SIGCHLD can stand for many. Those of no role are brokers whose holder has died, which have
- * become our children, and binders of before: waiting for them takes their zombies away.
+ * One SIGCHLD can stand for many. Those of no role are the trial of an upgrade, brokers whose
+ * holder has died, which have become our children, and binders of before: waiting for them takes
+ * their zombies away.
  */
 void
 family_reap(struct keeper *k)
@@ -227,12 +237,14 @@ family_reap(struct keeper *k)
 	int status;
 	pid_t pid;
 
-	/* Those of no role are brokers whose holder has died, and binders of before. */
-	while (!k->done && (pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (int role = 0; role < CHILD_N; role++)
-			if (k->children[role].pid == pid) {
-				k->children[role].pid = 0;
-				roles[role].on_end(k, status);
-				break;
-			}
+	while (!k->done && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		int role = find_role(k, pid);
+
+		if (role == CHILD_N) {
+			upgrade_on_child_end(&k->upgrade, pid, status);
+		} else {
+			k->children[role].pid = 0;
+			roles[role].on_end(k, status);
+		}
+	}
 }

@@ -12,7 +12,6 @@ struct keeper;
 enum child_role {
 	CHILD_HOLDER,
 	CHILD_BINDER,
-	CHILD_TRY, /* of an installed binary, on a copy of the state */
 	CHILD_N,
 };
 

@@ -25,6 +25,19 @@
 
 #define BINDER_MSEC 1000 /* it may be in a call that nobody will reply to */
 
+static void
+press_holder(struct keeper *k, int signal)
+{
+	child_signal(&k->children[CHILD_HOLDER], signal);
+}
+
+static const struct upgrade_host upgrade_host = {
+	.tell = keeper_tell,
+	.press = press_holder,
+	.become = keeper_become,
+	.stop = keeper_begin_stop,
+};
+
 void
 keeper_init(struct keeper *k, const struct boot *boot, const struct succession *held, char *const *argv)
 {
@@ -39,7 +52,7 @@ keeper_init(struct keeper *k, const struct boot *boot, const struct succession *
 	};
 	memcpy(k->mount.device, held->device, sizeof(k->mount.device));
 	family_init(k);
-	upgrade_init(k);
+	upgrade_init(&k->upgrade, &upgrade_host, k, &k->boot, &k->held);
 }
 
 /*
@@ -123,8 +136,7 @@ keeper_deinit(struct keeper *k)
 	 */
 	if (k->held.peer_fd >= 0)
 		child_is_gone(k->held.peer_fd, KEEPER_STOP_MSEC);
-	if (k->children[CHILD_BINDER].pid)
-		kill(k->children[CHILD_BINDER].pid, SIGKILL);
+	child_signal(&k->children[CHILD_BINDER], SIGKILL);
 	if (k->boot.store_max && !k->leaving)
 		fdstore_forget();
 	if (!k->leaving)

@@ -2,8 +2,8 @@
 /*
  * The room of the keeper: the parent of all others, and the only process with privilege.
  *
- * It owns the mount, both locks, a duplicate of the connection to the kernel, and its children: holder and
- * binder, which it starts again when they end, and the trial of an upgrade. It tells systemd how the daemon
+ * It owns the mount, both locks, a duplicate of the connection to the kernel, and its children, holder and
+ * binder, which it starts again when they end; for an upgrade it does what that room asks. It tells systemd how the daemon
  * does. It trusts none of its children: what it reads from them is one fixed-size record without descriptors,
  * and what that can make it do is to say that the daemon is ready, and to send the holder the installed
  * binary. It parses no client's bytes and touches nothing on the mount. Only main() calls into this room.

@@ -48,7 +48,7 @@ keeper_tell(struct keeper *k, enum keeper_type type, int fd)
 void
 keeper_begin_stop(struct keeper *k)
 {
-	if (keeper_is_stopping(k) || upgrade_defers_stop(k))
+	if (keeper_is_stopping(k) || upgrade_defers_stop(&k->upgrade))
 		return;
 	sd_notify(0, "STOPPING=1");
 	/* Between two holders there is nobody who could stop anything. */
@@ -57,8 +57,8 @@ keeper_begin_stop(struct keeper *k)
 	k->at[ALARM_BINDER] = 0;
 	k->at[ALARM_STOP] = clock_msec(CLOCK_MONOTONIC) + KEEPER_STOP_MSEC;
 	/* While there still is a broker that can reply to the call in which it may be waiting. */
-	if (k->leaving && k->children[CHILD_BINDER].pid)
-		kill(k->children[CHILD_BINDER].pid, SIGKILL);
+	if (k->leaving)
+		child_signal(&k->children[CHILD_BINDER], SIGKILL);
 	/* Whoever cannot be told will not end by itself: its time is over at once. */
 	if (keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1) < 0)
 		k->at[ALARM_STOP] = clock_msec(CLOCK_MONOTONIC);
@@ -76,12 +76,19 @@ begin_leave(struct keeper *k)
 	keeper_begin_stop(k);
 }
 
+static void
+begin_upgrade(struct keeper *k)
+{
+	upgrade_begin(&k->upgrade,
+		k->ready && !keeper_is_stopping(k) && k->children[CHILD_HOLDER].pid);
+}
+
 static const struct {
 	int signal;
 	void (*obey)(struct keeper *k);
 } signals[] = {
 	{SIGCHLD, family_reap},
-	{SIGHUP, upgrade_begin},
+	{SIGHUP, begin_upgrade},
 	{SIGUSR2, begin_leave},
 	{SIGTERM, keeper_begin_stop},
 	{SIGINT, keeper_begin_stop},
@@ -149,7 +156,7 @@ keeper_say_ready(struct keeper *k)
 static void
 on_ready(struct keeper *k, uint32_t generation)
 {
-	upgrade_on_ready(k, generation);
+	upgrade_on_ready(&k->upgrade, generation);
 	if (k->ready)
 		return;
 	log_message(LOG_DEBUG, "serving %s", k->mount.path);
@@ -166,7 +173,7 @@ on_alone(struct keeper *k, uint32_t generation)
 	if (k->leaving)
 		keeper_end(k, 0);
 	else
-		upgrade_on_alone(k, generation);
+		upgrade_on_alone(&k->upgrade, generation);
 }
 
 /*
@@ -233,7 +240,6 @@ stop_late(struct keeper *k)
 static void (*const alarms[ALARM_N])(struct keeper *k) = {
 	[ALARM_BEAT] = beat,
 	[ALARM_STOP] = stop_late,
-	[ALARM_UPGRADE] = upgrade_on_time,
 	[ALARM_HOLDER] = family_next_holder,
 	[ALARM_BINDER] = family_next_binder,
 };
@@ -242,7 +248,7 @@ static void (*const alarms[ALARM_N])(struct keeper *k) = {
 static int
 next_timeout(const struct keeper *k)
 {
-	uint64_t now = clock_msec(CLOCK_MONOTONIC), first = UINT64_MAX;
+	uint64_t now = clock_msec(CLOCK_MONOTONIC), first = k->upgrade.deadline_msec;
 
 	for (int i = 0; i < ALARM_N; i++)
 		if (k->at[i] && k->at[i] < first)
@@ -256,6 +262,8 @@ on_time(struct keeper *k)
 	for (int i = 0; i < ALARM_N && !k->done; i++)
 		if (k->at[i] && clock_msec(CLOCK_MONOTONIC) >= k->at[i])
 			alarms[i](k);
+	if (!k->done)
+		upgrade_on_time(&k->upgrade);
 }
 
 /* Records before signals: what a child has said before its end is known when that is reaped. */

@@ -9,22 +9,21 @@
 #include <stdint.h>
 
 #include "capfsd/keeper/family.h"
-#include "capfsd/keeper/upgrade.h"
 #include "capfsd/mount/mount.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
+#include "capfsd/upgrade/upgrade.h"
 
 #define KEEPER_STOP_MSEC 3000 /* for a broker to end */
 
 /* What is due at some time, and who does it then: `alarms` in loop.c. */
 enum alarm {
-	ALARM_BEAT,    /* systemd is told that we live */
-	ALARM_STOP,    /* the broker's time to stop ends */
-	ALARM_UPGRADE, /* the time of its present phase */
-	ALARM_HOLDER,  /* the next one */
-	ALARM_BINDER,  /* likewise */
+	ALARM_BEAT,   /* systemd is told that we live */
+	ALARM_STOP,   /* the broker's time to stop ends */
+	ALARM_HOLDER, /* the next one */
+	ALARM_BINDER, /* likewise */
 	ALARM_N,
 };
 

@@ -2,7 +2,7 @@
 /*
  * The room process/ is what all processes of the daemon share: the numbers of descriptors (fds.h), the page of
  * holder and brokers (page.h), what they say to each other (records.h), what they take from themselves
- * (confine.h), how one binary becomes another (succession.h), how a child is born (child.h), and the log
+ * (confine.h), how one binary becomes another (succession.h), how a child is born and ended (child.h), and the log
  * (journal.h, messages.h). Every room above may include it; it starts nothing by itself and owns no state.
  *
  * The boot block: what the keeper decides once for a mount, and all processes of the daemon are born with.

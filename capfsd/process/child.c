@@ -160,6 +160,14 @@ child_ended(struct child *c)
 	return c->since_msec + backoff_add(&c->backoff) / 1000;
 }
 
+/* Never with 0 for a pid, which would be all processes of our group. */
+void
+child_signal(const struct child *c, int signal)
+{
+	if (c->pid)
+		kill(c->pid, signal);
+}
+
 /*
  * By SIGKILL, as whoever gets here has had its time. It is given up first, so that its end, which
  * may be reaped later, is nobody's loss.

@@ -54,5 +54,8 @@ void child_started(struct child *c, pid_t pid);
 /* It has ended, and was waited for. Returns: when the next one is due. */
 uint64_t child_ended(struct child *c);
 
+/* Sends it a signal, if it is running. */
+void child_signal(const struct child *c, int signal);
+
 /* Ends it, if it is running, and waits for it, MSEC at most, or for ever when that is -1. */
 void child_end(struct child *c, int msec);

@@ -2,8 +2,8 @@
 /*
  * The room start/ is what a daemon looks at before there is one: its directories and locks (here), what systemd
  * has kept or passes on (fdstore.h, activation.h), which program it is (binary.h), what the machine has
- * (features.h). main() calls it once; of the keeper's files those that tell systemd what to keep, and that open
- * the binary of an upgrade. Nothing here runs while clients are served, and nobody below includes it.
+ * (features.h). main() calls it once; the keeper to tell systemd what to keep and to know its own program, the
+ * upgrade to open the installed one. Nothing here knows of clients.
  *
  * Where the daemon lives: its directories, the lock that only one daemon has, and the mount point,
  * all made ready before anything is started. All log.
