@@ -107,29 +107,29 @@ go_on(struct keeper *k)
 int
 keeper_resume(int fd, int argc, char *argv[])
 {
-	static struct succession succession;
-	static struct boot boot;
+	static struct keeper_config config;
 	struct keeper k;
 	int r;
 
-	r = succession_read(fd, SUCCESSION_KEEPER, &succession, &boot, NULL);
+	config.argv = argv;
+	r = succession_read(fd, SUCCESSION_KEEPER, &config.held, &config.boot, NULL);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot take over: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	succession_log(&succession, &boot);
-	keeper_init(&k, &boot, &succession, argv);
+	succession_log(&config.held, &config.boot);
+	keeper_init(&k, &config);
 	r = take_up(&k);
 	if (r < 0) {
 		log_message(LOG_ERR, "cannot take over: %s, back to the old binary", strerror(-r));
-		r = succession_exec(succession.program_fd, fd, SUCCESSION_KEEPER, argv);
+		r = succession_exec(config.held.program_fd, fd, SUCCESSION_KEEPER, argv);
 		log_message(LOG_CRIT, "cannot go back: %s", strerror(-r));
 		return EXIT_FAILURE;
 	}
 	/* From here on there is no way back. No child may inherit what stayed open for that. */
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	fd_close(fd);
-	fd_close(succession.program_fd);
+	fd_close(config.held.program_fd);
 	confine_argv(&k.boot, argc, argv);
 	return go_on(&k);
 }

@@ -39,18 +39,18 @@ static const struct upgrade_host upgrade_host = {
 };
 
 void
-keeper_init(struct keeper *k, const struct boot *boot, const struct succession *held, char *const *argv)
+keeper_init(struct keeper *k, const struct keeper_config *config)
 {
 	*k = (struct keeper){
-		.boot = *boot,
-		.held = *held,
-		.mount = {.path = k->held.mountpoint, .privileged = boot->privileged},
-		.argv = argv,
+		.boot = config->boot,
+		.held = config->held,
+		.mount = {.path = k->held.mountpoint, .privileged = config->boot.privileged},
+		.argv = config->argv,
 		.signal_fd = -1,
 		.mounts_fd = -1,
 		.exit_status = 1,
 	};
-	memcpy(k->mount.device, held->device, sizeof(k->mount.device));
+	memcpy(k->mount.device, k->held.device, sizeof(k->mount.device));
 	family_init(k);
 	upgrade_init(&k->upgrade, &upgrade_host, k, &k->boot, &k->held);
 }
@@ -153,7 +153,7 @@ keeper_run(const struct keeper_config *config)
 	struct keeper k;
 	int r;
 
-	keeper_init(&k, &config->boot, &config->held, config->argv);
+	keeper_init(&k, config);
 	r = start(&k, config->stored);
 	if (r == 0)
 		r = keeper_loop(&k);

@@ -27,6 +27,8 @@ enum alarm {
 	ALARM_N,
 };
 
+struct keeper_config;
+
 struct keeper {
 	struct boot boot;
 	struct succession held; /* what another binary goes on with; become.c completes it */
@@ -69,6 +71,5 @@ void keeper_look_at_mount(struct keeper *k);
 void keeper_become(struct keeper *k, int binary);
 
 /* keeper.c */
-void keeper_init(struct keeper *k, const struct boot *boot, const struct succession *held,
-	char *const *argv);
+void keeper_init(struct keeper *k, const struct keeper_config *config);
 void keeper_deinit(struct keeper *k);
