@@ -50,7 +50,8 @@ unit_tests = \
 	tests/test-relay-ends \
 	tests/test-state \
 	tests/test-damage \
-	tests/test-succession
+	tests/test-succession \
+	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh \
@@ -166,6 +167,10 @@ tests_test_damage_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_succession_SOURCES = tests/test-succession.c
 tests_test_succession_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_succession_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_upgrade_SOURCES = tests/test-upgrade.c
+tests_test_upgrade_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_upgrade_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_holder_SOURCES = tests/test-holder.c
 tests_test_holder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

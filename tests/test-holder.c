@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How long the holder waits before the next broker, and when it takes one for one that hangs.
+ * How long the holder waits before the next broker, and when it takes one for one that hangs. And
+ * what it and the keeper have in common: how a child is born, when it is due again, how it is ended.
  */
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "capfsd/holder/watch.h"
 #include "capfsd/process/backoff.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/page.h"
 #include "tests/fixture.h"
 
@@ -110,6 +116,68 @@ START_TEST(as_often_as_systemd_is_told)
 }
 END_TEST
 
+/* That the pair hangs up when the child has ended shows that nobody else has the child's end. */
+START_TEST(a_pair_has_one_end_in_each_process)
+{
+	cleanup_close int fd = -1;
+	pid_t pid = child_fork(SOCK_SEQPACKET, &fd);
+	char byte = 0;
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		/* Gives the byte back, and stays until the parent has nothing more to say. */
+		ssize_t n = read(fd, &byte, 1);
+
+		_exit(n == 1 && write(fd, &byte, 1) == 1 && read(fd, &byte, 1) == 0 ? 0 : 1);
+	}
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	ck_assert_int_eq(read(fd, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'x');
+	ck_assert(!child_is_gone(fd, 0));
+	shutdown(fd, SHUT_WR);
+	ck_assert(child_is_gone(fd, 10000));
+	ck_assert_int_eq(child_wait(pid, 10000), 0);
+}
+END_TEST
+
+START_TEST(one_that_has_lived_is_due_at_once)
+{
+	struct child c = {.backoff = {.first_usec = 100000, .max_usec = 400000}};
+
+	for (uint64_t pause = 100; pause <= 400; pause *= 2) {
+		child_started(&c, 1);
+		ck_assert_uint_eq(child_ended(&c), c.since_msec + pause);
+		ck_assert_int_eq(c.pid, 0);
+	}
+	/* Long ago: its pause is over, and the next failure is the first. */
+	child_started(&c, 1);
+	c.since_msec -= 6000;
+	ck_assert_uint_eq(child_ended(&c), c.since_msec + 100);
+}
+END_TEST
+
+START_TEST(one_that_is_ended_is_gone)
+{
+	struct child c = {};
+	pid_t pid;
+
+	for (int msec = -1; msec <= 10000; msec += 10001) {
+		pid = fork();
+		if (pid == 0)
+			for (;;)
+				pause();
+		child_started(&c, pid);
+		child_end(&c, msec);
+		ck_assert_int_eq(c.pid, 0);
+		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), -1);
+		ck_assert_int_eq(errno, ECHILD);
+	}
+	/* None is running: above all, not we. */
+	child_end(&c, -1);
+	child_signal(&c, SIGKILL);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -121,6 +189,9 @@ main(void)
 	tcase_add_test(t, who_turns_is_left_alone);
 	tcase_add_test(t, who_does_not_turn_hangs);
 	tcase_add_test(t, who_loads_has_two_minutes);
+	tcase_add_test(t, a_pair_has_one_end_in_each_process);
+	tcase_add_test(t, one_that_has_lived_is_due_at_once);
+	tcase_add_test(t, one_that_is_ended_is_gone);
 	tcase_add_loop_test(t, as_often_as_systemd_is_told, 0, 6);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
