@@ -409,7 +409,7 @@ kernel_kill(void)
 {
 	kill(k.child, SIGKILL);
 	waitpid(k.child, NULL, 0);
-	boot_page_crashed(k.boot.page);
+	boot_page_died(k.boot.page, true);
 	k.boot.page->n_brokers++;
 	kernel_start_child();
 }

@@ -77,6 +77,27 @@ START_TEST(who_does_not_turn_hangs)
 }
 END_TEST
 
+/* Who kills brokers must not have requests refused, however often he meets the same one. */
+START_TEST(a_request_is_blamed_for_what_it_does)
+{
+	struct boot_page page = {};
+
+	for (int i = 0; i < 5; i++) {
+		ck_assert(boot_page_enter(&page, 7));
+		ck_assert(!boot_page_died(&page, false));
+	}
+	ck_assert(boot_page_enter(&page, 7));
+	ck_assert(!boot_page_died(&page, true));
+	ck_assert(boot_page_enter(&page, 7));
+	ck_assert(!boot_page_died(&page, false));
+	ck_assert(boot_page_enter(&page, 7));
+	ck_assert(boot_page_died(&page, true));
+	ck_assert(!boot_page_enter(&page, 7));
+	ck_assert(boot_page_enter(&page, 8));
+	ck_assert(!boot_page_died(&page, true));
+}
+END_TEST
+
 START_TEST(who_loads_has_two_minutes)
 {
 	struct boot_page page = {};
@@ -188,6 +209,7 @@ main(void)
 	tcase_add_test(t, the_first_failures_are_free);
 	tcase_add_test(t, who_turns_is_left_alone);
 	tcase_add_test(t, who_does_not_turn_hangs);
+	tcase_add_test(t, a_request_is_blamed_for_what_it_does);
 	tcase_add_test(t, who_loads_has_two_minutes);
 	tcase_add_test(t, a_pair_has_one_end_in_each_process);
 	tcase_add_test(t, one_that_has_lived_is_due_at_once);

@@ -58,6 +58,7 @@ struct holder {
 	struct watch watch;	/* does the broker turn its loop? */
 	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
+	bool ended;     /* we have ended this broker */
 	bool probation; /* another binary until now: its first broker must come up */
 };
 
@@ -116,6 +117,7 @@ end_broker(struct holder *h)
 {
 	log_message(LOG_ERR, "broker %u does not turn its loop, ending it", h->boot->page->n_brokers);
 	kill(h->broker, SIGKILL);
+	h->ended = true;
 }
 
 /* Until the broker has ended, somebody says that it hangs, or it is time to look whether it does. */
@@ -171,7 +173,7 @@ forget_hangs(void)
  * administrator is to find why.
  */
 static void
-log_end(int status, const struct boot_page *page)
+log_end(int status, const struct boot_page *page, bool refused)
 {
 	if (WIFSIGNALED(status))
 		log_event(LOG_WARNING,
@@ -187,7 +189,7 @@ log_end(int status, const struct boot_page *page)
 				{"CAPFS_STATUS", NULL, (uint64_t)WEXITSTATUS(status)}),
 			"broker %u ended with status %d, starting another", page->n_brokers,
 			WEXITSTATUS(status));
-	if (page->poisoned && page->poisoned == page->crashed)
+	if (refused)
 		log_event(LOG_ERR,
 			LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
 				{"CAPFS_BROKER", NULL, page->n_brokers},
@@ -210,15 +212,22 @@ is_final(const struct holder *h, int status)
 }
 
 /*
- * Did it end before it was of use to anybody? One that was up and had nothing to reply to is not to
- * be blamed for SIGKILL, which comes from outside.
+ * SIGKILL that is not ours comes from outside, from an administrator or a kernel without memory, and
+ * says nothing about what the broker was at.
  */
 static bool
-has_failed(int status, const struct boot_page *page)
+is_to_blame(const struct holder *h, int status)
 {
-	if (page->answered)
-		return false;
-	return !page->ready || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+	return h->ended || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
+/* Did it end before it was of use to anybody? One that was up may have had nothing to reply to. */
+static bool
+has_failed(const struct holder *h, int status)
+{
+	const struct boot_page *page = h->boot->page;
+
+	return !page->answered && (!page->ready || is_to_blame(h, status));
 }
 
 /*
@@ -254,6 +263,7 @@ run_broker(struct holder *h)
 	h->boot->page->answered = 0;
 	h->boot->page->ready = 0;
 	h->boot->page->n_brokers++;
+	h->ended = false;
 	h->started_usec = clock_usec(CLOCK_MONOTONIC);
 	watch_begin(&h->watch, h->started_usec);
 	forget_hangs();
@@ -272,7 +282,7 @@ pause_before_next(struct holder *h, int status)
 {
 	uint64_t pause = 0;
 
-	if (has_failed(status, h->boot->page))
+	if (has_failed(h, status))
 		pause = backoff_add(&h->backoff);
 	else
 		backoff_reset(&h->backoff);
@@ -324,6 +334,7 @@ holder_run(struct holder *h)
 	holder_signals(&set);
 	for (;;) {
 		int status = run_broker(h);
+		bool refused;
 
 		if (status < 0)
 			status = cannot_run(status);
@@ -334,8 +345,8 @@ holder_run(struct holder *h)
 			ask_keeper(h);
 			continue;
 		}
-		boot_page_crashed(page);
-		log_end(status, page);
+		refused = boot_page_died(page, is_to_blame(h, status));
+		log_end(status, page, refused);
 		if (h->probation) {
 			h->probation = false;
 			ask_keeper(h);

@@ -55,12 +55,21 @@ boot_page_leave(struct boot_page *p)
 	p->answered = 1;
 }
 
-/* Called by the holder when a broker has died. */
-static inline void
-boot_page_crashed(struct boot_page *p)
+/*
+ * Called by the holder when a broker has died. BLAMED: by what it did, and not because somebody from
+ * outside has killed it, which says nothing about the request that it was at. Returns: is that one
+ * refused from here on?
+ */
+static inline bool
+boot_page_died(struct boot_page *p, bool blamed)
 {
-	if (p->executing && p->executing == p->crashed)
-		p->poisoned = p->executing;
-	p->crashed = p->executing;
+	uint64_t request = p->executing;
+	bool again = blamed && request && request == p->crashed;
+
+	if (again)
+		p->poisoned = request;
+	if (blamed)
+		p->crashed = request;
 	p->executing = 0;
+	return again;
 }
