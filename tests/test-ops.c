@@ -92,6 +92,8 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"entrypoints/kv/objects", "key=0x12345678123456780", EINVAL},
 		{"entrypoints/kv/objects", "key=0 socket=seqpacket", EEXIST},
 		{"entrypoints/kv/objects", "remove=0xdead", ENOENT},
+		{"entrypoints/kv/objects", "remove=0xdead key=1", EINVAL},
+		{"entrypoints/kv/objects", "as=kv", EINVAL},
 	};
 	struct world w;
 	char *before, *after;

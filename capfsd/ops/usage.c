@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * "to=SESSION [as=NAME] [rights=call] …": first what one of is needed, then what is needed, then
- * what may be added, without what would be refused for this entity.
+ * what may be added, without what would be refused for this entity; last what may stand instead.
  */
 #include "config.h"
 
@@ -47,7 +47,8 @@ add_keys(uint64_t keys, const char *open, const char *close, const struct entity
 void
 verb_usage(const struct verb *v, struct request *r, struct entity *e, struct text *t)
 {
-	uint64_t needed = v->required | v->usual, keys = v->keys & ~v->hidden & ~v->one_of;
+	uint64_t needed = v->required | v->usual;
+	uint64_t keys = v->keys & ~v->hidden & ~v->one_of & ~v->alone;
 
 	if (v->usage) {
 		v->usage(r, e, t);
@@ -59,5 +60,6 @@ verb_usage(const struct verb *v, struct request *r, struct entity *e, struct tex
 	usage_keys(v->one_of, keys ? "|" : " | ", t);
 	add_keys(keys & needed, "", "", e, t);
 	add_keys(keys & ~needed, "[", "]", e, t);
+	add_keys(v->alone, "or ", "", e, t);
 	text_add(t, "\n");
 }

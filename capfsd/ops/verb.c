@@ -35,6 +35,19 @@ decode(struct operation *o)
 	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);
 }
 
+/* Where a command has another form than its usual one, the words of the two are not mixed. */
+static bool
+check_alone(struct operation *o)
+{
+	uint64_t alone = o->command.given & o->verb->alone;
+	cleanup_text struct text t = {};
+
+	if (o->command.given == (alone & -alone))
+		return true;
+	usage_keys(alone, ", ", &t);
+	return refuse(o->request, EINVAL, "'%s' is given alone", t.data ? t.data : "?");
+}
+
 /* Before anything is looked up: a command that is incomplete learns nothing of what there is. */
 static bool
 check_keys(struct operation *o)
@@ -43,6 +56,8 @@ check_keys(struct operation *o)
 	uint64_t missing = v->required & ~o->command.given, one = o->command.given & v->one_of;
 	cleanup_text struct text t = {};
 
+	if (o->command.given & v->alone)
+		return check_alone(o);
 	if (missing) {
 		usage_keys(missing & -missing, "", &t);
 		return refuse(o->request, EINVAL, "'%s' is missing", t.data ? t.data : "?");

@@ -23,6 +23,7 @@ struct verb {
 	uint64_t keys;     /* it understands; none: its text is not decoded */
 	uint64_t required; /* must be given */
 	uint64_t one_of;   /* exactly one of these */
+	uint64_t alone;    /* each of these may stand for all of that, without any other key */
 	/* Only for usages. */
 	uint64_t usual;  /* shown as if it was required */
 	uint64_t hidden; /* not shown: understood, to be refused with a reason */

@@ -122,18 +122,6 @@ stage_end(struct operation *operation, struct entrypoint *ep)
 	return object_end(operation->change, o);
 }
 
-/* Two forms, of which the keys cannot be mixed; neither is a choice among single keys. */
-static int
-prepare(struct operation *o)
-{
-	const uint64_t remove = KEY_BIT(KEY_REMOVE), given = o->command.given;
-
-	if (given == remove || ((given & KEY_BIT(KEY_KEY)) && !(given & remove)))
-		return 0;
-	return refuse(o->request, EINVAL,
-		"key=N [as=SLOT] [socket=stream|seqpacket] [protocol=calls], or remove=BADGE");
-}
-
 static int
 stage(struct operation *o)
 {
@@ -146,6 +134,7 @@ const struct verb verb_object = {
 	VERB_ROW(OBJECT, object),
 	.keys = KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) |
 		KEY_BIT(KEY_REMOVE),
-	.prepare = prepare,
+	.required = KEY_BIT(KEY_KEY),
+	.alone = KEY_BIT(KEY_REMOVE),
 	.stage = stage,
 };
