@@ -33,6 +33,7 @@ unit_tests = \
 	tests/test-threads \
 	tests/test-ops \
 	tests/test-delegate \
+	tests/test-manual \
 	tests/test-capctl \
 	tests/test-control \
 	tests/test-conversation \
@@ -191,6 +192,11 @@ tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_delegate_SOURCES = tests/test-delegate.c $(ops_world)
 tests_test_delegate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_delegate_LDADD = tests/libfixture.la capfsd/libmodel.la
+
+# The pages against the rows, of which some stand in control/.
+tests_test_manual_SOURCES = tests/test-manual.c $(ops_world)
+tests_test_manual_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_manual_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
