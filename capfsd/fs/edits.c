@@ -5,8 +5,7 @@
  * of them.
  *
  * Each begins with fs_replay(): the kernel sends again what a dead broker did not reply to, and
- * what was committed must not be done twice. In the hidden directory of the binder nothing of it is
- * allowed, since names are made there by bind(2) alone.
+ * what was committed must not be done twice.
  */
 #include "config.h"
 
@@ -23,6 +22,22 @@
 #endif
 
 /*
+ * The node that is to be changed, or in which something is made or removed. In the hidden directory
+ * of the binder nothing of it is allowed, since names are made there by bind(2) alone.
+ * Returns: false when the kernel has its reply.
+ */
+static bool
+find_node(struct fs *fs, fuse_req_t req, fuse_ino_t ino, struct node *ret)
+{
+	if (fs_replay(fs, req))
+		return false;
+	if (tree_node(fs->model, ino, ret))
+		return true;
+	fuse_reply_err(req, ino == FS_BIND_DIR ? EPERM : ESTALE);
+	return false;
+}
+
+/*
  * The mode's upper bits are cut off, as the kernel gives the file type with them. What is not to be
  * changed is -1, which is no owner and no mode.
  */
@@ -35,12 +50,8 @@ fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
 	struct node node;
 	int e;
 
-	if (fs_replay(fs, req))
+	if (!find_node(fs, req, ino, &node))
 		return;
-	if (!tree_node(fs->model, ino, &node)) {
-		fuse_reply_err(req, ino == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
 	/* Sizes and times are what they are: truncation is accepted and means nothing. */
 	if (!(to_set & owner)) {
 		fs_reply_attributes(fs, req, node);
@@ -65,12 +76,8 @@ fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	struct node at;
 	int e;
 
-	if (fs_replay(fs, req))
+	if (!find_node(fs, req, parent, &at))
 		return;
-	if (!tree_node(fs->model, parent, &at)) {
-		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
 	fs_edit_begin(&edit, fs, req, 0);
 	e = tree_create(&edit.request, at, name, strlen(name), "", 0);
 	fs_edit_end(&edit, e);
@@ -85,12 +92,8 @@ fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct node at;
 	int e;
 
-	if (fs_replay(fs, req))
+	if (!find_node(fs, req, parent, &at))
 		return;
-	if (!tree_node(fs->model, parent, &at)) {
-		fuse_reply_err(req, parent == FS_BIND_DIR ? EPERM : ESTALE);
-		return;
-	}
 	fs_edit_begin(&edit, fs, req, 0);
 	e = tree_remove(&edit.request, at, name, strlen(name));
 	fs_edit_end(&edit, e);
