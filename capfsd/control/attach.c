@@ -157,7 +157,7 @@ perform_attach(struct exchange *x)
 
 	o = exchange_operation(x, &verb_attach, NULL, NULL);
 	o.state = &attachment;
-	if (exchange_split(x, &at, &o.name.p, &o.name.n))
+	if (exchange_split(x, &at, &o.name))
 		return 0;
 	if (at.row->children != ENTITY_ENTRYPOINT)
 		return refuse(&x->request, EPERM, "only entrypoints/NAME is served");

@@ -55,7 +55,7 @@ exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
  * slash it is a part of the session itself, which nobody makes or removes.
  */
 int
-exchange_split(struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n)
+exchange_split(struct exchange *x, struct node *ret_at, struct word *ret_name)
 {
 	const char *path = x->asked->path;
 	size_t n = x->asked->n_path, n_at;
@@ -69,8 +69,7 @@ exchange_split(struct exchange *x, struct node *ret_at, const char **ret_name, s
 		return x->request.error;
 	}
 	n_at = (size_t)(slash - path);
-	*ret_name = slash + 1;
-	*ret_n = n - n_at - 1;
+	*ret_name = (struct word){slash + 1, n - n_at - 1};
 	return exchange_walk(x, path, n_at, ret_at);
 }
 

@@ -34,8 +34,7 @@ void exchange_deinit(struct exchange *x);
 /* The node of PATH, seen from the client's session. Returns: 0, else refused. */
 int exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret);
 /* The directory of the path that was asked for, and the name in it. Returns: 0, else refused. */
-int exchange_split(
-	struct exchange *x, struct node *ret_at, const char **ret_name, size_t *ret_n);
+int exchange_split(struct exchange *x, struct node *ret_at, struct word *ret_name);
 /*
  * VERB, done by what was asked to SUBJECT, and told in S: for verb_run(). What it tells of where it
  * was asked is the path.

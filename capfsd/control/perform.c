@@ -120,6 +120,19 @@ perform_done(struct exchange *x)
 		snapshot_drop(x->control);
 }
 
+/* Finds what was asked for, which must have a text. Returns: whether it has; else refused. */
+static bool
+find_file(struct exchange *x, struct node *ret)
+{
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, ret))
+		return false;
+	if (ret->row->type == ROW_DIRECTORY)
+		return refuse(&x->request, EISDIR, "that is a directory");
+	if (ret->row->type == ROW_SOCKET)
+		return refuse(&x->request, ENXIO, "that is a socket");
+	return true;
+}
+
 /*
  * A text that does not fit into one reply is kept as it was, so that its pieces belong together
  * whatever happens between them. A log needs no copy: its offsets mean the same for ever.
@@ -131,12 +144,8 @@ perform_read(struct exchange *x)
 	cleanup_text struct text t = {};
 	struct node node;
 
-	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
+	if (!find_file(x, &node))
 		return 0;
-	if (node.row->type == ROW_DIRECTORY)
-		return refuse(&x->request, EISDIR, "that is a directory");
-	if (node.row->type == ROW_SOCKET)
-		return refuse(&x->request, ENXIO, "that is a socket");
 	if (node.row->type == ROW_LOG)
 		return perform_read_log(x, node);
 	if (x->asked->offset > 0 && c->snapshot.node == tree_number(node))
@@ -201,12 +210,8 @@ perform_write(struct exchange *x)
 {
 	struct node node;
 
-	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
+	if (!find_file(x, &node))
 		return 0;
-	if (node.row->type == ROW_DIRECTORY)
-		return refuse(&x->request, EISDIR, "that is a directory");
-	if (node.row->type == ROW_SOCKET)
-		return refuse(&x->request, ENXIO, "that is a socket");
 	if (x->asked->n_text > COMMAND_BYTES_MAX)
 		return refuse(
 			&x->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
@@ -218,25 +223,24 @@ perform_write(struct exchange *x)
 static int
 perform_create(struct exchange *x)
 {
+	struct word name;
 	struct node at;
-	const char *name;
-	size_t n;
 
-	if (exchange_split(x, &at, &name, &n))
+	if (exchange_split(x, &at, &name))
 		return 0;
-	return tree_create(&x->request, at, name, n, x->asked->text, x->asked->n_text);
+	return tree_create(
+		&x->request, at, name.p, name.n, x->asked->text, x->asked->n_text);
 }
 
 static int
 perform_remove(struct exchange *x)
 {
+	struct word name;
 	struct node at;
-	const char *name;
-	size_t n;
 
-	if (exchange_split(x, &at, &name, &n))
+	if (exchange_split(x, &at, &name))
 		return 0;
-	return tree_remove(&x->request, at, name, n);
+	return tree_remove(&x->request, at, name.p, name.n);
 }
 
 /*
