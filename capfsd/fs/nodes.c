@@ -430,11 +430,7 @@ fill_add(struct fill *f, const char *name, uint64_t number, mode_t mode, uint64_
 static bool
 fill_node(void *data, const char *name, struct node node, uint64_t cookie)
 {
-	mode_t mode = node.row->type == ROW_DIRECTORY ? S_IFDIR
-		: node.row->type == ROW_SOCKET	      ? S_IFSOCK
-						      : S_IFREG;
-
-	return fill_add(data, name, tree_number(node), mode, cookie + 2);
+	return fill_add(data, name, tree_number(node), row_format(node.row), cookie + 2);
 }
 
 /*

@@ -13,6 +13,8 @@
 
 #include "capfsd/tree/rows.h"
 
+#include <sys/stat.h>
+
 #include "capfsd/tree/info.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/verbs/verbs.h"
@@ -96,6 +98,34 @@ rows_of(enum entity_kind kind)
 	};
 
 	return tables[kind];
+}
+
+/*
+ * What all files of a type are. A file that cannot be written has no bit that says so, whatever the
+ * mode of its owner is, and only a directory has bits for searching.
+ */
+static const struct {
+	mode_t format;
+	mode_t mask; /* of the owner's mode */
+} types[N_ROW_TYPES] = {
+	[ROW_DIRECTORY] = {S_IFDIR, 07777},
+	[ROW_INFO] = {S_IFREG, 0444},
+	[ROW_COMMAND] = {S_IFREG, 0666},
+	[ROW_LOG] = {S_IFREG, 0444},
+	[ROW_SOCKET] = {S_IFSOCK, 0666},
+	[ROW_CALL] = {S_IFREG, 0666},
+};
+
+mode_t
+row_format(const struct row *row)
+{
+	return types[row->type].format;
+}
+
+mode_t
+row_mode(const struct row *row, mode_t owner)
+{
+	return row_format(row) | (row->mode ? row->mode : owner & types[row->type].mask);
 }
 
 /*

@@ -27,6 +27,7 @@ enum row_type {
 	ROW_LOG,     /* read: a text that grows (events) */
 	ROW_SOCKET,
 	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
+	N_ROW_TYPES,
 };
 
 struct row {
@@ -37,7 +38,7 @@ struct row {
 	bool root_only; /* only in the root session */
 	bool restless;  /* its text changes without notice: not to be cached */
 	bool sizeless;  /* its text may be long, and is not made only to tell its size: 0 */
-	mode_t mode;    /* mask of the owner's mode; 0: as the type says */
+	mode_t mode;    /* whatever the owner's is; 0: of the owner's what the type has of it */
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
 	/* What it reads as; NULL: the usage of its verb. */
 	void (*read)(struct request *r, struct entity *e, struct text *t);
@@ -50,6 +51,10 @@ struct rows {
 };
 
 struct rows rows_of(enum entity_kind kind);
+
+/* S_IFDIR, S_IFREG or S_IFSOCK; and that with the mode, where the mode of the owner is OWNER. */
+mode_t row_format(const struct row *row);
+mode_t row_mode(const struct row *row, mode_t owner);
 
 /* The directory of their session in which entities of KIND stand. NULL: in none. */
 const struct row *rows_place(enum entity_kind kind);

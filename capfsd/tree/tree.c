@@ -250,25 +250,6 @@ count_directories(struct node dir)
 	return n;
 }
 
-/* What cannot be written has no bit that says so, whatever the owner's mode is. */
-static mode_t
-node_mode(struct node node, mode_t mode)
-{
-	if (node.row->mode)
-		return (node.row->type == ROW_SOCKET ? S_IFSOCK : S_IFREG) | node.row->mode;
-	switch (node.row->type) {
-	case ROW_DIRECTORY:
-		return S_IFDIR | mode;
-	case ROW_SOCKET:
-		return S_IFSOCK | (mode & 0666);
-	case ROW_COMMAND:
-	case ROW_CALL:
-		return S_IFREG | (mode & 0666);
-	default:
-		return S_IFREG | (mode & 0444);
-	}
-}
-
 /*
  * A text is made only to tell its size: programs that read by st_size would stop at 0. Where that
  * would cost too much the row says so, and those programs must read until the end.
@@ -308,7 +289,7 @@ tree_stat(struct request *r, struct node node, struct node_stat *ret)
 
 	if (node.entity->kind == ENTITY_CAPABILITY)
 		slot_owner(node, &st.uid, &st.gid, &mode);
-	st.mode = node_mode(node, mode);
+	st.mode = row_mode(node.row, mode);
 	st.mtime_nsec = node.entity->changed_nsec;
 	if (node.row->type == ROW_DIRECTORY)
 		st.nlink = 2 + count_directories(node);
