@@ -59,6 +59,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/refusals.h \
 	capfsd/ops/request.c \
 	capfsd/ops/request.h \
+	capfsd/ops/slots.c \
+	capfsd/ops/slots.h \
 	capfsd/ops/texts.c \
 	capfsd/ops/texts.h \
 	capfsd/ops/usage.c \
@@ -76,8 +78,6 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/rename.c \
 	capfsd/verbs/replicate.c \
 	capfsd/verbs/revoke.c \
-	capfsd/verbs/slots.c \
-	capfsd/verbs/slots.h \
 	capfsd/verbs/transfer.c \
 	capfsd/verbs/transfer_quota.c \
 	capfsd/verbs/verbs.c \

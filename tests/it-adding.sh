@@ -104,7 +104,7 @@ cat >verbs/annotate.c <<'C'
 #include "config.h"
 
 #include "capfsd/kinds/type.h"
-#include "capfsd/verbs/slots.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 static int

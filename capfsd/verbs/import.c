@@ -10,7 +10,7 @@
 #include <inttypes.h>
 
 #include "capfsd/ops/refusals.h"
-#include "capfsd/verbs/slots.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 static int

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "capfsd/verbs/slots.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 /* Replicas share what is left of the source: a quantity of their own would be there twice. */

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "capfsd/verbs/slots.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 /* What is in use cannot move: its connections and children would lose what they hang from. */

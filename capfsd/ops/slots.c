@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "capfsd/verbs/slots.h"
+#include "capfsd/ops/slots.h"
 
 #include <inttypes.h>
 
