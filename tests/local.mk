@@ -32,6 +32,7 @@ unit_tests = \
 	tests/test-limits \
 	tests/test-threads \
 	tests/test-ops \
+	tests/test-tree \
 	tests/test-delegate \
 	tests/test-manual \
 	tests/test-capctl \
@@ -189,6 +190,9 @@ ops_world = tests/ops-world.c tests/ops-world.h
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_tree_SOURCES = tests/test-tree.c $(ops_world)
+tests_test_tree_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_tree_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_delegate_SOURCES = tests/test-delegate.c $(ops_world)
 tests_test_delegate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_delegate_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: G26 P02 P13 S20 Z41 */
-/* The tree: its nodes, listings and texts, sessions, refusals. */
+/* Conformance: G26 P02 Z41 */
+/* What is asked for by way of the tree: commands and their usages, sessions, refusals, events. */
 #include "config.h"
 
 #include <check.h>
@@ -8,28 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "capfsd/ops/grammar.h"
-#include "capfsd/tree/info.h"
 #include "capfsd/verbs/verbs.h"
 #include "tests/fixture.h"
 #include "tests/ops-world.h"
-
-START_TEST(S20_info_tells_object_badge_and_owner)
-{
-	struct world w;
-
-	world_init(&w);
-	serve(&w);
-	expect_line(&w, "caps/kv/info", "type=object\nentrypoint=init/kv\n");
-	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,replicate,reduce,transfer\n");
-	expect_line(&w, "caps/kv/info", "served=yes revocation=full\n");
-	expect_line(&w, "entrypoints/kv/objects", "key=0 ");
-	expect_line(&w, "entrypoints/kv/info", "state=served");
-	world_deinit(&w);
-}
-END_TEST
 
 START_TEST(Z41_bad_commands_change_nothing)
 {
@@ -161,67 +144,6 @@ START_TEST(long_labels_cut_nothing_off_that_matters)
 	path[strlen(path) - strlen("/nnn/sessions") - NAME_BYTES_MAX + 3] = '\0';
 	ck_assert_int_eq(removed(&w, path, name), 0);
 	expect_event(&w, "close uid=1000 init/nnn");
-	world_deinit(&w);
-}
-END_TEST
-
-START_TEST(a_limit_of_an_ancestor_is_shown)
-{
-	struct world w;
-
-	world_init(&w);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
-	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
-	expect_line(&w, "sessions/app/caps/kv/info", "rights=call\nexpires=never\n");
-	ck_assert_int_eq(put(&w, "caps/kv/reduce", "conns=2 calls=5"), 0);
-	expect_line(&w, "sessions/app/caps/kv/info",
-		"calls limit=none used=0 left=5\nconns limit=none used=0 left=2\n");
-	world_deinit(&w);
-}
-END_TEST
-
-static unsigned
-count_lines(struct world *w, const char *path)
-{
-	char *text = text_of(w, path);
-	unsigned n = 0;
-
-	for (const char *p = text; *p; p++)
-		n += *p == '\n';
-	free(text);
-	return n;
-}
-
-START_TEST(long_texts_are_bounded)
-{
-	const struct quota plenty = {.n = {1 << 20, 1024, 64, 1 << 30, 256}};
-	struct node_stat st;
-	struct world w;
-	char text[64];
-
-	world_init(&w);
-	ck_assert_int_eq(model_set_root_limit(w.model, &plenty), 0);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", "caps=10000 ram=100M"), 0);
-	for (unsigned i = 1; i <= INFO_LINES_MAX + 1; i++) {
-		snprintf(text, sizeof(text), "to=app as=s%u", i);
-		ck_assert_int_eq(put_only(&w, "caps/kv/grant", text), 0);
-		snprintf(text, sizeof(text), "key=%u", i);
-		ck_assert_int_eq(put_only(&w, "entrypoints/kv/objects", text), 0);
-		if (i == INFO_LINES_MAX)
-			ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX);
-	}
-	ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX + 1);
-	expect_line(&w, "caps/kv/holders", "\n... more\n");
-	expect_line(&w, "entrypoints/kv/objects", "\n... more\n");
-	ck_assert_uint_eq(count_lines(&w, "entrypoints/kv/objects"), INFO_LINES_MAX);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "caps/kv/holders"), &st), 0);
-	ck_assert_uint_eq(st.size, 0);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "entrypoints/kv/objects"), &st), 0);
-	ck_assert_uint_eq(st.size, 0);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "caps/kv/info"), &st), 0);
-	ck_assert_uint_gt(st.size, 0);
 	world_deinit(&w);
 }
 END_TEST
@@ -424,59 +346,6 @@ START_TEST(G26_rmdir_returns_quota_and_ends_slots)
 }
 END_TEST
 
-static uint64_t later_usec;
-
-static uint64_t
-later(void)
-{
-	return later_usec;
-}
-
-START_TEST(what_has_ended_is_hidden_and_keeps_its_name_for_a_while)
-{
-	struct world w;
-	struct node node;
-
-	world_init(&w);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", "caps=8"), 0);
-	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app expires=1000"), 0);
-	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app as=other"), 0);
-	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=1 as=one"), 0);
-	ck_assert_int_eq(put(&w, "caps/one/reduce", "expires=1000"), 0);
-	later_usec = w.model->now_usec() + UINT64_C(1001) * 1000000;
-	w.model->now_usec = later;
-	ck_assert(!exists(&w, "sessions/app/caps/kv"));
-	ck_assert_int_eq(put_only(&w, "caps/kv/grant", "to=app as=kv"), EBUSY);
-	ck_assert_str_eq(w.request.text.data, "the slot 'kv' of init/app is being ended");
-	ck_assert_int_eq(put_only(&w, "caps/kv/grant", "to=app"), 0);
-	ck_assert(exists(&w, "sessions/app/caps/kv-2"));
-	ck_assert_int_eq(tree_rename(ask(&w), walk(&w, "sessions/app/caps"), "other", 5,
-				 walk(&w, "sessions/app/caps"), "kv", 2),
-		0);
-	ck_assert_int_eq(w.request.error, EBUSY);
-	/* A server that finds its slot ended is not told that it has one. */
-	ck_assert_int_eq(put_only(&w, "entrypoints/kv/objects", "key=1 as=one"), EBUSY);
-	ck_assert_int_eq(put_only(&w, "caps/kv/revoke", "to=app"), 0);
-	ck_assert_int_eq(tree_remove(ask(&w), walk(&w, "sessions"), "app", 3), 0);
-	ck_assert_int_eq(w.request.error, 0);
-	ck_assert(!exists(&w, "sessions/app"));
-	ck_assert_int_eq(tree_create(ask(&w), walk(&w, "sessions"), "app", 3, "", 0), 0);
-	ck_assert_int_eq(w.request.error, EBUSY);
-	ck_assert_str_eq(w.request.text.data, "the session 'app' is being closed");
-	node = walk(&w, "entrypoints/kv/objects");
-	ck_assert_int_eq(entrypoint_end(change_begin(w.model),
-				 container_of(node.entity, struct entrypoint, entity)),
-		0);
-	ck_assert_int_eq(change_commit(w.model->change), 0);
-	ck_assert(!exists(&w, "entrypoints/kv"));
-	ck_assert_int_eq(tree_write(ask(&w), node, "key=7", 5), 0);
-	ck_assert_int_eq(w.request.error, EBUSY);
-	ck_assert_str_eq(w.request.text.data, "the entrypoint kv is being ended");
-	world_deinit(&w);
-}
-END_TEST
-
 START_TEST(sessions_that_do_not_fit_are_told_why)
 {
 	char path[32 * SESSION_DEPTH_MAX] = "sessions", quota[64], name[NAME_BYTES_MAX + 1] = "";
@@ -518,106 +387,16 @@ START_TEST(full_store_refuses_and_changes_nothing)
 }
 END_TEST
 
-static bool
-count_entry(void *data, const char *name, struct node node, uint64_t cookie)
-{
-	uint64_t *last = data;
-
-	ck_assert_uint_gt(cookie, last[0]);
-	last[0] = cookie;
-	last[1]++;
-	return last[1] % 10 != 0;
-}
-
-START_TEST(listing_resumes_by_cookie_also_when_that_slot_is_gone)
-{
-	struct world w;
-	uint64_t state[2] = {};
-	char text[64];
-
-	world_init(&w);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", "caps=100"), 0);
-	for (int i = 0; i < 35; i++) {
-		snprintf(text, sizeof(text), "to=app as=n%d", i);
-		ck_assert_int_eq(put(&w, "caps/kv/grant", text), 0);
-	}
-	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps"), 0, count_entry, state), 0);
-	ck_assert_uint_eq(state[1], 10);
-	ck_assert_int_eq(removed(&w, "sessions/app/caps", "n9"), 0);
-	while (state[1] < 35) {
-		uint64_t n = state[1];
-
-		ck_assert_int_eq(
-			tree_list(w.model, walk(&w, "sessions/app/caps"), state[0], count_entry, state),
-			0);
-		ck_assert_uint_gt(state[1], n);
-	}
-	ck_assert_uint_eq(state[1], 35);
-	world_deinit(&w);
-}
-END_TEST
-
-START_TEST(P13_modes_follow_the_session_and_the_slot)
-{
-	struct world w;
-	struct node_stat st;
-
-	world_init(&w);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
-	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "sessions/app/caps/kv/info"), &st), 0);
-	ck_assert_uint_eq(st.mode, S_IFREG | 0400);
-	ck_assert_uint_eq(st.uid, 1000);
-	ck_assert_int_eq(
-		tree_set_owner(ask(&w), walk(&w, "sessions/app/caps/kv"), 7, (gid_t)-1, 0750), 0);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "sessions/app/caps/kv/socket"), &st), 0);
-	ck_assert_uint_eq(st.mode, S_IFSOCK | 0640);
-	ck_assert_uint_eq(st.uid, 7);
-	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "README"), &st), 0);
-	ck_assert_uint_eq(st.mode, S_IFREG | 0444);
-	ck_assert_int_eq(tree_set_owner(ask(&w), walk(&w, "caps"), 7, (gid_t)-1, 0750), 0);
-	ck_assert_int_eq(w.request.error, EPERM);
-	world_deinit(&w);
-}
-END_TEST
-
-START_TEST(node_numbers_lead_back)
-{
-	static const char *const paths[] = {"", "README", "caps", "caps/kv", "caps/kv/socket",
-		"entrypoints/kv/objects", "sessions/app/control"};
-	struct world w;
-
-	world_init(&w);
-	serve(&w);
-	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
-	ck_assert_uint_eq(tree_number(walk(&w, "")), 1);
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		struct node node = walk(&w, paths[i]), back;
-
-		ck_assert(tree_node(w.model, tree_number(node), &back));
-		ck_assert_ptr_eq(back.entity, node.entity);
-		ck_assert_ptr_eq(back.row, node.row);
-	}
-	ck_assert(!exists(&w, "sessions/app/README"));
-	world_deinit(&w);
-}
-END_TEST
-
 int
 main(void)
 {
 	Suite *s = suite_create("ops");
-	TCase *t = tcase_create("tree");
+	TCase *t = tcase_create("ops");
 
 	tcase_add_checked_fixture(t, fixture_setup, fixture_teardown);
-	tcase_add_test(t, S20_info_tells_object_badge_and_owner);
 	tcase_add_test(t, Z41_bad_commands_change_nothing);
 	tcase_add_test(t, an_object_speaks_one_protocol);
 	tcase_add_test(t, long_labels_cut_nothing_off_that_matters);
-	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
-	tcase_add_test(t, long_texts_are_bounded);
 	tcase_add_test(t, every_refusal_is_an_event);
 	tcase_add_test(t, times_are_taken_whole);
 	tcase_add_test(t, quotas_of_the_command_line_are_taken_whole);
@@ -625,12 +404,8 @@ main(void)
 	tcase_add_test(t, verbs_have_one_name);
 	tcase_add_test(t, P02_quota_refusal_names_the_largest_consumer);
 	tcase_add_test(t, G26_rmdir_returns_quota_and_ends_slots);
-	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);
 	tcase_add_test(t, sessions_that_do_not_fit_are_told_why);
 	tcase_add_test(t, full_store_refuses_and_changes_nothing);
-	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
-	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);
-	tcase_add_test(t, node_numbers_lead_back);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
