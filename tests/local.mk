@@ -13,6 +13,8 @@ unit_tests = \
 	tests/test-objects \
 	tests/test-quota \
 	tests/test-change \
+	tests/test-records \
+	tests/test-scale \
 	tests/test-full \
 	tests/test-event \
 	tests/test-fs \
@@ -293,10 +295,17 @@ tests_test_quota_LDADD = $(model_libs)
 tests_test_event_SOURCES = tests/test-event.c $(model_world)
 tests_test_event_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_event_LDADD = $(model_libs)
-tests_test_change_SOURCES = tests/test-change.c $(model_world)
+populated = tests/populated.c tests/populated.h $(model_world)
+tests_test_change_SOURCES = tests/test-change.c $(populated)
 tests_test_change_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_change_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=strndup
 tests_test_change_LDADD = $(model_libs)
+tests_test_records_SOURCES = tests/test-records.c $(populated)
+tests_test_records_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_records_LDADD = $(model_libs)
+tests_test_scale_SOURCES = tests/test-scale.c $(populated)
+tests_test_scale_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_scale_LDADD = $(model_libs)
 tests_test_property_SOURCES = tests/test-property.c tests/property.h tests/property-accounts.c \
 	tests/property-caps.c tests/reference.c tests/reference.h $(model_world)
 tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
