@@ -249,7 +249,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/keeper/state.h
 capfsd_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DMOUNTHELPERDIR='"$(mounthelperdir)"'
 capfsd_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(SYSTEMD_CFLAGS) $(SECCOMP_CFLAGS) $(LMDB_CFLAGS)
-capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la libcap-client/libwire.la base/libbase.la \
+capfsd_libdaemon_la_LIBADD = capfsd/libmodel.la wire/libwire.la base/libbase.la \
 	$(FUSE_LIBS) $(SYSTEMD_LIBS) $(SECCOMP_LIBS) $(LMDB_LIBS)
 
 sbin_PROGRAMS += capfsd/capfsd

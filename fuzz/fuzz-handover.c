@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "fuzz/fuzz.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

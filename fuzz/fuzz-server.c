@@ -18,7 +18,7 @@
 #include "base/msg.h"
 #include "fuzz/fuzz.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define CLIENTS_MAX 4
 #define KEPT_MAX 64

@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define FDS_COUNTED 1024
 #define PAYLOAD_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)

@@ -26,10 +26,10 @@ fuzz_ldflags = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 if !FUZZERS
 fuzz_common += fuzz/run.c
 endif
-fuzz_wire_libs = libcap-client/libwire.la base/libbase.la
+fuzz_wire_libs = wire/libwire.la base/libbase.la
 fuzz_client_libs = libcap-client/libinner.la
 fuzz_model = $(fuzz_common) fuzz/store.c fuzz/store.h
-fuzz_model_libs = capfsd/libmodel.la libcap-client/libwire.la
+fuzz_model_libs = capfsd/libmodel.la wire/libwire.la
 
 fuzz_fuzz_call_SOURCES = fuzz/fuzz-call.c $(fuzz_common)
 fuzz_fuzz_call_LDFLAGS = $(fuzz_ldflags)

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "libcap-client/pages.h"
+#include "wire/pages.h"
 
 struct limits {
 	const struct granted_entry *granted; /* NULL: there are no pages */

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# wire.c is shared with the daemon.
-noinst_LTLIBRARIES += libcap-client/libwire.la
-libcap_client_libwire_la_SOURCES = libcap-client/pages.h libcap-client/wire.c libcap-client/wire.h
-
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
@@ -14,7 +10,6 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/connection.c \
 	libcap-client/delegate.c \
 	libcap-client/frame.c \
-	libcap-client/import.c \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \
@@ -26,7 +21,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/session.c \
 	libcap-client/timer.c \
 	libcap-client/window.c
-libcap_client_libinner_la_LIBADD = libcap-client/libwire.la base/libbase.la
+libcap_client_libinner_la_LIBADD = wire/libwire.la base/libbase.la
 
 lib_LTLIBRARIES += libcap-client/libcap-client.la
 include_HEADERS += libcap-client/cap-client.h

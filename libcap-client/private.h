@@ -11,8 +11,7 @@
  *	window.c	… and by who receives them
  *	frame.c		calls as packets
  *	call.c		calling a service
- *	pass.c		capabilities in messages
- *	import.c	those that came in one
+ *	pass.c		capabilities in messages, and those that came in one
  *	server.c	entrypoints: the channel, the round
  *	objects.c	… their objects and listeners
  *	connection.c	of a served entrypoint: the calls of one client, their replies
@@ -36,7 +35,7 @@
 #include "libcap-client/buffer.h"
 #include "libcap-client/cap-client.h"
 #include "libcap-client/limits.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 /* io.c. A deadline is in microseconds of CLOCK_MONOTONIC, UINT64_MAX is never. */
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define FOREIGN_FIXED (F_SEAL_SHRINK | F_SEAL_GROW)
 

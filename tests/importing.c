@@ -30,7 +30,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define TIMEOUT_USEC UINT64_C(20000000)
 #define SESSIONS_MAX 32

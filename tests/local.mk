@@ -151,7 +151,7 @@ tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
-tests_importing_LDADD = libcap-client/libcap-client.la libcap-client/libwire.la base/libbase.la
+tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_hostile_fs_SOURCES = tests/hostile-fs.c
 tests_hostile_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_hostile_fs_LDADD = $(FUSE_LIBS)
@@ -230,12 +230,12 @@ tests_test_relay_ends_LDADD = tests/libfixture.la helpers/libhelper.la
 
 tests_test_wire_SOURCES = tests/test-wire.c
 tests_test_wire_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_test_wire_LDADD = tests/libfixture.la libcap-client/libwire.la base/libbase.la
+tests_test_wire_LDADD = tests/libfixture.la wire/libwire.la base/libbase.la
 
 # These link the library as it is installed: what it does not export cannot be tested by accident.
 played_daemon = tests/played-daemon.c tests/played-daemon.h
 played_server = tests/played-server.c tests/played-server.h
-client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la libcap-client/libwire.la \
+client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la wire/libwire.la \
 	base/libbase.la
 tests_test_activate_SOURCES = tests/test-activate.c $(played_daemon)
 tests_test_activate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define SHORT 20000 /* usec, where the time is to run out */
 #define LONG CAPC_TIMEOUT_USEC

@@ -16,8 +16,8 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
+#include "wire/wire.h"
 
 #define WORLD_FDS_MAX 1024
 

@@ -16,9 +16,9 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 #define NOBODY 65534
 

@@ -18,9 +18,9 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 static struct played d;
 static int service = -1; /* the server's end of the last connection */

@@ -13,9 +13,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 static struct played d;
 static capc_session *s;

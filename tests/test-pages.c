@@ -15,9 +15,9 @@
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/memos.h"
-#include "libcap-client/pages.h"
 #include "tests/fixture.h"
 #include "tests/sockets-world.h"
+#include "wire/pages.h"
 
 static struct world w;
 static int control, channel;

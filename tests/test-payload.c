@@ -14,10 +14,10 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/foreign.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 #define LARGE (1 << 20)
 

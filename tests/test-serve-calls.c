@@ -15,10 +15,10 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/both.h"
 #include "tests/fixture.h"
 #include "tests/played-server.h"
+#include "wire/wire.h"
 
 #define BIG 60000   /* bytes of a reply of which a socket holds few */
 

@@ -14,11 +14,11 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/both.h"
 #include "tests/fixture.h"
 #include "tests/foreign.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 #define IDLE 4000000 /* usec, after which nothing is kept */
 #define LARGE (1 << 20)

@@ -15,9 +15,9 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/played-server.h"
+#include "wire/wire.h"
 
 START_TEST(attach_tells_what_is_refused)
 {

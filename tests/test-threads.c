@@ -23,9 +23,9 @@
 #include "base/msg.h"
 #include "base/text.h"
 #include "libcap-client/cap-client.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
+#include "wire/wire.h"
 
 #define SERVERS 2
 #define CLIENTS 4

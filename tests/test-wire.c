@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "libcap-client/wire.h"
 #include "tests/fixture.h"
+#include "wire/wire.h"
 
 #define MUTATIONS 20000
 

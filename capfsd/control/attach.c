@@ -27,7 +27,7 @@
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/serve.h"
 #include "capfsd/verbs/verbs.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 /* --- attach --- */
 

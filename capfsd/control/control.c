@@ -33,7 +33,7 @@
 #include "capfsd/sockets/core.h"
 #include "capfsd/sockets/listener.h"
 #include "capfsd/sockets/memos.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define REQUESTS_MAX 16	 /* of one client in a row */
 #define RETRY_USEC 10000 /* a reply for which there was no room is tried again after that */

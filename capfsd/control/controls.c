@@ -24,7 +24,7 @@
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/core.h"
 #include "capfsd/sockets/listener.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 static void
 on_accepted(void *data, struct listener *l, int fd)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "capfsd/control/control.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define SHOWN_BYTES_MAX 256 /* of a path: what else stands in a line must have its place */
 

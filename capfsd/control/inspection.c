@@ -30,7 +30,7 @@
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/core.h"
 #include "capfsd/sockets/listener.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 struct inspection {
 	struct list link; /* controls.inspections */

@@ -24,7 +24,7 @@
 #include "capfsd/control/vouch.h"
 #include "capfsd/model/event.h"
 #include "capfsd/tree/tree.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define COMMAND_BYTES_MAX 4095
 

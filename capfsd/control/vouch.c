@@ -31,7 +31,7 @@
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/core.h"
 #include "capfsd/verbs/verbs.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 /*
  * The challenge leaves the index first: left there, it would be found by its hash in freed memory.

@@ -36,7 +36,7 @@
 #include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/serve.h"
 #include "capfsd/tree/conversations.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55

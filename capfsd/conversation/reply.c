@@ -23,7 +23,7 @@
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/memos.h"
 #include "capfsd/tree/conversations.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define PACKETS_MAX 16	/* that are no reply, looked at in a row */
 #define ERROR_MAX 512	/* larger numbers are the kernel's own: it takes them for no reply */

@@ -20,7 +20,7 @@
 
 #include "base/number.h"
 #include "capfsd/fs/cache.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
 #define SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */

@@ -31,7 +31,7 @@ enum object_socket {
 
 enum object_protocol {
 	OBJECT_PLAIN, /* its own: a call is a connection, counted by the daemon */
-	OBJECT_CALLS, /* the library's, which counts each call (libcap-client/pages.h) */
+	OBJECT_CALLS, /* the library's, which counts each call (wire/pages.h) */
 };
 
 struct object_record {

@@ -35,7 +35,7 @@
 #include "capfsd/sockets/queue.h"
 #include "capfsd/sockets/serve.h"
 #include "capfsd/state/state.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 /* A record, and what of its descriptors has been found. */
 struct found {

@@ -24,7 +24,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/memos.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define CREDIT_MAX 8	 /* sent to one server that it has not acknowledged yet */
 #define MESSAGES_MAX 32	 /* of one server in a row */

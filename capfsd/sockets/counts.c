@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What servers have counted in the page `used` (libcap-client/pages.h). It is a server's word: it
+ * What servers have counted in the page `used` (wire/pages.h). It is a server's word: it
  * is believed as far as it does not fall, nor pass the limit. It is read by pread(2), which
  * allocates nothing, whenever somebody looks; to the store it goes once a second, and when the
  * server goes.
@@ -23,7 +23,7 @@
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/pages.h"
-#include "libcap-client/pages.h"
+#include "wire/pages.h"
 
 #define READ_ENTRIES 1024  /* at once */
 #define COUNTS_MAX 256	   /* stored in one transaction */

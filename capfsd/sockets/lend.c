@@ -24,7 +24,7 @@
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/listener.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 enum lent {
 	LENT_NOT,

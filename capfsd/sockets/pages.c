@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pages of an attached server that counts calls (libcap-client/pages.h): which capability has
+ * The pages of an attached server that counts calls (wire/pages.h): which capability has
  * which entry, and what it may. They are made when the first connection comes that needs them, and
  * last as long as the attachment.
  *
@@ -39,8 +39,8 @@
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/spares.h"
-#include "libcap-client/pages.h"
-#include "libcap-client/wire.h"
+#include "wire/pages.h"
+#include "wire/wire.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define STEP_ENTRIES 64 /* memory is taken for so many at once */

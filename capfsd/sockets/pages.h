@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pages of an attached server that counts calls (libcap-client/pages.h): `granted`, by which it
+ * The pages of an attached server that counts calls (wire/pages.h): `granted`, by which it
  * sees what each capability may, and `used`, in which it counts. They hang on the struct endpoint,
  * from the first connection that needs them until the server is gone and what it counted is stored.
  *

@@ -27,7 +27,7 @@
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/pages.h"
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #define QUEUED_USEC 1000000
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
 
-#include "libcap-client/wire.h"
+#include "wire/wire.h"
 
 #include <errno.h>
 #include <string.h>
