@@ -15,6 +15,9 @@
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
 #endif
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
 
 int
 fd_close(int fd)
@@ -77,6 +80,12 @@ fd_socket_cookie(int fd, uint64_t *ret)
 	socklen_t n = sizeof(*ret);
 
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &n) < 0 ? -errno : 0;
+}
+
+int
+fd_refuse_descriptors(int fd)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int)) < 0 ? -errno : 0;
 }
 
 int

@@ -22,6 +22,14 @@ int fd_set_cloexec(int fd, bool on);
 /* The socket's cookie: the same for every duplicate, for no other socket. Returns: 0 or -errno. */
 int fd_socket_cookie(int fd, uint64_t *ret);
 
+/*
+ * Whoever sends descriptors to this Unix socket, or to one that is accepted from it from now on, gets
+ * EPERM. For those who want none it is not enough to take none: one that waits in a queue is closed by
+ * who empties that, and to close a stranger's file may take for ever. Returns: 0, or -errno:
+ * -ENOPROTOOPT before Linux 6.16.
+ */
+int fd_refuse_descriptors(int fd);
+
 /* Two connected SEQPACKET or STREAM sockets, CLOEXEC. Returns: 0 or -errno. */
 int fd_socketpair(int type, int ret_fds[2]);
 

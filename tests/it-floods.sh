@@ -100,14 +100,14 @@ pkill -CONT -P "$stuck"
 t_is "P05_and_serves_again_when_it_wakes" awake "$(ask "$CAPFS/caps/stuck/socket" awake)"
 
 # A client's file is closed by whoever drops the last reference to it, and may take its time: not ours.
-lingers() { # PATH CMD…: CMD is quick although such a file is queued at PATH
+lingers() { # PATH CMD…: CMD is quick although such a file is queued at PATH, or cannot be
 	local path=$1 start status
 	shift
 	harness_pids || return 1
 	: >"$TMP/linger"
 	"$PROBE" linger "$path" 20 "$BROKER" >"$TMP/linger" &
 	HARNESS_JOBS+=("$!")
-	wait_for 5 grep -q sent "$TMP/linger" || return 1
+	wait_for 5 test -s "$TMP/linger" || return 1
 	start=$(date +%s%N)
 	"$@"
 	status=$?
@@ -118,6 +118,11 @@ revoke_and_look() {
 	say 1 "$CAPFS/caps/echo/revoke" && cat "$CAPFS/version" >/dev/null
 }
 t_ok "P05_a_file_that_lingers_sent_to_control" lingers "$CAPFS/control" cat "$CAPFS/version"
+if "$CAPFSD" --check | grep -q '^passrights  *yes'; then
+	t_is "P20_it_cannot_be_sent" refused "$(cat "$TMP/linger")"
+else
+	t_skip "P20_it_cannot_be_sent" "Linux before 6.16"
+fi
 say 'to=x as=e' "$CAPFS/caps/echo/grant"
 t_ok "P05_a_file_that_lingers_in_a_connection" lingers "$CAPFS/sessions/x/caps/e/socket" revoke_and_look
 

@@ -575,3 +575,16 @@ world_has_event(struct world *w, const char *text)
 	buffer[n] = '\0';
 	return strstr(buffer, text);
 }
+
+bool
+world_bars_descriptors(void)
+{
+	int pair[2], r;
+
+	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, pair), 0);
+	r = fd_refuse_descriptors(pair[0]);
+	close(pair[0]);
+	close(pair[1]);
+	ck_assert(r == 0 || r == -ENOPROTOOPT);
+	return r == 0;
+}

@@ -112,3 +112,5 @@ struct capability *world_slot(struct world *w, struct session *s, const char *na
 /* Is the other end gone? Reads nothing but the end. */
 bool world_is_over(int fd);
 bool world_has_event(struct world *w, const char *text);
+/* Can this kernel refuse descriptors where nobody wants any? */
+bool world_bars_descriptors(void);

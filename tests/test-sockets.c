@@ -418,6 +418,32 @@ START_TEST(without_descriptors)
 }
 END_TEST
 
+/*
+ * What nobody wants cannot be sent: to a channel, to a control connection, and to one that is not
+ * accepted yet. Whoever emptied these queues would close the files of a stranger.
+ */
+START_TEST(P20_descriptors_that_nobody_wants_cannot_be_sent)
+{
+	int control, channel = serve_web(&control), early;
+
+	if (!world_bars_descriptors())
+		return;
+	ck_assert_int_eq(msg_send(channel, "x", 1, &channel, 1, 0), -EPERM);
+	ck_assert_int_eq(msg_send(control, "x", 1, &control, 1, 0), -EPERM);
+	ck_assert_int_eq(world_want(&w, &root()->entity), 0);
+	early = world_connect(&w, &root()->entity);
+	ck_assert_int_ge(early, 0);
+	ck_assert_int_eq(msg_send(early, "x", 1, &early, 1, 0), -EPERM);
+	/* All three go on, also with the next broker. */
+	world_restart(&w);
+	ck_assert_int_eq(msg_send(early, "x", 1, &early, 1, 0), -EPERM);
+	ck_assert_int_eq(world_ask(&w, early, WIRE_READ, "label", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "label", "", &a), 0);
+	ck_assert_int_eq(msg_send(channel, "x", 1, &channel, 1, 0), -EPERM);
+	ck_assert(!world_is_over(channel));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -427,6 +453,7 @@ main(void)
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, hands_over);
+	tcase_add_test(t, P20_descriptors_that_nobody_wants_cannot_be_sent);
 	tcase_add_test(t, keeps_to_credit);
 	tcase_add_test(t, refuses_beyond_limits);
 	tcase_add_test(t, revokes);

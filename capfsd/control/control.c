@@ -116,6 +116,8 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 	list_init(&c->starved_link);
 	if (charge_init(&c->charge, s, QUOTA_SOCKETS, 1))
 		return EDQUOT;
+	/* No request has any. Before Linux 6.16 those that come are refused with the request. */
+	(void)fd_refuse_descriptors(fd);
 	r = socket_peer(fd, &c->peer);
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);

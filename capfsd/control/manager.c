@@ -101,6 +101,7 @@ manager_adopt(struct controls *controls, int fd)
 		accepted(sockets, fd);
 		return true;
 	}
+	(void)fd_refuse_descriptors(fd);
 	/* A second one is what the dead broker was about to close. */
 	r = controls->manager_fd >= 0 ? -EEXIST : fd_set_nonblock(fd, true);
 	if (r == 0)

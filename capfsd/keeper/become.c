@@ -70,6 +70,8 @@ take_up(struct keeper *k)
 		r = keeper_watch(k);
 	if (r < 0)
 		return r;
+	/* A binary of before may not have done it (family.c). */
+	(void)fd_refuse_descriptors(k->held.peer_fd);
 	child_started(&k->children[CHILD_HOLDER], k->held.holder);
 	/* Not its path: by now that may be of a file which has been replaced again. */
 	r = k->held.program_fd = binary_find(NULL);

@@ -55,6 +55,8 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 	if (r < 0)
 		return error_trace(r);
 	child_started(&k->children[CHILD_HOLDER], r);
+	/* A broker may be anybody's by now: what it sends must not be closed here. */
+	(void)fd_refuse_descriptors(peer);
 	fd_close(k->held.peer_fd);
 	k->held.peer_fd = peer;
 	return 0;

@@ -68,6 +68,8 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, stru
 	channel->endpoint = endpoint_new(sockets);
 	if (!channel->endpoint)
 		return -ENOMEM;
+	/* A server has none to say anything by. */
+	(void)fd_refuse_descriptors(fd);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
 		r = core_add_io(sockets, fd, EPOLLIN, channel_on_io, channel, &channel->source);

@@ -489,6 +489,9 @@ listener_set_fd(struct listener *l, int fd)
 
 	if (listener_is_lent(l))
 		return listener_set_lent(l, fd);
+	/* For what comes to `control` before it is accepted. */
+	if (kind_of(l) == ENTITY_SESSION)
+		(void)fd_refuse_descriptors(fd);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
 		r = core_add_io(l->sockets, fd, EPOLLIN, listener_on_io, l, &source);

@@ -184,6 +184,21 @@ probe_peerpidfd(char *detail, size_t size)
 	return there;
 }
 
+static bool
+probe_passrights(char *detail, size_t size)
+{
+	int pair[2];
+	bool there;
+
+	snprintf(detail, size, "SO_PASSRIGHTS of Linux 6.16");
+	if (fd_socketpair(SOCK_SEQPACKET, pair) < 0)
+		return false;
+	there = fd_refuse_descriptors(pair[0]) == 0;
+	fd_close(pair[0]);
+	fd_close(pair[1]);
+	return there;
+}
+
 /* Asks for the present mode, which changes nothing; a kernel without seccomp says EINVAL. */
 static bool
 probe_seccomp(char *detail, size_t size)
@@ -259,6 +274,8 @@ static const struct feature features[] = {
 		"after that, cached names are invalidated one by one"},
 	{"peerpidfd", probe_peerpidfd, false, "servers are given a pidfd of their client",
 		"servers are given no pidfd of their client"},
+	{"passrights", probe_passrights, false, "nobody can send descriptors where none are wanted",
+		"descriptors that nobody wants are closed by the broker, which may take it a while"},
 	{"seccomp", probe_seccomp, false, "as root, the broker's system calls are filtered",
 		"the broker's system calls are not filtered"},
 	{"open_tree", probe_open_tree, false, "umount(8) succeeds when nobody uses the tree",
