@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * 64 bits of nanoseconds last until the year 2554, so that no caller has to think of an overflow.
+ */
 #include "config.h"
 
 #include "base/clock.h"

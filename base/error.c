@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An error is logged where it began, once, at debug level: further up nobody knows the place any more,
+ * and whoever can do something about it says so in its own words.
+ */
 #include "config.h"
 
 #include "base/error.h"
@@ -21,6 +25,7 @@ error_name(int error)
 
 	if (error < 0)
 		error = -error;
+	/* Without glibc's function all are "E?": a table of our own would have to follow the kernel's. */
 #ifdef HAVE_STRERRORNAME_NP
 	name = strerrorname_np(error);
 #else

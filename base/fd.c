@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Closing keeps errno, since most descriptors are closed on the way out of a failure, which is still
+ * to be told.
+ */
 #include "config.h"
 
 #include "base/fd.h"
@@ -100,6 +104,7 @@ compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
+/* By /proc, as only the kernel knows; atoi() is enough for what it writes there. */
 int
 fd_list(int **ret_fds, size_t *ret_n)
 {

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Chains in a power of two of buckets, about one member in each. Peers choose the names that are
+ * hashed, so what counts is that they cannot choose the chain: the seed is secret, and each word passes
+ * a multiplication that mixes all of its bits.
+ */
 #include "config.h"
 
 #include "base/index.h"
@@ -8,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Both halves of the product: a bit of A or B changes about half of the result. */
 static uint64_t
 mix(uint64_t a, uint64_t b)
 {
@@ -42,6 +48,7 @@ index_hash_id(uint64_t id)
 	return mix(id ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db));
 }
 
+/* Members keep their hash, so that no name is read again to move them. */
 static int
 index_resize(struct index *x, size_t size)
 {
@@ -78,6 +85,7 @@ index_add(struct index *x, struct index_link *link, uint64_t hash)
 	int r;
 
 	if (x->n >= x->size) {
+		/* With longer chains it goes on; only without any there is no place for it. */
 		r = index_reserve(x, x->n + 1);
 		if (r < 0 && x->size == 0)
 			return r;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * strtoull(3) is not used: it takes blanks, a sign and a prefix, and text that ends somewhere else than
+ * at a NUL. What is accepted here stands in commands, in names that the binder binds, and in options,
+ * and must mean the same to all of them.
+ */
 #include "config.h"
 
 #include "base/number.h"
@@ -27,6 +32,7 @@ number_parse(const char *s, size_t n, bool suffixes, uint64_t *ret)
 	}
 	if (n == 0)
 		return -EINVAL;
+	/* First all of them, so that what is no number is never told to be too large. */
 	for (size_t i = 0; i < n; i++)
 		if (s[i] < '0' || s[i] > '9')
 			return -EINVAL;

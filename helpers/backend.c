@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A path that is longer than sun_path is reached through an O_PATH descriptor of its socket, by the
+ * link that /proc has to that. Nothing here waits.
+ */
 #include "config.h"
 
 #include "helpers/backend.h"
@@ -37,6 +41,10 @@ backend_connect(const char *path, int type)
 	return take_fd(fd);
 }
 
+/*
+ * Write permission on the socket, and search permission on each directory above it: one that shuts
+ * others out is enough. It is a hint for a warning, not a decision, as modes may change at any time.
+ */
 bool
 backend_is_exposed(const char *path)
 {
