@@ -84,6 +84,7 @@ wait_for 10 none_left /cap
 # Options that capfsd knows.
 t_ok "options_reach_the_daemon" mount -t fuse.capfs none /cap \
 	-o 'run-dir=/run/mine,quota=caps=100:sockets=50,log-level=debug,state-dir=/run/state'
+t_like "no_symbolic_link_is_followed" ' /cap .*nosymfollow' grep ' /cap ' /proc/self/mountinfo
 t_like "quota_has_its_parts" '^caps limit=100 .*' cat /cap/quota
 t_like "all_of_them" '^sockets limit=50 .*' cat /cap/quota
 t_ok "the_run_directory_is_the_one_given" test -f /run/mine/lock
@@ -103,6 +104,14 @@ refused 32 "a_place_that_is_no_directory" "Not a directory" mount -t fuse.capfs 
 chmod 755 /run/state
 refused 32 "a_state_that_others_can_enter" "others can enter the state directory" \
 	mount -t fuse.capfs none /cap -o state-dir=/run/state
+mkdir -m 0777 /run/open && mkdir -m 0755 /run/foreign && chown 65534 /run/foreign
+refused 32 "P27_a_run_directory_that_others_can_write_to" "others can write to the run directory" \
+	mount -t fuse.capfs none /cap -o run-dir=/run/open
+refused 32 "P27_a_run_directory_of_somebody_else" "belongs to uid 65534" \
+	mount -t fuse.capfs none /cap -o run-dir=/run/foreign
+ln -s /run/mine /run/link
+refused 32 "P27_a_link_in_its_place" "cannot open the directory" \
+	mount -t fuse.capfs none /cap -o run-dir=/run/link
 t_is "nothing_is_left_of_these" "" "$(daemons; grep -F ' /cap ' /proc/self/mountinfo)"
 t_ok "sloppy_passes_over_what_is_unknown" mount -s -t fuse.capfs none /cap -o run-dri=/run/x
 t_fails EBUSY "a_remount_is_refused" bash -c 'mount -o remount,ro /cap || echo EBUSY >&2; false'

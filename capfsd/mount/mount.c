@@ -30,6 +30,9 @@
 #include "capfsd/process/mounts.h"
 
 #define MOUNT_TYPE "fuse.capfs"
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* Linux 5.10; passed over before it */
+#endif
 #define INIT_MSEC 5000 /* the kernel sends INIT while it mounts: later it will not come */
 #define INIT_READ_BYTES 8192 /* the kernel refuses to write into less */
 
@@ -62,7 +65,8 @@ mount_detach(const char *path, bool privileged)
 /*
  * For all users (allow_other), with the kernel checking the modes of nodes (default_permissions):
  * who may open which file is decided there before a request is sent. Nothing on it is ever executed
- * or a device.
+ * or a device, or a symbolic link: a broker that somebody has taken over could lead the binder, or root,
+ * anywhere by one.
  */
 static int
 make_by_mount(const struct mount *m, int *ret_fuse_fd)
@@ -77,7 +81,8 @@ make_by_mount(const struct mount *m, int *ret_fuse_fd)
 	}
 	snprintf(options, sizeof(options),
 		"fd=%d,rootmode=40711,user_id=0,group_id=0,default_permissions,allow_other", fd);
-	if (mount(mount_source(), m->path, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
+	if (mount(mount_source(), m->path, MOUNT_TYPE,
+		    MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOSYMFOLLOW, options) < 0) {
 		log_message(LOG_ERR, "cannot mount on %s: %m", m->path);
 		return -errno;
 	}

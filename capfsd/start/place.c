@@ -94,6 +94,30 @@ open_directory(const char *path, mode_t mode, bool *ret_made)
 }
 
 /*
+ * Whoever can write there can put another lock in place of ours, or a link in place of the state. Root
+ * may, as it can do all that anyway; so a run directory that a service manager made is good.
+ */
+static int
+check_run(int fd, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != 0 && st.st_uid != geteuid()) {
+		log_message(LOG_ERR, "the run directory %s belongs to uid %u, not to root or to %u", path,
+			st.st_uid, geteuid());
+		return -EPERM;
+	}
+	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		log_message(LOG_ERR, "others can write to the run directory %s (mode %04o)", path,
+			st.st_mode & 07777);
+		return -EPERM;
+	}
+	return 0;
+}
+
+/*
  * The file is never removed: a daemon that starts then would lock another file of the same name,
  * and there would be two.
  */
@@ -108,6 +132,9 @@ place_lock(const char *run_dir, int *ret_lock_fd)
 	directory = open_directory(run_dir, 0755, &made);
 	if (directory < 0)
 		return directory;
+	r = check_run(directory, run_dir);
+	if (r < 0)
+		return r;
 	if (asprintf(&path, "%s/lock", run_dir) < 0)
 		return -ENOMEM;
 	fd = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
