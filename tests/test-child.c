@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "helpers/child.h"
 #include "helpers/peer.h"
@@ -26,7 +27,13 @@
 #include "tests/peers.h"
 
 #define TURN_USEC 10000
-#define TURNS_MAX 300
+#define WAIT_MSEC 30000 /* a process is slow to begin where many others do */
+
+/* Rounds until it is so; a test looks afterwards whether it is. */
+#define TURN_UNTIL(condition)                                                                      \
+	for (uint64_t end = clock_msec(CLOCK_MONOTONIC) + WAIT_MSEC;                               \
+		!(condition) && clock_msec(CLOCK_MONOTONIC) < end;)                                \
+	turn_children()
 
 struct world {
 	struct loop loop;
@@ -99,12 +106,23 @@ turn_children(void)
 	children_tend(&w.children);
 }
 
-/* That a client has left is noticed some time: until no more than so many processes are left. */
-static void
-turn_until_at_most(size_t n)
+static bool
+is_hung_up(int fd)
 {
-	for (int i = 0; i < TURNS_MAX && w.children.n > n; i++)
-		turn_children();
+	struct pollfd p = {.fd = fd};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
+/* A process that was just forked has the client's end, too, until it runs its program. */
+static void
+leave(int client, int kept)
+{
+	close(client);
+	TURN_UNTIL(is_hung_up(kept));
+	ck_assert(is_hung_up(kept));
+	turn_children();
+	close(kept);
 }
 
 static ssize_t
@@ -113,7 +131,8 @@ read_all(int fd, char *buffer, size_t size)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	size_t n = 0;
 
-	for (int i = 0; i < TURNS_MAX && n < size; i++) {
+	for (uint64_t end = clock_msec(CLOCK_MONOTONIC) + WAIT_MSEC;
+		n < size && clock_msec(CLOCK_MONOTONIC) < end;) {
 		ssize_t got;
 
 		turn_children();
@@ -203,8 +222,7 @@ START_TEST(child_of_a_revoked_connection_is_ended)
 	client = connect_child(&kept);
 	turn_children();
 	shutdown(kept, SHUT_RDWR);
-	for (int i = 0; i < TURNS_MAX && w.children.n > 0; i++)
-		turn_children();
+	TURN_UNTIL(w.children.n == 0);
 	ck_assert_uint_eq(w.children.n, 0);
 	children_deinit(&w.children);
 }
@@ -258,8 +276,7 @@ read_pid(int fd)
 {
 	char buffer[32] = "";
 
-	for (int i = 0; i < TURNS_MAX && recv(fd, buffer, sizeof(buffer) - 1, MSG_DONTWAIT) <= 0; i++)
-		turn_children();
+	TURN_UNTIL(recv(fd, buffer, sizeof(buffer) - 1, MSG_DONTWAIT) > 0);
 	return atoi(buffer);
 }
 
@@ -302,10 +319,7 @@ START_TEST(processes_without_clients_are_bounded)
 		client = connect_child(&kept);
 		if (i == 0)
 			pid = read_pid(client);
-		close(client);
-		close(kept);
-		turn_children();
-		turn_until_at_most(4);
+		leave(client, kept);
 		ck_assert_uint_le(w.children.n, 4);
 	}
 	ck_assert_uint_eq(w.children.n, 4);
@@ -315,9 +329,7 @@ START_TEST(processes_without_clients_are_bounded)
 	turn_children();
 	ck_assert_uint_eq(w.children.n_held, 1);
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
-	for (int i = 0; i < 20; i++)
-		turn_children();
-	turn_until_at_most(4);
+	TURN_UNTIL(w.children.n_held == 0);
 	ck_assert_uint_eq(w.children.n, 4);
 	ck_assert_uint_eq(w.children.n_held, 0);
 	close(client);
@@ -343,16 +355,12 @@ START_TEST(clients_that_only_send_are_served)
 	for (int i = 0; i < 30; i++) {
 		client = connect_child(&kept);
 		ck_assert_int_eq(send(client, text, strlen(text), 0), (ssize_t)strlen(text));
-		close(client);
-		close(kept);
-		turn_children();
+		leave(client, kept);
 	}
-	turn_until_at_most(4);
 	ck_assert_uint_eq(w.children.n, 4);
 	ck_assert_uint_eq(w.children.n_held, 16);
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	for (int i = 0; i < TURNS_MAX && fstat(fd, &st) == 0 && st.st_size < 20; i++)
-		turn_children();
+	TURN_UNTIL(fstat(fd, &st) < 0 || st.st_size >= 20);
 	ck_assert_int_eq(st.st_size, 20);
 	close(fd);
 	fixture_remove(directory);
@@ -368,7 +376,7 @@ suite(void)
 	TCase *c = tcase_create("child");
 
 	tcase_add_checked_fixture(c, setup, teardown);
-	tcase_set_timeout(c, 30);
+	tcase_set_timeout(c, 4 * WAIT_MSEC / 1000);
 	tcase_add_test(c, child_has_the_connection_and_is_told_who);
 	tcase_add_test(c, child_that_is_not_there_ends_the_connection);
 	tcase_add_test(c, children_are_limited);
