@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Conformance: G12 G14 P14
+# Time: 600
 #
 # P14, G12: the broker is killed 200 times while eight clients list, connect, exchange data, grant,
 # reduce, revoke, transfer and make sessions. No call fails, nothing is lost, nothing is done twice, and
@@ -12,7 +13,7 @@ harness_start --quota=caps=4096,sockets=512
 : "${KILLS:=200}"
 
 work() {
-	HOLDER=$HOLDER timeout 240 "$(program tests/it-recovery)" "$@"
+	HOLDER=$HOLDER timeout 560 "$(program tests/it-recovery)" "$@"
 }
 
 # What each process has open, without numbers that differ by nature.

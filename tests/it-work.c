@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "libcap-client/cap-client.h"
 
-#define WORK_TIMEOUT_MSEC 20000
+#define WORK_TIMEOUT_MSEC 30000
 #define WORK_TIMEOUT_USEC (WORK_TIMEOUT_MSEC * UINT64_C(1000))
 #define WORK_PATH 256
 
