@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "libcap-client/cap-client.h"
 #include "tests/both.h"
@@ -304,6 +305,7 @@ START_TEST(what_a_server_keeps_is_bounded)
 	int clients[CROWD], fd;
 	struct foreign f[CROWD];
 	unsigned parts, n = 0;
+	uint64_t began = clock_usec(CLOCK_MONOTONIC);
 
 	for (unsigned i = 0; i < CROWD; i++)
 		clients[i] = played_client(e, channel, i + 1, i % 2 ? 1 : 2);
@@ -327,8 +329,13 @@ START_TEST(what_a_server_keeps_is_bounded)
 	}
 	for (unsigned i = 1; i < CROWD; i += 2)
 		ck_assert(played_return(clients[i], buffer, &(struct wire_call){}, NULL));
-	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), 16);
-	ck_assert_uint_eq(foreign_count_maps("memfd:foreign"), CROWD + 64);
+	ck_assert_uint_le(foreign_count_maps("memfd:capc-buffer"), 16);
+	ck_assert_uint_le(foreign_count_maps("memfd:foreign"), CROWD + 64);
+	/* So much is kept, unless the machine was so slow that some of it has been idle for too long. */
+	if (clock_usec(CLOCK_MONOTONIC) - began < IDLE / 2) {
+		ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), 16);
+		ck_assert_uint_eq(foreign_count_maps("memfd:foreign"), CROWD + 64);
+	}
 	for (unsigned i = 0; i < 20; i++)
 		ck_assert_int_eq(capc_serve(e, IDLE / 20), 0);
 	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), 0);
