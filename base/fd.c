@@ -87,9 +87,15 @@ fd_socket_cookie(int fd, uint64_t *ret)
 }
 
 int
+fd_set_descriptors(int fd, bool on)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){on}, sizeof(int)) < 0 ? -errno : 0;
+}
+
+int
 fd_refuse_descriptors(int fd)
 {
-	return setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int)) < 0 ? -errno : 0;
+	return fd_set_descriptors(fd, false);
 }
 
 int

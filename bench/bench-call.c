@@ -85,7 +85,7 @@ serve(const char *root, const char *name)
 
 	raise_nofile();
 	check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
-	check(capc_attach(s, name, 0, &e), name);
+	check(capc_attach(s, name, CAPC_ATTACH_FDS, &e), name);
 	snprintf(how, sizeof(how), "as=%s", name);
 	check(capc_object_add(e, 0, answer, NULL, how, NULL), name);
 	while ((r = capc_serve(e, CAPC_FOREVER)) >= 0)

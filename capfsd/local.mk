@@ -28,6 +28,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/session.h \
 	capfsd/model/touch.c \
 	capfsd/model/touch.h \
+	capfsd/kinds/capability-record.h \
 	capfsd/kinds/capability.c \
 	capfsd/kinds/capability.h \
 	capfsd/kinds/derive.c \
@@ -123,6 +124,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/state/state.h \
 	capfsd/state/verify.c \
 	capfsd/state/verify.h \
+	capfsd/disposal/disposal.c \
+	capfsd/disposal/disposal.h \
 	capfsd/sockets/adopt.c \
 	capfsd/sockets/adopt.h \
 	capfsd/sockets/binding.c \

@@ -60,7 +60,7 @@ serve(const char *name)
 	int r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 
 	if (r == 0)
-		r = capc_attach(s, name, 0, &e);
+		r = capc_attach(s, name, CAPC_ATTACH_FDS, &e);
 	snprintf(how, sizeof(how), "as=%s", name);
 	if (r == 0)
 		r = capc_object_add(e, 1, answer, NULL, how, NULL);

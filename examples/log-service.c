@@ -72,7 +72,7 @@ main(int argc, char **argv)
 	}
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
-		r = capc_attach(s, "log", 0, &e);
+		r = capc_attach(s, "log", CAPC_ATTACH_FDS, &e);
 	for (int i = 2; r == 0 && i < argc; i++) {
 		snprintf(how, sizeof(how), "as=log-%s", argv[i]);
 		r = capc_object_add(e, (uint64_t)i, log_line, argv[i], how, NULL);

@@ -124,6 +124,8 @@ reconnect(struct capc *c, uint64_t deadline)
 		r = connect_slot(c, deadline);
 	if (r < 0)
 		return r;
+	/* The daemon gives it with this switched off. */
+	(void)fd_set_descriptors(c->fd, true);
 	c->type = socket_type(c->fd);
 	r = c->type < 0 ? c->type : fd_set_nonblock(c->fd, false);
 	if (r < 0)

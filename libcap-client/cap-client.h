@@ -326,7 +326,8 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  *      0, the service's refusal, whose data is the reason; else empty
  *
  * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
- * a descriptor in REQ), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
+ * a descriptor in REQ), -EOPNOTSUPP (descriptors, or more than 64 KiB, to a service that takes no
+ * descriptors), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
  * it, perhaps executed), -EMFILE, -EMSGSIZE, -ENOMEM (perhaps executed, but the reply found no room in
  * this process), -EBUSY (256 calls are under way), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
@@ -468,11 +469,17 @@ typedef void capc_handler(capc_request *r, struct capc_msg *m, void *data);
 typedef void capc_raw_handler(int fd, const struct capc_caller *caller, void *data);
 
 #define CAPC_ATTACH_ONCE 1 /* the entrypoint ends with this server, instead of being detached */
+/*
+ * Its clients may send descriptors, and with them more than 64 KiB in a call; without it they get EOPNOTSUPP
+ * for both. Whoever takes descriptors of strangers has to close them, which takes as long as a file's owner
+ * likes: a service that needs none is better off without (SO_PASSRIGHTS of socket(7), since Linux 6.16).
+ */
+#define CAPC_ATTACH_FDS 2
 
 /*
  * Makes the entrypoint NAME of this session, or takes it up again. S must outlive it.
  *
- * flags  0 or CAPC_ATTACH_ONCE
+ * flags  any of CAPC_ATTACH_ONCE and CAPC_ATTACH_FDS, or 0
  *
  * Returns: 0, -EBUSY (served by another), -EDQUOT, -errno as capc_write(). Blocks for at most the
  * session's timeout.
@@ -481,7 +488,7 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
- * The same, with words: "once"; "hold=N", so many callers wait for the next server when this one has
+ * The same, with words: "once"; "fds=yes", which CAPC_ATTACH_FDS is; "hold=N", so many callers wait for the next server when this one has
  * ended; "mode=listen" for an entrypoint whose server accepts by itself, as it
  * is made with, for ever: its objects have listeners, capc_listener(), and no connections are handed
  * over.

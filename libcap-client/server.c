@@ -146,10 +146,12 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 int
 capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
 {
+	static const char *const words[] = {NULL, "once", "fds=yes", "once fds=yes"};
+
 	session_begin(s);
-	if (flags & ~(unsigned)CAPC_ATTACH_ONCE)
+	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS))
 		return -EINVAL;
-	return capc_attach_how(s, name, flags & CAPC_ATTACH_ONCE ? "once" : NULL, ret);
+	return capc_attach_how(s, name, words[flags], ret);
 }
 
 /* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */

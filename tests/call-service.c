@@ -237,7 +237,7 @@ main(int argc, char **argv)
 	snprintf(how, sizeof(how), "as=%s socket=%s", argv[2], is_stream ? "stream" : "seqpacket");
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
-		r = capc_attach(s, argv[2], 0, &e);
+		r = capc_attach(s, argv[2], CAPC_ATTACH_FDS, &e);
 	if (r == 0 && !calls)
 		r = capc_accept_raw(e, on_connection, NULL);
 	if (r == 0)

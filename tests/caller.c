@@ -33,7 +33,7 @@ serve(const char *root, const char *name)
 	snprintf(how, sizeof(how), "as=%s", name);
 	r = capc_session_open(root, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
-		r = capc_attach(s, name, 0, &e);
+		r = capc_attach(s, name, CAPC_ATTACH_FDS, &e);
 	if (r == 0)
 		r = capc_object_add(e, 1, answer, NULL, how, NULL);
 	while (r >= 0)

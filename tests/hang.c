@@ -87,8 +87,7 @@ on_call(struct hang *h)
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, h->broker, sizeof(info), &info) < 0)
 		return;
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
-		/* The end of SIGALRM's handler may come before the broker has noted what it does. */
-		h->hangs = h->armed && info.entry.nr != SYS_rt_sigreturn;
+		h->hangs = h->armed;
 		h->read = info.entry.nr == SYS_read && info.entry.args[0] == BOOT_FD_FUSE;
 		h->buffer = info.entry.args[1];
 	} else if (info.op == PTRACE_SYSCALL_INFO_EXIT && h->read) {

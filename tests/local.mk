@@ -40,6 +40,7 @@ unit_tests = \
 	tests/test-capctl \
 	tests/test-control \
 	tests/test-conversation \
+	tests/test-disposal \
 	tests/test-import \
 	tests/test-sockets \
 	tests/test-listeners \
@@ -312,6 +313,9 @@ tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_property_LDADD = $(model_libs)
 
 sockets_web = tests/sockets-web.c tests/sockets-web.h tests/sockets-world.c tests/sockets-world.h
+tests_test_disposal_SOURCES = tests/test-disposal.c $(sockets_web)
+tests_test_disposal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_disposal_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_sockets_SOURCES = tests/test-sockets.c $(sockets_web)
 tests_test_sockets_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_sockets_LDADD = tests/libfixture.la capfsd/libdaemon.la

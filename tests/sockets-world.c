@@ -476,7 +476,7 @@ serve(struct world *w, int control, const char *name, const char *how)
 	int channel;
 
 	snprintf(path, sizeof(path), "entrypoints/%s", name);
-	ck_assert_int_eq(world_ask(w, control, WIRE_ATTACH, path, "", &a), 0);
+	ck_assert_int_eq(world_ask(w, control, WIRE_ATTACH, path, w->attach ? w->attach : "", &a), 0);
 	channel = a.fd;
 	ck_assert_int_ge(channel, 0);
 	snprintf(path, sizeof(path), "entrypoints/%s/objects", name);

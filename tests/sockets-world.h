@@ -34,6 +34,7 @@ struct world {
 	int binder;	  /* the binder's end, -1: there is none */
 	int binder_end;   /* the broker's, which the next broker finds under the same number */
 	bool binder_lazy; /* it lets jobs lie */
+	const char *attach; /* with these words servers do; NULL: none */
 	unsigned n_bound;
 	/* What the file system was told. */
 	uint64_t done_id;

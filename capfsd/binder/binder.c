@@ -30,6 +30,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/binder/inspector.h"
 #include "capfsd/process/boot.h"
@@ -103,6 +104,8 @@ binder_make(const struct binder_job *job)
 	fd = socket(AF_UNIX, (int)job->socket_type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	/* Who connects before the broker has it sends it nothing that it may not take. */
+	(void)fd_refuse_descriptors(fd);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%" PRIu64 ".%" PRIu64, job->object,
 		job->capability);
 	r = binder_bind(fd, &address);

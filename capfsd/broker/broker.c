@@ -13,14 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <syslog.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -48,7 +46,6 @@
 #include "capfsd/tree/metrics.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
-#define PATIENCE_USEC 2000 /* with any system call */
 #define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
 #define REAP_BUDGET 512	   /* entities removed in one round */
 #define RETRY_USEC 1000000 /* a full store is tried again after that */
@@ -71,28 +68,6 @@ struct broker {
 	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
 	bool told_full;        /* that it is full stands in the log */
 };
-
-/* What can be restarted is; a close(2) that lingers is not, and nobody needs what it returns. */
-static void
-on_alarm(int signal)
-{
-}
-
-/*
- * While it works, a signal comes every PATIENCE_USEC: no system call sleeps longer. Where the last
- * reference to a descriptor goes that a client has sent, be it queued in a socket, the kernel closes
- * that client's file here, and a TCP socket may linger for as long as its owner has chosen.
- */
-static int
-set_impatient(bool on)
-{
-	const struct itimerval every = {
-		.it_interval.tv_usec = on ? PATIENCE_USEC : 0,
-		.it_value.tv_usec = on ? PATIENCE_USEC : 0,
-	};
-
-	return setitimer(ITIMER_REAL, &every, NULL) < 0 ? -errno : 0;
-}
 
 /* A round looks at everything that may have woken it, so that being woken is all that is needed. */
 static int
@@ -312,14 +287,8 @@ make_fronts(struct broker *b)
 static int
 take_over(struct broker *b, const int *fds, size_t n_fds)
 {
-	const struct sigaction alarm = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
-	int r;
+	int r = confine_filter(b->boot);
 
-	if (sigaction(SIGALRM, &alarm, NULL) < 0)
-		return error_trace(-errno);
-	r = set_impatient(true);
-	if (r == 0)
-		r = confine_filter(b->boot);
 	if (r == 0)
 		r = adopt(b->fronts.sockets, fds, n_fds);
 	if (r == 0) {
@@ -506,22 +475,13 @@ before_sleep(struct broker *b, bool *ret_busy)
 	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
 }
 
-/*
- * Only the wait itself is without the timer, which would wake it: what has come is handled with it.
- */
 static int
 sleep_until_event(struct broker *b)
 {
-	int r = sd_event_prepare(b->event), q;
+	int r = sd_event_prepare(b->event);
 
-	if (r == 0) {
-		r = set_impatient(false);
-		if (r == 0)
-			r = sd_event_wait(b->event, UINT64_MAX);
-		q = set_impatient(true);
-		if (r >= 0 && q < 0)
-			r = q;
-	}
+	if (r == 0)
+		r = sd_event_wait(b->event, UINT64_MAX);
 	if (r <= 0)
 		return r;
 	meter_begin(&b->meter, event_usec(b));

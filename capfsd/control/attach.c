@@ -40,8 +40,8 @@ struct attachment {
 };
 
 /*
- * "once", "mode=listen", "hold=N". Callers cannot wait where a server accepts by itself, as nobody
- * here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
+ * "once", "mode=listen", "hold=N", "fds=yes". Callers cannot wait where a server accepts by itself, as
+ * nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
  * understood.
  */
 static bool
@@ -63,6 +63,10 @@ attach_how(struct operation *o, struct attachment *a)
 	if (a->hold && a->flags)
 		return refuse(r, EINVAL,
 			"'hold' is for an entrypoint that stays, and not for mode=listen");
+	if (command_is(c, KEY_FDS, "yes"))
+		a->flags |= ENTRYPOINT_FDS;
+	else if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "no"))
+		return refuse(r, EINVAL, "fds is yes or no");
 	return true;
 }
 
@@ -136,7 +140,7 @@ attach_done(struct operation *o, bool committed)
 
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
-	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD),
+	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS),
 	.wordless = true,
 	.prepare = attach_prepare,
 	.stage = attach_stage,
@@ -282,6 +286,8 @@ perform_open(struct exchange *x)
 		return refuse(&x->request, -e, "the daemon has no descriptor left");
 	opening.fd = fds[0];
 	x->fd = fds[1];
+	/* As long as we have it; its owner may take some. */
+	(void)fd_refuse_descriptors(x->fd);
 	o = exchange_operation(x, &verb_open, c->session, &c->entity);
 	o.state = &opening;
 	e = verb_run(&o);

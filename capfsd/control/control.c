@@ -25,6 +25,7 @@
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/perform.h"
 #include "capfsd/control/vouch.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/change.h"
 #include "capfsd/ops/texts.h"
@@ -63,7 +64,7 @@ parcel_clear(struct control *c)
 	p->pending = 0;
 	/* The client's end of what was sent: not to be shut down with our copy. */
 	if (p->fd >= 0 && !c->controls->sockets->forgetting)
-		close(p->fd);
+		disposal_leave(c->controls->sockets->disposal, p->fd, c->session, NULL);
 	p->fd = -1;
 }
 
@@ -79,12 +80,11 @@ control_free(struct control *c)
 	parcel_clear(c);
 	vouch_drop(c);
 	perform_forget(c);
+	if (!c->controls->sockets->forgetting)
+		disposal_end(c->controls->sockets->disposal, c->fd, c->session, &c->charge);
 	charge_deinit(&c->charge);
 	if (c->listener)
 		listener_unlink(c->listener, &c->listener_link);
-	/* Closed over something unread, it would take the last replies from the client. */
-	if (c->fd >= 0 && !c->controls->sockets->forgetting)
-		socket_discard(c->fd);
 	memo_drop(c->controls->sockets, c->memo);
 	free(c);
 	return NULL;
@@ -163,7 +163,7 @@ control_refuse(struct controls *controls, struct listener *l, int fd, int error)
 		text_add(&reason, "the daemon has no room for it");
 	if (text_done(&reason) == 0)
 		control_farewell(controls, fd, error, reason.data);
-	socket_discard(fd);
+	socket_discard(controls->sockets, fd, listener_session(l));
 	listener_log_refusal(l, peer.uid, error, reason.data ? reason.data : "");
 }
 
@@ -255,8 +255,8 @@ control_adopt(struct controls *controls, struct adopted *found)
 	if (l)
 		r = control_new(controls, l, fd, memo, &c);
 	if (r) {
-		fd_close(reply_fd);
-		socket_discard(fd);
+		disposal_leave(sockets->disposal, reply_fd, sockets->model->root, NULL);
+		socket_discard(sockets, fd, l ? listener_session(l) : sockets->model->root);
 		memo_drop(sockets, memo);
 		if (l)
 			listener_release(l);

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/control/control.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
@@ -110,7 +111,7 @@ manager_adopt(struct controls *controls, int fd)
 	if (r == 0)
 		controls->manager_fd = fd;
 	else
-		fd_close(fd);
+		disposal_leave(sockets->disposal, fd, sockets->model->root, NULL);
 	return true;
 }
 
@@ -118,8 +119,10 @@ void
 manager_close(struct controls *controls)
 {
 	controls->manager_source = sd_event_source_disable_unref(controls->manager_source);
+	/* Not shut down: it is the service manager's. */
 	if (!controls->sockets->forgetting)
-		fd_close(controls->manager_fd);
+		disposal_leave(controls->sockets->disposal, controls->manager_fd,
+			controls->sockets->model->root, NULL);
 	controls->manager_fd = -1;
 }
 

@@ -56,7 +56,7 @@ call_free(struct call *call)
 	if (call->fd >= 0) {
 		index_remove(&all->by_handle, &call->handle_link);
 		index_remove(&all->by_owner, &call->owner_link);
-		call->fd = core_close(all->sockets, call->fd);
+		call->fd = core_close(all->sockets, call->fd, call->socket.session);
 	}
 	list_unlink(&call->link);
 	if (call->connection) {

@@ -143,6 +143,8 @@ call_prepare(struct call *call, struct capability *c, int fds[2], const void *da
 		e = fd_socket_cookie(fds[1], &cookie);
 	if (e < 0)
 		return e;
+	/* A reply is text: nobody could be given the descriptors of one. */
+	(void)fd_refuse_descriptors(fds[1]);
 	call->memo = memo_new(SOCKET_CALL, cookie, c->entity.id);
 	if (!call->memo)
 		return -ENOMEM;
@@ -440,7 +442,7 @@ on_adopt(void *data, struct adopted *found)
 	}
 	if (r) {
 		call_free(call);
-		fd_shutdown_close(fd);
+		socket_discard(all->sockets, fd, e ? entity_session(e) : all->sockets->model->root);
 		memo_drop(all->sockets, memo);
 		return true;
 	}

@@ -255,7 +255,7 @@ capability_unlink(struct model *m, struct entity *e)
 static bool
 is_shown_below(const struct capability_record *r, const struct capability_record *before)
 {
-	return r->rights != before->rights || r->calls_limit != before->calls_limit ||
+	return record_rights(r) != record_rights(before) || r->calls_limit != before->calls_limit ||
 		r->conns_limit != before->conns_limit || r->rate_limit != before->rate_limit ||
 		r->expires_usec != before->expires_usec || r->n_methods != before->n_methods ||
 		memcmp(r->methods, before->methods, sizeof(r->methods)) != 0;

@@ -11,13 +11,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/types.h>
 
 #include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
-#include "capfsd/kinds/methods.h"
-#include "capfsd/kinds/rights.h"
+#include "capfsd/kinds/capability-record.h"
 
 struct change;
 struct entrypoint;
@@ -25,37 +23,6 @@ struct kind;
 struct session;
 
 extern const struct kind capability_kind;
-
-#define RATE_MAX UINT64_C(1000000) /* a second */
-#define CAPABILITY_MODE_INHERIT 0xffff
-
-enum capability_flags {
-	CAPABILITY_DEAD = 1 << 0, /* ended, and so are all its descendants; being reaped */
-};
-
-struct capability_record {
-	uint64_t session;
-	uint64_t target; /* what it refers to, of the kind that its type tells */
-	uint64_t parent; /* 0: an origin, made with the target */
-	uint64_t since_usec;
-	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
-	uint64_t calls_limit, calls_used;
-	uint64_t conns_limit;
-	uint64_t rate_limit;   /* calls a second */
-	uint64_t rate_at_usec; /* CLOCK_REALTIME: from then on all of a second's are there again */
-	uint64_t revoked_upto; /* children with an id up to this one are dead: one record ends a million */
-	uint32_t rights;
-	uint32_t by_uid; /* who made it */
-	uint32_t uid, gid; /* used only when mode is not CAPABILITY_MODE_INHERIT */
-	uint16_t mode;
-	uint16_t flags;
-	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
-	uint8_t type;        /* enum capability_type */
-	uint8_t reserved[2];
-	/* Where its server counts its calls: this entry in the pages of that attachment. */
-	uint32_t page_attachment, page_index;
-	struct method_range methods[METHODS_MAX];
-};
 
 /* Its place among those that expire (expiry.c). */
 struct expiry {
@@ -85,22 +52,6 @@ static inline struct capability *
 capability_of(const struct entity *e)
 {
 	return container_of((struct entity *)(uintptr_t)e, struct capability, entity);
-}
-
-static inline struct methods
-record_methods(const struct capability_record *r)
-{
-	struct methods m = {.n = r->n_methods};
-
-	memcpy(m.range, r->methods, sizeof(m.range));
-	return m;
-}
-
-static inline void
-record_set_methods(struct capability_record *r, const struct methods *m)
-{
-	r->n_methods = (uint8_t)m->n;
-	memcpy(r->methods, m->range, sizeof(r->methods));
 }
 
 /* What a derivation or a reduction asks for; absent members keep what the source has. */

@@ -197,7 +197,7 @@ apply_reductions(const struct capability_record *held, const struct reductions *
 	if (how->has_expires &&
 		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
 		return CAPABILITY_E_NOT_SMALLER;
-	record->rights = rights;
+	record_set_rights(record, rights);
 	methods = how->has_methods ? how->methods : record_methods(held);
 	record_set_methods(record, &methods);
 	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
@@ -208,21 +208,32 @@ apply_reductions(const struct capability_record *held, const struct reductions *
 	return 0;
 }
 
-/* C's record as this change leaves it, with the rights and the expiry that count. */
+/*
+ * C's record as this change leaves it, with the rights and the expiry that count: all rights, also the one
+ * that records have by its absence, and also where its server takes no descriptors today.
+ */
 static struct capability_record
 held_record(struct change *ch, const struct capability *c)
 {
 	struct capability_record held = *(const struct capability_record *)change_record(ch,
 		&c->entity);
 
+	held.rights = record_rights(&held);
 	for (c = c->parent; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
 
-		held.rights &= r->rights;
+		held.rights &= record_rights(r);
 		if (r->expires_usec < held.expires_usec)
 			held.expires_usec = r->expires_usec;
 	}
 	return held;
+}
+
+/* Nobody is promised what the server takes from nobody. */
+static bool
+asks_in_vain(const struct capability *c, const struct reductions *how)
+{
+	return how->has_rights && (how->rights & RIGHT_FDS) && !capability_service(c).fds;
 }
 
 /* A slot's name in TO where none is given. */
@@ -262,6 +273,8 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	held = held_record(ch, source);
 	if (!(held.rights & right))
 		return CAPABILITY_E_RIGHT;
+	if (asks_in_vain(source, how))
+		return CAPABILITY_E_NOT_HELD;
 	if (how->has_methods && !methods_are_held(ch, source, &how->methods))
 		return CAPABILITY_E_NOT_SMALLER;
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
@@ -344,11 +357,15 @@ capability_originate(struct change *ch, enum capability_type type, struct entity
 	return r ? r : add_slot(ch, target, NULL, to, name, n_name, &record, ret);
 }
 
-/* A reduction that changes nothing is a mistake, most often a word that was forgotten. */
+/*
+ * A reduction that changes nothing is a mistake, most often a word that was forgotten. RIGHTS are those
+ * that can be seen.
+ */
 static bool
-is_smaller(const struct capability_record *record, const struct capability_record *held)
+is_smaller(const struct capability_record *record, const struct capability_record *held, uint32_t rights)
 {
-	return record->rights != held->rights || record->calls_limit < held->calls_limit ||
+	return ((record_rights(record) ^ held->rights) & rights) ||
+		record->calls_limit < held->calls_limit ||
 		record->conns_limit < held->conns_limit ||
 		record->rate_limit < held->rate_limit ||
 		record->expires_usec < held->expires_usec ||
@@ -371,6 +388,8 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	held = held_record(ch, c);
 	if (!(held.rights & RIGHT_REDUCE))
 		return CAPABILITY_E_RIGHT;
+	if (asks_in_vain(c, how))
+		return CAPABILITY_E_NOT_HELD;
 	if (how->has_methods && !methods_are_held(ch, c, &how->methods))
 		return CAPABILITY_E_NOT_SMALLER;
 	record = held;
@@ -378,7 +397,7 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
 	if (r)
 		return r;
-	if (!is_smaller(&record, &held))
+	if (!is_smaller(&record, &held, capability_rights(c)))
 		return CAPABILITY_E_NOT_SMALLER;
 	if (record.calls_limit < record.calls_used || record.conns_limit < c->conns_used)
 		return CAPABILITY_E_IN_USE;

@@ -105,7 +105,7 @@ entrypoint_applied(struct model *m, struct entity *e, const void *old)
 	if (ended)
 		entity_set_ending(m, e);
 	return (ended ? APPLIED_RESTRICTED : 0) |
-		(ep->record.thread != before->thread ? APPLIED_BELOW : 0);
+		(ep->record.thread != before->thread || ep->record.fds != before->fds ? APPLIED_BELOW : 0);
 }
 
 static struct session *
@@ -320,6 +320,7 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->thread = thread;
 	record->attachment++;
 	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
+	record->fds = !!(flags & ENTRYPOINT_FDS);
 	record->hold = 0;
 	*ret = ep;
 	return 0;

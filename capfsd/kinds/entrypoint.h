@@ -23,6 +23,8 @@ enum entrypoint_flags {
 	ENTRYPOINT_DEAD = 1 << 1, /* ended, and so are all its objects; being reaped */
 	/* Its server gets the listeners and accepts by itself; as it was made, for ever. */
 	ENTRYPOINT_LISTEN = 1 << 2,
+	/* Of entrypoint_attach() alone: descriptors may be sent to it. */
+	ENTRYPOINT_FDS = 1 << 3,
 };
 
 struct entrypoint_record {
@@ -31,7 +33,8 @@ struct entrypoint_record {
 	uint32_t flags;
 	uint32_t attachment; /* how often it was served: tells the pages of one server from another's */
 	uint16_t hold; /* so many callers may wait while nobody serves; 0: they are refused */
-	uint8_t reserved[2];
+	uint8_t fds;   /* its server takes descriptors; no flag, which daemons of 0.1.0 would refuse */
+	uint8_t reserved[1];
 };
 
 #define ENTRYPOINT_HOLD_MAX 4096
@@ -70,7 +73,7 @@ enum {
 
 /*
  * Stages an attachment: takes a detached entrypoint up again or makes one, with a thread for the
- * server. FLAGS are ENTRYPOINT_ONCE and _LISTEN. The session pays threads=1, ram=512 for a new entrypoint.
+ * server. FLAGS are ENTRYPOINT_ONCE, _LISTEN and _FDS. The session pays threads=1, ram=512 for a new entrypoint.
  * Returns: 0, ENTRYPOINT_E_*; -errno.
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,

@@ -102,13 +102,14 @@ capability_is_live(const struct capability *c)
 		(expires == LIMIT_NONE || expires > c->session->model->now_usec());
 }
 
+/* A server that takes no descriptors leaves nobody the right to send it any. */
 uint32_t
 capability_rights(const struct capability *c)
 {
-	uint32_t rights = c->record.rights;
+	uint32_t rights = capability_service(c).fds ? ~UINT32_C(0) : ~(uint32_t)RIGHT_FDS;
 
-	for (c = c->parent; c; c = c->parent)
-		rights &= c->record.rights;
+	for (; c; c = c->parent)
+		rights &= record_rights(&c->record);
 	return rights;
 }
 

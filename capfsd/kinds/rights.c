@@ -16,6 +16,7 @@ static const struct {
 	enum right right;
 } right_names[] = {
 	{"call", RIGHT_CALL},
+	{"fds", RIGHT_FDS},
 	{"grant", RIGHT_GRANT},
 	{"replicate", RIGHT_REPLICATE},
 	{"reduce", RIGHT_REDUCE},

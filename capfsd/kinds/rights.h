@@ -18,6 +18,7 @@ enum right {
 	RIGHT_REDUCE = 1 << 3,
 	RIGHT_TRANSFER = 1 << 4,
 	RIGHT_SHARE = 1 << 5,
+	RIGHT_FDS = 1 << 6, /* descriptors may be sent through it; its absence stands in records */
 };
 
 /* Without any of these a capability is immutable. */

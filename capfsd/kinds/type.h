@@ -37,15 +37,17 @@ struct service {
 	int socket;   /* SOCK_STREAM or SOCK_SEQPACKET */
 	bool listens; /* the server accepts by itself, and the daemon sees no connection */
 	bool counts;  /* the server counts its calls, which else are connections */
+	bool fds;     /* the server takes descriptors */
 };
 
-/* Limits that a service may be unable to keep. An expiry, and the rights, are always kept. */
+/* What a service may be unable to keep. An expiry, and the other rights, always are. */
 enum kept_limit {
 	KEPT_CALLS = 1 << 0,
 	KEPT_CONNS = 1 << 1,
 	KEPT_RATE = 1 << 2,
 	KEPT_METHODS = 1 << 3,
-	KEPT_ALL = KEPT_CALLS | KEPT_CONNS | KEPT_RATE | KEPT_METHODS,
+	KEPT_FDS = 1 << 4, /* that none are sent to a server that takes them */
+	KEPT_ALL = KEPT_CALLS | KEPT_CONNS | KEPT_RATE | KEPT_METHODS | KEPT_FDS,
 };
 
 struct kept_limits {

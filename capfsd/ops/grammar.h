@@ -42,6 +42,7 @@ struct request;
 	X(ONCE, "once", true, "once")                                                              \
 	X(MODE, "mode", false, "mode=broker|listen")                                               \
 	X(HOLD, "hold", false, "hold=N")                                                           \
+	X(FDS, "fds", false, "fds=yes|no")                                                         \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

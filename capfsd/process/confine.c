@@ -213,7 +213,6 @@ static const int allowed_calls[] = {
 	SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(nanosleep),
 	SCMP_SYS(sched_yield),
-	SCMP_SYS(setitimer),
 	SCMP_SYS(restart_syscall),
 	/* itself */
 	SCMP_SYS(getpid),

@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/index.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/sockets/binding.h"
@@ -253,7 +254,7 @@ adopt_backlog(struct sockets *sockets, struct entity *e, int fd)
 	struct backlog b = {sockets, e};
 
 	listener_accept_all(fd, backlog_accepted, &b);
-	fd_close(fd);
+	socket_discard(sockets, fd, entity_session(e));
 }
 
 /*
@@ -271,7 +272,7 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 	if (endpoint_is_served(e))
 		l = listener_get(sockets, e);
 	if (!l || listener_charge(l)) {
-		fd_shutdown_close(fd);
+		socket_discard(sockets, fd, entity_session(e));
 		if (l)
 			listener_release(l);
 		return;
@@ -293,11 +294,11 @@ adopt_unrecorded(struct sockets *sockets, int fd)
 	if (core_adopt(sockets, &found))
 		return;
 	if (!e)
-		fd_shutdown_close(fd);
+		socket_discard(sockets, fd, sockets->model->root);
 	else if (socket_is_listening(fd))
 		adopt_listener(sockets, e, fd);
 	else if (e->kind == ENTITY_OBJECT)
-		socket_discard(fd);
+		socket_discard(sockets, fd, entity_session(e));
 	else
 		/* Accepted, and nothing of it committed: as if it came only then. */
 		listener_admit(sockets, e, fd);
@@ -362,8 +363,8 @@ adoption_deinit(struct adoption *a)
 		list_unlink(&f->link);
 		index_remove(&a->by_cookie, &f->cookie_link);
 		if (f->it.memo && f->it.fd >= 0)
-			fd_shutdown_close(f->it.fd);
-		fd_close(f->it.reply_fd);
+			socket_discard(a->sockets, f->it.fd, a->sockets->model->root);
+		disposal_leave(a->sockets->disposal, f->it.reply_fd, a->sockets->model->root, NULL);
 		fd_close(f->page_fds[0]);
 		fd_close(f->page_fds[1]);
 		memo_drop(a->sockets, f->it.memo);

@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "base/number.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
@@ -376,13 +377,13 @@ binding_result(struct sockets *sockets, const struct binder_result *result, int 
 	if (!l && e && !error)
 		l = listener_get(sockets, e);
 	if (!l) {
-		fd_shutdown_close(fd);
+		socket_discard(sockets, fd, sockets->model->root);
 		return;
 	}
 	if (!error)
 		error = listener_charge(l);
 	if (error)
-		fd_shutdown_close(fd);
+		socket_discard(sockets, fd, listener_session(l));
 	else
 		error = -listener_set_fd(l, fd);
 	listener_done(l, error);
@@ -408,6 +409,7 @@ binding_lost(struct sockets *sockets)
 	/* Those who were at it ended with it, or are nobody's any more. */
 	if (b->inspector)
 		b->inspector->lost(b->inspector_data);
+	disposal_lost(sockets->disposal);
 	if (b->next_fd >= 0)
 		binding_install(sockets, take_fd(b->next_fd));
 	else
@@ -451,6 +453,8 @@ binding_receive(struct sockets *sockets)
 			binding_marked(sockets, result.capability);
 		else if (!result.inspection)
 			binding_result(sockets, &result, take_fd(listener));
+		else if (result.inspection & DISPOSAL_SERIAL)
+			disposal_told(sockets->disposal, result.inspection, result.ended);
 		else if (b->inspector)
 			b->inspector->seen(b->inspector_data, &result);
 	}
@@ -529,11 +533,9 @@ binding_on_timer(sd_event_source *source, uint64_t usec, void *data)
 	struct sockets *sockets = data;
 	struct bindings *b = sockets->bindings;
 
-	if (b->next_fd < 0)
-		return 0;
-	if (b->source)
+	if (b->next_fd >= 0 && b->source)
 		binding_lost(sockets);
-	else
+	else if (b->next_fd >= 0)
 		binding_install(sockets, take_fd(b->next_fd));
 	return 0;
 }

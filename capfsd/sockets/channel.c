@@ -94,8 +94,8 @@ channel_free(struct channel *channel)
 	assert(list_empty(&channel->waiting) && list_empty(&channel->offered) &&
 	       list_empty(&channel->taken));
 	sd_event_source_disable_unref(channel->source);
-	if (channel->fd >= 0)
-		core_close(channel->sockets, channel->fd);
+	core_close(channel->sockets, channel->fd,
+		channel->entrypoint ? channel->entrypoint->session : channel->sockets->model->root);
 	if (channel->entrypoint)
 		channel->endpoint->channel = NULL;
 	else

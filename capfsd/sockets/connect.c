@@ -270,7 +270,7 @@ accepted(void *data, struct listener *l, int fd)
 		r = connect_stage(sockets, ch, c, fd, &peer, 0, &conn);
 	if (r) {
 		change_abort(ch);
-		socket_discard(fd);
+		socket_discard(sockets, fd, c->session);
 		refuse_client(sockets, l, &peer, r);
 		return;
 	}
@@ -330,7 +330,7 @@ connect_adopt(struct sockets *sockets, int fd, struct memo *memo)
 	if (e && e->kind == ENTITY_CAPABILITY)
 		r = restore(sockets, capability_of(e), fd, memo, &conn);
 	if (r < 0) {
-		socket_discard(fd);
+		socket_discard(sockets, fd, e ? entity_session(e) : sockets->model->root);
 		memo_drop(sockets, memo);
 		return;
 	}

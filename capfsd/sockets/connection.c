@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/endpoint.h"
@@ -90,9 +91,8 @@ connection_free(struct connection *conn)
 	if (!conn)
 		return NULL;
 	l = conn->listener;
+	disposal_end(conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
 	connection_deinit(conn);
-	if (conn->fd >= 0)
-		socket_discard(conn->fd);
 	free(conn);
 	if (l)
 		listener_release(l);
@@ -205,9 +205,27 @@ connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	return 0;
 }
 
+static void
+connection_set_descriptors(const struct connection *conn, int fd)
+{
+	(void)fd_set_descriptors(fd, endpoint_takes_fds(&conn->capability->entity));
+}
+
+void
+connections_restricted(struct listener *l)
+{
+	listener_restricted(l);
+	list_for_each (i, &l->clients) {
+		const struct connection *conn = list_entry(i, struct connection, listener_link);
+
+		connection_set_descriptors(conn, conn->fd);
+	}
+}
+
 int
 connection_watch(struct connection *conn, int fd)
 {
+	connection_set_descriptors(conn, fd);
 	/* HUP alone, which epoll tells always. */
 	if (core_add_io(conn->sockets, fd, 0, connection_on_io, conn, &conn->source) < 0)
 		return -ENOMEM;
@@ -319,7 +337,9 @@ connection_end(struct connection *conn)
 		return;
 	/* Before the descriptor: as the server has the file too, epoll would not forget it. */
 	conn->source = sd_event_source_disable_unref(conn->source);
-	conn->fd = conn->sockets->forgetting ? -1 : socket_discard(conn->fd);
+	if (!conn->sockets->forgetting)
+		disposal_end(conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
+	conn->fd = -1;
 	connection_release(conn);
 }
 
@@ -331,7 +351,8 @@ static void
 connection_hang_up(struct connection *conn)
 {
 	conn->source = sd_event_source_disable_unref(conn->source);
-	conn->fd = fd_close(conn->fd);
+	conn->fd = disposal_leave(
+		conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
 	connection_release(conn);
 }
 

@@ -63,6 +63,8 @@ int connections_new(struct sockets *sockets);
 void connections_free(struct sockets *sockets);
 /* For endpoint_ops: all that came through L end. */
 void connections_gone(void *data, struct listener *l);
+/* It may have changed whether L, a slot's, and those that came through it take descriptors. */
+void connections_restricted(struct listener *l);
 
 /* A new one through C, to whoever serves that, with MEMO still to be made. NULL: no memory. */
 struct connection *connection_new(struct sockets *sockets, struct capability *c);

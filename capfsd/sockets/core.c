@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/boot.h"
@@ -139,7 +140,7 @@ core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listen
 	if (ops && ops->accepted)
 		ops->accepted(data, l, fd);
 	else
-		socket_discard(fd);
+		socket_discard(sockets, fd, sockets->model->root);
 }
 
 void
@@ -205,9 +206,9 @@ core_now(const struct sockets *sockets)
  * would reach the connection itself.
  */
 int
-core_close(const struct sockets *sockets, int fd)
+core_close(struct sockets *sockets, int fd, struct session *s)
 {
-	return sockets->forgetting ? -1 : fd_shutdown_close(fd);
+	return sockets->forgetting ? -1 : socket_discard(sockets, fd, s);
 }
 
 void
@@ -280,16 +281,10 @@ core_landed(struct sockets *sockets, size_t n)
 
 /* --- sockets --- */
 
-/*
- * Closed over something unread, a Unix socket tells its other end ECONNRESET, and takes from it
- * what it could still read. So what is queued is read first.
- */
 int
-socket_discard(int fd)
+socket_discard(struct sockets *sockets, int fd, struct session *s)
 {
-	shutdown(fd, SHUT_RDWR);
-	msg_discard_all(fd);
-	return fd_close(fd);
+	return disposal_end(sockets->disposal, fd, s, NULL);
 }
 
 int
@@ -416,6 +411,14 @@ bool
 endpoint_may_call(const struct capability *c)
 {
 	return capability_is_live(c) && (capability_rights(c) & RIGHT_CALL);
+}
+
+bool
+endpoint_takes_fds(const struct entity *e)
+{
+	if (e->kind == ENTITY_CAPABILITY)
+		return capability_rights(capability_of(e)) & RIGHT_FDS;
+	return e->kind == ENTITY_OBJECT && object_of(e)->entrypoint->record.fds;
 }
 
 /*

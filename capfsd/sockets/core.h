@@ -30,12 +30,14 @@ struct boot;
 struct channels;
 struct connections;
 struct counts;
+struct disposal;
 struct listener;
 struct listeners;
 struct memo;
 struct memos;
 struct model;
 struct served;
+struct session;
 struct spares;
 struct state;
 
@@ -95,6 +97,7 @@ struct sockets {
 	/* One for each module, whose own it is. */
 	struct memos *memos;
 	struct spares *spares; /* NULL: nobody keeps copies for us */
+	struct disposal *disposal;
 	struct listeners *listeners;
 	struct bindings *bindings;
 	struct channels *channels;
@@ -141,8 +144,8 @@ void core_resume_later(struct sockets *sockets, uint64_t usec);
 int core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f,
 	void *data, sd_event_source **ret);
 uint64_t core_now(const struct sockets *sockets);
-/* shutdown(2) and close(2), but when all is only forgotten. Returns: -1. */
-int core_close(const struct sockets *sockets, int fd);
+/* As socket_discard(), but when all is only forgotten. Returns: -1. */
+int core_close(struct sockets *sockets, int fd, struct session *s);
 /* Something was done. */
 void core_active(struct sockets *sockets);
 
@@ -157,8 +160,11 @@ void core_fly(struct sockets *sockets, size_t n);
 /* They were taken, or are gone. */
 void core_landed(struct sockets *sockets, size_t n);
 
-/* Shuts FD down, discards what is queued, closes it. Returns: -1. */
-int socket_discard(int fd);
+/*
+ * Shuts FD down and closes it, or has it closed, where it is not empty, by somebody who may sleep over that:
+ * then S pays (capfsd/disposal). Returns: -1.
+ */
+int socket_discard(struct sockets *sockets, int fd, struct session *s);
 /* Returns: 0 or -errno. */
 struct ucred;
 int socket_peer(int fd, struct ucred *ret);

@@ -66,5 +66,7 @@ void endpoint_leave_queue(const struct entrypoint *e, struct list *link);
 
 /* Is C, with all it came from, still good for calls? */
 bool endpoint_may_call(const struct capability *c);
+/* May whoever connects to E send descriptors? */
+bool endpoint_takes_fds(const struct entity *e);
 /* Is somebody there to accept at the listener of E, or will be, while the callers wait? */
 bool endpoint_is_served(const struct entity *e);

@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/event.h"
 #include "capfsd/model/session.h"
@@ -286,13 +287,12 @@ listener_complain(struct sockets *sockets, int error)
 		log_message(LOG_WARNING, "accept: %s: clients wait", error_name(error));
 }
 
-/* Nobody is accepted while there are no descriptors; the backlog keeps who comes. */
+/* Nobody is accepted while there is no room; the backlog keeps who comes. */
 static void
-listener_pause(struct listener *l, int error)
+listener_pause(struct listener *l)
 {
 	struct listeners *all = l->sockets->listeners;
 
-	listener_complain(l->sockets, error);
 	if (l->source)
 		sd_event_source_set_enabled(l->source, SD_EVENT_OFF);
 	list_unlink(&l->paused_link);
@@ -329,7 +329,7 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 	struct listener *l = listener_get(sockets, e);
 
 	if (!l) {
-		socket_discard(fd);
+		socket_discard(sockets, fd, entity_session(e));
 		return;
 	}
 	/* Counted as a client meanwhile: a refusal lets go of a listener that is not bound. */
@@ -408,10 +408,17 @@ static int
 listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	struct listener *l = data;
-	int r = listener_accept_each(fd, accepted, l);
+	int r;
 
+	/* Who sends what cannot be closed waits until some of it is. */
+	if (disposal_is_full(l->sockets->disposal, listener_session(l))) {
+		listener_pause(l);
+		return 0;
+	}
+	r = listener_accept_each(fd, accepted, l);
 	if (r > 0) {
-		listener_pause(l, -r);
+		listener_complain(l->sockets, r);
+		listener_pause(l);
 	} else if (r < 0) {
 		/* Shut down by nobody of us: it can be looked up again. */
 		l->sockets->fs->socket_invalidate(l->sockets->fs_data, l->entity);
@@ -438,7 +445,7 @@ listener_drain(struct listener *l, int fd, bool serve)
 		if (serve)
 			listener_accepted(l, client);
 		else
-			socket_discard(client);
+			socket_discard(l->sockets, client, listener_session(l));
 	}
 }
 
@@ -456,7 +463,7 @@ listener_close(struct listener *l, bool serve)
 	/* After this accept(2) does not wait any more, whatever a server has made of the file. */
 	shutdown(fd, SHUT_RDWR);
 	listener_drain(l, fd, serve);
-	fd_close(fd);
+	socket_discard(l->sockets, fd, listener_session(l));
 }
 
 /* Servers that know nothing of us expect one that blocks, as from systemd. */
@@ -467,18 +474,26 @@ listener_set_lent(struct listener *l, int fd)
 
 	/* The server may have the first one already. */
 	if (l->fd >= 0) {
-		fd_shutdown_close(fd);
+		socket_discard(l->sockets, fd, listener_session(l));
 		return 0;
 	}
+	(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
 	r = fd_set_nonblock(fd, false);
 	if (r < 0) {
-		fd_shutdown_close(fd);
+		socket_discard(l->sockets, fd, listener_session(l));
 		return error_trace(r);
 	}
 	l->fd = fd;
 	listener_enter(l, LISTENER_BOUND);
 	core_tell_bound(l->sockets, kind_of(l), l, 0);
 	return 0;
+}
+
+void
+listener_restricted(struct listener *l)
+{
+	if (l->fd >= 0)
+		(void)fd_set_descriptors(l->fd, endpoint_takes_fds(l->entity));
 }
 
 int
@@ -489,14 +504,13 @@ listener_set_fd(struct listener *l, int fd)
 
 	if (listener_is_lent(l))
 		return listener_set_lent(l, fd);
-	/* For what comes to `control` before it is accepted. */
-	if (kind_of(l) == ENTITY_SESSION)
-		(void)fd_refuse_descriptors(fd);
+	/* For what comes before it is accepted. */
+	(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
 		r = core_add_io(l->sockets, fd, EPOLLIN, listener_on_io, l, &source);
 	if (r < 0) {
-		fd_shutdown_close(fd);
+		socket_discard(l->sockets, fd, listener_session(l));
 		return error_trace(r);
 	}
 	/* The youngest of several that are bound to one inode is the one that gets the clients. */

@@ -88,6 +88,8 @@ struct session *listener_session(const struct listener *l);
 
 /* FD listens for it from here on; an older one is given up. Takes FD. Returns: 0 or -errno. */
 int listener_set_fd(struct listener *l, int fd);
+/* It may have changed whether descriptors may be sent to it. */
+void listener_restricted(struct listener *l);
 /* Gives its socket up; clients in the backlog are served when SERVE, else refused. */
 void listener_close(struct listener *l, bool serve);
 

@@ -23,6 +23,7 @@
 #include "capfsd/model/event.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/sockets/channel.h"
+#include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/counts.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/lend.h"
@@ -147,7 +148,7 @@ serve_stage(struct channel *channel, struct change *ch, struct entrypoint *e)
 
 /*
  * Nodes that the kernel may hold from the time before are looked up again: they can be bound by
- * now.
+ * now. Those that wait at a listener may send what this server takes, and no more.
  */
 static void
 invalidate_slots(struct sockets *sockets, struct entrypoint *e)
@@ -158,8 +159,13 @@ invalidate_slots(struct sockets *sockets, struct entrypoint *e)
 		list_for_each (j, &o->origins) {
 			struct capability *top = list_entry(j, struct capability, origin_link);
 
-			for (struct capability *c = top; c; c = capability_next_below(top, c))
+			for (struct capability *c = top; c; c = capability_next_below(top, c)) {
+				struct listener *l = listener_find(&c->entity);
+
+				if (l)
+					connections_restricted(l);
 				sockets->fs->socket_invalidate(sockets->fs_data, &c->entity);
+			}
 		}
 	}
 }
@@ -375,7 +381,7 @@ serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int page_f
 	memo->record.channel.epoch++;
 	if (!endpoint || r < 0 || fd < 0 ||
 		channel_new(sockets, &channel_ops, fd, memo, &channel) < 0) {
-		fd_shutdown_close(fd);
+		socket_discard(sockets, fd, sockets->model->root);
 		memo_drop(sockets, memo);
 		/* A broker died between the end of a channel and the word of it in the store. */
 		if (endpoint && endpoint->pages)

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
@@ -38,12 +39,25 @@
 
 CLEANUP_DEFINE(struct sockets *, sockets_free)
 
+/* Who looks at descriptors may as well sleep over one. */
+static int
+begin_disposal(void *data, uint64_t serial, int fd)
+{
+	return binding_inspect(data, serial, fd);
+}
+
+static int
+start_disposal(struct sockets *sockets)
+{
+	return disposal_new(sockets->event, begin_disposal, sockets, &sockets->disposal);
+}
+
 int
 sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_event *event,
 	const struct sockets_fs *fs, void *fs_data, struct sockets **ret)
 {
 	static int (*const modules[])(struct sockets *sockets) = {
-		core_init, memos_new, listeners_new, bindings_new, channels_new, counts_new,
+		start_disposal, core_init, memos_new, listeners_new, bindings_new, channels_new, counts_new,
 		connections_new, served_new,
 	};
 	cleanup(sockets_free_p) struct sockets *sockets = calloc(1, sizeof(*sockets));
@@ -100,6 +114,7 @@ sockets_free(struct sockets *sockets)
 	listeners_free(sockets);
 	memos_free(sockets);
 	core_deinit(sockets);
+	disposal_free(sockets->disposal);
 	spares_free(sockets->spares);
 	sd_event_unref(sockets->event);
 	free(sockets);
@@ -174,8 +189,12 @@ check_capability(struct capability *c)
 {
 	struct listener *l = listener_find(&c->entity);
 
-	if (!l || endpoint_may_call(c))
+	if (!l)
 		return;
+	if (endpoint_may_call(c)) {
+		connections_restricted(l);
+		return;
+	}
 	listener_done(l, ECONNREFUSED);
 	listener_free(l);
 }
@@ -246,6 +265,9 @@ sockets_gone(struct sockets *sockets, struct entity *e)
 		listener_free(listener_find(e));
 		break;
 	case ENTITY_SESSION:
+		listener_free(listener_find(e));
+		disposal_inherit(sockets->disposal, session_of(e));
+		break;
 	case ENTITY_OBJECT:
 		listener_free(listener_find(e));
 		break;

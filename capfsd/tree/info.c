@@ -271,7 +271,7 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 			ep->n_waiting);
 	if (ep->record.hold)
 		text_addf(t, " hold=%u", ep->record.hold);
-	text_add(t, "\n");
+	text_addf(t, " fds=%s\n", ep->record.fds ? "yes" : "no");
 }
 
 /*

@@ -31,6 +31,7 @@ service(const struct capability *c)
 		.socket = o->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET,
 		.listens = entrypoint_listens(o->entrypoint),
 		.counts = o->record.protocol == OBJECT_CALLS,
+		.fds = o->entrypoint->record.fds,
 	};
 }
 
@@ -48,7 +49,8 @@ describe(const struct capability *c, struct text *t)
 
 /*
  * The daemon counts connections where it accepts them, and calls and methods where the library's
- * protocol tells it of them. What a connection carries is seen by the server alone.
+ * protocol tells it of them. What a connection carries is seen by the server alone. Where all slots
+ * are names of one socket, all or none of them take descriptors.
  */
 static struct kept_limits
 limits(const struct capability *c)
@@ -56,7 +58,10 @@ limits(const struct capability *c)
 	const struct service s = service(c);
 
 	if (s.listens)
-		return (struct kept_limits){.why = ", whose server accepts by itself"};
+		return (struct kept_limits){
+			.kept = s.fds ? 0 : KEPT_FDS,
+			.why = ", whose server accepts by itself",
+		};
 	if (!s.counts)
 		return (struct kept_limits){
 			.kept = KEPT_ALL & ~KEPT_METHODS,

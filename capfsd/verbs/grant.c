@@ -26,9 +26,8 @@ stage(struct operation *o)
 		return 0;
 	/* Least authority: without rights= the new slot can be used, not passed on. */
 	if (!how.has_rights) {
-		how.has_rights = true;
-		how.rights = capability_rights(source) & ~RIGHTS_COMMON;
-		if (!how.rights)
+		how.immutable = true;
+		if (!(capability_rights(source) & ~RIGHTS_COMMON))
 			return refuse_right(o->request, source, RIGHT_CALL);
 	}
 	answer = capability_grant(

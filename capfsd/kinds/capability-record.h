@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is stored of a capability. Members are added where there was nothing, and keep their meaning. */
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "capfsd/kinds/methods.h"
+#include "capfsd/kinds/rights.h"
+
+#define RATE_MAX UINT64_C(1000000) /* a second */
+#define CAPABILITY_MODE_INHERIT 0xffff
+
+enum capability_flags {
+	CAPABILITY_DEAD = 1 << 0, /* ended, and so are all its descendants; being reaped */
+};
+
+struct capability_record {
+	uint64_t session;
+	uint64_t target; /* what it refers to, of the kind that its type tells */
+	uint64_t parent; /* 0: an origin, made with the target */
+	uint64_t since_usec;
+	uint64_t expires_usec; /* CLOCK_REALTIME; LIMIT_NONE: with its parent */
+	uint64_t calls_limit, calls_used;
+	uint64_t conns_limit;
+	uint64_t rate_limit;   /* calls a second */
+	uint64_t rate_at_usec; /* CLOCK_REALTIME: from then on all of a second's are there again */
+	uint64_t revoked_upto; /* children with an id up to this one are dead: one record ends a million */
+	uint32_t rights;
+	uint32_t by_uid; /* who made it */
+	uint32_t uid, gid; /* used only when mode is not CAPABILITY_MODE_INHERIT */
+	uint16_t mode;
+	uint16_t flags;
+	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
+	uint8_t type;        /* enum capability_type */
+	uint8_t no_fds;      /* without RIGHT_FDS, which does not stand in `rights` */
+	uint8_t reserved[1];
+	/* Where its server counts its calls: this entry in the pages of that attachment. */
+	uint32_t page_attachment, page_index;
+	struct method_range methods[METHODS_MAX];
+};
+
+/*
+ * RIGHT_FDS came later than the others: records of 0.1.0 lack it though nobody took it away, and a daemon
+ * of 0.1.0 refuses records that have it. So what is stored is that it is gone.
+ */
+static inline uint32_t
+record_rights(const struct capability_record *r)
+{
+	return r->rights | (r->no_fds ? 0 : RIGHT_FDS);
+}
+
+static inline void
+record_set_rights(struct capability_record *r, uint32_t rights)
+{
+	r->rights = rights & ~(uint32_t)RIGHT_FDS;
+	r->no_fds = !(rights & RIGHT_FDS);
+}
+
+static inline struct methods
+record_methods(const struct capability_record *r)
+{
+	struct methods m = {.n = r->n_methods};
+
+	memcpy(m.range, r->methods, sizeof(m.range));
+	return m;
+}
+
+static inline void
+record_set_methods(struct capability_record *r, const struct methods *m)
+{
+	r->n_methods = (uint8_t)m->n;
+	memcpy(r->methods, m->range, sizeof(r->methods));
+}
