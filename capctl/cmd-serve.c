@@ -93,6 +93,8 @@ check(const struct context *x, int argc, char **argv)
 		return complain_usage("--max does not go with --listen: the command accepts by itself");
 	if (listen && x->options.hold)
 		return complain_usage("--hold does not go with --listen");
+	if (proxy && options_have(&x->options, OPTION_FDS))
+		return complain_usage("--fds does not go with --proxy, which passes on bytes");
 	if (proxy && argc > 1)
 		return complain_usage("serve --proxy takes no command");
 	if (!name_is_valid(argv[0], strlen(argv[0])))
@@ -105,8 +107,8 @@ execute(struct context *x, char *helper, int argc, char **argv)
 {
 	const struct options *o = &x->options;
 	cleanup(arguments_deinit) struct arguments a = {
-		.v = calloc((size_t)argc + 10, sizeof(char *)),
-		.owned = calloc(8, sizeof(char *)), /* as there are options below */
+		.v = calloc((size_t)argc + 11, sizeof(char *)),
+		.owned = calloc(9, sizeof(char *)), /* as there are options below */
 	};
 
 	if (!a.v || !a.owned)
@@ -114,6 +116,8 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	add(&a, helper);
 	if (options_have(o, OPTION_ONCE))
 		add_option(&a, "once", NULL);
+	if (options_have(o, OPTION_FDS))
+		add_option(&a, "fds", NULL);
 	if (o->as)
 		add_option(&a, "as", o->as);
 	if (o->hold)
@@ -166,7 +170,7 @@ const struct command command_serve = {
 		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
-		   OPTION_HOLD,
+		   OPTION_HOLD | OPTION_FDS,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

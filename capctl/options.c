@@ -41,6 +41,7 @@ static const struct row rows[] = {
 	{"listen", OPTION_LISTEN, 0, false, 0},
 	{"as", OPTION_AS, 0, VALUE(as)},
 	{"hold", OPTION_HOLD, 0, VALUE(hold)},
+	{"fds", OPTION_FDS, 0, false, 0},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

@@ -28,6 +28,7 @@ enum option_bit {
 	OPTION_LISTEN = 1 << 19,
 	OPTION_AS = 1 << 20,
 	OPTION_HOLD = 1 << 21,
+	OPTION_FDS = 1 << 22,
 };
 
 /* Every command takes these. */

@@ -26,7 +26,7 @@ struct inetd {
 };
 
 static const char usage[] =
-	"usage: capfs-inetd [--as=SLOT] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
+	"usage: capfs-inetd [--as=SLOT] [--fds] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
 	"[--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 static void
@@ -56,6 +56,7 @@ static int
 parse(int argc, char **argv, struct service_options *o, uint64_t *ret_max)
 {
 	static const struct option options[] = {
+		{"fds", no_argument, NULL, 'f'},
 		{"hold", required_argument, NULL, 'H'},
 		{"max", required_argument, NULL, 'm'},
 		SERVICE_OPTIONS,

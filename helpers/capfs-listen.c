@@ -49,14 +49,17 @@ struct server {
 };
 
 static const char usage[] =
-	"usage: capfs-listen [--as=SLOT] [--once] [--socket=stream|seqpacket] [--wait=S] NAME "
+	"usage: capfs-listen [--as=SLOT] [--fds] [--once] [--socket=stream|seqpacket] [--wait=S] NAME "
 	"-- COMMAND [ARGUMENT…]\n";
 
 /* Returns: 0, -EINVAL, or 1 when there is nothing more to do. */
 static int
 parse(int argc, char **argv, struct service_options *o)
 {
-	static const struct option options[] = {SERVICE_OPTIONS};
+	static const struct option options[] = {
+		{"fds", no_argument, NULL, 'f'},
+		SERVICE_OPTIONS,
+	};
 	int c, e = 0;
 
 	while (e == 0 && (c = getopt_long(argc, argv, "+", options, NULL)) != -1)

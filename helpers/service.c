@@ -37,9 +37,10 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	snprintf(how, sizeof(how), "%s%s", o->once ? "once " : "", o->listen ? "mode=listen" : "");
+	snprintf(how, sizeof(how), "%s%s%s", o->fds ? "fds=yes " : "", o->once ? "once " : "",
+		o->listen ? "mode=listen " : "");
 	if (o->hold)
-		snprintf(how, sizeof(how), "hold=%" PRIu64 "%s", o->hold, o->once ? " once" : "");
+		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64, o->hold);
 	e = capc_attach_how(s->session, o->name, *how ? how : NULL, &s->entrypoint);
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)
@@ -218,6 +219,9 @@ service_option(int option, const char *program, const char *usage, struct servic
 	switch (option) {
 	case 'a':
 		o->slot = optarg;
+		return 0;
+	case 'f':
+		o->fds = true;
 		return 0;
 	case 'o':
 		o->once = true;

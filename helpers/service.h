@@ -19,6 +19,7 @@ struct service_options {
 	bool once;	    /* the entrypoint ends with this server */
 	uint64_t hold;	    /* so many callers may wait while nobody serves */
 	bool listen;	    /* in mode listen: there is a listener instead of connections */
+	bool fds;	    /* clients may send descriptors */
 	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
 };

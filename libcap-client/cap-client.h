@@ -326,8 +326,8 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  *      0, the service's refusal, whose data is the reason; else empty
  *
  * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
- * a descriptor in REQ), -EOPNOTSUPP (descriptors, or more than 64 KiB, to a service that takes no
- * descriptors), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
+ * a descriptor in REQ), -EOPNOTSUPP (descriptors to a service that takes none; then also -EMSGSIZE for
+ * more than 64 KiB), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
  * it, perhaps executed), -EMFILE, -EMSGSIZE, -ENOMEM (perhaps executed, but the reply found no room in
  * this process), -EBUSY (256 calls are under way), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
@@ -471,7 +471,7 @@ typedef void capc_raw_handler(int fd, const struct capc_caller *caller, void *da
 #define CAPC_ATTACH_ONCE 1 /* the entrypoint ends with this server, instead of being detached */
 /*
  * Its clients may send descriptors, and with them more than 64 KiB in a call; without it they get EOPNOTSUPP
- * for both. Whoever takes descriptors of strangers has to close them, which takes as long as a file's owner
+ * and EMSGSIZE. Whoever takes descriptors of strangers has to close them, which takes as long as a file's owner
  * likes: a service that needs none is better off without (SO_PASSRIGHTS of socket(7), since Linux 6.16).
  */
 #define CAPC_ATTACH_FDS 2

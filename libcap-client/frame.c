@@ -142,9 +142,9 @@ frame_send(struct frame *f, int fd, void *buffer, size_t size)
 			return n;
 		sent = msg_send(fd, buffer, (size_t)n, n_fds > 0 ? next_fds(f, n_fds, room) : NULL,
 			n_fds, MSG_DONTWAIT);
-		/* The other end takes no descriptors, by SO_PASSRIGHTS of its socket. */
+		/* The other end takes no descriptors, by SO_PASSRIGHTS of its socket: not even that of a payload. */
 		if (sent == -EPERM && n_fds > 0)
-			return -EOPNOTSUPP;
+			return f->n_fds > 0 ? -EOPNOTSUPP : -EMSGSIZE;
 		if (sent < 0)
 			return (int)sent;
 		if (last) {

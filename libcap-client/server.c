@@ -147,11 +147,16 @@ int
 capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
 {
 	static const char *const words[] = {NULL, "once", "fds=yes", "once fds=yes"};
+	int r;
 
 	session_begin(s);
 	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS))
 		return -EINVAL;
-	return capc_attach_how(s, name, words[flags], ret);
+	r = capc_attach_how(s, name, words[flags], ret);
+	/* Daemons of 0.1.0 do not know the word, and let all clients send them. */
+	if (r == -EINVAL && flags & CAPC_ATTACH_FDS)
+		r = capc_attach_how(s, name, words[flags & CAPC_ATTACH_ONCE], ret);
+	return r;
 }
 
 /* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */

@@ -138,7 +138,9 @@ answer(struct client *c, const char *request, size_t n)
 	}
 	n_reply = make_reply(request, n, c->n_here);
 	if (is(request, "fd")) {
-		msg_send(c->fd, "fd", 2, &(int){0}, 1, 0);
+		/* Where it is refused, that is told. */
+		if (msg_send(c->fd, "fd", 2, &(int){0}, 1, 0) == -EPERM)
+			msg_send(c->fd, "EPERM", 5, NULL, 0, 0);
 		n_reply = 0;
 	}
 	if (is(request, "two"))

@@ -31,7 +31,7 @@ SERVER_PLAIN=$SERVER
 t_like "it_gets_just_the_listener" '^names=plain fds=0,1,2,3 blocking=yes cloexec=no$' cat "$TMP/plain"
 t_like "a_client_is_answered" '^hello$' ask "$cap/plain" hello
 t_like "info_of_the_entrypoint" \
-	'^state=served thread=[0-9.]+ mode=listen objects=1 connections=- waiting=-$' \
+	'^state=served thread=[0-9.]+ mode=listen objects=1 connections=- waiting=- fds=no$' \
 	cat "$CAPFS/entrypoints/plain/info"
 t_like "R4_info_says_what_a_revocation_does" '^served=yes revocation=new-only$' cat "$cap/plain/info"
 

@@ -71,6 +71,7 @@ integration_tests = \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-examples.sh \
+	tests/it-disposal.sh \
 	tests/it-fdstore.sh \
 	tests/it-floods.sh \
 	tests/it-import.sh \
@@ -101,6 +102,7 @@ integration_tests = \
 test_tools = \
 	tests/call-service \
 	tests/caller \
+	tests/hostile-file \
 	tests/hostile-fs \
 	tests/importing \
 	tests/broken-daemon \
@@ -153,6 +155,9 @@ tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
+tests_hostile_file_SOURCES = tests/hostile-file.c
+tests_hostile_file_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
+tests_hostile_file_LDADD = $(FUSE_LIBS) base/libbase.la
 tests_hostile_fs_SOURCES = tests/hostile-fs.c
 tests_hostile_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_hostile_fs_LDADD = $(FUSE_LIBS)
