@@ -20,6 +20,8 @@
 
 set -u
 export LC_ALL=C
+# Where an ordinary user of Debian does not look: mount helpers, useradd, modprobe.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 harness_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${top_srcdir:=$harness_dir}"
@@ -128,9 +130,10 @@ harness_skip() {
 
 # --- helpers ----------------------------------------------------------------------------------
 
-# wait_for SECONDS CMD…: until CMD succeeds.
+# wait_for SECONDS CMD…: until CMD succeeds. Where it does not, that is known after 30 s, or after SECONDS where
+# that is more: what is slow here and now is no failure.
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + ($1 > 30 ? $1 : 30)))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -le $end ] || return 1
