@@ -30,7 +30,7 @@ one_by_one() {
 
 t_ok "something_else" serve other --inetd -- /bin/cat
 t_ok "a_service_whose_callers_may_wait" serve echo --hold=110 --inetd -- /bin/cat
-t_like "info_says_so" ' waiting=0 hold=110$' cat "$CAPFS/entrypoints/echo/info"
+t_like "info_says_so" ' waiting=0 hold=110 fds=no$' cat "$CAPFS/entrypoints/echo/info"
 t_like "served_nobody_waits" '^x$' ask "$cap/echo" x
 t_fails EINVAL "more_than_may_ever_wait" "$CAP" serve many --hold=4097 --inetd -- /bin/cat
 t_fails EINVAL "who_ends_has_none" "$CAP" serve many --once --hold=1 --inetd -- /bin/cat
@@ -112,6 +112,18 @@ t_ok "P01_and_is_answered" wait_for 10 grep -q 50 "$TMP/answer-50"
 end_job "$SERVER"
 t_ok "detached_for_good" wait_for 10 detached echo
 t_fails ECONNREFUSED "a_server_that_did_not_say_so_is_not_waited_for" ask "$cap/echo" x
+
+# The kernel has the socket's name from before, and nobody has asked for it under the one in between.
+serve again --hold=10 --inetd -- /bin/cat
+t_like "one_who_may_have_them_wait" '^x$' ask "$cap/again" x
+end_job "$SERVER"
+t_ok "detached_they_may_wait" wait_for 10 detached again
+serve again --inetd -- /bin/cat
+end_job "$SERVER"
+t_ok "detached_they_may_not" wait_for 10 detached again
+serve again --hold=10 --inetd -- /bin/cat
+t_like "G14_the_third_is_reached" '^x$' ask "$cap/again" x
+end_job "$SERVER"
 
 harness_stop
 t_done

@@ -179,13 +179,9 @@ before broker/broker.c 'return error_trace.tell_keeper.b, KEEPER_READY' '	tell_k
 at_most_three a_keeper_record
 
 # --- a record larger than any buffer was ---
-before kinds/capability.h '^};' '	uint64_t more[16];'
+sed -i '/^struct capability_record/,/^};/s/^};/\tuint64_t more[16];\n};/' kinds/capability-record.h
+grep -q 'more\[16\]' kinds/capability-record.h || { echo "Bail out! no record" && exit 1; }
 sed -i 's/^_Static_assert(sizeof(struct capability_record) == 152/_Static_assert(sizeof(struct capability_record) == 280/' kinds/capability.c
-sed -n '/^struct capability_record/,/^};/p' kinds/capability.h | grep -q 'more\[16\]' || {
-	# The first "};" of that header ended something else.
-	sed -i '/uint64_t more\[16\];/d' kinds/capability.h
-	sed -i '/^struct capability_record/,/^};/s/^};/\tuint64_t more[16];\n};/' kinds/capability.h
-}
 
 # --- built, and used ---
 build() {

@@ -24,7 +24,7 @@ tables() {
 	for name in KEEPER HOLDER BROKER BINDER; do
 		pid=${!name}
 		find "/proc/$pid/fd" -mindepth 1 -printf "$name %l\n" 2>/dev/null
-	done | sed -e 's/\[[0-9]*\]//' -e 's,/proc/[0-9]*/,/proc/PID/,' | sort | uniq -c
+	done | sed -e 's/\[[0-9]*\]//' -e 's,/proc/[0-9]*/,/proc/PID/,' -e 's,/fdinfo/[0-9]*,/fdinfo/N,' | sort | uniq -c
 }
 
 job "$PROBE" serve "$TMP/echo.sock"

@@ -46,7 +46,7 @@ connects() {
 # What a table has, without numbers that differ by nature.
 table() { # PID
 	find "/proc/$1/fd" -mindepth 1 -printf '%l\n' | sed -e 's/\[[0-9]*\]//' -e 's/(deleted)//' \
-		-e "s|^$TMP/sbin/.*|binary|" -e 's|/proc/[0-9]*/|/proc/|' | sort | uniq -c
+		-e "s|^$TMP/sbin/.*|binary|" -e 's|/proc/[0-9]*/|/proc/|' -e 's|/fdinfo/[0-9]*|/fdinfo/|' | sort | uniq -c
 }
 tables() {
 	sleep 3 # for what is given back lazily

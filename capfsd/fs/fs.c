@@ -338,12 +338,13 @@ fs_deadline(const struct fs *fs)
 
 /*
  * A socket's entry must go from the cache, since connect(2) would find no listener, and not ask. Its
- * attributes are no way: that connect(2) has walked the path when it would be told ESTALE.
+ * attributes are no way: that connect(2) has walked the path when it would be told ESTALE. Nor do they
+ * tell whether the kernel has the entry: they may have been invalidated since, by which that stays.
  */
 void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
-	if (!fs->sockets_cached || !fs_cache_has(fs, e))
+	if (!fs->sockets_cached)
 		return;
 	fs->sockets_cached = false;
 	fs_next_epoch(fs);
