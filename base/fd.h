@@ -24,11 +24,12 @@ int fd_socket_cookie(int fd, uint64_t *ret);
 
 /*
  * With ON false, whoever sends descriptors to this Unix socket, or to one that is connected to it from
- * now on, gets EPERM. For those who want none it is not enough to take none: one that waits in a queue is closed by
- * who empties that, and to close a stranger's file may take for ever. Returns: 0, or -errno:
- * -ENOPROTOOPT before Linux 6.16.
+ * now on, gets EPERM. For those who want none it is not enough to take none: one that waits in a queue
+ * is closed by who empties that, and to close a stranger's file may take for ever. Returns: 0, or
+ * -errno: -ENOPROTOOPT before Linux 6.16.
  */
 int fd_set_descriptors(int fd, bool on);
+/* The same, with ON false. */
 int fd_refuse_descriptors(int fd);
 
 /* Two connected SEQPACKET or STREAM sockets, CLOEXEC. Returns: 0 or -errno. */

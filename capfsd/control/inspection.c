@@ -74,31 +74,14 @@ inspections_inherit(struct controls *controls, const struct session *s)
 }
 
 static size_t
-count_below(const struct controls *controls, const struct session *top)
+count_below(const void *data, const struct session *top)
 {
+	const struct controls *controls = data;
 	size_t n = 0;
 
 	list_for_each (i, &controls->inspections)
-		for (const struct session *s = list_entry(i, struct inspection, link)->session;
-			s && s->entity.depth >= top->entity.depth; s = s->parent)
-			n += s == top;
+		n += quota_is_below(list_entry(i, struct inspection, link)->session, top);
 	return n;
-}
-
-/*
- * One subtree never uses up what its neighbours need: at each level half as many are allowed as at
- * the one above it.
- */
-static bool
-may_inspect(const struct controls *controls, const struct session *s)
-{
-	for (; s; s = s->parent) {
-		size_t max = s->entity.depth < 8 ? INSPECTIONS_MAX >> s->entity.depth : 0;
-
-		if (count_below(controls, s) >= (max > INSPECTIONS_MIN ? max : INSPECTIONS_MIN))
-			return false;
-	}
-	return true;
 }
 
 /* Gives the binder CLIENT for the inspection. Returns: 0, or -errno: nothing was begun. */
@@ -155,7 +138,7 @@ perform_inspect(struct exchange *x)
 	if (x->asked->n_path > 0 || x->asked->n_text > 0)
 		return refuse(&x->request, EINVAL, "an inspection takes neither path nor text");
 	vouch_drop(c);
-	if (!may_inspect(controls, c->session))
+	if (!quota_share_left(c->session, INSPECTIONS_MAX, INSPECTIONS_MIN, count_below, controls))
 		return refuse(&x->request, EBUSY,
 			"too many inspections are not over: files that were sent cannot be closed");
 	r = fd_socketpair(SOCK_SEQPACKET, fds);

@@ -22,7 +22,6 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/msg.h"
-#include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/loop.h"
@@ -31,20 +30,13 @@
 #define LOOKED_AT_MAX 128  /* of those that wait, in a row */
 #define AGAIN_USEC 100000
 
-enum closing_state {
-	CLOSING_WAITS,
-	CLOSING_ASKED, /* somebody was given the pair's other end */
-	CLOSING_TAKEN, /* who has the socket now, and hangs perhaps */
-};
-
 struct closing {
 	struct list link; /* disposal.waiting, or .asked */
 	struct session *session;
 	struct charge charge;
 	uint64_t serial;
 	int socket; /* not on its way yet; -1: it is in the queue of `fd` */
-	int fd;	    /* the pair's other end */
-	uint8_t state;
+	int fd;	    /* the pair's other end; both -1: it was taken, by who hangs perhaps */
 };
 
 struct disposal {
@@ -94,28 +86,14 @@ closing_free(struct closing *c)
 }
 
 static size_t
-count_below(const struct disposal *d, const struct session *top)
+count_below(const void *data, const struct session *top)
 {
+	const struct disposal *d = data;
 	size_t n = 0;
 
 	list_for_each (i, &d->asked)
-		for (const struct session *s = list_entry(i, struct closing, link)->session;
-			s && s->entity.depth >= top->entity.depth; s = s->parent)
-			n += s == top;
+		n += quota_is_below(list_entry(i, struct closing, link)->session, top);
 	return n;
-}
-
-/* One subtree never uses up what its neighbours need. */
-static bool
-may_ask(const struct disposal *d, const struct session *s)
-{
-	for (; s; s = s->parent) {
-		size_t max = s->entity.depth < 8 ? DISPOSAL_MAX >> s->entity.depth : 0;
-
-		if (count_below(d, s) >= (max > DISPOSAL_MIN ? max : DISPOSAL_MIN))
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -147,20 +125,19 @@ pack(struct closing *c)
 static void
 ask(struct disposal *d, struct closing *c)
 {
-	if (!may_ask(d, c->session))
+	if (!quota_share_left(c->session, DISPOSAL_MAX, DISPOSAL_MIN, count_below, d))
 		return;
 	if (pack(c) < 0 || d->begin(d->data, c->serial, c->fd) < 0) {
 		loop_arm(d->timer, AGAIN_USEC);
 		return;
 	}
-	c->state = CLOSING_ASKED;
 	list_unlink(&c->link);
 	list_append(&d->asked, &c->link);
 }
 
 /* Those that were looked at in vain go to the end, lest they hide others. */
-void
-disposal_resume(struct disposal *d)
+static void
+resume(struct disposal *d)
 {
 	struct list *link = list_first(&d->waiting);
 
@@ -178,7 +155,7 @@ disposal_resume(struct disposal *d)
 static int
 on_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-	disposal_resume(data);
+	resume(data);
 	return 0;
 }
 
@@ -199,8 +176,7 @@ dispose(struct disposal *d, int fd, struct session *payer, struct charge *charge
 	c->socket = fd;
 	c->fd = -1;
 	if (charge && charge->session) {
-		c->charge = *charge;
-		*charge = (struct charge){};
+		charge_merge(&c->charge, charge);
 	} else {
 		(void)charge_init(&c->charge, payer, QUOTA_SOCKETS, 1);
 	}
@@ -266,16 +242,14 @@ disposal_told(struct disposal *d, uint64_t serial, bool ended)
 	if (!c)
 		return;
 	if (!ended) {
-		c->state = CLOSING_TAKEN;
 		c->fd = fd_close(c->fd);
 		return;
 	}
-	if (c->state == CLOSING_TAKEN) {
+	if (c->fd < 0) {
 		closing_free(c);
-		disposal_resume(d);
+		resume(d);
 		return;
 	}
-	c->state = CLOSING_WAITS;
 	list_unlink(&c->link);
 	list_append(&d->waiting, &c->link);
 	loop_arm(d->timer, AGAIN_USEC);

@@ -54,7 +54,5 @@ bool disposal_is_full(const struct disposal *d, const struct session *payer);
 void disposal_told(struct disposal *d, uint64_t serial, bool ended);
 /* Nobody is there any more of those who were asked. */
 void disposal_lost(struct disposal *d);
-/* Somebody can be asked again. */
-void disposal_resume(struct disposal *d);
 /* S is gone: its parent answers for what is left. */
 void disposal_inherit(struct disposal *d, const struct session *s);

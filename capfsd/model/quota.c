@@ -108,6 +108,27 @@ charge_merge(struct charge *c, struct charge *more)
 	more->session = NULL;
 }
 
+bool
+quota_is_below(const struct session *s, const struct session *top)
+{
+	while (s && s->entity.depth > top->entity.depth)
+		s = s->parent;
+	return s == top;
+}
+
+bool
+quota_share_left(const struct session *s, size_t max, size_t min,
+	size_t (*count)(const void *data, const struct session *top), const void *data)
+{
+	for (; s; s = s->parent) {
+		size_t share = s->entity.depth < 8 ? max >> s->entity.depth : 0;
+
+		if (count(data, s) >= (share > min ? share : min))
+			return false;
+	}
+	return true;
+}
+
 /*
  * For the text of a refusal only, so what it names may not be the largest of a very large tree;
  * that is better than a daemon which walks all of it at each refusal.

@@ -65,6 +65,17 @@ void charge_deinit(struct charge *c);
 /* C has what MORE, of the same kind and session, has had. */
 void charge_merge(struct charge *c, struct charge *more);
 
+/* Is S the session TOP or below it? */
+bool quota_is_below(const struct session *s, const struct session *top);
+
+/*
+ * For places that the daemon has few of and no kind of quota: may S have one more, so that one subtree
+ * never uses up what its neighbours need? Below each session there may be half as many as below its
+ * parent, MAX below the root, but no less than MIN. COUNT says how many there are below TOP.
+ */
+bool quota_share_left(const struct session *s, size_t max, size_t min,
+	size_t (*count)(const void *data, const struct session *top), const void *data);
+
 /*
  * The descendant session, S included, that uses most of this kind itself: named when a quota is
  * exceeded. `lent` quota is searched too, but no more than so many sessions: whoever is refused again
