@@ -10,4 +10,5 @@ base_libbase_la_SOURCES = \
 	base/log.c base/log.h \
 	base/msg.c base/msg.h \
 	base/number.c base/number.h \
-	base/text.c base/text.h
+	base/text.c base/text.h \
+	base/turns.c base/turns.h

@@ -114,6 +114,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/records.h \
 	capfsd/process/succession.c \
 	capfsd/process/succession.h \
+	capfsd/process/watch.c \
+	capfsd/process/watch.h \
 	capfsd/state/btree.c \
 	capfsd/state/btree.h \
 	capfsd/state/crc.c \

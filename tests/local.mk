@@ -56,6 +56,7 @@ unit_tests = \
 	tests/test-state \
 	tests/test-damage \
 	tests/test-succession \
+	tests/test-turns \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -213,6 +214,10 @@ tests_test_manual_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
+
+tests_test_turns_SOURCES = tests/test-turns.c
+tests_test_turns_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SYSTEMD_CFLAGS)
+tests_test_turns_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_log_SOURCES = tests/test-log.c
 tests_test_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

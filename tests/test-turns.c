@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Turns, by a clock that the test moves; and descriptors that are watched in turns, by real ones.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/turns.h"
+#include "capfsd/process/watch.h"
+#include "tests/fixture.h"
+
+#define CROWD 60
+
+static uint64_t now_nsec;
+
+static uint64_t
+read_clock(void)
+{
+	return now_nsec;
+}
+
+/* One who has work: so many pieces, each of which takes so long. */
+struct worker {
+	struct turn turn;
+	uint64_t cost_nsec;
+	unsigned left, done;
+	struct worker *ends;  /* leaves with the next piece of this one */
+	struct worker *calls; /* has work from the next piece of this one on */
+};
+
+static struct turns turns;
+static struct payer crowd, single;
+static struct worker workers[CROWD], one;
+
+static bool
+work(struct turn *turn)
+{
+	struct worker *w = container_of(turn, struct worker, turn);
+
+	if (w->left == 0)
+		return false;
+	w->left--;
+	w->done++;
+	now_nsec += w->cost_nsec;
+	if (w->ends)
+		turn_leave(&w->ends->turn);
+	if (w->calls)
+		turn_ready(&turns, &w->calls->turn);
+	return w->left > 0;
+}
+
+static void
+worker_init(struct worker *w, struct payer *payer, unsigned left, uint64_t cost_nsec)
+{
+	*w = (struct worker){.left = left, .cost_nsec = cost_nsec};
+	turn_init(&w->turn, payer, work);
+}
+
+static unsigned
+crowd_done(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CROWD; i++)
+		n += workers[i].done;
+	return n;
+}
+
+static void
+setup(void)
+{
+	fixture_setup();
+	now_nsec = 1;
+	turns_init(&turns, read_clock);
+	for (unsigned i = 0; i < CROWD; i++)
+		worker_init(&workers[i], &crowd, 1000000, 10000);
+	worker_init(&one, &single, 1000000, 10000);
+}
+
+static void
+crowd_ready(void)
+{
+	for (unsigned i = 0; i < CROWD; i++)
+		turn_ready(&turns, &workers[i].turn);
+}
+
+START_TEST(P21_who_comes_is_next)
+{
+	crowd_ready();
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned before;
+
+		turns_take(&turns);
+		one.left = 1;
+		turn_ready(&turns, &one.turn);
+		before = crowd_done();
+		turns_take(&turns);
+		ck_assert_uint_eq(one.done, i + 1);
+		ck_assert_uint_eq(crowd_done(), before);
+	}
+}
+END_TEST
+
+START_TEST(P21_a_turn_is_over_when_its_time_is)
+{
+	crowd_ready();
+	turns_take(&turns);
+	ck_assert_uint_eq(crowd_done(), TURN_NSEC / 10000);
+	/* Within the payer all had the same, in order. */
+	for (unsigned i = 0; i < 1000; i++)
+		turns_take(&turns);
+	for (unsigned i = 1; i < CROWD; i++)
+		ck_assert_uint_le(workers[0].done - workers[i].done, 1);
+}
+END_TEST
+
+START_TEST(P21_however_many_they_share_one_share)
+{
+	uint64_t start = now_nsec;
+
+	one.cost_nsec = 7000;
+	crowd_ready();
+	turn_ready(&turns, &one.turn);
+	while (now_nsec - start < 1000 * (uint64_t)TURN_NSEC)
+		turns_take(&turns);
+	ck_assert_uint_ge(one.done * one.cost_nsec, 490 * (uint64_t)TURN_NSEC);
+	ck_assert_uint_le(one.done * one.cost_nsec, 510 * (uint64_t)TURN_NSEC);
+}
+END_TEST
+
+START_TEST(P21_long_pieces_are_paid_back)
+{
+	uint64_t start = now_nsec;
+	unsigned i;
+
+	for (i = 0; i < CROWD; i++)
+		workers[i].cost_nsec = 20 * (uint64_t)TURN_NSEC;
+	crowd_ready();
+	turn_ready(&turns, &one.turn);
+	while (now_nsec - start < 10000 * (uint64_t)TURN_NSEC)
+		turns_take(&turns);
+	ck_assert_uint_ge(one.done * one.cost_nsec, 4900 * (uint64_t)TURN_NSEC);
+	/* And nobody is left without: they are served as well. */
+	ck_assert_uint_ge(crowd_done() * workers[0].cost_nsec, 4900 * (uint64_t)TURN_NSEC);
+}
+END_TEST
+
+START_TEST(P21_going_away_pays_no_debt)
+{
+	uint64_t start = now_nsec;
+
+	workers[0].cost_nsec = 20 * (uint64_t)TURN_NSEC;
+	turn_ready(&turns, &one.turn);
+	/* It has never more to do than one piece, and comes again as soon as that is done. */
+	while (now_nsec - start < 10000 * (uint64_t)TURN_NSEC) {
+		workers[0].left = 1;
+		turn_ready(&turns, &workers[0].turn);
+		turns_take(&turns);
+	}
+	ck_assert_uint_ge(one.done * one.cost_nsec, 4900 * (uint64_t)TURN_NSEC);
+}
+END_TEST
+
+/* As if the process had stood still in the midst of it: nobody else is to wait as long again. */
+START_TEST(P21_no_debt_is_for_ever)
+{
+	uint64_t start;
+
+	workers[0].cost_nsec = 1000000 * (uint64_t)TURN_NSEC;
+	turn_ready(&turns, &workers[0].turn);
+	turns_take(&turns);
+	workers[0].cost_nsec = 1000;
+	turn_ready(&turns, &one.turn);
+	start = now_nsec;
+	while (workers[0].done == 1)
+		turns_take(&turns);
+	ck_assert_uint_le(now_nsec - start, TURN_DEBT_NSEC + 2 * (uint64_t)TURN_NSEC);
+}
+END_TEST
+
+START_TEST(alone_nobody_waits)
+{
+	one.cost_nsec = 1000 * (uint64_t)TURN_NSEC;
+	turn_ready(&turns, &one.turn);
+	for (unsigned i = 0; i < 100; i++) {
+		turns_take(&turns);
+		ck_assert_uint_eq(one.done, i + 1);
+	}
+}
+END_TEST
+
+START_TEST(nobody_is_left_in_line_without_work)
+{
+	ck_assert(payer_is_idle(&single));
+	turns_take(&turns);
+	one.left = 1;
+	turn_ready(&turns, &one.turn);
+	turn_ready(&turns, &one.turn);
+	ck_assert(!payer_is_idle(&single));
+	turns_take(&turns);
+	ck_assert(payer_is_idle(&single));
+	ck_assert(turns_empty(&turns));
+	ck_assert_uint_eq(one.done, 1);
+	turn_leave(&one.turn);
+	turn_ready(&turns, &one.turn);
+	turn_leave(&one.turn);
+	turn_leave(&one.turn);
+	ck_assert(turns_empty(&turns));
+}
+END_TEST
+
+START_TEST(one_may_end_another)
+{
+	workers[0].left = workers[1].left = 1;
+	workers[0].ends = &workers[1];
+	turn_ready(&turns, &workers[0].turn);
+	turn_ready(&turns, &workers[1].turn);
+	turns_take(&turns);
+	ck_assert_uint_eq(workers[0].done, 1);
+	ck_assert_uint_eq(workers[1].done, 0);
+	ck_assert(turns_empty(&turns));
+}
+END_TEST
+
+START_TEST(one_may_call_another_or_itself)
+{
+	one.left = 1;
+	one.calls = &workers[0];
+	turn_ready(&turns, &one.turn);
+	turns_take(&turns);
+	ck_assert(payer_is_idle(&single));
+	workers[0].left = 2;
+	workers[0].calls = &workers[0];
+	turns_take(&turns);
+	/* The last piece calls as well: it is asked once more, and has nothing. */
+	ck_assert_uint_eq(workers[0].done, 2);
+	ck_assert(turns_empty(&turns));
+}
+END_TEST
+
+/* --- descriptors --- */
+
+struct reader {
+	struct watch watch;
+	int fds[2]; /* the first is watched */
+	unsigned n, ends;
+	struct reader *removes;
+};
+
+static sd_event *event;
+static struct watches *watches;
+
+/* A packet each time, as the daemon's clients are served. */
+static bool
+read_one(void *data)
+{
+	struct reader *r = data;
+	char c;
+	ssize_t n = recv(r->fds[0], &c, 1, MSG_DONTWAIT);
+
+	if (r->removes)
+		watch_remove(&r->removes->watch);
+	if (n < 0)
+		return false;
+	if (n == 0) {
+		r->ends++;
+		return false;
+	}
+	r->n++;
+	return true;
+}
+
+static void
+reader_init(struct reader *r, struct payer *payer, uint32_t events)
+{
+	*r = (struct reader){};
+	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, r->fds), 0);
+	ck_assert_int_eq(watch_add(watches, &r->watch, payer, r->fds[0], events, read_one, r), 0);
+}
+
+static void
+reader_deinit(struct reader *r)
+{
+	watch_remove(&r->watch);
+	watch_remove(&r->watch);
+	fd_close(r->fds[0]);
+	fd_close(r->fds[1]);
+}
+
+static void
+put(struct reader *r, unsigned n)
+{
+	while (n-- > 0)
+		ck_assert_int_eq(send(r->fds[1], "x", 1, MSG_DONTWAIT), 1);
+}
+
+/* Until nobody has anything to do. Returns: in how many turns of the loop. */
+static unsigned
+settle(void)
+{
+	unsigned n = 0;
+
+	while (sd_event_run(event, 0) > 0)
+		ck_assert_uint_lt(n++, 10000);
+	return n;
+}
+
+static void
+setup_watches(void)
+{
+	fixture_setup();
+	ck_assert_int_ge(sd_event_new(&event), 0);
+	ck_assert_int_eq(watches_new(event, &watches), 0);
+}
+
+static void
+teardown_watches(void)
+{
+	ck_assert(payer_is_idle(&crowd) && payer_is_idle(&single));
+	watches = watches_free(watches);
+	event = sd_event_unref(event);
+	fixture_teardown();
+}
+
+START_TEST(all_that_is_queued_is_read)
+{
+	struct reader r;
+
+	reader_init(&r, &single, EPOLLIN);
+	for (unsigned i = 1; i <= 100; i++) {
+		put(&r, 5);
+		settle();
+		ck_assert_uint_eq(r.n, 5 * i);
+	}
+	/* What came before it was watched is told, too. */
+	watch_remove(&r.watch);
+	put(&r, 1);
+	ck_assert_int_eq(settle(), 0);
+	ck_assert_int_eq(watch_add(watches, &r.watch, &single, r.fds[0], EPOLLIN, read_one, &r), 0);
+	settle();
+	ck_assert_uint_eq(r.n, 501);
+	reader_deinit(&r);
+}
+END_TEST
+
+START_TEST(who_is_not_asked_is_silent)
+{
+	struct reader r;
+
+	reader_init(&r, &single, 0);
+	put(&r, 3);
+	ck_assert_uint_eq(settle(), 0);
+	watch_set(&r.watch, EPOLLIN);
+	settle();
+	ck_assert_uint_eq(r.n, 3);
+	watch_set(&r.watch, 0);
+	put(&r, 1);
+	settle();
+	ck_assert_uint_eq(r.n, 3);
+	watch_again(&r.watch);
+	settle();
+	ck_assert_uint_eq(r.n, 4);
+	/* The end is always told, once. */
+	fd_close(r.fds[1]);
+	r.fds[1] = -1;
+	settle();
+	ck_assert_uint_eq(r.ends, 1);
+	reader_deinit(&r);
+}
+END_TEST
+
+START_TEST(one_that_another_removes_is_not_called)
+{
+	struct reader a, b;
+
+	reader_init(&a, &single, EPOLLIN);
+	reader_init(&b, &single, EPOLLIN);
+	a.removes = &b;
+	b.removes = &a;
+	put(&a, 1);
+	put(&b, 1);
+	settle();
+	ck_assert_uint_eq(a.n + b.n, 1);
+	reader_deinit(&a);
+	reader_deinit(&b);
+}
+END_TEST
+
+START_TEST(P21_sixty_connections_have_one_share)
+{
+	struct reader many[CROWD], r;
+
+	for (unsigned i = 0; i < CROWD; i++) {
+		reader_init(&many[i], &crowd, EPOLLIN);
+		put(&many[i], 1);
+	}
+	reader_init(&r, &single, EPOLLIN);
+	/* A packet that the crowd has read is followed by another one: it is never done. */
+	for (unsigned i = 1; i <= 100; i++) {
+		put(&r, 1);
+		/* What was in line before it, and its own: it is told with the first of them. */
+		for (unsigned turn = 0; r.n < i; turn++) {
+			ck_assert_uint_lt(turn, 2);
+			ck_assert_int_gt(sd_event_run(event, 0), 0);
+			for (unsigned j = 0; j < CROWD; j++) {
+				put(&many[j], many[j].n);
+				many[j].n = 0;
+			}
+		}
+	}
+	settle();
+	for (unsigned i = 0; i < CROWD; i++)
+		reader_deinit(&many[i]);
+	reader_deinit(&r);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("turns");
+	TCase *tc = tcase_create("turns");
+
+	tcase_add_checked_fixture(tc, setup, fixture_teardown);
+	tcase_add_test(tc, P21_who_comes_is_next);
+	tcase_add_test(tc, P21_a_turn_is_over_when_its_time_is);
+	tcase_add_test(tc, P21_however_many_they_share_one_share);
+	tcase_add_test(tc, P21_long_pieces_are_paid_back);
+	tcase_add_test(tc, P21_going_away_pays_no_debt);
+	tcase_add_test(tc, P21_no_debt_is_for_ever);
+	tcase_add_test(tc, alone_nobody_waits);
+	tcase_add_test(tc, nobody_is_left_in_line_without_work);
+	tcase_add_test(tc, one_may_end_another);
+	tcase_add_test(tc, one_may_call_another_or_itself);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("watches");
+	tcase_add_checked_fixture(tc, setup_watches, teardown_watches);
+	tcase_add_test(tc, all_that_is_queued_is_read);
+	tcase_add_test(tc, who_is_not_asked_is_silent);
+	tcase_add_test(tc, one_that_another_removes_is_not_called);
+	tcase_add_test(tc, P21_sixty_connections_have_one_share);
+	suite_add_tcase(s, tc);
+	return fixture_main(s);
+}
