@@ -46,8 +46,7 @@
 #include "capfsd/tree/metrics.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
-#define EVENTS_MAX 64	   /* sources dispatched in one round, before the kernel's turn */
-#define REAP_BUDGET 512	   /* entities removed in one round */
+#define REAP_BUDGET 32	   /* entities removed in one round */
 #define RETRY_USEC 1000000 /* a full store is tried again after that */
 #define TIMER_ACCURACY_USEC 1000
 
@@ -403,14 +402,16 @@ event_usec(const struct broker *b)
 }
 
 /*
- * Everything that can be done without sleeping, once; each part has a bound, so that none starves.
+ * One turn of everything: the kernel's requests, and of the loop's sources the next, which for all
+ * sockets of clients is one session's turn (process/watch.h). Each has a bound, and nobody has two in
+ * a row, so that none waits longer than a turn for each session that wants something.
  */
 static int
 broker_round(struct broker *b, bool *ret_busy)
 {
 	struct boot_page *page = b->boot->page;
 	uint64_t activity;
-	int n, r = 1;
+	int n, r;
 
 	/* For the holder, who would end a broker whose count stands still. */
 	__atomic_store_n(&page->turns, page->turns + 1, __ATOMIC_RELAXED);
@@ -418,15 +419,13 @@ broker_round(struct broker *b, bool *ret_busy)
 	n = fs_drain(b->fronts.fs, !b->sockets_busy);
 	if (n < 0)
 		return n;
-	for (unsigned i = 0; r > 0 && i < EVENTS_MAX; i++) {
-		meter_mark(&b->meter);
-		r = sd_event_run(b->event, 0);
-		if (r < 0)
-			return error_trace(r);
-		meter_note(&b->meter, event_usec(b));
-		if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
-			return 0;
-	}
+	meter_mark(&b->meter);
+	r = sd_event_run(b->event, 0);
+	if (r < 0)
+		return error_trace(r);
+	meter_note(&b->meter, event_usec(b));
+	if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
+		return 0;
 	activity = sockets_activity(b->fronts.sockets);
 	b->sockets_busy = activity != b->activity;
 	*ret_busy = n > 0 || b->sockets_busy;

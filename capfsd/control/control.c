@@ -36,7 +36,6 @@
 #include "capfsd/sockets/memos.h"
 #include "wire/wire.h"
 
-#define REQUESTS_MAX 16	 /* of one client in a row */
 #define RETRY_USEC 10000 /* a reply for which there was no room is tried again after that */
 
 enum step {
@@ -45,7 +44,7 @@ enum step {
 	STEP_END,  /* the client is gone, or must go */
 };
 
-static int control_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
+static bool control_on_io(void *data);
 
 static struct model *
 model_of(const struct control *c)
@@ -73,7 +72,7 @@ control_free(struct control *c)
 {
 	if (!c)
 		return NULL;
-	sd_event_source_disable_unref(c->source);
+	watch_remove(&c->watch);
 	list_unlink(&c->link);
 	list_unlink(&c->pending_link);
 	list_unlink(&c->starved_link);
@@ -122,7 +121,8 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_add_io(controls->sockets, fd, EPOLLIN, control_on_io, c, &c->source);
+		r = core_watch(
+			controls->sockets, &c->watch, s, fd, EPOLLIN, control_on_io, c);
 	if (r < 0)
 		return error_trace(r);
 	c->fd = fd;
@@ -195,18 +195,6 @@ control_accepted(struct controls *controls, struct listener *l, int fd)
 }
 
 /*
- * EVENTS 0: not until control_resume(). A client that waits for something else than its socket must
- * not wake the loop with every byte that it sends.
- */
-static void
-control_watch(struct control *c, uint32_t events)
-{
-	if (events)
-		sd_event_source_set_io_events(c->source, events);
-	sd_event_source_set_enabled(c->source, events ? SD_EVENT_ON : SD_EVENT_OFF);
-}
-
-/*
  * The reply that a predecessor committed, as it was. Without memory for it there is none, and the
  * client that asks again for the same serial is passed over, as one that has had its reply.
  */
@@ -265,7 +253,7 @@ control_adopt(struct controls *controls, struct adopted *found)
 	c->serial = memo->record.control.serial;
 	control_restore_reply(c, found->text, found->n_text, reply_fd);
 	/* The loop's first round resumes it, when everything is taken over. */
-	control_watch(c, EPOLLOUT);
+	watch_set(&c->watch, EPOLLOUT);
 }
 
 /*
@@ -292,12 +280,12 @@ control_send(struct control *c, const uint8_t *data, size_t n, int fd)
 
 	switch (r) {
 	case -EAGAIN:
-		control_watch(c, EPOLLOUT);
+		watch_set(&c->watch, EPOLLOUT);
 		return STEP_WAIT;
 	case -ETOOMANYREFS:
 	case -ENOBUFS:
 	case -ENOMEM:
-		control_watch(c, 0);
+		watch_set(&c->watch, 0);
 		list_unlink(&c->starved_link);
 		list_append(&c->controls->starved, &c->starved_link);
 		core_resume_later(c->controls->sockets, RETRY_USEC);
@@ -309,6 +297,8 @@ control_send(struct control *c, const uint8_t *data, size_t n, int fd)
 
 /*
  * Nothing else of this client is looked at until it is gone: replies stay in the order of requests.
+ * Nor is it watched while it waits for something else than its socket: it must not wake the loop
+ * with every byte that it sends.
  */
 static enum step
 control_send_parcel(struct control *c)
@@ -317,7 +307,7 @@ control_send_parcel(struct control *c)
 
 	list_unlink(&c->pending_link);
 	if (p->pending && model_is_ending(model_of(c), p->pending)) {
-		control_watch(c, 0);
+		watch_set(&c->watch, 0);
 		list_append(&c->controls->pending, &c->pending_link);
 		return STEP_WAIT;
 	}
@@ -527,7 +517,7 @@ control_step(struct control *c)
 		/* Had the reply not gone out, its request would be here. */
 		parcel_clear(c);
 		c->replay = false;
-		control_watch(c, EPOLLIN);
+		watch_set(&c->watch, EPOLLIN);
 		return STEP_WAIT;
 	}
 	if (n == -EMSGSIZE)
@@ -558,26 +548,19 @@ control_step(struct control *c)
 	return control_execute(c, &asked, has_fds > 0);
 }
 
+static bool
+control_on_io(void *data)
+{
+	struct control *c = data;
+	enum step step = control_step(c);
+
+	if (step == STEP_END)
+		control_free(c);
+	return step == STEP_MORE;
+}
+
 void
 control_resume(struct control *c)
 {
-	for (unsigned i = 0; i < REQUESTS_MAX; i++) {
-		enum step step = control_step(c);
-
-		if (step == STEP_END) {
-			control_free(c);
-			return;
-		}
-		if (step == STEP_WAIT)
-			return;
-	}
-	/* Others' turn; what is queued wakes the loop again. */
-	control_watch(c, EPOLLIN);
-}
-
-static int
-control_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
-{
-	control_resume(data);
-	return 0;
+	watch_again(&c->watch);
 }

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "capfsd/control/controls.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
 
 struct adopted;
 struct listener;
@@ -58,7 +59,7 @@ struct control {
 	struct list link;	   /* controls.all */
 	struct list pending_link;  /* controls.pending */
 	struct list starved_link;  /* controls.starved */
-	sd_event_source *source;
+	struct watch watch;
 	struct charge charge;
 	struct memo *memo;
 	struct ucred peer;
@@ -84,7 +85,8 @@ struct controls {
 	struct list inspections;
 	uint64_t next_inspection;
 	/* manager.c */
-	sd_event_source *manager_source, *manager_pause;
+	struct watch manager_watch;
+	sd_event_source *manager_pause;
 	int manager_fd; /* -1: no service manager gave one */
 };
 
@@ -93,5 +95,5 @@ void control_accepted(struct controls *controls, struct listener *l, int fd);
 /* One of a predecessor, with its record, which is taken out of FOUND. */
 void control_adopt(struct controls *controls, struct adopted *found);
 struct control *control_free(struct control *c);
-/* What C waits for may have come. C may be freed. */
+/* What C waits for may have come: it looks when it is its turn. */
 void control_resume(struct control *c);

@@ -57,26 +57,29 @@ accepted(void *data, int client)
 }
 
 /*
- * Without descriptors the source is switched off for a moment, since a listener with somebody in
- * its backlog would wake the loop again at once.
+ * Without descriptors nothing is asked for a moment, since a listener with somebody in its backlog
+ * would wake the loop again with each who comes.
  */
-static int
-manager_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+static bool
+manager_on_io(void *data)
 {
 	struct controls *controls = data;
 	struct sockets *sockets = controls->sockets;
-	int r = listener_accept_each(fd, accepted, sockets);
+	int r = listener_accept_one(controls->manager_fd, accepted, sockets);
 
+	if (r == 0)
+		return true;
+	if (r == EAGAIN)
+		return false;
 	if (r > 0) {
-		listener_complain(sockets, -r);
-		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		listener_complain(sockets, r);
+		watch_set(&controls->manager_watch, 0);
 		loop_arm(controls->manager_pause, PAUSE_USEC);
-	} else if (r < 0) {
-		log_message(
-			LOG_NOTICE, "%s does not listen any more", sockets->boot->activation);
-		manager_close(controls);
+		return false;
 	}
-	return 0;
+	log_message(LOG_NOTICE, "%s does not listen any more", sockets->boot->activation);
+	manager_close(controls);
+	return false;
 }
 
 /* There may be descriptors again. */
@@ -85,8 +88,8 @@ manager_on_pause(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct controls *controls = data;
 
-	if (controls->manager_source)
-		sd_event_source_set_enabled(controls->manager_source, SD_EVENT_ON);
+	if (controls->manager_fd >= 0)
+		watch_set(&controls->manager_watch, EPOLLIN);
 	return 0;
 }
 
@@ -106,8 +109,8 @@ manager_adopt(struct controls *controls, int fd)
 	/* A second one is what the dead broker was about to close. */
 	r = controls->manager_fd >= 0 ? -EEXIST : fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_add_io(
-			sockets, fd, EPOLLIN, manager_on_io, controls, &controls->manager_source);
+		r = core_watch(sockets, &controls->manager_watch, sockets->model->root, fd,
+			EPOLLIN, manager_on_io, controls);
 	if (r == 0)
 		controls->manager_fd = fd;
 	else
@@ -118,7 +121,7 @@ manager_adopt(struct controls *controls, int fd)
 void
 manager_close(struct controls *controls)
 {
-	controls->manager_source = sd_event_source_disable_unref(controls->manager_source);
+	watch_remove(&controls->manager_watch);
 	/* Not shut down: it is the service manager's. */
 	if (!controls->sockets->forgetting)
 		disposal_leave(controls->sockets->disposal, controls->manager_fd,

@@ -52,7 +52,7 @@ call_free(struct call *call)
 	if (!call)
 		return NULL;
 	all = call->all;
-	call->source = sd_event_source_disable_unref(call->source);
+	watch_remove(&call->watch);
 	if (call->fd >= 0) {
 		index_remove(&all->by_handle, &call->handle_link);
 		index_remove(&all->by_owner, &call->owner_link);
@@ -106,17 +106,18 @@ call_new(struct conversations *all, struct capability *c, uint64_t handle, struc
 }
 
 /*
- * The source was switched off with this event: it is asked for again by whoever still waits. Else
- * the loop would turn without end for a reply that nobody reads.
+ * Not asked for again but by whoever still waits: else the loop would turn for every piece of a
+ * reply that nobody reads. CALL may be freed by those who are told.
  */
-static int
-call_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+static bool
+call_on_io(void *data)
 {
 	struct call *call = data;
 
+	watch_set(&call->watch, 0);
 	core_active(call->all->sockets);
 	call->all->ready(call->all->ready_data, call->handle);
-	return 0;
+	return false;
 }
 
 /*
@@ -129,10 +130,8 @@ call_link(struct call *call, int fd)
 	struct conversations *all = call->all;
 	int r;
 
-	r = core_add_io(all->sockets, fd, EPOLLIN, call_on_io, call, &call->source);
+	r = core_watch(all->sockets, &call->watch, call->ram.session, fd, 0, call_on_io, call);
 	if (r == 0)
-		r = sd_event_source_set_enabled(call->source, SD_EVENT_OFF);
-	if (r >= 0)
 		r = index_add(&all->by_handle, &call->handle_link, index_hash_id(call->handle));
 	if (r < 0)
 		return r;
@@ -181,5 +180,5 @@ call_commit(struct call *call)
 void
 call_watch(struct call *call)
 {
-	sd_event_source_set_enabled(call->source, SD_EVENT_ONESHOT);
+	watch_set(&call->watch, EPOLLIN);
 }

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <systemd/sd-event.h>
 
 #include "base/index.h"
 #include "base/list.h"
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
 
 struct capability;
 struct change;
@@ -60,7 +60,7 @@ struct call {
 	struct index_link owner_link;  /* conversations.by_owner, by the capability's id */
 	struct list link;	       /* conversations.all */
 	struct connection *connection; /* of which it is the client; NULL: ended */
-	sd_event_source *source;
+	struct watch watch;
 	struct charge socket, ram;
 	struct memo *memo;
 	struct call_progress progress;

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/turns.h"
 #include "capfsd/fs/cache.h"
 #include "capfsd/fs/calls.h"
 #include "capfsd/fs/edits.h"
@@ -34,11 +35,6 @@
 #include "capfsd/process/fds.h"
 #include "capfsd/process/messages.h"
 
-/*
- * So many are served in one round before sockets have their turn: else one busy reader would keep
- * all callers out.
- */
-#define REQUESTS_MAX 256
 /* So many looks find nothing before the loop sleeps: a wake-up costs more than a few of these. */
 #define DRAIN_TRIES 5
 #define RESENT (UINT64_C(1) << 63)
@@ -243,16 +239,17 @@ serve(struct fs *fs, size_t n)
 
 /*
  * A client's next request is often there before one look at all sockets would be over, so an eager
- * broker looks again. Running out of requests is no error; that the mount is gone is one of its
- * own.
+ * broker looks again. After a turn's time sockets have theirs, since else busy readers would keep
+ * all callers out. Running out of requests is no error; that the mount is gone is one of its own.
  */
 int
 fs_drain(struct fs *fs, bool eager)
 {
+	const uint64_t end = clock_nsec(CLOCK_MONOTONIC) + TURN_NSEC;
 	unsigned tries = eager ? 0 : DRAIN_TRIES - 1;
 	int served = 0;
 
-	while (served < REQUESTS_MAX) {
+	while (served == 0 || clock_nsec(CLOCK_MONOTONIC) < end) {
 		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
 
 		if (n < 0 && errno == EAGAIN) {

@@ -120,6 +120,7 @@ session_unlink(struct model *m, struct entity *e)
 
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		assert(list_empty(&s->owned[kind]));
+	assert(payer_is_idle(&s->payer));
 	/* Now, since nobody shows it any more and its lines are charged. */
 	events_free(s);
 	if (!s->parent) {

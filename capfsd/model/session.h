@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/turns.h"
 #include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
 
@@ -51,6 +52,7 @@ struct session {
 	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
+	struct payer payer;    /* of the daemon's time, as all its clients together */
 };
 
 static inline struct session *

@@ -27,10 +27,9 @@
 #include "wire/wire.h"
 
 #define CREDIT_MAX 8	 /* sent to one server that it has not acknowledged yet */
-#define MESSAGES_MAX 32	 /* of one server in a row */
 #define RETRY_USEC 10000 /* too many descriptors in flight: send again after that */
 
-static int channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data);
+static bool channel_on_io(void *data);
 
 /*
  * A broker that dies between giving a serial and storing it would leave a successor that gives it
@@ -47,8 +46,8 @@ channel_set_epoch(struct channel *channel, uint64_t epoch)
 CLEANUP_DEFINE(struct channel *, channel_free)
 
 int
-channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, struct memo *memo,
-	struct channel **ret)
+channel_new(struct sockets *sockets, const struct channel_ops *ops, struct session *s, int fd,
+	struct memo *memo, struct channel **ret)
 {
 	cleanup(channel_free_p) struct channel *channel = calloc(1, sizeof(*channel));
 	int r;
@@ -72,7 +71,8 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, stru
 	(void)fd_refuse_descriptors(fd);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_add_io(sockets, fd, EPOLLIN, channel_on_io, channel, &channel->source);
+		r = core_watch(
+			sockets, &channel->watch, s, fd, EPOLLIN, channel_on_io, channel);
 	if (r < 0)
 		return error_trace(r);
 	channel->fd = fd;
@@ -93,7 +93,7 @@ channel_free(struct channel *channel)
 		return NULL;
 	assert(list_empty(&channel->waiting) && list_empty(&channel->offered) &&
 	       list_empty(&channel->taken));
-	sd_event_source_disable_unref(channel->source);
+	watch_remove(&channel->watch);
 	core_close(channel->sockets, channel->fd,
 		channel->entrypoint ? channel->entrypoint->session : channel->sockets->model->root);
 	if (channel->entrypoint)
@@ -265,27 +265,25 @@ channels_pump_starved(struct sockets *sockets)
 /* --- what the server says --- */
 
 /* `lost` frees CHANNEL, and `taken` may not: it is read on after that. */
-static int
-channel_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+static bool
+channel_on_io(void *data)
 {
 	struct channel *channel = data;
 	uint8_t buffer[WIRE_CHANNEL_MAX];
+	uint64_t serial;
+	size_t n_fds;
+	ssize_t n = msg_receive(
+		channel->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
 
-	for (unsigned i = 0; i < MESSAGES_MAX; i++) {
-		uint64_t serial;
-		size_t n_fds;
-		ssize_t n = msg_receive(fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
-
-		if (n == -EAGAIN)
-			return 0;
-		if (n <= 0 || wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
-			channel->ops->lost(channel);
-			return 0;
-		}
-		core_active(channel->sockets);
-		channel->ops->taken(channel, serial);
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0 || wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
+		channel->ops->lost(channel);
+		return false;
 	}
-	return 0;
+	core_active(channel->sockets);
+	channel->ops->taken(channel, serial);
+	return true;
 }
 
 /*

@@ -16,6 +16,7 @@
 
 #include "base/list.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
 #include "capfsd/sockets/core.h"
 
 struct change;
@@ -46,7 +47,7 @@ struct channel {
 	struct endpoint *endpoint;     /* that of the entrypoint, once it is published */
 	struct list link;	       /* channels.all, once it is published */
 	struct list starved_link;      /* channels.starved: waits for others' credit */
-	sd_event_source *source;
+	struct watch watch;
 	struct charge charge;
 	struct memo *memo;
 	uint64_t next_serial;
@@ -71,7 +72,8 @@ int channels_new(struct sockets *sockets);
 void channels_free(struct sockets *sockets);
 
 /* Takes FD and MEMO on success. Returns: 0 or -errno. */
-int channel_new(struct sockets *sockets, const struct channel_ops *ops, int fd, struct memo *memo,
+int channel_new(struct sockets *sockets, const struct channel_ops *ops, struct session *s, int fd,
+	struct memo *memo,
 	struct channel **ret);
 /*
  * Nothing of its users is left. Leaves its entrypoint as it is. CHANNEL may be NULL. Returns: NULL.

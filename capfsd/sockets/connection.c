@@ -73,7 +73,7 @@ tell_entrypoint(struct sockets *sockets, struct entrypoint *e)
 static void
 connection_deinit(struct connection *conn)
 {
-	conn->source = sd_event_source_disable_unref(conn->source);
+	watch_remove(&conn->watch);
 	charge_deinit(&conn->socket);
 	charge_deinit(&conn->inflight);
 	conn->memo = memo_drop(conn->sockets, conn->memo);
@@ -198,11 +198,11 @@ connection_restore(struct connection *conn, struct memo *memo)
 }
 
 /* Only the end of its client is ever told, as nothing else is asked of epoll. */
-static int
-connection_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+static bool
+connection_on_io(void *data)
 {
 	connection_left(data);
-	return 0;
+	return false;
 }
 
 static void
@@ -227,7 +227,8 @@ connection_watch(struct connection *conn, int fd)
 {
 	connection_set_descriptors(conn, fd);
 	/* HUP alone, which epoll tells always. */
-	if (core_add_io(conn->sockets, fd, 0, connection_on_io, conn, &conn->source) < 0)
+	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd, 0,
+		    connection_on_io, conn) < 0)
 		return -ENOMEM;
 	conn->fd = fd;
 	return 0;
@@ -336,7 +337,7 @@ connection_end(struct connection *conn)
 	if (!conn->capability)
 		return;
 	/* Before the descriptor: as the server has the file too, epoll would not forget it. */
-	conn->source = sd_event_source_disable_unref(conn->source);
+	watch_remove(&conn->watch);
 	if (!conn->sockets->forgetting)
 		disposal_end(conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
 	conn->fd = -1;
@@ -350,7 +351,7 @@ connection_end(struct connection *conn)
 static void
 connection_hang_up(struct connection *conn)
 {
-	conn->source = sd_event_source_disable_unref(conn->source);
+	watch_remove(&conn->watch);
 	conn->fd = disposal_leave(
 		conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
 	connection_release(conn);
@@ -390,7 +391,7 @@ connection_left(struct connection *conn)
 		return;
 	}
 	conn->hung_up = true;
-	sd_event_source_set_enabled(conn->source, SD_EVENT_OFF);
+	watch_remove(&conn->watch);
 }
 
 /* --- all of them --- */

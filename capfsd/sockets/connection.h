@@ -21,6 +21,7 @@
 #include "base/index.h"
 #include "base/list.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
 #include "capfsd/sockets/core.h"
 #include "capfsd/sockets/record.h"
 
@@ -40,7 +41,7 @@ struct connection {
 	struct listener *listener;
 	struct list listener_link; /* listener.clients */
 	struct list channel_link;
-	sd_event_source *source;
+	struct watch watch;
 	struct charge socket, inflight;
 	struct memo *memo;
 	uint64_t serial;

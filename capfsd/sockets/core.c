@@ -25,6 +25,7 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
+#include "capfsd/process/watch.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/spares.h"
 
@@ -51,6 +52,7 @@ core_init(struct sockets *sockets)
 {
 	struct rlimit limit = {.rlim_cur = 1024};
 	size_t quarter;
+	int r;
 
 	list_init(&sockets->endpoints);
 	getrlimit(RLIMIT_NOFILE, &limit);
@@ -58,6 +60,9 @@ core_init(struct sockets *sockets)
 	/* Two for each hand-over: below that nothing would ever be handed over. */
 	sockets->n_inflight_max = quarter < 2 ? 2 : quarter;
 	sockets->n_idle_max = quarter < IDLE_LISTENERS_MAX ? quarter : IDLE_LISTENERS_MAX;
+	r = watches_new(sockets->event, &sockets->watches);
+	if (r < 0)
+		return r;
 	return loop_add_timer(sockets->event, core_on_retry, sockets, &sockets->retry_timer);
 }
 
@@ -70,6 +75,7 @@ core_deinit(struct sockets *sockets)
 	while (!list_empty(&sockets->endpoints))
 		endpoint_free(list_entry(list_first(&sockets->endpoints), struct endpoint, link));
 	sockets->retry_timer = sd_event_source_disable_unref(sockets->retry_timer);
+	sockets->watches = watches_free(sockets->watches);
 }
 
 /* --- users --- */
@@ -185,10 +191,10 @@ core_resume_later(struct sockets *sockets, uint64_t usec)
  * watched without this function (the binder) is made anew by whoever comes next.
  */
 int
-core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f, void *data,
-	sd_event_source **ret)
+core_watch(struct sockets *sockets, struct watch *w, struct session *s, int fd, uint32_t events,
+	bool (*f)(void *data), void *data)
 {
-	int r = loop_add_io(sockets->event, fd, events, f, data, ret);
+	int r = watch_add(sockets->watches, w, &s->payer, fd, events, f, data);
 
 	if (r == 0)
 		spares_add(sockets->spares, fd);

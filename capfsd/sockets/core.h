@@ -40,6 +40,8 @@ struct served;
 struct session;
 struct spares;
 struct state;
+struct watch;
+struct watches;
 
 /*
  * Who uses sockets: what is served at the listeners of one kind of entity, and what becomes of
@@ -112,6 +114,7 @@ struct sockets {
 	} users[USERS_MAX];
 	unsigned n_users;
 	struct list endpoints; /* of struct endpoint */
+	struct watches *watches;
 	sd_event_source *retry_timer;
 	/* Descriptors in flight to servers, of which the kernel allows a user only so many. */
 	size_t n_inflight, n_inflight_max;
@@ -140,9 +143,12 @@ void core_resume(struct sockets *sockets);
 /* The same after USEC, unless it is going to be sooner. */
 void core_resume_later(struct sockets *sockets, uint64_t usec);
 
-/* Watches the socket FD, which systemd may be given a copy of. Returns: 0 or -errno. */
-int core_add_io(struct sockets *sockets, int fd, uint32_t events, sd_event_io_handler_t f,
-	void *data, sd_event_source **ret);
+/*
+ * Watches the socket FD in the turns of S (watch_add()); systemd may be given a copy of it. Returns:
+ * 0 or -errno.
+ */
+int core_watch(struct sockets *sockets, struct watch *w, struct session *s, int fd,
+	uint32_t events, bool (*f)(void *data), void *data);
 uint64_t core_now(const struct sockets *sockets);
 /* As socket_discard(), but when all is only forgotten. Returns: -1. */
 int core_close(struct sockets *sockets, int fd, struct session *s);

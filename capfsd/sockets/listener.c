@@ -30,7 +30,6 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/sockets/endpoint.h"
 
-#define ACCEPTS_MAX 16	   /* of one listener in a row */
 #define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
 #define REFUSED_USEC 1000000
 #define LENT_BACKLOG_MAX 65536
@@ -293,8 +292,7 @@ listener_pause(struct listener *l)
 {
 	struct listeners *all = l->sockets->listeners;
 
-	if (l->source)
-		sd_event_source_set_enabled(l->source, SD_EVENT_OFF);
+	watch_set(&l->watch, 0);
 	list_unlink(&l->paused_link);
 	list_append(&all->paused, &l->paused_link);
 	loop_arm(all->pause_timer, PAUSE_USEC);
@@ -310,8 +308,7 @@ listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 		struct listener *l = list_entry(i, struct listener, paused_link);
 
 		list_unlink(&l->paused_link);
-		if (l->source)
-			sd_event_source_set_enabled(l->source, SD_EVENT_ON);
+		watch_set(&l->watch, EPOLLIN);
 	}
 	return 0;
 }
@@ -358,28 +355,25 @@ accept_next(int fd)
  * what says that the listener is of no use any longer: the one is waited for, the other ends it.
  */
 int
-listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
+listener_accept_one(int fd, void (*f)(void *data, int client), void *data)
 {
-	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
-		int client = accept_next(fd);
+	int client = accept_next(fd);
 
-		switch (client) {
-		case -EAGAIN:
-			return 0;
-		case -EINTR:
-		case -ECONNABORTED:
-		case -EPERM:
-			continue;
-		case -EMFILE:
-		case -ENFILE:
-		case -ENOBUFS:
-		case -ENOMEM:
-			return -client;
-		}
-		if (client < 0)
-			return client;
-		f(data, client);
+	switch (client) {
+	case -EINTR:
+	case -ECONNABORTED:
+	case -EPERM:
+		return 0;
+	case -EAGAIN:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+		return -client;
 	}
+	if (client < 0)
+		return client;
+	f(data, client);
 	return 0;
 }
 
@@ -390,8 +384,8 @@ listener_accept_each(int fd, void (*f)(void *data, int client), void *data)
 void
 listener_accept_all(int fd, void (*f)(void *data, int client), void *data)
 {
-	for (unsigned n = 0; n <= BACKLOG && listener_accept_each(fd, f, data) == 0;)
-		n += ACCEPTS_MAX;
+	for (unsigned n = 0; n <= BACKLOG && listener_accept_one(fd, f, data) == 0;)
+		n++;
 }
 
 static void
@@ -404,8 +398,8 @@ accepted(void *data, int client)
  * An error that is not about room says that the socket is shut down, and it would wake the loop for
  * ever.
  */
-static int
-listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
+static bool
+listener_on_io(void *data)
 {
 	struct listener *l = data;
 	int r;
@@ -413,19 +407,23 @@ listener_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 	/* Who sends what cannot be closed waits until some of it is. */
 	if (disposal_is_full(l->sockets->disposal, listener_session(l))) {
 		listener_pause(l);
-		return 0;
+		return false;
 	}
-	r = listener_accept_each(fd, accepted, l);
+	r = listener_accept_one(l->fd, accepted, l);
+	if (r == 0)
+		return true;
+	if (r == EAGAIN)
+		return false;
 	if (r > 0) {
 		listener_complain(l->sockets, r);
 		listener_pause(l);
-	} else if (r < 0) {
-		/* Shut down by nobody of us: it can be looked up again. */
-		l->sockets->fs->socket_invalidate(l->sockets->fs_data, l->entity);
-		listener_close(l, false);
-		listener_give_up(l);
+		return false;
 	}
-	return 0;
+	/* Shut down by nobody of us: it can be looked up again. */
+	l->sockets->fs->socket_invalidate(l->sockets->fs_data, l->entity);
+	listener_close(l, false);
+	listener_give_up(l);
+	return false;
 }
 
 /* Empties the backlog. Without descriptors what is left goes with the close: EOF there. */
@@ -454,7 +452,7 @@ listener_close(struct listener *l, bool serve)
 {
 	int fd = take_fd(l->fd);
 
-	l->source = sd_event_source_disable_unref(l->source);
+	watch_remove(&l->watch);
 	list_unlink(&l->paused_link);
 	if (fd < 0 || l->sockets->forgetting)
 		return;
@@ -499,23 +497,22 @@ listener_restricted(struct listener *l)
 int
 listener_set_fd(struct listener *l, int fd)
 {
-	sd_event_source *source = NULL;
 	int r;
 
 	if (listener_is_lent(l))
 		return listener_set_lent(l, fd);
 	/* For what comes before it is accepted. */
 	(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
+	/* The youngest of several that are bound to one inode is the one that gets the clients. */
+	listener_close(l, true);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_add_io(l->sockets, fd, EPOLLIN, listener_on_io, l, &source);
+		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN,
+			listener_on_io, l);
 	if (r < 0) {
 		socket_discard(l->sockets, fd, listener_session(l));
 		return error_trace(r);
 	}
-	/* The youngest of several that are bound to one inode is the one that gets the clients. */
-	listener_close(l, true);
-	l->source = source;
 	l->fd = fd;
 	listener_enter(l, LISTENER_BOUND);
 	listener_touch(l);

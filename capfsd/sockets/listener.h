@@ -16,6 +16,7 @@
 
 #include "base/list.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
 #include "capfsd/sockets/core.h"
 
 #define BACKLOG 128 /* of each listener: one flooder does not keep others out */
@@ -46,7 +47,7 @@ struct listener {
 	struct list paused_link;
 	struct list clients; /* its user's, linked by listener_link() */
 	size_t n_clients;
-	sd_event_source *source;
+	struct watch watch;
 	struct charge charge;
 	struct loan loan;
 	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
@@ -133,10 +134,10 @@ void listener_log_refusal(struct listener *l, uid_t uid, int error, const char *
 /* FD came to E by another way than its own listener. Takes FD. */
 void listener_admit(struct sockets *sockets, struct entity *e, int fd);
 /*
- * Gives F what has come to the listener FD, some at a time. Returns: 0; an errno when there is no
- * descriptor or memory to accept with; -errno when it does not listen any more.
+ * Gives F one that has come to the listener FD. Returns: 0; EAGAIN: nobody has; another errno when
+ * there is no descriptor or memory to accept with; -errno when it does not listen any more.
  */
-int listener_accept_each(int fd, void (*f)(void *data, int client), void *data);
+int listener_accept_one(int fd, void (*f)(void *data, int client), void *data);
 /* The same until its backlog is empty. */
 void listener_accept_all(int fd, void (*f)(void *data, int client), void *data);
 /* No descriptor or memory to accept with: said in the log now and then. */

@@ -112,7 +112,7 @@ serve_prepare(struct sockets *sockets, struct session *s, struct channel **ret, 
 	if (!memo)
 		return -ENOMEM;
 	memo->record.channel.epoch = 1;
-	r = channel_new(sockets, &channel_ops, ours, memo, &channel);
+	r = channel_new(sockets, &channel_ops, s, ours, memo, &channel);
 	if (r < 0) {
 		memo_drop(sockets, memo);
 		return r;
@@ -380,7 +380,7 @@ serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int page_f
 	/* Above whatever the one before has given. */
 	memo->record.channel.epoch++;
 	if (!endpoint || r < 0 || fd < 0 ||
-		channel_new(sockets, &channel_ops, fd, memo, &channel) < 0) {
+		channel_new(sockets, &channel_ops, e->session, fd, memo, &channel) < 0) {
 		socket_discard(sockets, fd, sockets->model->root);
 		memo_drop(sockets, memo);
 		/* A broker died between the end of a channel and the word of it in the store. */
