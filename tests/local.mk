@@ -93,6 +93,7 @@ integration_tests = \
 	tests/it-sockets.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
+	tests/it-turns.sh \
 	tests/it-upgrade.sh \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
@@ -112,6 +113,7 @@ test_tools = \
 	tests/kill-early \
 	tests/kill-points \
 	tests/mass \
+	tests/storm \
 	tests/passing \
 	tests/probe
 
@@ -152,6 +154,8 @@ tests_caller_SOURCES = tests/caller.c
 tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_storm_SOURCES = tests/storm.c
+tests_storm_LDADD = wire/libwire.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
