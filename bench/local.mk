@@ -2,6 +2,7 @@
 # Built by `make bench`, which prints ratios against a peer in the same run; not part of `make all`.
 bench_programs = \
 	bench/bench-call \
+	bench/bench-flood \
 	bench/bench-grant \
 	bench/bench-peer-fs \
 	bench/bench-restart \
@@ -18,6 +19,8 @@ bench_libs = libcap-client/libcap-client.la base/libbase.la
 bench_bench_call_SOURCES = bench/bench-call.c $(bench_common)
 bench_bench_call_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 bench_bench_call_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
+bench_bench_flood_SOURCES = bench/bench-flood.c $(bench_common)
+bench_bench_flood_LDADD = $(bench_libs)
 bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
 bench_bench_grant_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
@@ -34,6 +37,6 @@ bench_bench_tree_SOURCES = bench/bench-tree.c $(bench_common)
 bench_bench_tree_LDADD = base/libbase.la
 
 .PHONY: bench
-bench: all $(bench_programs) tests/mass$(EXEEXT)
+bench: all $(bench_programs) tests/mass$(EXEEXT) tests/probe$(EXEEXT) tests/storm$(EXEEXT)
 	top_builddir='$(abs_top_builddir)' top_srcdir='$(abs_top_srcdir)' \
 		bash $(srcdir)/bench/run --built
