@@ -99,6 +99,13 @@ site_enter(struct log_site *site, unsigned *ret_left_out)
 }
 
 void
+log_entry(int level, const struct log_field *fields, const char *message)
+{
+	if (!(log_sink_now && log_sink_now(level, fields, message)) && !print(level, message))
+		count_lost();
+}
+
+void
 log_at(struct log_site *site, int level, const struct log_field *fields, const char *format, ...)
 {
 	char message[LINE_BYTES_MAX];
@@ -120,8 +127,7 @@ log_at(struct log_site *site, int level, const struct log_field *fields, const c
 	if (n > 0 && left_out > 0 && (size_t)n < sizeof(message))
 		snprintf(message + n, sizeof(message) - (size_t)n, " (%u like it left out)",
 			left_out);
-	if (n > 0 && !(log_sink_now && log_sink_now(level, fields, message)) &&
-		!print(level, message))
-		count_lost();
+	if (n > 0)
+		log_entry(level, fields, message);
 	errno = error;
 }

@@ -49,6 +49,9 @@ void log_set_sink(log_sink *sink);
 void log_at(struct log_site *site, int level, const struct log_field *fields, const char *format,
 	...) __attribute__((format(printf, 4, 5)));
 
+/* One entry of a record that somebody has asked for: whatever the level, and as often as it is called. */
+void log_entry(int level, const struct log_field *fields, const char *message);
+
 #define log_event(level, fields, ...)                                                              \
 	do {                                                                                       \
 		static struct log_site log_site_here;                                              \

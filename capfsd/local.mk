@@ -14,6 +14,10 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/entity.h \
 	capfsd/model/event.c \
 	capfsd/model/event.h \
+	capfsd/model/line.c \
+	capfsd/model/line.h \
+	capfsd/model/ring.c \
+	capfsd/model/ring.h \
 	capfsd/model/kind.h \
 	capfsd/model/load.c \
 	capfsd/model/model.c \
@@ -204,6 +208,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/service.h \
 	capfsd/fs/takeover.c \
 	capfsd/fs/takeover.h \
+	capfsd/broker/audit.c \
+	capfsd/broker/audit.h \
 	capfsd/broker/broker.c \
 	capfsd/broker/broker.h \
 	capfsd/broker/fronts.c \

@@ -44,7 +44,7 @@ static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
 static const char *arg_state_dir = "";
 static int arg_log_level = LOG_INFO;
-static bool arg_check;
+static bool arg_audit, arg_check;
 static uint32_t arg_quota_given; /* a bit for each kind */
 static struct quota arg_quota;
 
@@ -71,6 +71,7 @@ print_help(void)
 	     "  --state-dir=DIR      where the state is (default: state in the run directory)\n"
 	     "  --quota=KIND=N,...   of the root session; KIND is caps, sockets, threads, ram or\n"
 	     "                       inflight, N may end in K, M, G or T\n"
+	     "  --audit              write all events to the journal, too\n"
 	     "  --log-level=LEVEL    err, warning, notice, info (default), debug\n"
 	     "  --check              say what this machine has of what capfsd uses, and exit\n"
 	     "  --version            print the version and exit\n"
@@ -109,6 +110,7 @@ enum option_value {
 	OPTION_RUN_DIR = 256,
 	OPTION_STATE_DIR,
 	OPTION_QUOTA,
+	OPTION_AUDIT,
 	OPTION_LOG_LEVEL,
 	OPTION_CHECK,
 	OPTION_VERSION,
@@ -118,6 +120,7 @@ static const struct option options[] = {
 	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"quota", required_argument, NULL, OPTION_QUOTA},
+	{"audit", no_argument, NULL, OPTION_AUDIT},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"check", no_argument, NULL, OPTION_CHECK},
 	{"version", no_argument, NULL, OPTION_VERSION},
@@ -138,6 +141,9 @@ parse_option(int option)
 		return 1;
 	case OPTION_QUOTA:
 		return parse_quota(optarg) < 0 ? -EINVAL : 1;
+	case OPTION_AUDIT:
+		arg_audit = true;
+		return 1;
 	case OPTION_LOG_LEVEL:
 		return parse_log_level(optarg) < 0 ? -EINVAL : 1;
 	case OPTION_CHECK:
@@ -409,6 +415,7 @@ main(int argc, char *argv[])
 	log_set_max_level(arg_log_level);
 	journal_open();
 	config.boot.log_level = arg_log_level;
+	config.boot.audit = arg_audit;
 	if (prepare(&config) < 0)
 		return EXIT_FAILURE;
 	journal_set_mount(config.held.mountpoint);

@@ -78,10 +78,11 @@ static void
 read_all(struct model *m)
 {
 	struct walk w = {.model = m};
+	uint64_t at = events_start(m->root);
 	char buffer[4096];
 
 	walk_entry(&w, "", tree_session(m->root), 0);
-	events_read(m->root, events_start(m->root), buffer, sizeof(buffer));
+	events_read(m->root, &at, buffer, sizeof(buffer));
 }
 
 /* What a session has is ended by what its owner would write. */

@@ -41,7 +41,7 @@ job timeout 100 "$PROBE" flood "$cap/echo/socket" 104 90 >"$TMP/flood"
 flood=$!
 t_ok "C24_more_than_100_wait" wait_for 20 are_waiting 104
 t_like "C24_others_go_on" '^y$' ask "$cap/other" y
-t_like "who_starts_servers_is_told" ' wait entrypoints/echo waiting=[0-9]+ hold=110$' \
+t_like "who_starts_servers_is_told" ' wait session=init entrypoint=echo waiting=[0-9]+ hold=110$' \
 	cat "$CAPFS/events"
 for i in 1 2 3 4 5 6; do
 	asks $i
@@ -49,7 +49,7 @@ for i in 1 2 3 4 5 6; do
 done
 t_is "they_wait_in_order" 110 "$(waiting)"
 t_is "P02_one_too_many_is_told" "" "$(ask "$cap/echo" z)"
-t_like "P02_and_so_is_who_looks" 'refused connect caps/echo .*EDQUOT: as many as may wait' \
+t_like "P02_and_so_is_who_looks" 'refused connect session=[^ ]+ slot=echo .*EDQUOT: as many as may wait' \
 	cat "$CAPFS/events"
 
 for i in 1 2 3; do

@@ -213,8 +213,8 @@ annotate() { # TEXT: prints the reply or the refusal
 }
 t_like "the_verb_is_done" '^slot=memo id=[0-9]* k12=last$' annotate 'as=memo k12=last'
 t_like "a_key_that_it_has_not_is_refused" "unknown key 'k11'" annotate 'as=other k11=x'
-t_like "it_is_an_event" ' annotate id=[0-9]* as=memo ' cat "$CAPFS/events"
-t_like "so_is_its_refusal" 'refused annotate caps/echo ' cat "$CAPFS/events"
+t_like "it_is_an_event" ' annotate session=init slot=memo id=[0-9]* ' cat "$CAPFS/events"
+t_like "so_is_its_refusal" 'refused annotate session=init slot=echo ' cat "$CAPFS/events"
 t_is "and_both_are_counted" "1 1" "$(sed -n \
 	's/^capfs_operation\(s\|_refusals\)_total{operation="annotate"} //p' "$CAPFS/metrics" | tr '\n' ' ' | sed 's/ $//')"
 

@@ -123,7 +123,7 @@ refused() (
 t_is "a_refusal_is_an_errno_and_a_reason" "cat: -: Operation not permitted
 not today
 tomorrow" "$(refused)"
-t_like "a_refusal_is_an_event" 'refused call caps/calls uid=[0-9]+ EPERM: not today' \
+t_like "a_refusal_is_an_event" 'refused call session=init slot=calls uid=[0-9]+ EPERM: not today' \
 	tail -n 3 "$CAPFS/events"
 t_fails "Remote I/O error" "an_errno_that_the_kernel_would_not_take" ask "$cap/calls/call" 'fail 4000 x'
 

@@ -50,7 +50,7 @@ t_like "graph_has_derivations" '^ "init/caps/echo" -> "init/app/caps/echo";$' "$
 t_like "graph_begins_with_the_entrypoint" '^ "init/entrypoints/echo" -> "init/caps/echo";$' "$CAP" graph
 t_like "graph_of_a_session" '^}$' "$CAP" -s app graph
 
-t_like "events" ' reduce caps/echo .*conns=4' "$CAP" events
+t_like "events" ' reduce session=init/app slot=echo .*conns=4' "$CAP" events
 "$CAP" events -f >"$TMP/followed" &
 follower=$!
 HARNESS_JOBS+=("$follower")
@@ -133,7 +133,7 @@ t_ok "session_close_is_done" test ! -e "$app"
 # A session that has no socket left for one more client says so, and who has them.
 "$CAP" session create full sockets=4 >/dev/null
 job "$PROBE" flood "$CAPFS/sessions/full/control" 10 30 >"$TMP/flood"
-wait_for 5 grep -q 'refused connect control' "$CAPFS/sessions/full/events"
+wait_for 5 grep -q 'refused connect session=init/full at=control' "$CAPFS/sessions/full/events"
 t_refused EDQUOT "no_socket_for_one_more" env CAPFS="$CAPFS/sessions/full" "$CAP" tree
 t_like "which_is_said" 'init/full sockets limit=4 used=4; largest: init/full 4' \
 	bash -c "CAPFS='$CAPFS/sessions/full' '$CAP' tree 2>&1; true"

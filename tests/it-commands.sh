@@ -104,7 +104,7 @@ refused "no_amount" EINVAL "$CAPFS/transfer_quota" 'to=app\n'
 # The same open file tells why; a fresh one gives the usage.
 t_like "the_reason_on_the_same_open_file" '^EINVAL .*wibble' "$PROBE" command "$grant" 'to=inner wibble=1'
 t_like "the_usage_on_a_fresh_open_file" '^to=SESSION' cat "$grant"
-t_like "every_refusal_is_an_event" "refused grant caps/date uid=$(id -u) EINVAL: .*wibble" \
+t_like "every_refusal_is_an_event" "refused grant session=init/app slot=date uid=$(id -u) EINVAL: .*wibble" \
 	tail -n 1 "$app/events"
 t_like "st_size_is_the_length_of_the_text" '^0$' sh -c "cat '$grant' | wc -c | xargs -I{} expr {} - \$(stat -c %s '$grant')"
 

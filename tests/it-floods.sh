@@ -39,7 +39,7 @@ for NOFILE in 64 256 1024; do
 	t_is "P01_P05_${name}_others_go_on" 0 "$failed"
 	t_ok "P01_${name}_the_tree_answers" timeout 10 ls -lR "$CAPFS"
 	t_ok "P01_${name}_commands_are_done" timeout 10 sh -c "echo to=good as=more >'$CAPFS/caps/echo/grant'"
-	t_like "P02_${name}_the_flooder_is_told" 'refused connect caps/echo uid=[0-9]+ EDQUOT' \
+	t_like "P02_${name}_the_flooder_is_told" 'refused connect session=init/bad slot=echo uid=[0-9]+ EDQUOT' \
 		timeout 10 cat "$CAPFS/sessions/bad/events"
 	wait "${HARNESS_JOBS[-1]}"
 	echo "# flood with $NOFILE descriptors: $(cat "$TMP/flood")"
@@ -70,7 +70,7 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
 	[ "$(cat "$TMP/asked$i")" = "$i" ] && got=$((got + 1))
 done
 t_ok "P03_a_rate_is_kept" test $got -ge 5 -a $got -lt 10
-t_like "P03_and_the_refusal_says_so" 'refused connect caps/echo uid=[0-9]+ EDQUOT: its rate is reached' \
+t_like "P03_and_the_refusal_says_so" 'refused connect session=init/fast slot=echo uid=[0-9]+ EDQUOT: its rate is reached' \
 	cat "$CAPFS/sessions/fast/events"
 t_is "P03_others_have_their_own" mine "$(ask "$CAPFS/caps/echo/socket" mine)"
 sleep 1.2

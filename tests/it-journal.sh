@@ -95,9 +95,11 @@ journal() {
 	wait_for 5 grep -q bound "$TMP/journal"
 	: >"$TMP/stderr"
 	stream=$(stat -L -c %d:%i "$TMP/stderr")
-	JOURNAL_STREAM=$stream "$CAPFSD" --run-dir="$RUN" "$CAPFS" 2>>"$TMP/stderr" &
+	JOURNAL_STREAM=$stream "$CAPFSD" --audit --run-dir="$RUN" "$CAPFS" 2>>"$TMP/stderr" &
 	KEEPER=$!
 	wait_for 15 answers
+	mkdir "$CAPFS/sessions/a"
+	echo 'to=init session=b' >"$CAPFS/sessions/a/transfer_quota"
 	kill -9 "$BROKER"
 	wait_for 10 grep -q '^capfs_broker_restarts_total 1$' "$CAPFS/metrics"
 	harness_pids
@@ -126,6 +128,8 @@ if is_root && have python3 && unshare -m true 2>/dev/null; then
 	export TMP RUN CAPFS CAPFSD HOLDER='' BROKER='' BINDER='' KEEPER=''
 	t_ok "a_daemon_with_a_journal" unshare -m --propagation private bash -c journal
 	t_like "a_broker_has_died" "^MESSAGE=broker 1 was ended by signal 9 .*\|PRIORITY=4\|SYSLOG_IDENTIFIER=capfsd\|CAPFS_MOUNT=$CAPFS\|MESSAGE_ID=bbc03f8b1cc24329a20819537b444dfd\|CAPFS_BROKER=1\|CAPFS_SIGNAL=9\$" cat "$TMP/journal"
+	t_like "P23_audit_of_what_was_done" "^MESSAGE=create session=init/a id=[0-9]+ uid=0\|PRIORITY=6\|.*MESSAGE_ID=7d1f0b0c35c84a0f9a6e4b27d85c9e11\|CAPFS_VERB=create\|CAPFS_SESSION=init/a\|CAPFS_ID=[0-9]+\|CAPFS_UID=0\|CAPFS_EVENT=[0-9]+\|CAPFS_COUNT=1\$" cat "$TMP/journal"
+	t_like "P23_audit_of_a_refusal" "^MESSAGE=refused transfer_quota session=init/a uid=0 EINVAL: .*\|PRIORITY=5\|.*CAPFS_VERB=transfer_quota\|CAPFS_SESSION=init/a\|CAPFS_UID=0\|CAPFS_ERROR=EINVAL\|CAPFS_EVENT=[0-9]+\|CAPFS_COUNT=1\$" cat "$TMP/journal"
 	t_like "the_holder_has_died" "MESSAGE_ID=be873a2bda654e44a4c21867065fbec9\|CAPFS_SIGNAL=9" cat "$TMP/journal"
 	t_like "it_was_unmounted" "^MESSAGE=$CAPFS was unmounted\|PRIORITY=5\|.*MESSAGE_ID=389ded9954b7450db7922253491f67db" cat "$TMP/journal"
 	t_is "and_stderr_had_none_of_these" 0 "$(grep -c unmounted "$TMP/stderr")"

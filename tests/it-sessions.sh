@@ -93,7 +93,7 @@ mkdir "$CAPFS/sessions/b"
 t_ok "session4_grant_call_only" say 'to=b rights=call' "$CAPFS/caps/kv/grant"
 t_fails EPERM "session4_no_right_to_grant" say 'to=app rights=call' "$CAPFS/sessions/b/caps/kv/grant"
 t_like "session4_the_event_says_why" \
-	"^[0-9:]+ (e=[0-9]+ )?refused grant caps/kv uid=$(id -u) EPERM: init/b does not hold right 'grant' on kv" \
+	"^20[0-9-]+T[0-9:]+Z e=[0-9]+ refused grant session=init/b slot=kv uid=$(id -u) EPERM: init/b does not hold right 'grant' on kv" \
 	tail -n 1 "$CAPFS/sessions/b/events"
 
 # 5. Name collisions.
@@ -127,7 +127,7 @@ job tail -n 0 -f "$CAPFS/events" >"$TMP/events"
 sleep 0.5
 "$CAP" grant kv app as=watched
 t_ok "session10_tail_follows" wait_for 10 grep -Eq \
-	"^[0-9][0-9]:[0-9][0-9]:[0-9][0-9] e=[0-9]+ grant id=[0-9]+ as=watched uid=$(id -u) init/caps/kv to=init/app$" "$TMP/events"
+	"^20[0-9-]+T[0-9:]+Z e=[0-9]+ grant session=init/app slot=watched id=[0-9]+ uid=$(id -u) from=init/caps/kv$" "$TMP/events"
 t_ok "session10_cat_ends" timeout 5 cat "$CAPFS/events"
 
 # 11. Out of quota, give, take back.
@@ -138,7 +138,7 @@ fill() {
 }
 t_fails EDQUOT "P02_session11_out_of_quota" fill
 t_like "P02_session11_names_the_account_and_its_largest" \
-	"refused grant caps/kv uid=$(id -u) EDQUOT: init/app caps limit=8 used=8; largest: init/app 8" \
+	"refused grant session=init slot=kv uid=$(id -u) EDQUOT: init/app caps limit=8 used=8; largest: init/app 8" \
 	tail -n 1 "$CAPFS/events"
 t_ok "G20_session11_give" say 'to=app caps=8' "$CAPFS/transfer_quota"
 t_like "session11_quota" '^caps limit=16 used=8 free=8 lent=0$' cat "$CAPFS/sessions/app/quota"

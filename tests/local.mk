@@ -71,6 +71,7 @@ integration_tests = \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
+	tests/it-events.sh \
 	tests/it-examples.sh \
 	tests/it-disposal.sh \
 	tests/it-fdstore.sh \

@@ -12,6 +12,7 @@
 #include <check.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -370,6 +371,38 @@ describe_entrypoint(struct text *t, const struct entrypoint *ep)
 }
 
 static void
+log_note(struct model *m, struct session *s, int error, const char *format, va_list args)
+{
+	cleanup_text struct text t = {};
+	struct event event = {.verb = "note", .error = error, .keep = EVENT_USUAL};
+
+	text_vaddf(&t, format, args);
+	event.text = t.data;
+	event.n_text = t.n;
+	event_log(m, s, &event);
+}
+
+void
+log_text(struct model *m, struct session *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_note(m, s, 0, format, args);
+	va_end(args);
+}
+
+void
+log_refusal(struct model *m, struct session *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_note(m, s, EPERM, format, args);
+	va_end(args);
+}
+
+static void
 describe_session(struct text *t, const struct session *s)
 {
 	char line[EVENT_BYTES_MAX];
@@ -389,10 +422,8 @@ describe_session(struct text *t, const struct session *s)
 	list_for_each (i, &s->owned[ENTITY_THREAD])
 		text_addf(t, "thread %s\n", list_entry(i, struct entity, owner_link)->name);
 	text_addf(t, "events %" PRIu64 "-%" PRIu64 "\n", events_start(s), events_end(s));
-	for (uint64_t at = events_start(s), n; at < events_end(s); at += n) {
-		n = events_read(s, at, line, sizeof(line));
-		text_add_n(t, line, n);
-	}
+	for (uint64_t at = events_start(s); at < events_end(s);)
+		text_add_n(t, line, events_read(s, &at, line, sizeof(line)));
 }
 
 char *

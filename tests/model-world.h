@@ -72,6 +72,13 @@ struct entrypoint *make_entrypoint(struct world *w, struct session *s, const cha
 /* An object of EP with a first slot in EP's session. */
 struct capability *make_origin(struct world *w, struct entrypoint *ep, uint64_t key,
 	const char *name);
+/* Logs an event in S that is called "note", with this text. */
+void log_text(struct model *m, struct session *s, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* … or is the refusal of it, for EPERM. */
+void log_refusal(struct model *m, struct session *s, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 struct capability *make_grant(struct world *w, struct capability *source, struct session *to,
 	const char *name, const struct reductions *how);
 void end_capability(struct world *w, struct capability *c);

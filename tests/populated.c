@@ -54,7 +54,7 @@ populated_init(struct world *w)
 	ck_assert_int_eq(try_connect(w, c), 0);
 	capability_disconnected(c);
 	make_grant(w, c, inner, "deep", NULL);
-	event_log(w->model, inner, "made everything");
-	event_log(w->model, app, "and more");
+	log_text(w->model, inner, "made everything");
+	log_text(w->model, app, "and more");
 	ck_assert_int_eq(events_store(w->model), 0);
 }

@@ -570,7 +570,8 @@ world_has_event(struct world *w, const char *text)
 {
 	static char buffer[256 * 1024];
 	const struct session *s = w->model->root;
-	size_t n = events_read(s, events_start(s), buffer, sizeof(buffer) - 1);
+	uint64_t at = events_start(s);
+	size_t n = events_read(s, &at, buffer, sizeof(buffer) - 1);
 
 	buffer[n] = '\0';
 	return strstr(buffer, text);

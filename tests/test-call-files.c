@@ -93,7 +93,7 @@ START_TEST(P11_a_read_of_a_call_times_out)
 	ck_assert_int_eq(ask(FUSE_GETATTR, node, &getattr, sizeof(getattr)), 0);
 	expect_answer(unique, -ETIMEDOUT, "");
 	read_node(look_up(FUSE_ROOT_ID, "events"), open_node(look_up(FUSE_ROOT_ID, "events")), 0);
-	ck_assert_ptr_nonnull(strstr(k.data, "refused call caps/kv uid=0 ETIMEDOUT"));
+	ck_assert_ptr_nonnull(strstr(k.data, "refused call session=init slot=kv uid=0 ETIMEDOUT"));
 }
 END_TEST
 

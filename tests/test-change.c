@@ -262,7 +262,7 @@ START_TEST(full_store_takes_deletions)
 {
 	struct change *ch;
 
-	event_log(w.model, session_at(&w, "app"), "this has no room");
+	log_text(w.model, session_at(&w, "app"), "this has no room");
 	w.store->full = true;
 	ck_assert_int_eq(run(op_grant), -ENOSPC);
 	ck_assert_int_eq(events_store(w.model), 0);
@@ -327,7 +327,7 @@ START_TEST(hooks_and_stamps)
 	ck_assert_uint_eq(w.told.n_restricted, 1);
 	ck_assert_uint_eq(w.told.last_restricted, c->entity.id);
 	w.told = (struct told){};
-	event_log(w.model, session_at(&w, "app/inner"), "x");
+	log_text(w.model, session_at(&w, "app/inner"), "x");
 	ck_assert_uint_eq(w.told.n_logged, 3);
 	ck_assert_uint_eq(w.told.n_changed, 0);
 	ck_assert_int_eq(run(op_revoke), 0);

@@ -23,9 +23,9 @@ START_TEST(grant_defaults_to_call_and_limits_are_shown)
 	ck_assert_int_eq(strncmp(w.request.text.data, "slot=kv id=", 11), 0);
 	expect_line(&w, "sessions/app/caps/kv/info", "rights=call\nconns limit=4 used=0 left=4\n");
 	expect_line(&w, "caps/kv/holders", "init/app/caps/kv rights=call conns=0/4");
-	expect_event(&w, " as=kv uid=1000 init/caps/kv to=init/app");
+	expect_event(&w, " session=init/app slot=kv id=");
 	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/grant", "to=x"), EPERM);
-	expect_event(&w, "refused grant caps/kv uid=1000 EPERM: init/app does not hold right 'grant'");
+	expect_event(&w, "refused grant session=init/app slot=kv uid=1000 EPERM: init/app does not hold right 'grant'");
 	world_deinit(&w);
 }
 END_TEST
@@ -156,10 +156,10 @@ START_TEST(Z20_replicate_is_a_derivation_here)
 	expect_line(&w, "sessions/app/caps/two/info", "rights=call\n");
 	/* The quantity is not there twice: what is used counts against the source. */
 	expect_line(&w, "sessions/app/caps/two/info", "calls limit=3 used=0 left=3\n");
-	expect_event(&w, "replicate id=");
-	expect_event(&w, " as=two uid=1000 init/app/caps/kv to=init/app");
+	expect_event(&w, "replicate session=init/app slot=two id=");
+	expect_event(&w, " uid=1000 from=init/app/caps/kv");
 	ck_assert_int_eq(put(&w, "sessions/app/caps/two/replicate", "as=three"), EPERM);
-	expect_event(&w, "refused replicate caps/two uid=1000 EPERM: init/app does not hold right "
+	expect_event(&w, "refused replicate session=init/app slot=two uid=1000 EPERM: init/app does not hold right "
 			 "'replicate'");
 	ck_assert_int_eq(put(&w, "sessions/app/caps/kv/replicate", "conns=2"), 0);
 	ck_assert(exists(&w, "sessions/app/caps/kv-2"));
@@ -199,7 +199,7 @@ START_TEST(Z10_Z11_Z12_transfer_moves)
 	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "parent=init/caps/kv id=");
 	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "rights=call,grant,transfer\n");
 	expect_line(&w, "sessions/a/sessions/b/caps/here/info", "conns limit=2 used=0 left=2\n");
-	expect_event(&w, " as=here uid=1000 init/a/caps/moves to=init/a/b");
+	expect_event(&w, " transfer session=init/a/b slot=here id=");
 	/* Its pool is empty, also for one that would be moved. */
 	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a as=more rights=call,transfer"), 0);
 	ck_assert_int_eq(put(&w, "sessions/a/caps/more/transfer", "to=b"), EDQUOT);

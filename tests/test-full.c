@@ -251,7 +251,8 @@ END_TEST
 START_TEST(a_closed_sessions_events_go)
 {
 	struct session *sessions[10];
-	char name[16], padding[400];
+	char name[16], padding[340];
+	struct event note = {.verb = "note", .text = padding, .n_text = sizeof(padding) - 1};
 
 	memset(padding, 'x', sizeof(padding) - 1);
 	padding[sizeof(padding) - 1] = '\0';
@@ -262,7 +263,7 @@ START_TEST(a_closed_sessions_events_go)
 		sessions[i] = session_find(model, sessions[i], name, strlen(name));
 	}
 	for (int i = 0; i < 2 * EVENTS_LINES_MAX; i++) {
-		event_log(model, sessions[i % 10], "%s", padding);
+		event_log(model, sessions[i % 10], &note);
 		if (i % 100 == 0)
 			ck_assert_int_eq(events_store(model), 0);
 	}
@@ -324,7 +325,7 @@ START_TEST(what_rides_makes_room_though_events_wait)
 	fill("");
 	model->hooks = &hooks;
 	taken_back = key;
-	event_log(model, model->root, "a line that has no room");
+	event_log(model, model->root, &(struct event){.verb = "note"});
 	ck_assert_int_eq(change_commit(change_begin(model)), 0);
 	ck_assert_uint_eq(taken_back, 0);
 	model->hooks = NULL;

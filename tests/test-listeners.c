@@ -173,7 +173,7 @@ START_TEST(lends_within_quota)
 	ck_assert_int_eq(lent(channel, &m), -1);
 	ck_assert_uint_eq(m.error, EDQUOT);
 	ck_assert_uint_eq(m.key, 1);
-	ck_assert(world_has_event(&w, "refused listen entrypoints/web key=1 EDQUOT"));
+	ck_assert(world_has_event(&w, "refused listen session=init/app entrypoint=web key=1 EDQUOT"));
 	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
 }
 END_TEST
@@ -364,7 +364,7 @@ START_TEST(quota_of_sockets)
 	fds[0] = world_connect(&w, &app->entity);
 	world_settle(&w);
 	ck_assert(world_is_over(fds[0]));
-	ck_assert(world_has_event(&w, "refused connect control uid="));
+	ck_assert(world_has_event(&w, "refused connect session=init/app at=control uid="));
 	ck_assert(!world_is_over(c));
 	world_close(&w, c);
 	world_settle(&w);
@@ -405,7 +405,7 @@ START_TEST(idle_listeners_yield_quota)
 	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
 	world_settle(&w);
 	ck_assert(world_is_over(c));
-	ck_assert(world_has_event(&w, "refused connect caps/s0 uid="));
+	ck_assert(world_has_event(&w, "refused connect session=init/app slot=s0 uid="));
 }
 END_TEST
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "capfsd/broker/audit.h"
 #include "capfsd/process/journal.h"
 #include "tests/fixture.h"
 
@@ -218,6 +219,36 @@ START_TEST(no_value_makes_a_field)
 }
 END_TEST
 
+/* "NAME=VALUE" of all fields, each behind a blank. */
+static void
+expect_audit(const char *body, const char *expected)
+{
+	struct audit_entry entry;
+	char got[1024] = "";
+
+	audit_encode(body, strlen(body), &entry);
+	for (size_t i = 1; i < entry.n_fields; i++)
+		snprintf(got + strlen(got), sizeof(got) - strlen(got), " %s=%s",
+			entry.fields[i].name, entry.fields[i].text);
+	ck_assert_str_eq(entry.fields[0].name, "MESSAGE_ID");
+	ck_assert_str_eq(got, expected);
+}
+
+START_TEST(P23_an_audit_entry_has_the_fields_of_its_line)
+{
+	expect_audit("grant session=init/a slot=kv id=7 uid=0 from=init/caps/kv",
+		" CAPFS_VERB=grant CAPFS_SESSION=init/a CAPFS_SLOT=kv CAPFS_ID=7 CAPFS_UID=0"
+		" CAPFS_FROM=init/caps/kv");
+	expect_audit("refused call session=init slot=kv uid=1 EPERM: x=1 message_id=2 y",
+		" CAPFS_VERB=call CAPFS_SESSION=init CAPFS_SLOT=kv CAPFS_UID=1 CAPFS_ERROR=EPERM");
+	expect_audit("revoke session=init slot=kv uid=0 self", " CAPFS_VERB=revoke CAPFS_SESSION=init"
+		" CAPFS_SLOT=kv CAPFS_UID=0");
+	expect_audit("refused listen session=init EDQUOT:", " CAPFS_VERB=listen CAPFS_SESSION=init"
+		" CAPFS_ERROR=EDQUOT");
+	expect_audit("", " CAPFS_VERB=");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -231,5 +262,6 @@ main(void)
 	tcase_add_test(tc, it_says_how_many_were_left_out);
 	tcase_add_test(tc, fields_are_encoded_by_the_native_protocol);
 	tcase_add_test(tc, no_value_makes_a_field);
+	tcase_add_test(tc, P23_an_audit_entry_has_the_fields_of_its_line);
 	return fixture_main(s);
 }

@@ -138,12 +138,14 @@ START_TEST(long_labels_cut_nothing_off_that_matters)
 	}
 	snprintf(text, sizeof(text), "to=%s", label);
 	ck_assert_int_eq(put(&w, "caps/kv/grant", text), 0);
-	expect_event(&w, " as=kv uid=1000 init/caps/kv to=init/nnn");
+	expect_event(&w, "nnn slot=kv id=");
+	expect_event(&w, " uid=1000 from=init/caps/kv\n");
 	ck_assert_int_eq(put(&w, "caps/kv/revoke", text), 0);
-	expect_event(&w, "revoke caps/kv uid=1000 to=nnn");
+	expect_event(&w, "revoke session=init slot=kv uid=1000 to=nnn");
 	path[strlen(path) - strlen("/nnn/sessions") - NAME_BYTES_MAX + 3] = '\0';
 	ck_assert_int_eq(removed(&w, path, name), 0);
-	expect_event(&w, "close uid=1000 init/nnn");
+	expect_event(&w, "close session=init/.../nnn");
+	expect_event(&w, "nnn id=");
 	world_deinit(&w);
 }
 END_TEST
@@ -159,23 +161,23 @@ START_TEST(every_refusal_is_an_event)
 	root = walk(&w, "");
 	caps = walk(&w, "caps");
 	ck_assert_int_eq(removed(&w, "caps", "none"), ENOENT);
-	expect_event(&w, "refused remove caps/none uid=1000 ENOENT: there is no 'none'");
+	expect_event(&w, "refused remove session=init slot=none uid=1000 ENOENT: there is no 'none'");
 	ck_assert_int_eq(removed(&w, "", "caps"), EPERM);
-	expect_event(&w, "refused remove caps uid=1000 EPERM");
+	expect_event(&w, "refused remove session=init at=caps uid=1000 EPERM");
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
 	ck_assert_int_eq(removed(&w, "caps", name), ENOENT);
 	expect_event(&w, "xx uid=1000 ENOENT");
 	ck_assert_int_eq(make(&w, "caps", "dir", ""), EPERM);
-	expect_event(&w, "refused create caps/dir uid=1000 EPERM");
+	expect_event(&w, "refused create session=init slot=dir uid=1000 EPERM");
 	ck_assert_int_eq(put(&w, "caps/kv/info", "x"), EACCES);
-	expect_event(&w, "refused write caps/kv/info uid=1000 EACCES");
+	expect_event(&w, "refused write session=init slot=kv at=caps/kv/info uid=1000 EACCES");
 	ck_assert_int_eq(tree_rename(ask(&w), caps, "kv", 2, root, "kv", 2), 0);
-	expect_event(&w, "refused rename caps/kv uid=1000 EXDEV");
+	expect_event(&w, "refused rename session=init slot=kv uid=1000 EXDEV");
 	ck_assert_int_eq(tree_rename(ask(&w), caps, "no", 2, caps, "kv", 2), 0);
-	expect_event(&w, "refused rename caps/no uid=1000 ENOENT");
+	expect_event(&w, "refused rename session=init slot=no uid=1000 ENOENT");
 	ck_assert_int_eq(tree_set_owner(ask(&w), caps, 7, (gid_t)-1, 0750), 0);
-	expect_event(&w, "refused chmod caps uid=1000 EPERM");
+	expect_event(&w, "refused chmod session=init at=caps uid=1000 EPERM");
 	world_deinit(&w);
 }
 END_TEST
@@ -281,7 +283,7 @@ START_TEST(usages_come_from_the_rows)
 	/* The socket of an object that listens is its own node, which has a path as any other. */
 	ck_assert_int_eq(
 		tree_set_owner(ask(&w), walk(&w, "caps/alone/socket"), 7, (gid_t)-1, 0700), 0);
-	expect_event(&w, "refused chmod entrypoints/alone/1/socket uid=1000 EPERM");
+	expect_event(&w, "refused chmod session=init entrypoint=alone at=entrypoints/alone/1/socket uid=1000 EPERM");
 	world_deinit(&w);
 }
 END_TEST

@@ -45,7 +45,7 @@ START_TEST(C24_callers_wait_for_a_server)
 		ck_assert_int_eq(send(clients[i], &byte, 1, 0), 1);
 		world_settle(&w);
 	}
-	ck_assert(world_has_event(&w, "wait entrypoints/web waiting=1 hold=102"));
+	ck_assert(world_has_event(&w, "wait session=init entrypoint=web waiting=1 hold=102"));
 	ck_assert_uint_eq(endpoint_n_queued(e), 102);
 	ck_assert_uint_eq(e->n_waiting, 102);
 	/* One more is told so at once; one that leaves makes room. */

@@ -245,7 +245,7 @@ START_TEST(events_do_not_shrink_the_usual_donation)
 	ck_assert_int_eq(try_session(&w, root, "noisy", &q, &s, &kind), 0);
 	session_default_donation(s, &before);
 	for (int i = 0; i < 2 * EVENTS_LINES_MAX; i++)
-		event_log(w.model, s, "a line of some length that is charged to ram");
+		log_text(w.model, s, "a line of some length that is charged to ram");
 	ck_assert_uint_gt(s->event_bytes, 32 << 10);
 	session_default_donation(s, &after);
 	ck_assert_mem_eq(&after, &before, sizeof(after));

@@ -101,7 +101,7 @@ START_TEST(refuses_beyond_limits)
 	world_settle(&w);
 	ck_assert(!world_is_over(first));
 	ck_assert_int_eq(recv(second, &byte, 1, MSG_DONTWAIT), 0);
-	ck_assert(world_has_event(&w, "refused connect caps/web uid="));
+	ck_assert(world_has_event(&w, "refused connect session=init/app slot=web uid="));
 	ck_assert(world_handed(&w, channel, &h));
 	ck_assert_str_eq(h.label, "init/app");
 	ck_assert(!world_handed(&w, channel, &h));
@@ -170,7 +170,7 @@ START_TEST(server_dies)
 	ck_assert(!binding_is_ready(w.sockets, &c->entity));
 	ck_assert_int_eq(world_want(&w, &c->entity), ECONNREFUSED);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), ECONNREFUSED);
-	ck_assert(world_has_event(&w, "detach entrypoints/web"));
+	ck_assert(world_has_event(&w, "detach session=init entrypoint=web"));
 
 	before = w.n_invalidated;
 	again = world_serve(&w, control, "web", "stream");

@@ -11,6 +11,7 @@
 #include "capfsd/broker/fronts.h"
 
 #include "base/error.h"
+#include "capfsd/broker/audit.h"
 #include "capfsd/control/controls.h"
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/fs/fs.h"
@@ -89,6 +90,15 @@ on_logged(void *data, struct session *s)
 	fs_logged(f->fs, s);
 }
 
+static void
+on_told(void *data, const struct event_told *told)
+{
+	const struct fronts *f = data;
+
+	if (f->audit)
+		audit_event(told);
+}
+
 /*
  * What sockets may store late rides on another change: it costs no transaction, and no disk, of its
  * own.
@@ -116,6 +126,7 @@ static const struct model_hooks model_hooks = {
 	.restricted = on_restricted,
 	.counted = on_counted,
 	.logged = on_logged,
+	.told = on_told,
 	.boarding = on_boarding,
 	.arrived = on_arrived,
 };
@@ -224,6 +235,7 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	metrics->fuse_name = fs_opcode_name;
 	metrics->control_name = controls_operation_name;
 	metrics->connect_name = connect_refusal_name;
+	f->audit = boot->audit;
 	m->hooks = &model_hooks;
 	m->hooks_data = f;
 	return 0;

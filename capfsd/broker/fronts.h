@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 struct boot;
@@ -22,6 +23,7 @@ struct fronts {
 	struct sockets *sockets;
 	struct controls *controls;
 	struct conversations *conversations;
+	bool audit;
 };
 
 /*

@@ -122,7 +122,7 @@ attach_stage(struct operation *o)
 		return refuse_entrypoint(r, answer, &(struct about){.session = o->session});
 	r->made = &e->entity;
 	text_addf(&r->text, "entrypoint=%.*s", (int)o->name.n, o->name.p);
-	operation_tell(o, o->session, "attach entrypoints/%.*s uid=%u", (int)o->name.n, o->name.p,
+	operation_tell(o, o->session, " entrypoint=%.*s uid=%u", (int)o->name.n, o->name.p,
 		(unsigned)r->uid);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "capfsd/control/control.h"
+#include "capfsd/ops/texts.h"
 #include "wire/wire.h"
 
 #define SHOWN_BYTES_MAX 256 /* of a path: what else stands in a line must have its place */
@@ -78,7 +79,7 @@ write_path(const struct operation *o, struct text *t)
 {
 	const struct wire_request *asked = ((const struct exchange *)o->front)->asked;
 
-	text_addf(t, "%.*s", shown(asked->n_path), asked->path);
+	text_where(asked->path, asked->n_path, t);
 }
 
 struct operation

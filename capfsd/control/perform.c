@@ -39,21 +39,13 @@ static int
 perform_read_log(struct exchange *x, struct node node)
 {
 	const struct session *s = tree_session_of(node);
-	uint64_t offset = x->asked->offset, start = events_start(s), end = events_end(s);
+	uint64_t offset = x->asked->offset, end = events_end(s);
 	struct text *t = &x->request.text;
 	char buffer[4096];
 
 	error_trace(events_store(x->request.model));
-	if (offset < start)
-		offset = start;
-	while (offset < end && t->n + sizeof(buffer) <= WIRE_TEXT_MAX) {
-		size_t n = events_read(s, offset, buffer, sizeof(buffer));
-
-		if (n == 0)
-			break;
-		text_add_n(t, buffer, n);
-		offset += n;
-	}
+	while (offset < end && t->n + sizeof(buffer) <= WIRE_TEXT_MAX)
+		text_add_n(t, buffer, events_read(s, &offset, buffer, sizeof(buffer)));
 	if (text_done(t) < 0)
 		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
 	x->value = offset;

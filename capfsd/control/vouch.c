@@ -169,7 +169,7 @@ vouch_take(struct exchange *x)
 static void
 write_id(const struct operation *o, struct text *t)
 {
-	text_addf(t, "id=%" PRIu64, o->subject->id);
+	text_addf(t, " id=%" PRIu64, o->subject->id);
 }
 
 /* It is imported into the session of this connection, and into no other, whatever the text says. */

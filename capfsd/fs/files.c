@@ -252,20 +252,22 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	return 0;
 }
 
-/* A reader that was too slow goes on with what is still there, and its offsets stay its own. */
+/*
+ * Who reads on goes on where it was, whatever has gone from the log meanwhile. Who goes elsewhere, as
+ * tail(1) does to find the last lines, counts from the end that stat(2) shows, as if what is kept was
+ * all there is. So does a reader whom this broker does not know: it was at the end, nearly always.
+ */
 static void
 read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t offset)
 {
 	const struct session *s = f->session;
-	uint64_t at = offset + f->skew, start = events_start(s), end = events_end(s);
+	uint64_t end = events_end(s);
 	char *buffer;
-	size_t n = 0;
+	size_t n;
 
 	error_trace(events_store(fs->model));
-	if (at < start) {
-		f->skew = start - offset;
-		at = start;
-	}
+	if (offset != f->next || offset == 0)
+		f->read_end = events_seek(s, offset < end ? end - offset : 0);
 	if (size > FS_READ_BYTES_MAX)
 		size = FS_READ_BYTES_MAX;
 	buffer = malloc(size ? size : 1);
@@ -273,9 +275,8 @@ read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	if (at < end)
-		n = events_read(s, at, buffer, size);
-	f->read_end = at + n;
+	n = events_read(s, &f->read_end, buffer, size);
+	f->next = offset + n;
 	fuse_reply_buf(req, buffer, n);
 	free(buffer);
 }

@@ -20,7 +20,8 @@ struct fs_file {
 	struct charge charge;
 	struct text text;
 	uint64_t base;           /* the offset at which the text begins: behind what was written */
-	uint64_t skew, read_end; /* of a log */
+	uint64_t read_end; /* how far a log was read, in its own offsets; or a `call` */
+	uint64_t next;     /* the offset of the file that is read next if nobody seeks */
 	bool log, written, failed, stored;
 	bool call;
 	struct list reads; /* of struct fs_read (calls.c), that wait */

@@ -12,7 +12,11 @@
 #include "capfsd/kinds/expiry.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
 
+#include "base/cleanup.h"
+#include "base/text.h"
 #include "capfsd/kinds/capability.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
@@ -156,40 +160,64 @@ expiry_follow(struct model *m, struct capability *c)
 }
 
 /*
- * Stages the end of what has expired, N of it at most. What is doomed already is passed over and
- * not counted: it waits for the reaper, and would else fill the slice.
+ * Stages the end of what has expired, N of it at most, and notes which in ENDED. What is doomed
+ * already is passed over and not counted: it waits for the reaper, and would else fill the slice.
  */
 static int
-stage_expired(struct change *ch, uint64_t now, unsigned n, uint64_t *ret_next)
+stage_expired(struct change *ch, uint64_t now, unsigned n, struct capability **ended,
+	unsigned *ret_n_ended, uint64_t *ret_next)
 {
 	struct model *m = change_model(ch);
 	struct capability *c = expiry_next(m, NULL);
 
+	*ret_n_ended = 0;
 	for (; c && c->expiry.usec <= now; c = expiry_next(m, c)) {
 		if (capability_is_doomed(c))
 			continue;
-		if (n-- == 0) {
+		if (*ret_n_ended == n) {
 			*ret_next = now;
 			return 0;
 		}
 		if (capability_end(ch, c) < 0)
 			return -ENOMEM;
+		ended[(*ret_n_ended)++] = c;
 	}
 	*ret_next = c ? c->expiry.usec : LIMIT_NONE;
 	return 0;
 }
 
+/* Nobody has asked for it, so that nobody else would tell. */
+static void
+tell_expired(struct model *m, const struct capability *c)
+{
+	cleanup_text struct text fields = {};
+	const struct event event = {.verb = "expire", .keep = EVENT_LASTING, .fields = &fields};
+
+	text_addf(&fields, " slot=%s id=%" PRIu64, c->entity.name, c->entity.id);
+	event_log(m, c->session, &event);
+}
+
+/* What has ended is there until it is reaped. */
 static int
 expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
 {
-	struct change *ch = change_begin(m);
-	int r = stage_expired(ch, now, n, ret_next);
+	cleanup_free struct capability **ended = malloc(n * sizeof(*ended));
+	unsigned n_ended;
+	struct change *ch;
+	int r;
 
+	if (!ended)
+		return -ENOMEM;
+	ch = change_begin(m);
+	r = stage_expired(ch, now, n, ended, &n_ended, ret_next);
 	if (r < 0) {
 		change_abort(ch);
 		return r;
 	}
-	return change_commit(ch);
+	r = change_commit(ch);
+	for (unsigned i = 0; r == 0 && i < n_ended; i++)
+		tell_expired(m, ended[i]);
+	return r;
 }
 
 /*

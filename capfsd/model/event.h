@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Events: one line each, kept by the session where it happened and by all above it, so that each
- * reads its own and what is below. A session keeps its last 1000 lines, charged to its `ram`; when
- * that is used up the oldest go first. A log is a text that only grows: its end is the number of
- * bytes ever written, and reading before its start gives what is still there.
+ * reads its own and what is below:
+ *
+ *	2026-11-28T17:55:53Z e=912 grant session=init/ci slot=docker id=31 uid=0 from=init/caps/docker
+ *	2026-11-28T17:55:59Z e=914 refused call session=init/ci slot=docker uid=990 EPERM: not so ×40
+ *
+ * The time in UTC, a number, what was done or refused, whose it is, more fields, and last what others
+ * have chosen: a reason, or the words of a command. No value has a blank, no text a character that is
+ * not ASCII or a word that could be taken for a field of ours, so that nobody forges any.
+ *
+ * A session keeps at most 1000 lines, charged to its `ram`, where they give way to everything else;
+ * ring.h says whose lines make room for whose. What is refused again in the same way is the same line
+ * with a count, at the end of the log once more.
+ *
+ * A log is a text that only grows: its end is the number of bytes ever written. Lines that are gone
+ * leave holes, which readers skip.
  */
 #pragma once
 
@@ -13,29 +25,70 @@
 
 struct model;
 struct session;
+struct text;
 
-#define EVENTS_LINES_MAX 1000
-#define EVENT_BYTES_MAX 512
+#define EVENTS_LINES_MAX 1000 /* half of them for a session's own */
+#define EVENT_BYTES_MAX 512   /* older daemons take no longer ones from the store */
+
+/* What stays longer than the others. It is stored with the line. */
+enum event_keep {
+	EVENT_REFUSAL,
+	EVENT_USUAL,
+	EVENT_LASTING, /* who got something and who lost it */
+	EVENT_N_KEEPS,
+};
+
+struct event {
+	const char *verb;
+	int error;                   /* it was refused, for this reason: a positive errno */
+	enum event_keep keep;        /* of what was not refused */
+	const struct session *about; /* whose it is; NULL: where it is logged */
+	/* Who brought it about: that or one above; in whose share of the logs it is. NULL: that. */
+	const struct session *by;
+	const struct text *fields; /* " KEY=VALUE", each: event_field(); NULL: none */
+	const char *text;          /* what others have chosen; NULL: nothing */
+	size_t n_text;
+};
+
+/* One that was logged, for the model's hook. */
+struct event_told {
+	const char *body; /* of its line: without time, number, and count */
+	size_t n_body;
+	uint64_t number;
+	uint32_t count;
+	bool refused;
+	struct session *by;
+};
 
 /*
- * Logs "HH:MM:SS e=N " and the text, a line feed behind it, in S and all its ancestors. Never
- * fails: without memory the event is dropped and counted in counters.events_lost. A text that is too
- * long is cut, so what others choose (labels, commands) comes last.
+ * Logs EVENT in S and all its ancestors. Never fails: without memory the event is dropped and counted
+ * in counters.events_lost. A text that is too long is cut.
  */
-void event_log(struct model *m, struct session *s, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+void event_log(struct model *m, struct session *s, const struct event *event);
+
+/* Appends " KEY=VALUE", for whatever VALUE, of which not more is shown than a name may have, or a bit more. */
+void event_field(struct text *t, const char *key, const char *value, size_t n);
+/* The label of S as it stands in events: of a long one the end, behind "init/.../". */
+void event_label(const struct session *s, struct text *t);
 
 /* The offsets of the oldest byte that is kept and of the end. */
 uint64_t events_start(const struct session *s);
 uint64_t events_end(const struct session *s);
 
-/* Copies up to SIZE bytes from OFFSET, which lies within start and end. Returns how many. */
-size_t events_read(const struct session *s, uint64_t offset, char *buffer, size_t size);
+/*
+ * Copies up to SIZE bytes of what is kept from *OFFSET on, and moves that behind them. Returns how
+ * many; 0 with *OFFSET at the end: there is no more.
+ */
+size_t events_read(const struct session *s, uint64_t *offset, char *buffer, size_t size);
+/* Where the last LEFT bytes of what is kept begin; where all of it does, if that is less. */
+uint64_t events_seek(const struct session *s, uint64_t left);
 
 /* Used when a session goes: gives back what its lines are charged. */
 void events_free(struct session *s);
-/* Drops the oldest lines until what S uses fits its limit again. */
+/* Drops lines until what S uses fits its limit again. */
 void events_yield(struct session *s);
+/* For model_check(). */
+void events_check(const struct session *s);
 
 /*
  * Stores what was logged since the last commit, in a transaction of its own if there is anything;

@@ -81,6 +81,8 @@ struct model_hooks {
 	bool (*counted)(void *data, const struct capability *c, uint64_t *ret_calls);
 	/* An event: the `events` of S are longer now. Called for the session and all above it. */
 	void (*logged)(void *data, struct session *s);
+	/* The same event, once. */
+	void (*told)(void *data, const struct event_told *told);
 	/*
 	 * A change is about to be stored. Records that may be written late are given to it by
 	 * change_ride() now, which costs them no transaction of their own; `arrived` tells whether they

@@ -280,8 +280,7 @@ session_check(struct model *m, struct entity *e)
 		model_expect(check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
 	if (s->record.state == SESSION_CLOSING)
 		model_expect(s->n_owned[ENTITY_SESSION] == 0);
-	model_expect(events_start(s) <= events_end(s));
-	model_expect(s->event_bytes == events_end(s) - events_start(s));
+	events_check(s);
 	check_quota(s);
 }
 

@@ -25,6 +25,11 @@ enum session_state {
 #define SESSION_MODE_DEFAULT 0700
 #define SESSION_MODE_ROOT 0711
 
+struct event_rate {
+	uint64_t since_usec; /* the begin of the present period */
+	uint32_t n, n_left_out;
+};
+
 struct session_record {
 	uint64_t parent; /* 0: the root */
 	uint64_t created_usec;
@@ -53,6 +58,7 @@ struct session {
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
+	struct event_rate audited; /* the broker's: what of its events went to the journal */
 };
 
 static inline struct session *

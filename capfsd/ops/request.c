@@ -74,14 +74,24 @@ request_commit(struct request *r, struct change *ch)
 	return 0;
 }
 
-/* What others have chosen (the path, the reason) stands last: a line that is too long is cut. */
 void
 request_log_refusal(
 	const struct request *r, struct session *s, const char *verb, const struct text *where)
 {
-	event_log(r->model, s, "refused %s %s%suid=%u %s: %.*s", verb,
-		where->data ? where->data : "", where->n > 0 ? " " : "", (unsigned)r->uid,
-		error_name(r->error), (int)r->text.n, r->text.data ? r->text.data : "");
+	cleanup_text struct text fields = {};
+	const struct event event = {
+		.verb = verb,
+		.error = r->error,
+		.fields = &fields,
+		.text = r->text.data,
+		.n_text = r->text.n,
+	};
+
+	if (where->n > 0)
+		text_add_n(&fields, where->data, where->n);
+	text_addf(&fields, " uid=%u", (unsigned)r->uid);
+	fields.failed |= where->failed;
+	event_log(r->model, s, &event);
 }
 
 void

@@ -53,8 +53,8 @@ int request_commit(struct request *r, struct change *ch);
 int request_fail(struct request *r, struct change *ch, int error);
 
 /*
- * The one place that makes an event of a refusal: R's, of what is called VERB, asked at WHERE, for
- * those who read the events of S.
+ * The one place that makes an event of a refusal: R's, of what is called VERB, asked where the fields
+ * WHERE say, for those who read the events of S.
  */
 void request_log_refusal(const struct request *r, struct session *s, const char *verb,
 	const struct text *where);

@@ -13,7 +13,7 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 
-/* The labels come last in the event: they are as long as somebody chose, and a long line is cut. */
+/* Told whoever receives it, and named after the new slot: whose it is from is one more field. */
 int
 stage_slot(struct operation *o, int answer, struct capability *source, struct session *to,
 	struct capability *made)
@@ -32,11 +32,10 @@ stage_slot(struct operation *o, int answer, struct capability *source, struct se
 		return refuse_capability(r, answer, &about);
 	r->made = &made->entity;
 	text_addf(&r->text, "slot=%s id=%" PRIu64, made->entity.name, made->entity.id);
-	operation_tell(o, to, "%s id=%" PRIu64 " as=%s uid=%u ", o->verb->name, made->entity.id,
-		made->entity.name, (unsigned)r->uid);
-	text_slot(source, &o->event);
-	text_add(&o->event, " to=");
-	session_label(to, &o->event);
+	operation_tell(o, to, " slot=%s id=%" PRIu64 " uid=%u from=", made->entity.name,
+		made->entity.id, (unsigned)r->uid);
+	event_label(source->session, &o->event);
+	text_addf(&o->event, "/caps/%s", source->entity.name);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "capfsd/ops/texts.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "capfsd/kinds/kinds.h"
@@ -33,4 +34,25 @@ text_account(struct session *s, unsigned kind, struct text *t)
 	text_add(t, "; largest: ");
 	session_label(largest, t);
 	text_addf(t, " %" PRIu64, largest->used.n[kind]);
+}
+
+void
+text_where(const char *path, size_t n, struct text *t)
+{
+	static const struct {
+		const char *directory, *key;
+	} named[] = {{"caps/", "slot"}, {"entrypoints/", "entrypoint"}};
+	size_t said = 0;
+
+	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
+		size_t at = strlen(named[i].directory);
+		const char *end = n > at ? memchr(path + at, '/', n - at) : NULL;
+
+		if (n <= at || memcmp(path, named[i].directory, at) != 0)
+			continue;
+		said = end ? (size_t)(end - path) : n;
+		event_field(t, named[i].key, path + at, said - at);
+	}
+	if (said < n)
+		event_field(t, "at", path, n);
 }

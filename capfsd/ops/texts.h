@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 struct capability;
 struct session;
 struct text;
@@ -14,3 +16,9 @@ void text_account(struct session *s, unsigned kind, struct text *t);
 
 /* "init/app/caps/kv" */
 void text_slot(const struct capability *c, struct text *t);
+
+/*
+ * The fields of an event that say where in its session something was asked, of a path of N bytes below
+ * it: " slot=kv", " entrypoint=web", and all of it as " at=caps/kv/info" where these do not say it.
+ */
+void text_where(const char *path, size_t n, struct text *t);

@@ -112,6 +112,7 @@ run_once(struct operation *o)
 	o->change = change_begin(r->model);
 	o->slices.n = 0;
 	o->slices.more = false;
+	o->told = o->about = NULL;
 	text_reset(&o->event);
 	e = o->verb->stage(o);
 	if (e == 0 && !r->error && (text_done(&r->text) < 0 || text_done(&o->event) < 0))
@@ -199,6 +200,23 @@ verb_finish(struct operation *o, int result)
 	return result;
 }
 
+/* In the share of who asked: what a session does to those below it they cannot push out of its log. */
+static void
+tell(const struct operation *o)
+{
+	const struct event event = {
+		.verb = o->told_as ? o->told_as : o->verb->name,
+		.keep = o->verb->lasting ? EVENT_LASTING : EVENT_USUAL,
+		.about = o->about,
+		.by = o->session,
+		.fields = &o->event,
+		.text = o->text.p,
+		.n_text = o->says_words ? o->text.n : 0,
+	};
+
+	event_log(o->request->model, o->told, &event);
+}
+
 /* done() comes before the event, so that what it tells of is complete when somebody reads it. */
 int
 verb_run(struct operation *o)
@@ -214,8 +232,8 @@ verb_run(struct operation *o)
 		e = run(o);
 	if (prepared && v->done)
 		v->done(o, e == 0 && !r->error && !o->unchanged);
-	if (e == 0 && !r->error && o->event.n > 0)
-		event_log(r->model, o->told, "%.*s", (int)o->event.n, o->event.data);
+	if (e == 0 && !r->error && o->told)
+		tell(o);
 	text_deinit(&o->event);
 	return verb_finish(o, e);
 }

@@ -29,6 +29,7 @@ struct verb {
 	uint64_t hidden; /* not shown: understood, to be refused with a reason */
 
 	uint32_t right; /* enum right that the subject, a capability, must have; 0: none */
+	bool lasting;   /* somebody gets or loses something by it: its events are kept longest */
 
 	/* What a fresh open of its file reads, a line feed behind it; NULL: made of the keys. */
 	void (*usage)(struct request *r, struct entity *e, struct text *t);
@@ -83,7 +84,7 @@ struct operation {
 	struct word text;        /* the words of the command */
 	struct word name;        /* of what is made, or a new one */
 	struct owner owner;
-	/* Appends where it was asked, for the event of a refusal ("caps/web"); NULL: nowhere. */
+	/* Appends where it was asked, as fields of the event of a refusal (" slot=web"); NULL: nowhere. */
 	void (*where)(const struct operation *o, struct text *t);
 	void *front;
 
@@ -95,8 +96,11 @@ struct operation {
 	/* Of the verb. */
 	struct change *change;  /* that is under way */
 	bool unchanged;         /* there is nothing to commit: the reply is all */
-	struct session *told;   /* in whose events it stands, if there is one */
-	struct text event;      /* nothing: no event */
+	struct session *told;   /* in whose events it stands; NULL: no event */
+	const char *told_as;    /* what it is called there; NULL: as the verb */
+	struct session *about;  /* whom the event names instead; NULL: it is that one */
+	struct text event;      /* the event's fields */
+	bool says_words;        /* the words of the command stand in it, too: they are what was done */
 	struct slices slices;
 	void *state;            /* from prepare() to done() */
 };
@@ -116,6 +120,6 @@ int verb_finish(struct operation *o, int result);
 /* What may be written to a file of this verb, of the entity E; a line feed behind it. */
 void verb_usage(const struct verb *v, struct request *r, struct entity *e, struct text *t);
 
-/* For stage(): the event of what it does, told in S. */
+/* For stage(): the event of what it does, told in S, with these fields (" KEY=VALUE", each). */
 void operation_tell(struct operation *o, struct session *s, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

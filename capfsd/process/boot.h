@@ -52,4 +52,5 @@ struct boot {
 	uint32_t generation;     /* how many times the holder has become another binary */
 	uint32_t store_max;      /* descriptors that systemd keeps for us; 0: it does not */
 	bool resumed;            /* an earlier daemon has left mount and state */
+	uint64_t audit;          /* events go to the journal, too; wide enough to lie behind what older ones write */
 };

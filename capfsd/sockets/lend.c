@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "base/text.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/event.h"
 #include "capfsd/sockets/binding.h"
@@ -66,11 +68,13 @@ static void
 lend_failed(struct listener *l, int error)
 {
 	struct object *o = lent_object(l);
+	cleanup_text struct text fields = {};
+	const struct event event = {.verb = "listen", .error = error, .fields = &fields};
 
 	if (!channel_of(l))
 		return;
-	event_log(l->sockets->model, o->entrypoint->session,
-		"refused listen entrypoints/%s key=%s %s", o->entrypoint->entity.name, o->entity.name, error_name(error));
+	text_addf(&fields, " entrypoint=%s key=%s", o->entrypoint->entity.name, o->entity.name);
+	event_log(l->sockets->model, o->entrypoint->session, &event);
 	(void)lend_send(channel_of(l), o, -1, error);
 }
 

@@ -17,12 +17,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/event.h"
@@ -31,7 +33,6 @@
 #include "capfsd/sockets/endpoint.h"
 
 #define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
-#define REFUSED_USEC 1000000
 #define LENT_BACKLOG_MAX 65536
 
 static enum entity_kind
@@ -254,23 +255,24 @@ listener_done(struct listener *l, int error)
 	l->sockets->fs->socket_done(l->sockets->fs_data, l->entity, error);
 }
 
-/*
- * A client can be refused as often as it likes, and must not push everything else out of the
- * session's events: one in a second is told.
- */
+/* However often a client is refused it is one line, so it pushes nothing out of the events. */
 void
 listener_log_refusal(struct listener *l, uid_t uid, int error, const char *reason)
 {
 	const struct entity *e = l->entity;
 	bool slot = e->kind == ENTITY_CAPABILITY;
-	uint64_t now = core_now(l->sockets);
+	cleanup_text struct text fields = {};
+	const struct event event = {
+		.verb = "connect",
+		.error = error,
+		.fields = &fields,
+		.text = reason,
+		.n_text = strlen(reason),
+	};
 
-	if (l->refused_usec && now - l->refused_usec < REFUSED_USEC)
-		return;
-	l->refused_usec = now;
-	event_log(l->sockets->model, listener_session(l), "refused connect %s%s uid=%u %s: %s",
-		slot ? "caps/" : "control", slot ? e->name : "", (unsigned)uid, error_name(error),
-		reason);
+	text_addf(&fields, " %s%s uid=%u", slot ? "slot=" : "at=control", slot ? e->name : "",
+		(unsigned)uid);
+	event_log(l->sockets->model, listener_session(l), &event);
 }
 
 /* --- accepting --- */

@@ -51,7 +51,6 @@ struct listener {
 	struct charge charge;
 	struct loan loan;
 	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
-	uint64_t refused_usec; /* of the last refusal that became an event */
 	int fd;
 	uint8_t state; /* enum listener_state */
 	bool wanted;   /* a look-up waits */

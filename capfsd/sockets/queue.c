@@ -119,13 +119,16 @@ queue_hold_new(struct connection *conn)
 	struct entrypoint *e = connection_entrypoint(conn);
 	struct endpoint *endpoint = endpoint_find(e);
 	uint64_t now = core_now(conn->sockets);
+	cleanup_text struct text fields = {};
+	const struct event event = {.verb = "wait", .keep = EVENT_USUAL, .fields = &fields};
 
 	queue_hold(conn);
 	if (endpoint->queued_usec && now - endpoint->queued_usec < QUEUED_USEC)
 		return;
 	endpoint->queued_usec = now;
-	event_log(conn->sockets->model, e->session, "wait entrypoints/%s waiting=%u hold=%u",
-		e->entity.name, (unsigned)endpoint->n_queued, e->record.hold);
+	text_addf(&fields, " entrypoint=%s waiting=%u hold=%u", e->entity.name,
+		(unsigned)endpoint->n_queued, e->record.hold);
+	event_log(conn->sockets->model, e->session, &event);
 }
 
 /* --- the hand-over --- */

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/event.h"
@@ -230,9 +231,12 @@ static void
 detach_or_retry(struct sockets *sockets, struct endpoint *endpoint)
 {
 	const struct entrypoint *e = endpoint->entrypoint;
+	cleanup_text struct text fields = {};
+	const struct event event = {.verb = "detach", .keep = EVENT_USUAL, .fields = &fields};
 	int r;
 
-	event_log(sockets->model, e->session, "detach entrypoints/%s", e->entity.name);
+	text_addf(&fields, " entrypoint=%s", e->entity.name);
+	event_log(sockets->model, e->session, &event);
 	r = detach(sockets, endpoint);
 	if (r == 0)
 		return;

@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "capfsd/ops/texts.h"
 #include "capfsd/verbs/verbs.h"
 
 /*
@@ -338,12 +340,13 @@ static void
 write_spot(const struct operation *o, struct text *t)
 {
 	const struct spot *spot = o->front;
-	size_t n = spot->name.n < NAME_BYTES_MAX ? spot->name.n : NAME_BYTES_MAX;
+	cleanup_text struct text path = {};
 
-	tree_path(spot->node, t);
-	/* No longer than one that there can be, so that what follows has its place in the line. */
+	tree_path(spot->node, &path);
 	if (spot->name.p)
-		text_addf(t, "%s%.*s", t->n > 0 ? "/" : "", (int)n, spot->name.p);
+		text_addf(&path, "%s%.*s", path.n > 0 ? "/" : "", (int)spot->name.n, spot->name.p);
+	text_where(path.data, path.n, t);
+	t->failed |= path.failed;
 }
 
 /* What both fronts ask of the tree begins with this. SPOT must stay where it is. */

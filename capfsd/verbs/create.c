@@ -33,7 +33,7 @@ stage(struct operation *o)
 	r->made = &made->entity;
 	text_addf(&r->text, "session=%.*s id=%" PRIu64, (int)o->name.n, o->name.p, made->entity.id);
 	/* The first line of its own log, which all above it have too. */
-	operation_tell(o, made, "create uid=%u", (unsigned)r->uid);
+	operation_tell(o, made, " id=%" PRIu64 " uid=%u", made->entity.id, (unsigned)r->uid);
 	return 0;
 }
 

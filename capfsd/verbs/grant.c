@@ -37,6 +37,7 @@ stage(struct operation *o)
 
 const struct verb verb_grant = {
 	VERB_ROW(GRANT, grant),
+	.lasting = true,
 	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
 	.required = KEY_BIT(KEY_TO),
 	.right = RIGHT_GRANT,

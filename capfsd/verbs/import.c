@@ -43,6 +43,7 @@ stage(struct operation *o)
 /* No right in the row: grant is asked for only where a slot must be made. */
 const struct verb verb_import = {
 	VERB_ROW(IMPORT, import),
+	.lasting = true,
 	.keys = KEY_BIT(KEY_AS),
 	.wordless = true,
 	.stage = stage,

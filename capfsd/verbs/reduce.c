@@ -25,8 +25,8 @@ stage(struct operation *o)
 	if (answer > 0)
 		return refuse_capability(r, answer, &about);
 	text_addf(&r->text, "slot=%s id=%" PRIu64, c->entity.name, c->entity.id);
-	operation_tell(o, c->session, "reduce caps/%s uid=%u %.*s", c->entity.name,
-		(unsigned)r->uid, (int)o->text.n, o->text.p);
+	operation_tell(o, c->session, " slot=%s uid=%u", c->entity.name, (unsigned)r->uid);
+	o->says_words = true;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
@@ -22,8 +23,10 @@ close_session(struct operation *o)
 	if (answer > 0)
 		return refuse_session(o->request, answer, &(struct about){.session = s});
 	/* The root is always busy, so there is a parent. */
-	operation_tell(o, s->parent, "close uid=%u ", (unsigned)o->request->uid);
-	session_label(s, &o->event);
+	o->told_as = "close";
+	operation_tell(o, s->parent, " id=%" PRIu64 " uid=%u", s->entity.id,
+		(unsigned)o->request->uid);
+	o->about = s;
 	return 0;
 }
 
@@ -33,8 +36,8 @@ drop_slot(struct operation *o)
 {
 	struct capability *c = capability_of(o->subject);
 
-	operation_tell(o, c->session, "drop caps/%s uid=%u", c->entity.name,
-		(unsigned)o->request->uid);
+	o->told_as = "drop";
+	operation_tell(o, c->session, " slot=%s uid=%u", c->entity.name, (unsigned)o->request->uid);
 	return capability_end(o->change, c);
 }
 
@@ -44,7 +47,8 @@ end_entrypoint(struct operation *o)
 {
 	struct entrypoint *e = entrypoint_of(o->subject);
 
-	operation_tell(o, e->session, "end entrypoints/%s uid=%u", e->entity.name,
+	o->told_as = "end";
+	operation_tell(o, e->session, " entrypoint=%s uid=%u", e->entity.name,
 		(unsigned)o->request->uid);
 	return entrypoint_end(o->change, e);
 }
@@ -69,5 +73,6 @@ stage(struct operation *o)
 
 const struct verb verb_remove = {
 	VERB_ROW(REMOVE, remove),
+	.lasting = true,
 	.stage = stage,
 };

@@ -33,6 +33,7 @@ stage(struct operation *o)
 
 const struct verb verb_replicate = {
 	VERB_ROW(REPLICATE, replicate),
+	.lasting = true,
 	.keys = KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
 	.usual = KEY_BIT(KEY_AS),
 	.hidden = KEY_BIT(KEY_CALLS),

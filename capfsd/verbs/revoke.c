@@ -94,8 +94,9 @@ stage(struct operation *o)
 	struct capability *c = capability_of(o->subject);
 	struct session *s;
 
-	operation_tell(o, c->session, "revoke caps/%s uid=%u %.*s", c->entity.name,
-		(unsigned)o->request->uid, (int)o->text.n, o->text.p);
+	operation_tell(o, c->session, " slot=%s uid=%u", c->entity.name,
+		(unsigned)o->request->uid);
+	o->says_words = true;
 	if (command_has(&o->command, KEY_ALL))
 		return revoke_all(o, c);
 	if (command_has(&o->command, KEY_SELF))
@@ -110,6 +111,7 @@ stage(struct operation *o)
 
 const struct verb verb_revoke = {
 	VERB_ROW(REVOKE, revoke),
+	.lasting = true,
 	.keys = WHAT,
 	.one_of = WHAT,
 	.stage = stage,

@@ -39,6 +39,7 @@ stage(struct operation *o)
 
 const struct verb verb_transfer = {
 	VERB_ROW(TRANSFER, transfer),
+	.lasting = true,
 	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS),
 	.required = KEY_BIT(KEY_TO),
 	.right = RIGHT_TRANSFER,

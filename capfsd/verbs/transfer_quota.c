@@ -41,8 +41,8 @@ stage(struct operation *o)
 	if (answer != 0)
 		return refuse_transfer(r, answer, &about);
 	text_add(&r->text, "done");
-	operation_tell(o, s, "transfer_quota uid=%u %.*s", (unsigned)r->uid, (int)o->text.n,
-		o->text.p);
+	operation_tell(o, s, " uid=%u", (unsigned)r->uid);
+	o->says_words = true;
 	return 0;
 }
 
