@@ -4,6 +4,8 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "capfsd/sockets/endpoint.h"
@@ -172,6 +174,145 @@ START_TEST(served_once_or_not_at_all)
 }
 END_TEST
 
+/* The session `app`, that has so much, with the slots of these names. */
+static struct session *
+client_of(int control, const char *quota, const char *const *slots)
+{
+	char path[64];
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", quota, &a), 0);
+	for (; *slots; slots++) {
+		snprintf(path, sizeof(path), "caps/%s/grant", *slots);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, path, "to=app", &a), 0);
+	}
+	return session_find(w.model, root(), "app", 3);
+}
+
+static int
+connect_to(struct session *s, const char *slot)
+{
+	int fd = world_connect(&w, &world_slot(&w, s, slot)->entity);
+
+	ck_assert_int_ge(fd, 0);
+	world_settle(&w);
+	return fd;
+}
+
+/* Somebody who connects to SLOT of S now is served by the server of CHANNEL. */
+static void
+is_served(struct session *s, const char *slot, int channel)
+{
+	int client = connect_to(s, slot);
+
+	ck_assert(!world_is_over(client));
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	world_close(&w, h.fd);
+	world_close(&w, client);
+	world_settle(&w);
+}
+
+START_TEST(P24_clients_that_left_a_hung_service_cost_nothing)
+{
+	int control = world_control(&w, root()), client;
+	int hung = world_serve(&w, control, "hung", "stream");
+	int kv = world_serve(&w, control, "kv", "stream");
+	struct session *app = client_of(control,
+		"caps=16 sockets=64 threads=1 ram=128K inflight=64",
+		(const char *const[]){"hung", "kv", NULL});
+	char text[4];
+
+	for (unsigned i = 0; i < 100; i++) {
+		client = connect_to(app, "hung");
+		(void)send(client, "GET", 3, MSG_NOSIGNAL);
+		world_close(&w, client);
+		world_settle(&w);
+	}
+	/* What is in flight has nobody who could be charged for it. */
+	ck_assert_uint_eq(app->used.n[QUOTA_INFLIGHT], 0);
+	ck_assert_uint_le(app->used.n[QUOTA_SOCKETS], 64 / 4 + 1);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/events", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "refused connect caps/hung"));
+	is_served(app, "kv", kv);
+	/* Over the death of a broker too. */
+	world_settle_for(&w, 30000);
+	world_restart(&w);
+	app = session_find(w.model, root(), "app", 3);
+	is_served(app, "kv", kv);
+	/* What was kept is what a server that wakes reads. */
+	ck_assert(world_handed(&w, hung, &h));
+	ck_assert_int_eq(recv(h.fd, text, sizeof(text), MSG_DONTWAIT), 3);
+	ck_assert_int_eq(recv(h.fd, text, sizeof(text), MSG_DONTWAIT), 0);
+}
+END_TEST
+
+START_TEST(P24_clients_that_wait_for_hung_services_leave_room)
+{
+	static const char *const slots[] = {"h0", "h1", "h2", "kv", NULL};
+	int control = world_control(&w, root()), kv = -1;
+	struct session *app;
+
+	for (unsigned i = 0; slots[i]; i++)
+		kv = world_serve(&w, control, slots[i], "stream");
+	app = client_of(control, "caps=16 sockets=64 threads=1 ram=128K inflight=64", slots);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned n = 0; n < 40; n++)
+			(void)connect_to(app, slots[i]);
+	ck_assert_uint_le(app->used.n[QUOTA_INFLIGHT], 62);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/events", "", &a), 0);
+	ck_assert_ptr_nonnull(
+		strstr(a.text, "EDQUOT: as many as may wait for its server already do"));
+	is_served(app, "kv", kv);
+	world_settle_for(&w, 30000);
+	world_restart(&w);
+	is_served(session_find(w.model, root(), "app", 3), "kv", kv);
+}
+END_TEST
+
+START_TEST(P24_who_cannot_pay_holds_nobody_up)
+{
+	int control = world_control(&w, root()), poor, behind;
+	int hung = world_serve(&w, control, "hung", "stream");
+	int kv = world_serve(&w, control, "kv", "stream");
+	struct session *app = client_of(control, "caps=8 sockets=16 threads=1 ram=128K inflight=2",
+		(const char *const[]){"hung", "kv", NULL});
+	uint64_t first;
+
+	(void)hung;
+	for (unsigned i = 0; i < 8; i++)
+		(void)connect_to(root(), "kv");
+	poor = connect_to(app, "kv");
+	behind = connect_to(root(), "kv");
+	(void)connect_to(app, "hung");
+	ck_assert_uint_eq(app->used.n[QUOTA_INFLIGHT], 2);
+	/* Its turn comes, and all that its session may have in flight is at a service that hangs. */
+	ck_assert(world_handed(&w, kv, &h));
+	first = h.m.serial;
+	world_take(&w, kv, first);
+	world_settle_for(&w, 30000);
+	ck_assert(world_is_over(poor));
+	ck_assert(!world_is_over(behind));
+	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/events", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "refused connect caps/kv"));
+	for (unsigned i = 1; i < 8; i++)
+		ck_assert(world_handed(&w, kv, &h));
+	ck_assert(world_handed(&w, kv, &h));
+	ck_assert_uint_eq(h.m.serial, first + 9);
+	/* Over the control socket the reason comes at once, with the account. */
+	ck_assert_int_eq(
+		world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/kv", "", &a), EDQUOT);
+	ck_assert_ptr_nonnull(strstr(a.text, "inflight"));
+	/* One in flight through the same slot is waited for. */
+	poor = connect_to(app, "hung");
+	ck_assert(!world_is_over(poor));
+	ck_assert(world_handed(&w, hung, &h));
+	ck_assert(!world_handed(&w, hung, &h));
+	world_take(&w, hung, h.m.serial);
+	ck_assert(world_handed(&w, hung, &h));
+	ck_assert(!world_is_over(poor));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -183,6 +324,9 @@ main(void)
 	tcase_add_test(t, C24_callers_wait_for_a_server);
 	tcase_add_test(t, who_waits_can_be_revoked);
 	tcase_add_test(t, served_once_or_not_at_all);
+	tcase_add_test(t, P24_clients_that_left_a_hung_service_cost_nothing);
+	tcase_add_test(t, P24_clients_that_wait_for_hung_services_leave_room);
+	tcase_add_test(t, P24_who_cannot_pay_holds_nobody_up);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

@@ -152,18 +152,18 @@ stage_page(struct change *ch, struct capability *c)
 	return r < 0 ? CONNECT_E_MEMORY : 0;
 }
 
-/* Which of the two it is the client is told, with the account. */
+/*
+ * What it has in flight is paid for when it is sent; who could not pay is told now, as later it
+ * could only be ended.
+ */
 static int
 charge(struct connection *conn)
 {
-	switch (connection_charge(conn)) {
-	case 0:
-		return 0;
-	case QUOTA_SOCKETS:
+	if (connection_crowds(conn))
+		return CONNECT_E_QUEUED;
+	if (connection_charge(conn) < 0)
 		return CONNECT_E_SOCKETS;
-	default:
-		return CONNECT_E_INFLIGHT;
-	}
+	return conn->channel && !connection_can_fly(conn) ? CONNECT_E_INFLIGHT : 0;
 }
 
 CLEANUP_DEFINE(struct connection *, connection_free)

@@ -22,11 +22,13 @@
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/sockets/binding.h"
+#include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/listener.h"
 #include "capfsd/sockets/memos.h"
 
 #define BUCKETS_MIN 64
+#define UNTAKEN_MIN 8 /* of a slot, or half of what its session may have, whatever others use */
 
 struct entrypoint *
 connection_entrypoint(const struct connection *conn)
@@ -113,8 +115,33 @@ connection_new(struct sockets *sockets, struct capability *c)
 	conn->channel = endpoint_channel(capability_entrypoint(c));
 	list_init(&conn->listener_link);
 	list_init(&conn->channel_link);
+	list_init(&conn->left_link);
 	conn->listener = listener_get(sockets, &c->entity);
 	return conn->listener ? conn : connection_free(conn);
+}
+
+/* What S has left of KIND, and with it what a slot of it uses. */
+static uint64_t
+left_to(const struct session *s, enum quota_kind kind, uint64_t used)
+{
+	return quota_available(s, kind) + used;
+}
+
+/*
+ * A slot has at most half of what the others leave to it: however many services hang, there is
+ * something left for the next one. A burst of clients of a small session is none of that.
+ */
+bool
+connection_crowds(const struct connection *conn)
+{
+	const struct session *s = conn->capability->session;
+	uint64_t n = conn->listener->n_untaken;
+	uint64_t half = left_to(s, QUOTA_SOCKETS, n) / 2;
+	uint64_t least = s->record.limit.n[QUOTA_SOCKETS] / 2;
+
+	if (least > UNTAKEN_MIN)
+		least = UNTAKEN_MIN;
+	return n > 0 && n >= half && n >= least;
 }
 
 int
@@ -126,23 +153,54 @@ connection_charge(struct connection *conn)
 	if (charge_init(&conn->socket, s, QUOTA_SOCKETS, 1) &&
 		(!binding_yield(conn->sockets, s, conn->listener) ||
 			charge_init(&conn->socket, s, QUOTA_SOCKETS, 1)))
-		return QUOTA_SOCKETS;
-	if (charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS))
-		return QUOTA_INFLIGHT;
+		return -EDQUOT;
 	return 0;
 }
 
 int
 connection_charge_again(struct connection *conn)
 {
+	return charge_init(&conn->socket, conn->capability->session, QUOTA_SOCKETS, 1) ? -EDQUOT
+										       : 0;
+}
+
+/* Half of what is left, as above; the first one needs no more than there is. */
+static bool
+may_fly(const struct connection *conn)
+{
+	uint64_t used = conn->listener->n_flying * HANDOVER_FDS;
+	uint64_t left = left_to(conn->capability->session, QUOTA_INFLIGHT, used);
+
+	return used + HANDOVER_FDS <= (used > 0 ? left / 2 : left);
+}
+
+bool
+connection_can_fly(const struct connection *conn)
+{
+	return conn->repeated || conn->listener->n_flying > 0 || may_fly(conn);
+}
+
+/*
+ * One of a predecessor had paid. If others have used that up meanwhile it goes without, since
+ * nothing that its server may have seen is ever sent after something newer.
+ */
+bool
+connection_fly(struct connection *conn)
+{
 	struct session *s = conn->capability->session;
 
-	if (charge_init(&conn->socket, s, QUOTA_SOCKETS, 1))
-		return -EDQUOT;
-	/* What is missing was given to others meanwhile. */
-	if (conn->state != CONNECTION_TAKEN)
-		(void)charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS);
-	return 0;
+	/* Who has left pays for nothing that is in flight. */
+	if (conn->hung_up)
+		return true;
+	if (may_fly(conn) && charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS) == 0)
+		return true;
+	return conn->repeated;
+}
+
+void
+connection_land(struct connection *conn)
+{
+	charge_deinit(&conn->inflight);
 }
 
 /*
@@ -250,8 +308,10 @@ connection_publish(struct connection *conn)
 	listener_link(conn->listener, &conn->listener_link);
 	e->n_connections++;
 	all->n++;
-	if (conn->state != CONNECTION_TAKEN)
+	if (conn->state != CONNECTION_TAKEN) {
 		e->n_waiting++;
+		conn->listener->n_untaken++;
+	}
 	core_active(conn->sockets);
 	tell_entrypoint(conn->sockets, e);
 }
@@ -266,8 +326,21 @@ connection_wait(struct connection *conn, struct channel *channel)
 void
 connection_offered(struct connection *conn, unsigned n)
 {
+	if (!conn->hung_up)
+		conn->listener->n_flying++;
 	conn->state = CONNECTION_OFFERED;
 	conn->n_sent = (uint8_t)n;
+}
+
+/* Its slot has nothing in flight by it any more. Others of that may be sent, a little later. */
+static void
+landed(struct connection *conn)
+{
+	if (conn->state != CONNECTION_OFFERED || !conn->listener || conn->hung_up)
+		return;
+	conn->listener->n_flying--;
+	charge_deinit(&conn->inflight);
+	channel_pump_soon(conn->channel);
 }
 
 /*
@@ -277,6 +350,7 @@ connection_offered(struct connection *conn, unsigned n)
 void
 connection_unoffered(struct connection *conn)
 {
+	landed(conn);
 	conn->state = CONNECTION_WAITING;
 }
 
@@ -298,13 +372,20 @@ connection_release(struct connection *conn)
 	struct listener *l = conn->listener;
 	bool queued = !conn->channel && !list_empty(&conn->channel_link);
 
+	landed(conn);
+	if (conn->hung_up) {
+		list_unlink(&conn->left_link);
+		l->n_left--;
+	}
 	if (conn->memo->record.connection.client_cookie)
 		index_remove(&all->by_peer, &conn->peer_link);
 	connection_deinit(conn);
 	e->n_connections--;
 	all->n--;
-	if (conn->state != CONNECTION_TAKEN)
+	if (conn->state != CONNECTION_TAKEN) {
 		e->n_waiting--;
+		l->n_untaken--;
+	}
 	if (queued)
 		endpoint_leave_queue(e, &conn->channel_link);
 	tell_entrypoint(conn->sockets, e);
@@ -363,10 +444,11 @@ connection_taken(struct connection *conn)
 {
 	struct entrypoint *e = connection_entrypoint(conn);
 
+	landed(conn);
 	conn->state = CONNECTION_TAKEN;
 	conn->sockets->model->counters->taken++;
-	charge_deinit(&conn->inflight);
 	e->n_waiting--;
+	conn->listener->n_untaken--;
 	if (conn->hung_up) {
 		connection_hang_up(conn);
 		return;
@@ -375,11 +457,47 @@ connection_taken(struct connection *conn)
 	tell_entrypoint(conn->sockets, e);
 }
 
+/*
+ * The one of L's whose client has left that is given up before the others: the oldest, but of those
+ * that the server was sent none as long as there is another, as it may be about to read them.
+ */
+static struct connection *
+least_of(const struct listener *l)
+{
+	list_for_each (i, &l->left) {
+		struct connection *conn = list_entry(i, struct connection, left_link);
+
+		if (conn->state != CONNECTION_OFFERED)
+			return conn;
+	}
+	return list_entry(list_first(&l->left), struct connection, left_link);
+}
+
+/*
+ * Nobody waits for them, so they go before they keep out who does: of a slot there are at most a
+ * quarter of what its session may have.
+ */
+static void
+let_go(struct listener *l)
+{
+	uint64_t max = listener_session(l)->record.limit.n[QUOTA_SOCKETS] / 4;
+	struct connection *conn;
+
+	if (l->n_left <= (max > 1 ? max : 1))
+		return;
+	conn = least_of(l);
+	listener_log_refusal(l, conn->memo->record.connection.uid, ECONNABORTED,
+		"its client has left, and its server does not take it");
+	connection_end(conn);
+}
+
 void
 connection_left(struct connection *conn)
 {
 	char byte;
 
+	if (conn->hung_up)
+		return;
 	if (conn->state == CONNECTION_TAKEN) {
 		connection_hang_up(conn);
 		return;
@@ -390,8 +508,12 @@ connection_left(struct connection *conn)
 		connection_end(conn);
 		return;
 	}
+	landed(conn);
 	conn->hung_up = true;
 	watch_remove(&conn->watch);
+	list_append(&conn->listener->left, &conn->left_link);
+	conn->listener->n_left++;
+	let_go(conn->listener);
 }
 
 /* --- all of them --- */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A connection through a capability, from its making to its end. It pays `sockets` while it lasts
- * and `inflight` until its server has taken it.
+ * and `inflight` from when it is sent until its server has taken it, or its client has left. What
+ * only waits for a server has nothing in flight: a service that hangs must not cost its clients the
+ * way to all others. So each slot may have only a part of what its session has of either.
  *
  * The daemon keeps a duplicate of what the server gets. By it a revocation reaches the connection
  * wherever its descriptors went, and by it the daemon learns of its end: a HUP comes when the
@@ -41,6 +43,7 @@ struct connection {
 	struct listener *listener;
 	struct list listener_link; /* listener.clients */
 	struct list channel_link;
+	struct list left_link; /* listener.left, while `hung_up` */
 	struct watch watch;
 	struct charge socket, inflight;
 	struct memo *memo;
@@ -51,6 +54,7 @@ struct connection {
 	bool paired;	/* made here: its peer credentials are the daemon's own */
 	bool hung_up;	/* the client went before the server took it */
 	bool repeated;	/* a predecessor may have offered it */
+	bool unpaid;	/* its session could not pay when its turn came */
 	struct connection **known_as; /* set to NULL when it ends; may be NULL */
 };
 
@@ -73,12 +77,21 @@ struct connection *connection_new(struct sockets *sockets, struct capability *c)
  * One that is not published. Closes its descriptor, if it has one. CONN may be NULL. Returns: NULL.
  */
 struct connection *connection_free(struct connection *conn);
-/* Makes it pay. Returns: 0, or the enum quota_kind of which there is not enough. */
+/* Would it be one too many of its slot that wait for a server? */
+bool connection_crowds(const struct connection *conn);
+/* Makes it pay `sockets`. Returns: 0 or -EDQUOT. */
 int connection_charge(struct connection *conn);
-/*
- * The same for one of a predecessor, which had paid: what is missing of `inflight` it does without.
- */
+/* The same for one of a predecessor, which had paid. */
 int connection_charge_again(struct connection *conn);
+/*
+ * Can it be sent, now or when what is in flight of its own slot has been taken? What its session
+ * has in flight elsewhere is not waited for, since others wait behind it.
+ */
+bool connection_can_fly(const struct connection *conn);
+/* Makes it pay `inflight`, just before it is sent. Returns: false, not now. */
+bool connection_fly(struct connection *conn);
+/* It could not be sent. */
+void connection_land(struct connection *conn);
 /* Its record, with its serial, as it is to be stored first. Returns: 0 or -ENOMEM. */
 int connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,
 	uint64_t serial, const struct ucred *peer);

@@ -96,6 +96,7 @@ listener_get(struct sockets *sockets, struct entity *e)
 	list_init(&l->state_link);
 	list_init(&l->paused_link);
 	list_init(&l->clients);
+	list_init(&l->left);
 	list_init(&l->loan.link);
 	list_append(&sockets->listeners->all, &l->link);
 	sockets->listeners->n++;

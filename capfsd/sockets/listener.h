@@ -47,6 +47,10 @@ struct listener {
 	struct list paused_link;
 	struct list clients; /* its user's, linked by listener_link() */
 	size_t n_clients;
+	/* Of a slot, by connection.c: connections that its server has not taken, what is in flight
+	 * of them, and, in the order in which they left, those whose client has gone. */
+	size_t n_untaken, n_flying, n_left;
+	struct list left;
 	struct watch watch;
 	struct charge charge;
 	struct loan loan;

@@ -21,10 +21,12 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/event.h"
+#include "capfsd/ops/texts.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/counts.h"
 #include "capfsd/sockets/endpoint.h"
+#include "capfsd/sockets/listener.h"
 #include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/pages.h"
 #include "wire/wire.h"
@@ -198,8 +200,18 @@ queue_pump(struct channel *channel)
 	while (!list_empty(&channel->waiting) && channel_may_send(channel, HANDOVER_FDS)) {
 		struct connection *conn = connection_at(list_first(&channel->waiting));
 		unsigned n_fds = 0;
-		int r = hand_over(channel, conn, &n_fds);
+		int r;
 
+		if (!connection_fly(conn)) {
+			/* What this server takes of the same slot will pump. */
+			conn->unpaid = !connection_can_fly(conn);
+			if (conn->unpaid)
+				channel_pump_soon(channel);
+			return;
+		}
+		r = hand_over(channel, conn, &n_fds);
+		if (r < 0)
+			connection_land(conn);
 		/* A server that is gone shows by the loop. */
 		if (r == -EPIPE || r == -ECONNRESET)
 			return;
@@ -212,6 +224,26 @@ queue_pump(struct channel *channel)
 		list_append(&channel->offered, &conn->channel_link);
 		connection_offered(conn, n_fds);
 		channel_sent(channel, n_fds);
+	}
+}
+
+/*
+ * It would go to its server now, and its session has everything in flight to others. It is ended:
+ * what may not be sent before it is not to wait for it.
+ */
+void
+queue_refuse_unpaid(struct channel *channel)
+{
+	while (!list_empty(&channel->waiting)) {
+		struct connection *conn = connection_at(list_first(&channel->waiting));
+		cleanup_text struct text reason = {};
+
+		if (!conn->unpaid || connection_can_fly(conn))
+			return;
+		text_account(conn->capability->session, QUOTA_INFLIGHT, &reason);
+		listener_log_refusal(conn->listener, conn->memo->record.connection.uid, EDQUOT,
+			reason.data ? reason.data : "");
+		connection_end(conn);
 	}
 }
 

@@ -29,6 +29,8 @@ void queue_hold_new(struct connection *conn);
 
 /* Hands over what the server's credit and the budget of all allow. */
 void queue_pump(struct channel *channel);
+/* Ends those whose turn came when their session could not pay. May end connections of CHANNEL. */
+void queue_refuse_unpaid(struct channel *channel);
 /* The server has what had SERIAL. Returns: was that a connection? CHANNEL stays. */
 bool queue_taken(struct channel *channel, uint64_t serial);
 

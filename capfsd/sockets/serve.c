@@ -75,7 +75,12 @@ static const struct channel_ops channel_ops = {
 static void
 serve_resume(void *data)
 {
-	channels_pump_starved(data);
+	struct sockets *sockets = data;
+
+	/* A pump ends nothing, as its callers may hold it. */
+	list_for_each (i, &sockets->channels->starved)
+		queue_refuse_unpaid(list_entry(i, struct channel, starved_link));
+	channels_pump_starved(sockets);
 }
 
 const struct endpoint_ops serve_ops = {
