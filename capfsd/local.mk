@@ -176,6 +176,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/inspection.h \
 	capfsd/control/manager.c \
 	capfsd/control/manager.h \
+	capfsd/control/ownership.c \
+	capfsd/control/ownership.h \
 	capfsd/control/perform.c \
 	capfsd/control/perform.h \
 	capfsd/control/vouch.c \

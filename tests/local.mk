@@ -45,6 +45,7 @@ unit_tests = \
 	tests/test-sockets \
 	tests/test-listeners \
 	tests/test-queue \
+	tests/test-ownership \
 	tests/test-pages \
 	tests/test-child \
 	tests/test-holder \
@@ -337,6 +338,9 @@ tests_test_sockets_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_listeners_SOURCES = tests/test-listeners.c $(sockets_web)
 tests_test_listeners_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_listeners_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_ownership_SOURCES = tests/test-ownership.c $(sockets_web)
+tests_test_ownership_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_ownership_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la

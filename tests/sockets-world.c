@@ -88,8 +88,11 @@ on_changed(void *data, struct entity *e)
 {
 	struct world *w = data;
 
-	if (w->sockets)
-		sockets_changed(w->sockets, e);
+	if (!w->sockets || w->deaf)
+		return;
+	sockets_changed(w->sockets, e);
+	if (w->controls)
+		controls_changed(w->controls, e);
 }
 
 static void

@@ -35,6 +35,7 @@ struct world {
 	int binder_end;   /* the broker's, which the next broker finds under the same number */
 	bool binder_lazy; /* it lets jobs lie */
 	const char *attach; /* with these words servers do; NULL: none */
+	bool deaf;	  /* the broker hears of no change, as one that dies of the commit */
 	unsigned n_bound;
 	/* What the file system was told. */
 	uint64_t done_id;

@@ -33,6 +33,7 @@ on_changed(void *data, struct entity *e)
 	struct fronts *f = data;
 
 	sockets_changed(f->sockets, e);
+	controls_changed(f->controls, e);
 	fs_changed(f->fs, e);
 }
 

@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/control/exchange.h"
+#include "capfsd/control/ownership.h"
 #include "capfsd/control/perform.h"
 #include "capfsd/control/vouch.h"
 #include "capfsd/disposal/disposal.h"
@@ -94,7 +95,7 @@ CLEANUP_DEFINE(struct control *, control_free)
 /*
  * Charged before anything is watched: a session that has used up its sockets gets no further
  * client, and the others nothing of it. Takes FD and MEMO on success only. Returns: 0, EDQUOT,
- * -errno.
+ * EACCES, -errno.
  */
 static int
 control_new(struct controls *controls, struct listener *l, int fd, struct memo *memo,
@@ -118,6 +119,9 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 	/* No request has any. Before Linux 6.16 those that come are refused with the request. */
 	(void)fd_refuse_descriptors(fd);
 	r = socket_peer(fd, &c->peer);
+	/* Of a backlog, or of a predecessor, who both do not know of a change in between. */
+	if (r == 0 && !ownership_allows(controls, s, fd, &c->peer))
+		return EACCES;
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);
 	if (r == 0)
@@ -148,6 +152,13 @@ control_farewell(struct controls *controls, int fd, int error, const char *reaso
 		(void)msg_send(fd, controls->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
 }
 
+void
+control_dismiss(struct control *c, int error, const char *reason)
+{
+	control_farewell(c->controls, c->fd, error, reason);
+	control_free(c);
+}
+
 static void
 control_refuse(struct controls *controls, struct listener *l, int fd, int error)
 {
@@ -159,6 +170,8 @@ control_refuse(struct controls *controls, struct listener *l, int fd, int error)
 		text_account(listener_session(l), QUOTA_SOCKETS, &reason);
 	else if (error == ECONNREFUSED)
 		text_add(&reason, "the session is being closed");
+	else if (error == EACCES)
+		text_add(&reason, "the session's owner or mode has changed");
 	else
 		text_add(&reason, "the daemon has no room for it");
 	if (text_done(&reason) == 0)

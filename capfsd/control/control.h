@@ -84,6 +84,9 @@ struct controls {
 	/* inspection.c */
 	struct list inspections;
 	uint64_t next_inspection;
+	/* ownership.c */
+	struct list unsettled;
+	bool settled_marked;
 	/* manager.c */
 	struct watch manager_watch;
 	sd_event_source *manager_pause;
@@ -95,5 +98,7 @@ void control_accepted(struct controls *controls, struct listener *l, int fd);
 /* One of a predecessor, with its record, which is taken out of FOUND. */
 void control_adopt(struct controls *controls, struct adopted *found);
 struct control *control_free(struct control *c);
+/* Ends C, which is told why, outside of any request. Frees it. */
+void control_dismiss(struct control *c, int error, const char *reason);
 /* What C waits for may have come: it looks when it is its turn. */
 void control_resume(struct control *c);

@@ -20,6 +20,7 @@
 #include "capfsd/control/control.h"
 #include "capfsd/control/inspection.h"
 #include "capfsd/control/manager.h"
+#include "capfsd/control/ownership.h"
 #include "capfsd/model/model.h"
 #include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/core.h"
@@ -69,6 +70,7 @@ on_resume(void *data)
 {
 	struct controls *controls = data;
 
+	ownership_settle(controls);
 	resume_starved(controls);
 	list_for_each_safe (i, &controls->pending) {
 		struct control *c = list_entry(i, struct control, pending_link);
@@ -117,6 +119,7 @@ controls_new(struct sockets *sockets, struct metrics *metrics, struct controls *
 	list_init(&controls->pending);
 	list_init(&controls->starved);
 	list_init(&controls->inspections);
+	list_init(&controls->unsettled);
 	controls->manager_fd = -1;
 	controls->request = malloc(WIRE_CONTROL_MAX);
 	controls->reply = malloc(WIRE_CONTROL_MAX);
@@ -127,6 +130,8 @@ controls_new(struct sockets *sockets, struct metrics *metrics, struct controls *
 		return error_trace(r);
 	core_add_user(sockets, &control_ops, controls);
 	binding_set_inspector(sockets, &inspection_ops, controls);
+	/* When the predecessor's clients have been taken up. */
+	core_resume_later(sockets, 0);
 	*ret = take_ptr(controls);
 	return 0;
 }
@@ -143,6 +148,7 @@ controls_free(struct controls *controls)
 		control_free(list_entry(list_first(&controls->all), struct control, link));
 	assert(list_empty(&controls->pending) && list_empty(&controls->starved));
 	manager_deinit(controls);
+	ownership_deinit(controls);
 	inspections_forget(controls);
 	index_deinit(&controls->challenges);
 	free(controls->request);
@@ -155,6 +161,12 @@ void
 controls_stop(struct controls *controls)
 {
 	manager_close(controls);
+}
+
+void
+controls_changed(struct controls *controls, const struct entity *e)
+{
+	ownership_changed(controls, e);
 }
 
 void

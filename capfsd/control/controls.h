@@ -12,6 +12,7 @@
  *	perform		what each operation does; attach: those that give a descriptor
  *	vouch		what was passed on to a client by another session
  *	inspection	the same, of connected sockets
+ *	ownership	who keeps a connection when a session gets another owner or mode
  *	exchange	a request, its reply, and what the operations share
  *	manager		the service manager's listener, a second name of the root's control
  */
@@ -38,7 +39,8 @@ void controls_stop(struct controls *controls);
 /* What `metrics` calls an operation, by its number; 0: all others. NULL: there is none. */
 const char *controls_operation_name(size_t op);
 
-/* The model's hook of that name. */
+/* The model's hooks of these names. */
+void controls_changed(struct controls *controls, const struct entity *e);
 void controls_gone(struct controls *controls, const struct entity *e);
 
 /*

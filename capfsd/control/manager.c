@@ -32,8 +32,8 @@
  * Has FD the name of that listener, as it or as accepted of it? The name is all there is to know it
  * by: it was left by a predecessor without a record.
  */
-static bool
-is_manager(const struct controls *controls, int fd)
+bool
+manager_is(const struct controls *controls, int fd)
 {
 	struct sockaddr_un address = {};
 	socklen_t n = sizeof(address);
@@ -99,7 +99,7 @@ manager_adopt(struct controls *controls, int fd)
 	struct sockets *sockets = controls->sockets;
 	int r;
 
-	if (!is_manager(controls, fd))
+	if (!manager_is(controls, fd))
 		return false;
 	if (!socket_is_listening(fd)) {
 		accepted(sockets, fd);

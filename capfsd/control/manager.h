@@ -10,6 +10,8 @@ struct controls;
 int manager_init(struct controls *controls);
 /* FD was left by a predecessor: if it is such a one, or was accepted of it, takes it. */
 bool manager_adopt(struct controls *controls, int fd);
+/* Is FD that listener, or a connection that it has accepted? */
+bool manager_is(const struct controls *controls, int fd);
 /* Closed, unless all is only forgotten; who is in its backlog waits for the next daemon. */
 void manager_close(struct controls *controls);
 void manager_deinit(struct controls *controls);

@@ -39,7 +39,9 @@ struct session_record {
 	uint32_t uid, gid;
 	uint16_t mode;
 	uint8_t state;
-	uint8_t reserved[5];
+	/* Not 0: who connected to `control` before may not be allowed to now, and is still there. */
+	uint8_t owner_changed;
+	uint8_t reserved[4];
 };
 
 struct session {

@@ -17,12 +17,17 @@ own_session(struct operation *o)
 {
 	struct session_record *record = change_edit(o->change, o->subject);
 	const struct owner *to = &o->owner;
+	struct session_record old;
 
 	if (!record)
 		return -ENOMEM;
+	old = *record;
 	record->uid = to->uid != (uid_t)-1 ? to->uid : record->uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : record->gid;
 	record->mode = to->mode != (mode_t)-1 ? to->mode & MODE_MASK : record->mode;
+	/* Known to whoever comes after this commit, as a connection must not outlive its right. */
+	if (record->uid != old.uid || record->gid != old.gid || record->mode != old.mode)
+		record->owner_changed = 1;
 	return 0;
 }
 
