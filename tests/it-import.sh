@@ -85,6 +85,13 @@ t_ok "S03_but_have_answered_before" wait_for 5 grep -q done "$TMP/hostile"
 t_is "S03_they_are_few" "looked looked looked looked EBUSY done" "$(echo $(cat "$TMP/hostile"))"
 t_is "S03_and_paid_for" "$((sockets + 6))" "$(quota sockets used "$deep/quota")"
 t_ok "S03_the_daemon_serves" timeout 2 cat "$CAPFS/version"
+kill -9 "$BROKER"
+t_ok "S03_over_a_broker_s_death" wait_for 20 sh -c "timeout 2 cat '$CAPFS/version'"
+job "$importing" hostile "$TMP/fs/file" "$deep/control" 1 >"$TMP/hostile.2"
+t_ok "S03_the_next_answers" wait_for 20 grep -q done "$TMP/hostile.2"
+t_is "S03_and_knows_of_them" "EBUSY done" "$(echo $(cat "$TMP/hostile.2"))"
+harness_pids
+broker=$BROKER
 mkdir "$CAPFS/sessions/late"
 t_ok "S03_the_binder_too" timeout 2 "$CAP" --cap="$CAPFS/sessions/late" tree
 t_like "S03_others_have_theirs" '^held kv' timeout 5 "$importing" opened "$a" kv "$b"

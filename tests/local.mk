@@ -46,6 +46,7 @@ unit_tests = \
 	tests/test-listeners \
 	tests/test-queue \
 	tests/test-ownership \
+	tests/test-inspection \
 	tests/test-pages \
 	tests/test-child \
 	tests/test-holder \
@@ -341,6 +342,9 @@ tests_test_listeners_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_ownership_SOURCES = tests/test-ownership.c $(sockets_web)
 tests_test_ownership_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ownership_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_inspection_SOURCES = tests/test-inspection.c $(sockets_web)
+tests_test_inspection_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_inspection_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la

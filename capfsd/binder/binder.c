@@ -147,11 +147,14 @@ binder_answer(int socket_fd, const struct binder_job *job)
 	return result.error == ESTALE || result.error == ENOTCONN ? -(int)result.error : 0;
 }
 
-/* Which inspection each process is for, so that its end can be told, however it comes. */
+/*
+ * Which inspection each process is for, so that its end can be told, however it comes; and for which
+ * session it is, since brokers that ask and die leave it to the next to know that.
+ */
 struct inspectors {
 	struct {
 		pid_t pid;
-		uint64_t inspection;
+		uint64_t inspection, session;
 	} running[INSPECTORS_MAX];
 	unsigned n;
 };
@@ -159,10 +162,34 @@ struct inspectors {
 static void
 tell_ended(int socket_fd, uint64_t inspection)
 {
-	struct binder_result result = {.inspection = inspection, .ended = 1};
+	struct binder_result result = {.inspection = inspection, .ended = INSPECTION_ENDED};
 
 	/* One that cannot be told stays paid for until this binder ends. */
 	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
+}
+
+/* As the reply to its mark, by which a broker knows that it has heard of everything. */
+static void
+tell_all(const struct inspectors *all, int socket_fd)
+{
+	for (unsigned i = 0; i < all->n; i++) {
+		struct binder_result result = {
+			.inspection = all->running[i].inspection,
+			.object = all->running[i].session,
+			.ended = INSPECTION_GOES_ON,
+		};
+
+		(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
+	}
+}
+
+/* Its session has ended before it. One that is over was told, and the broker did not know yet. */
+static void
+move_to(struct inspectors *all, uint64_t inspection, uint64_t session)
+{
+	for (unsigned i = 0; i < all->n; i++)
+		if (all->running[i].inspection == inspection)
+			all->running[i].session = session;
 }
 
 /*
@@ -184,8 +211,8 @@ binder_reap(struct inspectors *all, int socket_fd)
 }
 
 /*
- * The table is full only if brokers have died and forgotten about those that hang. What cannot be
- * started has ended, and is told so, since the client waits.
+ * The broker keeps to a lower bound, so the table is full only if it does not. What cannot be started
+ * has ended, and is told so, since the client waits.
  */
 static void
 binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
@@ -193,13 +220,18 @@ binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
 {
 	pid_t pid = -EBUSY;
 
-	if (client >= 0 && all->n < INSPECTORS_MAX)
+	if (client < 0) {
+		move_to(all, job->inspection, job->object);
+		return;
+	}
+	if (all->n < INSPECTORS_MAX)
 		pid = inspector_start(boot, socket_fd, client, job->inspection);
 	if (pid < 0) {
 		tell_ended(socket_fd, job->inspection);
 		return;
 	}
 	all->running[all->n].pid = pid;
+	all->running[all->n].session = job->object;
 	all->running[all->n++].inspection = job->inspection;
 }
 
@@ -254,8 +286,11 @@ binder_loop(const struct boot *boot, int socket_fd)
 			r = -EBADMSG;
 		else if (job.inspection)
 			binder_inspect(boot, &inspectors, socket_fd, &job, client);
-		else
+		else {
+			if (!job.socket_type)
+				tell_all(&inspectors, socket_fd);
 			r = binder_answer(socket_fd, &job);
+		}
 	}
 	return r;
 }

@@ -5,7 +5,8 @@
  * end of a pair for this, the inspector the other; this process never has the descriptor.
  *
  * An inspector that is held by a hostile file system stays, and is counted, until it is let go: a
- * session that makes such ones runs out of its own.
+ * session that makes such ones runs out of its own. The binder outlives brokers, and tells each of
+ * them which are there and whose: counted anew, there would be as many again for each that dies.
  */
 #include "config.h"
 
@@ -37,6 +38,7 @@ struct inspection {
 	struct charge charge;
 	struct session *session;
 	uint64_t serial;
+	bool moved; /* the binder still believes that it is another session's */
 };
 
 static void
@@ -54,6 +56,28 @@ inspections_forget(struct controls *controls)
 		inspection_free(list_entry(i, struct inspection, link));
 }
 
+/* A session without quota for it does without: the process is there all the same. */
+static void
+inspection_pay(struct inspection *i, struct session *s)
+{
+	charge_deinit(&i->charge);
+	i->session = s;
+	(void)charge_init(&i->charge, s, QUOTA_SOCKETS, 1);
+}
+
+/* The binder must know it before this broker is dead. It may have no time now. */
+static void
+tell_moved(struct controls *controls)
+{
+	list_for_each (i, &controls->inspections) {
+		struct inspection *found = list_entry(i, struct inspection, link);
+
+		if (found->moved)
+			found->moved = binding_inspect(controls->sockets, found->serial,
+					       found->session, -1) < 0;
+	}
+}
+
 /*
  * An inspector may outlive the session that asked for it. It then counts against the parent, so
  * that making and closing sessions is no way to have any number of them.
@@ -66,11 +90,11 @@ inspections_inherit(struct controls *controls, const struct session *s)
 
 		if (found->session != s)
 			continue;
-		charge_deinit(&found->charge);
-		found->session = s->parent;
 		/* Its quota is the parent's again, unless others were faster. */
-		(void)charge_init(&found->charge, s->parent, QUOTA_SOCKETS, 1);
+		inspection_pay(found, s->parent);
+		found->moved = true;
 	}
+	tell_moved(controls);
 }
 
 static size_t
@@ -104,7 +128,8 @@ inspection_begin(struct controls *controls, struct session *s, int client, uint6
 		controls->next_inspection = (page ? (uint64_t)page->n_brokers : 0) << 32 | 1;
 	i->serial = controls->next_inspection++;
 	list_append(&controls->inspections, &i->link);
-	if (binding_inspect(controls->sockets, i->serial, client) < 0) {
+	tell_moved(controls);
+	if (binding_inspect(controls->sockets, i->serial, s, client) < 0) {
 		inspection_free(i);
 		return -EAGAIN;
 	}
@@ -190,6 +215,21 @@ inspection_of(const struct controls *controls, uint64_t serial)
 	return NULL;
 }
 
+/* One that a predecessor has begun. Whoever waited for what it says begins anew. */
+static void
+inspection_found(struct controls *controls, const struct binder_result *result)
+{
+	struct inspection *i = calloc(1, sizeof(*i));
+
+	if (!i) {
+		core_fail(controls->sockets, -ENOMEM);
+		return;
+	}
+	i->serial = result->inspection;
+	list_append(&controls->inspections, &i->link);
+	inspection_pay(i, core_session(controls->sockets, result->object));
+}
+
 /*
  * What an inspector says, or that it has ended. The client is looked for anew, as it may be gone;
  * the serial tells whether it still waits for this one and not for a later one.
@@ -201,7 +241,12 @@ on_seen(void *data, const struct binder_result *result)
 	struct inspection *i = inspection_of(controls, result->inspection);
 	struct listener *l = i ? listener_find(&i->session->entity) : NULL;
 
-	if (!i)
+	if (!i) {
+		if (result->ended == INSPECTION_GOES_ON)
+			inspection_found(controls, result);
+		return;
+	}
+	if (result->ended == INSPECTION_GOES_ON)
 		return;
 	if (result->ended) {
 		inspection_free(i);

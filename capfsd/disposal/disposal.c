@@ -37,6 +37,7 @@ struct closing {
 	uint64_t serial;
 	int socket; /* not on its way yet; -1: it is in the queue of `fd` */
 	int fd;	    /* the pair's other end; both -1: it was taken, by who hangs perhaps */
+	bool moved; /* who was asked believes that it is still another session's */
 };
 
 struct disposal {
@@ -127,12 +128,24 @@ ask(struct disposal *d, struct closing *c)
 {
 	if (!quota_share_left(c->session, DISPOSAL_MAX, DISPOSAL_MIN, count_below, d))
 		return;
-	if (pack(c) < 0 || d->begin(d->data, c->serial, c->fd) < 0) {
+	if (pack(c) < 0 || d->begin(d->data, c->serial, c->session, c->fd) < 0) {
 		loop_arm(d->timer, AGAIN_USEC);
 		return;
 	}
 	list_unlink(&c->link);
 	list_append(&d->asked, &c->link);
+}
+
+/* The next broker must know whose they are, if this one dies. */
+static void
+tell_moved(struct disposal *d)
+{
+	list_for_each (i, &d->asked) {
+		struct closing *c = list_entry(i, struct closing, link);
+
+		if (c->moved)
+			c->moved = d->begin(d->data, c->serial, c->session, -1) < 0;
+	}
 }
 
 /* Those that were looked at in vain go to the end, lest they hide others. */
@@ -141,6 +154,7 @@ resume(struct disposal *d)
 {
 	struct list *link = list_first(&d->waiting);
 
+	tell_moved(d);
 	for (unsigned i = 0; link && i < LOOKED_AT_MAX; i++, link = list_first(&d->waiting)) {
 		struct closing *c = list_entry(link, struct closing, link);
 
@@ -227,6 +241,33 @@ disposal_is_full(const struct disposal *d, const struct session *payer)
 	return n >= UNPAID_MAX;
 }
 
+static struct closing *
+asked_for(const struct disposal *d, uint64_t serial)
+{
+	list_for_each (i, &d->asked) {
+		struct closing *c = list_entry(i, struct closing, link);
+
+		if (c->serial == serial)
+			return c;
+	}
+	return NULL;
+}
+
+/* What it was to take is its own by now, or in the pair, which this broker has found as well. */
+void
+disposal_found(struct disposal *d, uint64_t serial, struct session *s)
+{
+	struct closing *c = asked_for(d, serial) ? NULL : calloc(1, sizeof(*c));
+
+	if (!c)
+		return;
+	c->session = s;
+	c->serial = serial;
+	c->socket = c->fd = -1;
+	(void)charge_init(&c->charge, s, QUOTA_SOCKETS, 1);
+	list_append(&d->asked, &c->link);
+}
+
 /*
  * One that ended and has not said that it took the socket has not, or has closed it: who comes next
  * finds out which. The pair's queue is empty once it was taken.
@@ -234,11 +275,8 @@ disposal_is_full(const struct disposal *d, const struct session *payer)
 void
 disposal_told(struct disposal *d, uint64_t serial, bool ended)
 {
-	struct closing *c = NULL;
+	struct closing *c = asked_for(d, serial);
 
-	list_for_each (i, &d->asked)
-		if (list_entry(i, struct closing, link)->serial == serial)
-			c = list_entry(i, struct closing, link);
 	if (!c)
 		return;
 	if (!ended) {
@@ -277,7 +315,9 @@ disposal_inherit(struct disposal *d, const struct session *s)
 			c->session = s->parent;
 			/* Its quota is the parent's again, unless others were faster. */
 			(void)charge_init(&c->charge, s->parent, QUOTA_SOCKETS, 1);
+			c->moved = true;
 		}
+	tell_moved(d);
 }
 
 /* Without /proc nothing is known, and every socket is disposed of as if it had something queued. */

@@ -28,9 +28,10 @@ struct session;
 
 /*
  * Has somebody else take the one message of the other end of FD, which stays the caller's, and close
- * what comes with it. Returns: 0, or -errno: not now.
+ * what comes with it, for S. FD -1: that of SERIAL is on the account of S now. Returns: 0, or -errno:
+ * not now.
  */
-typedef int disposal_begin(void *data, uint64_t serial, int fd);
+typedef int disposal_begin(void *data, uint64_t serial, const struct session *s, int fd);
 
 /* BEGIN is called with DATA. It must be made while files can still be opened. Returns: 0 or -errno. */
 int disposal_new(sd_event *event, disposal_begin *begin, void *data, struct disposal **ret);
@@ -52,6 +53,8 @@ bool disposal_is_full(const struct disposal *d, const struct session *payer);
 
 /* The process for SERIAL has taken what it was sent; with ENDED it is gone, by itself or not. */
 void disposal_told(struct disposal *d, uint64_t serial, bool ended);
+/* The process for SERIAL is there, begun by a broker before this for S. */
+void disposal_found(struct disposal *d, uint64_t serial, struct session *s);
 /* Nobody is there any more of those who were asked. */
 void disposal_lost(struct disposal *d);
 /* S is gone: its parent answers for what is left. */

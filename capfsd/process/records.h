@@ -48,13 +48,20 @@ struct keeper_record {
 
 /*
  * Between broker and binder (BOOT_FD_BINDER). The binder replies to all but inspections in order. A
- * job of no socket_type gets EINVAL and its two numbers back, so all before it are done.
+ * job of no socket_type gets EINVAL and its two numbers back, so all before it are done; in front of
+ * that comes a result for each inspection that is not over, since the broker that asked for it may be
+ * dead. An inspection without a socket is one of these, which is on another session's account now.
  */
 struct binder_job {
-	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY" */
+	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY"; inspection: session, 0 */
 	uint32_t socket_type;        /* SOCK_STREAM or SOCK_SEQPACKET */
 	uint32_t backlog;
 	uint64_t inspection; /* not 0: the socket that comes along brings a descriptor to look at */
+};
+
+enum inspection_end {
+	INSPECTION_ENDED = 1, /* its process is gone */
+	INSPECTION_GOES_ON,   /* it is not; `object` is the session that pays */
 };
 
 /* The reply to a binding carries the listener, unless `error` is set. */
@@ -63,7 +70,7 @@ struct binder_result {
 	uint32_t error;
 	uint32_t uid;	     /* the rest of an inspection: of the peer, by SO_PEERCRED … */
 	uint32_t by_binder;  /* … which is the binder that is running */
-	uint32_t ended;	     /* its process is gone; nothing else is said here */
+	uint32_t ended;	     /* enum inspection_end; then nothing else is said here … */
 	uint64_t cookie;     /* of the socket */
 	uint64_t inspection; /* 0: it was a binding */
 };

@@ -454,7 +454,7 @@ binding_receive(struct sockets *sockets)
 		else if (!result.inspection)
 			binding_result(sockets, &result, take_fd(listener));
 		else if (result.inspection & DISPOSAL_SERIAL)
-			disposal_told(sockets->disposal, result.inspection, result.ended);
+			core_disposal_told(sockets, &result);
 		else if (b->inspector)
 			b->inspector->seen(b->inspector_data, &result);
 	}
@@ -547,16 +547,16 @@ binding_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, 
 	sockets->bindings->inspector_data = data;
 }
 
-/* The binder waits for no client, nor does this: with its queue full, that is to try again. */
+/* Waits for no binder. Nothing is begun before all is counted that other brokers have begun. */
 int
-binding_inspect(struct sockets *sockets, uint64_t inspection, int client)
+binding_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, int client)
 {
-	const struct binder_job job = {.inspection = inspection};
+	const struct binder_job job = {.inspection = serial, .object = s->entity.id};
 	const struct bindings *b = sockets->bindings;
 
-	if (!b->source || msg_send(b->fd, &job, sizeof(job), &client, 1, MSG_DONTWAIT) < 0)
-		return -EAGAIN;
-	return 0;
+	return !b->source || (b->mark && client >= 0) ||
+		msg_send(b->fd, &job, sizeof(job), &client, client >= 0, MSG_DONTWAIT) < 0
+		? -EAGAIN : 0;
 }
 
 int

@@ -54,7 +54,11 @@ struct entity *binding_find(struct sockets *sockets, uint64_t object, uint64_t c
 
 void binding_set_inspector(
 	struct sockets *sockets, const struct inspector_ops *ops, void *data);
-/* Gives the binder CLIENT, one end of a pair. Returns: 0, or -EAGAIN: it has no time for it. */
-int binding_inspect(struct sockets *sockets, uint64_t inspection, int client);
+/*
+ * Gives the binder CLIENT, one end of a pair, for the inspection SERIAL, which S pays for. -1: that
+ * of SERIAL, which is under way, is S's now. Returns: 0, or -EAGAIN: it has no time for it, or has
+ * not told yet what is under way.
+ */
+int binding_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, int client);
 /* Takes what the binder has said, without waiting for the loop. */
 void binding_look(struct sockets *sockets);

@@ -201,6 +201,24 @@ core_watch(struct sockets *sockets, struct watch *w, struct session *s, int fd, 
 	return r;
 }
 
+struct session *
+core_session(const struct sockets *sockets, uint64_t id)
+{
+	struct entity *e = entity_find(sockets->model, id);
+
+	return e && e->kind == ENTITY_SESSION ? session_of(e) : sockets->model->root;
+}
+
+void
+core_disposal_told(struct sockets *sockets, const struct binder_result *result)
+{
+	if (result->ended == INSPECTION_GOES_ON)
+		disposal_found(sockets->disposal, result->inspection,
+			core_session(sockets, result->object));
+	else
+		disposal_told(sockets->disposal, result->inspection, result->ended);
+}
+
 uint64_t
 core_now(const struct sockets *sockets)
 {

@@ -149,6 +149,11 @@ void core_resume_later(struct sockets *sockets, uint64_t usec);
  */
 int core_watch(struct sockets *sockets, struct watch *w, struct session *s, int fd,
 	uint32_t events, bool (*f)(void *data), void *data);
+/* What the binder says of something that is being closed. */
+struct binder_result;
+void core_disposal_told(struct sockets *sockets, const struct binder_result *result);
+/* The session of that id; the root, where it has ended. */
+struct session *core_session(const struct sockets *sockets, uint64_t id);
 uint64_t core_now(const struct sockets *sockets);
 /* As socket_discard(), but when all is only forgotten. Returns: -1. */
 int core_close(struct sockets *sockets, int fd, struct session *s);

@@ -41,9 +41,9 @@ CLEANUP_DEFINE(struct sockets *, sockets_free)
 
 /* Who looks at descriptors may as well sleep over one. */
 static int
-begin_disposal(void *data, uint64_t serial, int fd)
+begin_disposal(void *data, uint64_t serial, const struct session *s, int fd)
 {
-	return binding_inspect(data, serial, fd);
+	return binding_inspect(data, serial, s, fd);
 }
 
 static int
