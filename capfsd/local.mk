@@ -202,6 +202,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/nodes.c \
 	capfsd/fs/nodes.h \
 	capfsd/fs/opcodes.c \
+	capfsd/fs/polls.c \
+	capfsd/fs/polls.h \
 	capfsd/fs/records.c \
 	capfsd/fs/records.h \
 	capfsd/fs/replies.c \

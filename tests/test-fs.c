@@ -13,6 +13,7 @@
 
 #include "capfsd/fs/cache.h"
 #include "capfsd/fs/front.h"
+#include "capfsd/process/page.h"
 #include "tests/fs-kernel.h"
 
 START_TEST(S01_nodes_are_found_and_read)
@@ -234,6 +235,50 @@ START_TEST(P14_a_poller_is_known_to_the_next_broker)
 }
 END_TEST
 
+/* One more poller of LOG. Returns: the answer's error. */
+static int
+poll_log(uint64_t log, uint64_t kh)
+{
+	const uint64_t fh = open_node(log);
+	const struct fuse_poll_in in = {
+		.fh = fh, .kh = kh, .flags = FUSE_POLL_SCHEDULE_NOTIFY, .events = POLLIN};
+
+	/* To the end, so that it waits. */
+	read_node(log, fh, 0);
+	return ask(FUSE_POLL, log, &in, sizeof(in));
+}
+
+START_TEST(P14_pollers_of_one_session_leave_room_for_others)
+{
+	uint64_t at = FUSE_ROOT_ID, bad, good;
+	const struct fuse_getattr_in getattr = {};
+	unsigned n = 0;
+
+	/* Below each half as many as below its parent. */
+	for (unsigned depth = 0; depth < 4; depth++) {
+		uint64_t sessions = look_up(at, "sessions");
+
+		ck_assert_int_eq(make_directory(sessions, "bad"), 0);
+		at = look_up(sessions, "bad");
+	}
+	bad = look_up(at, "events");
+	ck_assert_int_eq(make_directory(look_up(FUSE_ROOT_ID, "sessions"), "good"), 0);
+	good = look_up(look_up(look_up(FUSE_ROOT_ID, "sessions"), "good"), "events");
+	while (n < BOOT_ALL_POLLS && poll_log(bad, 1000 + n) == 0)
+		n++;
+	/* Who has no place is told so, and does not sleep. */
+	ck_assert_uint_eq(n, BOOT_ALL_POLLS >> 4);
+	ck_assert_int_eq(k.out.error, -EDQUOT);
+	ck_assert_int_eq(poll_log(good, 1), 0);
+	k.n_polls = 0;
+	kernel_kill();
+	ck_assert_int_eq(ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr)), 0);
+	ck_assert_uint_eq(k.n_polls, n + 1);
+	/* The next begins without any of them. */
+	ck_assert_int_eq(poll_log(bad, 9000), 0);
+}
+END_TEST
+
 /* A kernel before 6.9: who was in service is told so, once, and nobody else. */
 START_TEST(P14_G12_without_repetition_nobody_waits_for_ever)
 {
@@ -398,6 +443,7 @@ main(void)
 	tcase_add_test(t, P14_a_repeated_mkdir_has_the_same_node);
 	tcase_add_test(t, P16_without_memory_for_its_reply_nothing_is_made);
 	tcase_add_test(t, P14_a_poller_is_known_to_the_next_broker);
+	tcase_add_test(t, P14_pollers_of_one_session_leave_room_for_others);
 	tcase_add_test(t, P14_G12_without_repetition_nobody_waits_for_ever);
 	tcase_add_test(t, P01_without_repetition_there_is_a_bound);
 	tcase_add_test(t, poisoned_request_is_refused);

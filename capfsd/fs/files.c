@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "capfsd/fs/calls.h"
+#include "capfsd/fs/polls.h"
 #include "capfsd/fs/records.h"
 #include "capfsd/fs/replies.h"
 
@@ -64,40 +65,6 @@ file_find(struct fs *fs, uint64_t fh, uint64_t number)
 }
 
 /*
- * The kernel's handles of those who wait also stand in the page where the next broker finds them:
- * without that a reader who polls would sleep through the restart, and for ever. Where there is no
- * place left a poller is woken by this broker alone.
- */
-static void
-poll_begin(struct fs *fs, struct fs_file *f, struct fuse_pollhandle *poll)
-{
-	uint64_t *polls = fs->boot->page->polls;
-
-	f->poll = poll;
-	f->poll_number = fs->current.poll;
-	for (size_t i = 0; i < BOOT_POLLS_MAX; i++)
-		if (!polls[i]) {
-			polls[i] = f->poll_number;
-			return;
-		}
-}
-
-/* Each poll is woken once; the kernel then makes a new one, with a handle of its own. */
-static void
-poll_end(struct fs *fs, struct fs_file *f)
-{
-	uint64_t *polls = fs->boot->page->polls;
-
-	if (!f->poll)
-		return;
-	fuse_pollhandle_destroy(f->poll);
-	f->poll = NULL;
-	for (size_t i = 0; i < BOOT_POLLS_MAX; i++)
-		if (polls[i] == f->poll_number)
-			polls[i] = 0;
-}
-
-/*
  * The kernel may still hold it: its next request finds a node that is gone, or restores the file.
  * Reads that wait are left without a reply, which the caller has given them if they are to have
  * one.
@@ -107,7 +74,7 @@ file_free(struct fs *fs, struct fs_file *f)
 {
 	index_remove(&fs->files, &f->link);
 	list_unlink(&f->all);
-	poll_end(fs, f);
+	fs_poll_end(fs, f);
 	fs_call_end_reads(f, 0);
 	charge_deinit(&f->charge);
 	text_deinit(&f->text);
@@ -441,7 +408,7 @@ fs_file_wake(struct fs *fs, struct fs_file *f)
 	if (!f->poll)
 		return;
 	fuse_lowlevel_notify_poll(f->poll);
-	poll_end(fs, f);
+	fs_poll_end(fs, f);
 }
 
 /*
@@ -454,6 +421,7 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 	struct fs *fs = fuse_req_userdata(req);
 	struct fs_file *f = file_find(fs, fi->fh, ino);
 	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+	bool refused = false;
 	struct node node;
 
 	if (!tree_node(fs->model, ino, &node))
@@ -466,15 +434,20 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 			events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
 		else if (!fs->calls->poll(fs->calls_data, f->fh))
 			events = 0;
-		if (poll) {
-			poll_end(fs, f);
-			poll_begin(fs, f, poll);
+		fs_poll_end(fs, f);
+		refused = poll && !fs_polls_allow(fs, f->session);
+		if (poll && !refused) {
+			fs_poll_begin(fs, f, poll);
 			poll = NULL;
 		}
 	}
 	if (poll)
 		fuse_pollhandle_destroy(poll);
-	fuse_reply_poll(req, events);
+	/* poll(2) returns POLLERR then: one who is not woken must not sleep. */
+	if (refused && !events)
+		fuse_reply_err(req, EDQUOT);
+	else
+		fuse_reply_poll(req, events);
 }
 
 /*

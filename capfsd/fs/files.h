@@ -26,8 +26,11 @@ struct fs_file {
 	bool call;
 	struct list reads; /* of struct fs_read (calls.c), that wait */
 	struct fs *fs;
-	struct fuse_pollhandle *poll;
-	uint64_t poll_number; /* the kernel's, as it stands in the boot page */
+	/* polls.c */
+	struct fuse_pollhandle *poll; /* NULL: nobody waits */
+	struct list poll_link;	      /* fs.polled */
+	uint64_t poll_number;	      /* the kernel's, as it stands in the boot page … */
+	size_t poll_place;	      /* … there */
 };
 
 /* What libfuse calls. */

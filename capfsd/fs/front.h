@@ -9,6 +9,7 @@
  *	nodes.c		look-up, attributes, directories
  *	edits.c		requests that change something: mkdir, rmdir, rename, chmod
  *	files.c		open files
+ *	polls.c		those who poll them
  *	calls.c		those of a `call`, and their reads that wait
  *	replies.c	committed replies, and requests that come again
  *	records.c	what the store keeps for this front
@@ -65,6 +66,7 @@ struct fs {
 	size_t n_init_reply;
 	struct index files;
 	struct list all_files;
+	struct list polled; /* of struct fs_file (polls.c) */
 	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
 	struct list lookups; /* of struct fs_lookup (nodes.h), in order of their deadlines */
 	struct list reaping; /* of what waits in replies.c */

@@ -117,6 +117,7 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	fs->sockets = sockets;
 	fs->sockets_data = sockets_data;
 	list_init(&fs->all_files);
+	list_init(&fs->polled);
 	list_init(&fs->lookups);
 	list_init(&fs->reaping);
 	list_init(&fs->reads);

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "capfsd/fs/cache.h"
+#include "capfsd/fs/polls.h"
 #include "capfsd/fs/records.h"
 #include "capfsd/fs/service.h"
 #include "capfsd/process/fds.h"
@@ -108,26 +109,6 @@ fs_next_epoch(struct fs *fs)
 	}
 }
 
-/* Pollers ask again when they are woken, and then this broker knows them. */
-static void
-wake_pollers(struct fs *fs)
-{
-	for (size_t i = 0; i < BOOT_POLLS_MAX; i++) {
-		struct {
-			struct fuse_out_header header;
-			struct fuse_notify_poll_wakeup_out poll;
-		} out = {
-			.header = {.len = sizeof(out), .error = FUSE_NOTIFY_POLL},
-			.poll = {.kh = fs->boot->page->polls[i]},
-		};
-
-		/* One that was closed meanwhile is unknown: no harm. */
-		if (out.poll.kh && write(BOOT_FD_FUSE, &out, sizeof(out)) < 0)
-			log_message(LOG_DEBUG, "a poller of before cannot be woken: %m");
-		fs->boot->page->polls[i] = 0;
-	}
-}
-
 /*
  * What was committed by a broker that died before it could invalidate. Dentries are checked anew
  * after the epoch has moved; attributes of a session may also be held without a path.
@@ -174,7 +155,7 @@ fs_take_over(struct fs *fs)
 	if (r < 0)
 		return r;
 	invalidate_all(fs);
-	wake_pollers(fs);
+	fs_polls_wake(fs);
 	r = fs->no_resend ? -EINVAL : notify(NOTIFY_RESEND);
 	if (r == -EINVAL) {
 		fs->no_resend = true;

@@ -15,7 +15,9 @@
 #include "capfsd/model/counters.h"
 
 #define BOOT_SERVED_MAX 1024 /* requests in service at a time, where the kernel repeats none */
-#define BOOT_POLLS_MAX 256 /* pollers that are woken when a broker takes over */
+/* Pollers that are woken when a broker takes over: those in `polls`, and all. */
+#define BOOT_POLLS_MAX 256
+#define BOOT_ALL_POLLS 2048
 
 struct boot_page {
 	uint64_t executing;      /* id of the request being executed, 0: none */
@@ -31,6 +33,7 @@ struct boot_page {
 	uint64_t served[BOOT_SERVED_MAX]; /* see fs/service.c; 0: free */
 	struct more_counters more; /* of verbs that `counters` has no place for */
 	uint64_t turns;            /* rounds of the broker's loop; the holder looks whether it grows */
+	uint64_t more_polls[BOOT_ALL_POLLS - BOOT_POLLS_MAX];
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */
