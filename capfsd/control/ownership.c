@@ -164,8 +164,8 @@ judge_backlog(struct controls *controls, struct session *s)
 	if (!l || l->fd < 0)
 		return true;
 	for (unsigned n = 0; n <= BACKLOG && r == 0; n++)
-		r = listener_accept_each(l->fd, admit, &b);
-	return r <= 0;
+		r = listener_accept_one(l->fd, admit, &b);
+	return r <= 0 || r == EAGAIN;
 }
 
 static int
