@@ -120,6 +120,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/succession.h \
 	capfsd/process/watch.c \
 	capfsd/process/watch.h \
+	capfsd/process/watchdog.c \
+	capfsd/process/watchdog.h \
 	capfsd/state/btree.c \
 	capfsd/state/btree.h \
 	capfsd/state/crc.c \
@@ -231,8 +233,6 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/holder/orders.c \
 	capfsd/holder/orders.h \
 	capfsd/holder/start.c \
-	capfsd/holder/watch.c \
-	capfsd/holder/watch.h \
 	capfsd/binder/binder.c \
 	capfsd/binder/binder.h \
 	capfsd/binder/inspector.c \

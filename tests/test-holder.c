@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "capfsd/holder/watch.h"
 #include "capfsd/process/backoff.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/page.h"
+#include "capfsd/process/watchdog.h"
 #include "tests/fixture.h"
 
 #define SECOND UINT64_C(1000000)
@@ -43,16 +43,22 @@ START_TEST(the_first_failures_are_free)
 }
 END_TEST
 
+static bool
+look(struct watchdog *w, const struct boot_page *page, uint64_t now_usec)
+{
+	return watchdog_look(w, page->turns, page->ready, getpid(), now_usec);
+}
+
 START_TEST(who_turns_is_left_alone)
 {
 	struct boot_page page = {.ready = 1};
-	struct watch w;
+	struct watchdog w;
 
-	watch_init(&w);
-	watch_begin(&w, SECOND);
+	watchdog_init(&w);
+	watchdog_begin(&w, SECOND);
 	ck_assert_uint_eq(watch_at(&w), 11 * SECOND);
 	for (uint64_t now = 11; now < 1000; now += 10) {
-		ck_assert(watch_look(&w, &page, getpid(), now * SECOND));
+		ck_assert(look(&w, &page, now * SECOND));
 		ck_assert_uint_eq(watch_at(&w), (now + 10) * SECOND);
 		page.turns++;
 	}
@@ -63,17 +69,17 @@ END_TEST
 START_TEST(who_does_not_turn_hangs)
 {
 	struct boot_page page = {.ready = 1, .turns = 7};
-	struct watch w;
+	struct watchdog w;
 
-	watch_init(&w);
-	watch_begin(&w, 0);
-	ck_assert(watch_look(&w, &page, getpid(), 10 * SECOND));
-	ck_assert(!watch_look(&w, &page, getpid(), 20 * SECOND));
+	watchdog_init(&w);
+	watchdog_begin(&w, 0);
+	ck_assert(look(&w, &page, 10 * SECOND));
+	ck_assert(!look(&w, &page, 20 * SECOND));
 	/* What the one before had counted says nothing about its successor. */
-	watch_begin(&w, 20 * SECOND);
-	ck_assert(watch_look(&w, &page, getpid(), 30 * SECOND));
+	watchdog_begin(&w, 20 * SECOND);
+	ck_assert(look(&w, &page, 30 * SECOND));
 	page.turns++;
-	ck_assert(watch_look(&w, &page, getpid(), 40 * SECOND));
+	ck_assert(look(&w, &page, 40 * SECOND));
 }
 END_TEST
 
@@ -101,17 +107,17 @@ END_TEST
 START_TEST(who_loads_has_two_minutes)
 {
 	struct boot_page page = {};
-	struct watch w;
+	struct watchdog w;
 	uint64_t now;
 
-	watch_init(&w);
-	watch_begin(&w, 0);
+	watchdog_init(&w);
+	watchdog_begin(&w, 0);
 	for (now = 10; now < 120; now += 10)
-		ck_assert(watch_look(&w, &page, getpid(), now * SECOND));
-	ck_assert(!watch_look(&w, &page, getpid(), now * SECOND));
+		ck_assert(look(&w, &page, now * SECOND));
+	ck_assert(!look(&w, &page, now * SECOND));
 	page.ready = 1;
-	ck_assert(watch_look(&w, &page, getpid(), now * SECOND));
-	ck_assert(!watch_look(&w, &page, getpid(), now * SECOND));
+	ck_assert(look(&w, &page, now * SECOND));
+	ck_assert(!look(&w, &page, now * SECOND));
 }
 END_TEST
 
@@ -129,10 +135,10 @@ START_TEST(as_often_as_systemd_is_told)
 		{"often", 10 * SECOND},
 		{"", 10 * SECOND},
 	};
-	struct watch w;
+	struct watchdog w;
 
 	setenv("WATCHDOG_USEC", cases[_i].text, 1);
-	watch_init(&w);
+	watchdog_init(&w);
 	ck_assert_uint_eq(w.period_usec, cases[_i].period);
 }
 END_TEST

@@ -6,7 +6,7 @@
  *
  * For an upgrade it becomes the new binary, by execve(2), with all of its table; if no broker of
  * that comes up, it becomes the old one again. The broker may have put anything under any number: a
- * binary is taken only from the keeper, which is known by its credentials, and only while no broker
+ * binary is taken only from the keeper, whose socket is known by its cookie, and only while no broker
  * lives.
  */
 #include "config.h"
@@ -33,7 +33,6 @@
 #include "capfsd/broker/broker.h"
 #include "capfsd/holder/become.h"
 #include "capfsd/holder/orders.h"
-#include "capfsd/holder/watch.h"
 #include "capfsd/process/backoff.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
@@ -41,6 +40,7 @@
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 #include "capfsd/process/succession.h"
+#include "capfsd/process/watchdog.h"
 
 /*
  * A single death must cost clients no time; brokers that die at each start must not take a whole
@@ -55,7 +55,8 @@ struct holder {
 	struct boot *boot;
 	struct backoff backoff; /* of brokers that end before they have answered anything */
 	uint64_t started_usec;	/* the broker, CLOCK_MONOTONIC */
-	struct watch watch;	/* does the broker turn its loop? */
+	struct watchdog watch;	/* does the broker turn its loop? */
+	uint64_t keeper;        /* its socket */
 	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
 	bool ended;     /* we have ended this broker */
@@ -68,9 +69,10 @@ holder_init(struct holder *h, struct boot *boot)
 	*h = (struct holder){
 		.boot = boot,
 		.backoff = {BACKOFF_FREE, BACKOFF_FIRST_USEC, BACKOFF_MAX_USEC},
+		.keeper = orders_keeper(),
 		.self = getpid(),
 	};
-	watch_init(&h->watch);
+	watchdog_init(&h->watch);
 }
 
 /*
@@ -120,6 +122,15 @@ end_broker(struct holder *h)
 	h->ended = true;
 }
 
+static bool
+turns(struct holder *h, uint64_t now_usec)
+{
+	const struct boot_page *page = h->boot->page;
+
+	return watchdog_look(&h->watch, __atomic_load_n(&page->turns, __ATOMIC_RELAXED),
+		__atomic_load_n(&page->ready, __ATOMIC_RELAXED), h->broker, now_usec);
+}
+
 /* Until the broker has ended, somebody says that it hangs, or it is time to look whether it does. */
 static void
 wait_for_something(struct holder *h, const sigset_t *set)
@@ -135,7 +146,7 @@ wait_for_something(struct holder *h, const sigset_t *set)
 	if (signal == HOLDER_SIGNAL_HANGS)
 		return end_broker(h);
 	now = clock_usec(CLOCK_MONOTONIC);
-	if (signal < 0 && now >= at && !watch_look(&h->watch, h->boot->page, h->broker, now))
+	if (signal < 0 && now >= at && !turns(h, now))
 		end_broker(h);
 }
 
@@ -242,7 +253,7 @@ ask_keeper(struct holder *h)
 	struct keeper_record record;
 	int r;
 
-	if (!orders_keeper_is_there())
+	if (!orders_keeper_is_there(h->keeper))
 		return;
 	r = orders_tell(h->boot, KEEPER_ALONE);
 	if (r == 0)
@@ -265,7 +276,7 @@ run_broker(struct holder *h)
 	h->boot->page->n_brokers++;
 	h->ended = false;
 	h->started_usec = clock_usec(CLOCK_MONOTONIC);
-	watch_begin(&h->watch, h->started_usec);
+	watchdog_begin(&h->watch, h->started_usec);
 	forget_hangs();
 	orders_tell(h->boot, KEEPER_LOADING);
 	h->broker = start_broker(h);
@@ -293,13 +304,13 @@ pause_before_next(struct holder *h, int status)
 	log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKERS_FAIL}),
 		"%u brokers in a row ended before they answered, the next one waits %u ms",
 		h->backoff.n, (unsigned)(pause / 1000));
-	switch (orders_pause(h->started_usec + pause)) {
+	switch (orders_pause(h->keeper, h->started_usec + pause)) {
 	case ORDERS_PAUSE_WANTED:
 		if (++h->wanted_tries <= WANTED_TRIES_MAX)
 			return false;
 		/* Where no broker lives long enough to shut connections down, the end must do. */
 		h->wanted_tries = 0;
-		return orders_drop() == KEEPER_STOP;
+		return orders_drop(h->keeper) == KEEPER_STOP;
 	case ORDERS_PAUSE_ALONE:
 		ask_keeper(h);
 		return false;
@@ -340,6 +351,11 @@ holder_run(struct holder *h)
 			status = cannot_run(status);
 		if (is_final(h, status))
 			return WEXITSTATUS(status);
+		/* No broker would be heard, nor hear: the keeper's next holder has a table of its own. */
+		if (!orders_keeper_is_there(h->keeper)) {
+			log_message(LOG_CRIT, "holder: a broker has put another socket in the keeper's place");
+			return BROKER_EXIT_RESTART;
+		}
 		h->probation = h->probation && !page->ready;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == BROKER_EXIT_PAUSED) {
 			ask_keeper(h);

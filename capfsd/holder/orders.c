@@ -3,7 +3,7 @@
  * What the holder hears from the keeper while no broker is there to hear it, and what it says. It
  * owns nothing: the socket is found by its number, and what comes with a record is the caller's or
  * closed. The broker could have put a socket of its own there, so nothing is read before the kernel
- * has said that its other end is our parent's. No record is read for longer than the keeper needs
+ * has said that it is the one that we were born with. No record is read for longer than the keeper needs
  * to reply, since clients wait for the next broker.
  */
 #include "config.h"
@@ -27,18 +27,19 @@
 
 #define ANSWER_MSEC 5000 /* the keeper replies at once, or is gone */
 
-/*
- * SO_PEERCRED is what the kernel noted of who made the pair, which no broker can choose: the keeper
- * is our parent, and its pid is not used again as long as we live.
- */
-bool
-orders_keeper_is_there(void)
+/* Before the first broker: what is there then is the keeper's, and no other socket ever has its cookie. */
+uint64_t
+orders_keeper(void)
 {
-	struct ucred peer = {};
-	socklen_t n = sizeof(peer);
+	uint64_t cookie;
 
-	return getsockopt(BOOT_FD_KEEPER, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
-		peer.pid == getppid();
+	return fd_socket_cookie(BOOT_FD_KEEPER, &cookie) < 0 ? 0 : cookie;
+}
+
+bool
+orders_keeper_is_there(uint64_t keeper)
+{
+	return keeper && orders_keeper() == keeper;
 }
 
 int
@@ -201,12 +202,12 @@ sleep_until(struct pollfd *p, uint64_t until_usec)
 }
 
 enum orders_pause
-orders_pause(uint64_t until_usec)
+orders_pause(uint64_t keeper, uint64_t until_usec)
 {
 	struct pollfd p = {.fd = BOOT_FD_KEEPER, .events = POLLIN};
 	enum orders_pause over = ORDERS_PAUSE_OVER;
 
-	if (!orders_keeper_is_there())
+	if (!orders_keeper_is_there(keeper))
 		p.fd = -1;
 	while (sleep_until(&p, until_usec)) {
 		if (p.revents & POLLIN) {
@@ -222,10 +223,10 @@ orders_pause(uint64_t until_usec)
 
 /* So that the end does not wait for brokers that never live long enough to obey. */
 uint32_t
-orders_drop(void)
+orders_drop(uint64_t keeper)
 {
 	struct keeper_record record;
 	cleanup_close int fd = -1;
 
-	return orders_keeper_is_there() && receive(&record, &fd) == 0 ? record.type : 0;
+	return orders_keeper_is_there(keeper) && receive(&record, &fd) == 0 ? record.type : 0;
 }

@@ -3,7 +3,7 @@
  * What the holder hears from the keeper while no broker is there to hear it, and what it says.
  *
  * The broker may have put anything under the number of the keeper's socket. So nothing is read there
- * before the kernel has said that the other end is the keeper's, and never while a broker lives.
+ * before the kernel has said that it still is the socket that it was, and never while a broker lives.
  */
 #pragma once
 
@@ -13,8 +13,11 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/records.h"
 
-/* Is the other end of the pair the keeper's? A broker can make none for which the kernel says so. */
-bool orders_keeper_is_there(void);
+/* Returns: what the keeper's socket is known by, KEEPER below. Called before there is a broker. */
+uint64_t orders_keeper(void);
+
+/* Is the keeper's socket where it was? */
+bool orders_keeper_is_there(uint64_t keeper);
 
 /* It may have nobody to read it, if a broker has put something else there. Returns: 0 or -errno. */
 int orders_tell(const struct boot *boot, enum keeper_type type);
@@ -37,7 +40,7 @@ enum orders_pause {
  * of the one before, for the next broker. KEEPER_STOP and KEEPER_COPY stay in the queue, since only a
  * broker knows which connections to shut down, and has the state.
  */
-enum orders_pause orders_pause(uint64_t until_usec);
+enum orders_pause orders_pause(uint64_t keeper, uint64_t until_usec);
 
 /* Takes away what a broker was wanted for, when none lives to do it. Returns: an enum keeper_type, 0. */
-uint32_t orders_drop(void);
+uint32_t orders_drop(uint64_t keeper);
