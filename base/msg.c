@@ -158,6 +158,19 @@ msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	return n;
 }
 
+void
+msg_take(int fd)
+{
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = sizeof(byte)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	union control control;
+
+	msg.msg_control = control.buffer;
+	msg.msg_controllen = sizeof(control.buffer);
+	(void)receive(fd, &msg, MSG_DONTWAIT);
+}
+
 /* Room for what the kernel adds when it is asked for credentials. */
 union credentials {
 	char buffer[CMSG_SPACE(sizeof(struct ucred))];

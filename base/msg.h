@@ -44,6 +44,12 @@ ssize_t msg_receive_whole(int fd, void *data, size_t size, int *ret_fds, size_t 
 	size_t *ret_n_fds);
 
 /*
+ * Takes one message, whatever it is, without waiting for one. Its descriptors stay open until this process
+ * ends, as there is no saying how long it takes to close them.
+ */
+void msg_take(int fd);
+
+/*
  * A peek at this SEQPACKET socket gave nothing: is that its end, and not an empty message?
  */
 bool msg_is_end(int fd);

@@ -107,6 +107,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/confine.c \
 	capfsd/process/confine.h \
 	capfsd/process/fds.h \
+	capfsd/process/filter.c \
+	capfsd/process/filter.h \
 	capfsd/process/journal.c \
 	capfsd/process/journal.h \
 	capfsd/process/loop.c \

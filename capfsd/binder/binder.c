@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
@@ -36,6 +38,7 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/process/filter.h"
 #include "capfsd/process/records.h"
 
 /*
@@ -47,23 +50,46 @@
 #define INSPECTORS_MAX 128 /* at a time, most of them hanging then */
 
 /*
+ * One step down the mount, to NAME from DIR. The broker that serves it may be anybody's by now, and
+ * this process is still root: no symbolic link is followed, and what is not of our own mount is not
+ * entered.
+ */
+static int
+enter_directory(const struct boot *boot, int dir, const char *name)
+{
+	cleanup_close int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char device[sizeof(boot->device)];
+	struct statx stx;
+
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) < 0)
+		return -errno;
+	snprintf(device, sizeof(device), "%u:%u", stx.stx_dev_major, stx.stx_dev_minor);
+	if (strcmp(device, boot->device) != 0)
+		return -EXDEV;
+	return fchdir(fd) < 0 ? -errno : 0;
+}
+
+/*
  * Goes into the hidden directory, before privileges are dropped: the root session's mode may shut
- * the daemon's own user out. Waits inside chdir(2) while no broker is up yet.
+ * the daemon's own user out. Waits inside openat(2) while no broker is up yet.
  *
- * As far as we may, by a mount of our own that is attached nowhere: what is bound below that does not
- * keep the visible one busy, so that umount(8) succeeds when nobody uses it. It goes with this process.
+ * As far as we may, by a mount of our own that is attached nowhere: what is bound below that does
+ * not keep the visible one busy, so that umount(8) succeeds when nobody uses it. It goes with this
+ * process.
  */
 static int
 binder_enter(const struct boot *boot, const char *mountpoint)
 {
-	int own = (int)syscall(SYS_open_tree, AT_FDCWD, mountpoint,
+	cleanup_close int own = (int)syscall(SYS_open_tree, AT_FDCWD, mountpoint,
 		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
 	int r = 0;
 
 	for (unsigned i = 0; i < ENTER_TRIES; i++) {
-		if ((own < 0 ? chdir(mountpoint) : fchdir(own)) == 0 && chdir(boot->bind_dir) == 0)
-			return 0;
-		r = -errno;
+		r = own < 0	      ? enter_directory(boot, AT_FDCWD, mountpoint)
+		    : fchdir(own) < 0 ? -errno
+				      : 0;
+		if (r == 0)
+			r = enter_directory(boot, AT_FDCWD, boot->bind_dir);
 		if (r != -ENOENT && r != -ESTALE && r != -EINTR && r != -EIO)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = ENTER_PAUSE_NSEC}, NULL);
@@ -164,6 +190,9 @@ tell_ended(int socket_fd, uint64_t inspection)
 {
 	struct binder_result result = {.inspection = inspection, .ended = INSPECTION_ENDED};
 
+	/* It has dropped what was sent with no inspection. */
+	if (!inspection)
+		return;
 	/* One that cannot be told stays paid for until this binder ends. */
 	(void)msg_send(socket_fd, &result, sizeof(result), NULL, 0, 0);
 }
@@ -211,86 +240,104 @@ binder_reap(struct inspectors *all, int socket_fd)
 }
 
 /*
- * The broker keeps to a lower bound, so the table is full only if it does not. What cannot be started
- * has ended, and is told so, since the client waits.
+ * A record with descriptors, which the binder itself never takes: the last close of one may wait
+ * for whoever made it, and a broker that somebody has taken over may send any. It must be of the
+ * right kind to be looked into, too. The broker keeps to a lower bound, so the table is full only if
+ * it does not: then the next binder begins with an empty one.
  */
-static void
-binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd,
-	const struct binder_job *job, int client)
-{
-	pid_t pid = -EBUSY;
-
-	if (client < 0) {
-		move_to(all, job->inspection, job->object);
-		return;
-	}
-	if (all->n < INSPECTORS_MAX)
-		pid = inspector_start(boot, socket_fd, client, job->inspection);
-	if (pid < 0) {
-		tell_ended(socket_fd, job->inspection);
-		return;
-	}
-	all->running[all->n].pid = pid;
-	all->running[all->n].session = job->object;
-	all->running[all->n++].inspection = job->inspection;
-}
-
-/* Only there so that the signal interrupts a wait; what has ended is found by waitpid(2). */
-static void
-on_child(int signal)
-{
-}
-
-/* The end of an inspector interrupts the wait for jobs, and nothing else: not a bind(2). */
 static int
-watch_children(sigset_t *ret_waiting)
+binder_inspect(const struct boot *boot, struct inspectors *all, int socket_fd, uint64_t inspection,
+	uint64_t session)
 {
-	const struct sigaction child = {.sa_handler = on_child};
+	pid_t pid;
+
+	if (all->n == INSPECTORS_MAX)
+		return -EBUSY;
+	pid = inspector_start(boot, socket_fd, inspection);
+	if (pid < 0)
+		return pid;
+	all->running[all->n].pid = pid;
+	all->running[all->n].session = session;
+	all->running[all->n++].inspection = inspection;
+	return 0;
+}
+
+/* Only there so that a signal interrupts a wait: what has ended is found by waitpid(2). */
+static void
+on_signal(int signal)
+{
+}
+
+/* The end of an inspector, or the keeper's look, interrupts the wait for jobs, and nothing else:
+ * not a bind(2). */
+static int
+watch_signals(sigset_t *ret_waiting)
+{
+	static const int signals[] = {SIGCHLD, HOLDER_SIGNAL_TURN};
+	const struct sigaction handler = {.sa_handler = on_signal};
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, ret_waiting) < 0 || sigaction(SIGCHLD, &child, NULL) < 0)
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		sigaddset(&set, signals[i]);
+		if (sigaction(signals[i], &handler, NULL) < 0)
+			return -errno;
+	}
+	if (sigprocmask(SIG_BLOCK, &set, ret_waiting) < 0)
 		return -errno;
-	sigdelset(ret_waiting, SIGCHLD);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigdelset(ret_waiting, signals[i]);
 	return 0;
 }
 
 /*
- * Ends with an error at a record of another length: who sends that is no broker of ours. Each round
- * drops the client's socket, which an inspector has by then.
+ * The next record, which is looked at before it is taken. Ends with an error at one of another
+ * length: who sends that is no broker of ours. Returns: 0; 1, at the end; -errno.
  */
 static int
-binder_loop(const struct boot *boot, int socket_fd)
+binder_turn(const struct boot *boot, struct inspectors *inspectors, struct binder_page *page,
+	int socket_fd)
+{
+	struct binder_job job;
+	size_t n_fds = 0;
+	ssize_t n =
+		msg_receive(socket_fd, &job, sizeof(job), NULL, 0, &n_fds, MSG_PEEK | MSG_DONTWAIT);
+	int r;
+
+	if (n <= 0 && n_fds == 0)
+		return n == -EAGAIN || n == -EINTR ? 0 : n < 0 ? (int)n : 1;
+	if (n_fds > 0)
+		return binder_inspect(boot, inspectors, socket_fd,
+			n == sizeof(job) ? job.inspection : 0, n == sizeof(job) ? job.object : 0);
+	if (n != sizeof(job) || recv(socket_fd, &job, sizeof(job), MSG_DONTWAIT) != sizeof(job))
+		return -EBADMSG;
+	if (job.inspection) {
+		move_to(inspectors, job.inspection, job.object);
+		return 0;
+	}
+	if (!job.socket_type)
+		tell_all(inspectors, socket_fd);
+	__atomic_store_n(&page->waits, 1, __ATOMIC_RELAXED);
+	r = binder_answer(socket_fd, &job);
+	__atomic_store_n(&page->waits, 0, __ATOMIC_RELAXED);
+	return r;
+}
+
+static int
+binder_loop(const struct boot *boot, struct binder_page *page, int socket_fd)
 {
 	struct inspectors inspectors = {};
 	sigset_t waiting;
-	int r = watch_children(&waiting);
+	int r = watch_signals(&waiting);
 
+	__atomic_store_n(&page->waits, 0, __ATOMIC_RELAXED);
 	while (r == 0) {
 		struct pollfd p = {.fd = socket_fd, .events = POLLIN};
-		cleanup_close int client = -1;
-		struct binder_job job;
-		size_t n_fds = 0;
-		ssize_t n;
 
+		__atomic_add_fetch(&page->turns, 1, __ATOMIC_RELAXED);
 		binder_reap(&inspectors, socket_fd);
-		if (ppoll(&p, 1, NULL, &waiting) < 0)
-			continue;
-		n = msg_receive(socket_fd, &job, sizeof(job), &client, 1, &n_fds, 0);
-		if (n == -EINTR)
-			continue;
-		if (n <= 0)
-			return (int)n;
-		if (n != sizeof(job))
-			r = -EBADMSG;
-		else if (job.inspection)
-			binder_inspect(boot, &inspectors, socket_fd, &job, client);
-		else {
-			if (!job.socket_type)
-				tell_all(&inspectors, socket_fd);
-			r = binder_answer(socket_fd, &job);
-		}
+		if (ppoll(&p, 1, NULL, &waiting) > 0)
+			r = binder_turn(boot, &inspectors, page, socket_fd);
 	}
 	return r;
 }
@@ -301,7 +348,8 @@ binder_loop(const struct boot *boot, int socket_fd)
  * are the broker's matter, so that no umask takes part.
  */
 static int
-binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
+binder_main(
+	const struct boot *boot, const char *mountpoint, struct binder_page *page, int socket_fd)
 {
 	pid_t parent = getppid();
 	int r;
@@ -314,15 +362,17 @@ binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
 			mountpoint, strerror(-r));
 		return 1;
 	}
+	umask(0);
 	r = confine_drop(boot, parent);
+	if (r == 0)
+		r = filter_binder();
 	if (r < 0) {
 		log_message(LOG_ERR, "binder: cannot drop privileges: %s", strerror(-r));
 		return 1;
 	}
-	umask(0);
-	r = binder_loop(boot, socket_fd);
+	r = binder_loop(boot, page, socket_fd);
 	/* An end of the other side is the normal end of this one. */
-	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
+	if (r == 1 || r == -EPIPE || r == -ECONNRESET)
 		return 0;
 	log_message(LOG_INFO, "binder: %s", strerror(-r));
 	return 1;
@@ -334,25 +384,66 @@ binder_main(const struct boot *boot, const char *mountpoint, int socket_fd)
  * looked up there.
  */
 static void __attribute__((noreturn))
-run(const struct boot *boot, const char *mountpoint, int socket_fd)
+run(const struct boot *boot, const char *mountpoint, struct binder_page *page, int socket_fd)
 {
 	child_reset_signals();
 	confine_title(boot, "capfs-binder");
 	/* One that cannot be sure of what it has open must not go near the mount. */
 	if (child_arrange(&socket_fd, 1, NULL, 0) < 0)
 		_exit(1);
-	_exit(binder_main(boot, mountpoint, STDERR_FILENO + 1));
+	_exit(binder_main(boot, mountpoint, page, STDERR_FILENO + 1));
+}
+
+/* Shared, and without a name: the binder has it by fork(2), and nobody can open it. */
+int
+binder_watch_init(struct binder_watch *w)
+{
+	w->page = mmap(
+		NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (w->page == MAP_FAILED)
+		return -errno;
+	watchdog_init(&w->watch);
+	return 0;
+}
+
+uint64_t
+binder_watch_msec(const struct binder_watch *w)
+{
+	return watch_at(&w->watch) / 1000 + 1;
+}
+
+bool
+binder_turns(struct binder_watch *w, pid_t binder)
+{
+	return watchdog_look(&w->watch, __atomic_load_n(&w->page->turns, __ATOMIC_RELAXED),
+		!__atomic_load_n(&w->page->waits, __ATOMIC_RELAXED), binder,
+		clock_usec(CLOCK_MONOTONIC));
+}
+
+void
+binder_log_end(int status)
+{
+	if (WIFSIGNALED(status))
+		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
+			WTERMSIG(status));
+	else
+		/* With 0 it saw the other end go, which is told elsewhere. */
+		log_message(WEXITSTATUS(status) == 0 ? LOG_DEBUG : LOG_WARNING,
+			"the binder ended with status %d, starting another", WEXITSTATUS(status));
 }
 
 pid_t
-binder_start(const struct boot *boot, const char *mountpoint, int *ret_fd)
+binder_start(
+	const struct boot *boot, const char *mountpoint, struct binder_watch *watch, int *ret_fd)
 {
 	pid_t pid;
 	int fd;
 
+	watchdog_begin(&watch->watch, clock_usec(CLOCK_MONOTONIC));
+	__atomic_store_n(&watch->page->waits, 1, __ATOMIC_RELAXED); /* until it has entered */
 	pid = child_fork(SOCK_SEQPACKET, &fd);
 	if (pid == 0)
-		run(boot, mountpoint, fd);
+		run(boot, mountpoint, watch->page, fd);
 	if (pid > 0)
 		*ret_fd = fd;
 	return pid;

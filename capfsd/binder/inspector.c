@@ -6,7 +6,7 @@
  * It may be any file. To close one of a hostile file system may take for ever, in a sleep that not
  * even SIGKILL ends; therefore nobody who has anything else to do ever receives it. Each inspection
  * is a process of its own, made by the binder, which ends with it; what it was asked is answered
- * before it closes anything.
+ * before it closes anything. It also takes what no broker of ours sends, for the same reason.
  */
 #include "config.h"
 
@@ -21,15 +21,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/msg.h"
 #include "base/number.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/process/child.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/process/filter.h"
 #include "capfsd/process/records.h"
 
 /* A client sends at once what it has asked to be looked at; one that does not is not waited for. */
 #define PATIENCE_MSEC 5000
+#define TAKE_MSEC 5000 /* to start a process, and to receive what is there */
 
 static int
 option(int fd, int name, void *value, socklen_t n)
@@ -125,18 +129,53 @@ inspect(int socket_fd, int client, uint64_t serial, pid_t binder)
 }
 
 /*
+ * Takes the record with all that comes along, and closes none of it while the binder waits: a broker
+ * that somebody has taken over can send anything at all. What is no client's socket is closed by the
+ * end of this process. A record of the right length, as the binder has seen, loses nothing.
+ */
+static void
+take(int socket_fd, int binder_fd, uint64_t inspection, pid_t binder)
+{
+	struct binder_job job;
+	int fds[MSG_FDS_MAX];
+	size_t n_fds = 0;
+
+	if (inspection)
+		(void)msg_receive(
+			socket_fd, &job, sizeof(job), fds, MSG_FDS_MAX, &n_fds, MSG_DONTWAIT);
+	else
+		msg_take(socket_fd);
+	/* It goes on when it has this. */
+	(void)msg_send(binder_fd, "", 1, NULL, 0, MSG_DONTWAIT);
+	fd_close(binder_fd);
+	if (n_fds == 1)
+		inspect(socket_fd, fds[0], inspection, binder);
+}
+
+/*
  * It has all that the binder has until it closes it, but no way to use it: without its filter it
- * does nothing and ends, which the binder tells the broker as any other end.
+ * does nothing and ends, which the binder tells the broker as any other end. The binder waits for
+ * it no longer than it takes to receive, which waits for nobody.
  */
 pid_t
-inspector_start(const struct boot *boot, int socket_fd, int client, uint64_t serial)
+inspector_start(const struct boot *boot, int socket_fd, uint64_t inspection)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t parent = getpid(), pid;
+	cleanup_close int fd = -1;
+	struct pollfd p = {.events = POLLIN};
+	char byte;
 
-	if (pid != 0)
-		return pid < 0 ? -errno : pid;
-	confine_title(boot, "capfs-inspector");
-	if (confine_tie(parent) == 0 && confine_filter_inspector(boot) == 0)
-		inspect(socket_fd, client, serial, parent);
-	_exit(0);
+	pid = child_fork(SOCK_SEQPACKET, &fd);
+	if (pid == 0) {
+		confine_title(boot, "capfs-inspector");
+		if (confine_tie(parent) == 0 && filter_inspector() == 0)
+			take(socket_fd, take_fd(fd), inspection, parent);
+		_exit(0);
+	}
+	if (pid < 0)
+		return pid;
+	p.fd = fd;
+	if (poll(&p, 1, TAKE_MSEC) <= 0)
+		return -ETIMEDOUT;
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 1 ? pid : -EBADMSG;
 }

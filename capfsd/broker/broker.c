@@ -35,8 +35,8 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
-#include "capfsd/process/confine.h"
 #include "capfsd/process/fds.h"
+#include "capfsd/process/filter.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
@@ -286,7 +286,7 @@ make_fronts(struct broker *b)
 static int
 take_over(struct broker *b, const int *fds, size_t n_fds)
 {
-	int r = confine_filter(b->boot);
+	int r = filter_broker();
 
 	if (r == 0)
 		r = adopt(b->fronts.sockets, fds, n_fds);

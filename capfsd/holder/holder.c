@@ -423,6 +423,8 @@ holder_resume(int fd, int argc, char *argv[])
 	r = succession_read(fd, SUCCESSION_HOLDER, &succession, &boot, page);
 	if (r == 0)
 		r = confine_tie(succession.parent);
+	if (r == 0)
+		r = confine_family(&boot);
 	if (r < 0) {
 		log_message(LOG_ERR, "holder: cannot take over: %s", strerror(-r));
 		return BROKER_EXIT_RESTART;

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -31,6 +32,9 @@ struct holder_fds {
 
 /* Starts one; *RET_FD is the keeper's end of the pair to it. Returns: its pid, or -errno. */
 pid_t holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd);
+
+/* Says that one has ended, with this wait status; KEPT: systemd has what it had. */
+void holder_log_end(int status, bool kept);
 
 /* What it runs. Returns: the exit status, one of enum broker_exit. */
 int holder_main(struct boot *boot);

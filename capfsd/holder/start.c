@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "capfsd/process/child.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/fds.h"
+#include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 
 /* Only the last one may be missing, as those behind it would get other numbers. */
@@ -47,6 +49,8 @@ run(const struct boot *boot, const struct holder_fds *fds, int keeper_fd, pid_t 
 	r = child_arrange(wanted, fds->activation < 0 ? N_FDS - 1 : N_FDS, fds->sockets, fds->n_sockets);
 	if (r == 0)
 		r = confine_drop(boot, parent);
+	if (r == 0)
+		r = confine_family(&own);
 	if (r < 0) {
 		log_message(LOG_ERR, "holder: cannot drop privileges: %s", strerror(-r));
 		_exit(BROKER_EXIT_RESTART);
@@ -71,4 +75,18 @@ holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd)
 	if (pid > 0)
 		*ret_fd = fd;
 	return pid;
+}
+
+void
+holder_log_end(int status, bool kept)
+{
+	bool was_ended = WIFSIGNALED(status);
+	int number = was_ended ? WTERMSIG(status) : WEXITSTATUS(status);
+
+	log_event(LOG_WARNING,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
+			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL, (uint64_t)number}),
+		"the holder %s %d: %s", was_ended ? "was ended by signal" : "ended with status", number,
+		kept ? "systemd is to start the daemon again, with what it keeps"
+		     : "connections are lost, starting another");
 }

@@ -67,6 +67,10 @@ take_up(struct keeper *k)
 	 */
 	r = succession_pass(&k->held, true);
 	if (r == 0)
+		r = confine_keeper(&k->boot);
+	if (r == 0)
+		r = binder_watch_init(&k->binder);
+	if (r == 0)
 		r = keeper_watch(k);
 	if (r < 0)
 		return r;

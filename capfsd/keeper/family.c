@@ -9,6 +9,7 @@
 
 #include "capfsd/keeper/family.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -18,14 +19,24 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "capfsd/binder/binder.h"
 #include "capfsd/holder/holder.h"
 #include "capfsd/keeper/state.h"
 #include "capfsd/process/child.h"
-#include "capfsd/process/messages.h"
 #include "capfsd/start/fdstore.h"
 
 #define RETRY_MSEC 2000 /* when no process or no descriptor is to be had */
+
+static int
+start_binder(struct keeper *k, int *ret_fd)
+{
+	int r = binder_start(&k->boot, k->mount.path, &k->binder, ret_fd);
+
+	if (r < 0)
+		return r;
+	child_started(&k->children[CHILD_BINDER], r);
+	k->at[ALARM_LOOK] = binder_watch_msec(&k->binder);
+	return 0;
+}
 
 /*
  * A holder needs a binder that knows the other end of a pair which it is born with: so they begin
@@ -46,10 +57,9 @@ family_start_holder(struct keeper *k, const struct fdstore *stored)
 	};
 	int r, peer;
 
-	r = binder_start(&k->boot, k->mount.path, &binder);
+	r = start_binder(k, &binder);
 	if (r < 0)
 		return error_trace(r);
-	child_started(&k->children[CHILD_BINDER], r);
 	fds.binder = binder;
 	r = holder_start(&k->boot, &fds, &peer);
 	if (r < 0)
@@ -92,15 +102,32 @@ family_next_binder(struct keeper *k)
 	int r;
 
 	k->at[ALARM_BINDER] = clock_msec(CLOCK_MONOTONIC) + RETRY_MSEC;
-	if (!upgrade_lets_speak(&k->upgrade) || (r = binder_start(&k->boot, k->mount.path, &fd)) < 0)
+	if (!upgrade_lets_speak(&k->upgrade) || start_binder(k, &fd) < 0)
 		return;
 	k->at[ALARM_BINDER] = 0;
-	child_started(&k->children[CHILD_BINDER], r);
 	r = keeper_tell(k, KEEPER_BINDER, fd);
 	/* Without its socket it ends at once, and is tried again later. */
 	if (r < 0)
 		log_message(LOG_WARNING, "the new binder cannot be handed to the broker: %s",
 			strerror(-r));
+}
+
+/*
+ * One that hangs is killed, and not waited for, as it may sleep in a call that ignores even that: whoever
+ * reaps next finds it.
+ */
+void
+family_look_at_binder(struct keeper *k)
+{
+	struct child *binder = &k->children[CHILD_BINDER];
+	bool hangs = binder->pid && !binder_turns(&k->binder, binder->pid);
+
+	k->at[ALARM_LOOK] = binder->pid && !hangs ? binder_watch_msec(&k->binder) : 0;
+	if (!hangs || keeper_is_stopping(k))
+		return;
+	log_message(LOG_WARNING, "the binder does not turn its loop, starting another");
+	child_signal(binder, SIGKILL);
+	k->at[ALARM_BINDER] = child_ended(binder);
 }
 
 /*
@@ -114,14 +141,7 @@ on_binder_end(struct keeper *k, int status)
 	if (keeper_is_stopping(k) || !k->children[CHILD_HOLDER].pid)
 		return;
 	k->at[ALARM_BINDER] = child_ended(&k->children[CHILD_BINDER]);
-	if (WIFSIGNALED(status))
-		log_message(LOG_WARNING, "the binder was ended by signal %d, starting another",
-			WTERMSIG(status));
-	else
-		/* With 0 it saw the other end go, which is told elsewhere. */
-		log_message(WEXITSTATUS(status) == 0 ? LOG_DEBUG : LOG_WARNING,
-			"the binder ended with status %d, starting another",
-			WEXITSTATUS(status));
+	binder_log_end(status);
 }
 
 /*
@@ -150,20 +170,6 @@ is_final(struct keeper *k, int status)
 	}
 }
 
-static void
-log_holder_end(int status, bool kept)
-{
-	bool was_ended = WIFSIGNALED(status);
-	int number = was_ended ? WTERMSIG(status) : WEXITSTATUS(status);
-
-	log_event(LOG_WARNING,
-		LOG_FIELDS({"MESSAGE_ID", MESSAGE_HOLDER_LOST},
-			{was_ended ? "CAPFS_SIGNAL" : "CAPFS_STATUS", NULL, (uint64_t)number}),
-		"the holder %s %d: %s", was_ended ? "was ended by signal" : "ended with status", number,
-		kept ? "systemd is to start the daemon again, with what it keeps"
-		     : "connections are lost, starting another");
-}
-
 /*
  * The table is gone with it, and with that all connections, unless systemd has copies. Those it
  * passes only to another main process, so then the daemon ends with a failure and is started again;
@@ -184,7 +190,7 @@ on_holder_end(struct keeper *k, int status)
 		k->done = true;
 		return;
 	}
-	log_holder_end(status, kept);
+	holder_log_end(status, kept);
 	if (kept) {
 		k->leaving = true;
 		return keeper_end(k, EXIT_FAILURE);

@@ -26,3 +26,5 @@ void family_reap(struct keeper *k);
 /* It is time for another one. */
 void family_next_holder(struct keeper *k);
 void family_next_binder(struct keeper *k);
+/* Or to look whether the one that is there hangs. */
+void family_look_at_binder(struct keeper *k);

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "capfsd/keeper/state.h"
 #include "capfsd/process/child.h"
+#include "capfsd/process/confine.h"
 #include "capfsd/process/mounts.h"
 #include "capfsd/start/binary.h"
 #include "capfsd/start/fdstore.h"
@@ -82,7 +83,11 @@ start(struct keeper *k, struct fdstore *stored)
 {
 	int r;
 
-	r = keeper_watch(k);
+	r = confine_keeper(&k->boot);
+	if (r == 0)
+		r = binder_watch_init(&k->binder);
+	if (r == 0)
+		r = keeper_watch(k);
 	if (r == 0)
 		r = k->held.program_fd = binary_find(k->held.binary);
 	if (r < 0) {
@@ -129,7 +134,7 @@ keeper_deinit(struct keeper *k)
 	 */
 	if (k->leaving)
 		child_end(&k->children[CHILD_BINDER], BINDER_MSEC);
-	child_end(&k->children[CHILD_HOLDER], -1);
+	child_end(&k->children[CHILD_HOLDER], 3 * KEEPER_STOP_MSEC);
 	/*
 	 * Whoever has that pair has the mount and the state, too: the last broker, whose holder is
 	 * dead.
@@ -142,7 +147,7 @@ keeper_deinit(struct keeper *k)
 	if (!k->leaving)
 		mount_end(&k->mount);
 	fd_close(k->held.fuse_fd);
-	child_end(&k->children[CHILD_BINDER], -1);
+	child_end(&k->children[CHILD_BINDER], 3 * KEEPER_STOP_MSEC);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		fd_close(fds[i]);
 }

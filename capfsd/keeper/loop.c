@@ -242,6 +242,7 @@ static void (*const alarms[ALARM_N])(struct keeper *k) = {
 	[ALARM_STOP] = stop_late,
 	[ALARM_HOLDER] = family_next_holder,
 	[ALARM_BINDER] = family_next_binder,
+	[ALARM_LOOK] = family_look_at_binder,
 };
 
 /* How long poll(2) may sleep; -1: for ever. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capfsd/binder/binder.h"
 #include "capfsd/keeper/family.h"
 #include "capfsd/mount/mount.h"
 #include "capfsd/process/boot.h"
@@ -24,6 +25,7 @@ enum alarm {
 	ALARM_STOP,   /* the broker's time to stop ends */
 	ALARM_HOLDER, /* the next one */
 	ALARM_BINDER, /* likewise */
+	ALARM_LOOK,   /* whether the binder hangs */
 	ALARM_N,
 };
 
@@ -34,6 +36,7 @@ struct keeper {
 	struct succession held; /* what another binary goes on with; become.c completes it */
 	struct mount mount;
 	struct child children[CHILD_N];
+	struct binder_watch binder;
 	struct upgrade upgrade;
 	char *const *argv;
 	int signal_fd;

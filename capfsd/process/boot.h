@@ -2,8 +2,9 @@
 /*
  * The room process/ is what all processes of the daemon share: the numbers of descriptors (fds.h), the page of
  * holder and brokers (page.h), what they say to each other (records.h), what they take from themselves
- * (confine.h), how one binary becomes another (succession.h), how a child is born and ended (child.h), and the log
- * (journal.h, messages.h). Every room above may include it; it starts nothing by itself and owns no state.
+ * (confine.h, filter.h), how one binary becomes another (succession.h), how a child is born, watched and ended
+ * (child.h, watch.h), and the log (journal.h, messages.h). Every room above may include it; it starts nothing by
+ * itself and owns no state.
  *
  * The boot block: what the keeper decides once for a mount, and all processes of the daemon are born with.
  * Only the keeper and main() fill it; everybody else reads. It goes from one binary to the next
@@ -53,4 +54,5 @@ struct boot {
 	uint32_t store_max;      /* descriptors that systemd keeps for us; 0: it does not */
 	bool resumed;            /* an earlier daemon has left mount and state */
 	uint64_t audit;          /* events go to the journal, too; wide enough to lie behind what older ones write */
+	uint64_t filtered;       /* the family's filter is loaded (filter.h), and stays over execve(2) */
 };

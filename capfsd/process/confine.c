@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the daemon's processes take away from themselves: names, privilege, system calls. Each
- * function acts on the calling process alone, for good, and owns nothing. It is called by a child
- * before it reads the first byte of anybody: what a hostile client can make a process do is bounded
- * by what was left to it here.
+ * What the daemon's processes take away from themselves: names and privilege; system calls are
+ * filter.c's. Each function acts on the calling process alone, for good, and owns nothing. It is
+ * called by a child before it reads the first byte of anybody: what a hostile client can make a
+ * process do is bounded by what was left to it here.
  */
 #include "config.h"
 
@@ -12,23 +12,14 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <seccomp.h>
 #include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/error.h"
 #include "capfsd/process/boot.h"
-
-CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
+#include "capfsd/process/filter.h"
 
 /*
  * Only strings that lie behind each other are one piece of memory; a caller of execve(2) is free to
@@ -74,31 +65,81 @@ confine_tie(pid_t parent)
 }
 
 /*
+ * What the keeper needs, and each of its children until it has dropped it: to mount and to look for
+ * a lazy way out of it (SYS_ADMIN), to make children of the daemon's user (SETUID, SETGID, SETPCAP)
+ * and to end them (KILL), to give that user the state's directory (CHOWN), and to get through
+ * directories that are shut to root as to anybody else (DAC_READ_SEARCH). capfsd.service has the
+ * same list.
+ */
+static const int keeper_capabilities[] = {
+	CAP_SYS_ADMIN,
+	CAP_SETUID,
+	CAP_SETGID,
+	CAP_SETPCAP,
+	CAP_CHOWN,
+	CAP_KILL,
+	CAP_DAC_READ_SEARCH,
+};
+
+static uint64_t
+keeper_mask(void)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < sizeof(keeper_capabilities) / sizeof(keeper_capabilities[0]); i++)
+		mask |= UINT64_C(1) << keeper_capabilities[i];
+	return mask;
+}
+
+/*
+ * Those that are not in MASK leave the bounding set, so that no program has them which is executed
+ * later. Only CAP_SETPCAP allows that. The kernel says EINVAL of capabilities that it does not
+ * have.
+ */
+static int
+bound_capabilities(uint64_t mask)
+{
+	for (int capability = 0; capability < 64; capability++)
+		if (!(mask & UINT64_C(1) << capability) &&
+			prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+			return -errno;
+	return 0;
+}
+
+/*
  * Also those that an ordinary user's process may have been given. A kernel without an ambient set
  * says EINVAL, and has none to clear.
  */
 static int
-drop_capabilities(void)
+keep_capabilities(uint64_t mask)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return -errno;
-	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		data[i].permitted &= (uint32_t)(mask >> 32 * i);
+		data[i].effective &= data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
 /*
  * The order matters: the bounding set can be reduced only with CAP_SETPCAP, groups and gid only
  * while the uid is root's, so the uid goes last. All three ids of each are set, or the saved one
- * would lead back. The kernel says EINVAL of capabilities that it does not have.
+ * would lead back.
  */
 static int
 drop_user(const struct boot *boot)
 {
-	for (int capability = 0; capability < 64; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
-			return -errno;
+	int r = bound_capabilities(0);
+
+	if (r < 0)
+		return r;
 	if (setgroups(0, NULL) < 0)
 		return -errno;
 	if (setresgid(boot->daemon_gid, boot->daemon_gid, boot->daemon_gid) < 0)
@@ -116,7 +157,7 @@ confine_drop(const struct boot *boot, pid_t parent)
 	if (boot->privileged)
 		r = drop_user(boot);
 	if (r == 0)
-		r = drop_capabilities();
+		r = keep_capabilities(0);
 	if (r < 0)
 		return r;
 	/*
@@ -130,211 +171,30 @@ confine_drop(const struct boot *boot, pid_t parent)
 }
 
 /*
- * All that a broker needs once it serves, also in libfuse, LMDB, libsystemd and the C library, on
- * every architecture: some are there under two names. A call that is missing here fails with EPERM
- * in use, so what a new library version calls must be added.
+ * A user's keeper runs fusermount3, to mount and at its end again: with no_new_privs that
+ * set-user-ID program would have no privilege. It has no capability to lose. The filter stays over
+ * execve(2), so that one more for each upgrade would make every system call dearer.
  */
-static const int allowed_calls[] = {
-	/* descriptors that are there, and their duplicates */
-	SCMP_SYS(read),
-	SCMP_SYS(readv),
-	SCMP_SYS(write),
-	SCMP_SYS(writev),
-	SCMP_SYS(pread64),
-	SCMP_SYS(preadv),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(pwritev),
-	SCMP_SYS(sendfile),
-	SCMP_SYS(sendfile64),
-	SCMP_SYS(lseek),
-	SCMP_SYS(_llseek),
-	SCMP_SYS(close),
-	SCMP_SYS(close_range),
-	SCMP_SYS(dup),
-	SCMP_SYS(dup2),
-	SCMP_SYS(dup3),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(fcntl64),
-	SCMP_SYS(fstat),
-	SCMP_SYS(fstat64),
-	SCMP_SYS(fstatfs),
-	SCMP_SYS(fstatfs64),
-	SCMP_SYS(fallocate),
-	SCMP_SYS(ftruncate),
-	SCMP_SYS(ftruncate64),
-	SCMP_SYS(fchmod),
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(fsync),
-	/* sockets: pairs and what is accepted or sent to us, none made */
-	SCMP_SYS(socketpair),
-	SCMP_SYS(accept),
-	SCMP_SYS(accept4),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recv),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(sendto),
-	SCMP_SYS(send),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(setsockopt),
-	SCMP_SYS(getsockname),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(listen), /* again, with another backlog */
-	/* the event loop */
-	SCMP_SYS(epoll_create1),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(epoll_pwait2),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(ppoll_time64),
-	SCMP_SYS(timerfd_create),
-	SCMP_SYS(timerfd_settime),
-	SCMP_SYS(timerfd_settime64),
-	SCMP_SYS(timerfd_gettime),
-	SCMP_SYS(eventfd2),
-	SCMP_SYS(memfd_create),
-	/* memory and time */
-	SCMP_SYS(brk),
-	SCMP_SYS(mmap),
-	SCMP_SYS(mmap2),
-	SCMP_SYS(mremap),
-	SCMP_SYS(munmap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(msync),
-	SCMP_SYS(futex),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_gettime64),
-	SCMP_SYS(clock_getres),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(restart_syscall),
-	/* itself */
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(getppid),
-	SCMP_SYS(getuid),
-	SCMP_SYS(geteuid),
-	SCMP_SYS(getgid),
-	SCMP_SYS(getegid),
-	SCMP_SYS(getrlimit),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sigreturn),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
-};
-
-/*
- * Calls that are harmless with some arguments only: mprotect(2) may not make anything executable,
- * prlimit(2) may touch nobody else, and a signal may go to this process alone, which is what
- * abort(3) needs.
- */
-static int
-allow_with_arguments(scmp_filter_ctx filter)
+int
+confine_keeper(struct boot *boot)
 {
 	int r;
 
-	r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (!boot->privileged)
+		return 0;
+	r = bound_capabilities(keeper_mask());
 	if (r == 0)
-		r = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+		r = keep_capabilities(keeper_mask());
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r < 0 ? r : confine_family(boot);
+}
+
+int
+confine_family(struct boot *boot)
+{
+	int r = boot->filtered ? 0 : filter_family();
+
+	boot->filtered = r == 0;
 	return r;
-}
-
-/*
- * What it takes to look at a descriptor, to reply and to end. There is no read(2) and no write(2):
- * a descriptor of a client's may be any file of any file system, and is never used.
- */
-static const int inspector_calls[] = {
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(ppoll_time64),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recv),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(fcntl64),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(close),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
-};
-
-/*
- * Everything that is not named fails with EPERM. When a rule cannot be added nothing is loaded, and
- * the caller must end: a process that was meant to be confined never runs without.
- */
-static int
-load_filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx filter))
-{
-	cleanup(seccomp_release_p) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r = 0;
-
-	if (!filter)
-		return -ENOMEM;
-	/* A refused call is a bug of ours or an attack: the kernel's log tells which. */
-	if (seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1) < 0)
-		log_message(LOG_DEBUG, "refused system calls are not logged by this kernel");
-	/*
-	 * A tree of comparisons and no list, as the filter runs at each system call. Libraries that
-	 * do not know of it make a list, which is slower and as good.
-	 */
-	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-	if (r == 0 && more)
-		r = more(filter);
-	if (r == 0)
-		r = seccomp_load(filter);
-	return r < 0 ? error_trace(r) : 0;
-}
-
-/*
- * Programs built with sanitizers make other calls, in threads and in /proc, and would fail at the
- * first.
- */
-static bool
-is_filtered(const struct boot *boot)
-{
-#ifdef HAVE_SANITIZERS
-	return false;
-#else
-	return boot->privileged;
-#endif
-}
-
-int
-confine_filter_inspector(const struct boot *boot)
-{
-	if (!is_filtered(boot))
-		return 0;
-	return load_filter(inspector_calls, sizeof(inspector_calls) / sizeof(inspector_calls[0]), NULL);
-}
-
-int
-confine_filter(const struct boot *boot)
-{
-	/*
-	 * Log lines tell the local time, and its zone can be read only while files can still be
-	 * opened.
-	 */
-	tzset();
-	if (!is_filtered(boot))
-		return 0;
-	return load_filter(allowed_calls, sizeof(allowed_calls) / sizeof(allowed_calls[0]),
-		allow_with_arguments);
 }

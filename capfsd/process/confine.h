@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the daemon's processes take away from themselves. All non-logging but confine_filter(). */
+/* What the daemon's processes take away from themselves. All non-logging. */
 #pragma once
 
 #include <sys/types.h>
@@ -27,10 +27,11 @@ int confine_tie(pid_t parent);
 int confine_drop(const struct boot *boot, pid_t parent);
 
 /*
- * The broker's system calls from now on: those of the descriptors that it has and gets, none that
- * opens, connects, executes or signals. Only when started as root. Returns: 0 or -errno.
+ * The keeper keeps the capabilities that it needs, also for whatever it executes, no_new_privs, and its
+ * system calls. Started by an ordinary user it has none of the former, and needs a set-user-ID program.
+ * Returns: 0 or -errno.
  */
-int confine_filter(const struct boot *boot);
+int confine_keeper(struct boot *boot);
 
-/* Likewise for an inspector, who needs much less. */
-int confine_filter_inspector(const struct boot *boot);
+/* The filter of keeper and holder, once, for one that was not born with it. Returns: 0 or -errno. */
+int confine_family(struct boot *boot);
