@@ -12,6 +12,13 @@ harness_check
 new_broker() {
 	harness_pids && [ "$BROKER" != "$1" ] && timeout 5 cat "$CAPFS/version"
 }
+new_binder() {
+	harness_pids && [ "$BINDER" != "$1" ]
+}
+asks() { # NAME: by a slot that nobody has looked up yet
+	[ -e "$CAPFS/caps/$1" ] || say "as=$1" "$CAPFS/caps/echo/replicate"
+	[ "$(timeout 10 "$PROBE" ask "$CAPFS/caps/$1/socket" x)" = x ]
+}
 wakeups() { # PID: how often it has slept
 	sed -n 's/^voluntary_ctxt_switches:\t//p' "/proc/$1/status"
 }
@@ -73,6 +80,17 @@ t_ok "the_next_is_not_taken_for_it" sleep 2
 broker=$BROKER
 harness_pids
 t_is "one_signal_ends_one_broker" "$broker" "$BROKER"
+
+# The binder is watched likewise, by the keeper.
+binder=$BINDER
+kill -STOP "$binder"
+t_ok "P28_a_binder_that_hangs_is_replaced" wait_for 30 new_binder "$binder"
+t_like "P28_which_is_said" 'the binder does not turn its loop' cat "$TMP/log"
+t_ok "P28_and_the_next_one_makes_sockets" wait_for 20 asks sees
+binder=$BINDER
+sleep 3
+harness_pids
+t_is "P28_a_binder_that_turns_is_left_alone" "$binder" "$BINDER"
 
 # A request that never ends.
 hang=

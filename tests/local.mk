@@ -78,6 +78,7 @@ integration_tests = \
 	tests/it-disposal.sh \
 	tests/it-fdstore.sh \
 	tests/it-floods.sh \
+	tests/it-hostile.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
 	tests/it-limits.sh \
@@ -111,6 +112,7 @@ test_tools = \
 	tests/hostile-fs \
 	tests/importing \
 	tests/broken-daemon \
+	tests/hostile-broker \
 	tests/hang \
 	tests/it-recovery \
 	tests/kill-early \
@@ -145,6 +147,10 @@ tests_libfixture_la_LIBADD = base/libbase.la $(CHECK_LIBS)
 # Its own broker_main() comes before the library's.
 tests_broken_daemon_SOURCES = tests/broken-daemon.c
 tests_broken_daemon_LDADD = capfsd/libdaemon.la
+# The daemon, with a word before and after its filter.
+tests_hostile_broker_SOURCES = tests/hostile-broker.c capfsd/main.c
+tests_hostile_broker_LDADD = capfsd/libdaemon.la
+tests_hostile_broker_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=filter_broker
 tests_hang_SOURCES = tests/hang.c
 tests_hang_LDADD = base/libbase.la
 tests_kill_early_SOURCES = tests/kill-early.c
