@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 noinst_LTLIBRARIES += base/libbase.la
 base_libbase_la_SOURCES = \
+	base/backoff.c base/backoff.h \
 	base/cleanup.h \
 	base/clock.c base/clock.h \
 	base/error.c base/error.h \

@@ -99,8 +99,6 @@ capfsd_libmodel_la_SOURCES = \
 capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \
-	capfsd/process/backoff.c \
-	capfsd/process/backoff.h \
 	capfsd/process/boot.h \
 	capfsd/process/child.c \
 	capfsd/process/child.h \

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "capfsd/process/backoff.h"
+#include "base/backoff.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/page.h"
 #include "capfsd/process/watchdog.h"

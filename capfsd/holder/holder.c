@@ -27,13 +27,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/backoff.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "capfsd/broker/broker.h"
 #include "capfsd/holder/become.h"
 #include "capfsd/holder/orders.h"
-#include "capfsd/process/backoff.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/journal.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The keeper's children: how each is started, what its end means, and when the next one is due. None of them is
- * ever given up; one that ends again and again is started ever more slowly (process/backoff.h). A new
+ * ever given up; one that ends again and again is started ever more slowly (base/backoff.h). A new
  * role is a line here and a row in family.c.
  */
 #pragma once

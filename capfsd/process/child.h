@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "capfsd/process/backoff.h"
+#include "base/backoff.h"
 
 #define CHILD_FDS_MAX 5
 

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "capfsd/process/backoff.h"
+#include "base/backoff.h"
 
 #include <limits.h>
 

@@ -3,9 +3,10 @@
  * How long to wait before a process that ends again and again is started anew. The first few times are
  * free, since what has ended it may be over; then the pause doubles up to a bound, so that a process
  * that cannot live costs next to nothing. It never gives up: whatever kept the process from living may
- * go away, and what the daemon holds for its clients is worth waiting for.
+ * go away, and what is held for its clients is worth waiting for.
  *
- * Used by the holder for its brokers, and by the keeper for holder and binder. Keeps no time by itself.
+ * Used by the holder for its brokers, by the keeper for holder and binder, by `capctl serve` for its helper.
+ * Keeps no time by itself.
  */
 #pragma once
 
