@@ -96,7 +96,7 @@ struct capc_caller {
  * timeout  of the connection; looking the path up may take longer when the daemon is stopped
  *
  * Returns: 0, -ENOENT, -ENOTDIR, -EPROTOTYPE (no session there), -EACCES, -ECONNREFUSED, -ENOTCONN (no
- * daemon), -ENAMETOOLONG, -ETIMEDOUT. Blocks.
+ * daemon), -EPERM (others can write where that socket is), -ENAMETOOLONG, -ETIMEDOUT. Blocks.
  */
 CAPC_PUBLIC int capc_session_open(const char *root, uint64_t timeout, capc_session **ret);
 

@@ -75,7 +75,10 @@ int connect_path(const char *path, int type, uint64_t deadline, int *ret_fd);
 
 /* activate.c: is there no capfs at ROOT, as far as can be told? */
 bool activation_may_help(const char *root);
-/* Connects to the socket that starts the daemon. Returns: as connect_path(). */
+/*
+ * Connects to the socket that starts the daemon, if its directory is ours or root's and nobody else can
+ * write there. Returns: as connect_path(); -EPERM.
+ */
 int activation_connect(uint64_t deadline, int *ret_fd);
 
 /* SOCK_STREAM and so on, or -errno. */

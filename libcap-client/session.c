@@ -111,7 +111,7 @@ session_activate(const char *root, bool named, uint64_t deadline, struct capc_se
 		return -ENOENT;
 	r = activation_connect(deadline, &fd);
 	if (r < 0)
-		return r == -ETIMEDOUT ? r : -ENOENT;
+		return r == -ETIMEDOUT || r == -EPERM ? r : -ENOENT;
 	r = capc_session_from_fd(fd, &s);
 	if (r < 0)
 		return r;

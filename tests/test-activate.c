@@ -142,6 +142,35 @@ START_TEST(a_daemon_that_does_not_start_costs_the_timeout)
 }
 END_TEST
 
+START_TEST(P27_a_directory_of_others_is_not_asked)
+{
+	capc_session *s;
+	int listener = played_listen(run, "control", SOCK_SEQPACKET, 4);
+	char there[FIXTURE_PATH + 32];
+
+	ck_assert_int_eq(setenv("CAPFS", root, 1), 0);
+	ck_assert_int_eq(chmod(run, 0777), 0);
+	ck_assert_int_eq(capc_session_open(NULL, SHORT, &s), -EPERM);
+	ck_assert_int_eq(chmod(run, 0755), 0);
+	ck_assert_int_eq(capc_session_open(NULL, SHORT, &s), -ETIMEDOUT);
+	if (getuid() == 0) {
+		ck_assert_int_eq(seteuid(0), 0);
+		ck_assert_int_eq(chown(run, NOBODY - 1, NOBODY), 0);
+		ck_assert_int_eq(seteuid(NOBODY), 0);
+		ck_assert_int_eq(capc_session_open(NULL, SHORT, &s), -EPERM);
+		ck_assert_int_eq(seteuid(0), 0);
+		ck_assert_int_eq(chown(run, NOBODY, NOBODY), 0);
+		ck_assert_int_eq(seteuid(NOBODY), 0);
+	}
+	/* A link leads anywhere. */
+	snprintf(there, sizeof(there), "%s.there", run);
+	ck_assert_int_eq(rename(run, there), 0);
+	ck_assert_int_eq(symlink(there, run), 0);
+	ck_assert_int_eq(capc_session_open(NULL, SHORT, &s), -ENOENT);
+	close(listener);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -153,6 +182,7 @@ main(void)
 	tcase_add_test(t, a_root_that_was_named_is_not_replaced);
 	tcase_add_test(t, a_root_as_argument_starts_nobody);
 	tcase_add_test(t, a_daemon_that_does_not_start_costs_the_timeout);
+	tcase_add_test(t, P27_a_directory_of_others_is_not_asked);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
