@@ -11,5 +11,6 @@ base_libbase_la_SOURCES = \
 	base/log.c base/log.h \
 	base/msg.c base/msg.h \
 	base/number.c base/number.h \
+	base/path.c base/path.h \
 	base/text.c base/text.h \
 	base/turns.c base/turns.h

@@ -247,6 +247,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/start/activation.h \
 	capfsd/start/binary.c \
 	capfsd/start/binary.h \
+	capfsd/start/directory.c \
+	capfsd/start/directory.h \
 	capfsd/start/fdstore.c \
 	capfsd/start/fdstore.h \
 	capfsd/start/features.c \

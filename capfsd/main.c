@@ -26,6 +26,7 @@
 #include "capfsd/broker/try.h"
 #include "capfsd/ops/grammar.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/start/directory.h"
 #include "capfsd/start/fdstore.h"
 #include "capfsd/start/features.h"
 #include "capfsd/process/succession.h"
@@ -42,7 +43,8 @@
 
 static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
-static const char *arg_state_dir = "";
+static const char *arg_state_dir;
+static bool arg_volatile, arg_discard_damaged;
 static int arg_log_level = LOG_INFO;
 static bool arg_audit, arg_check;
 static uint32_t arg_quota_given; /* a bit for each kind */
@@ -65,10 +67,13 @@ print_help(void)
 	puts("Usage: capfsd [OPTION]... [MOUNTPOINT]\n"
 	     "Serves capabilities on MOUNTPOINT (default /cap), in the foreground.\n"
 	     "\n"
-	     "  --run-dir=DIR        where the lock and the state are (default:\n"
-	     "                       $RUNTIME_DIRECTORY, else /run/capfsd for root,\n"
-	     "                       $XDG_RUNTIME_DIR/capfsd for a user)\n"
-	     "  --state-dir=DIR      where the state is (default: state in the run directory)\n"
+	     "  --run-dir=DIR        where the lock is (default: $RUNTIME_DIRECTORY, else\n"
+	     "                       /run/capfsd for root, $XDG_RUNTIME_DIR/capfsd for a user)\n"
+	     "  --state-dir=DIR      where the state is (default: state in $STATE_DIRECTORY, else\n"
+	     "                       in capfsd/MOUNTPOINT in /var/lib or $XDG_STATE_HOME)\n"
+	     "  --volatile           the state is in the run directory, and gone with that\n"
+	     "  --discard-damaged-state\n"
+	     "                       put a damaged state aside and begin with an empty tree\n"
 	     "  --quota=KIND=N,...   of the root session; KIND is caps, sockets, threads, ram or\n"
 	     "                       inflight, N may end in K, M, G or T\n"
 	     "  --audit              write all events to the journal, too\n"
@@ -109,6 +114,8 @@ parse_quota(const char *s)
 enum option_value {
 	OPTION_RUN_DIR = 256,
 	OPTION_STATE_DIR,
+	OPTION_VOLATILE,
+	OPTION_DISCARD_DAMAGED,
 	OPTION_QUOTA,
 	OPTION_AUDIT,
 	OPTION_LOG_LEVEL,
@@ -119,6 +126,8 @@ enum option_value {
 static const struct option options[] = {
 	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+	{"volatile", no_argument, NULL, OPTION_VOLATILE},
+	{"discard-damaged-state", no_argument, NULL, OPTION_DISCARD_DAMAGED},
 	{"quota", required_argument, NULL, OPTION_QUOTA},
 	{"audit", no_argument, NULL, OPTION_AUDIT},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -138,6 +147,12 @@ parse_option(int option)
 		return 1;
 	case OPTION_STATE_DIR:
 		arg_state_dir = optarg;
+		return 1;
+	case OPTION_VOLATILE:
+		arg_volatile = true;
+		return 1;
+	case OPTION_DISCARD_DAMAGED:
+		arg_discard_damaged = true;
 		return 1;
 	case OPTION_QUOTA:
 		return parse_quota(optarg) < 0 ? -EINVAL : 1;
@@ -174,6 +189,10 @@ parse_arguments(int argc, char *argv[])
 		arg_mountpoint = argv[optind++];
 	if (optind < argc) {
 		fprintf(stderr, "capfsd: more than one mount point\n");
+		return -EINVAL;
+	}
+	if (arg_volatile && arg_state_dir) {
+		fprintf(stderr, "capfsd: --volatile and --state-dir exclude each other\n");
 		return -EINVAL;
 	}
 	return 1;
@@ -289,30 +308,52 @@ find_user(struct boot *boot)
 	return 0;
 }
 
-/*
- * The first of what says where to be: the command line, systemd, the place of root or of a user.
- * There is no default below /tmp, where others could be first. Under systemd, $RUNTIME_DIRECTORY
- * may name several: the first is ours.
- */
+/* boot->run_dir is the full name of the state's own directory. */
 static int
-find_run_dir(const struct boot *boot, char **ret)
+name_state(struct boot *boot, const char *directory, const char *name)
 {
-	const char *runtime = getenv("RUNTIME_DIRECTORY"), *user = getenv("XDG_RUNTIME_DIR");
-	int n;
+	int n = snprintf(boot->run_dir, sizeof(boot->run_dir), "%s%s", directory, name);
 
-	if (arg_run_dir)
-		n = asprintf(ret, "%s", arg_run_dir);
-	else if (runtime && runtime[0])
-		n = asprintf(ret, "%.*s", (int)strcspn(runtime, ":"), runtime);
-	else if (boot->privileged)
-		n = asprintf(ret, "/run/capfsd");
-	else if (user && user[0])
-		n = asprintf(ret, "%s/capfsd", user);
-	else {
-		log_message(LOG_ERR, "no run directory: give --run-dir, or set XDG_RUNTIME_DIR");
-		return -ENOENT;
+	if (n >= 0 && (size_t)n < sizeof(boot->run_dir))
+		return 0;
+	log_message(LOG_ERR, "the state directory's name is too long: give --state-dir");
+	return -ENAMETOOLONG;
+}
+
+/*
+ * What systemd has kept of a daemon whose state was in the run directory refers to that state. It is
+ * served from there for once, as the connections would be lost with it.
+ */
+static bool
+is_kept_in(const struct keeper_config *config, const char *run_dir)
+{
+	const char *kept = config->stored->boot.run_dir;
+	size_t n = strlen(run_dir);
+
+	return config->stored->found && !arg_state_dir && strncmp(kept, run_dir, n) == 0 &&
+		strcmp(kept + n, "/state") == 0;
+}
+
+/* On a disk, so that it outlives a stop and a reboot, unless the command line says otherwise. */
+static int
+prepare_state(struct keeper_config *config, int run_fd, const char *run_dir)
+{
+	struct boot *boot = &config->boot;
+	cleanup_free char *path = NULL;
+	cleanup_close int disk = -1;
+	int r;
+
+	if (arg_state_dir) {
+		r = name_state(boot, arg_state_dir, "");
+		return r < 0 ? r : place_state(AT_FDCWD, arg_state_dir, boot, &config->held.state_fd);
 	}
-	return n < 0 ? -ENOMEM : 0;
+	if (arg_volatile || is_kept_in(config, run_dir)) {
+		r = name_state(boot, run_dir, "/state");
+		return r < 0 ? r : place_state(run_fd, "state", boot, &config->held.state_fd);
+	}
+	disk = directory_disk(boot, config->held.mountpoint, &path);
+	r = disk < 0 ? disk : name_state(boot, path, "/state");
+	return r < 0 ? r : place_state(disk, "state", boot, &config->held.state_fd);
 }
 
 /*
@@ -344,17 +385,18 @@ static int
 prepare(struct keeper_config *config)
 {
 	cleanup_free char *run_dir = NULL;
+	cleanup_close int run = -1;
 	int r;
 
 	r = find_user(&config->boot);
 	if (r == 0)
-		r = find_run_dir(&config->boot, &run_dir);
-	if (r == 0)
-		r = place_lock(run_dir, &config->held.lock_fd);
-	if (r == 0)
-		r = place_state(run_dir, arg_state_dir, &config->boot, &config->held.state_fd);
+		r = run = directory_run(&config->boot, arg_run_dir, &run_dir);
+	if (r >= 0)
+		r = place_lock(run, run_dir, &config->held.lock_fd);
 	if (r == 0)
 		r = place_mountpoint(arg_mountpoint, config->held.mountpoint);
+	if (r == 0)
+		r = prepare_state(config, run, run_dir);
 	if (r == 0 && !stored_fits(config))
 		r = place_clear(config->held.mountpoint, config->boot.privileged);
 	return r;
@@ -416,6 +458,7 @@ main(int argc, char *argv[])
 	journal_open();
 	config.boot.log_level = arg_log_level;
 	config.boot.audit = arg_audit;
+	config.boot.discard_damaged = arg_discard_damaged;
 	if (prepare(&config) < 0)
 		return EXIT_FAILURE;
 	journal_set_mount(config.held.mountpoint);

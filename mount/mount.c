@@ -29,6 +29,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/path.h"
 #include "capfsd/process/mounts.h"
 #include "mount/options.h"
 
@@ -259,7 +260,7 @@ static int
 add_run_dir(struct mount_options *o, const char *mountpoint)
 {
 	const char *top = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
-	cleanup_free char *name = mount_escape(mountpoint), *path = NULL, *parent = NULL;
+	cleanup_free char *name = path_escape(mountpoint), *path = NULL, *parent = NULL;
 
 	if (!top || !*top) {
 		fprintf(stderr, "mount.fuse.capfs: give run-dir=, or set XDG_RUNTIME_DIR\n");
@@ -307,7 +308,8 @@ do_mount(struct arguments *a)
 		return STATUS_FAILED;
 	if (!o->run_dir && add_run_dir(o, mountpoint) < 0)
 		return STATUS_SYSTEM;
-	if (setenv("CAPFSD_SOURCE", a->source, 1) < 0)
+	/* Those of a service from which mount(8) is called are that service's. */
+	if (setenv("CAPFSD_SOURCE", a->source, 1) < 0 || unsetenv("STATE_DIRECTORY") < 0)
 		return fail("setenv");
 	argv[0] = (char *)(program ? program : SBINDIR "/capfsd");
 	memcpy(argv + 1, o->argv, o->n * sizeof(argv[0]));

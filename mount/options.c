@@ -3,7 +3,6 @@
 
 #include "mount/options.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 enum meaning {
 	OPTION_PASSED = 1, /* NAME=VALUE is --NAME=VALUE of capfsd */
+	OPTION_WORD,	   /* NAME is --NAME of capfsd */
 	OPTION_IGNORED,	   /* mount(8)'s own, or what holds for every capfs */
 	OPTION_REFUSED,
 };
@@ -24,6 +24,8 @@ static const struct option {
 	{"state-dir", OPTION_PASSED},
 	{"quota", OPTION_PASSED},
 	{"log-level", OPTION_PASSED},
+	{"volatile", OPTION_WORD},
+	{"discard-damaged-state", OPTION_WORD},
 	{"ro", OPTION_REFUSED, "a capfs cannot be read-only: its commands are written"},
 	{"remount", OPTION_REFUSED, "a capfs cannot be remounted: unmount it, and mount it anew"},
 	{"sync", OPTION_IGNORED},
@@ -82,7 +84,7 @@ mount_options_add(struct mount_options *o, const char *name, const char *value, 
 		fprintf(stderr, "mount.fuse.capfs: too many options\n");
 		return -EINVAL;
 	}
-	if (asprintf(&word, "--%s=%.*s", name, (int)n, value) < 0)
+	if (value ? asprintf(&word, "--%s=%.*s", name, (int)n, value) < 0 : asprintf(&word, "--%s", name) < 0)
 		return -ENOMEM;
 	o->argv[o->n++] = word;
 	return 0;
@@ -134,6 +136,11 @@ option_parse(struct mount_options *o, const char *text, size_t n, bool sloppy)
 			return option_pass(o, option->name, equals + 1, n - n_name - 1);
 		fprintf(stderr, "mount.fuse.capfs: %s needs a value\n", option->name);
 		return -EINVAL;
+	case OPTION_WORD:
+		if (!equals)
+			return mount_options_add(o, option->name, NULL, 0);
+		fprintf(stderr, "mount.fuse.capfs: %s takes no value\n", option->name);
+		return -EINVAL;
 	case OPTION_IGNORED:
 		break;
 	}
@@ -172,32 +179,4 @@ mount_options_deinit(struct mount_options *o)
 {
 	while (o->n > 0)
 		free(o->argv[--o->n]);
-}
-
-char *
-mount_escape(const char *path)
-{
-	char *name = malloc(strlen(path) * 4 + 2), *to = name;
-
-	if (!name)
-		return NULL;
-	while (*path) {
-		bool first = to == name;
-
-		if (*path == '/') {
-			path += strspn(path, "/");
-			/* Neither at the beginning nor at the end. */
-			if (!first && *path)
-				*to++ = '-';
-		} else if (isalnum((unsigned char)*path) || strchr(":_", *path) ||
-			   (*path == '.' && !first)) {
-			*to++ = *path++;
-		} else {
-			to += sprintf(to, "\\x%02x", (unsigned char)*path++);
-		}
-	}
-	if (to == name)
-		*to++ = '-';
-	*to = '\0';
-	return name;
 }

@@ -19,10 +19,7 @@ struct mount_options {
  */
 int mount_options_parse(struct mount_options *o, const char *text, bool sloppy);
 
-/* Adds "--NAME=VALUE". Returns: 0, -EINVAL (too many), -ENOMEM. */
+/* Adds "--NAME=VALUE", or "--NAME" when VALUE is NULL. Returns: 0, -EINVAL (too many), -ENOMEM. */
 int mount_options_add(struct mount_options *o, const char *name, const char *value, size_t n);
 
 void mount_options_deinit(struct mount_options *o);
-
-/* The name that systemd would give a unit for PATH, without its suffix: "/srv/a" is "srv-a". */
-char *mount_escape(const char *path);

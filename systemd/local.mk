@@ -8,8 +8,15 @@ EXTRA_DIST += $(system_fixed_units) \
 	systemd/capfs-serve-user@.service.in \
 	systemd/capfsd.sysusers.conf systemd/capfsd.tmpfiles.conf
 
+# Slower and slower, and never given up; systemd before 254 waits the same time again and again.
+if HAVE_RESTART_STEPS
+restart_steps = s,@restart_steps[@],RestartSteps=5\nRestartMaxDelaySec=15\n,
+else
+restart_steps = s,@restart_steps[@],,
+endif
+
 make_unit = $(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,@sbindir[@],$(sbindir),g' \
-	-e 's,@bindir[@],$(bindir),g' $< >$@-t && mv $@-t $@
+	-e 's,@bindir[@],$(bindir),g' -e '$(restart_steps)' $< >$@-t && mv $@-t $@
 
 systemdsystemunit_DATA = \
 	systemd/system/capfsd.service systemd/system/capfsd@.service \

@@ -247,6 +247,8 @@ harness_init() {
 	trap 'exit 143' TERM
 	trap 'exit 130' INT
 	CAPFS=$TMP/cap RUN=$TMP/run
+	# Never where somebody's is: what a test leaves goes with the test.
+	export STATE_DIRECTORY=$RUN
 	mkdir "$CAPFS"
 	CAPFSD=$(program capfsd/capfsd)
 	CAP=$(program capctl/capctl)

@@ -1,8 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The store: what it keeps over a stop and a crash of everything, and how a damaged one is refused, kept
-# aside, and not taken for a new one.
+# Conformance: P26
+#
+# The store: what it keeps over a stop and a crash of everything, and how a damaged one is refused until the
+# administrator says that it may go; it is kept aside then, and never taken for a new one.
 
 . "$(dirname "$0")/harness.sh"
 harness_check
@@ -32,28 +34,37 @@ store() {
 	find "$RUN" -name state.mdb
 }
 
-# damaged NAME CMD…: CMD damages the file that it is given last; the next start refuses, the one after
-# begins anew.
-damaged() {
-	local name=$1 status file
-	shift
-	[ -z "$KEEPER" ] || crash
-	is_root || fusermount3 -u -z "$CAPFS" 2>/dev/null
-	file=$(store)
-	"$@" "$file"
+refused() { # NAME: the daemon does not start, and says why; the store is as it was
+	local status sum
+	sum=$(sha256sum <"$(store)")
 	: >"$TMP/log"
 	harness_launch
 	wait_for 10 not kill -0 "$KEEPER"
 	wait "$KEEPER"
 	status=$?
 	cp "$TMP/log" "$TMP/output"
-	[ $status -ne 0 ] && [ $status -lt 124 ] && grep -qi 'damaged' "$TMP/log"
-	t_result $? "${name}_is_refused"
-	t_ok "${name}_is_kept_aside" sh -c "ls '$(dirname "$file")' | grep -q damaged"
-	t_ok "${name}_leaves_no_mount" not mounted "$CAPFS"
+	[ $status -eq 1 ] && grep -qi 'damaged.*--discard-damaged-state' "$TMP/log"
+	t_result $? "$1"
+	t_is "${1}_and_left_as_it_was" "$sum" "$(sha256sum <"$(store)")"
+	t_ok "${1}_and_leaves_no_mount" not mounted "$CAPFS"
 	KEEPER=''
-	harness_start
-	t_ok "${name}_then_anew" test ! -e "$CAPFS/sessions/kept"
+}
+
+# damaged NAME CMD…: CMD damages the file that it is given last; each start is refused until one is told to
+# discard it.
+damaged() {
+	local name=$1 file
+	shift
+	[ -z "$KEEPER" ] || crash
+	is_root || fusermount3 -u -z "$CAPFS" 2>/dev/null
+	file=$(store)
+	"$@" "$file"
+	refused "P26_${name}_is_refused"
+	refused "P26_${name}_is_refused_again"
+	harness_start --discard-damaged-state
+	t_like "P26_${name}_is_kept_aside_by_word" 'damaged.* kept as state.damaged-' cat "$TMP/log"
+	t_ok "P26_${name}_is_there_under_that_name" sh -c "ls '$(dirname "$file")' | grep -q damaged"
+	t_ok "P26_${name}_then_anew" test ! -e "$CAPFS/sessions/kept"
 	mkdir "$CAPFS/sessions/kept"
 }
 
@@ -78,6 +89,25 @@ damaged "emptied_store" empty
 damaged "cut_off_store" cut_off
 damaged "flipped_store" flip
 damaged "overwritten_store" garbage
+
+# Without damage the word means nothing.
+harness_stop
+harness_start --discard-damaged-state
+t_ok "a_good_store_is_not_discarded" test -d "$CAPFS/sessions/kept"
+
+# The word was about what there was at the start, not about what comes later.
+flip "$(store)"
+kill -9 "$BROKER"
+wait_for 10 not kill -0 "$KEEPER"
+wait "$KEEPER"
+t_is "P26_under_a_running_daemon_it_is_refused" 1 $?
+is_root || fusermount3 -u -z "$CAPFS" 2>/dev/null
+refused "P26_and_at_the_next_start"
+
+# Moving it away is a word as well.
+mv "$(store)" "$TMP/moved.mdb"
+harness_start
+t_ok "P26_moved_away_it_begins_anew" test ! -e "$CAPFS/sessions/kept"
 
 harness_stop
 t_done

@@ -62,7 +62,7 @@ user_commands() {
 }
 user=$(id -u nobody) # whose name fusermount3 asks for
 user_instance() {
-	as "$user" env HOME="$TMP/home" XDG_RUNTIME_DIR="$TMP/home/run" LD_LIBRARY_PATH="$TMP/bin" \
+	as "$user" env -u STATE_DIRECTORY HOME="$TMP/home" XDG_RUNTIME_DIR="$TMP/home/run" LD_LIBRARY_PATH="$TMP/bin" \
 		bash -ec "$(declare -f wait_for; user_commands)"
 }
 if is_root && have fusermount3 && as "$user" test -w /dev/fuse; then

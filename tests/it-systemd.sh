@@ -171,8 +171,23 @@ t_is "leaves_no_process" "" "$(processes)"
 t_is "no_mount" "" "$(grep ' /cap ' /proc/self/mountinfo)"
 t_is "nothing_in_run_but_the_socket" control "$(ls /run/capfsd)"
 t_is "which_starts_it_again" init "$(capctl show label)"
-t_is "with_an_empty_tree" "" "$(ls /cap/sessions)"
+t_is "with_the_tree_of_before" app "$(ls /cap/sessions)"
+t_like "its_grants_and_their_limits" '^conns limit=3' cat /cap/sessions/app/caps/echo/info
+t_ok "the_state_is_where_the_unit_says" test -f /var/lib/capfsd/cap/state/state.mdb
+
+# --- P25: kills of the first process, as soon as it is there --------------------------------------
+
+for ((killed = 0; killed < 8; )); do
+	first=$(property MainPID capfsd.service)
+	if [ "$first" != 0 ] && kill -9 "$first" 2>/dev/null; then
+		killed=$((killed + 1))
+	fi
+	sleep 0.1
+done
+t_ok "P25_however_often_it_is_killed_it_is_started_again" wait_for 40 is capfsd.service active
+t_is "P25_with_the_tree_of_before" app "$(ls /cap/sessions)"
 unit stop capfsd.service
+rm -rf /var/lib/capfsd
 
 # --- P04: a cause that goes away --------------------------------------------------------------
 
@@ -194,7 +209,6 @@ unit stop capfsd.service
 
 # --- P06: what expires, with the state on a disk ------------------------------------------------
 
-drop_in capfsd.service '[Service]\nExecStart=\nExecStart=/usr/local/sbin/capfsd --state-dir=/var/lib/capfsd /cap\n'
 unit start capfsd.service capfs-serve@echo.service
 capctl session create app
 capctl grant echo app as=short expires=3 >/dev/null
@@ -217,7 +231,6 @@ t_is "P06_what_did_not_is_there" "later long" "$(echo $(ls /cap/sessions/app/cap
 while [ $SECONDS -le $due ]; do sleep 0.2; done
 t_is "P06_and_expires_when_it_is_due" long "$(echo $(ls /cap/sessions/app/caps))"
 unit stop capfsd.service
-drop_out capfsd.service
 rm -rf /var/lib/capfsd
 
 # --- P18: nothing happens ---------------------------------------------------------------------
@@ -294,6 +307,8 @@ if have fusermount3 && useradd --create-home ann && delegate ann 2>/dev/null; th
 	t_ok "with_the_socket" as_ann systemctl --user start capfsd.socket
 	t_is "whose_first_client_starts_the_daemon" init "$(as_ann capctl show label)"
 	t_is "on_~/cap" init "$(as_ann cat /home/ann/cap/label)"
+	t_ok "with_its_state_below_the_home" \
+		test -f /home/ann/.local/state/capfsd/home-ann-cap/state/state.mdb
 	as_ann mkdir -p /home/ann/.config/capfs
 	echo 'SERVE="--inetd -- /bin/cat"' | as_ann tee /home/ann/.config/capfs/echo.env >/dev/null
 	t_ok "a_service_is_published" as_ann systemctl --user start capfs-serve@echo.service

@@ -90,6 +90,7 @@ integration_tests = \
 	tests/it-metrics.sh \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \
+	tests/it-persist.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
 	tests/it-references.sh \

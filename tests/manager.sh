@@ -3,7 +3,8 @@
 #
 # Sourced by tests in a namespace (namespace.sh): a systemd of their own, which runs the system's units as
 # they were installed. It is a user's manager, since only process 1 can be the system's; it takes
-# /run for its runtime directory, so that %t and RuntimeDirectory= mean what they do in the system.
+# /run for its runtime directory, so that %t and RuntimeDirectory= mean what they do in the system; and
+# /var/lib for that of states, which before systemd 254 was that of configurations.
 #
 #	manager_start		starts it; what services say goes to /run/logs/UNIT.log
 #	manager_stop		ends it with all that it runs
@@ -35,7 +36,8 @@ manager_start() {
 	cp /lib/systemd/system/cap*.* /run/systemd/user/
 	printf '[Service]\nStandardError=append:/run/logs/%%n.log\n' >/run/systemd/user/service.d/log.conf
 	# An automount point knows the manager by its process group, which must be of this namespace.
-	env -u DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR=/run \
+	env -u DBUS_SESSION_BUS_ADDRESS -u STATE_DIRECTORY XDG_RUNTIME_DIR=/run \
+		XDG_STATE_HOME=/var/lib XDG_CONFIG_HOME=/var/lib \
 		setsid /lib/systemd/systemd --user --unit=basic.target >/run/logs/manager.log 2>&1 &
 	MANAGER=$!
 	wait_for 20 manager_answers || return

@@ -25,5 +25,5 @@ int put(struct state *s, uint64_t key, unsigned generation);
 /* One transaction, of generation 0. */
 void put_range(struct state *s, uint64_t first, uint64_t n);
 
-/* How many records there are, all of them right, or -1: refused and kept aside. */
+/* How many records there are, all of them right, or -1: refused, and left as it was. */
 int64_t count_or_refused(void);

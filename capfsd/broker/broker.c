@@ -115,6 +115,7 @@ static void
 on_stop(struct broker *b, int *fd)
 {
 	fronts_stop(&b->fronts);
+	loading_sync(b->state);
 	sd_event_exit(b->event, BROKER_EXIT_STOPPED);
 }
 
@@ -320,9 +321,7 @@ broker_start(struct broker *b)
 		return error_trace(r);
 	while (first < n_fds && fds[first] < BOOT_FD_FIRST_FREE)
 		first++;
-	r = loading_open(b->boot, &b->state);
-	if (r == 0)
-		r = loading_model(b->boot, b->state, &b->model);
+	r = loading_store(b->boot, &b->state, &b->model);
 	if (r == 0) {
 		b->boot->page->stored = 1;
 		r = make_fronts(b);

@@ -11,13 +11,14 @@
 struct boot;
 
 /*
- * Opens the state that BOOT names, or a new one if there was none before.
+ * Opens the state that BOOT names, or a new one if there was none before, and has the model read all that
+ * it has. What was opened belongs to the caller, also after a failure; both are NULL before.
  * Returns: 0, BROKER_EXIT_REFUSED, -errno.
  */
-int loading_open(const struct boot *boot, struct state **ret);
+int loading_store(const struct boot *boot, struct state **ret, struct model **ret_model);
 
-/* The copy in the memfd FD (state_copy()), which is left open. Returns: likewise. */
-int loading_open_copy(const struct boot *boot, int fd, struct state **ret);
+/* Likewise for the copy in the memfd FD (state_copy()), which is left open. */
+int loading_copy(const struct boot *boot, int fd, struct state **ret, struct model **ret_model);
 
-/* All that the store has for the model. Returns: likewise. */
-int loading_model(const struct boot *boot, struct state *state, struct model **ret);
+/* The way back, at a stop: all of it to the disk. */
+void loading_sync(struct state *state);

@@ -71,9 +71,7 @@ try_state(const struct boot *boot, int copy)
 	struct fs *fs = NULL;
 	int r;
 
-	r = loading_open_copy(boot, copy, &state);
-	if (r == 0)
-		r = loading_model(boot, state, &model);
+	r = loading_copy(boot, copy, &state, &model);
 	if (r == 0)
 		r = fs_new(model, state, boot, NULL, NULL, &fs);
 	if (r == 0)

@@ -157,6 +157,8 @@ static void
 on_ready(struct keeper *k, uint32_t generation)
 {
 	upgrade_on_ready(&k->upgrade, generation);
+	/* What becomes of the state from here on, nobody has been asked about. */
+	k->boot.discard_damaged = 0;
 	if (k->ready)
 		return;
 	log_message(LOG_DEBUG, "serving %s", k->mount.path);

@@ -52,7 +52,8 @@ struct boot {
 	char activation[108];    /* the name of the service manager's listener, "": none */
 	uint32_t generation;     /* how many times the holder has become another binary */
 	uint32_t store_max;      /* descriptors that systemd keeps for us; 0: it does not */
-	bool resumed;            /* an earlier daemon has left mount and state */
+	bool resumed;            /* a state was served before: it must be there */
 	uint64_t audit;          /* events go to the journal, too; wide enough to lie behind what older ones write */
 	uint64_t filtered;       /* the family's filter is loaded (filter.h), and stays over execve(2) */
+	uint64_t discard_damaged; /* 1: --discard-damaged-state; not a bool, which could be padding of before */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The directories, the two locks, and the mount point. It owns nothing after it returns: both lock
- * descriptors are its caller's, and a lock lasts as long as any copy of its descriptor. Called by
- * main() before anything is started; it makes directories and takes dead mounts away, and never
- * touches a mount that may be alive.
+ * The two locks, the state's own directory, and the mount point. It owns nothing after it returns: both
+ * lock descriptors are its caller's, and a lock lasts as long as any copy of its descriptor. Called by
+ * main() before anything is started; it takes dead mounts away, and never touches a mount that may be
+ * alive.
  */
 #include "config.h"
 
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -29,6 +30,7 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/mounts.h"
+#include "capfsd/start/directory.h"
 
 #define MOUNT_TYPE "fuse.capfs"
 #define DEAD_MAX 16 /* mounts on top of each other, each left by a daemon that was killed */
@@ -62,91 +64,24 @@ lock(int fd, const char *what)
 }
 
 /*
- * Opens a directory, made when it is missing. Its last part may not be a symbolic link: in a
- * directory that others can write to, such a link would have us give away or lock a directory of
- * their choice.
- */
-static int
-open_directory(const char *path, mode_t mode, bool *ret_made)
-{
-	int fd;
-
-	*ret_made = mkdir(path, mode) == 0;
-	if (!*ret_made && errno != EEXIST) {
-		log_message(LOG_ERR, "cannot make the directory %s: %m", path);
-		return -errno;
-	}
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0) {
-		log_message(LOG_ERR, "cannot open the directory %s: %m", path);
-		return -errno;
-	}
-	/*
-	 * Whatever the umask is; and by the descriptor, as the name may be another directory by
-	 * now.
-	 */
-	if (*ret_made && fchmod(fd, mode) < 0) {
-		log_message(LOG_ERR, "cannot set the mode of %s: %m", path);
-		close(fd);
-		return -EIO;
-	}
-	return fd;
-}
-
-/*
- * Whoever can write there can put another lock in place of ours, or a link in place of the state. Root
- * may, as it can do all that anyway; so a run directory that a service manager made is good.
- */
-static int
-check_run(int fd, const char *path)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		log_message(LOG_ERR, "the run directory %s belongs to uid %u, not to root or to %u", path,
-			st.st_uid, geteuid());
-		return -EPERM;
-	}
-	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		log_message(LOG_ERR, "others can write to the run directory %s (mode %04o)", path,
-			st.st_mode & 07777);
-		return -EPERM;
-	}
-	return 0;
-}
-
-/*
  * The file is never removed: a daemon that starts then would lock another file of the same name,
  * and there would be two.
  */
 int
-place_lock(const char *run_dir, int *ret_lock_fd)
+place_lock(int run_fd, const char *run_dir, int *ret_lock_fd)
 {
-	cleanup_close int directory = -1, fd = -1;
-	cleanup_free char *path = NULL;
-	bool made;
+	cleanup_close int fd = openat(run_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int r;
 
-	directory = open_directory(run_dir, 0755, &made);
-	if (directory < 0)
-		return directory;
-	r = check_run(directory, run_dir);
-	if (r < 0)
-		return r;
-	if (asprintf(&path, "%s/lock", run_dir) < 0)
-		return -ENOMEM;
-	fd = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
-		log_message(LOG_ERR, "cannot open %s: %m", path);
-		return -errno;
+		r = -errno;
+		log_message(LOG_ERR, "cannot open %s/lock: %m", run_dir);
+		return r;
 	}
 	r = lock(fd, run_dir);
-	if (r < 0)
-		return r;
-	*ret_lock_fd = take_fd(fd);
-	return 0;
+	if (r == 0)
+		*ret_lock_fd = take_fd(fd);
+	return r;
 }
 
 /*
@@ -175,38 +110,60 @@ check_state(int fd, const struct boot *boot)
 }
 
 /*
+ * The broker goes there by its name, as its own user: can that user, and is it the same directory? Else no
+ * broker would ever come up, and none could say more than that it may not.
+ */
+static int
+check_way(int fd, const struct boot *boot)
+{
+	cleanup_close int found = -1;
+	struct stat here, there;
+	int r = 0;
+
+	setfsgid(boot->daemon_gid);
+	setfsuid(boot->daemon_uid);
+	found = open(boot->run_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (found < 0)
+		r = -errno;
+	setfsuid(geteuid());
+	setfsgid(getegid());
+	if (r == 0 && (fstat(fd, &here) < 0 || fstat(found, &there) < 0))
+		r = -errno;
+	if (r == 0 && (here.st_dev != there.st_dev || here.st_ino != there.st_ino))
+		r = -ESTALE;
+	if (r < 0)
+		log_message(LOG_ERR, "uid %u cannot get to the state directory %s: %s", boot->daemon_uid,
+			boot->run_dir, strerror(-r));
+	return r;
+}
+
+/*
  * It has a lock of its own because --state-dir can name the same directory for two run directories,
  * and two brokers at one store would destroy it.
  */
 int
-place_state(const char *run_dir, const char *state_dir, struct boot *boot, int *ret_state_fd)
+place_state(int at, const char *name, struct boot *boot, int *ret_state_fd)
 {
 	cleanup_close int fd = -1;
 	bool made;
-	int n, r;
+	int r;
 
-	if (state_dir[0])
-		n = snprintf(boot->run_dir, sizeof(boot->run_dir), "%s", state_dir);
-	else
-		n = snprintf(boot->run_dir, sizeof(boot->run_dir), "%s/state", run_dir);
-	if (n < 0 || (size_t)n >= sizeof(boot->run_dir)) {
-		log_message(LOG_ERR, "the state directory's name is too long");
-		return -ENAMETOOLONG;
-	}
-	fd = open_directory(boot->run_dir, 0700, &made);
+	fd = directory_open(at, name, boot->run_dir, 0700, &made);
 	if (fd < 0)
 		return fd;
 	if (made && fchown(fd, boot->daemon_uid, boot->daemon_gid) < 0) {
+		r = -errno;
 		log_message(LOG_ERR, "cannot give %s to the daemon's user: %m", boot->run_dir);
-		return -errno;
+		return r;
 	}
 	r = check_state(fd, boot);
 	if (r == 0)
+		r = check_way(fd, boot);
+	if (r == 0)
 		r = lock(fd, boot->run_dir);
-	if (r < 0)
-		return r;
-	*ret_state_fd = take_fd(fd);
-	return 0;
+	if (r == 0)
+		*ret_state_fd = take_fd(fd);
+	return r;
 }
 
 /*

@@ -27,7 +27,8 @@ struct state {
 	struct crc crc;
 	struct state_header header;
 	struct copy *copies;
-	char *dir;    /* NULL: it is a copy in a memfd */
+	char *dir;    /* its name; NULL: it is a copy in a memfd */
+	int dir_fd;   /* by which all in it is reached, or -1 */
 	void *buffer; /* one record with its CRC */
 	size_t buffer_size;
 	uint64_t file_bytes; /* the file's length, as far as we made it */

@@ -93,7 +93,7 @@ state_scan(struct state *s, state_each *each, void *data, char **ret_reason)
 		mdb_cursor_close(cursor);
 	}
 	mdb_txn_abort(txn);
-	return r == STATE_E_DAMAGED && why ? state_set_aside(s, why, ret_reason) : r;
+	return r == STATE_E_DAMAGED && why ? state_damaged(s, why, ret_reason) : r;
 }
 
 /*

@@ -6,9 +6,9 @@
  * so that a file which was cut off is known by that.
  *
  * One process at a time has the store open for writing, the broker; there is no lock (verify.c
- * opens it so), and none is needed. Nothing is synced: a store lives as long as the machine runs,
- * and what a killed process has written is there. What a record means is the model's and the
- * fronts' to know.
+ * opens it so), and none is needed. Nothing is synced but at a stop, for what a killed process has
+ * written is there; only a machine that loses its power may find a store of before, or a damaged one.
+ * What a record means is the model's and the fronts' to know.
  */
 #include "config.h"
 
@@ -30,6 +30,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "capfsd/state/crc.h"
 #include "capfsd/state/inner.h"
 #include "capfsd/state/verify.h"
@@ -38,6 +39,7 @@
 #define RESERVE_PAGES 32
 #define DAMAGED_MAX 1000
 #define COPY_BYTES (1 << 24) /* with one system call */
+#define PATH_BYTES 64
 
 /*
  * A limit of the file system, a quota of the user or a map that is used up: all of them are a full
@@ -83,11 +85,29 @@ state_free(struct state *s)
 	copies_free(s);
 	free(s->buffer);
 	free(s->dir);
+	fd_close(s->dir_fd);
 	free(s);
 	return NULL;
 }
 
 CLEANUP_DEFINE(struct state *, state_free)
+
+/*
+ * Once: all that is done there is done by the descriptor, whatever its name leads to by then. A directory of
+ * somebody else's, or one that others can enter, may have been put in its place.
+ */
+static int
+open_directory(const char *dir)
+{
+	cleanup_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_trace(-errno);
+	if (st.st_uid != geteuid() || (st.st_mode & 077) != 0)
+		return error_trace(-EPERM);
+	return take_fd(fd);
+}
 
 bool
 state_is_new(const struct state *s)
@@ -96,44 +116,48 @@ state_is_new(const struct state *s)
 }
 
 /*
- * Puts the store aside under the first free name, and says all that in *RET_REASON. Never over an
- * older one, since each may be the only evidence, or the only copy, of what somebody had; where
- * there are too many of them the start fails, and a person has to look.
+ * Says in *RET_REASON what is wrong and where. The store stays as it was found: it may be the only copy of
+ * what somebody had, and as long as it is there no daemon begins with an empty tree in its place.
  */
 static int
-set_aside(const char *dir, const char *why, char **ret_reason)
+damaged(const struct state *s, const char *why, char **ret_reason)
 {
-	cleanup_free char *from = NULL;
+	int n = s->dir ? asprintf(ret_reason, "the state in %s/" STATE_FILE " is damaged: %s", s->dir, why)
+		       : asprintf(ret_reason, "the copy of the state is damaged: %s", why);
 
-	if (!dir) {
-		if (asprintf(ret_reason, "the copy of the state is damaged: %s", why) < 0)
-			return -ENOMEM;
-		return STATE_E_DAMAGED;
-	}
-	if (asprintf(&from, "%s/" STATE_FILE, dir) < 0)
-		return -ENOMEM;
-	for (unsigned n = 1; n <= DAMAGED_MAX; n++) {
-		cleanup_free char *to = NULL;
-
-		if (asprintf(&to, "%s/state.damaged-%u", dir, n) < 0)
-			return -ENOMEM;
-		if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0) {
-			if (errno == EEXIST)
-				continue;
-			return error_trace(-errno);
-		}
-		if (asprintf(ret_reason, "the state in %s is damaged: %s; it is kept as %s", from,
-			    why, to) < 0)
-			return -ENOMEM;
-		return STATE_E_DAMAGED;
-	}
-	return error_trace(-EEXIST);
+	return n < 0 ? -ENOMEM : STATE_E_DAMAGED;
 }
 
 int
-state_set_aside(struct state *s, const char *why, char **ret_reason)
+state_damaged(struct state *s, const char *why, char **ret_reason)
 {
-	return set_aside(s->dir, why, ret_reason);
+	return damaged(s, why, ret_reason);
+}
+
+/*
+ * Under the first free name, never over an older one, since each may be the only evidence; where there
+ * are too many of them a person has to look.
+ */
+int
+state_set_aside(const char *dir, char **ret_name)
+{
+	cleanup_close int fd = open_directory(dir);
+
+	if (fd < 0)
+		return fd;
+	for (unsigned n = 1; n <= DAMAGED_MAX; n++) {
+		cleanup_free char *to = NULL;
+
+		if (asprintf(&to, "state.damaged-%u", n) < 0)
+			return -ENOMEM;
+		if (renameat2(fd, STATE_FILE, fd, to, RENAME_NOREPLACE) == 0) {
+			*ret_name = take_ptr(to);
+			return 0;
+		}
+		if (errno != EEXIST)
+			return error_trace(-errno);
+	}
+	return error_trace(-EEXIST);
 }
 
 /*
@@ -337,20 +361,26 @@ const struct store_ops state_store_ops = {
 	.abort = state_abort,
 };
 
+/* LMDB takes only paths: this one leads to FILE by the descriptor of its directory. */
+static void
+path_of(const struct state *s, const char *file, char ret[PATH_BYTES])
+{
+	snprintf(ret, PATH_BYTES, "/proc/self/fd/%d/%s", s->dir_fd, file);
+}
+
 /*
  * A new store gets its name when its header is committed, so that a store without one is never a
  * beginning that was interrupted. What such a beginning has left is removed first.
  */
 static int
-create(struct state *s, const char *path)
+create(struct state *s)
 {
-	cleanup_free char *temporary = NULL;
+	char temporary[PATH_BYTES];
 	int r;
 
-	if (asprintf(&temporary, "%s.new", path) < 0)
-		return -ENOMEM;
-	if (unlink(temporary) < 0 && errno != ENOENT)
+	if (unlinkat(s->dir_fd, STATE_FILE ".new", 0) < 0 && errno != ENOENT)
 		return error_trace(-errno);
+	path_of(s, STATE_FILE ".new", temporary);
 	if (getrandom(&s->header.instance, sizeof(s->header.instance), 0) < 0)
 		return error_trace(-errno);
 	s->header.version = STATE_VERSION;
@@ -365,7 +395,8 @@ create(struct state *s, const char *path)
 	if (r < 0)
 		return r;
 	s->new = true;
-	return rename(temporary, path) < 0 ? error_trace(-errno) : 0;
+	r = renameat(s->dir_fd, STATE_FILE ".new", s->dir_fd, STATE_FILE);
+	return r < 0 ? error_trace(-errno) : 0;
 }
 
 /*
@@ -402,8 +433,8 @@ open_existing(struct state *s, const char *path)
 }
 
 /*
- * A damaged store is put aside before LMDB has written to it; one of a newer version is left where
- * it is, for the capfsd that wrote it. Returns: 0, STATE_E_*; -errno.
+ * A damaged store is refused before LMDB has written to it; one of a newer version is for the capfsd
+ * that wrote it. Both are left as they are. Returns: 0, STATE_E_*; -errno.
  */
 static int
 inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason)
@@ -416,9 +447,9 @@ inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason
 		return error_trace(-errno);
 	r = state_inspect(path, flags, s->size_max_bytes, &why);
 	if (r == STATE_E_DAMAGED)
-		return set_aside(s->dir, why, ret_reason);
-	if (r == STATE_E_VERSION &&
-		asprintf(ret_reason, "the state in %s cannot be used: %s", path, why) < 0)
+		return damaged(s, why, ret_reason);
+	if (r == STATE_E_VERSION && asprintf(ret_reason, "the state in %s cannot be used: %s",
+					    s->dir ? s->dir : "the copy", why) < 0)
 		return -ENOMEM;
 	if (r != 0)
 		return r;
@@ -427,20 +458,22 @@ inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason
 }
 
 /*
- * A link is not followed: the run directory is the daemon's alone, and whoever put one there must
- * not choose the file.
+ * A link is not followed: the directory is the daemon's alone, and whoever put one there must not choose
+ * the file.
  */
 static int
 open_store(struct state *s, char **ret_reason)
 {
-	cleanup_free char *path = NULL;
+	char path[PATH_BYTES];
 	struct stat st;
 
-	if (asprintf(&path, "%s/" STATE_FILE, s->dir) < 0)
-		return -ENOMEM;
-	if (lstat(path, &st) == 0)
+	s->dir_fd = open_directory(s->dir);
+	if (s->dir_fd < 0)
+		return s->dir_fd;
+	path_of(s, STATE_FILE, path);
+	if (fstatat(s->dir_fd, STATE_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return inspect_and_open(s, path, O_NOFOLLOW, ret_reason);
-	return errno == ENOENT ? create(s, path) : error_trace(-errno);
+	return errno == ENOENT ? create(s) : error_trace(-errno);
 }
 
 /* By the name of its descriptor, as LMDB takes only paths. */
@@ -468,6 +501,7 @@ open_any(const char *dir, int fd, size_t size_max_bytes, struct state **ret, cha
 	if (!s)
 		return -ENOMEM;
 	*ret_reason = NULL;
+	s->dir_fd = -1;
 	crc_init(&s->crc);
 	s->size_max_bytes = (size_max_bytes + page - 1) & ~(page - 1);
 	s->dir = dir ? strdup(dir) : NULL;
@@ -480,6 +514,13 @@ open_any(const char *dir, int fd, size_t size_max_bytes, struct state **ret, cha
 	s->page_bytes = stat.ms_psize;
 	*ret = take_ptr(s);
 	return 0;
+}
+
+int
+state_sync(struct state *s)
+{
+	assert(!s->txn);
+	return state_error(mdb_env_sync(s->env, 1));
 }
 
 int

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The store: LMDB in the run directory, one write transaction per operation. Each record carries a
+ * The store: LMDB in the state directory, one write transaction per operation. Each record carries a
  * CRC; the header carries the version and the number of records, so that a store that was cut off,
- * emptied or damaged is refused, kept aside, and never taken for a new one.
+ * emptied or damaged is refused, as often as it is opened, and never taken for a new one.
  */
 #pragma once
 
@@ -15,13 +15,14 @@
 struct state;
 
 enum {
-	STATE_E_DAMAGED = 1, /* kept aside as state.damaged-N; *RET_REASON says what was wrong */
-	STATE_E_VERSION,     /* of a newer capfsd; left alone */
+	STATE_E_DAMAGED = 1, /* left as it is; *RET_REASON says what is wrong */
+	STATE_E_VERSION,     /* of a newer capfsd; likewise */
 };
 
 /*
- * Opens DIR/state.mdb, of at most SIZE_MAX_BYTES (the map's size), or makes it. Checks its length
- * before mapping it. REASON belongs to the caller (free).
+ * Opens DIR/state.mdb, of at most SIZE_MAX_BYTES (the map's size), or makes it. DIR must be the caller's
+ * own and nobody else's to enter, and no link. Checks the file's length before mapping it. REASON belongs
+ * to the caller (free).
  * Returns: 0, STATE_E_*; -errno.
  */
 int state_open(const char *dir, size_t size_max_bytes, struct state **ret, char **ret_reason);
@@ -33,7 +34,7 @@ struct state *state_free(struct state *s);
  */
 int state_copy(struct state *s);
 
-/* Opens such a copy, which FD stays. Damaged, it is not kept aside. Returns: as state_open(). */
+/* Opens such a copy, which FD stays. Returns: as state_open(). */
 int state_open_copy(int fd, size_t size_max_bytes, struct state **ret, char **ret_reason);
 
 /* Nothing was ever stored. */
@@ -53,11 +54,17 @@ extern const struct store_ops state_store_ops;
 typedef int state_each(void *data, uint64_t key, const void *record, size_t n);
 int state_scan(struct state *s, state_each *each, void *data, char **ret_reason);
 
+/* Says so of a damage that only its reader could see. Returns: STATE_E_DAMAGED; -errno. */
+int state_damaged(struct state *s, const char *why, char **ret_reason);
+
 /*
- * Keeps the store aside for a damage that only its reader could see. S is of no use after that.
- * Returns: STATE_E_DAMAGED; -errno.
+ * Gives DIR/state.mdb, which nobody has open, another name, so that the next state_open() makes a new one.
+ * Returns: 0 with *RET_NAME (free); -errno.
  */
-int state_set_aside(struct state *s, const char *why, char **ret_reason);
+int state_set_aside(const char *dir, char **ret_name);
+
+/* All of it to the disk. It may take as long as a disk needs. Returns: 0 or -errno. */
+int state_sync(struct state *s);
 
 /* One record. Returns: 0, -ENOENT, -EBADMSG; the data is valid until the next transaction. */
 int state_get(struct state *s, uint64_t key, const void **ret, size_t *ret_n);

@@ -79,7 +79,7 @@ state_crc(const struct crc *crc, uint64_t key, const void *data, size_t n)
 }
 
 /*
- * Without syncing, as a store need not outlive the machine's run, and without a lock file, as there
+ * Without syncing, which would cost every command a disk's time, and without a lock file, as there
  * is one process; reading transactions belong to no thread, so that one may be open while another
  * is begun.
  */
@@ -394,6 +394,7 @@ state_inspect(const char *path, int flags, size_t size_max_bytes, const char **r
 	struct lmdb_meta meta;
 	uint64_t bytes;
 	struct stat st;
+	int r;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_trace(-errno);
@@ -418,5 +419,9 @@ state_inspect(const char *path, int flags, size_t size_max_bytes, const char **r
 		if (ftruncate(fd, (off_t)bytes) < 0)
 			return error_trace(-errno);
 	}
-	return walk_in_child(path, size_max_bytes, (uint64_t)st.st_size, &meta, ret_reason);
+	r = walk_in_child(path, size_max_bytes, (uint64_t)st.st_size, &meta, ret_reason);
+	/* As it was found, so that whoever looks at it the next time sees the same. */
+	if (r != 0 && ftruncate(fd, st.st_size) < 0)
+		return error_trace(-errno);
+	return r;
 }
