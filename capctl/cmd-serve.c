@@ -1,17 +1,32 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * capctl serve: becomes the helper that serves. It is executed in place of capctl, so that a
- * service manager sees one process, whose exit status and READY=1 are the helper's own.
+ * capctl serve: the helper that serves, and this process above it, which starts it again when it was killed
+ * (supervisor.h). One that gives its listener away (--listen) is executed in place of capctl: its command
+ * would have to be started anew as well.
+ *
+ * Callers wait for the next helper: the entrypoint is attached with hold=N. That is over when we end.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "capctl/command.h"
+#include "capctl/supervisor.h"
+
+#define HOLD "1024" /* callers may wait while a helper is started again */
+/* Until the daemon knows that the helper of before has gone, or is there again itself. */
+#define WAIT_AGAIN 10
+#define WAIT_AGAIN_TEXT "10"
+#define END_SECONDS 10
+#define END_TRY_USEC (UINT64_C(2) * 1000000)
+#define END_TRIES 40
+#define END_PAUSE_USEC 50000
 
 struct arguments {
 	char **v;
@@ -102,44 +117,106 @@ check(const struct context *x, int argc, char **argv)
 	return STATUS_DONE;
 }
 
+/* Do callers wait while a helper is started again? Not where the entrypoint ends with its server. */
+static bool
+holds_for_next(const struct options *o)
+{
+	return !o->hold && !options_have(o, OPTION_ONCE) && !options_have(o, OPTION_LISTEN);
+}
+
+static void
+make_arguments(struct arguments *a, const struct options *o, char *helper, const char *wait, int argc,
+	char **argv)
+{
+	a->v = calloc((size_t)argc + 11, sizeof(char *));
+	a->owned = calloc(9, sizeof(char *)); /* as there are options below */
+	a->failed = !a->v || !a->owned;
+	if (a->failed)
+		return;
+	add(a, helper);
+	if (options_have(o, OPTION_ONCE))
+		add_option(a, "once", NULL);
+	if (options_have(o, OPTION_FDS))
+		add_option(a, "fds", NULL);
+	if (o->as)
+		add_option(a, "as", o->as);
+	if (o->hold || holds_for_next(o))
+		add_option(a, "hold", o->hold ? o->hold : HOLD);
+	if (wait)
+		add_option(a, "wait", wait);
+	if (o->max)
+		add_option(a, "max", o->max);
+	if (o->socket)
+		add_option(a, "socket", o->socket);
+	if (o->idle)
+		add_option(a, "idle", o->idle);
+	add(a, (char *)"--");
+	add(a, argv[0]);
+	if (o->proxy)
+		add(a, (char *)(size_t)o->proxy);
+	for (int i = 1; i < argc; i++)
+		add(a, argv[i]);
+}
+
+/*
+ * Nobody comes any more: who waits is told, and who comes is refused. Whoever attaches says how many may
+ * wait, so that is done by attaching once without. Where the daemon has gone, or somebody else serves
+ * already, nothing is left to do.
+ */
+static void
+end_hold(const char *name)
+{
+	const char *root = getenv("CAPFS");
+	capc_session *session = NULL;
+	capc_entrypoint *e = NULL;
+	cleanup_text struct text node = {};
+	int r;
+
+	/* Whatever the tree is like by now, this is not what we wait for. */
+	signal(SIGALRM, SIG_DFL);
+	alarm(END_SECONDS);
+	if (!root || capc_session_open(root, END_TRY_USEC, &session) < 0)
+		return;
+	/* It may have been removed, and must not come back; and that the helper has gone may not be known. */
+	text_addf(&node, "entrypoints/%s/info", name);
+	r = text_done(&node) < 0 ? -ENOMEM : -EBUSY;
+	for (int i = 0; r == -EBUSY && i < END_TRIES; i++) {
+		cleanup_free char *info = NULL;
+
+		r = capc_read(session, node.data, &info, END_TRY_USEC);
+		if (r == 0)
+			r = capc_attach_how(session, name, NULL, &e);
+		if (r == -EBUSY)
+			usleep(END_PAUSE_USEC);
+	}
+	capc_detach(e);
+	capc_session_free(session);
+}
+
 static int
 execute(struct context *x, char *helper, int argc, char **argv)
 {
 	const struct options *o = &x->options;
-	cleanup(arguments_deinit) struct arguments a = {
-		.v = calloc((size_t)argc + 11, sizeof(char *)),
-		.owned = calloc(9, sizeof(char *)), /* as there are options below */
-	};
+	cleanup(arguments_deinit) struct arguments first = {}, again = {};
+	struct supervised s = {.name = argv[0]};
+	bool ended = false;
+	int status;
 
-	if (!a.v || !a.owned)
+	make_arguments(&first, o, helper, o->wait, argc, argv);
+	make_arguments(&again, o, helper, o->wait && atol(o->wait) > WAIT_AGAIN ? o->wait : WAIT_AGAIN_TEXT,
+		argc, argv);
+	if (first.failed || again.failed)
 		return complain(ENOMEM, NULL, "serve");
-	add(&a, helper);
-	if (options_have(o, OPTION_ONCE))
-		add_option(&a, "once", NULL);
-	if (options_have(o, OPTION_FDS))
-		add_option(&a, "fds", NULL);
-	if (o->as)
-		add_option(&a, "as", o->as);
-	if (o->hold)
-		add_option(&a, "hold", o->hold);
-	if (o->wait)
-		add_option(&a, "wait", o->wait);
-	if (o->max)
-		add_option(&a, "max", o->max);
-	if (o->socket)
-		add_option(&a, "socket", o->socket);
-	if (o->idle)
-		add_option(&a, "idle", o->idle);
-	add(&a, (char *)"--");
-	add(&a, argv[0]);
-	if (o->proxy)
-		add(&a, (char *)(size_t)o->proxy);
-	for (int i = 1; i < argc; i++)
-		add(&a, argv[i]);
-	if (a.failed)
-		return complain(ENOMEM, NULL, "serve");
-	execv(helper, a.v);
-	return complain(errno, NULL, "%s", helper);
+	if (options_have(o, OPTION_LISTEN)) {
+		execv(helper, first.v);
+		return complain(errno, NULL, "%s", helper);
+	}
+	s.first = first.v;
+	s.again = again.v;
+	status = supervise(&s, &ended);
+	if (ended && holds_for_next(o))
+		end_hold(argv[0]);
+	return status;
 }
 
 static int

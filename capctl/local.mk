@@ -11,7 +11,8 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/cmd-tree.c \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
-	capctl/options.c capctl/options.h
+	capctl/options.c capctl/options.h \
+	capctl/supervisor.c capctl/supervisor.h
 capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
 bin_PROGRAMS += capctl/capctl

@@ -94,6 +94,7 @@ integration_tests = \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
 	tests/it-references.sh \
+	tests/it-serve.sh \
 	tests/it-sessions.sh \
 	tests/it-sockets.sh \
 	tests/it-systemd.sh \
