@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Conformance: P14
+# Conformance: P14 P25
 #
 # Brokers that end before they have answered anybody are a reason to wait longer for the next one, not to
 # end the daemon: mount, connections and state outlive any number of them, and clients see a pause. Also
@@ -134,7 +134,18 @@ for i in 1 2 3 4 5 6 7; do
 	wait_for 15 answers || break
 	killed=$((killed + 1))
 done
-t_is "any_number_of_holders" 7 "$killed"
+t_is "P25_any_number_of_holders" 7 "$killed"
+
+# Binders cost a look-up its time.
+killed=0
+for ((i = 0; i < 200 && killed < 20; i++)); do
+	binder=$(child "$KEEPER" capfs-binder)
+	[ -n "$binder" ] && kill -9 "$binder" && killed=$((killed + 1))
+	sleep 0.1
+done
+t_is "P25_any_number_of_binders" 20 "$killed"
+serve late --inetd -- /bin/cat
+t_is "P25_and_the_next_one_binds" x "$(timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" x)"
 harness_stop
 
 # --- a stop without brokers ---------------------------------------------------------------------

@@ -3,8 +3,9 @@
  *	it-recovery KILLS SECONDS
  *
  * Runs the eight clients of it-work.c against the daemon at $CAPFS, and kills the broker, found by
- * its name as a child of $HOLDER, KILLS times at random moments, at least for SECONDS. Prints what
- * each client did. Its status is 0 when no call failed that must not, and none stood still.
+ * its name as a child of $HOLDER, KILLS times, at least for SECONDS: at random moments, but for a burst of
+ * BURST_KILLS, one every BURST_MSEC, in the middle of each BURST_EVERY. Prints what each client did. Its
+ * status is 0 when no call failed that must not, and none stood still.
  */
 #include "config.h"
 
@@ -30,6 +31,11 @@
 #define UNSERVED_KILLS_MAX 4 /* in a row, before anybody was served */
 #define KILL_PAUSE_MSEC_MAX 300
 #define ROUNDS_MIN 20
+#define BURST_EVERY 200
+#define BURST_KILLS 50
+#define BURST_MSEC 20
+/* A broker that needs longer than that to begin is started ever later, which is the holder's affair. */
+#define BURST_MSEC_MAX 10000
 
 /* Is PID a process called capfs-broker whose parent is HOLDER, and not a zombie? */
 static bool
@@ -144,17 +150,47 @@ wait_until_served(const struct worker *workers, uint64_t before)
 		usleep(1000);
 }
 
+/*
+ * Whoever is there, one every BURST_MSEC, whether anybody has been served or not, until N were killed or
+ * there are too few. Returns: how many were.
+ */
+static unsigned
+kill_burst(pid_t holder, unsigned n, pid_t *before)
+{
+	int64_t deadline = work_now_msec() + BURST_MSEC_MAX;
+	unsigned killed = 0;
+
+	for (; killed < n && work_now_msec() < deadline; usleep(BURST_MSEC * 1000)) {
+		pid_t broker = broker_find(holder);
+
+		if (!broker || broker == *before || kill(broker, SIGKILL) < 0)
+			continue;
+		*before = broker;
+		killed++;
+	}
+	printf("burst=%u in %jd ms\n", killed, (intmax_t)(work_now_msec() - deadline + BURST_MSEC_MAX));
+	return killed;
+}
+
 /* Kills N brokers. Returns: how many it found. */
 static unsigned
 kill_brokers(pid_t holder, unsigned n, const struct worker *workers)
 {
 	uint64_t served = 0;
+	unsigned killed = 0, burst_at = BURST_EVERY / 2;
 	pid_t before = 0;
-	unsigned killed = 0;
 
 	for (; killed < n; killed++) {
-		pid_t broker = broker_wait(holder, before);
+		pid_t broker;
 
+		if (killed == burst_at) {
+			burst_at += BURST_EVERY;
+			killed += kill_burst(holder, n - killed < BURST_KILLS ? n - killed : BURST_KILLS,
+				&before);
+			if (killed == n)
+				break;
+		}
+		broker = broker_wait(holder, before);
 		if (!broker)
 			break;
 		usleep((useconds_t)(random() % (KILL_PAUSE_MSEC_MAX * 1000)));
