@@ -36,11 +36,11 @@ t_is "S03_and_what_it_was_derived_from" "held kv" "$("$importing" node "$b" kv "
 t_is "S03_nothing_was_made" "$((caps + 1))" "$(quota caps used "$b/quota")"
 t_is "S03_it_is_used" "init/s1: hello" "$("$(program tests/passing)" use "$b" kv hello)"
 t_like "S03_the_sender_sees_it" 'init/s1/caps/kv rights=call' cat "$a/caps/kv/holders"
-t_like "S03_an_event" 'import id=[0-9]+ as=kv uid=[0-9]+ init/s0/caps/kv to=init/s1' cat "$b/events"
+t_like "S03_an_event" ' import session=init/s1 slot=kv id=[0-9]+ uid=[0-9]+ from=init/s0/caps/kv' cat "$b/events"
 t_is "S03_under_another_name" "new mine" "$("$importing" node "$a" kv "$CAPFS/sessions/s2" mine)"
 
 t_like "EPERM_without_grant" 'EPERM: .*grant' "$importing" node "$a" closed "$b"
-t_like "EPERM_is_an_event" 'refused import id=[0-9]+ uid=[0-9]+ EPERM' cat "$b/events"
+t_like "EPERM_is_an_event" 'refused import session=init/s1 id=[0-9]+ uid=[0-9]+ EPERM' cat "$b/events"
 say 'to=s3 as=x rights=call' "$CAPFS/caps/echo/grant"
 t_like "EEXIST_a_name_that_is_taken" EEXIST "$importing" node "$a" kv "$CAPFS/sessions/s3" x
 t_like "EINVAL_no_name" EINVAL "$importing" node "$a" kv "$CAPFS/sessions/s3" 'a b'

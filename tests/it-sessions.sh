@@ -34,7 +34,7 @@ redis_start
 # 1. Publish redis, survive its restart.
 t_ok "S10_session1_serve_publishes" serve kv --proxy="$REDIS"
 t_like "S20_session1_entrypoint_info" \
-	'^state=served thread=[0-9]+\.[0-9]+ mode=broker objects=1 connections=0 waiting=0 fds=no$' \
+	'^state=served thread=[0-9]+\.[0-9]+ mode=broker objects=1 connections=0 waiting=0 hold=1024 fds=no$' \
 	cat "$CAPFS/entrypoints/kv/info"
 t_like "session1_redis_answers" PONG redis_ping "$CAPFS/caps/kv/socket"
 badge=$(field badge "$CAPFS/caps/kv/info")

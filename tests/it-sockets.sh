@@ -76,7 +76,7 @@ hold "$a" first
 hold "$b" second
 t_ok "conns_are_counted_at_the_ancestor" wait_for 5 grep -q '^conns limit=2 used=2 left=0' "$a/info"
 t_is "conns_reached_connected_then_EOF" "" "$(ask "$b" x)"
-t_like "conns_refusal_is_an_event" 'refused connect session=init/a slot=echo' tail -n 3 "$CAPFS/sessions/a/events"
+t_like "conns_refusal_is_an_event" 'refused connect session=init/a/b slot=echo' tail -n 3 "$CAPFS/sessions/a/events"
 t_like "others_are_not_concerned" '^x$' ask "$cap/echo" x
 t_fails EBUSY "Z40_Z41_reduce_below_what_is_in_use" say 'conns=1' "$a/reduce"
 end_job "$(cat "$TMP/first.pid")"

@@ -111,14 +111,34 @@ asked(uint64_t *ret_serial)
 	int fd = -1;
 
 	while (msg_receive(w.binder, &job, sizeof(job), &fd, 1, &n_fds, MSG_DONTWAIT) == sizeof(job)) {
-		if (!job.inspection)
+		if (!job.inspection) {
+			/* A new broker's mark: until it is answered nothing else is asked. */
+			struct binder_result marked = {
+				.object = job.object, .capability = job.capability, .error = EINVAL};
+
+			if (!job.socket_type)
+				ck_assert_int_eq(send(w.binder, &marked, sizeof(marked), 0), sizeof(marked));
 			continue;
+		}
 		ck_assert_uint_eq(n_fds, 1);
 		ck_assert(job.inspection & DISPOSAL_SERIAL);
 		*ret_serial = job.inspection;
 		return world_own(&w, fd);
 	}
 	return -1;
+}
+
+/* The same, when the time for the next try has come. */
+static int
+asked_again(uint64_t *ret_serial)
+{
+	int fd = -1;
+
+	for (unsigned i = 0; fd < 0 && i < 20; i++) {
+		world_settle_for(&w, 120000);
+		fd = asked(ret_serial);
+	}
+	return fd;
 }
 
 static void
@@ -212,16 +232,14 @@ START_TEST(P20_it_is_asked_again_until_it_was_taken)
 	world_close(&w, from);
 	tell(serial, true);
 	ck_assert(!is_closed(reader));
-	world_settle_for(&w, 250000);
-	from = asked(&again);
+	from = asked_again(&again);
 	ck_assert_int_ge(from, 0);
 	ck_assert_uint_eq(again, serial);
 	world_close(&w, from);
 	world_kill(&w);
 	ck_assert(!is_closed(reader));
 	world_start(&w);
-	world_settle_for(&w, 250000);
-	from = asked(&again);
+	from = asked_again(&again);
 	ck_assert_int_ge(from, 0);
 	ck_assert(!is_closed(reader));
 	world_close(&w, take_one(from));

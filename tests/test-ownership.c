@@ -52,7 +52,6 @@ make_app(void)
 	umask(0);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
 	ck_assert_int_eq(world_want(&w, &app()->entity), 0);
-	ck_assert_int_eq(chmod(w.dir, 0711), 0);
 	set_owner(OLD, OLD, 0700);
 	world_settle(&w);
 }
@@ -63,12 +62,15 @@ connect_as(uid_t uid, gid_t supplementary)
 {
 	int fd;
 
+	/* Where the sockets are, and the store, which must be nobody else's when it is opened. */
+	ck_assert_int_eq(chmod(w.dir, 0711), 0);
 	ck_assert_int_eq(setgroups(1, &supplementary), 0);
 	ck_assert_int_eq(setegid(uid), 0);
 	ck_assert_int_eq(seteuid(uid), 0);
 	fd = world_connect(&w, &app()->entity);
 	ck_assert_int_eq(seteuid(0), 0);
 	ck_assert_int_eq(setegid(0), 0);
+	ck_assert_int_eq(chmod(w.dir, 0700), 0);
 	ck_assert_int_ge(fd, 0);
 	return fd;
 }

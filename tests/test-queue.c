@@ -232,7 +232,7 @@ START_TEST(P24_clients_that_left_a_hung_service_cost_nothing)
 	ck_assert_uint_eq(app->used.n[QUOTA_INFLIGHT], 0);
 	ck_assert_uint_le(app->used.n[QUOTA_SOCKETS], 64 / 4 + 1);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/events", "", &a), 0);
-	ck_assert_ptr_nonnull(strstr(a.text, "refused connect caps/hung"));
+	ck_assert_ptr_nonnull(strstr(a.text, "refused connect session=init/app slot=hung"));
 	is_served(app, "kv", kv);
 	/* Over the death of a broker too. */
 	world_settle_for(&w, 30000);
@@ -293,7 +293,7 @@ START_TEST(P24_who_cannot_pay_holds_nobody_up)
 	ck_assert(world_is_over(poor));
 	ck_assert(!world_is_over(behind));
 	ck_assert_int_eq(world_ask(&w, control, WIRE_READ, "sessions/app/events", "", &a), 0);
-	ck_assert_ptr_nonnull(strstr(a.text, "refused connect caps/kv"));
+	ck_assert_ptr_nonnull(strstr(a.text, "refused connect session=init/app slot=kv"));
 	for (unsigned i = 1; i < 8; i++)
 		ck_assert(world_handed(&w, kv, &h));
 	ck_assert(world_handed(&w, kv, &h));

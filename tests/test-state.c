@@ -292,7 +292,11 @@ fill_up(const char *path)
 static bool
 mount_small(const char *size)
 {
-	if (geteuid() == 0 && mount("none", directory, "tmpfs", 0, size) == 0)
+	char options[64];
+
+	/* Of a mode that a state directory may have. */
+	snprintf(options, sizeof(options), "mode=0700,size=%s", size);
+	if (geteuid() == 0 && mount("none", directory, "tmpfs", 0, options) == 0)
 		return true;
 	fprintf(stderr, "# skipped: a file system of %s cannot be mounted\n", size);
 	return false;
@@ -305,7 +309,7 @@ START_TEST(full_file_system_is_an_answer)
 	uint64_t key = 1001;
 	int r = 0;
 
-	if (!mount_small("size=2m"))
+	if (!mount_small("2m"))
 		return;
 	s = open_good();
 	put_range(s, 1, 1000);
@@ -344,7 +348,7 @@ START_TEST(a_transaction_too_large_changes_nothing)
 	struct state *s;
 	int r = 0;
 
-	if (!mount_small("size=1m"))
+	if (!mount_small("1m"))
 		return;
 	s = open_good();
 	put_range(s, 1, 100);

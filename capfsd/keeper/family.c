@@ -31,11 +31,10 @@ start_binder(struct keeper *k, int *ret_fd)
 {
 	int r = binder_start(&k->boot, k->mount.path, &k->binder, ret_fd);
 
-	if (r < 0)
-		return r;
-	child_started(&k->children[CHILD_BINDER], r);
+	if (r > 0)
+		child_started(&k->children[CHILD_BINDER], r);
 	k->at[ALARM_LOOK] = binder_watch_msec(&k->binder);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 /*
@@ -112,10 +111,7 @@ family_next_binder(struct keeper *k)
 			strerror(-r));
 }
 
-/*
- * One that hangs is killed, and not waited for, as it may sleep in a call that ignores even that: whoever
- * reaps next finds it.
- */
+/* One that hangs is killed and not waited for, as it may sleep in a call that ignores even that. */
 void
 family_look_at_binder(struct keeper *k)
 {

@@ -157,7 +157,7 @@ static void
 on_ready(struct keeper *k, uint32_t generation)
 {
 	upgrade_on_ready(&k->upgrade, generation);
-	/* What becomes of the state from here on, nobody has been asked about. */
+	/* Nobody has been asked about what becomes of it from here on. */
 	k->boot.discard_damaged = 0;
 	if (k->ready)
 		return;
