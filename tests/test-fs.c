@@ -217,6 +217,30 @@ START_TEST(what_may_be_cached_is_known_without_a_walk)
 }
 END_TEST
 
+/* A change takes what is known of a socket, and its name leads to it still: that is not forgotten. */
+START_TEST(the_name_of_a_socket_outlives_its_attributes)
+{
+	static struct model model = {.header = {.next_id = 10}};
+	struct fs fs = {.model = &model};
+	struct entity entities[] = {
+		{.id = 9, .kind = ENTITY_CAPABILITY}, {.id = 10, .kind = ENTITY_CAPABILITY}};
+	struct node node = tree_entity(&entities[1]);
+
+	fs_cache_begin(&fs);
+	ck_assert(fs_cache_names_socket(&fs, &entities[0]));
+	fs_cache_note(&fs, node);
+	ck_assert(!fs_cache_names_socket(&fs, &entities[1]));
+	while (node.row->type != ROW_SOCKET)
+		node.row++;
+	fs_cache_note(&fs, node);
+	for (int i = 0; i < 2; i++) {
+		fs_cache_take(&fs, &entities[i], UINT64_MAX);
+		ck_assert(!fs_cache_has(&fs, &entities[i]));
+		ck_assert(fs_cache_names_socket(&fs, &entities[i]));
+	}
+}
+END_TEST
+
 /* Who waits for an edge polls once after the take-over, and is woken by what comes then. */
 START_TEST(P14_a_poller_is_known_to_the_next_broker)
 {
@@ -452,5 +476,6 @@ main(void)
 	tcase_add_test(t, attributes_are_refused);
 	tcase_add_test(t, requests_without_answer);
 	tcase_add_test(fixture_case(s, "cache", 10), what_may_be_cached_is_known_without_a_walk);
+	tcase_add_test(fixture_case(s, "cache", 10), the_name_of_a_socket_outlives_its_attributes);
 	return fixture_main(s);
 }

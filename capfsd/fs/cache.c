@@ -16,8 +16,9 @@
 #include "capfsd/fs/front.h"
 
 #define SLOT 0 /* of entity.slots */
+#define NAMED (UINT64_C(1) << 63) /* the name of its socket, which only an epoch takes */
 
-_Static_assert(SLOT < ENTITY_SLOTS && TREE_ROWS_MAX <= 64, "a word has a bit for each row");
+_Static_assert(SLOT < ENTITY_SLOTS && TREE_ROWS_MAX <= 63, "a word has a bit for each row");
 
 void
 fs_cache_begin(struct fs *fs)
@@ -34,7 +35,8 @@ is_older(const struct fs *fs, const struct entity *e)
 static uint64_t
 cached(const struct fs *fs, const struct entity *e)
 {
-	return (is_older(fs, e) ? ~e->slots[SLOT] : e->slots[SLOT]) & tree_all_rows(e->kind);
+	return (is_older(fs, e) ? ~e->slots[SLOT] : e->slots[SLOT]) &
+		(tree_all_rows(e->kind) | NAMED);
 }
 
 static void
@@ -50,25 +52,36 @@ set_cached(const struct fs *fs, struct entity *e, uint64_t rows)
 void
 fs_cache_note(struct fs *fs, struct node node)
 {
-	set_cached(fs, node.entity,
-		cached(fs, node.entity) | UINT64_C(1) << node.row->number);
+	uint64_t rows = UINT64_C(1) << node.row->number;
+
+	if (node.row->type == ROW_SOCKET)
+		rows |= NAMED;
+	set_cached(fs, node.entity, cached(fs, node.entity) | rows);
 }
 
 bool
 fs_cache_has(const struct fs *fs, const struct entity *e)
 {
-	return cached(fs, e) != 0;
+	return (cached(fs, e) & ~NAMED) != 0;
+}
+
+bool
+fs_cache_names_socket(const struct fs *fs, const struct entity *e)
+{
+	return (cached(fs, e) & NAMED) != 0;
 }
 
 /*
  * What is taken counts as forgotten at once. A row of which the kernel is told twice costs a system
- * call; one that is not told shows its old text for a day.
+ * call; one that is not told shows its old text for a day. Of a socket only the attributes are
+ * forgotten: its name would lead to a listener that has ended.
  */
 uint64_t
 fs_cache_take(struct fs *fs, struct entity *e, uint64_t rows)
 {
 	uint64_t all = cached(fs, e);
 
+	rows &= ~NAMED;
 	set_cached(fs, e, all & ~rows);
 	return all & rows;
 }

@@ -342,7 +342,7 @@ fs_deadline(const struct fs *fs)
 void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
-	if (!fs->sockets_cached)
+	if (!fs->sockets_cached || !fs_cache_names_socket(fs, e))
 		return;
 	fs->sockets_cached = false;
 	fs_next_epoch(fs);

@@ -17,8 +17,8 @@ struct request;
 struct text;
 struct verb;
 
-/* A set of rows is a number of 64 bits: each front keeps one of those that it must remember. */
-#define TREE_ROWS_MAX 64
+/* A set of rows is a number of 64 bits: each front keeps one of those it must remember, and a bit. */
+#define TREE_ROWS_MAX 63
 
 enum row_type {
 	ROW_DIRECTORY,

@@ -111,14 +111,10 @@ tree_rows(enum entity_kind kind, enum row_type type)
 	return set;
 }
 
-/*
- * It is shifted from above, since a table may have as many rows as a word has bits, and a shift by
- * all of them would be undefined.
- */
 uint64_t
 tree_all_rows(enum entity_kind kind)
 {
-	return UINT64_MAX >> (TREE_ROWS_MAX - rows_of(kind).n);
+	return (UINT64_C(1) << rows_of(kind).n) - 1;
 }
 
 /*
