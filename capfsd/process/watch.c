@@ -16,7 +16,6 @@
 #include <syslog.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -30,12 +29,6 @@ struct watches {
 	sd_event_source *again;	 /* somebody is still in line */
 	int fd;
 };
-
-static uint64_t
-now_nsec(void)
-{
-	return clock_nsec(CLOCK_MONOTONIC);
-}
 
 static int
 watches_turn(struct watches *watches)
@@ -83,7 +76,7 @@ watches_free(struct watches *watches)
 CLEANUP_DEFINE(struct watches *, watches_free)
 
 int
-watches_new(sd_event *event, struct watches **ret)
+watches_new(sd_event *event, uint64_t (*now_nsec)(void), struct watches **ret)
 {
 	cleanup(watches_free_p) struct watches *watches = calloc(1, sizeof(*watches));
 	int r;

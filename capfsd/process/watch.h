@@ -26,7 +26,8 @@ struct watch {
 	int fd;
 };
 
-int watches_new(sd_event *event, struct watches **ret);
+/* NOW_NSEC measures turns, CLOCK_MONOTONIC but for tests. Returns: 0 or -errno. */
+int watches_new(sd_event *event, uint64_t (*now_nsec)(void), struct watches **ret);
 /* Nothing is watched any more. May be NULL. Returns: NULL. */
 struct watches *watches_free(struct watches *watches);
 
