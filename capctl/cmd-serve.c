@@ -158,6 +158,14 @@ make_arguments(struct arguments *a, const struct options *o, char *helper, const
 		add(a, argv[i]);
 }
 
+/* The helper is not known to have gone, or the daemon itself is just being started again. */
+static bool
+is_passing(int r)
+{
+	return r == -EBUSY || r == -ETIMEDOUT || r == -EPIPE || r == -ECONNRESET ||
+		r == -ECONNREFUSED || r == -ENOTCONN;
+}
+
 /*
  * Nobody comes any more: who waits is told, and who comes is refused. Whoever attaches says how many may
  * wait, so that is done by attaching once without. Where the daemon has gone, or somebody else serves
@@ -175,19 +183,21 @@ end_hold(const char *name)
 	/* Whatever the tree is like by now, this is not what we wait for. */
 	signal(SIGALRM, SIG_DFL);
 	alarm(END_SECONDS);
-	if (!root || capc_session_open(root, END_TRY_USEC, &session) < 0)
-		return;
 	/* It may have been removed, and must not come back; and that the helper has gone may not be known. */
 	text_addf(&node, "entrypoints/%s/info", name);
-	r = text_done(&node) < 0 ? -ENOMEM : -EBUSY;
-	for (int i = 0; r == -EBUSY && i < END_TRIES; i++) {
+	r = !root || text_done(&node) < 0 ? -ENOMEM : -EBUSY;
+	for (int i = 0; is_passing(r) && i < END_TRIES; i++) {
 		cleanup_free char *info = NULL;
 
-		r = capc_read(session, node.data, &info, END_TRY_USEC);
+		if (i > 0)
+			usleep(END_PAUSE_USEC);
+		/* Anew each time: one that was cut off is of no use any more. */
+		session = capc_session_free(session);
+		r = capc_session_open(root, END_TRY_USEC, &session);
+		if (r == 0)
+			r = capc_read(session, node.data, &info, END_TRY_USEC);
 		if (r == 0)
 			r = capc_attach_how(session, name, NULL, &e);
-		if (r == -EBUSY)
-			usleep(END_PAUSE_USEC);
 	}
 	capc_detach(e);
 	capc_session_free(session);
@@ -199,7 +209,7 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	const struct options *o = &x->options;
 	cleanup(arguments_deinit) struct arguments first = {}, again = {};
 	struct supervised s = {.name = argv[0]};
-	bool ended = false;
+	bool served = false;
 	int status;
 
 	make_arguments(&first, o, helper, o->wait, argc, argv);
@@ -213,8 +223,9 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	}
 	s.first = first.v;
 	s.again = again.v;
-	status = supervise(&s, &ended);
-	if (ended && holds_for_next(o))
+	status = supervise(&s, &served);
+	/* Also where the helper saw the daemon's connection end: nobody is started again for those who wait. */
+	if (served && holds_for_next(o))
 		end_hold(argv[0]);
 	return status;
 }

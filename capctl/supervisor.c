@@ -254,13 +254,13 @@ run(struct supervisor *v)
 }
 
 int
-supervise(const struct supervised *s, bool *ret_ended)
+supervise(const struct supervised *s, bool *ret_served)
 {
 	struct supervisor v;
 	int r = supervisor_init(&v, s), status;
 
 	status = r < 0 ? complain(-r, NULL, "serve") : run(&v);
-	*ret_ended = v.ready && (v.stopping || status == STATUS_DONE);
+	*ret_served = v.ready;
 	supervisor_deinit(&v);
 	return status;
 }

@@ -12,7 +12,7 @@ struct supervised {
 
 /*
  * Runs the helper until it ends by itself, or somebody asks us to end; one that was killed is started again,
- * at once at first, and ever more slowly when it lives too short. *RET_ENDED: it has served and has come to
- * its end in order. Returns: the exit status.
+ * at once at first, and ever more slowly when it lives too short. *RET_SERVED: some helper has served. Returns:
+ * the exit status.
  */
-int supervise(const struct supervised *s, bool *ret_ended);
+int supervise(const struct supervised *s, bool *ret_served);
