@@ -269,6 +269,48 @@ START_TEST(P24_clients_that_wait_for_hung_services_leave_room)
 }
 END_TEST
 
+/* So many of 40 that connect to "hung" of S get in. */
+static unsigned
+crowd(struct session *s)
+{
+	int clients[40];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 40; i++)
+		clients[i] = connect_to(s, "hung");
+	for (unsigned i = 0; i < 40; i++)
+		n += !world_is_over(clients[i]);
+	return n;
+}
+
+START_TEST(P24_what_was_only_looked_at_takes_no_room)
+{
+	static const char *const hung[] = {"hung", NULL};
+	int control = world_control(&w, root()), kv;
+	struct session *one, *two;
+	unsigned n;
+
+	world_serve(&w, control, "hung", "stream");
+	kv = world_serve(&w, control, "kv", "stream");
+	one = client_of(control, "caps=32 sockets=48 threads=1 ram=128K inflight=64", hung);
+	n = crowd(one);
+	ck_assert_uint_ge(n, 16);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_REMOVE, "sessions/app", "", &a), 0);
+	world_settle(&w);
+	two = client_of(control, "caps=32 sockets=48 threads=1 ram=128K inflight=64", hung);
+	for (unsigned i = 0; i < 20; i++) {
+		char command[32];
+
+		snprintf(command, sizeof(command), "to=app as=k%u", i);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/kv/grant", command, &a), 0);
+		snprintf(command, sizeof(command), "k%u", i);
+		is_served(two, command, kv);
+	}
+	ck_assert_uint_ge(two->used.n[QUOTA_SOCKETS], 20);
+	ck_assert_uint_eq(crowd(two), n);
+}
+END_TEST
+
 START_TEST(P24_who_cannot_pay_holds_nobody_up)
 {
 	int control = world_control(&w, root()), poor, behind;
@@ -326,6 +368,7 @@ main(void)
 	tcase_add_test(t, served_once_or_not_at_all);
 	tcase_add_test(t, P24_clients_that_left_a_hung_service_cost_nothing);
 	tcase_add_test(t, P24_clients_that_wait_for_hung_services_leave_room);
+	tcase_add_test(t, P24_what_was_only_looked_at_takes_no_room);
 	tcase_add_test(t, P24_who_cannot_pay_holds_nobody_up);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

@@ -239,16 +239,13 @@ binding_balance(struct sockets *sockets)
 bool
 binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
 {
-	list_for_each (i, &sockets->listeners->by_state[LISTENER_BOUND]) {
-		struct listener *l = list_entry(i, struct listener, state_link);
+	struct listener *l;
 
-		if (l == keep || l->charge.session != s)
-			continue;
-		binding_give_back(l);
-		listener_uncharge(l);
-		return true;
-	}
-	return false;
+	if (listener_idle(sockets, s, keep, &l) == 0)
+		return false;
+	binding_give_back(l);
+	listener_uncharge(l);
+	return true;
 }
 
 /*

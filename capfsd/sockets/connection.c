@@ -136,12 +136,16 @@ connection_crowds(const struct connection *conn)
 {
 	const struct session *s = conn->capability->session;
 	uint64_t n = conn->listener->n_untaken;
-	uint64_t half = left_to(s, QUOTA_SOCKETS, n) / 2;
+	struct listener *oldest;
 	uint64_t least = s->record.limit.n[QUOTA_SOCKETS] / 2;
 
 	if (least > UNTAKEN_MIN)
 		least = UNTAKEN_MIN;
-	return n > 0 && n >= half && n >= least;
+	if (n == 0 || n < least || n < left_to(s, QUOTA_SOCKETS, n) / 2)
+		return false;
+	/* Listeners that were only looked at leave all of theirs. */
+	return n >= left_to(s, QUOTA_SOCKETS,
+			    n + listener_idle(conn->sockets, s, conn->listener, &oldest)) / 2;
 }
 
 int

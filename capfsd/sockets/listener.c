@@ -151,6 +151,22 @@ listener_first(const struct sockets *sockets, enum listener_state state)
 	return link ? list_entry(link, struct listener, state_link) : NULL;
 }
 
+size_t
+listener_idle(const struct sockets *sockets, const struct session *s, const struct listener *keep,
+	struct listener **ret)
+{
+	size_t n = 0;
+
+	*ret = NULL;
+	list_for_each (i, &sockets->listeners->by_state[LISTENER_BOUND]) {
+		struct listener *l = list_entry(i, struct listener, state_link);
+
+		if (l != keep && l->charge.session == s && n++ == 0)
+			*ret = l;
+	}
+	return n;
+}
+
 /*
  * While it is in use it is in no list, and cannot be given back; when it is idle again it goes to
  * the end of the list, behind those that nobody has asked for meanwhile.

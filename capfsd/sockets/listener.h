@@ -112,6 +112,9 @@ void listener_enter(struct listener *l, enum listener_state state);
 void listener_enter_for(struct listener *l, enum listener_state state, uint64_t usec);
 /* The one that has been in STATE longest; BOUND: without clients. NULL: none. */
 struct listener *listener_first(const struct sockets *sockets, enum listener_state state);
+/* Idle ones that S pays for, but KEEP. RET: the oldest, or NULL. Returns: how many. */
+size_t listener_idle(const struct sockets *sockets, const struct session *s,
+	const struct listener *keep, struct listener **ret);
 /* It was asked for: others are given back before it. */
 void listener_touch(struct listener *l);
 
