@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "capfsd/fs/files.h"
+#include "capfsd/model/quota.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/fds.h"
 #include "capfsd/process/page.h"
@@ -33,14 +34,13 @@ place_of(const struct fs *fs, size_t i)
 }
 
 static size_t
-count_below(const struct fs *fs, const struct session *top)
+count_below(const void *data, const struct session *top)
 {
+	const struct fs *fs = data;
 	size_t n = 0;
 
 	list_for_each (i, &fs->polled)
-		for (const struct session *s = list_entry(i, struct fs_file, poll_link)->session;
-			s && s->entity.depth >= top->entity.depth; s = s->parent)
-			n += s == top;
+		n += quota_is_below(list_entry(i, struct fs_file, poll_link)->session, top);
 	return n;
 }
 
@@ -48,13 +48,7 @@ count_below(const struct fs *fs, const struct session *top)
 bool
 fs_polls_allow(const struct fs *fs, const struct session *s)
 {
-	for (; s; s = s->parent) {
-		size_t max = s->entity.depth < 16 ? BOOT_ALL_POLLS >> s->entity.depth : 0;
-
-		if (count_below(fs, s) >= (max > PLACES_MIN ? max : PLACES_MIN))
-			return false;
-	}
-	return true;
+	return quota_share_left(s, BOOT_ALL_POLLS, PLACES_MIN, count_below, fs);
 }
 
 void
