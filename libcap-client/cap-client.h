@@ -383,11 +383,16 @@ CAPC_PUBLIC void capc_msg_done(struct capc_msg *m);
  * connect through the slot, as capc_open_node() does, until it is revoked, and do nothing else with
  * it; a directory would give away all that is reached from it.
  *
+ * Where others can look into the slot's directory, or ever could, without a right to connect (mode
+ * 0755), they can have such a descriptor as well, and nobody imports it. Then this is a connection
+ * through the slot, as capc_open() makes it, which the service sees.
+ *
  * slot  its name, or a path as for capc_grant()
  *
  * Returns: the descriptor, CLOEXEC, which is the caller's; -EOPNOTSUPP (the session was not opened by
- * its directory: a connected socket can be passed on instead), -ENOENT, -EACCES, -EINVAL. Blocks while
- * the daemon makes the socket.
+ * its directory: a connected socket can be passed on instead), -ENOENT, -EACCES (the caller may not
+ * connect), -EINVAL; of a connection, as capc_open(). Blocks while the daemon makes the socket, for at
+ * most the session's timeout.
  */
 CAPC_PUBLIC int capc_export(capc_session *s, const char *slot);
 
@@ -410,14 +415,15 @@ CAPC_PUBLIC int capc_same(int a, int b);
  *
  * The other session's slot must have `grant`: without it FD itself can still be used, and passed on. A
  * node must be writable, as for capc_open_node(), and /proc in sight; a connection can be imported as
- * long as it lasts.
+ * long as it lasts. What capc_identify() calls not vouched for is refused, also where the session has
+ * such a slot: it may have been named by somebody who may not use it.
  *
  * fd        O_PATH, or a connected socket; takes fd
  * as        the name of the new slot; NULL: that of the other session's, with a number if it is taken
  * ret_slot  its name (free); may be NULL
  *
  * Returns: 0; 1 (*RET_SLOT is one that was there); -EPERM (without `grant`), -EACCES (FD cannot be
- * written), -EINVAL (FD is no slot's socket, or AS is no name), -EXDEV (of another daemon, or none),
+ * written, or nobody vouches for it: capc_session_reason() tells which), -EINVAL (FD is no slot's socket, or AS is no name), -EXDEV (of another daemon, or none),
  * -ENOENT (it has ended), -EEXIST, -EDQUOT, -EROFS, -EOPNOTSUPP, -EBUSY (inspectors are held by what was
  * sent before), -ENOTCONN, -ENOTSOCK, -ETIMEDOUT, -errno as capc_write(). Blocks for at most the
  * session's timeout, and while FD is closed.
@@ -435,6 +441,8 @@ struct capc_identity {
 	char type[16];       /* "object" */
 	char owner[1025];    /* label of the session that serves the object, "init/web" */
 	char slot[65];       /* of this session, the one that capc_import() would find; or "" */
+	char holder[1025];   /* label of the session whose slot it is that was passed on */
+	bool vouched;        /* only who may use that slot can have passed it on */
 };
 
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Capabilities in messages. What is passed is the slot's socket node, opened with O_PATH: whoever has
- * it can connect and nothing else. A directory would be a way up to all that its owner sees.
+ * it can connect and nothing else. A directory would be a way up to all that its owner sees. Where
+ * people can have such a descriptor who may not connect, it is a connection, which they cannot.
  *
  * What came in one is made known to the daemon without sending it there: the session's challenge is
  * written onto the socket node that the descriptor is of (capfsd/control/vouch.c), or a connection is
@@ -30,6 +31,42 @@
 
 /* --- what is passed --- */
 
+/* Returns: 1: to have NODE proves the right to connect, 0: it does not, -errno. */
+static int
+node_proves(int node)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", node);
+	if (setxattr(path, WIRE_VOUCH_ATTRIBUTE, "", 0, 0) == 0)
+		return 1;
+	switch (errno) {
+	case ENOTUNIQ:
+		return 0;
+	case ESTALE:
+		return -ENOENT;
+	case EINVAL: /* a daemon of before takes any node */
+	case ENOENT: /* no /proc: who imports it is told */
+		return 1;
+	default:
+		return -errno;
+	}
+}
+
+static int
+export_connection(struct capc_session *s, const char *slot)
+{
+	cleanup_text struct text path = {};
+	cleanup_close int fd = -1;
+	int r = slot_node(slot, "", &path);
+
+	if (r == 0)
+		r = session_do_fd(s, WIRE_OPEN, path.data, NULL, session_deadline(s), &fd);
+	if (r == 0)
+		r = fd_set_nonblock(fd, false);
+	return r < 0 ? r : take_fd(fd);
+}
+
 int
 capc_export(struct capc_session *s, const char *slot)
 {
@@ -49,7 +86,12 @@ capc_export(struct capc_session *s, const char *slot)
 		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISSOCK(st.st_mode) ? take_fd(fd) : -EINVAL;
+	if (!S_ISSOCK(st.st_mode))
+		return -EINVAL;
+	r = node_proves(fd);
+	if (r == 0)
+		return export_connection(s, slot);
+	return r < 0 ? r : take_fd(fd);
 }
 
 /* The name of the listener that FD came through; its length, 0: it has none, -errno. */
@@ -257,6 +299,15 @@ result_word(const char *result, const char *key, char *ret, size_t size)
 	snprintf(ret, size, "%.*s", value ? (int)n : 0, value ? value : "");
 }
 
+static bool
+result_is(const char *result, const char *key, const char *word)
+{
+	size_t n;
+	const char *value = result_find(result, key, &n);
+
+	return value && n == strlen(word) && memcmp(value, word, n) == 0;
+}
+
 static uint32_t
 result_rights(const char *result)
 {
@@ -326,7 +377,9 @@ capc_identify(struct capc_session *s, int fd, struct capc_identity *ret)
 		.badge = result_number(result, "badge="),
 		.capability = result_number(result, "capability="),
 		.rights = result_rights(result),
+		.vouched = result_is(result, "vouched=", "yes"),
 	};
+	result_word(result, "holder=", ret->holder, sizeof(ret->holder));
 	result_word(result, "type=", ret->type, sizeof(ret->type));
 	result_word(result, "owner=", ret->owner, sizeof(ret->owner));
 	result_word(result, "slot=", ret->slot, sizeof(ret->slot));

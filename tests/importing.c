@@ -2,6 +2,7 @@
 /*
  *	importing node FROM SLOT TO [AS]	FROM passes SLOT on to TO, which imports it
  *	importing path PATH TO			TO imports PATH, opened with O_PATH
+ *	importing named UID PATH TO		… opened by UID, who sends it
  *	importing file PATH TO			… opened for reading and writing
  *	importing connected FROM SLOT TO	FROM passes a connection on, made through the node
  *	importing opened FROM SLOT TO		… made by the daemon
@@ -18,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +104,32 @@ import(capc_session *to, int fd, const char *as)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
+/* A client of another user's, who has nothing but the name, and a service that imports it. */
+static int
+named(const char *uid, const char *path, capc_session *to)
+{
+	uid_t user = (uid_t)strtoul(uid, NULL, 10);
+	int pair[2], fd = -1;
+	size_t n_fds;
+	char byte;
+
+	check(fd_socketpair(SOCK_SEQPACKET, pair), "pair");
+	if (fork() == 0) {
+		if (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 ||
+			setresuid(user, user, user) < 0)
+			_exit(1);
+		fd = open(path, O_PATH | O_CLOEXEC);
+		_exit(fd >= 0 && msg_send(pair[0], "x", 1, &fd, 1, 0) < 0);
+	}
+	close(pair[0]);
+	check((int)msg_receive(pair[1], &byte, 1, &fd, 1, &n_fds, 0), "receive");
+	close(pair[1]);
+	if (fd >= 0)
+		return import(to, fd, NULL);
+	printf("no descriptor\n");
+	return 1;
+}
+
 static int
 identify(capc_session *to, int fd)
 {
@@ -109,9 +137,10 @@ identify(capc_session *to, int fd)
 
 	check(capc_identify(to, fd, &id), "identify");
 	printf("verified=%d object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64
-	       " rights=%x type=%s owner=%s slot=%s\n",
+	       " rights=%x type=%s owner=%s slot=%s holder=%s "
+	       "vouched=%d\n",
 		id.verified, id.object, id.badge, id.capability, id.rights, id.type, id.owner,
-		id.slot);
+		id.slot, id.holder, id.vouched);
 	return 0;
 }
 
@@ -263,6 +292,8 @@ main(int argc, char **argv)
 			session(argv[4]), pass(capc_export(session(argv[2]), argv[3])), argv[5]);
 	if (argc == 4 && !strcmp(argv[1], "path"))
 		return import(session(argv[3]), open(argv[2], O_PATH | O_CLOEXEC), NULL);
+	if (argc == 5 && !strcmp(argv[1], "named"))
+		return named(argv[2], argv[3], session(argv[4]));
 	if (argc == 4 && !strcmp(argv[1], "file"))
 		return import(session(argv[3]), open(argv[2], O_RDWR | O_CLOEXEC), NULL);
 	if (argc == 4 && !strcmp(argv[1], "identify"))

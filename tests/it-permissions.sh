@@ -53,7 +53,7 @@ transfer_quota 600 0
 events 400 0
 control 600 0
 caps 711 0
-caps/date 711 0
+caps/date 700 0
 caps/date/info 400 0
 caps/date/holders 400 0
 caps/date/grant 600 0
@@ -85,7 +85,7 @@ read quota OK EACCES EACCES
 openw transfer_quota OK EACCES EACCES
 connect control OK EACCES EACCES
 list caps OK EACCES EACCES
-stat caps/date/info OK OK OK
+stat caps/date/info OK EACCES EACCES
 read caps/date/info OK EACCES EACCES
 openw caps/date/grant OK EACCES EACCES
 connect caps/date/socket OK EACCES EACCES

@@ -39,6 +39,7 @@ unit_tests = \
 	tests/test-manual \
 	tests/test-capctl \
 	tests/test-control \
+	tests/test-vouch \
 	tests/test-conversation \
 	tests/test-disposal \
 	tests/test-import \
@@ -73,6 +74,7 @@ integration_tests = \
 	tests/it-capctl.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
+	tests/it-deputy.sh \
 	tests/it-events.sh \
 	tests/it-examples.sh \
 	tests/it-disposal.sh \
@@ -368,6 +370,10 @@ tests_test_call_files_SOURCES = tests/test-call-files.c $(fs_kernel)
 tests_test_call_files_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_call_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_test_call_files_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_vouch_SOURCES = tests/test-vouch.c $(sockets_web)
+tests_test_vouch_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_vouch_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -41,6 +41,7 @@ struct vouch {
 	char challenge[CHALLENGE_BYTES + 1];
 	uint64_t inspection; /* that is under way, 0: none */
 	uint64_t capability; /* 0: not yet */
+	bool by_node;        /* it was written onto; a connection says more */
 	int error;	     /* of an inspection: why there is none */
 };
 

@@ -5,9 +5,14 @@
  *
  * It asks for a challenge on its control connection, and writes that as an extended attribute onto
  * the `socket` node that it got. The kernel lets it do so exactly when it would let it connect, for
- * that takes the same right to write, and tells us which node it was. (To have a descriptor of a
- * node alone proves nothing: with O_PATH everybody gets one who can search the directory.) Then the
- * client imports or identifies what was vouched for.
+ * that takes the same right to write, and tells us which node it was. Then the client imports or identifies what
+ * was vouched for.
+ *
+ * That proves what the receiver may do. Of who passed the node on it tells something only where nobody
+ * can have it who may not use it: with O_PATH everybody gets one who can search the slot's directory.
+ * Those who may look there and not connect would have a service import with its own authority what
+ * they name. So the node of a slot that has ever been shown to such people imports nothing, and
+ * whoever passes it on is told so before (an empty challenge), and sends a connection instead.
  *
  * A challenge is answered once and used once. It is kept in memory only: whoever meets the next
  * broker with it begins anew.
@@ -95,6 +100,8 @@ controls_vouch(
 	struct index_link *i;
 
 	assert(e->kind == ENTITY_CAPABILITY);
+	if (n == 0)
+		return capability_was_shown(capability_of(e)) ? ENOTUNIQ : 0;
 	if (n != CHALLENGE_BYTES)
 		return EINVAL;
 	i = index_first(&controls->challenges, challenge_hash(challenge));
@@ -106,6 +113,7 @@ controls_vouch(
 		if (v->capability)
 			return EEXIST;
 		v->capability = e->id;
+		v->by_node = true;
 		return 0;
 	}
 	/* Not EAGAIN, of which setxattr(2) makes EOPNOTSUPP. */
@@ -133,7 +141,7 @@ refuse_seen(struct request *r, int error)
  * proved it, it may have lost by the next. NULL: refused.
  */
 static struct capability *
-vouch_take(struct exchange *x)
+vouch_take(struct exchange *x, bool *ret_by_node)
 {
 	struct control *c = x->control;
 	struct entity *e;
@@ -149,6 +157,7 @@ vouch_take(struct exchange *x)
 		binding_look(c->controls->sockets);
 	id = c->vouch.capability;
 	error = c->vouch.error;
+	*ret_by_node = c->vouch.by_node;
 	vouch_drop(c);
 	if (error) {
 		refuse_seen(&x->request, error);
@@ -172,31 +181,30 @@ write_id(const struct operation *o, struct text *t)
 	text_addf(t, " id=%" PRIu64, o->subject->id);
 }
 
-/* It is imported into the session of this connection, and into no other, whatever the text says. */
-int
-perform_import(struct exchange *x)
+/* The same of both: what is done to it, for the session of this connection and for no other. */
+static int
+perform_on_passed(struct exchange *x, const struct verb *verb)
 {
-	struct capability *c = vouch_take(x);
+	bool by_node;
+	struct capability *c = vouch_take(x, &by_node);
 	struct operation o;
 
 	if (!c)
 		return 0;
-	o = exchange_operation(x, &verb_import, x->control->session, &c->entity);
+	o = exchange_operation(x, verb, x->control->session, &c->entity);
 	o.where = write_id;
+	o.vouched = !by_node || !capability_was_shown(c);
 	return verb_run(&o);
+}
+
+int
+perform_import(struct exchange *x)
+{
+	return perform_on_passed(x, &verb_import);
 }
 
 int
 perform_identify(struct exchange *x)
 {
-	struct capability *c = vouch_take(x);
-	struct operation o;
-
-	if (!c)
-		return 0;
-	if (x->asked->n_text > 0)
-		return refuse(&x->request, EINVAL, "identify takes no text");
-	o = exchange_operation(x, &verb_identify, x->control->session, &c->entity);
-	o.where = write_id;
-	return verb_run(&o);
+	return perform_on_passed(x, &verb_identify);
 }

@@ -124,6 +124,9 @@ uint64_t capability_rate_left(const struct capability *c);
 /* The uid, gid and mode that count: its own or its session's. */
 void capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode);
 
+/* May it be that somebody has a descriptor of its socket who was never allowed to use it? */
+bool capability_was_shown(const struct capability *c);
+
 /*
  * Stages a capability derived from SOURCE in session TO. NAME NULL: the source's name, or
  * NAME-2, NAME-3… when it is taken. The receiving session pays caps=1 ram=512.

@@ -240,6 +240,16 @@ capability_owner(const struct capability *c, uid_t *ret_uid, gid_t *ret_gid, mod
 	*ret_mode = own ? c->record.mode : c->session->record.mode;
 }
 
+bool
+capability_was_shown(const struct capability *c)
+{
+	const struct session_record *s = &c->session->record;
+
+	if (c->record.mode != CAPABILITY_MODE_INHERIT)
+		return c->record.was_shown || mode_shows(c->record.mode);
+	return s->was_shown || mode_shows(s->mode);
+}
+
 /*
  * All limits of all ancestors are looked at before any of them is used, so that a refusal uses
  * none. Where the server counts calls itself, a connection is no call, and only connections are

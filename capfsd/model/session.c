@@ -376,6 +376,14 @@ session_label(const struct session *s, struct text *t)
 }
 
 bool
+mode_shows(mode_t mode)
+{
+	mode_t looks = (mode & 0444) >> 2 & mode;
+
+	return (looks & ~((mode & 0222) >> 1) & 0011) != 0;
+}
+
+bool
 session_is_within(const struct session *s, const struct session *of)
 {
 	while (s && s != of)

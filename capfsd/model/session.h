@@ -41,7 +41,8 @@ struct session_record {
 	uint8_t state;
 	/* Not 0: who connected to `control` before may not be allowed to now, and is still there. */
 	uint8_t owner_changed;
-	uint8_t reserved[4];
+	uint8_t was_shown; /* its mode has been one of mode_shows() */
+	uint8_t reserved[3];
 };
 
 struct session {
@@ -91,6 +92,12 @@ struct session *session_find_id(struct model *m, uint64_t id);
 
 /* Appends the path from the root: "init/web/db". */
 void session_label(const struct session *s, struct text *t);
+
+/*
+ * Does MODE let somebody look into a directory who may not write there? Of a slot they get a descriptor
+ * of its socket with O_PATH, which by that proves no right to use it.
+ */
+bool mode_shows(mode_t mode);
 
 /* Is S the session OF or one below it? */
 bool session_is_within(const struct session *s, const struct session *of);

@@ -84,6 +84,7 @@ struct operation {
 	struct word text;        /* the words of the command */
 	struct word name;        /* of what is made, or a new one */
 	struct owner owner;
+	bool vouched;            /* the subject was passed on by somebody who may use it */
 	/* Appends where it was asked, as fields of the event of a refusal (" slot=web"); NULL: nowhere. */
 	void (*where)(const struct operation *o, struct text *t);
 	void *front;

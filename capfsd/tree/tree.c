@@ -263,18 +263,24 @@ node_size(struct request *r, struct node node, struct text *t)
 }
 
 /*
- * A socket that many slots have in common cannot have the mode of each. So what would keep somebody
- * from connecting keeps them out of the slot's directory: where nobody may write, nobody may
- * search, and without that the shared socket is not reached by this path.
+ * To pass a session on the way to others is no way into its slots: there nobody may search who may
+ * neither look nor connect. A socket that many slots have in common cannot have the mode of each. So
+ * what would keep somebody from connecting keeps them out of the slot's directory: where nobody may
+ * write, nobody may search, and without that the shared socket is not reached by this path.
  */
 static void
 slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
 {
 	struct capability *c = capability_of(node.entity);
+	mode_t search;
 
 	capability_owner(c, ret_uid, ret_gid, ret_mode);
-	if (node.row->type == ROW_DIRECTORY && capability_service(c).listens)
-		*ret_mode &= 0666 | (*ret_mode & 0222) >> 1;
+	if (node.row->type != ROW_DIRECTORY)
+		return;
+	search = (*ret_mode & 0222) >> 1;
+	if (!capability_service(c).listens)
+		search |= (*ret_mode & 0444) >> 2;
+	*ret_mode &= 0666 | search;
 }
 
 int

@@ -25,6 +25,7 @@ own_session(struct operation *o)
 	record->uid = to->uid != (uid_t)-1 ? to->uid : record->uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : record->gid;
 	record->mode = to->mode != (mode_t)-1 ? to->mode & MODE_MASK : record->mode;
+	record->was_shown = old.was_shown || mode_shows(old.mode) || mode_shows(record->mode);
 	/* Known to whoever comes after this commit, as a connection must not outlive its right. */
 	if (record->uid != old.uid || record->gid != old.gid || record->mode != old.mode)
 		record->owner_changed = 1;
@@ -37,14 +38,17 @@ own_slot(struct operation *o)
 {
 	struct capability_record *record = change_edit(o->change, o->subject);
 	const struct owner *to = &o->owner;
+	const struct capability *c = capability_of(o->subject);
+	bool was_shown = capability_was_shown(c);
 	struct owner present;
 
 	if (!record)
 		return -ENOMEM;
-	capability_owner(capability_of(o->subject), &present.uid, &present.gid, &present.mode);
+	capability_owner(c, &present.uid, &present.gid, &present.mode);
 	record->uid = to->uid != (uid_t)-1 ? to->uid : present.uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : present.gid;
 	record->mode = (to->mode != (mode_t)-1 ? to->mode : present.mode) & MODE_MASK;
+	record->was_shown = was_shown || mode_shows(record->mode);
 	return 0;
 }
 

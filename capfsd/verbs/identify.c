@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * identify: tells whom a capability that was passed on leads to, before it is imported or used.
- * That the asker was given it is proved by then; nothing is changed, counted or logged.
+ * That the asker may use it is proved by then; whose it is, and whether whoever passed it on may use
+ * it, too, is told here. Nothing is changed, counted or logged.
  */
 #include "config.h"
 
@@ -20,6 +21,8 @@ stage(struct operation *o)
 	struct text *t = &o->request->text;
 
 	o->unchanged = true;
+	if (o->text.n > 0)
+		return refuse(o->request, EINVAL, "identify takes no text");
 	if (!capability_is_live(c))
 		return refuse(o->request, ENOENT, "the capability has ended");
 	text_addf(t, "object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64 " type=%s rights=",
@@ -27,6 +30,9 @@ stage(struct operation *o)
 	rights_format(capability_rights(c), t);
 	text_add(t, " owner=");
 	session_label(service.entrypoint ? service.entrypoint->session : entity_session(c->target), t);
+	text_add(t, " holder=");
+	session_label(c->session, t);
+	text_addf(t, " vouched=%s", o->vouched ? "yes" : "no");
 	slot = capability_slot_in(o->request->model, o->session, c);
 	if (slot)
 		text_addf(t, " slot=%s", slot->entity.name);

@@ -25,6 +25,11 @@ stage(struct operation *o)
 
 	if (!capability_is_live(source))
 		return refuse(r, ENOENT, "the capability has ended");
+	/* Not even one that is there: the session would use its own for somebody who named it. */
+	if (!o->vouched)
+		return refuse(r, EACCES,
+			"nobody vouches for it: others than those who may use it can get such a "
+			"descriptor; a connection has to be passed on instead");
 	/* Nothing is made where there is a slot: asked again, it replies the same again. */
 	slot = capability_slot_in(r->model, o->session, source);
 	if (slot) {
