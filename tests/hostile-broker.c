@@ -10,6 +10,7 @@
  *	binder	likewise, and jobs that are none
  *	link	a symbolic link in place of the binder's directory
  *	holder	a keeper of its own, which has the holder become another program
+ *	wedge	to sleep, deaf to SIGKILL, over a file of somebody's who connects to $HOSTILE_DONE.socket
  *
  * It does so once, as long as the file $HOSTILE_DONE is not there.
  */
@@ -33,6 +34,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -468,6 +470,43 @@ try_holder(void)
 	_exit(BROKER_EXIT_PAUSED);
 }
 
+static int visitors = -1, visitor = -1, visit = -1;
+
+/* While the broker serves: the first message brings a file, and after the next one nobody can close it. */
+static void
+on_alarm(int signal)
+{
+	int error = errno;
+	size_t n_fds;
+	char byte;
+
+	(void)signal;
+	if (visitor < 0)
+		visitor = accept4(visitors, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (visitor >= 0 && visit < 0)
+		(void)msg_receive(visitor, &byte, 1, &visit, 1, &n_fds, MSG_DONTWAIT);
+	else if (visit >= 0 && recv(visitor, &byte, 1, MSG_DONTWAIT) == 1)
+		close(visit);
+	errno = error;
+}
+
+/* Neither socket nor timer can be had later. */
+static void
+listen_for_visitors(void)
+{
+	const struct itimerval often = {{0, 100000}, {0, 100000}};
+	const struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	visitors = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s.socket", getenv("HOSTILE_DONE"));
+	if (bind(visitors, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(visitors, 1) < 0)
+		die("listen");
+	if (sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &often, NULL) < 0)
+		die("set a timer");
+}
+
 static const struct {
 	const char *name;
 	void (*f)(void);
@@ -490,6 +529,8 @@ __wrap_filter_broker(void)
 	if (first) {
 		close(open(done, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 		take_gifts();
+		if (strstr(wanted, "wedge"))
+			listen_for_visitors();
 	}
 	r = __real_filter_broker();
 	for (size_t i = 0; r == 0 && first && i < sizeof(tries) / sizeof(tries[0]); i++)

@@ -106,7 +106,8 @@ integration_tests = \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
 	tests/it-watchdog.sh \
-	tests/it-wedge.sh
+	tests/it-wedge.sh \
+	tests/it-wedged.sh
 
 # Programs that the scripts use.
 test_tools = \

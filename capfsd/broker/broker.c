@@ -324,6 +324,7 @@ broker_start(struct broker *b)
 	r = loading_store(b->boot, &b->state, &b->model);
 	if (r == 0) {
 		b->boot->page->stored = 1;
+		state_tell(b->state, &b->boot->page->storing);
 		r = make_fronts(b);
 	}
 	if (r == 0)

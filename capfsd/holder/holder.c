@@ -21,6 +21,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -36,6 +38,7 @@
 #include "capfsd/holder/orders.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/confine.h"
+#include "capfsd/process/fds.h"
 #include "capfsd/process/journal.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
@@ -49,6 +52,7 @@
 #define BACKOFF_FREE 4
 #define BACKOFF_FIRST_USEC UINT64_C(50000)
 #define BACKOFF_MAX_USEC UINT64_C(4000000)
+#define WEDGED_USEC UINT64_C(5000000) /* nobody who obeys SIGKILL needs that long to end */
 #define WANTED_TRIES_MAX 3 /* brokers started at once to do what the keeper has asked for */
 
 struct holder {
@@ -59,7 +63,8 @@ struct holder {
 	uint64_t keeper;        /* its socket */
 	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
-	bool ended;     /* we have ended this broker */
+	bool ended;     /* we have ended this broker … */
+	uint64_t wedged_usec; /* … and it must have gone by then */
 	bool probation; /* another binary until now: its first broker must come up */
 };
 
@@ -117,9 +122,47 @@ holder_signals(sigset_t *ret)
 static void
 end_broker(struct holder *h)
 {
+	if (h->ended)
+		return;
 	log_message(LOG_ERR, "broker %u does not turn its loop, ending it", h->boot->page->n_brokers);
 	kill(h->broker, SIGKILL);
 	h->ended = true;
+	h->wedged_usec = clock_usec(CLOCK_MONOTONIC) + WEDGED_USEC;
+}
+
+/*
+ * A broker that SIGKILL does not end sleeps in the kernel, over a file that somebody else serves. It never
+ * runs again; but this table, which it shares, lasts as long as it sleeps, and whoever waits for something
+ * in it would. So the keeper's copies are made the only ones of the mount and the lock, and all others see
+ * an end: of our pairs, by which keeper and binder know that nobody of ours is left, of connections, and of
+ * listeners, to which nobody would listen. Nothing of a stranger's is closed. Ours is only the service
+ * manager's listener not.
+ */
+static void
+leave_table(const struct boot *boot)
+{
+	struct rlimit limit;
+	int first = boot->activation[0] ? BOOT_FD_FIRST_FREE + 1 : BOOT_FD_FIRST_FREE;
+
+	log_message(LOG_CRIT, "broker %u was killed and does not end: leaving it what it has, connections are lost",
+		boot->page->n_brokers);
+	close(BOOT_FD_FUSE);
+	close(BOOT_FD_LOCK);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	for (int fd = first; fd < (int)limit.rlim_cur; fd++)
+		shutdown(fd, SHUT_RDWR);
+	shutdown(BOOT_FD_BINDER, SHUT_RDWR);
+	shutdown(BOOT_FD_KEEPER, SHUT_RDWR);
+}
+
+/* Not while it writes the store: what it is at there is done when its disk answers. */
+static bool
+is_wedged(const struct holder *h)
+{
+	const struct boot_page *page = h->boot->page;
+
+	return h->ended && clock_usec(CLOCK_MONOTONIC) >= h->wedged_usec && page->ready &&
+		!__atomic_load_n(&page->storing, __ATOMIC_SEQ_CST);
 }
 
 static bool
@@ -135,7 +178,8 @@ turns(struct holder *h, uint64_t now_usec)
 static void
 wait_for_something(struct holder *h, const sigset_t *set)
 {
-	uint64_t now = clock_usec(CLOCK_MONOTONIC), at = watch_at(&h->watch);
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
+	uint64_t at = h->ended ? now + WEDGED_USEC : watch_at(&h->watch);
 	uint64_t left = at > now ? at - now : 0;
 	struct timespec t = {
 		.tv_sec = (time_t)(left / 1000000),
@@ -152,7 +196,7 @@ wait_for_something(struct holder *h, const sigset_t *set)
 
 /*
  * A signal only wakes: what counts is whether the broker is there, as waitpid(2) has it. Returns:
- * its wait status, or -errno.
+ * its wait status, -EBUSY: it is there, but never again awake; -errno.
  */
 static int
 wait_for_broker(struct holder *h)
@@ -162,8 +206,11 @@ wait_for_broker(struct holder *h)
 	int status;
 
 	holder_signals(&set);
-	while ((pid = waitpid(h->broker, &status, WNOHANG)) == 0)
+	while ((pid = waitpid(h->broker, &status, WNOHANG)) == 0) {
+		if (is_wedged(h))
+			return -EBUSY;
 		wait_for_something(h, &set);
+	}
 	return pid < 0 ? -errno : status;
 }
 
@@ -273,6 +320,7 @@ run_broker(struct holder *h)
 {
 	h->boot->page->answered = 0;
 	h->boot->page->ready = 0;
+	h->boot->page->storing = 0;
 	h->boot->page->n_brokers++;
 	h->ended = false;
 	h->started_usec = clock_usec(CLOCK_MONOTONIC);
@@ -347,6 +395,10 @@ holder_run(struct holder *h)
 		int status = run_broker(h);
 		bool refused;
 
+		if (status == -EBUSY) {
+			leave_table(h->boot);
+			return BROKER_EXIT_RESTART;
+		}
 		if (status < 0)
 			status = cannot_run(status);
 		if (is_final(h, status))

@@ -165,10 +165,7 @@ on_ready(struct keeper *k, uint32_t generation)
 	keeper_say_ready(k);
 }
 
-/*
- * The holder has no broker, and asks what is next. When the daemon leaves, that was what it waited
- * for.
- */
+/* The holder has no broker, and asks what is next. When the daemon leaves, that is all. */
 static void
 on_alone(struct keeper *k, uint32_t generation)
 {
@@ -178,10 +175,7 @@ on_alone(struct keeper *k, uint32_t generation)
 		upgrade_on_alone(&k->upgrade, generation);
 }
 
-/*
- * All that broker and holder can say, none of it with descriptors, which are not even received. They may be
- * of another version, and say more: that is ignored.
- */
+/* All that broker and holder can say, without descriptors, which are not received; more is ignored. */
 static const struct {
 	enum keeper_type type;
 	void (*obey)(struct keeper *k, uint32_t generation);
@@ -229,14 +223,20 @@ beat(struct keeper *k)
 }
 
 /*
- * The end of the holder is not waited for here: keeper_deinit() kills it, which a broker that hangs
- * does not survive.
+ * The holder ends a broker that hangs, and the next one reads our word; or it leaves one that SIGKILL does
+ * not end. Its own end is not waited for here after that: keeper_deinit() kills it.
  */
 static void
 stop_late(struct keeper *k)
 {
+	if (k->pressed || !k->children[CHILD_HOLDER].pid)
+		return keeper_end(k, 0);
 	log_message(LOG_WARNING, "the broker does not stop, ending it");
-	keeper_end(k, 0);
+	k->pressed = true;
+	k->exit_status = 0;
+	k->at[ALARM_STOP] = clock_msec(CLOCK_MONOTONIC) + 3 * KEEPER_STOP_MSEC;
+	child_signal(&k->children[CHILD_HOLDER], HOLDER_SIGNAL_HANGS);
+	(void)keeper_tell(k, k->leaving ? KEEPER_PAUSE : KEEPER_STOP, -1);
 }
 
 static void (*const alarms[ALARM_N])(struct keeper *k) = {

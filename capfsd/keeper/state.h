@@ -43,6 +43,7 @@ struct keeper {
 	int mounts_fd; /* tells when mounts have changed */
 	bool ready;    /* systemd has been told */
 	bool leaving;  /* mount and sockets stay, for the next daemon */
+	bool pressed;  /* the holder was told that the broker does not stop */
 	bool done;
 	int exit_status;
 	uint64_t at[ALARM_N]; /* CLOCK_MONOTONIC in milliseconds, when they are due; 0: never */

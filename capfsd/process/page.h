@@ -34,6 +34,7 @@ struct boot_page {
 	struct more_counters more; /* of verbs that `counters` has no place for */
 	uint64_t turns;            /* rounds of the broker's loop; the holder looks whether it grows */
 	uint64_t more_polls[BOOT_ALL_POLLS - BOOT_POLLS_MAX];
+	uint64_t storing; /* the broker is in a transaction of the store */
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */

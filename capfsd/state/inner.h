@@ -31,6 +31,7 @@ struct state {
 	int dir_fd;   /* by which all in it is reached, or -1 */
 	void *buffer; /* one record with its CRC */
 	size_t buffer_size;
+	uint64_t *storing;   /* who may want to know whether the file is being written; or NULL */
 	uint64_t file_bytes; /* the file's length, as far as we made it */
 	uint64_t page_bytes;
 	size_t size_max_bytes;

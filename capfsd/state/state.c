@@ -109,6 +109,12 @@ open_directory(const char *dir)
 	return take_fd(fd);
 }
 
+void
+state_tell(struct state *s, uint64_t *storing)
+{
+	s->storing = storing;
+}
+
 bool
 state_is_new(const struct state *s)
 {
@@ -252,6 +258,13 @@ reserve(struct state *s)
 	}
 }
 
+static void
+set_storing(struct state *s, uint64_t storing)
+{
+	if (s->storing)
+		__atomic_store_n(s->storing, storing, __ATOMIC_SEQ_CST);
+}
+
 /* What state_get() gave out is freed here, as its callers were told. */
 static int
 state_begin(void *store)
@@ -261,9 +274,13 @@ state_begin(void *store)
 
 	assert(!s->txn);
 	copies_free(s);
+	set_storing(s, 1);
 	reserve(s);
 	r = mdb_txn_begin(s->env, NULL, 0, &s->txn);
-	return r == 0 ? 0 : error_trace(state_error(r));
+	if (r == 0)
+		return 0;
+	set_storing(s, 0);
+	return error_trace(state_error(r));
 }
 
 /*
@@ -300,6 +317,7 @@ state_abort(void *store)
 	if (s->txn)
 		mdb_txn_abort(s->txn);
 	s->txn = NULL;
+	set_storing(s, 0);
 }
 
 /*
@@ -344,6 +362,7 @@ state_commit(void *store)
 	}
 	/* Frees the transaction, also when it fails. */
 	r = mdb_txn_commit(take_ptr(s->txn));
+	set_storing(s, 0);
 	if (r != 0)
 		return error_trace(commit_error(s, r));
 	s->header = header;

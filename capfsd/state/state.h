@@ -37,6 +37,9 @@ int state_copy(struct state *s);
 /* Opens such a copy, which FD stays. Returns: as state_open(). */
 int state_open_copy(int fd, size_t size_max_bytes, struct state **ret, char **ret_reason);
 
+/* *STORING is 1 from now on while S writes its file, else 0: who ends this process may have to know. */
+void state_tell(struct state *s, uint64_t *storing);
+
 /* Nothing was ever stored. */
 bool state_is_new(const struct state *s);
 
