@@ -297,7 +297,7 @@ harness_launch() {
 harness_start() {
 	: >>"$TMP/log"
 	harness_launch "$@"
-	if ! wait_for 15 answers || ! kill -0 "$KEEPER" 2>/dev/null; then
+	if ! wait_for "${HARNESS_START_SEC:-30}" answers || ! kill -0 "$KEEPER" 2>/dev/null; then
 		cp "$TMP/log" "$TMP/output"
 		t_result 1 "daemon_starts"
 		T_DONE=1

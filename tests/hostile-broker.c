@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The daemon, with code of an attacker's in its first broker, run right after that has taken its
- *filter. It tries what such a one could want of the kernel, of keeper, holder and binder, and of
- *strangers, says "hostile: nothing WHAT" or "hostile: GOT WHAT" on stderr, and then goes on as the
- *broker that it was. $HOSTILE says what it tries:
+ * filter. It tries what such a one could want of the kernel, of keeper, holder and binder, and of
+ * strangers, says "hostile: nothing WHAT" or "hostile: GOT WHAT" on stderr, and then goes on as the
+ * broker that it was. $HOSTILE says what it tries:
  *
  *	kernel	calls that it may not make
  *	keeper	records of all kinds and none, and descriptors that are slow to close
