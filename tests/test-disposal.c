@@ -205,6 +205,38 @@ START_TEST(P20_a_client_that_hangs_up_leaves_it_as_well)
 }
 END_TEST
 
+static int
+put_nothing(void *store, uint64_t key, const void *data, size_t n)
+{
+	(void)store, (void)key, (void)data, (void)n;
+	return -ENOSPC;
+}
+
+/* It was watched by then, and the file is told of as long as anybody has it. */
+START_TEST(P20_one_that_cannot_be_stored_is_forgotten_first)
+{
+	const struct store_ops *store = w.model->store;
+	struct store_ops full = *store;
+	int client, reader, from;
+	uint64_t serial;
+
+	full.put = put_nothing;
+	client = world_connect(&w, &slot->entity);
+	ck_assert_int_ge(client, 0);
+	reader = leave_descriptor(client);
+	w.binder_lazy = true;
+	w.model->store = &full;
+	world_settle(&w);
+	w.model->store = store;
+	ck_assert(world_is_over(client));
+	from = asked(&serial);
+	ck_assert_int_ge(from, 0);
+	world_settle(&w);
+	world_close(&w, take_one(from));
+	ck_assert(is_closed(reader));
+}
+END_TEST
+
 START_TEST(P20_with_nothing_left_nobody_is_asked)
 {
 	int client = connect_taken(slot);
@@ -347,6 +379,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, P20_what_was_left_in_a_queue_is_closed_by_somebody_else);
 	tcase_add_test(t, P20_a_client_that_hangs_up_leaves_it_as_well);
+	tcase_add_test(t, P20_one_that_cannot_be_stored_is_forgotten_first);
 	tcase_add_test(t, P20_with_nothing_left_nobody_is_asked);
 	tcase_add_test(t, P20_it_is_asked_again_until_it_was_taken);
 	tcase_add_test(t, P20_a_subtree_has_its_share);

@@ -151,8 +151,9 @@ watch_remove(struct watch *w)
 {
 	if (!w->watches)
 		return;
+	/* One that is closed already is told of as long as its file lives, and W may be freed: no way on. */
 	if (epoll_ctl(w->watches->fd, EPOLL_CTL_DEL, w->fd, NULL) < 0)
-		log_message(LOG_ERR, "a descriptor is still watched: %s", error_name(errno));
+		abort();
 	turn_leave(&w->turn);
 	w->watches = NULL;
 }

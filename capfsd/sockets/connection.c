@@ -93,6 +93,8 @@ connection_free(struct connection *conn)
 	if (!conn)
 		return NULL;
 	l = conn->listener;
+	/* Before its number is closed: the file may live on elsewhere, and would be told of for ever. */
+	watch_remove(&conn->watch);
 	disposal_end(conn->sockets->disposal, conn->fd, conn->capability->session, &conn->socket);
 	connection_deinit(conn);
 	free(conn);
