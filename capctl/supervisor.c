@@ -27,6 +27,7 @@
 #include "base/backoff.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "capctl/command.h"
 
 #define GOOD_USEC UINT64_C(5000000) /* a helper that has lived that long was of use */
@@ -71,6 +72,9 @@ make_notify(struct supervisor *v)
 	int on = 1;
 
 	v->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* Whoever sees the name can send to it, and what is read here is closed here. */
+	if (v->notify_fd >= 0)
+		(void)fd_refuse_descriptors(v->notify_fd);
 	if (v->notify_fd < 0 || bind(v->notify_fd, (struct sockaddr *)&own, sizeof(sa_family_t)) < 0 ||
 		getsockname(v->notify_fd, (struct sockaddr *)&own, &n) < 0 ||
 		setsockopt(v->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)

@@ -71,6 +71,9 @@ make_notify(void)
 	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	int on = 1;
 
+	/* Whoever sees the name can send to it, and what is read here is closed here. */
+	if (fd >= 0)
+		(void)fd_refuse_descriptors(fd);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)) < 0 ||
 		getsockname(fd, (struct sockaddr *)&address, &n) < 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)

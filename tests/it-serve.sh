@@ -50,6 +50,21 @@ for kind in relay inetd; do
 	t_unlike "nobody_may_wait_for_the_$kind" 'hold=' cat "$CAPFS/entrypoints/$kind/info"
 done
 
+# What is told to the service manager goes through a socket that others can find.
+if have python3 && "$CAPFSD" --check | grep -q '^passrights  *yes'; then
+	serve told --inetd -- /bin/cat
+	wait_for 20 has_helper
+	t_fails EPERM "P20_it_takes_no_descriptors" python3 -c '
+import array, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))]
+s.sendmsg([b"x"], fds, 0, sys.argv[1].replace("@", "\0", 1))' \
+		"$(tr '\0' '\n' <"/proc/$(helper)/environ" | sed -n 's/^NOTIFY_SOCKET=//p')"
+	end_job "$SERVER"
+else
+	t_skip "P20_it_takes_no_descriptors" "no python3, or Linux before 6.16"
+fi
+
 # Several at a time, while it is killed again and again.
 serve busy --inetd -- /bin/cat
 callers() {
