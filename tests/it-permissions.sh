@@ -143,6 +143,15 @@ rmdir A/sessions/x OK OK ENOENT
 chmod A OK OK EPERM 755
 EOT
 
+# Also where the kernel has been told the mode of before.
+shown() {
+	stat -c %a "$app" "$app/caps/date" "$app/caps/date/socket" "$app/caps/date/info" | paste -sd:
+}
+for modes in 700:700:600:400 777:777:666:444 750:750:640:440; do
+	chmod "${modes%%:*}" "$app"
+	t_is "P29_the_slots_of_a_session_have_its_mode" "$modes" "$(shown)"
+done
+
 # One slot with a mode of its own in a session that others may pass: that socket alone is theirs.
 chmod 711 "$app"
 t_ok "P13_a_slot_has_a_mode_of_its_own" as $OWNER chmod 777 "$app/caps/date"

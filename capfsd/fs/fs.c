@@ -348,10 +348,26 @@ fs_socket_invalidate(struct fs *fs, struct entity *e)
 	fs_next_epoch(fs);
 }
 
+/*
+ * What a session owns has its owner and mode, unless it has some of its own, and the kernel lets people in
+ * by what it has been told.
+ */
+static void
+invalidate_owned(struct fs *fs, struct session *s)
+{
+	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
+		if (kind != ENTITY_SESSION)
+			list_for_each (i, &s->owned[kind])
+				invalidate_rows(
+					fs, list_entry(i, struct entity, owner_link), UINT64_MAX);
+}
+
 void
 fs_changed(struct fs *fs, struct entity *e)
 {
 	invalidate_rows(fs, e, UINT64_MAX);
+	if (e->kind == ENTITY_SESSION && session_of(e)->record.owner_changed)
+		invalidate_owned(fs, session_of(e));
 }
 
 /* Numbers in texts change often, attributes do not: only the files that show numbers are told. */
