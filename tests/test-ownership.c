@@ -20,6 +20,7 @@
 #define NEW 54321
 #define MEMBER 33333
 #define GROUP 777
+#define LATECOMERS_USEC 1100000 /* how long who connected by the old mode may be on his way */
 
 static bool
 may_be_others(void)
@@ -121,12 +122,30 @@ START_TEST(P29_after_chown_the_old_owner_has_no_connection)
 	new = client_of(NEW, NEW);
 	ck_assert(!world_is_over(new));
 	ck_assert_uint_eq(app()->used.n[QUOTA_SOCKETS], sockets + 2);
-	/* What was to be judged has been: from here on the kernel alone decides. */
+	/* Nobody can be on his way any more: from here on the kernel alone decides. */
+	ck_assert_uint_eq(app()->record.owner_changed, 1);
+	world_settle_for(&w, LATECOMERS_USEC);
 	ck_assert_uint_eq(app()->record.owner_changed, 0);
 	old = client_of(OLD, OLD);
 	world_settle_for(&w, 30000);
 	world_restart(&w);
 	ck_assert(!world_is_over(old) && !world_is_over(new));
+}
+END_TEST
+
+/* The kernel has let it in by the old mode, and it arrives after the change. */
+START_TEST(P29_who_comes_late_is_not_let_in)
+{
+	int late;
+
+	make_app();
+	set_owner(NEW, (gid_t)-1, (mode_t)-1);
+	world_settle_for(&w, LATECOMERS_USEC / 4);
+	late = connect_as(OLD, OLD);
+	world_send(late, WIRE_CREATE, 1, "sessions/mine", "");
+	world_settle(&w);
+	ck_assert(has_ended(late));
+	ck_assert_ptr_null(session_find(w.model, root(), "app/mine", 8));
 }
 END_TEST
 
@@ -172,6 +191,7 @@ START_TEST(P29_it_holds_over_a_broker_s_death)
 	ck_assert(world_is_over(old));
 	ck_assert(has_ended(waiting));
 	ck_assert_ptr_null(session_find(w.model, root(), "app/mine", 8));
+	world_settle_for(&w, LATECOMERS_USEC);
 	ck_assert_uint_eq(app()->record.owner_changed, 0);
 	new = client_of(NEW, NEW);
 	world_settle_for(&w, 30000);
@@ -190,6 +210,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	if (may_be_others()) {
 		tcase_add_test(t, P29_after_chown_the_old_owner_has_no_connection);
+		tcase_add_test(t, P29_who_comes_late_is_not_let_in);
 		tcase_add_test(t, P29_chmod_ends_those_whom_it_shuts_out);
 		tcase_add_test(t, P29_it_holds_over_a_broker_s_death);
 	}

@@ -34,9 +34,16 @@
 #define AGAIN_USEC 1000000 /* the store was full, or there was no descriptor */
 #define OPEN_BITS 3	   /* to enter the directory, and to write to the socket */
 
+/*
+ * The kernel lets people in by the old attributes until it has been told that chmod(2) is done, and whom it
+ * has let in may arrive a little later.
+ */
+#define LATECOMERS_USEC 1000000
+
 struct unsettled {
 	struct list link; /* controls.unsettled */
 	uint64_t session;
+	uint64_t due_usec; /* nobody is on his way any more */
 };
 
 /*
@@ -100,26 +107,30 @@ judge(struct controls *controls, const struct session *s)
 	listener_unhold(l);
 }
 
-static bool
-is_unsettled(const struct controls *controls, uint64_t session)
+static struct unsettled *
+find_unsettled(const struct controls *controls, uint64_t session)
 {
 	list_for_each (i, &controls->unsettled)
 		if (list_entry(i, struct unsettled, link)->session == session)
-			return true;
-	return false;
+			return list_entry(i, struct unsettled, link);
+	return NULL;
 }
 
 /* Without memory for it the mark stays, and the next broker begins with it. */
 static void
 enter(struct controls *controls, const struct session *s)
 {
-	struct unsettled *u = is_unsettled(controls, s->entity.id) ? NULL : calloc(1, sizeof(*u));
+	struct unsettled *u = find_unsettled(controls, s->entity.id);
 
-	if (!u)
-		return;
-	u->session = s->entity.id;
-	list_append(&controls->unsettled, &u->link);
-	core_resume_later(controls->sockets, 0);
+	if (!u) {
+		u = calloc(1, sizeof(*u));
+		if (!u)
+			return;
+		u->session = s->entity.id;
+		list_append(&controls->unsettled, &u->link);
+		core_resume_later(controls->sockets, 0);
+	}
+	u->due_usec = core_now(controls->sockets) + LATECOMERS_USEC;
 }
 
 /* Called for other changes too, while the mark is there: then nobody new is found. */
@@ -184,11 +195,11 @@ unmark(struct session *s)
 
 /* Returns: false, when it must be tried again later. */
 static bool
-settle(struct controls *controls, struct session *s)
+settle(struct controls *controls, struct session *s, uint64_t due_usec)
 {
 	int r;
 
-	if (!judge_backlog(controls, s))
+	if (!judge_backlog(controls, s) || core_now(controls->sockets) < due_usec)
 		return false;
 	r = unmark(s);
 	if (r < 0)
@@ -228,7 +239,7 @@ ownership_settle(struct controls *controls)
 
 		list_unlink(&u->link);
 		if (!e || !session_of(e)->record.owner_changed ||
-			settle(controls, session_of(e))) {
+			settle(controls, session_of(e), u->due_usec)) {
 			free(u);
 			continue;
 		}
