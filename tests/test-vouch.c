@@ -113,43 +113,64 @@ END_TEST
 
 /* A session's mode is that of its slots. */
 static void
-set_mode(struct session *s, mode_t mode)
+set_owner(struct session *s, uid_t uid, mode_t mode)
 {
 	struct request r = {.model = w.model};
 
-	ck_assert_int_eq(tree_set_owner(&r, tree_session(s), (uid_t)-1, (gid_t)-1, mode), 0);
+	ck_assert_int_eq(tree_set_owner(&r, tree_session(s), uid, (gid_t)-1, mode), 0);
 	ck_assert_int_eq(r.error, 0);
 	request_deinit(&r);
 }
 
-/* Who may pass a slot, or use it, is one thing; who may look at it without can name it only. */
-START_TEST(P22_what_others_were_shown_imports_nothing)
+/* With each mode after the one before: does somebody vouch for the slot's node? */
+static const struct mode_step {
+	mode_t mode;
+	bool vouched;
+} shown[] = {{0700, true}, {0711, true}, {0744, true}, {0755, false}, {0700, false}},
+  lost[] = {{0711, true}, {0733, true}, {0777, true}, {0770, false}, {0700, false}};
+
+static const struct {
+	const struct mode_step *steps;
+	size_t n;
+} histories[] = {{shown, sizeof(shown) / sizeof(shown[0])}, {lost, sizeof(lost) / sizeof(lost[0])}};
+
+/* Who may pass by a slot or use it is one thing; who may look at it without, or could use it, can name it. */
+START_TEST(P22_who_may_not_use_it_imports_nothing)
 {
-	static const struct {
-		mode_t mode;
-		bool vouched;
-	} modes[] = {{0700, true}, {0711, true}, {0733, true}, {0770, true}, {0777, true},
-		{0744, true}, {0707, true}, {0755, false}, {0700, false}};
+	const struct mode_step *step = histories[_i].steps;
 	char challenge[CHALLENGE_BYTES + 1];
 	int c, two;
 
 	serve_web(&c);
 	two = pass_web(c, "call,grant");
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		bool vouched = modes[i].vouched;
-
-		set_mode(passed()->session, modes[i].mode);
+	for (size_t i = 0; i < histories[_i].n; i++, step++) {
+		set_owner(passed()->session, (uid_t)-1, step->mode);
 		ck_assert_int_eq(controls_vouch(w.controls, &passed()->entity, "", 0),
-			vouched ? 0 : ENOTUNIQ);
+			step->vouched ? 0 : ENOTUNIQ);
 		ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 		ck_assert_int_eq(world_ask(&w, two, WIRE_IDENTIFY, "", "", &a), 0);
-		ck_assert_ptr_nonnull(strstr(a.text, vouched ? " vouched=yes" : " vouched=no"));
+		ck_assert_ptr_nonnull(strstr(a.text, step->vouched ? " vouched=yes" : " vouched=no"));
 		ck_assert_int_eq(vouch(two, passed(), challenge), 0);
 		ck_assert_int_eq(
-			world_ask(&w, two, WIRE_IMPORT, "", "", &a), vouched ? 0 : EACCES);
+			world_ask(&w, two, WIRE_IMPORT, "", "", &a), step->vouched ? 0 : EACCES);
 	}
 	/* Stored with the session. */
 	world_restart(&w);
+	ck_assert_int_eq(controls_vouch(w.controls, &passed()->entity, "", 0), ENOTUNIQ);
+}
+END_TEST
+
+/* Root gives a session away, and has it still; its next owner has not. */
+START_TEST(P22_a_former_owner_imports_nothing)
+{
+	int c;
+
+	serve_web(&c);
+	(void)pass_web(c, "call,grant");
+	set_owner(passed()->session, 0, (mode_t)-1);
+	set_owner(passed()->session, 1234, (mode_t)-1);
+	ck_assert_int_eq(controls_vouch(w.controls, &passed()->entity, "", 0), 0);
+	set_owner(passed()->session, 0, (mode_t)-1);
 	ck_assert_int_eq(controls_vouch(w.controls, &passed()->entity, "", 0), ENOTUNIQ);
 }
 END_TEST
@@ -303,17 +324,26 @@ END_TEST
 START_TEST(S03_a_subtree_has_its_share_of_inspectors)
 {
 	struct binder_result result = {.error = EINVAL};
-	int c = world_control(&w, root()), one, two;
+	int c = world_control(&w, root()), one, two, three;
 
 	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/one", "sockets=64", &a), 0);
 	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/two", "sockets=64", &a), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/three", "sockets=64", &a), 0);
+	three = world_control(&w, session_find(w.model, root(), "three", 5));
 	one = world_control(&w, session_find(w.model, root(), "one", 3));
 	two = world_control(&w, session_find(w.model, root(), "two", 3));
 	for (int i = 0; i < INSPECTIONS_MAX / 2; i++)
 		inspect(one, &result, false);
 	ck_assert_int_eq(world_ask(&w, one, WIRE_INSPECT, "", "", &a), EBUSY);
-	for (int i = 0; i < INSPECTIONS_MAX / 2; i++)
+	/* Half of what is left, each time: two of them leave room for a third, and for the root. */
+	for (int i = 0; i < INSPECTIONS_MAX / 4; i++)
 		inspect(two, &result, false);
+	ck_assert_int_eq(world_ask(&w, two, WIRE_INSPECT, "", "", &a), EBUSY);
+	for (int i = 0; i < INSPECTIONS_MAX / 8; i++)
+		inspect(three, &result, false);
+	ck_assert_int_eq(world_ask(&w, three, WIRE_INSPECT, "", "", &a), EBUSY);
+	for (int i = 0; i < INSPECTIONS_MAX / 8; i++)
+		inspect(c, &result, false);
 	ck_assert_int_eq(world_ask(&w, c, WIRE_INSPECT, "", "", &a), EBUSY);
 	ck_assert_int_eq(world_ask(&w, c, WIRE_INSPECT, "caps", "", &a), EINVAL);
 }
@@ -328,7 +358,9 @@ main(void)
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, S03_what_was_vouched_for_is_imported_once);
-	tcase_add_test(t, P22_what_others_were_shown_imports_nothing);
+	tcase_add_loop_test(t, P22_who_may_not_use_it_imports_nothing, 0,
+		sizeof(histories) / sizeof(histories[0]));
+	tcase_add_test(t, P22_a_former_owner_imports_nothing);
 	tcase_add_test(t, S03_what_cannot_be_imported);
 	tcase_add_test(t, P14_a_proof_does_not_outlive_the_broker);
 	tcase_add_test(t, S03_what_an_inspector_says_is_a_proof);

@@ -34,7 +34,7 @@ struct capability_record {
 	uint8_t n_methods;   /* ranges of `methods`; 0: all methods */
 	uint8_t type;        /* enum capability_type */
 	uint8_t no_fds;      /* without RIGHT_FDS, which does not stand in `rights` */
-	uint8_t was_shown;   /* its mode, or that of its session before it had one, was one of mode_shows() */
+	uint8_t was_shown;   /* as of its session (session.h); that one's counted before it had a mode */
 	/* Where its server counts its calls: this entry in the pages of that attachment. */
 	uint32_t page_attachment, page_index;
 	struct method_range methods[METHODS_MAX];

@@ -41,7 +41,7 @@ struct session_record {
 	uint8_t state;
 	/* Not 0: who connected to `control` before may not be allowed to now, and is still there. */
 	uint8_t owner_changed;
-	uint8_t was_shown; /* its mode has been one of mode_shows() */
+	uint8_t was_shown; /* somebody may have a descriptor of a slot's socket who may not use it */
 	uint8_t reserved[3];
 };
 

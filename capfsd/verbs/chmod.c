@@ -11,6 +11,18 @@
 
 #define MODE_MASK 0777
 
+/*
+ * Is somebody left with a descriptor of a slot's socket who may not use it, now or once? Who could use it
+ * and cannot any more, but root, who can; and who was shown it.
+ */
+static bool
+leaves_somebody(const struct owner *old, const struct owner *new)
+{
+	return (old->uid != new->uid && old->uid != 0) ||
+		(old->gid != new->gid && (old->mode & 0020)) ||
+		(old->mode & ~new->mode & 0022) || mode_shows(old->mode) || mode_shows(new->mode);
+}
+
 /* The record keeps what is not named; a mode has only the nine bits of permissions. */
 static int
 own_session(struct operation *o)
@@ -25,7 +37,9 @@ own_session(struct operation *o)
 	record->uid = to->uid != (uid_t)-1 ? to->uid : record->uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : record->gid;
 	record->mode = to->mode != (mode_t)-1 ? to->mode & MODE_MASK : record->mode;
-	record->was_shown = old.was_shown || mode_shows(old.mode) || mode_shows(record->mode);
+	if (leaves_somebody(&(struct owner){old.uid, old.gid, old.mode},
+		    &(struct owner){record->uid, record->gid, record->mode}))
+		record->was_shown = 1;
 	/* Known to whoever comes after this commit, as a connection must not outlive its right. */
 	if (record->uid != old.uid || record->gid != old.gid || record->mode != old.mode)
 		record->owner_changed = 1;
@@ -48,7 +62,8 @@ own_slot(struct operation *o)
 	record->uid = to->uid != (uid_t)-1 ? to->uid : present.uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : present.gid;
 	record->mode = (to->mode != (mode_t)-1 ? to->mode : present.mode) & MODE_MASK;
-	record->was_shown = was_shown || mode_shows(record->mode);
+	record->was_shown = was_shown ||
+		leaves_somebody(&present, &(struct owner){record->uid, record->gid, record->mode});
 	return 0;
 }
 
