@@ -112,8 +112,10 @@ START_TEST(P20_the_next_broker_knows_of_inspections)
 	ck_assert_uint_eq(session("one")->used.n[QUOTA_SOCKETS], sockets);
 	ck_assert_int_eq(world_ask(&w, one, WIRE_INSPECT, "", "", &a), EBUSY);
 	(void)inspect(two, session("two"));
-	say(&(struct binder_result){.inspection = running[3], .ended = INSPECTION_ENDED});
-	ck_assert_uint_eq(session("one")->used.n[QUOTA_SOCKETS], sockets - 1);
+	/* It may have half of what the other has left. */
+	for (int i = 3; i < 5; i++)
+		say(&(struct binder_result){.inspection = running[i], .ended = INSPECTION_ENDED});
+	ck_assert_uint_eq(session("one")->used.n[QUOTA_SOCKETS], sockets - 2);
 	(void)inspect(one, session("one"));
 	ck_assert_int_eq(world_ask(&w, one, WIRE_INSPECT, "", "", &a), EBUSY);
 }

@@ -116,17 +116,28 @@ quota_is_below(const struct session *s, const struct session *top)
 	return s == top;
 }
 
+/* How many S may have; 0: it has them, or one above it has all that it may. */
+static size_t
+share_of(const struct session *s, size_t max, size_t min,
+	size_t (*count)(const void *data, const struct session *top), const void *data)
+{
+	size_t n = count(data, s), share = max;
+
+	if (s->parent) {
+		size_t all = share_of(s->parent, max, min, count, data);
+		size_t others = count(data, s->parent) - n;
+		size_t left = all > others ? all - others : 0;
+
+		share = left / 2 > min ? left / 2 : left < min ? left : min;
+	}
+	return n < share ? share : 0;
+}
+
 bool
 quota_share_left(const struct session *s, size_t max, size_t min,
 	size_t (*count)(const void *data, const struct session *top), const void *data)
 {
-	for (; s; s = s->parent) {
-		size_t share = s->entity.depth < 8 ? max >> s->entity.depth : 0;
-
-		if (count(data, s) >= (share > min ? share : min))
-			return false;
-	}
-	return true;
+	return share_of(s, max, min, count, data) > 0;
 }
 
 /*
