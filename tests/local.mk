@@ -40,6 +40,7 @@ unit_tests = \
 	tests/test-capctl \
 	tests/test-control \
 	tests/test-vouch \
+	tests/test-filter \
 	tests/test-conversation \
 	tests/test-disposal \
 	tests/test-import \
@@ -375,6 +376,10 @@ tests_test_call_files_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_vouch_SOURCES = tests/test-vouch.c $(sockets_web)
 tests_test_vouch_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_vouch_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_filter_SOURCES = tests/test-filter.c
+tests_test_filter_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_filter_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <syslog.h>
@@ -38,6 +39,12 @@ CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
 #define NAMESPACES                                                                    \
 	(CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | \
 		CLONE_NEWUSER | CLONE_NEWUTS)
+
+#ifdef __s390__
+#define CLONE_FLAGS 1 /* the argument of clone(2) that has them */
+#else
+#define CLONE_FLAGS 0
+#endif
 
 /* The arguments with which a call is allowed, or refused: all that stand in one line. */
 struct rule {
@@ -256,11 +263,7 @@ static const struct rule binder_rules[] = {
 	WITH(unlinkat, IS(2, 0)),
 	WITH(fcntl, IS(1, F_GETFL)),
 	WITH(fcntl64, IS(1, F_GETFL)),
-#ifdef __s390__
-	WITH(clone, HAS(1, NAMESPACES, 0)),
-#else
-	WITH(clone, HAS(0, NAMESPACES, 0)),
-#endif
+	WITH(clone, HAS(CLONE_FLAGS, NAMESPACES, 0)),
 	WITH(prctl, IS(0, PR_SET_NAME)),
 	WITH(prctl, IS(0, PR_SET_PDEATHSIG)),
 	WITH(prctl, IS(0, PR_SET_SECCOMP)),
@@ -351,6 +354,15 @@ static const int family_calls[] = {
 
 /* A program that is executed maps its text, but never what it can write as well. */
 static const struct rule family_rules[] = {
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWCGROUP, CLONE_NEWCGROUP)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWIPC, CLONE_NEWIPC)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWNET, CLONE_NEWNET)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWNS, CLONE_NEWNS)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWPID, CLONE_NEWPID)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWUSER, CLONE_NEWUSER)),
+	WITH(clone, HAS(CLONE_FLAGS, CLONE_NEWUTS, CLONE_NEWUTS)),
+	WITH(pkey_mprotect, HAS(2, PROT_EXEC, PROT_EXEC)),
+	WITH(shmat, HAS(2, SHM_EXEC, SHM_EXEC)),
 	WITH(mmap, HAS(2, PROT_EXEC | PROT_WRITE, PROT_EXEC | PROT_WRITE)),
 	WITH(mmap2, HAS(2, PROT_EXEC | PROT_WRITE, PROT_EXEC | PROT_WRITE)),
 	WITH(mprotect, HAS(2, PROT_EXEC, PROT_EXEC)),
@@ -405,6 +417,9 @@ load(uint32_t otherwise, uint32_t action, const struct calls *calls, bool may_ab
 	 */
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	r = add_rules(filter, action, calls);
+	/* Its flags stand where no filter sees them. Who is told that there is none takes clone(2). */
+	if (r == 0 && otherwise == SCMP_ACT_ALLOW)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	if (r == 0 && may_abort)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
