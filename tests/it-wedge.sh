@@ -8,10 +8,10 @@
 . "$(dirname "$0")/harness.sh"
 harness_check
 
-# Processes that are in D now and a second later.
+# Processes of ours that are in D now and a while later; others wait for their disks.
 stuck() {
 	local first
-	first=$(ps -eo pid=,stat=,comm= | awk '$2 ~ /^D/ && $3 !~ /^kworker|^jbd|^kswap/ { print $1 }')
+	first=$(ps -s "$(ps -o sid= -p $$)" -o pid=,stat= | awk '$2 ~ /^D/ { print $1 }')
 	[ -n "$first" ] || return 1
 	sleep 2
 	for pid in $first; do

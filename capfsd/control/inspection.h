@@ -7,8 +7,8 @@ struct exchange;
 struct inspector_ops;
 struct session;
 
-#define INSPECTIONS_MAX 64 /* not over; below a session half of those below its parent … */
-#define INSPECTIONS_MIN 4  /* … but no less than this */
+#define INSPECTIONS_MAX 64 /* not over, shared as quota_share_left() says; … */
+#define INSPECTIONS_MIN 4  /* … in halves no smaller than this */
 
 /* For binding_set_inspector(), with the controls. */
 extern const struct inspector_ops inspection_ops;

@@ -20,8 +20,8 @@ struct charge;
 struct disposal;
 struct session;
 
-#define DISPOSAL_MAX 64 /* under way; below a session half of those below its parent … */
-#define DISPOSAL_MIN 4  /* … but no less than this */
+#define DISPOSAL_MAX 64 /* under way, shared as quota_share_left() says; … */
+#define DISPOSAL_MIN 4  /* … in halves no smaller than this */
 
 /* Serials of this room have this bit; those of others who use the same process have not. */
 #define DISPOSAL_SERIAL (UINT64_C(1) << 63)

@@ -3,8 +3,7 @@
  * Those who poll. The kernel wakes one for a number that it gave with the poll, and sends no poll
  * again by itself: so the numbers stand in the page that all brokers share, and whoever takes over
  * wakes them all. Who has no place there would sleep for ever after a broker's death. So nobody
- * polls without a place, and no session takes those of the others: below each there are at most
- * half as many as below its parent.
+ * polls without a place, and no session takes those of the others (quota_share_left()).
  */
 #include "config.h"
 

@@ -70,8 +70,9 @@ bool quota_is_below(const struct session *s, const struct session *top);
 
 /*
  * For places that the daemon has few of and no kind of quota: may S have one more, so that one subtree
- * never uses up what its neighbours need? Below each session there may be half as many as below its
- * parent, MAX below the root, but no less than MIN. COUNT says how many there are below TOP.
+ * never uses up what its neighbours need? The root may have MAX, and each session half of what all others
+ * leave of those of its parent, where a half is no less than MIN: however many there are that take all
+ * they can, there is a place for the next. COUNT says how many there are below TOP.
  */
 bool quota_share_left(const struct session *s, size_t max, size_t min,
 	size_t (*count)(const void *data, const struct session *top), const void *data);
