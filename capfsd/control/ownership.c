@@ -43,7 +43,8 @@
 struct unsettled {
 	struct list link; /* controls.unsettled */
 	uint64_t session;
-	uint64_t due_usec; /* nobody is on his way any more */
+	uint64_t due_usec; /* nobody is on his way any more … */
+	uint8_t change;    /* … of before this owner_changed */
 };
 
 /*
@@ -130,7 +131,10 @@ enter(struct controls *controls, const struct session *s)
 		list_append(&controls->unsettled, &u->link);
 		core_resume_later(controls->sockets, 0);
 	}
-	u->due_usec = core_now(controls->sockets) + LATECOMERS_USEC;
+	/* Other changes of the session are told as well, and must not put it off. */
+	if (u->change != s->record.owner_changed)
+		u->due_usec = core_now(controls->sockets) + LATECOMERS_USEC;
+	u->change = s->record.owner_changed;
 }
 
 /* Called for other changes too, while the mark is there: then nobody new is found. */

@@ -365,9 +365,14 @@ invalidate_owned(struct fs *fs, struct session *s)
 void
 fs_changed(struct fs *fs, struct entity *e)
 {
+	struct session *s = e->kind == ENTITY_SESSION ? session_of(e) : NULL;
+
 	invalidate_rows(fs, e, UINT64_MAX);
-	if (e->kind == ENTITY_SESSION && session_of(e)->record.owner_changed)
-		invalidate_owned(fs, session_of(e));
+	if (!s || s->record.owner_changed == s->owner_told)
+		return;
+	s->owner_told = s->record.owner_changed;
+	if (s->owner_told)
+		invalidate_owned(fs, s);
 }
 
 /* Numbers in texts change often, attributes do not: only the files that show numbers are told. */

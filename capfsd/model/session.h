@@ -39,7 +39,7 @@ struct session_record {
 	uint32_t uid, gid;
 	uint16_t mode;
 	uint8_t state;
-	/* Not 0: who connected to `control` before may not be allowed to now, and is still there. */
+	/* Not 0, another with each change: who connected before may not be allowed to now, and is there. */
 	uint8_t owner_changed;
 	uint8_t was_shown; /* somebody may have a descriptor of a slot's socket who may not use it */
 	uint8_t reserved[3];
@@ -61,6 +61,7 @@ struct session {
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
+	uint8_t owner_told;        /* fs's: the last owner_changed that the kernel was told of */
 	struct event_rate audited; /* the broker's: what of its events went to the journal */
 };
 

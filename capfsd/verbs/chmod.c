@@ -42,7 +42,7 @@ own_session(struct operation *o)
 		record->was_shown = 1;
 	/* Known to whoever comes after this commit, as a connection must not outlive its right. */
 	if (record->uid != old.uid || record->gid != old.gid || record->mode != old.mode)
-		record->owner_changed = 1;
+		record->owner_changed = (uint8_t)(old.owner_changed % UINT8_MAX + 1);
 	return 0;
 }
 
