@@ -8,10 +8,12 @@
 . "$(dirname "$0")/harness.sh"
 harness_check
 
-# Processes of ours that are in D now and a while later; others wait for their disks.
+# Processes of this test that are in D now and a while later. Its process group is its own, and tests of
+# brokers that are to sleep may run beside it.
 stuck() {
-	local first
-	first=$(ps -s "$(ps -o sid= -p $$)" -o pid=,stat= | awk '$2 ~ /^D/ { print $1 }')
+	local first group
+	group=$(ps -o pgid= -p $$ | tr -d ' ')
+	first=$(ps -eo pid=,stat=,pgid= | awk -v group="$group" '$2 ~ /^D/ && $3 == group { print $1 }')
 	[ -n "$first" ] || return 1
 	sleep 2
 	for pid in $first; do
