@@ -10,6 +10,7 @@ base_libbase_la_SOURCES = \
 	base/list.h \
 	base/log.c base/log.h \
 	base/msg.c base/msg.h \
+	base/notify.c base/notify.h \
 	base/number.c base/number.h \
 	base/path.c base/path.h \
 	base/text.c base/text.h \

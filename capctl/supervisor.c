@@ -27,7 +27,7 @@
 #include "base/backoff.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fd.h"
+#include "base/notify.h"
 #include "capctl/command.h"
 
 #define GOOD_USEC UINT64_C(5000000) /* a helper that has lived that long was of use */
@@ -63,27 +63,6 @@ find_manager(struct supervisor *v)
 	return 0;
 }
 
-/* Bound to a name that the kernel chooses, which the helper finds in place of the manager's. */
-static int
-make_notify(struct supervisor *v)
-{
-	struct sockaddr_un own = {.sun_family = AF_UNIX};
-	socklen_t n = sizeof(own);
-	int on = 1;
-
-	v->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* Whoever sees the name can send to it, and what is read here is closed here. */
-	if (v->notify_fd >= 0)
-		(void)fd_refuse_descriptors(v->notify_fd);
-	if (v->notify_fd < 0 || bind(v->notify_fd, (struct sockaddr *)&own, sizeof(sa_family_t)) < 0 ||
-		getsockname(v->notify_fd, (struct sockaddr *)&own, &n) < 0 ||
-		setsockopt(v->notify_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return -errno;
-	own.sun_path[0] = '@';
-	own.sun_path[n - offsetof(struct sockaddr_un, sun_path)] = '\0';
-	return setenv("NOTIFY_SOCKET", own.sun_path, 1) < 0 ? -errno : 0;
-}
-
 static int
 supervisor_init(struct supervisor *v, const struct supervised *what)
 {
@@ -108,7 +87,11 @@ supervisor_init(struct supervisor *v, const struct supervised *what)
 		return -errno;
 	v->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r = v->signal_fd < 0 ? -errno : find_manager(v);
-	return r < 0 ? r : make_notify(v);
+	if (r < 0)
+		return r;
+	/* The helper finds it in place of the manager's. */
+	v->notify_fd = notify_listen();
+	return v->notify_fd < 0 ? v->notify_fd : 0;
 }
 
 static void
@@ -151,29 +134,17 @@ start(struct supervisor *v, char *const *argv)
 	return v->helper < 0 ? -errno : 0;
 }
 
-/* Only the helper's own word counts: the name is one that others can send to. */
 static void
 pass_on(struct supervisor *v)
 {
-	char text[1024], control[CMSG_SPACE(sizeof(struct ucred))];
-	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text)};
-	struct msghdr m = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n = recvmsg(v->notify_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-	struct ucred peer = {};
+	char text[1024];
+	size_t n = notify_receive(v->notify_fd, v->helper, text, sizeof(text));
 
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
-		memcpy(&peer, CMSG_DATA(c), sizeof(peer));
-	if (v->helper <= 0 || peer.pid != v->helper)
+	if (n == 0)
 		return;
-	v->ready = v->ready || memmem(text, (size_t)n, "READY=1", 7);
+	v->ready = v->ready || notify_is_ready(text);
 	if (v->n_manager)
-		sendto(v->notify_fd, text, (size_t)n, MSG_NOSIGNAL, (const struct sockaddr *)&v->manager,
+		sendto(v->notify_fd, text, n, MSG_NOSIGNAL, (const struct sockaddr *)&v->manager,
 			v->n_manager);
 }
 

@@ -29,6 +29,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/notify.h"
 #include "base/path.h"
 #include "capfsd/process/mounts.h"
 #include "mount/options.h"
@@ -60,27 +61,6 @@ fail(const char *what)
 {
 	fprintf(stderr, "mount.fuse.capfs: %s: %s\n", what, strerror(errno));
 	return STATUS_SYSTEM;
-}
-
-/* Binds to a name that the kernel chooses, and tells it to the daemon. */
-static int
-make_notify(void)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	socklen_t n = sizeof(address);
-	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int on = 1;
-
-	/* Whoever sees the name can send to it, and what is read here is closed here. */
-	if (fd >= 0)
-		(void)fd_refuse_descriptors(fd);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)) < 0 ||
-		getsockname(fd, (struct sockaddr *)&address, &n) < 0 ||
-		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return -1;
-	address.sun_path[0] = '@';
-	address.sun_path[n - offsetof(struct sockaddr_un, sun_path)] = '\0';
-	return setenv("NOTIFY_SOCKET", address.sun_path, 1) < 0 ? -1 : take_fd(fd);
 }
 
 static int
@@ -126,26 +106,12 @@ run_daemon(char **argv, int log_fd)
 	_exit(127);
 }
 
-/* Nobody but the daemon itself says that it is ready. */
 static bool
 is_ready(const struct start *s)
 {
-	char text[512], control[CMSG_SPACE(sizeof(struct ucred))];
-	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text) - 1};
-	struct msghdr m = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(s->notify_fd, &m, MSG_DONTWAIT);
-	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-	struct ucred peer = {};
+	char text[512];
 
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
-		memcpy(&peer, CMSG_DATA(c), sizeof(peer));
-	if (peer.pid != s->pid)
-		return false;
-	text[n] = '\0';
-	return strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1");
+	return notify_receive(s->notify_fd, s->pid, text, sizeof(text)) > 0 && notify_is_ready(text);
 }
 
 /* Copies what the daemon has said. Returns: false when nobody is left to say anything. */
@@ -237,7 +203,7 @@ start_daemon(char **argv)
 	struct start s;
 	int ends[2], status;
 
-	notify = make_notify();
+	notify = notify_listen();
 	signals = make_signals();
 	if (notify < 0 || signals < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return fail("start");
