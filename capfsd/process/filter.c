@@ -66,12 +66,69 @@ struct calls {
 	size_t n_all;
 	const struct rule *some;
 	size_t n_some;
+	const struct calls *more; /* and these; or NULL */
 };
 
-#define CALLS(a, s)                                                          \
-	{                                                                    \
-		a, sizeof(a) / sizeof((a)[0]), s, sizeof(s) / sizeof((s)[0]) \
+#define CALLS(a, s, more)                                                          \
+	{                                                                          \
+		a, sizeof(a) / sizeof((a)[0]), s, sizeof(s) / sizeof((s)[0]), more \
 	}
+
+/* What broker and binder both need: sockets that are there, the log, memory, time, and themselves. */
+static const int process_calls[] = {
+	SCMP_SYS(write), /* the log */
+	SCMP_SYS(writev),
+	SCMP_SYS(close),
+	SCMP_SYS(fstat),
+	SCMP_SYS(fstat64),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(recv),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(send),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(getpeername),
+	SCMP_SYS(listen), /* the broker: again, with another backlog */
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(ppoll_time64),
+	SCMP_SYS(brk),
+	SCMP_SYS(mremap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(madvise),
+	SCMP_SYS(futex),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_gettime64),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(getpid),
+	SCMP_SYS(gettid),
+	SCMP_SYS(getppid),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sigreturn),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+};
+
+/*
+ * Nothing becomes executable; a message goes to whom its socket is connected with; an option is one of
+ * sockets as such, since what a client sends may be of any protocol.
+ */
+static const struct rule process_rules[] = {
+	WITH(mmap, HAS(2, PROT_EXEC, 0)),
+	WITH(mmap2, HAS(2, PROT_EXEC, 0)),
+	WITH(mprotect, HAS(2, PROT_EXEC, 0)),
+	WITH(sendto, IS(4, 0)),
+	WITH(setsockopt, IS(1, SOL_SOCKET)),
+};
+
+static const struct calls process = CALLS(process_calls, process_rules, NULL);
 
 /*
  * All that a broker needs once it serves, also in libfuse, LMDB, libsystemd and the C library, on
@@ -81,8 +138,6 @@ static const int broker_calls[] = {
 	/* descriptors that are there, and their duplicates */
 	SCMP_SYS(read),
 	SCMP_SYS(readv),
-	SCMP_SYS(write),
-	SCMP_SYS(writev),
 	SCMP_SYS(pread64),
 	SCMP_SYS(preadv),
 	SCMP_SYS(pwrite64),
@@ -91,13 +146,10 @@ static const int broker_calls[] = {
 	SCMP_SYS(sendfile64),
 	SCMP_SYS(lseek),
 	SCMP_SYS(_llseek),
-	SCMP_SYS(close),
 	SCMP_SYS(close_range),
 	SCMP_SYS(dup),
 	SCMP_SYS(dup2),
 	SCMP_SYS(dup3),
-	SCMP_SYS(fstat),
-	SCMP_SYS(fstat64),
 	SCMP_SYS(fstatfs),
 	SCMP_SYS(fstatfs64),
 	SCMP_SYS(fallocate),
@@ -109,25 +161,13 @@ static const int broker_calls[] = {
 	/* sockets: pairs and what is accepted or sent to us, none made */
 	SCMP_SYS(accept),
 	SCMP_SYS(accept4),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recv),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(send),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getsockopt),
 	SCMP_SYS(getsockname),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(listen), /* again, with another backlog */
 	/* the event loop */
 	SCMP_SYS(epoll_create1),
 	SCMP_SYS(epoll_ctl),
 	SCMP_SYS(epoll_wait),
 	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(epoll_pwait2),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(ppoll_time64),
 	SCMP_SYS(timerfd_create),
 	SCMP_SYS(timerfd_settime),
 	SCMP_SYS(timerfd_settime64),
@@ -135,52 +175,24 @@ static const int broker_calls[] = {
 	SCMP_SYS(eventfd2),
 	SCMP_SYS(memfd_create),
 	/* memory and time */
-	SCMP_SYS(brk),
-	SCMP_SYS(mremap),
-	SCMP_SYS(munmap),
-	SCMP_SYS(madvise),
 	SCMP_SYS(msync),
-	SCMP_SYS(futex),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_gettime64),
 	SCMP_SYS(clock_getres),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
 	SCMP_SYS(sched_yield),
-	SCMP_SYS(restart_syscall),
 	/* itself */
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(getppid),
 	SCMP_SYS(getuid),
 	SCMP_SYS(geteuid),
 	SCMP_SYS(getgid),
 	SCMP_SYS(getegid),
 	SCMP_SYS(getrlimit),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sigreturn),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
 };
 
 /*
- * Nothing becomes executable; pairs are of the two kinds that know only each other, and a message
- * goes to whom its socket is connected with; an option is one of sockets as such, since what a
- * client sends may be of any protocol. Of fcntl(2), F_SETOWN and F_SETSIG would send any signal to
- * any process of the daemon's user. prlimit(2) may touch nobody else.
+ * Pairs are of the two kinds that know only each other. Of fcntl(2), F_SETOWN and F_SETSIG would send
+ * any signal to any process of the daemon's user. prlimit(2) may touch nobody else.
  */
 static const struct rule broker_rules[] = {
-	WITH(mmap, HAS(2, PROT_EXEC, 0)),
-	WITH(mmap2, HAS(2, PROT_EXEC, 0)),
-	WITH(mprotect, HAS(2, PROT_EXEC, 0)),
 	WITH(socketpair, IS(0, AF_UNIX), HAS(1, SOCK_TYPE_BITS, SOCK_STREAM)),
 	WITH(socketpair, IS(0, AF_UNIX), HAS(1, SOCK_TYPE_BITS, SOCK_SEQPACKET)),
-	WITH(sendto, IS(4, 0)),
-	WITH(setsockopt, IS(1, SOL_SOCKET)),
 	WITH(prlimit64, IS(2, 0)),
 #define FCNTL(command) WITH(fcntl, IS(1, command)), WITH(fcntl64, IS(1, command))
 	FCNTL(F_DUPFD),
@@ -202,24 +214,7 @@ static const struct rule broker_rules[] = {
  */
 static const int binder_calls[] = {
 	SCMP_SYS(bind),
-	SCMP_SYS(listen),
 	SCMP_SYS(unlink),
-	SCMP_SYS(close),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recv),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(send),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(fstat),
-	SCMP_SYS(fstat64),
-	SCMP_SYS(write), /* the log */
-	SCMP_SYS(writev),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(ppoll_time64),
 	SCMP_SYS(fork),
 	SCMP_SYS(wait4),
 	SCMP_SYS(waitpid),
@@ -227,39 +222,13 @@ static const int binder_calls[] = {
 	SCMP_SYS(set_robust_list),
 	SCMP_SYS(rseq),
 	SCMP_SYS(seccomp),
-	SCMP_SYS(brk),
-	SCMP_SYS(mremap),
-	SCMP_SYS(munmap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(futex),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_gettime64),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(clock_nanosleep_time64),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(getppid),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sigreturn),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
 };
 
 static const struct rule binder_rules[] = {
-	WITH(mmap, HAS(2, PROT_EXEC, 0)),
-	WITH(mmap2, HAS(2, PROT_EXEC, 0)),
-	WITH(mprotect, HAS(2, PROT_EXEC, 0)),
 	WITH(socket, IS(0, AF_UNIX), HAS(1, SOCK_TYPE_BITS, SOCK_STREAM)),
 	WITH(socket, IS(0, AF_UNIX), HAS(1, SOCK_TYPE_BITS, SOCK_SEQPACKET)),
 	WITH(socketpair, IS(0, AF_UNIX)),
-	WITH(sendto, IS(4, 0)),
-	WITH(setsockopt, IS(1, SOL_SOCKET)),
 	WITH(unlinkat, IS(2, 0)),
 	WITH(fcntl, IS(1, F_GETFL)),
 	WITH(fcntl64, IS(1, F_GETFL)),
@@ -369,15 +338,15 @@ static const struct rule family_rules[] = {
 	WITH(socket, IS_NOT(0, AF_UNIX)),
 };
 
-static const struct calls broker = CALLS(broker_calls, broker_rules);
-static const struct calls binder = CALLS(binder_calls, binder_rules);
-static const struct calls inspector = CALLS(inspector_calls, inspector_rules);
-static const struct calls family = CALLS(family_calls, family_rules);
+static const struct calls broker = CALLS(broker_calls, broker_rules, &process);
+static const struct calls binder = CALLS(binder_calls, binder_rules, &process);
+static const struct calls inspector = CALLS(inspector_calls, inspector_rules, NULL);
+static const struct calls family = CALLS(family_calls, family_rules, NULL);
 
 static int
 add_rules(scmp_filter_ctx filter, uint32_t action, const struct calls *calls)
 {
-	int r = 0;
+	int r = calls->more ? add_rules(filter, action, calls->more) : 0;
 
 	for (size_t i = 0; r == 0 && i < calls->n_all; i++)
 		r = seccomp_rule_add(filter, action, calls->all[i], 0);
