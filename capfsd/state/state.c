@@ -125,19 +125,13 @@ state_is_new(const struct state *s)
  * Says in *RET_REASON what is wrong and where. The store stays as it was found: it may be the only copy of
  * what somebody had, and as long as it is there no daemon begins with an empty tree in its place.
  */
-static int
-damaged(const struct state *s, const char *why, char **ret_reason)
+int
+state_damaged(const struct state *s, const char *why, char **ret_reason)
 {
 	int n = s->dir ? asprintf(ret_reason, "the state in %s/" STATE_FILE " is damaged: %s", s->dir, why)
 		       : asprintf(ret_reason, "the copy of the state is damaged: %s", why);
 
 	return n < 0 ? -ENOMEM : STATE_E_DAMAGED;
-}
-
-int
-state_damaged(struct state *s, const char *why, char **ret_reason)
-{
-	return damaged(s, why, ret_reason);
 }
 
 /*
@@ -466,7 +460,7 @@ inspect_and_open(struct state *s, const char *path, int flags, char **ret_reason
 		return error_trace(-errno);
 	r = state_inspect(path, flags, s->size_max_bytes, &why);
 	if (r == STATE_E_DAMAGED)
-		return damaged(s, why, ret_reason);
+		return state_damaged(s, why, ret_reason);
 	if (r == STATE_E_VERSION && asprintf(ret_reason, "the state in %s cannot be used: %s",
 					    s->dir ? s->dir : "the copy", why) < 0)
 		return -ENOMEM;

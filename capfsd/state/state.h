@@ -57,8 +57,8 @@ extern const struct store_ops state_store_ops;
 typedef int state_each(void *data, uint64_t key, const void *record, size_t n);
 int state_scan(struct state *s, state_each *each, void *data, char **ret_reason);
 
-/* Says so of a damage that only its reader could see. Returns: STATE_E_DAMAGED; -errno. */
-int state_damaged(struct state *s, const char *why, char **ret_reason);
+/* Says so of a damage, also one that only its reader could see. Returns: STATE_E_DAMAGED; -errno. */
+int state_damaged(const struct state *s, const char *why, char **ret_reason);
 
 /*
  * Gives DIR/state.mdb, which nobody has open, another name, so that the next state_open() makes a new one.
