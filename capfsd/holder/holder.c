@@ -63,8 +63,7 @@ struct holder {
 	uint64_t keeper;        /* its socket */
 	unsigned wanted_tries;	/* brokers in a row that were wanted at once, and did not live */
 	pid_t self, broker;
-	bool ended;     /* we have ended this broker … */
-	uint64_t wedged_usec; /* … and it must have gone by then */
+	uint64_t wedged_usec; /* we have ended this broker, which must have gone by then; 0: we have not */
 	bool probation; /* another binary until now: its first broker must come up */
 };
 
@@ -122,11 +121,10 @@ holder_signals(sigset_t *ret)
 static void
 end_broker(struct holder *h)
 {
-	if (h->ended)
+	if (h->wedged_usec)
 		return;
 	log_message(LOG_ERR, "broker %u does not turn its loop, ending it", h->boot->page->n_brokers);
 	kill(h->broker, SIGKILL);
-	h->ended = true;
 	h->wedged_usec = clock_usec(CLOCK_MONOTONIC) + WEDGED_USEC;
 }
 
@@ -161,7 +159,7 @@ is_wedged(const struct holder *h)
 {
 	const struct boot_page *page = h->boot->page;
 
-	return h->ended && clock_usec(CLOCK_MONOTONIC) >= h->wedged_usec && page->ready &&
+	return h->wedged_usec && clock_usec(CLOCK_MONOTONIC) >= h->wedged_usec && page->ready &&
 		!__atomic_load_n(&page->storing, __ATOMIC_SEQ_CST);
 }
 
@@ -179,7 +177,7 @@ static void
 wait_for_something(struct holder *h, const sigset_t *set)
 {
 	uint64_t now = clock_usec(CLOCK_MONOTONIC);
-	uint64_t at = h->ended ? now + WEDGED_USEC : watch_at(&h->watch);
+	uint64_t at = h->wedged_usec ? now + WEDGED_USEC : watch_at(&h->watch);
 	uint64_t left = at > now ? at - now : 0;
 	struct timespec t = {
 		.tv_sec = (time_t)(left / 1000000),
@@ -276,7 +274,7 @@ is_final(const struct holder *h, int status)
 static bool
 is_to_blame(const struct holder *h, int status)
 {
-	return h->ended || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+	return h->wedged_usec || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
 }
 
 /* Did it end before it was of use to anybody? One that was up may have had nothing to reply to. */
@@ -322,7 +320,7 @@ run_broker(struct holder *h)
 	h->boot->page->ready = 0;
 	h->boot->page->storing = 0;
 	h->boot->page->n_brokers++;
-	h->ended = false;
+	h->wedged_usec = 0;
 	h->started_usec = clock_usec(CLOCK_MONOTONIC);
 	watchdog_begin(&h->watch, h->started_usec);
 	forget_hangs();

@@ -71,11 +71,10 @@ tell_entrypoint(struct sockets *sockets, struct entrypoint *e)
 		m->hooks->changed(m->hooks_data, &e->entity);
 }
 
-/* Everything of it but its lists and its descriptor, which may be half-made. */
+/* Everything of it but its lists and its descriptor, which is not watched any more. */
 static void
 connection_deinit(struct connection *conn)
 {
-	watch_remove(&conn->watch);
 	charge_deinit(&conn->socket);
 	charge_deinit(&conn->inflight);
 	conn->memo = memo_drop(conn->sockets, conn->memo);
