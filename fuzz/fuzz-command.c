@@ -53,7 +53,9 @@ check_words(const struct command *c, uint64_t allowed, const char *text, size_t 
 static void
 check_reductions(const struct model *m, const struct reductions *how)
 {
-	FUZZ_CHECK(!how->has_rights || (how->rights && !(how->rights & ~(uint32_t)RIGHTS_OBJECT)));
+	const uint32_t rights = RIGHTS_OBJECT | RIGHT_FDS;
+
+	FUZZ_CHECK(!how->has_rights || (how->rights && !(how->rights & ~rights)));
 	FUZZ_CHECK(!how->has_calls || (how->calls > 0 && how->calls < LIMIT_NONE));
 	FUZZ_CHECK(!how->has_conns || (how->conns > 0 && how->conns < LIMIT_NONE));
 	FUZZ_CHECK(!how->has_rate || (how->rate > 0 && how->rate <= RATE_MAX));
