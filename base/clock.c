@@ -26,3 +26,9 @@ clock_msec(clockid_t clock)
 {
 	return clock_nsec(clock) / 1000000;
 }
+
+uint64_t
+clock_turns_nsec(void)
+{
+	return clock_nsec(CLOCK_MONOTONIC);
+}

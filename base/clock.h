@@ -12,3 +12,5 @@
 uint64_t clock_usec(clockid_t clock);
 uint64_t clock_nsec(clockid_t clock);
 uint64_t clock_msec(clockid_t clock);
+/* CLOCK_MONOTONIC: what is measured by turns.h. */
+uint64_t clock_turns_nsec(void);

@@ -204,12 +204,16 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/nodes.c \
 	capfsd/fs/nodes.h \
 	capfsd/fs/opcodes.c \
+	capfsd/fs/pending.c \
+	capfsd/fs/pending.h \
 	capfsd/fs/polls.c \
 	capfsd/fs/polls.h \
 	capfsd/fs/records.c \
 	capfsd/fs/records.h \
 	capfsd/fs/replies.c \
 	capfsd/fs/replies.h \
+	capfsd/fs/serve.c \
+	capfsd/fs/serve.h \
 	capfsd/fs/service.c \
 	capfsd/fs/service.h \
 	capfsd/fs/takeover.c \

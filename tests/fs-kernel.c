@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "capfsd/fs/front.h"
 #include "capfsd/fs/records.h"
@@ -230,28 +231,40 @@ on_user_signal(int signal)
 	fs->n_opened += (UINT64_C(1) << FS_COUNTER_BITS) - 1;
 }
 
+static int
+sleep_msec(void)
+{
+	if (!turns_empty(fs->turns))
+		return 0;
+	return list_empty(&fs->reads) ? -1 : 10;
+}
+
 /* As the broker's loop, without sockets. */
 static int
 serve(void)
 {
 	static struct state *state;
 	static struct model *m;
+	static struct turns turns;
 	struct pollfd p = {.fd = BOOT_FD_FUSE, .events = POLLIN};
 	int r = open_model(&state, &m);
 
+	turns_init(&turns, clock_turns_nsec);
 	if (r == 0)
-		r = fs_new(m, state, &k.boot, &sockets, NULL, &fs);
+		r = fs_new(m, state, &k.boot, &turns, &sockets, NULL, &fs);
 	if (r == 0) {
 		m->hooks = &hooks;
 		m->hooks_data = fs;
 		fs_set_calls(fs, &calls, NULL);
 		fs->read_usec = READ_MSEC * 1000;
 		fs->no_resend = k.old;
+		if (k.impatient)
+			fs->interrupted_usec = 0;
 		r = fs_take_over(fs);
 	}
 	signal(SIGUSR1, on_user_signal);
 	signal(SIGUSR2, on_no_texts);
-	while (r >= 0 && (poll(&p, 1, list_empty(&fs->reads) ? -1 : 10) >= 0 || errno == EINTR)) {
+	while (r >= 0 && (poll(&p, 1, sleep_msec()) >= 0 || errno == EINTR)) {
 		r = fs_drain(fs, false);
 		fs_timeouts(fs);
 		while (r >= 0 && !list_empty(&m->ending)) {
@@ -402,6 +415,22 @@ kernel_settle(unsigned n)
 		nanosleep(&pause, NULL);
 	}
 	ck_abort_msg("%u in service, not %u", found, n);
+}
+
+void
+kernel_stop(void)
+{
+	int status;
+
+	ck_assert_int_eq(kill(k.child, SIGSTOP), 0);
+	ck_assert_int_eq(waitpid(k.child, &status, WUNTRACED), k.child);
+	ck_assert(WIFSTOPPED(status));
+}
+
+void
+kernel_continue(void)
+{
+	ck_assert_int_eq(kill(k.child, SIGCONT), 0);
 }
 
 void

@@ -29,6 +29,7 @@ struct kernel {
 	size_t n;
 	unsigned n_polls; /* pollers woken */
 	bool old;	  /* it sends nothing again */
+	bool impatient;   /* what was interrupted and waits is not done any more */
 	bool no_sockets;  /* whoever looks one up waits */
 };
 
@@ -43,6 +44,10 @@ void kernel_settle(unsigned n);
 
 /* The child dies, and the next one comes. */
 void kernel_kill(void);
+
+/* The child stands still, until it is told to go on: requests pile up. */
+void kernel_stop(void);
+void kernel_continue(void);
 
 /* The child has no memory for texts, until this is called again. */
 void kernel_starve(void);

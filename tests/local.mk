@@ -18,6 +18,7 @@ unit_tests = \
 	tests/test-full \
 	tests/test-event \
 	tests/test-fs \
+	tests/test-pending \
 	tests/test-call-files \
 	tests/test-property \
 	tests/test-wire \
@@ -364,6 +365,11 @@ tests_test_pages_SOURCES = tests/test-pages.c tests/sockets-world.c tests/socket
 tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
+tests_test_pending_SOURCES = tests/test-pending.c $(fs_kernel)
+tests_test_pending_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_pending_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_test_pending_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
 tests_test_fs_SOURCES = tests/test-fs.c $(fs_kernel)
 tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_fs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/process/records.h"
@@ -311,8 +312,10 @@ world_start(struct world *w)
 		ck_assert_int_eq(model_load_done(w->model), 0);
 	}
 	ck_assert_int_ge(sd_event_new(&w->event), 0);
-	ck_assert_int_eq(
-		sockets_new(w->model, w->state, &w->boot, w->event, &world_fs, w, &w->sockets), 0);
+	turns_init(&w->turns, clock_turns_nsec);
+	ck_assert_int_eq(sockets_new(w->model, w->state, &w->boot, w->event, &w->turns, &world_fs, w,
+				 &w->sockets),
+		0);
 	ck_assert_int_eq(controls_new(w->sockets, NULL, &w->controls), 0);
 	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
 	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);

@@ -31,6 +31,7 @@ struct world {
 	struct controls *controls;
 	struct conversations *conversations;
 	sd_event *event;
+	struct turns turns;
 	int binder;	  /* the binder's end, -1: there is none */
 	int binder_end;   /* the broker's, which the next broker finds under the same number */
 	bool binder_lazy; /* it lets jobs lie */

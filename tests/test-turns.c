@@ -21,6 +21,7 @@
 #define CROWD 60
 
 static uint64_t now_nsec;
+static struct turns watch_turns;
 
 static uint64_t
 read_clock(void)
@@ -321,7 +322,8 @@ setup_watches(void)
 	fixture_setup();
 	now_nsec = 1;
 	ck_assert_int_ge(sd_event_new(&event), 0);
-	ck_assert_int_eq(watches_new(event, read_clock, &watches), 0);
+	turns_init(&watch_turns, read_clock);
+	ck_assert_int_eq(watches_new(event, &watch_turns, &watches), 0);
 }
 
 static void

@@ -10,6 +10,7 @@
 
 #include "capfsd/broker/fronts.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "capfsd/broker/audit.h"
 #include "capfsd/control/controls.h"
@@ -222,9 +223,10 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 {
 	int r;
 
-	r = fs_new(m, state, boot, &fs_sockets, f, &f->fs);
+	turns_init(&f->turns, clock_turns_nsec);
+	r = fs_new(m, state, boot, &f->turns, &fs_sockets, f, &f->fs);
 	if (r == 0)
-		r = sockets_new(m, state, boot, event, &sockets_fs, f, &f->sockets);
+		r = sockets_new(m, state, boot, event, &f->turns, &sockets_fs, f, &f->sockets);
 	if (r == 0)
 		r = controls_new(f->sockets, metrics, &f->controls);
 	if (r == 0)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "base/turns.h"
+
 struct boot;
 struct controls;
 struct conversations;
@@ -19,6 +21,7 @@ struct sockets;
 struct state;
 
 struct fronts {
+	struct turns turns; /* whoever asks, by whichever front */
 	struct fs *fs;
 	struct sockets *sockets;
 	struct controls *controls;

@@ -73,7 +73,7 @@ try_state(const struct boot *boot, int copy)
 
 	r = loading_copy(boot, copy, &state, &model);
 	if (r == 0)
-		r = fs_new(model, state, boot, NULL, NULL, &fs);
+		r = fs_new(model, state, boot, NULL, NULL, NULL, &fs);
 	if (r == 0)
 		r = fs_replay_init(fs);
 	if (r == -EPROTO) {

@@ -3,7 +3,9 @@
  * struct fs: what the files of this front have in common. Each of them has a header of its own with
  * what it does for the others:
  *
- *	fs.c		the loop, the model's hooks
+ *	fs.c		what it is made of, the model's hooks
+ *	serve.c		the kernel's requests, in turns
+ *	pending.c	those that wait for theirs
  *	takeover.c	INIT, and what the kernel is told when a broker begins
  *	cache.c		what the kernel may have cached
  *	nodes.c		look-up, attributes, directories
@@ -27,6 +29,7 @@
 
 #include "base/index.h"
 #include "base/list.h"
+#include "base/turns.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/tree/conversations.h"
 #include "capfsd/tree/tree.h"
@@ -34,6 +37,7 @@
 #define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
 #define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
 #define FS_READ_BYTES_MAX 131072         /* of a reply, whatever the kernel asks for */
+#define FS_INTERRUPTED_USEC UINT64_C(1000000) /* what has waited longer is not done when interrupted */
 #define FS_BIND_DIR (UINT64_MAX - 1)     /* the number of the binder's hidden directory */
 
 /* The request that is being served. */
@@ -48,15 +52,19 @@ struct fs {
 	struct model *model;
 	struct state *state;
 	const struct boot *boot;
+	struct turns *turns;
 	const struct fs_sockets *sockets;
 	void *sockets_data;
 	const struct calls *calls;
 	void *calls_data;
 	struct metrics *metrics; /* for requests, which show them; NULL: none */
 	struct fuse_session *session;
-	char *buffer;
+	char *buffer; /* of what is being read */
 	size_t buffer_size;
 	struct fs_current current;
+	struct index pending; /* of struct fs_pending, by their numbers */
+	struct list all_pending;
+	size_t n_pending, n_pending_bytes;
 	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
 	bool sockets_cached;     /* since the last epoch */
 	bool no_epochs;          /* this kernel has none */
@@ -72,6 +80,7 @@ struct fs {
 	struct list reaping; /* of what waits in replies.c */
 	struct list reads;   /* of struct fs_read (calls.c), likewise */
 	uint64_t read_usec;  /* so long they wait */
+	uint64_t interrupted_usec;
 };
 
 /* CLOCK_MONOTONIC. */

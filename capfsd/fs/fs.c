@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The loop over the kernel's requests, and the model's hooks. broker/ calls what is here, with fs.h
- * as all it knows. A request is read only after the last one was answered or parked, which is what
- * makes one record of a reply enough for all of them.
+ * What the front is made of, and the model's hooks. broker/ calls what is here, with fs.h as all it
+ * knows.
  *
  * /dev/fuse belongs to all brokers of the mount: it stays open in the holder, and is never closed
  * or shut down here. Whatever this broker has not replied to when it ends, the kernel sends to the
@@ -18,26 +17,16 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
-#include <syslog.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/error.h"
-#include "base/fd.h"
-#include "base/turns.h"
 #include "capfsd/fs/cache.h"
 #include "capfsd/fs/calls.h"
 #include "capfsd/fs/edits.h"
 #include "capfsd/fs/nodes.h"
+#include "capfsd/fs/pending.h"
 #include "capfsd/fs/replies.h"
-#include "capfsd/fs/service.h"
 #include "capfsd/fs/takeover.h"
 #include "capfsd/process/fds.h"
-#include "capfsd/process/messages.h"
-
-/* So many looks find nothing before the loop sleeps: a wake-up costs more than a few of these. */
-#define DRAIN_TRIES 5
-#define RESENT (UINT64_C(1) << 63)
 
 /* EPERM, as of other file systems that have no links; after ENOSYS nobody would ask again. */
 static void
@@ -101,7 +90,7 @@ static const struct fuse_lowlevel_ops operations = {
  */
 int
 fs_new(struct model *m, struct state *state, const struct boot *boot,
-	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret)
+	struct turns *turns, const struct fs_sockets *sockets, void *sockets_data, struct fs **ret)
 {
 	const struct fuse_custom_io io = {.writev = fs_writev, .read = fs_read};
 	char *argv[] = {(char[]){"capfsd"}, NULL};
@@ -114,14 +103,17 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	fs->model = m;
 	fs->state = state;
 	fs->boot = boot;
+	fs->turns = turns;
 	fs->sockets = sockets;
 	fs->sockets_data = sockets_data;
+	list_init(&fs->all_pending);
 	list_init(&fs->all_files);
 	list_init(&fs->polled);
 	list_init(&fs->lookups);
 	list_init(&fs->reaping);
 	list_init(&fs->reads);
 	fs->read_usec = FS_READ_USEC;
+	fs->interrupted_usec = FS_INTERRUPTED_USEC;
 	fs_cache_begin(fs);
 	fs->buffer_size = 131072 + 8192;
 	fs->buffer = aligned_alloc(4096, fs->buffer_size);
@@ -159,116 +151,13 @@ fs_free(struct fs *fs)
 {
 	if (!fs)
 		return NULL;
+	fs_pending_free(fs);
 	fs_lookups_free(fs);
 	fs_replies_free(fs);
 	fs_files_free(fs);
 	free(fs->buffer);
 	free(fs);
 	return NULL;
-}
-
-/*
- * These are no requests of anybody, as nobody waits for them. They are not entered in the page
- * either: the kernel does not send them again, so no second broker could die of one.
- */
-static bool
-has_answer(uint32_t opcode)
-{
-	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT &&
-		opcode != FUSE_DESTROY;
-}
-
-static void
-answer_poisoned(struct fs *fs, const struct fuse_in_header *in)
-{
-	log_event(LOG_ERR,
-		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
-			{"CAPFS_REQUEST", NULL, BOOT_REQUEST_FUSE(in->unique)},
-			{"CAPFS_OPCODE", NULL, in->opcode}, {"CAPFS_UID", NULL, in->uid}),
-		"request %#llx (opcode %u, uid %u) ended two brokers and is refused",
-		(unsigned long long)BOOT_REQUEST_FUSE(in->unique), in->opcode, in->uid);
-	fs_service_refuse(in->unique, EIO);
-	fs_service_end(fs, in->unique);
-}
-
-/*
- * The kernel's own number of this poll, which libfuse keeps to itself: by it alone can a later
- * broker wake whoever polls.
- */
-static uint64_t
-poll_number(const char *request, size_t n)
-{
-	struct fuse_poll_in in;
-
-	if (n < sizeof(struct fuse_in_header) + sizeof(in))
-		return 0;
-	memcpy(&in, request + sizeof(struct fuse_in_header), sizeof(in));
-	return in.kh;
-}
-
-/* Who dies of a request leaves its number in the page; one that two have died of is refused. */
-static void
-serve(struct fs *fs, size_t n)
-{
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)fs->buffer;
-	struct counters *counters = fs->model->counters;
-	struct fuse_buf buf = {.size = n, .mem = fs->buffer};
-
-	if (n < sizeof(*in))
-		return;
-	fs->current = (struct fs_current){
-		.unique = BOOT_REQUEST_FUSE(in->unique),
-		.poll = in->opcode == FUSE_POLL ? poll_number(fs->buffer, n) : 0,
-		.opcode = in->opcode,
-		.resent = in->unique & RESENT,
-	};
-	if (!has_answer(in->opcode)) {
-		fuse_session_process_buf(fs->session, &buf);
-	} else if (fs_service_begin(fs, in->unique) < 0) {
-		fs_service_refuse(in->unique, ENOMEM);
-	} else if (boot_page_enter(fs->boot->page, fs->current.unique)) {
-		fuse_session_process_buf(fs->session, &buf);
-		boot_page_leave(fs->boot->page);
-	} else {
-		counters->poisoned++;
-		answer_poisoned(fs, in);
-	}
-	counters_add(counters->fuse, in->opcode);
-	counters->served[FRONT_FUSE]++;
-	fs_calls_interrupted(fs);
-}
-
-/*
- * A client's next request is often there before one look at all sockets would be over, so an eager
- * broker looks again. After a turn's time sockets have theirs, since else busy readers would keep
- * all callers out. Running out of requests is no error; that the mount is gone is one of its own.
- */
-int
-fs_drain(struct fs *fs, bool eager)
-{
-	const uint64_t end = clock_nsec(CLOCK_MONOTONIC) + TURN_NSEC;
-	unsigned tries = eager ? 0 : DRAIN_TRIES - 1;
-	int served = 0;
-
-	while (served == 0 || clock_nsec(CLOCK_MONOTONIC) < end) {
-		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
-
-		if (n < 0 && errno == EAGAIN) {
-			if (++tries < DRAIN_TRIES)
-				continue;
-			break;
-		}
-		/* ENOENT: the request was interrupted before it could be read. */
-		if (n < 0 && (errno == EINTR || errno == ENOENT))
-			continue;
-		if (n < 0)
-			return errno == ENODEV ? -ENODEV : error_trace(-errno);
-		if (n == 0)
-			return -ENODEV;
-		serve(fs, (size_t)n);
-		served++;
-	}
-	return served;
 }
 
 uint64_t
@@ -389,8 +278,10 @@ fs_gone(struct fs *fs, struct entity *e)
 {
 	fs_changed(fs, e);
 	fs_lookups_gone(fs, e);
-	if (e->kind == ENTITY_SESSION)
-		fs_files_gone(fs, session_of(e));
+	if (e->kind != ENTITY_SESSION)
+		return;
+	fs_pending_gone(fs, session_of(e));
+	fs_files_gone(fs, session_of(e));
 }
 
 void

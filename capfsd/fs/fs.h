@@ -21,6 +21,7 @@
 
 struct calls;
 struct fs;
+struct turns;
 
 /* What the file system needs of sockets/, given by broker/fronts.c. */
 struct fs_sockets {
@@ -39,8 +40,11 @@ struct fs_sockets {
 	int (*vouch)(void *data, struct entity *e, const char *challenge, size_t n);
 };
 
+/*
+ * TURNS: the line in which its requests wait, too. It may be NULL where nothing is served.
+ */
 int fs_new(struct model *m, struct state *state, const struct boot *boot,
-	const struct fs_sockets *sockets, void *sockets_data, struct fs **ret);
+	struct turns *turns, const struct fs_sockets *sockets, void *sockets_data, struct fs **ret);
 struct fs *fs_free(struct fs *fs);
 
 /* Who has the conversations of open `call` files. Before fs_take_over(). */
@@ -61,8 +65,9 @@ int fs_replay_init(struct fs *fs);
 int fs_take_over(struct fs *fs);
 
 /*
- * Serves what there is, until the kernel has no more; EAGER: looks a few times more.
- * Returns: how many requests were served; -ENODEV when unmounted, -errno.
+ * Puts what the kernel has in line and takes turns, whosever they are, for the time of one; EAGER:
+ * looks a few times more before it finds nothing. Until nobody is in line it is to be called again.
+ * Returns: how many were taken; -ENODEV when unmounted, -errno.
  */
 int fs_drain(struct fs *fs, bool eager);
 

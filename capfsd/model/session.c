@@ -120,7 +120,6 @@ session_unlink(struct model *m, struct entity *e)
 
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		assert(list_empty(&s->owned[kind]));
-	assert(payer_is_idle(&s->payer));
 	/* Now, since nobody shows it any more and its lines are charged. */
 	events_free(s);
 	if (!s->parent) {
@@ -195,10 +194,11 @@ session_finish(struct model *m, struct entity *e)
 	return 0;
 }
 
-/* A charge that outlived its session would be given back to freed memory. */
+/* A charge that outlived its session would be given back to freed memory, and so would a turn of its. */
 static void
 session_gone(struct entity *e)
 {
+	assert(payer_is_idle(&session_of(e)->payer));
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		assert(session_of(e)->charged.n[i] == 0);
 }

@@ -24,7 +24,7 @@
 #define EVENTS_MAX 64 /* of one look; the others are told at the next */
 
 struct watches {
-	struct turns turns;
+	struct turns *turns;
 	sd_event_source *source; /* something has become ready */
 	sd_event_source *again;	 /* somebody is still in line */
 	int fd;
@@ -41,12 +41,12 @@ watches_turn(struct watches *watches)
 	for (int i = 0; i < n; i++) {
 		struct watch *w = events[i].data.ptr;
 
-		turn_ready(&watches->turns, &w->turn);
+		turn_ready(watches->turns, &w->turn);
 	}
-	turns_take(&watches->turns);
+	turns_take(watches->turns);
 	/* Anew each time: it then stands behind all sources that have become ready meanwhile. */
 	return sd_event_source_set_enabled(
-		watches->again, turns_empty(&watches->turns) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+		watches->again, turns_empty(watches->turns) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
 static int
@@ -76,14 +76,14 @@ watches_free(struct watches *watches)
 CLEANUP_DEFINE(struct watches *, watches_free)
 
 int
-watches_new(sd_event *event, uint64_t (*now_nsec)(void), struct watches **ret)
+watches_new(sd_event *event, struct turns *turns, struct watches **ret)
 {
 	cleanup(watches_free_p) struct watches *watches = calloc(1, sizeof(*watches));
 	int r;
 
 	if (!watches)
 		return -ENOMEM;
-	turns_init(&watches->turns, now_nsec);
+	watches->turns = turns;
 	watches->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (watches->fd < 0)
 		return error_trace(-errno);
@@ -141,7 +141,7 @@ watch_set(struct watch *w, uint32_t events)
 void
 watch_again(struct watch *w)
 {
-	turn_ready(&w->watches->turns, &w->turn);
+	turn_ready(w->watches->turns, &w->turn);
 	if (sd_event_source_set_enabled(w->watches->again, SD_EVENT_ONESHOT) < 0)
 		log_message(LOG_ERR, "the loop cannot be told to go on");
 }

@@ -26,8 +26,8 @@ struct watch {
 	int fd;
 };
 
-/* NOW_NSEC measures turns, CLOCK_MONOTONIC but for tests. Returns: 0 or -errno. */
-int watches_new(sd_event *event, uint64_t (*now_nsec)(void), struct watches **ret);
+/* TURNS, which outlives it: the line, which others may use, too. Returns: 0 or -errno. */
+int watches_new(sd_event *event, struct turns *turns, struct watches **ret);
 /* Nothing is watched any more. May be NULL. Returns: NULL. */
 struct watches *watches_free(struct watches *watches);
 

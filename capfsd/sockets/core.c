@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <syslog.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
@@ -44,12 +43,6 @@ core_on_retry(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-static uint64_t
-now_nsec(void)
-{
-	return clock_nsec(CLOCK_MONOTONIC);
-}
-
 /*
  * A quarter of the descriptors may be in flight, and another quarter idle listeners: what is left
  * must do for connections and for everything else.
@@ -67,7 +60,7 @@ core_init(struct sockets *sockets)
 	/* Two for each hand-over: below that nothing would ever be handed over. */
 	sockets->n_inflight_max = quarter < 2 ? 2 : quarter;
 	sockets->n_idle_max = quarter < IDLE_LISTENERS_MAX ? quarter : IDLE_LISTENERS_MAX;
-	r = watches_new(sockets->event, now_nsec, &sockets->watches);
+	r = watches_new(sockets->event, sockets->turns, &sockets->watches);
 	if (r < 0)
 		return r;
 	return loop_add_timer(sockets->event, core_on_retry, sockets, &sockets->retry_timer);

@@ -114,6 +114,7 @@ struct sockets {
 	} users[USERS_MAX];
 	unsigned n_users;
 	struct list endpoints; /* of struct endpoint */
+	struct turns *turns;
 	struct watches *watches;
 	sd_event_source *retry_timer;
 	/* Descriptors in flight to servers, of which the kernel allows a user only so many. */

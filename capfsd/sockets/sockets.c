@@ -54,7 +54,7 @@ start_disposal(struct sockets *sockets)
 
 int
 sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_event *event,
-	const struct sockets_fs *fs, void *fs_data, struct sockets **ret)
+	struct turns *turns, const struct sockets_fs *fs, void *fs_data, struct sockets **ret)
 {
 	static int (*const modules[])(struct sockets *sockets) = {
 		start_disposal, core_init, memos_new, listeners_new, bindings_new, channels_new, counts_new,
@@ -69,6 +69,7 @@ sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_ev
 	sockets->state = state;
 	sockets->boot = boot;
 	sockets->event = sd_event_ref(event);
+	sockets->turns = turns;
 	sockets->fs = fs;
 	sockets->fs_data = fs_data;
 	for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {

@@ -36,8 +36,9 @@ struct capability;
 struct change;
 struct entity;
 
+/* TURNS: the line in which clients wait, with whoever else uses it. */
 int sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_event *event,
-	const struct sockets_fs *fs, void *fs_data, struct sockets **ret);
+	struct turns *turns, const struct sockets_fs *fs, void *fs_data, struct sockets **ret);
 /*
  * Forgets: sockets and their records stay, for the next broker, but after sockets_stop(). Users
  * that have sockets of their own end first, by core_add_user()'s `gone` or by sockets_forget() and

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The kernel's requests: read as they come, put in line (pending.c), and served one after the other.
+ * The next is served only after the last was answered or parked, which is what makes one record of a
+ * reply enough for all of them.
+ *
+ * What nobody waits for is served when it is read. It is small, and an interrupt must come before what
+ * it is meant for.
+ */
+#include "config.h"
+
+#include "capfsd/fs/serve.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "capfsd/fs/calls.h"
+#include "capfsd/fs/pending.h"
+#include "capfsd/fs/service.h"
+#include "capfsd/process/fds.h"
+#include "capfsd/process/messages.h"
+
+/* So many looks find nothing before the loop sleeps: a wake-up costs more than a few of these. */
+#define DRAIN_TRIES 5
+#define RESENT (UINT64_C(1) << 63)
+
+/*
+ * These are no requests of anybody, as nobody waits for them. They are not entered in the page
+ * either: the kernel does not send them again, so no second broker could die of one.
+ */
+static bool
+has_answer(uint32_t opcode)
+{
+	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT &&
+		opcode != FUSE_DESTROY;
+}
+
+void
+fs_refuse(struct fs *fs, uint64_t unique, int error)
+{
+	fs_service_refuse(unique, error);
+	fs_service_end(fs, unique);
+}
+
+static void
+answer_poisoned(struct fs *fs, const struct fuse_in_header *in)
+{
+	log_event(LOG_ERR,
+		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
+			{"CAPFS_REQUEST", NULL, BOOT_REQUEST_FUSE(in->unique)},
+			{"CAPFS_OPCODE", NULL, in->opcode}, {"CAPFS_UID", NULL, in->uid}),
+		"request %#llx (opcode %u, uid %u) ended two brokers and is refused",
+		(unsigned long long)BOOT_REQUEST_FUSE(in->unique), in->opcode, in->uid);
+	fs_refuse(fs, in->unique, EIO);
+}
+
+/*
+ * The kernel's own number of this poll, which libfuse keeps to itself: by it alone can a later
+ * broker wake whoever polls.
+ */
+static uint64_t
+poll_number(const char *request, size_t n)
+{
+	struct fuse_poll_in in;
+
+	if (n < sizeof(struct fuse_in_header) + sizeof(in))
+		return 0;
+	memcpy(&in, request + sizeof(struct fuse_in_header), sizeof(in));
+	return in.kh;
+}
+
+static void
+process(struct fs *fs, const void *request, size_t n)
+{
+	/* libfuse only reads it. */
+	struct fuse_buf buf = {.size = n, .mem = (void *)(uintptr_t)request};
+
+	fuse_session_process_buf(fs->session, &buf);
+}
+
+/* As the kernel said it while libfuse did not know of UNIQUE yet: it keeps that in mind. */
+static void
+tell_interrupted(struct fs *fs, uint64_t unique)
+{
+	const struct {
+		struct fuse_in_header header;
+		struct fuse_interrupt_in body;
+	} interrupt = {
+		.header = {.len = sizeof(interrupt), .opcode = FUSE_INTERRUPT},
+		.body = {.unique = unique},
+	};
+
+	process(fs, &interrupt, sizeof(interrupt));
+}
+
+/* Who dies of a request leaves its number in the page; one that two have died of is refused. */
+void
+fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
+{
+	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	struct counters *counters = fs->model->counters;
+
+	fs->current = (struct fs_current){
+		.unique = BOOT_REQUEST_FUSE(in->unique),
+		.poll = in->opcode == FUSE_POLL ? poll_number(request, n) : 0,
+		.opcode = in->opcode,
+		.resent = in->unique & RESENT,
+	};
+	if (interrupted)
+		tell_interrupted(fs, in->unique);
+	if (!has_answer(in->opcode)) {
+		process(fs, request, n);
+	} else if (boot_page_enter(fs->boot->page, fs->current.unique)) {
+		process(fs, request, n);
+		boot_page_leave(fs->boot->page);
+	} else {
+		counters->poisoned++;
+		answer_poisoned(fs, in);
+	}
+	counters_add(counters->fuse, in->opcode);
+	counters->served[FRONT_FUSE]++;
+	fs_calls_interrupted(fs);
+}
+
+/* Of what is being interrupted: 0 where that is not what it is. */
+static uint64_t
+interrupts(const char *request, size_t n)
+{
+	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	struct fuse_interrupt_in body;
+
+	if (in->opcode != FUSE_INTERRUPT || n < sizeof(*in) + sizeof(body))
+		return 0;
+	memcpy(&body, request + sizeof(*in), sizeof(body));
+	return body.unique;
+}
+
+static void
+put_in_line(struct fs *fs, const char *request, size_t n)
+{
+	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+
+	if (n < sizeof(*in))
+		return;
+	if (!has_answer(in->opcode)) {
+		if (!fs_pending_interrupt(fs, interrupts(request, n)))
+			fs_serve(fs, request, n, false);
+		return;
+	}
+	if (fs_service_begin(fs, in->unique) < 0)
+		fs_service_refuse(in->unique, ENOMEM);
+	else if (fs_pending_add(fs, request, n) < 0)
+		fs_refuse(fs, in->unique, ENOMEM);
+}
+
+/*
+ * Reads until there is nothing more. Running out of requests is no error; that the mount is gone is one
+ * of its own. Returns: 0 or -errno.
+ */
+static int
+take_in(struct fs *fs)
+{
+	while (!fs_pending_full(fs)) {
+		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
+
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		/* ENOENT: the request was interrupted before it could be read. */
+		if (n < 0 && (errno == EINTR || errno == ENOENT))
+			continue;
+		if (n < 0)
+			return errno == ENODEV ? -ENODEV : error_trace(-errno);
+		if (n == 0)
+			return -ENODEV;
+		put_in_line(fs, fs->buffer, (size_t)n);
+	}
+	return 0;
+}
+
+/*
+ * A client's next request is often there before one look at all sockets would be over, so an eager
+ * broker looks again. After a turn's time the loop's other sources have theirs.
+ */
+int
+fs_drain(struct fs *fs, bool eager)
+{
+	const uint64_t end = clock_nsec(CLOCK_MONOTONIC) + TURN_NSEC;
+	unsigned tries = eager ? 0 : DRAIN_TRIES - 1;
+	int n = 0;
+
+	while (n == 0 || clock_nsec(CLOCK_MONOTONIC) < end) {
+		int r = take_in(fs);
+
+		if (r < 0)
+			return r;
+		if (!turns_empty(fs->turns)) {
+			turns_take(fs->turns);
+			n++;
+		} else if (++tries >= DRAIN_TRIES) {
+			break;
+		}
+	}
+	return n;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How one request of the kernel is served, which pending.c calls when its turn has come. fs_drain()
+ * (fs.h) is what brings them there.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfsd/fs/front.h"
+
+/* Gives it to libfuse, which answers it or has it wait. INTERRUPTED: it is told that, too. */
+void fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted);
+/* Answers it with ERROR, past libfuse. UNIQUE is as the kernel has it. */
+void fs_refuse(struct fs *fs, uint64_t unique, int error);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Conformance: P21
+ *
+ * Requests of the kernel that wait for their turn, by the front without a kernel: it stands still
+ * while they pile up.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "tests/fs-kernel.h"
+
+#define MANY 150 /* as many as fit into a socket that nobody reads */
+
+static uint64_t
+session_of_name(const char *name)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions");
+
+	ck_assert_int_eq(make_directory(sessions, name), 0);
+	return look_up(sessions, name);
+}
+
+static uint64_t
+send_open(uint64_t node)
+{
+	const struct fuse_open_in in = {.flags = O_RDONLY};
+
+	k.unique += 2;
+	kernel_send(FUSE_OPEN, node, k.unique, &in, sizeof(in));
+	return k.unique;
+}
+
+/* Returns: how many were answered before UNIQUE. */
+static unsigned
+answered_before(uint64_t unique)
+{
+	unsigned n = 0;
+
+	for (kernel_receive(); k.out.unique != unique; kernel_receive())
+		n++;
+	return n;
+}
+
+static void
+receive_all(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		kernel_receive();
+}
+
+static void
+interrupt(uint64_t unique)
+{
+	const struct fuse_interrupt_in in = {.unique = unique};
+
+	k.unique += 2;
+	kernel_send(FUSE_INTERRUPT, 0, k.unique, &in, sizeof(in));
+}
+
+/* Many that were there before do not make others wait for more than a turn's time. */
+START_TEST(P21_sessions_take_turns)
+{
+	uint64_t storm = look_up(session_of_name("storm"), "quota");
+	uint64_t calm = look_up(session_of_name("calm"), "quota"), one;
+	unsigned n;
+
+	kernel_stop();
+	for (unsigned i = 0; i < MANY; i++)
+		send_open(storm);
+	one = send_open(calm);
+	kernel_continue();
+	n = answered_before(one);
+	ck_assert_uint_lt(n, MANY / 2);
+	receive_all(MANY - n);
+}
+END_TEST
+
+/* What one has asked is done in the order in which it came. */
+START_TEST(P21_within_a_session_the_order_stays)
+{
+	uint64_t storm = look_up(session_of_name("storm"), "quota"), first;
+
+	kernel_stop();
+	first = send_open(storm);
+	for (unsigned i = 1; i < MANY; i++)
+		send_open(storm);
+	kernel_continue();
+	for (unsigned i = 0; i < MANY; i++) {
+		kernel_receive();
+		ck_assert_uint_eq(k.out.unique, first + 2 * i);
+	}
+}
+END_TEST
+
+/* It ends while requests of it wait: each is answered all the same. */
+START_TEST(P21_what_waits_outlives_its_session)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions");
+	uint64_t storm = look_up(session_of_name("storm"), "quota"), first;
+
+	kernel_stop();
+	k.unique += 2;
+	kernel_send(FUSE_RMDIR, sessions, k.unique, "storm", 6);
+	first = k.unique;
+	for (unsigned i = 0; i < MANY; i++)
+		send_open(storm);
+	kernel_continue();
+	for (unsigned i = 0; i <= MANY; i++) {
+		kernel_receive();
+		if (k.out.unique == first)
+			ck_assert_int_eq(k.out.error, 0);
+		else
+			ck_assert_int_eq(k.out.error, k.out.error ? -ESTALE : 0);
+	}
+	ck_assert_uint_eq(look_up(sessions, "storm"), 0);
+}
+END_TEST
+
+/* A signal that does not kill is no reason to fail. */
+START_TEST(P21_who_is_interrupted_is_served)
+{
+	uint64_t quota = look_up(FUSE_ROOT_ID, "quota"), one;
+
+	kernel_stop();
+	one = send_open(quota);
+	interrupt(one);
+	kernel_continue();
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, one);
+	ck_assert_int_eq(k.out.error, 0);
+}
+END_TEST
+
+/* … and libfuse knows of it: one that would wait for a service does not. */
+START_TEST(P21_who_is_interrupted_does_not_wait_for_a_service)
+{
+	struct fuse_read_in in = {.size = 4096, .flags = O_RDWR};
+	uint64_t call = find_call();
+
+	in.fh = open_node(call);
+	ck_assert_int_eq(write_node(call, in.fh, "never"), 0);
+	kernel_stop();
+	k.unique += 2;
+	kernel_send(FUSE_READ, call, k.unique, &in, sizeof(in));
+	in.offset = k.unique;
+	interrupt(k.unique);
+	kernel_continue();
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, in.offset);
+	ck_assert_int_eq(k.out.error, -EINTR);
+}
+END_TEST
+
+/* What was interrupted long ago is of use to nobody, and its process may be waiting to end. */
+START_TEST(P21_who_was_interrupted_long_ago_is_let_go)
+{
+	uint64_t quota = look_up(FUSE_ROOT_ID, "quota"), killed, other;
+
+	k.impatient = true;
+	kernel_kill();
+	kernel_stop();
+	killed = send_open(quota);
+	other = send_open(quota);
+	interrupt(killed);
+	kernel_continue();
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, killed);
+	ck_assert_int_eq(k.out.error, -EINTR);
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, other);
+	ck_assert_int_eq(k.out.error, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("pending");
+	TCase *t = fixture_case(s, "pending", 60);
+
+	tcase_add_checked_fixture(t, kernel_setup, kernel_teardown);
+	tcase_add_test(t, P21_sessions_take_turns);
+	tcase_add_test(t, P21_within_a_session_the_order_stays);
+	tcase_add_test(t, P21_what_waits_outlives_its_session);
+	tcase_add_test(t, P21_who_is_interrupted_is_served);
+	tcase_add_test(t, P21_who_is_interrupted_does_not_wait_for_a_service);
+	tcase_add_test(t, P21_who_was_interrupted_long_ago_is_let_go);
+	return fixture_main(s);
+}
