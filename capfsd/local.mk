@@ -90,6 +90,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/tree/conversations.h \
 	capfsd/tree/info.c \
 	capfsd/tree/info.h \
+	capfsd/tree/lists.c \
+	capfsd/tree/lists.h \
 	capfsd/tree/metrics.c \
 	capfsd/tree/metrics.h \
 	capfsd/tree/rows.c \
@@ -204,6 +206,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/nodes.c \
 	capfsd/fs/nodes.h \
 	capfsd/fs/opcodes.c \
+	capfsd/fs/opening.c \
+	capfsd/fs/opening.h \
 	capfsd/fs/pending.c \
 	capfsd/fs/pending.h \
 	capfsd/fs/polls.c \

@@ -19,7 +19,10 @@ mkdir "$CAPFS/sessions/bad" "$CAPFS/sessions/good"
 say 'to=bad sockets=512 ram=16M caps=1024' "$CAPFS/transfer_quota"
 serve echo --inetd -- /bin/cat
 serve other --inetd -- /bin/cat
-say 'to=bad conns=2' "$CAPFS/caps/other/grant"
+say 'to=bad conns=2 rights=call,grant' "$CAPFS/caps/other/grant"
+mkdir "$CAPFS/sessions/bad/sessions/holders"
+say 'to=holders caps=600' "$CAPFS/sessions/bad/transfer_quota"
+timeout 120 "$(program tests/mass)" grant "$CAPFS/sessions/bad" other holders 1 500
 say to=good "$CAPFS/caps/echo/grant"
 
 # storm ARGUMENT…: as a job, when it has begun; its pid is then in STORMING
@@ -52,6 +55,7 @@ while read -r name op path text; do
 	calm
 done <<-'END'
 	readings 1 label
+	long_readings 1 caps/other/holders
 	refusals 2 transfer_quota x
 	listings 3 caps
 	inspections 11
@@ -76,6 +80,9 @@ t_ok "P21_others_are_served_in_it" others_are_served
 calm
 t_ok "P21_a_storm_of_files" storm read "$bad/quota" 8
 t_ok "P21_others_are_served_in_that" others_are_served
+calm
+t_ok "P21_a_storm_of_long_files" storm read "$bad/caps/other/holders" 60
+t_ok "P21_others_are_served_in_that_one" others_are_served
 calm
 t_ok "P21_a_storm_of_a_server" storm taken "$bad" mine
 t_ok "P21_others_are_served_in_that_too" others_are_served

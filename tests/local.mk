@@ -36,6 +36,7 @@ unit_tests = \
 	tests/test-threads \
 	tests/test-ops \
 	tests/test-tree \
+	tests/test-lists \
 	tests/test-delegate \
 	tests/test-manual \
 	tests/test-capctl \
@@ -219,6 +220,10 @@ ops_world = tests/ops-world.c tests/ops-world.h
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_lists_SOURCES = tests/test-lists.c $(ops_world)
+tests_test_lists_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_lists_LDADD = tests/libfixture.la capfsd/libmodel.la
+
 tests_test_tree_SOURCES = tests/test-tree.c $(ops_world)
 tests_test_tree_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_tree_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "capfsd/tree/lists.h"
 #include "tests/fs-kernel.h"
 
 #define MANY 150 /* as many as fit into a socket that nobody reads */
@@ -76,6 +78,64 @@ START_TEST(P21_sessions_take_turns)
 	n = answered_before(one);
 	ck_assert_uint_lt(n, MANY / 2);
 	receive_all(MANY - n);
+}
+END_TEST
+
+/* caps/kv/holders with as many lines as take many pieces. */
+static uint64_t
+make_holders(void)
+{
+	uint64_t kv = look_up(look_up(FUSE_ROOT_ID, "caps"), "kv");
+	uint64_t grant = look_up(kv, "grant"), fh = open_node(grant);
+	uint64_t transfer = look_up(FUSE_ROOT_ID, "transfer_quota");
+	char command[64];
+
+	session_of_name("many");
+	ck_assert_int_eq(write_node(transfer, open_node(transfer), "to=many caps=800"), 0);
+	for (unsigned i = 0; i < 20 * LISTS_PIECE_LINES; i++) {
+		snprintf(command, sizeof(command), "to=many as=kv%u", i);
+		ck_assert_int_eq(write_node(grant, fh, command), 0);
+	}
+	return look_up(kv, "holders");
+}
+
+/* Who has a long text made is not the only one who is served meanwhile. */
+START_TEST(P21_long_texts_are_made_in_turns)
+{
+	uint64_t calm = look_up(session_of_name("calm"), "quota"), holders = make_holders(), one, fh;
+	struct fuse_open_out out;
+	const char *text;
+
+	kernel_stop();
+	one = send_open(holders);
+	for (unsigned i = 0; i < 8; i++)
+		send_open(calm);
+	kernel_continue();
+	ck_assert_uint_eq(answered_before(one), 8);
+	ck_assert_int_eq(k.out.error, 0);
+	memcpy(&out, k.data, sizeof(out));
+	fh = out.fh;
+	text = read_node(holders, fh, 0);
+	ck_assert_ptr_nonnull(strstr(text, "init/many/caps/kv0 "));
+}
+END_TEST
+
+/* Its session, or the slot, ends while it is made. */
+START_TEST(P21_what_is_opened_may_go_meanwhile)
+{
+	uint64_t holders = make_holders(), caps = look_up(FUSE_ROOT_ID, "caps"), one, gone;
+
+	kernel_stop();
+	one = send_open(holders);
+	k.unique += 2;
+	gone = k.unique;
+	kernel_send(FUSE_RMDIR, caps, gone, "kv", 3);
+	kernel_continue();
+	for (unsigned i = 0; i < 2; i++) {
+		kernel_receive();
+		ck_assert_int_eq(k.out.error, k.out.unique == one ? -ESTALE : 0);
+	}
+	ck_assert_uint_eq(look_up(caps, "kv"), 0);
 }
 END_TEST
 
@@ -184,6 +244,8 @@ main(void)
 
 	tcase_add_checked_fixture(t, kernel_setup, kernel_teardown);
 	tcase_add_test(t, P21_sessions_take_turns);
+	tcase_add_test(t, P21_long_texts_are_made_in_turns);
+	tcase_add_test(t, P21_what_is_opened_may_go_meanwhile);
 	tcase_add_test(t, P21_within_a_session_the_order_stays);
 	tcase_add_test(t, P21_what_waits_outlives_its_session);
 	tcase_add_test(t, P21_who_is_interrupted_is_served);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "capfsd/tree/info.h"
+#include "capfsd/tree/lists.h"
 #include "tests/fixture.h"
 #include "tests/ops-world.h"
 
@@ -68,18 +68,18 @@ START_TEST(long_texts_are_bounded)
 	ck_assert_int_eq(model_set_root_limit(w.model, &plenty), 0);
 	serve(&w);
 	ck_assert_int_eq(make(&w, "sessions", "app", "caps=10000 ram=100M"), 0);
-	for (unsigned i = 1; i <= INFO_LINES_MAX + 1; i++) {
+	for (unsigned i = 1; i <= LISTS_LINES_MAX + 1; i++) {
 		snprintf(text, sizeof(text), "to=app as=s%u", i);
 		ck_assert_int_eq(put_only(&w, "caps/kv/grant", text), 0);
 		snprintf(text, sizeof(text), "key=%u", i);
 		ck_assert_int_eq(put_only(&w, "entrypoints/kv/objects", text), 0);
-		if (i == INFO_LINES_MAX)
-			ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX);
+		if (i == LISTS_LINES_MAX)
+			ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), LISTS_LINES_MAX);
 	}
-	ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), INFO_LINES_MAX + 1);
+	ck_assert_uint_eq(count_lines(&w, "caps/kv/holders"), LISTS_LINES_MAX + 1);
 	expect_line(&w, "caps/kv/holders", "\n... more\n");
 	expect_line(&w, "entrypoints/kv/objects", "\n... more\n");
-	ck_assert_uint_eq(count_lines(&w, "entrypoints/kv/objects"), INFO_LINES_MAX);
+	ck_assert_uint_eq(count_lines(&w, "entrypoints/kv/objects"), LISTS_LINES_MAX);
 	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "caps/kv/holders"), &st), 0);
 	ck_assert_uint_eq(st.size, 0);
 	ck_assert_int_eq(tree_stat(ask(&w), walk(&w, "entrypoints/kv/objects"), &st), 0);

@@ -495,7 +495,9 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
 		r = control_perform(c, &x);
-	if (r == 0) {
+	if (r == 0 && x.unfinished) {
+		step = STEP_MORE;
+	} else if (r == 0) {
 		counters_add(model_of(c)->counters->control, asked->op);
 		model_of(c)->counters->served[FRONT_CONTROL]++;
 		c->serial = asked->serial;

@@ -18,6 +18,7 @@
 #include "capfsd/control/controls.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
+#include "capfsd/tree/rows.h"
 
 struct adopted;
 struct listener;
@@ -45,11 +46,13 @@ struct vouch {
 	int error;	     /* of an inspection: why there is none */
 };
 
-/* A text that is read in pieces: as it was when the first one was read. */
+/* A text that is read in pieces: as it was when the first one was read; or one that is being made. */
 struct snapshot {
 	struct text text;
 	struct charge ram;
-	uint64_t node; /* number, 0: none */
+	uint64_t node;	 /* number, 0: none */
+	uint64_t making; /* for the request of this serial, 0: it is whole */
+	struct reading at;
 };
 
 struct control {

@@ -26,7 +26,8 @@ struct exchange {
 	uint64_t value;
 	uint16_t flags;
 	int fd;	    /* goes with the reply, -1: none */
-	bool noted; /* the reply was staged */
+	bool noted;	/* the reply was staged */
+	bool unfinished; /* no reply yet: others have their turn, and then it is performed again */
 };
 
 void exchange_deinit(struct exchange *x);

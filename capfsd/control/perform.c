@@ -62,21 +62,45 @@ snapshot_drop(struct control *c)
 }
 
 /*
- * Keeps T, which is too long for one reply. The client's session pays, since a client can ask for
- * the longest text there is and never come for its second piece. Takes its content.
+ * The client's session pays for what does not fit into one reply, as it grows, since a client can ask
+ * for the longest text there is and never come for its second piece.
  */
 static int
-snapshot_keep(struct exchange *x, struct node node, struct text *t)
+snapshot_charge(struct exchange *x)
+{
+	struct snapshot *s = &x->control->snapshot;
+
+	charge_deinit(&s->ram);
+	if (s->text.n > UINT32_MAX ||
+		charge_init(&s->ram, x->control->session, QUOTA_RAM, (uint32_t)s->text.n))
+		return refuse(&x->request, EDQUOT, "ram for a text of %zu bytes", s->text.n);
+	return 0;
+}
+
+/* One piece of the text. Returns: is it whole? Else there is more to be made, or it is refused. */
+static bool
+snapshot_make(struct exchange *x, struct node node)
 {
 	struct control *c = x->control;
+	struct snapshot *s = &c->snapshot;
 
-	if (t->n > UINT32_MAX ||
-		charge_init(&c->snapshot.ram, c->session, QUOTA_RAM, (uint32_t)t->n))
-		return refuse(&x->request, EDQUOT, "ram for a text of %zu bytes", t->n);
-	c->snapshot.text = *t;
-	*t = (struct text){};
-	c->snapshot.node = tree_number(node);
-	return 0;
+	if (s->making != x->asked->serial) {
+		snapshot_drop(c);
+		s->node = tree_number(node);
+		s->making = x->asked->serial;
+	}
+	x->unfinished = tree_read_piece(&x->request, node, &s->at, &s->text);
+	if (text_done(&s->text) < 0)
+		refuse(&x->request, ENOMEM, "the daemon is out of memory");
+	else if (x->unfinished || s->text.n > WIRE_TEXT_MAX)
+		snapshot_charge(x);
+	if (x->request.error) {
+		x->unfinished = false;
+		snapshot_drop(c);
+	}
+	if (!x->unfinished)
+		s->making = 0;
+	return !x->unfinished && !x->request.error;
 }
 
 /* A piece of the snapshot; the last one ends it, in perform_done(). */
@@ -133,32 +157,25 @@ static int
 perform_read(struct exchange *x)
 {
 	struct control *c = x->control;
-	cleanup_text struct text t = {};
 	struct node node;
 
 	if (!find_file(x, &node))
 		return 0;
 	if (node.row->type == ROW_LOG)
 		return perform_read_log(x, node);
-	if (x->asked->offset > 0 && c->snapshot.node == tree_number(node))
+	if (x->asked->offset > 0 && !c->snapshot.making && c->snapshot.node == tree_number(node))
 		return snapshot_read(x);
+	/* A later piece without its snapshot, which went with a broker: of the text as it is now. */
+	if (!snapshot_make(x, node))
+		return 0;
+	if (x->asked->offset > 0 || c->snapshot.text.n > WIRE_TEXT_MAX)
+		return snapshot_read(x);
+	text_deinit(&x->request.text);
+	x->request.text = c->snapshot.text;
+	x->value = x->request.text.n;
+	c->snapshot.text = (struct text){};
 	snapshot_drop(c);
-	tree_read(&x->request, node, &t);
-	if (text_done(&t) < 0)
-		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
-	if (x->request.error)
-		return 0;
-	if (x->asked->offset == 0 && t.n <= WIRE_TEXT_MAX) {
-		text_deinit(&x->request.text);
-		x->request.text = t;
-		x->value = t.n;
-		t = (struct text){};
-		return 0;
-	}
-	/* A later piece without its snapshot, which went with a broker: of the text as it is now.
-	 */
-	snapshot_keep(x, node, &t);
-	return x->request.error ? 0 : snapshot_read(x);
+	return 0;
 }
 
 /*

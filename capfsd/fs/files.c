@@ -31,7 +31,6 @@
  * commands.
  */
 #define COMMAND_BYTES_MAX 4095
-#define FILE_RAM 256
 /*
  * What fits into the bits of a handle above FS_HANDLE_BITS. A text that is longer has this length,
  * and is not cut when the file is restored.
@@ -69,8 +68,8 @@ file_find(struct fs *fs, uint64_t fh, uint64_t number)
  * Reads that wait are left without a reply, which the caller has given them if they are to have
  * one.
  */
-static void
-file_free(struct fs *fs, struct fs_file *f)
+void
+fs_file_free(struct fs *fs, struct fs_file *f)
 {
 	index_remove(&fs->files, &f->link);
 	list_unlink(&f->all);
@@ -81,15 +80,12 @@ file_free(struct fs *fs, struct fs_file *f)
 	free(f);
 }
 
-/*
- * Makes the file known under FH. TEXT is taken on success, and charged with the file, so that a
- * session that opens many large texts pays for them. Returns: 0, or a positive errno.
- */
-static int
-file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct fs_file **ret)
+/* TEXT is charged with the file, so that a session that opens many large texts pays for them. */
+int
+fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct fs_file **ret)
 {
 	struct fs_file *f = calloc(1, sizeof(*f));
-	size_t ram = FILE_RAM + text->n;
+	size_t ram = FS_FILE_RAM + text->n;
 
 	if (!f)
 		return ENOMEM;
@@ -117,8 +113,8 @@ file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, struct
 }
 
 /* Below the length: the broker's epoch and a counter, so that no two brokers give the same. */
-static uint64_t
-next_fh(struct fs *fs, size_t length)
+uint64_t
+fs_file_handle(struct fs *fs, size_t length)
 {
 	const uint64_t counter = (UINT64_C(1) << FS_COUNTER_BITS) - 1;
 	const uint64_t epoch = (UINT64_C(1) << (FS_HANDLE_BITS - FS_COUNTER_BITS)) - 1;
@@ -134,7 +130,7 @@ next_fh(struct fs *fs, size_t length)
 	return fh;
 }
 
-/* All at once, so that a reader who takes it in pieces gets pieces of one text. */
+/* All at once: whoever had the file open before knows nothing of pieces. */
 static int
 make_text(struct fs *fs, fuse_req_t req, struct node node, struct text *t)
 {
@@ -146,47 +142,6 @@ make_text(struct fs *fs, fuse_req_t req, struct node node, struct text *t)
 	tree_read(&r, node, t);
 	request_deinit(&r);
 	return text_done(t);
-}
-
-/* A `call` on which nothing can be asked is a text as any other. */
-static bool
-is_writable(const struct fuse_file_info *fi)
-{
-	return (fi->flags & O_ACCMODE) != O_RDONLY;
-}
-
-/*
- * Direct I/O keeps the kernel from caching pages of a text that was made for this one reader. What
- * could not be charged is not opened; a `call` for writing is opened in its own way.
- */
-void
-fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct fs *fs = fuse_req_userdata(req);
-	cleanup_text struct text text = {};
-	struct fs_file *f;
-	struct node node;
-	int e;
-
-	if (!tree_node(fs->model, ino, &node)) {
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
-	if (make_text(fs, req, node, &text) < 0) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	fi->fh = next_fh(fs, node.row->type == ROW_INFO ? text.n : 0);
-	fi->direct_io = 1;
-	e = file_new(fs, fi->fh, node, &text, &f);
-	if (e) {
-		fuse_reply_err(req, e);
-		return;
-	}
-	/* Interrupted before it was answered: the kernel will not release what it has not opened. */
-	e = f->call && is_writable(fi) ? fs_call_reply_open(req, fi) : fuse_reply_open(req, fi);
-	if (e == -ENOENT)
-		file_free(fs, f);
 }
 
 /* A file that an earlier broker opened. Returns: 0, or a positive errno. */
@@ -208,7 +163,7 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	/* Its reader was told a length: not a byte more, whatever the text says by now. */
 	if (node.row->type == ROW_INFO && text.n > length && length < FH_LENGTH_MAX)
 		text.n = length;
-	e = file_new(fs, fh, node, &text, ret);
+	e = fs_file_new(fs, fh, node, &text, ret);
 	if (e)
 		return e;
 	/* What an earlier broker gave to who wrote nothing is not given again. */
@@ -276,7 +231,7 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		read_log(fs, req, f, size, at);
 		return;
 	}
-	if (f->call && is_writable(fi)) {
+	if (f->call && fs_file_is_writable(fi)) {
 		fs_call_read(fs, req, f, size);
 		return;
 	}
@@ -395,7 +350,7 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (f ? f->stored : fs_open_find(fs, fi->fh, ino, &record, &text))
 		fs_open_drop(fs, fi->fh);
 	if (f)
-		file_free(fs, f);
+		fs_file_free(fs, f);
 	/* Whatever file it was: nobody else has its handle. */
 	fs->calls->end(fs->calls_data, fi->fh);
 	fuse_reply_err(req, 0);
@@ -476,7 +431,7 @@ fs_files_gone(struct fs *fs, struct session *s)
 		fs_call_end_reads(f, ESTALE);
 		if (f->poll)
 			fuse_lowlevel_notify_poll(f->poll);
-		file_free(fs, f);
+		fs_file_free(fs, f);
 	}
 }
 
@@ -485,6 +440,6 @@ void
 fs_files_free(struct fs *fs)
 {
 	list_for_each_safe (i, &fs->all_files)
-		file_free(fs, list_entry(i, struct fs_file, all));
+		fs_file_free(fs, list_entry(i, struct fs_file, all));
 	index_deinit(&fs->files);
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <fcntl.h>
+
 #include "base/text.h"
 #include "capfsd/fs/front.h"
 
@@ -34,7 +36,6 @@ struct fs_file {
 };
 
 /* What libfuse calls. */
-void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	struct fuse_file_info *fi);
 void fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t offset,
@@ -43,6 +44,26 @@ void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	struct fuse_pollhandle *poll);
 
+/* Charged beside its text. */
+#define FS_FILE_RAM 256
+
+/* A `call` on which nothing can be asked is a text as any other. */
+static inline bool
+fs_file_is_writable(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* A handle that nobody has, for a text of so many bytes. */
+uint64_t fs_file_handle(struct fs *fs, size_t length);
+/* Makes the file known under FH. TEXT is taken on success. Returns: 0, or a positive errno. */
+int fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text,
+	struct fs_file **ret);
+/*
+ * The kernel may still hold it: its next request finds a node that is gone, or restores the file. Reads
+ * that wait are left without a reply.
+ */
+void fs_file_free(struct fs *fs, struct fs_file *f);
 /* NULL: there is none that this broker knows. */
 struct fs_file *fs_file_find(struct fs *fs, uint64_t fh);
 /* Who polls F polls again. */

@@ -10,6 +10,7 @@
  *	cache.c		what the kernel may have cached
  *	nodes.c		look-up, attributes, directories
  *	edits.c		requests that change something: mkdir, rmdir, rename, chmod
+ *	opening.c	those whose text is being made
  *	files.c		open files
  *	polls.c		those who poll them
  *	calls.c		those of a `call`, and their reads that wait
@@ -64,6 +65,7 @@ struct fs {
 	struct fs_current current;
 	struct index pending; /* of struct fs_pending, by their numbers */
 	struct list all_pending;
+	struct list openings; /* of struct fs_opening */
 	size_t n_pending, n_pending_bytes;
 	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
 	bool sockets_cached;     /* since the last epoch */

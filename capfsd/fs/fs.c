@@ -23,6 +23,7 @@
 #include "capfsd/fs/calls.h"
 #include "capfsd/fs/edits.h"
 #include "capfsd/fs/nodes.h"
+#include "capfsd/fs/opening.h"
 #include "capfsd/fs/pending.h"
 #include "capfsd/fs/replies.h"
 #include "capfsd/fs/takeover.h"
@@ -107,6 +108,7 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	fs->sockets = sockets;
 	fs->sockets_data = sockets_data;
 	list_init(&fs->all_pending);
+	list_init(&fs->openings);
 	list_init(&fs->all_files);
 	list_init(&fs->polled);
 	list_init(&fs->lookups);
@@ -152,6 +154,7 @@ fs_free(struct fs *fs)
 	if (!fs)
 		return NULL;
 	fs_pending_free(fs);
+	fs_openings_free(fs);
 	fs_lookups_free(fs);
 	fs_replies_free(fs);
 	fs_files_free(fs);
@@ -281,6 +284,7 @@ fs_gone(struct fs *fs, struct entity *e)
 	if (e->kind != ENTITY_SESSION)
 		return;
 	fs_pending_gone(fs, session_of(e));
+	fs_openings_gone(fs, session_of(e));
 	fs_files_gone(fs, session_of(e));
 }
 

@@ -65,18 +65,23 @@ has_revoked(const struct capability *c)
 }
 
 struct capability *
-capability_next_below(const struct capability *top, struct capability *c)
+capability_next_beside(const struct capability *top, struct capability *c)
 {
-	struct list *first = list_first(&c->children);
-
-	if (first)
-		return list_entry(first, struct capability, sibling_link);
 	while (c != top) {
 		if (c->sibling_link.next != &c->parent->children)
 			return list_entry(c->sibling_link.next, struct capability, sibling_link);
 		c = c->parent;
 	}
 	return NULL;
+}
+
+struct capability *
+capability_next_below(const struct capability *top, struct capability *c)
+{
+	struct list *first = list_first(&c->children);
+
+	return first ? list_entry(first, struct capability, sibling_link)
+		     : capability_next_beside(top, c);
 }
 
 static void

@@ -198,3 +198,5 @@ void capability_used(struct capability *c);
 
 /* C's next descendant in depth-first order below TOP, or NULL: for loops over all that is derived. */
 struct capability *capability_next_below(const struct capability *top, struct capability *c);
+/* The same, past all that is derived from C. */
+struct capability *capability_next_beside(const struct capability *top, struct capability *c);

@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/text.h"
 #include "capfsd/kinds/kinds.h"
@@ -18,6 +19,22 @@ text_slot(const struct capability *c, struct text *t)
 {
 	session_label(c->session, t);
 	text_addf(t, "/caps/%s", c->entity.name);
+}
+
+/*
+ * In UTC, since the daemon knows nothing of its readers' time zones, and because such times can be
+ * compared as text. A time that the C library cannot express is left out: no part of a text is
+ * worth refusing all of it.
+ */
+void
+text_time(struct text *t, uint64_t usec)
+{
+	time_t seconds = (time_t)(usec / 1000000);
+	char buffer[32];
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		text_add(t, buffer);
 }
 
 /* The largest consumer is named, since the one who is refused is often not who uses it up. */

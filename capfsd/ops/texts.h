@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct capability;
 struct session;
@@ -13,6 +14,9 @@ struct text;
 
 /* "init/app caps limit=8 used=8; largest: init/app/w 5": the account behind a refusal. */
 void text_account(struct session *s, unsigned kind, struct text *t);
+
+/* "2031-04-05T06:07:08Z", of CLOCK_REALTIME. */
+void text_time(struct text *t, uint64_t usec);
 
 /* "init/app/caps/kv" */
 void text_slot(const struct capability *c, struct text *t);

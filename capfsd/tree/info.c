@@ -4,9 +4,8 @@
  * by tree_read() alone, read the model and what the broker knows for `metrics`, and change nothing.
  *
  * Each text is made in one go, from the model as it is at that moment: a reader who takes it in
- * pieces must get pieces of one truth, and the fronts keep it for them. A text whose length follows
- * the number of capabilities or objects ends after INFO_LINES_MAX lines, since one thread serves
- * everybody, and a single cat(1) of a session with a million slots would hold all others up.
+ * pieces must get pieces of one truth, and the fronts keep it for them. Texts whose length follows the
+ * number of capabilities or objects are made elsewhere (lists.c).
  *
  * Programs parse these texts. So a word is added behind those that are there, and none is moved or
  * renamed. Running out of memory sticks in the text, and its reader gets that as the error; so
@@ -17,27 +16,10 @@
 #include "capfsd/tree/info.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/metrics.h"
-
-/*
- * In UTC, since the daemon knows nothing of its readers' time zones, and because such times can be
- * compared as text. A time that the C library cannot express is left out: no part of a text is
- * worth refusing all of it.
- */
-static void
-add_time(struct text *t, uint64_t usec)
-{
-	time_t seconds = (time_t)(usec / 1000000);
-	char buffer[32];
-	struct tm tm;
-
-	if (gmtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%SZ", &tm))
-		text_add(t, buffer);
-}
 
 void
 info_readme(struct request *r, struct entity *e, struct text *t)
@@ -99,12 +81,6 @@ info_quota(struct request *r, struct entity *e, struct text *t)
 		text_addf(t, "%s limit=%" PRIu64 " used=%" PRIu64 " free=%" PRIu64 " lent=%" PRIu64 "\n",
 			quota_kind_name(kind), s->record.limit.n[kind], s->used.n[kind],
 			quota_free(s, kind), s->lent.n[kind]);
-}
-
-static const char *
-socket_name(const struct object *o)
-{
-	return o->record.socket == OBJECT_STREAM ? "stream" : "seqpacket";
 }
 
 /* Its own limit may be none, and an ancestor's still counts. */
@@ -192,7 +168,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	if (expires == LIMIT_NONE)
 		text_add(t, "never");
 	else
-		add_time(t, expires);
+		text_time(t, expires);
 	text_add(t, "\nparent=");
 	if (c->parent)
 		text_slot(c->parent, t);
@@ -201,54 +177,10 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu32 "\norigin=", c->entity.id, c->n_children);
 	text_slot(capability_origin(c), t);
 	text_addf(t, "\nmade=");
-	add_time(t, c->record.since_usec);
+	text_time(t, c->record.since_usec);
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
 		ep && ep->thread ? "yes" : "no",
 		capability_service(c).listens ? "new-only" : "full");
-}
-
-/*
- * On one line, for grep(1): what its own record has, not what counts along its ancestors, so that
- * whoever looks for the one that is too wide finds it.
- */
-static void
-add_holder(const struct capability *c, struct text *t)
-{
-	const struct methods methods = record_methods(&c->record);
-
-	text_addf(t, "id=%" PRIu64 " ", c->entity.id);
-	text_slot(c, t);
-	text_add(t, " rights=");
-	rights_format(capability_rights(c), t);
-	if (methods.n > 0) {
-		text_add(t, " methods=");
-		methods_format(&methods, t);
-	}
-	if (c->record.calls_limit != LIMIT_NONE)
-		text_addf(t, " calls=%" PRIu64 "/%" PRIu64, capability_calls_used(c),
-			c->record.calls_limit);
-	if (c->record.conns_limit != LIMIT_NONE)
-		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
-	if (c->record.rate_limit != LIMIT_NONE)
-		text_addf(t, " rate=%" PRIu64 "/s", c->record.rate_limit);
-	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
-	add_time(t, c->record.since_usec);
-	text_add(t, "\n");
-}
-
-/*
- * Depth first, so that who stands below whom can be seen from the order. It is bounded by lines and
- * not by bytes, since a line that ends in the middle would be taken for a slot that is none.
- */
-void
-info_holders(struct request *r, struct entity *e, struct text *t)
-{
-	struct capability *top = capability_of(e), *c = capability_next_below(top, top);
-
-	for (unsigned n = 0; c && n < INFO_LINES_MAX; n++, c = capability_next_below(top, c))
-		add_holder(c, t);
-	if (c)
-		text_add(t, "... more\n");
 }
 
 /*
@@ -272,46 +204,6 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	if (ep->record.hold)
 		text_addf(t, " hold=%u", ep->record.hold);
 	text_addf(t, " fds=%s\n", ep->record.fds ? "yes" : "no");
-}
-
-/*
- * LEFT is of lines and slots together: one object can have a million origins, all of which would
- * stand on its one line.
- */
-static void
-add_object(const struct object *o, unsigned *left, struct text *t)
-{
-	text_addf(t, "key=%" PRIu64 " object=%" PRIu64 " badge=0x%" PRIx64 " socket=%s%s",
-		o->record.key, o->entity.id, o->record.badge, socket_name(o),
-		o->record.protocol == OBJECT_CALLS ? " protocol=calls" : "");
-	list_for_each (i, &o->origins) {
-		if (*left == 0)
-			break;
-		--*left;
-		text_add(t, " slot=");
-		text_slot(list_entry(i, struct capability, origin_link), t);
-	}
-	text_add(t, "\n");
-}
-
-/*
- * A server that was started anew can see by these lines which keys it has made before, and which
- * slots the first capabilities to each went to.
- */
-void
-info_objects(struct request *r, struct entity *e, struct text *t)
-{
-	const struct entrypoint *ep = entrypoint_of(e);
-	unsigned left = INFO_LINES_MAX;
-
-	list_for_each (i, &ep->objects) {
-		if (left == 0) {
-			text_add(t, "... more\n");
-			break;
-		}
-		left--;
-		add_object(list_entry(i, struct object, entity.owner_link), &left, t);
-	}
 }
 
 void

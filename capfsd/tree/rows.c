@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "capfsd/tree/info.h"
+#include "capfsd/tree/lists.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -44,7 +45,7 @@ static const struct row session_rows[] = {
 static const struct row capability_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "info", ROW_INFO, .read = info_capability),
-	ROW(2, "holders", ROW_INFO, .sizeless = true, .read = info_holders),
+	ROW(2, "holders", ROW_INFO, .sizeless = true, .read_piece = list_holders),
 	ROW(3, "socket", ROW_SOCKET, ),
 	ROW(4, "grant", ROW_COMMAND, .verb = &verb_grant),
 	ROW(5, "reduce", ROW_COMMAND, .verb = &verb_reduce),
@@ -57,7 +58,7 @@ static const struct row capability_rows[] = {
 static const struct row entrypoint_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "info", ROW_INFO, .read = info_entrypoint),
-	ROW(2, "objects", ROW_COMMAND, .sizeless = true, .read = info_objects,
+	ROW(2, "objects", ROW_COMMAND, .sizeless = true, .read_piece = list_objects,
 		.verb = &verb_object),
 };
 

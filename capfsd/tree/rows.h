@@ -30,6 +30,13 @@ enum row_type {
 	N_ROW_TYPES,
 };
 
+/* How far a text was made that is made in pieces: all zero at its start. */
+struct reading {
+	uint64_t last, last_parent; /* ids of what was told last, and of what it belongs to */
+	unsigned n_lines, n_restarts;
+	bool in_line;
+};
+
 struct row {
 	const char *name; /* NULL: the entity's own directory */
 	enum row_type type;
@@ -42,6 +49,8 @@ struct row {
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
 	/* What it reads as; NULL: the usage of its verb. */
 	void (*read)(struct request *r, struct entity *e, struct text *t);
+	/* Instead: one piece of it behind what T has. Returns: is there more? */
+	bool (*read_piece)(struct request *r, struct entity *e, struct reading *at, struct text *t);
 	const struct verb *verb; /* what is done by writing to it */
 };
 

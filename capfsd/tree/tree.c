@@ -303,13 +303,25 @@ tree_stat(struct request *r, struct node node, struct node_stat *ret)
 	return text_done(&t);
 }
 
-void
-tree_read(struct request *r, struct node node, struct text *t)
+bool
+tree_read_piece(struct request *r, struct node node, struct reading *at, struct text *t)
 {
+	if (node.row->read_piece)
+		return node.row->read_piece(r, node.entity, at, t);
 	if (node.row->read)
 		node.row->read(r, node.entity, t);
 	else if (node.row->verb)
 		verb_usage(node.row->verb, r, node.entity, t);
+	return false;
+}
+
+void
+tree_read(struct request *r, struct node node, struct text *t)
+{
+	struct reading at = {};
+
+	while (tree_read_piece(r, node, &at, t))
+		continue;
 }
 
 /*

@@ -66,6 +66,11 @@ int tree_stat(struct request *r, struct node node, struct node_stat *ret);
 
 /* The text of an info node, or the usage of a command; -ENOMEM sticks in T. */
 void tree_read(struct request *r, struct node node, struct text *t);
+/*
+ * The same in pieces, none of which takes long: what T has, which is empty at first, is AT's until it ends.
+ * The model may change between them. Returns: is there more?
+ */
+bool tree_read_piece(struct request *r, struct node node, struct reading *at, struct text *t);
 
 /*
  * What the fronts ask for. The reply is in R; refusals are logged as events. All return 0, or
