@@ -39,6 +39,7 @@ before=$(tables)
 pids="$KEEPER $HOLDER"
 t_ok "P14_P25_G12_G14_clients_with_${KILLS}_kills" work "$KILLS" 0
 sed 's/^/# /' "$TMP/output"
+t_is "P25_each_kill_of_a_burst_met_a_broker" "" "$(grep burst= "$TMP/output" | grep -v 'burst=50 ')"
 harness_pids
 t_is "P25_the_daemon_stays" "$pids" "$KEEPER $HOLDER"
 t_is "P14_nothing_lost_nothing_twice" "$state" "$(dump | grep -v 'made=')"

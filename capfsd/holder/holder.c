@@ -50,6 +50,8 @@
  * CPU. The bound is what a client may have to wait for when the cause is over.
  */
 #define BACKOFF_FREE 4
+/* One that somebody kills has not failed by itself: whole bursts of that are to cost clients no pause. */
+#define BACKOFF_KILLED_FREE 64
 #define BACKOFF_FIRST_USEC UINT64_C(50000)
 #define BACKOFF_MAX_USEC UINT64_C(4000000)
 #define WEDGED_USEC UINT64_C(5000000) /* nobody who obeys SIGKILL needs that long to end */
@@ -57,7 +59,8 @@
 
 struct holder {
 	struct boot *boot;
-	struct backoff backoff; /* of brokers that end before they have answered anything */
+	/* Of brokers that end before they have answered anything: by themselves, and by SIGKILL. */
+	struct backoff backoff, killed_backoff;
 	uint64_t started_usec;	/* the broker, CLOCK_MONOTONIC */
 	struct watchdog watch;	/* does the broker turn its loop? */
 	uint64_t keeper;        /* its socket */
@@ -73,6 +76,7 @@ holder_init(struct holder *h, struct boot *boot)
 	*h = (struct holder){
 		.boot = boot,
 		.backoff = {BACKOFF_FREE, BACKOFF_FIRST_USEC, BACKOFF_MAX_USEC},
+		.killed_backoff = {BACKOFF_KILLED_FREE, BACKOFF_FIRST_USEC, BACKOFF_MAX_USEC},
 		.keeper = orders_keeper(),
 		.self = getpid(),
 	};
@@ -337,19 +341,22 @@ run_broker(struct holder *h)
 static bool
 pause_before_next(struct holder *h, int status)
 {
+	struct backoff *backoff = is_to_blame(h, status) ? &h->backoff : &h->killed_backoff;
 	uint64_t pause = 0;
 
-	if (has_failed(h, status))
-		pause = backoff_add(&h->backoff);
-	else
+	if (has_failed(h, status)) {
+		pause = backoff_add(backoff);
+	} else {
 		backoff_reset(&h->backoff);
+		backoff_reset(&h->killed_backoff);
+	}
 	if (pause == 0) {
 		h->wanted_tries = 0;
 		return false;
 	}
 	log_event(LOG_WARNING, LOG_FIELDS({"MESSAGE_ID", MESSAGE_BROKERS_FAIL}),
 		"%u brokers in a row ended before they answered, the next one waits %u ms",
-		h->backoff.n, (unsigned)(pause / 1000));
+		backoff->n, (unsigned)(pause / 1000));
 	switch (orders_pause(h->keeper, h->started_usec + pause)) {
 	case ORDERS_PAUSE_WANTED:
 		if (++h->wanted_tries <= WANTED_TRIES_MAX)
