@@ -117,6 +117,7 @@ test_tools = \
 	tests/call-service \
 	tests/caller \
 	tests/hostile-file \
+	tests/fd-bomb \
 	tests/hostile-fs \
 	tests/importing \
 	tests/broken-daemon \
@@ -177,6 +178,9 @@ tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
+tests_fd_bomb_SOURCES = tests/fd-bomb.c
+tests_fd_bomb_LDADD = base/libbase.la
+
 tests_hostile_file_SOURCES = tests/hostile-file.c
 tests_hostile_file_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_hostile_file_LDADD = $(FUSE_LIBS) base/libbase.la
