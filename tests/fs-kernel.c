@@ -434,13 +434,25 @@ kernel_continue(void)
 }
 
 void
-kernel_kill(void)
+kernel_end(void)
 {
 	kill(k.child, SIGKILL);
 	waitpid(k.child, NULL, 0);
 	boot_page_died(k.boot.page, true);
+}
+
+void
+kernel_begin(void)
+{
 	k.boot.page->n_brokers++;
 	kernel_start_child();
+}
+
+void
+kernel_kill(void)
+{
+	kernel_end();
+	kernel_begin();
 }
 
 void

@@ -42,8 +42,10 @@ void kernel_teardown(void);
 /* N are in service: the broker has noted, too, that all others were answered. */
 void kernel_settle(unsigned n);
 
-/* The child dies, and the next one comes. */
+/* The child dies, and the next one comes; one after the other, with time for requests in between. */
 void kernel_kill(void);
+void kernel_end(void);
+void kernel_begin(void);
 
 /* The child stands still, until it is told to go on: requests pile up. */
 void kernel_stop(void);

@@ -2,8 +2,8 @@
 /*
  *	hang HOLDER N	makes N brokers in a row hang in the middle of a MKDIR
  *
- * Each broker is traced from its birth on, stopped at its first system call after it has read a MKDIR,
- * and left there, where only SIGKILL ends it. "ready" is printed when the first one is traced, and a
+ * Each broker is traced from its birth on, stopped at its first system call after it has read a MKDIR and
+ * whatever else there was to be read, and left there, where only SIGKILL ends it. "ready" is printed when the first one is traced, and a
  * line for each that hung. Needs the right to trace.
  */
 #include "config.h"
@@ -87,11 +87,11 @@ on_call(struct hang *h)
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, h->broker, sizeof(info), &info) < 0)
 		return;
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
-		h->hangs = h->armed;
 		h->read = info.entry.nr == SYS_read && info.entry.args[0] == BOOT_FD_FUSE;
+		h->hangs = h->armed && !h->read;
 		h->buffer = info.entry.args[1];
 	} else if (info.op == PTRACE_SYSCALL_INFO_EXIT && h->read) {
-		h->armed = is_mkdir(h, info.exit.rval);
+		h->armed = h->armed || is_mkdir(h, info.exit.rval);
 	}
 }
 

@@ -236,6 +236,78 @@ START_TEST(P21_who_was_interrupted_long_ago_is_let_go)
 }
 END_TEST
 
+static uint64_t
+send_mkdir(uint64_t parent, const char *name, uint64_t unique)
+{
+	char body[256];
+	const struct fuse_mkdir_in in = {.mode = 0755};
+
+	memcpy(body, &in, sizeof(in));
+	strcpy(body + sizeof(in), name);
+	kernel_send(FUSE_MKDIR, parent, unique, body, sizeof(in) + strlen(name) + 1);
+	return unique;
+}
+
+/* The answer of each, in whichever order they come. */
+static void
+expect_done(uint64_t one, uint64_t other, unsigned more)
+{
+	for (unsigned i = 0; i < 2 + more; i++) {
+		kernel_receive();
+		if (k.out.unique == one || k.out.unique == other)
+			ck_assert_int_eq(k.out.error, 0);
+	}
+}
+
+/*
+ * A change was made and its broker died before it said so. The kernel sends others again as well, in an
+ * order of its own: none of them may be done before that one is answered.
+ */
+START_TEST(P14_what_was_done_is_answered_before_others)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions"), done, other;
+
+	done = send_mkdir(sessions, "done", k.unique += 2);
+	kernel_receive();
+	other = k.unique += 2;
+	kernel_end();
+	send_mkdir(sessions, "other", other | RESENT);
+	send_mkdir(sessions, "done", done | RESENT);
+	kernel_begin();
+	expect_done(done | RESENT, other | RESENT, 0);
+	/* Also by the next broker, which has as little of it. */
+	kernel_end();
+	send_mkdir(sessions, "more", (k.unique += 2) | RESENT);
+	send_mkdir(sessions, "other", other | RESENT);
+	kernel_begin();
+	expect_done(k.unique | RESENT, other | RESENT, 0);
+}
+END_TEST
+
+/* Its own session's turn may come long after another's. */
+START_TEST(P14_what_was_done_waits_for_no_turn)
+{
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions");
+	uint64_t calm = look_up(session_of_name("calm"), "sessions"), done, other;
+	uint64_t quota = look_up(FUSE_ROOT_ID, "quota");
+
+	done = send_mkdir(sessions, "done", k.unique += 2);
+	kernel_receive();
+	other = k.unique += 2;
+	kernel_end();
+	for (unsigned i = 0; i < MANY / 2; i++) {
+		const struct fuse_open_in in = {.flags = O_RDONLY};
+
+		k.unique += 2;
+		kernel_send(FUSE_OPEN, quota, k.unique | RESENT, &in, sizeof(in));
+	}
+	send_mkdir(sessions, "done", done | RESENT);
+	send_mkdir(calm, "other", other | RESENT);
+	kernel_begin();
+	expect_done(done | RESENT, other | RESENT, MANY / 2);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -251,5 +323,7 @@ main(void)
 	tcase_add_test(t, P21_who_is_interrupted_is_served);
 	tcase_add_test(t, P21_who_is_interrupted_does_not_wait_for_a_service);
 	tcase_add_test(t, P21_who_was_interrupted_long_ago_is_let_go);
+	tcase_add_test(t, P14_what_was_done_is_answered_before_others);
+	tcase_add_test(t, P14_what_was_done_waits_for_no_turn);
 	return fixture_main(s);
 }

@@ -65,12 +65,14 @@ struct fs {
 	struct fs_current current;
 	struct index pending; /* of struct fs_pending, by their numbers */
 	struct list all_pending;
+	struct payer binder; /* of what it asks in its directory */
 	struct list openings; /* of struct fs_opening */
 	size_t n_pending, n_pending_bytes;
 	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
 	bool sockets_cached;     /* since the last epoch */
 	bool no_epochs;          /* this kernel has none */
 	bool no_resend;          /* this kernel sends no request again */
+	bool resending;          /* it sends those of an earlier broker, before all others */
 	bool replaying;          /* INIT: the reply goes here instead of to the kernel */
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;

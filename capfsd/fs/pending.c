@@ -35,8 +35,7 @@ header_of(const struct fs_pending *p)
 bool
 fs_pending_full(const struct fs *fs)
 {
-	return fs->n_pending >= (fs->no_resend ? FS_PENDING_OLD : FS_PENDING_MAX) ||
-		fs->n_pending_bytes >= FS_PENDING_BYTES_MAX;
+	return fs->n_pending >= FS_PENDING_MAX || fs->n_pending_bytes >= FS_PENDING_BYTES_MAX;
 }
 
 static void
@@ -66,13 +65,18 @@ pending_take(struct turn *turn)
 	return false;
 }
 
-/* Of whose share it goes: theirs in whose tree it asks, whoever asks. */
+/*
+ * Of whose share it goes: theirs in whose tree it asks, whoever asks. The binder's go by themselves, as
+ * all who connect for the first time wait for it.
+ */
 static struct payer *
 find_payer(struct fs *fs, uint64_t number)
 {
 	struct session *s = fs->model->root;
 	struct node node;
 
+	if (number == FS_BIND_DIR)
+		return &fs->binder;
 	if (tree_node(fs->model, number, &node))
 		s = tree_session_of(node);
 	return &s->payer;
@@ -124,10 +128,13 @@ fs_pending_interrupt(struct fs *fs, uint64_t unique)
 void
 fs_pending_gone(struct fs *fs, struct session *s)
 {
-	list_for_each (i, &fs->all_pending) {
-		struct fs_pending *p = list_entry(i, struct fs_pending, all);
+	if (payer_is_idle(&s->payer))
+		return;
+	list_for_each_safe (i, &s->payer.waiting) {
+		struct turn *turn = list_entry(i, struct turn, link);
+		struct fs_pending *p = container_of(turn, struct fs_pending, turn);
 
-		if (p->turn.payer != &s->payer)
+		if (turn->take != pending_take)
 			continue;
 		turn_leave(&p->turn);
 		p->turn.payer = &fs->model->root->payer;

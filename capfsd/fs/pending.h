@@ -16,8 +16,6 @@
 
 #define FS_PENDING_MAX 16384
 #define FS_PENDING_BYTES_MAX ((size_t)32 << 20)
-/* Where the kernel sends nothing again: as few as fit into the page with those that wait longer. */
-#define FS_PENDING_OLD 64
 
 /* No more is read until one of them was served. */
 bool fs_pending_full(const struct fs *fs);

@@ -3,8 +3,9 @@
  * Why nothing is done twice: each change commits the reply of the request that asked for it. The
  * kernel sends again what was not answered, marked; such a request is looked up in the store first.
  *
- * One record is enough for all requests that are answered at once, since the next request is read
- * only after the last was answered. Those that wait for reaping have a record each.
+ * One record is enough for all requests that are answered at once, since the next is served only
+ * after the last was answered; a broker that takes over answers that one first, whatever the order in
+ * which the kernel sends again what is not answered. Those that wait for reaping have a record each.
  */
 #include "config.h"
 
@@ -40,12 +41,9 @@ reply_key(const struct fs_reply *reply)
 	return STORE_KEY(STORE_REPLY, UINT64_C(1) << 48 | (reply->unique & ((UINT64_C(1) << 48) - 1)));
 }
 
-/*
- * The reply of the request under way, if it has one. The number alone is not enough: they begin
- * anew with each mount.
- */
+/* The reply of request UNIQUE. The number alone is not enough: they begin anew with each mount. */
 static bool
-find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
+find_reply(struct fs *fs, uint64_t key, uint64_t unique, struct fs_reply *ret)
 {
 	const void *data;
 	size_t n;
@@ -53,7 +51,15 @@ find_reply(struct fs *fs, uint64_t key, struct fs_reply *ret)
 	if (state_get(fs->state, key, &data, &n) < 0 || n != sizeof(*ret))
 		return false;
 	memcpy(ret, data, sizeof(*ret));
-	return ret->instance == fs->boot->instance && ret->unique == fs->current.unique;
+	return ret->instance == fs->boot->instance && ret->unique == unique;
+}
+
+bool
+fs_replies_last(struct fs *fs, uint64_t unique)
+{
+	struct fs_reply reply;
+
+	return find_reply(fs, LAST_KEY, unique, &reply);
 }
 
 /* Attributes and entries are as they are now: the kernel asks for what is true, not for what was. */
@@ -121,12 +127,12 @@ fs_replay(struct fs *fs, fuse_req_t req)
 
 	if (!fs->current.resent)
 		return false;
-	if (find_reply(fs, LAST_KEY, &reply)) {
+	if (find_reply(fs, LAST_KEY, fs->current.unique, &reply)) {
 		send(fs, req, &reply);
 		return true;
 	}
 	reply = (struct fs_reply){.unique = fs->current.unique, .pending = 1};
-	if (!find_reply(fs, reply_key(&reply), &reply))
+	if (!find_reply(fs, reply_key(&reply), fs->current.unique, &reply))
 		return false;
 	send_or_wait(fs, req, &reply);
 	return true;

@@ -32,6 +32,8 @@ struct fs_edit {
  * when it is to be done.
  */
 bool fs_replay(struct fs *fs, fuse_req_t req);
+/* Is it UNIQUE that the last committed reply is of? */
+bool fs_replies_last(struct fs *fs, uint64_t unique);
 
 /* Begins one, whose reply says SIZE. EDIT must stay where it is. */
 void fs_edit_begin(struct fs_edit *edit, struct fs *fs, fuse_req_t req, size_t size);

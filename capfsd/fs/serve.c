@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The kernel's requests: read as they come, put in line (pending.c), and served one after the other.
- * The next is served only after the last was answered or parked, which is what makes one record of a
- * reply enough for all of them.
+ * The next is served only after the last was answered or parked, and after all that an earlier broker
+ * had was read again, which is what makes one record of a reply enough for all of them.
  *
  * What nobody waits for is served when it is read. It is small, and an interrupt must come before what
  * it is meant for.
@@ -21,12 +21,14 @@
 #include "base/error.h"
 #include "capfsd/fs/calls.h"
 #include "capfsd/fs/pending.h"
+#include "capfsd/fs/replies.h"
 #include "capfsd/fs/service.h"
 #include "capfsd/process/fds.h"
 #include "capfsd/process/messages.h"
 
 /* So many looks find nothing before the loop sleeps: a wake-up costs more than a few of these. */
 #define DRAIN_TRIES 5
+#define TAKE_MAX 128 /* requests are read between two turns, which takes no longer than a few of these */
 #define RESENT (UINT64_C(1) << 63)
 
 /*
@@ -127,7 +129,7 @@ fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 	fs_calls_interrupted(fs);
 }
 
-/* Of what is being interrupted: 0 where that is not what it is. */
+/* What is being interrupted; 0 where that is not what it is. */
 static uint64_t
 interrupts(const char *request, size_t n)
 {
@@ -140,46 +142,79 @@ interrupts(const char *request, size_t n)
 	return body.unique;
 }
 
-static void
+/*
+ * A change that was committed and not answered has its reply in the one record that all changes share
+ * (replies.c): before another change is made, whoever asked for that one must have it.
+ */
+static bool
+must_not_wait(struct fs *fs, const struct fuse_in_header *in)
+{
+	return !has_answer(in->opcode) || fs->no_resend ||
+		(in->unique & RESENT && fs_replies_last(fs, BOOT_REQUEST_FUSE(in->unique)));
+}
+
+/* Returns: was it served at once? */
+static bool
 put_in_line(struct fs *fs, const char *request, size_t n)
 {
 	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
 
-	if (n < sizeof(*in))
-		return;
-	if (!has_answer(in->opcode)) {
-		if (!fs_pending_interrupt(fs, interrupts(request, n)))
-			fs_serve(fs, request, n, false);
-		return;
-	}
-	if (fs_service_begin(fs, in->unique) < 0)
+	if (fs_pending_interrupt(fs, interrupts(request, n)))
+		return false;
+	if (has_answer(in->opcode) && fs_service_begin(fs, in->unique) < 0) {
 		fs_service_refuse(in->unique, ENOMEM);
-	else if (fs_pending_add(fs, request, n) < 0)
+		return false;
+	}
+	if (must_not_wait(fs, in)) {
+		fs_serve(fs, request, n, false);
+		return has_answer(in->opcode);
+	}
+	if (fs_pending_add(fs, request, n) < 0)
 		fs_refuse(fs, in->unique, ENOMEM);
+	return false;
+}
+
+/* Where the kernel sends nothing again, nobody reads what is not served at once. */
+static bool
+takes_more(const struct fs *fs, unsigned n)
+{
+	if (fs->no_resend)
+		return n == 0;
+	return fs->resending || (n < TAKE_MAX && !fs_pending_full(fs));
 }
 
 /*
- * Reads until there is nothing more. Running out of requests is no error; that the mount is gone is one
- * of its own. Returns: 0 or -errno.
+ * Reads what there is, up to a bound, since those who are in line wait meanwhile. But first all that an
+ * earlier broker had, which the kernel sends again before anything else: only then is it known what must
+ * not wait. Running out of requests is no error; that the mount is gone is one of its own. Returns: how
+ * many were served at once, -errno.
  */
 static int
 take_in(struct fs *fs)
 {
-	while (!fs_pending_full(fs)) {
-		ssize_t n = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
+	int served = 0;
 
-		if (n < 0 && errno == EAGAIN)
-			return 0;
+	for (unsigned n = 0; takes_more(fs, n); n++) {
+		const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)fs->buffer;
+		ssize_t size = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
+
+		if (size < 0 && errno == EAGAIN) {
+			fs->resending = false;
+			break;
+		}
 		/* ENOENT: the request was interrupted before it could be read. */
-		if (n < 0 && (errno == EINTR || errno == ENOENT))
+		if (size < 0 && (errno == EINTR || errno == ENOENT))
 			continue;
-		if (n < 0)
+		if (size < 0)
 			return errno == ENODEV ? -ENODEV : error_trace(-errno);
-		if (n == 0)
+		if (size == 0)
 			return -ENODEV;
-		put_in_line(fs, fs->buffer, (size_t)n);
+		if ((size_t)size < sizeof(*in))
+			continue;
+		fs->resending = fs->resending && (in->unique & RESENT || !has_answer(in->opcode));
+		served += put_in_line(fs, fs->buffer, (size_t)size);
 	}
-	return 0;
+	return served;
 }
 
 /*
@@ -198,10 +233,11 @@ fs_drain(struct fs *fs, bool eager)
 
 		if (r < 0)
 			return r;
+		n += r;
 		if (!turns_empty(fs->turns)) {
 			turns_take(fs->turns);
 			n++;
-		} else if (++tries >= DRAIN_TRIES) {
+		} else if (r == 0 && ++tries >= DRAIN_TRIES) {
 			break;
 		}
 	}

@@ -157,6 +157,7 @@ fs_take_over(struct fs *fs)
 	invalidate_all(fs);
 	fs_polls_wake(fs);
 	r = fs->no_resend ? -EINVAL : notify(NOTIFY_RESEND);
+	fs->resending = r == 0;
 	if (r == -EINVAL) {
 		fs->no_resend = true;
 		fs_service_give_up(fs);
