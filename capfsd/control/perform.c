@@ -84,7 +84,7 @@ snapshot_make(struct exchange *x, struct node node)
 	struct control *c = x->control;
 	struct snapshot *s = &c->snapshot;
 
-	if (s->making != x->asked->serial) {
+	if (s->making != x->asked->serial || s->node != tree_number(node)) {
 		snapshot_drop(c);
 		s->node = tree_number(node);
 		s->making = x->asked->serial;
@@ -92,7 +92,7 @@ snapshot_make(struct exchange *x, struct node node)
 	x->unfinished = tree_read_piece(&x->request, node, &s->at, &s->text);
 	if (text_done(&s->text) < 0)
 		refuse(&x->request, ENOMEM, "the daemon is out of memory");
-	else if (x->unfinished || s->text.n > WIRE_TEXT_MAX)
+	else if (s->text.n > WIRE_TEXT_MAX)
 		snapshot_charge(x);
 	if (x->request.error) {
 		x->unfinished = false;

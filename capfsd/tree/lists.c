@@ -16,7 +16,10 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/rows.h"
 
-/* So often a text is begun anew, when all that it could go on from has gone. */
+/*
+ * So often a text is begun anew, when all that it could go on from has gone. Then it is made in one piece:
+ * whoever takes away what is being told hides nobody by that.
+ */
 #define RESTARTS_MAX 3
 
 /*
@@ -98,18 +101,15 @@ bool
 list_holders(struct request *r, struct entity *e, struct reading *at, struct text *t)
 {
 	struct capability *top = capability_of(e), *c;
+	unsigned piece = at->n_restarts < RESTARTS_MAX ? LISTS_PIECE_LINES : LISTS_LINES_MAX;
 
 	if (!next_holder(r->model, top, at, &c)) {
-		if (at->n_restarts == RESTARTS_MAX) {
-			text_add(t, "... more\n");
-			return false;
-		}
 		text_reset(t);
 		*at = (struct reading){.n_restarts = at->n_restarts + 1};
 		return true;
 	}
 	for (unsigned i = 0; c && at->n_lines < LISTS_LINES_MAX; i++) {
-		if (i == LISTS_PIECE_LINES)
+		if (i == piece)
 			return true;
 		add_holder(c, t);
 		at->n_lines++;
@@ -178,6 +178,8 @@ list_objects(struct request *r, struct entity *e, struct reading *at, struct tex
 	unsigned left = LISTS_PIECE_LINES;
 
 	e = at->in_line ? entity_find(r->model, at->last_parent) : NULL;
+	if (e && (e->kind != ENTITY_OBJECT || object_of(e)->entrypoint != ep))
+		e = NULL;
 	if (at->in_line && !end_line(e ? object_of(e) : NULL, &left, at, t))
 		return true;
 	while ((e = entity_next(r->model, &ep->objects, at->last_parent))) {
