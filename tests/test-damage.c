@@ -245,7 +245,7 @@ suite(void)
 	TCase *c = tcase_create("store");
 
 	tcase_add_checked_fixture(c, store_setup, store_teardown);
-	tcase_set_timeout(c, 120);
+	tcase_set_timeout(c, 600);
 	tcase_add_test(c, P26_cut_off_is_refused);
 	tcase_add_test(c, P26_emptied_is_refused);
 	tcase_add_test(c, P26_only_by_word_it_is_put_aside);
