@@ -85,6 +85,7 @@ struct capc_caller {
 #define CAPC_RIGHT_REDUCE (1 << 3)
 #define CAPC_RIGHT_TRANSFER (1 << 4)
 #define CAPC_RIGHT_SHARE (1 << 5)
+#define CAPC_RIGHT_FDS (1 << 6) /* descriptors may be sent through it */
 
 /* ---- A session ------------------------------------------------------------------------------ */
 

@@ -321,6 +321,7 @@ result_rights(const char *result)
 		{"reduce", CAPC_RIGHT_REDUCE},
 		{"transfer", CAPC_RIGHT_TRANSFER},
 		{"share", CAPC_RIGHT_SHARE},
+		{"fds", CAPC_RIGHT_FDS},
 	};
 	size_t n = 0;
 	const char *word = result_find(result, "rights=", &n), *end = word + n;
