@@ -158,8 +158,9 @@ static bool
 put_in_line(struct fs *fs, const char *request, size_t n)
 {
 	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	uint64_t interrupted = interrupts(request, n);
 
-	if (fs_pending_interrupt(fs, interrupts(request, n)))
+	if (interrupted && fs_pending_interrupt(fs, interrupted))
 		return false;
 	if (has_answer(in->opcode) && fs_service_begin(fs, in->unique) < 0) {
 		fs_service_refuse(in->unique, ENOMEM);
