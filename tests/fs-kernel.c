@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/fd.h"
 #include "capfsd/fs/front.h"
 #include "capfsd/fs/records.h"
@@ -231,6 +230,15 @@ on_user_signal(int signal)
 	fs->n_opened += (UINT64_C(1) << FS_COUNTER_BITS) - 1;
 }
 
+/* Each piece of work takes as long as any other, on every machine: two fill a turn. */
+static uint64_t
+work_nsec(void)
+{
+	static uint64_t now;
+
+	return now += TURN_NSEC / 2 + 1;
+}
+
 static int
 sleep_msec(void)
 {
@@ -249,7 +257,7 @@ serve(void)
 	struct pollfd p = {.fd = BOOT_FD_FUSE, .events = POLLIN};
 	int r = open_model(&state, &m);
 
-	turns_init(&turns, clock_turns_nsec);
+	turns_init(&turns, work_nsec);
 	if (r == 0)
 		r = fs_new(m, state, &k.boot, &turns, &sockets, NULL, &fs);
 	if (r == 0) {

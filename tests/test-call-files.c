@@ -100,11 +100,14 @@ END_TEST
 START_TEST(P11_a_read_of_a_call_is_interrupted)
 {
 	uint64_t node = find_call(), fh = open_node(node), one, two, three;
+	const struct fuse_getattr_in getattr = {};
 
 	ck_assert_int_eq(write_node(node, fh, "never"), 0);
 	one = read_later(node, fh);
 	two = read_later(node, fh);
 	three = read_later(node, fh);
+	/* All three were read, and wait. */
+	ck_assert_int_eq(ask(FUSE_GETATTR, node, &getattr, sizeof(getattr)), 0);
 	interrupt(two);
 	expect_answer(two, -EINTR, "");
 	interrupt(three);
