@@ -25,6 +25,7 @@
 #define FUSE_USE_VERSION 35
 
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -86,6 +87,13 @@ struct fs {
 	uint64_t read_usec;  /* so long they wait */
 	uint64_t interrupted_usec;
 };
+
+/* What each request of the kernel begins with. */
+static inline const struct fuse_in_header *
+fs_header(const char *request)
+{
+	return (const struct fuse_in_header *)(const void *)request;
+}
 
 /* CLOCK_MONOTONIC. */
 uint64_t fs_now_usec(void);

@@ -9,7 +9,6 @@
 #include "capfsd/fs/pending.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +24,6 @@ struct fs_pending {
 	size_t n;
 	_Alignas(uint64_t) char request[];
 };
-
-static const struct fuse_in_header *
-header_of(const struct fs_pending *p)
-{
-	return (const struct fuse_in_header *)(const void *)p->request;
-}
 
 bool
 fs_pending_full(const struct fs *fs)
@@ -58,7 +51,7 @@ pending_take(struct turn *turn)
 
 	pending_unlink(p);
 	if (p->interrupted && fs_now_usec() - p->since_usec > p->fs->interrupted_usec)
-		fs_refuse(p->fs, header_of(p)->unique, EINTR);
+		fs_refuse(p->fs, fs_header(p->request)->unique, EINTR);
 	else
 		fs_serve(p->fs, p->request, p->n, p->interrupted);
 	free(p);
@@ -85,7 +78,7 @@ find_payer(struct fs *fs, uint64_t number)
 int
 fs_pending_add(struct fs *fs, const char *request, size_t n)
 {
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	const struct fuse_in_header *in = fs_header(request);
 	struct fs_pending *p = malloc(sizeof(*p) + n);
 
 	if (!p)

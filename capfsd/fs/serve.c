@@ -12,7 +12,6 @@
 #include "capfsd/fs/serve.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -104,7 +103,7 @@ tell_interrupted(struct fs *fs, uint64_t unique)
 void
 fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 {
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	const struct fuse_in_header *in = fs_header(request);
 	struct counters *counters = fs->model->counters;
 
 	fs->current = (struct fs_current){
@@ -133,7 +132,7 @@ fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 static uint64_t
 interrupts(const char *request, size_t n)
 {
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	const struct fuse_in_header *in = fs_header(request);
 	struct fuse_interrupt_in body;
 
 	if (in->opcode != FUSE_INTERRUPT || n < sizeof(*in) + sizeof(body))
@@ -157,7 +156,7 @@ must_not_wait(struct fs *fs, const struct fuse_in_header *in)
 static bool
 put_in_line(struct fs *fs, const char *request, size_t n)
 {
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)request;
+	const struct fuse_in_header *in = fs_header(request);
 	uint64_t interrupted = interrupts(request, n);
 
 	if (interrupted && fs_pending_interrupt(fs, interrupted))
@@ -196,7 +195,7 @@ take_in(struct fs *fs)
 	int served = 0;
 
 	for (unsigned n = 0; takes_more(fs, n); n++) {
-		const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)fs->buffer;
+		const struct fuse_in_header *in = fs_header(fs->buffer);
 		ssize_t size = read(BOOT_FD_FUSE, fs->buffer, fs->buffer_size);
 
 		if (size < 0 && errno == EAGAIN) {
