@@ -98,5 +98,15 @@ fs_header(const char *request)
 /* CLOCK_MONOTONIC. */
 uint64_t fs_now_usec(void);
 
+/*
+ * An interrupt says that a signal came, not whether it kills. A reader whose timer rings is not to see
+ * its open(2) fail because others were before it; one that was killed is not to stay for long.
+ */
+static inline bool
+fs_was_killed(const struct fs *fs, bool interrupted, uint64_t since_usec)
+{
+	return interrupted && fs_now_usec() - since_usec > fs->interrupted_usec;
+}
+
 /* A request of the tree for REQ, which has neither note nor anything of its own yet. */
 void fs_request_init(struct fs *fs, fuse_req_t req, struct request *r);

@@ -96,13 +96,6 @@ opening_make(struct fs_opening *o, struct node node)
 	return opening_charge(o, tree_session_of(node)) ? EDQUOT : EAGAIN;
 }
 
-/* A signal that does not kill is no reason to fail (pending.c). */
-static bool
-opening_was_killed(const struct fs_opening *o)
-{
-	return o->interrupted && fs_now_usec() - o->since_usec > o->fs->interrupted_usec;
-}
-
 /* The request stands in the page while a piece is made, as it did when it came. */
 static bool
 opening_take(struct turn *turn)
@@ -112,7 +105,7 @@ opening_take(struct turn *turn)
 	struct node node;
 	int e;
 
-	if (opening_was_killed(o))
+	if (fs_was_killed(o->fs, o->interrupted, o->since_usec))
 		e = EINTR;
 	else if (!tree_node(o->fs->model, o->number, &node))
 		e = ESTALE;

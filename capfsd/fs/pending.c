@@ -40,17 +40,13 @@ pending_unlink(struct fs_pending *p)
 	p->fs->n_pending_bytes -= p->n;
 }
 
-/*
- * An interrupt says that a signal came, not whether it kills. A reader whose timer rings is not to see
- * its open(2) fail because others were before it; one that was killed is not to stay for long.
- */
 static bool
 pending_take(struct turn *turn)
 {
 	struct fs_pending *p = container_of(turn, struct fs_pending, turn);
 
 	pending_unlink(p);
-	if (p->interrupted && fs_now_usec() - p->since_usec > p->fs->interrupted_usec)
+	if (fs_was_killed(p->fs, p->interrupted, p->since_usec))
 		fs_refuse(p->fs, fs_header(p->request)->unique, EINTR);
 	else
 		fs_serve(p->fs, p->request, p->n, p->interrupted);
