@@ -67,9 +67,10 @@ t_ok "P21_what_storms_had_is_given_back" wait_for 20 left
 
 # What counts requests of the control protocol tells nothing of other storms: others are served, each.
 others_are_served() {
-	local i
+	local i answer
 	for i in 1 2 3 4 5; do
-		[ "$(timeout 60 "$PROBE" ask "$CAPFS/sessions/good/caps/echo/socket" "$i")" = $i ] || return 1
+		answer=$(timeout 60 "$PROBE" ask "$CAPFS/sessions/good/caps/echo/socket" "$i")
+		[ "$answer" = $i ] || { echo "asked $i, and got '$answer'" && return 1; }
 		timeout 60 cat "$CAPFS/sessions/good/quota" || return 1
 		timeout 60 "$CAP" tree good || return 1
 	done

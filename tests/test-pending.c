@@ -236,6 +236,23 @@ START_TEST(P21_who_was_interrupted_long_ago_is_let_go)
 }
 END_TEST
 
+/* Nor is who waits for a listener that nobody makes. */
+START_TEST(P21_a_look_up_that_was_interrupted_is_let_go)
+{
+	uint64_t killed;
+
+	k.impatient = k.no_sockets = true;
+	kernel_kill();
+	killed = k.unique += 2;
+	kernel_send(FUSE_LOOKUP, FUSE_ROOT_ID, killed, "control", sizeof("control"));
+	ck_assert_uint_ne(look_up(FUSE_ROOT_ID, "label"), 0);
+	interrupt(killed);
+	kernel_receive();
+	ck_assert_uint_eq(k.out.unique, killed);
+	ck_assert_int_eq(k.out.error, 0);
+}
+END_TEST
+
 static uint64_t
 send_mkdir(uint64_t parent, const char *name, uint64_t unique)
 {
@@ -323,6 +340,7 @@ main(void)
 	tcase_add_test(t, P21_who_is_interrupted_is_served);
 	tcase_add_test(t, P21_who_is_interrupted_does_not_wait_for_a_service);
 	tcase_add_test(t, P21_who_was_interrupted_long_ago_is_let_go);
+	tcase_add_test(t, P21_a_look_up_that_was_interrupted_is_let_go);
 	tcase_add_test(t, P14_what_was_done_is_answered_before_others);
 	tcase_add_test(t, P14_what_was_done_waits_for_no_turn);
 	return fixture_main(s);

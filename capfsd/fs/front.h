@@ -36,7 +36,7 @@
 #include "capfsd/tree/conversations.h"
 #include "capfsd/tree/tree.h"
 
-#define FS_LOOKUP_USEC UINT64_C(2000000) /* how long a look-up waits for its listener */
+#define FS_LOOKUP_USEC UINT64_C(10000000) /* how long a look-up waits for its listener */
 #define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
 #define FS_READ_BYTES_MAX 131072         /* of a reply, whatever the kernel asks for */
 #define FS_INTERRUPTED_USEC UINT64_C(1000000) /* what has waited longer is not done when interrupted */

@@ -6,7 +6,8 @@
  * The kernel caches names and attributes for a day, and is told when they change. Names of sockets
  * are different: connect(2) asks nobody once the name is cached, so one is given to the kernel only
  * when somebody listens there, and a look-up waits for that. It waits FS_LOOKUP_USEC at most, since
- * whoever does ls(1) is held up by it: after that the name is given without being cached.
+ * whoever does ls(1) is held up by it: after that the name is given without being cached, and connect(2) is
+ * refused. So it is longer than it takes to replace a binder, on a busy machine too.
  */
 #include "config.h"
 
@@ -30,7 +31,7 @@ struct fs_lookup {
 	struct list link; /* fs.lookups */
 	fuse_req_t req;
 	uint64_t entity, number;
-	uint64_t deadline_usec; /* CLOCK_MONOTONIC */
+	uint64_t since_usec, deadline_usec; /* CLOCK_MONOTONIC */
 };
 
 static struct timespec
@@ -129,6 +130,24 @@ socket_ready(struct fs *fs, struct node node)
 		fs->sockets->ready(fs->sockets_data, node.entity);
 }
 
+/*
+ * Whoever may have been killed is let go soon, with a name that is not cached: it then comes before those that
+ * wait for longer.
+ */
+static void
+on_interrupt(fuse_req_t req, void *data)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_lookup *w = data;
+	uint64_t soon = w->since_usec + fs->interrupted_usec;
+
+	if (soon >= w->deadline_usec)
+		return;
+	w->deadline_usec = soon;
+	list_unlink(&w->link);
+	list_append(fs->lookups.next, &w->link);
+}
+
 /* Waits for the socket's listener; whoever comes second waits for the same one. */
 static void
 park_lookup(struct fs *fs, fuse_req_t req, struct node node)
@@ -145,8 +164,10 @@ park_lookup(struct fs *fs, fuse_req_t req, struct node node)
 	w->req = req;
 	w->entity = node.entity->id;
 	w->number = tree_number(node);
-	w->deadline_usec = fs_now_usec() + FS_LOOKUP_USEC;
+	w->since_usec = fs_now_usec();
+	w->deadline_usec = w->since_usec + FS_LOOKUP_USEC;
 	list_append(&fs->lookups, &w->link);
+	fuse_req_interrupt_func(req, on_interrupt, w);
 	if (first)
 		fs->sockets->want(fs->sockets_data, node.entity);
 }
