@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -90,28 +92,51 @@ set_root(struct context *x)
 	return STATUS_DONE;
 }
 
+#define WAYS (OPTION_PROXY | OPTION_INETD | OPTION_LISTEN)
+#define NO_VALUE SIZE_MAX
+#define VALUE(member) offsetof(struct options, member)
+
+/* What the helpers are told, and which of them take it. */
+static const struct passed {
+	uint32_t bit;
+	const char *name;
+	size_t value; /* in struct options */
+	uint32_t ways;
+} passed[] = {
+	{OPTION_ONCE, "once", NO_VALUE, WAYS},
+	{OPTION_FDS, "fds", NO_VALUE, OPTION_INETD | OPTION_LISTEN},
+	{OPTION_AS, "as", VALUE(as), WAYS},
+	{OPTION_HOLD, "hold", VALUE(hold), OPTION_PROXY | OPTION_INETD},
+	{OPTION_WAIT, "wait", VALUE(wait), WAYS},
+	{OPTION_MAX, "max", VALUE(max), OPTION_PROXY | OPTION_INETD},
+	{OPTION_SOCKET, "socket", VALUE(socket), WAYS},
+	{OPTION_IDLE, "idle", VALUE(idle), OPTION_PROXY},
+	{OPTION_USER, "user", VALUE(user), WAYS},
+	{OPTION_AS_CALLER, "as-caller", NO_VALUE, OPTION_PROXY},
+	{OPTION_LEND_ROOT, "lend-root", NO_VALUE, OPTION_PROXY},
+};
+#define N_PASSED (sizeof(passed) / sizeof(passed[0]))
+
+static const char *
+way_name(uint32_t way)
+{
+	return way == OPTION_PROXY ? "proxy" : way == OPTION_INETD ? "inetd" : "listen";
+}
+
 static int
 check(const struct context *x, int argc, char **argv)
 {
-	bool inetd = options_have(&x->options, OPTION_INETD);
-	bool listen = options_have(&x->options, OPTION_LISTEN);
-	bool proxy = x->options.proxy;
+	uint32_t way = x->options.given & WAYS;
 
-	if (proxy + inetd + listen != 1)
+	if (way != OPTION_PROXY && way != OPTION_INETD && way != OPTION_LISTEN)
 		return complain_usage("serve takes one of --proxy=PATH, --inetd, --listen");
-	if (!proxy && argc < 2)
-		return complain_usage("serve %s --%s needs a command behind --", argv[0],
-			inetd ? "inetd" : "listen");
-	if (!proxy && x->options.idle)
-		return complain_usage("--idle goes with --proxy");
-	if (listen && x->options.max)
-		return complain_usage("--max does not go with --listen: the command accepts by itself");
-	if (listen && x->options.hold)
-		return complain_usage("--hold does not go with --listen");
-	if (proxy && options_have(&x->options, OPTION_FDS))
-		return complain_usage("--fds does not go with --proxy, which passes on bytes");
-	if (proxy && argc > 1)
+	if (way != OPTION_PROXY && argc < 2)
+		return complain_usage("serve %s --%s needs a command behind --", argv[0], way_name(way));
+	if (way == OPTION_PROXY && argc > 1)
 		return complain_usage("serve --proxy takes no command");
+	for (size_t i = 0; i < N_PASSED; i++)
+		if ((x->options.given & passed[i].bit) && !(way & passed[i].ways))
+			return complain_usage("--%s does not go with --%s", passed[i].name, way_name(way));
 	if (!name_is_valid(argv[0], strlen(argv[0])))
 		return complain_usage("'%s' cannot be the name of an entrypoint", argv[0]);
 	return STATUS_DONE;
@@ -125,31 +150,28 @@ holds_for_next(const struct options *o)
 }
 
 static void
-make_arguments(struct arguments *a, const struct options *o, char *helper, const char *wait, int argc,
-	char **argv)
+set_option(struct options *o, enum option_bit bit, const char **value, const char *text)
 {
-	a->v = calloc((size_t)argc + 11, sizeof(char *));
-	a->owned = calloc(9, sizeof(char *)); /* as there are options below */
+	o->given |= bit;
+	*value = text;
+}
+
+static void
+make_arguments(struct arguments *a, const struct options *o, char *helper, int argc, char **argv)
+{
+	a->v = calloc(N_PASSED + (size_t)argc + 4, sizeof(char *));
+	a->owned = calloc(N_PASSED, sizeof(char *));
 	a->failed = !a->v || !a->owned;
 	if (a->failed)
 		return;
 	add(a, helper);
-	if (options_have(o, OPTION_ONCE))
-		add_option(a, "once", NULL);
-	if (options_have(o, OPTION_FDS))
-		add_option(a, "fds", NULL);
-	if (o->as)
-		add_option(a, "as", o->as);
-	if (o->hold || holds_for_next(o))
-		add_option(a, "hold", o->hold ? o->hold : HOLD);
-	if (wait)
-		add_option(a, "wait", wait);
-	if (o->max)
-		add_option(a, "max", o->max);
-	if (o->socket)
-		add_option(a, "socket", o->socket);
-	if (o->idle)
-		add_option(a, "idle", o->idle);
+	for (size_t i = 0; i < N_PASSED; i++) {
+		const struct passed *p = &passed[i];
+
+		if (o->given & p->bit)
+			add_option(a, p->name,
+				p->value == NO_VALUE ? NULL : *(const char *const *)((const char *)o + p->value));
+	}
 	add(a, (char *)"--");
 	add(a, argv[0]);
 	if (o->proxy)
@@ -206,15 +228,19 @@ end_hold(const char *name)
 static int
 execute(struct context *x, char *helper, int argc, char **argv)
 {
-	const struct options *o = &x->options;
+	struct options *o = &x->options, o_again;
 	cleanup(arguments_deinit) struct arguments first = {}, again = {};
 	struct supervised s = {.name = argv[0]};
-	bool served = false;
+	bool holds = holds_for_next(o), served = false;
 	int status;
 
-	make_arguments(&first, o, helper, o->wait, argc, argv);
-	make_arguments(&again, o, helper, o->wait && atol(o->wait) > WAIT_AGAIN ? o->wait : WAIT_AGAIN_TEXT,
-		argc, argv);
+	if (holds)
+		set_option(o, OPTION_HOLD, &o->hold, HOLD);
+	make_arguments(&first, o, helper, argc, argv);
+	o_again = *o;
+	if (!o->wait || atol(o->wait) < WAIT_AGAIN)
+		set_option(&o_again, OPTION_WAIT, &o_again.wait, WAIT_AGAIN_TEXT);
+	make_arguments(&again, &o_again, helper, argc, argv);
 	if (first.failed || again.failed)
 		return complain(ENOMEM, NULL, "serve");
 	if (options_have(o, OPTION_LISTEN)) {
@@ -225,7 +251,7 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	s.again = again.v;
 	status = supervise(&s, &served);
 	/* Also where the helper saw the daemon's connection end: nobody is started again for those who wait. */
-	if (served && holds_for_next(o))
+	if (served && holds)
 		end_hold(argv[0]);
 	return status;
 }
@@ -258,7 +284,7 @@ const struct command command_serve = {
 		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
-		   OPTION_HOLD | OPTION_FDS,
+		   OPTION_HOLD | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER | OPTION_LEND_ROOT,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

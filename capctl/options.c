@@ -42,6 +42,9 @@ static const struct row rows[] = {
 	{"as", OPTION_AS, 0, VALUE(as)},
 	{"hold", OPTION_HOLD, 0, VALUE(hold)},
 	{"fds", OPTION_FDS, 0, false, 0},
+	{"user", OPTION_USER, 0, VALUE(user)},
+	{"as-caller", OPTION_AS_CALLER, 0, false, 0},
+	{"lend-root", OPTION_LEND_ROOT, 0, false, 0},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

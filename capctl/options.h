@@ -29,6 +29,9 @@ enum option_bit {
 	OPTION_AS = 1 << 20,
 	OPTION_HOLD = 1 << 21,
 	OPTION_FDS = 1 << 22,
+	OPTION_USER = 1 << 23,
+	OPTION_AS_CALLER = 1 << 24,
+	OPTION_LEND_ROOT = 1 << 25,
 };
 
 /* Every command takes these. */
@@ -39,7 +42,7 @@ struct options {
 	const char *cap, *session;
 	const char *from, *to, *id;
 	const char *owner, *mode;
-	const char *proxy, *wait, *idle, *max, *socket, *as, *hold;
+	const char *proxy, *wait, *idle, *max, *socket, *as, *hold, *user;
 };
 
 static inline bool

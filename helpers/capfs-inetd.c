@@ -27,7 +27,7 @@ struct inetd {
 
 static const char usage[] =
 	"usage: capfs-inetd [--as=SLOT] [--fds] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
-	"[--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
+	"[--user=[USER][:GROUP,...]] [--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
@@ -97,7 +97,7 @@ start(struct inetd *d, const struct service_options *o, char **command, uint64_t
 	e = loop_add_signals(&d->loop, &d->signals, signals, 3);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e < 0 ? e : sockets_start(&d->sockets, &d->loop, o, max);
+	return e < 0 ? e : sockets_start(&d->sockets, &d->service, o, max);
 }
 
 static int

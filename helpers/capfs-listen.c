@@ -49,8 +49,8 @@ struct server {
 };
 
 static const char usage[] =
-	"usage: capfs-listen [--as=SLOT] [--fds] [--once] [--socket=stream|seqpacket] [--wait=S] NAME "
-	"-- COMMAND [ARGUMENT…]\n";
+	"usage: capfs-listen [--as=SLOT] [--fds] [--once] [--socket=stream|seqpacket] [--user=[USER][:GROUP,...]] "
+	"[--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 /* Returns: 0, -EINVAL, or 1 when there is nothing more to do. */
 static int
@@ -201,7 +201,7 @@ run(struct server *s, const struct service_options *o, char **command)
 	if (start(s, command) < 0)
 		return STATUS_EXEC;
 	service_ready(&s->service);
-	e = sockets_start(&s->sockets, &s->loop, o, SOCKETS_AT_ONCE);
+	e = sockets_start(&s->sockets, &s->service, o, SOCKETS_AT_ONCE);
 	while (!s->loop.ended && e == 0) {
 		e = loop_wait(&s->loop, sockets_timeout(&s->sockets));
 		sockets_tend(&s->sockets);

@@ -10,9 +10,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "helpers/backend.h"
+#include "helpers/message.h"
 #include "helpers/relay.h"
 #include "helpers/sockets.h"
 
@@ -30,14 +33,34 @@ struct front {
 
 static const char usage[] =
 	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--hold=N] [--idle=S] [--once] "
-	"[--max=N] [--wait=S] NAME PATH\n";
+	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] NAME PATH\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
 {
 	struct front *f = data;
+	const char *why = identity_refuses(&f->service.identity, caller);
 
-	relays_add(&f->relays, fd, caller->label ? caller->label : "");
+	if (!why) {
+		relays_add(&f->relays, fd, caller);
+		return;
+	}
+	message_limited(&f->relays.limit, f->loop.now_usec, "%s: refused: %s", caller->label, why);
+	capc_raw_close(fd);
+}
+
+static int
+connect_server(void *data, int client_fd, uid_t uid, gid_t gid)
+{
+	struct front *f = data;
+	const struct relays_options *o = &f->relays.options;
+	int fd = identity_enter(&f->service.identity, client_fd, uid, gid);
+
+	if (fd < 0)
+		return fd;
+	fd = backend_connect(o->path, o->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+	identity_leave(&f->service.identity);
+	return fd;
 }
 
 static void
@@ -71,6 +94,8 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"idle", required_argument, NULL, 'i'},
 		{"hold", required_argument, NULL, 'H'},
 		{"max", required_argument, NULL, 'm'},
+		{"as-caller", no_argument, NULL, 'c'},
+		{"lend-root", no_argument, NULL, 'l'},
 		SERVICE_OPTIONS,
 	};
 	uint64_t max;
@@ -92,6 +117,12 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			e = parse_count("max", optarg, &max);
 			if (e == 0 && max < r->max)
 				r->max = max;
+			break;
+		case 'c':
+			o->identity.as_caller = true;
+			break;
+		case 'l':
+			o->identity.lend_root = true;
 			break;
 		default:
 			e = service_option(c, "capfs-relay", usage, o);
@@ -122,7 +153,7 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
 	if (e < 0)
 		message("signals: %s", error_name(e));
-	return e < 0 ? e : sockets_start(&f->sockets, &f->loop, o, r->max);
+	return e < 0 ? e : sockets_start(&f->sockets, &f->service, o, r->max);
 }
 
 static int
@@ -149,7 +180,7 @@ int
 main(int argc, char **argv)
 {
 	struct relays_options r = {.max = default_max()};
-	struct service_options o = {};
+	struct service_options o = {.identity.for_others = true};
 	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1}};
 	int status = 1, e;
 
@@ -166,6 +197,12 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (sockets_take(&f.sockets, o.seqpacket) < 0)
 		return STATUS_USAGE;
+	if (o.identity.as_caller && f.sockets.n > 0) {
+		message("--as-caller: who comes by a socket of the service manager is not known");
+		return STATUS_USAGE;
+	}
+	r.connect = connect_server;
+	r.data = &f;
 	/* Whoever comes by these takes two descriptors more on the way to where all come. */
 	if (f.sockets.n > 0 && r.max > 1)
 		r.max /= 2;

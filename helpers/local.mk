@@ -4,6 +4,7 @@ helpers_libhelper_la_SOURCES = \
 	helpers/backend.c helpers/backend.h \
 	helpers/child.c helpers/child.h \
 	helpers/http.c helpers/http.h \
+	helpers/identity.c helpers/identity.h \
 	helpers/loop.c helpers/loop.h \
 	helpers/message.c helpers/message.h \
 	helpers/peer.c helpers/peer.h \

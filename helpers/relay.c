@@ -48,6 +48,8 @@ struct relay {
 	uint64_t since_usec; /* when it came into the list that it is in, or moved to its end */
 	struct side sides[2];
 	char label[96]; /* of the client's session */
+	uid_t uid;
+	gid_t gid;
 	bool moved;	/* bytes, in this turn */
 	bool dead;
 };
@@ -370,8 +372,10 @@ static bool
 relay_connect(struct relay *r)
 {
 	struct relays *all = r->relays;
-	int fd = backend_connect(
-		all->options.path, all->options.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+	const struct relays_options *o = &all->options;
+	int fd = o->connect
+		? o->connect(o->data, r->sides[CLIENT].source.fd, r->uid, r->gid)
+		: backend_connect(o->path, o->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
 
 	if (fd >= 0) {
 		relay_start(r, fd);
@@ -379,15 +383,16 @@ relay_connect(struct relay *r)
 	}
 	if (fd == -EAGAIN && all->loop->now_usec - r->since_usec < CONNECT_DEADLINE_USEC)
 		return false;
-	message_limited(&all->limit, all->loop->now_usec, "%s: %s%s", all->options.path,
+	message_limited(&all->limit, all->loop->now_usec, "%s: %s%s", o->path,
 		fd == -EAGAIN ? "its backlog stays full: " : "", error_name(fd));
 	relay_end(r);
 	return true;
 }
 
 void
-relays_add(struct relays *all, int client_fd, const char *label)
+relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 {
+	const char *label = caller->label ? caller->label : "";
 	struct relay *r = calloc(1, sizeof(*r));
 
 	if (!r) {
@@ -400,6 +405,8 @@ relays_add(struct relays *all, int client_fd, const char *label)
 		r->sides[i] = (struct side){.source = {.fd = -1, .run = side_run}, .relay = r};
 	r->sides[CLIENT].source.fd = client_fd;
 	strncat(r->label, label, sizeof(r->label) - 1);
+	r->uid = caller->uid;
+	r->gid = caller->gid;
 	r->since_usec = all->loop->now_usec;
 	list_append(&all->connecting, &r->link);
 	all->n++;

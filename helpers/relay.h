@@ -22,7 +22,13 @@
 #include "helpers/service.h"
 
 struct relays_options {
-	const char *path; /* of the server's socket */
+	const char *path; /* of the server's socket, as it is called in messages */
+	/*
+	 * How the server is connected to, for the client at CLIENT_FD, who is UID and GID. Returns: a
+	 * descriptor, -errno; -EAGAIN is tried again. NULL: the socket at PATH, by connect(2).
+	 */
+	int (*connect)(void *data, int client_fd, uid_t uid, gid_t gid);
+	void *data;
 	bool seqpacket;
 	uint64_t idle_usec; /* 0: for ever */
 	uint64_t max;
@@ -48,8 +54,8 @@ int relays_init(
 	struct relays *r, struct loop *l, struct service *s, const struct relays_options *o);
 void relays_deinit(struct relays *r);
 
-/* Joins the client's connection, which it takes, to the server. */
-void relays_add(struct relays *r, int client_fd, const char *label);
+/* Joins the client's connection, which it takes, to the server. CALLER is borrowed. */
+void relays_add(struct relays *r, int client_fd, const struct capc_caller *caller);
 
 /* Ends what has waited too long and frees what has ended. To be called after every round. */
 void relays_tend(struct relays *r);

@@ -112,6 +112,9 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 		.loop = l,
 		.name = o->name,
 		.listener = -1};
+	e = identity_init(&s->identity, &o->identity);
+	if (e < 0)
+		return e;
 	e = attach(s, o);
 	if (e < 0)
 		return say_refused(s, e, "attach");
@@ -128,6 +131,10 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 		if (s->listener < 0)
 			return say_refused(s, s->listener, "listener");
 	}
+	/* All that takes root here is done. */
+	e = identity_take(&s->identity);
+	if (e < 0)
+		return e;
 	s->source.fd = capc_entrypoint_fd(s->entrypoint);
 	e = loop_add(l, &s->source, EPOLLIN);
 	if (e < 0)
@@ -154,6 +161,7 @@ service_deinit(struct service *s)
 	s->listener = fd_close(s->listener);
 	s->entrypoint = capc_detach(s->entrypoint);
 	s->session = capc_session_free(s->session);
+	identity_deinit(&s->identity);
 }
 
 void
@@ -228,6 +236,9 @@ service_option(int option, const char *program, const char *usage, struct servic
 		return 0;
 	case 's':
 		return parse_socket(optarg, &o->seqpacket);
+	case 'u':
+		o->identity.user = optarg;
+		return 0;
 	case 'w':
 		return parse_seconds("wait", optarg, &o->wait_usec);
 	case 'h':

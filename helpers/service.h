@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "helpers/identity.h"
 #include "helpers/loop.h"
 #include "libcap-client/cap-client.h"
 
@@ -22,6 +23,7 @@ struct service_options {
 	bool fds;	    /* clients may send descriptors */
 	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
+	struct identity_options identity;
 };
 
 struct service {
@@ -31,10 +33,11 @@ struct service {
 	capc_entrypoint *entrypoint;
 	const char *name;
 	int listener; /* where it listens; belongs to who takes it */
+	struct identity identity;
 };
 
 /*
- * Attaches, makes the object, and tells the service manager, where it does not listen; F then gets each
+ * Attaches, makes the object, becomes whom the options name, and tells the service manager, where it does not listen; F then gets each
  * connection, which belongs to it (capc_raw_close). Blocks for up to wait_usec and the daemon's own time.
  * Returns: 0 or -errno, having said why.
  */
@@ -51,8 +54,8 @@ void service_resume(struct service *s);
 /* The options that all helpers have. */
 #define SERVICE_OPTIONS                                                                            \
 	{"as", required_argument, NULL, 'a'}, {"once", no_argument, NULL, 'o'},                    \
-		{"socket", required_argument, NULL, 's'}, {"wait", required_argument, NULL, 'w'},  \
-		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {}
+		{"socket", required_argument, NULL, 's'}, {"user", required_argument, NULL, 'u'},  \
+		{"wait", required_argument, NULL, 'w'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {}
 
 /*
  * One that getopt_long(3) has found, and none of PROGRAM's own. Returns: 0, -EINVAL, or 1 when USAGE

@@ -18,6 +18,7 @@
 #define LISTEN_FDS_START 3
 #define ACCEPTS_MAX 16
 #define PAUSE_USEC 100000
+#define CONNECT_USEC UINT64_C(2000000)
 
 static bool
 is_listener(int fd, int wanted)
@@ -86,25 +87,36 @@ listener_run(struct source *source, uint32_t events)
 				s->pause_until_usec = s->loop->now_usec + PAUSE_USEC;
 			return;
 		}
-		relays_add(&s->relays, fd, "a socket of the service manager");
+		relays_add(&s->relays, fd, &(struct capc_caller){.label = "a socket of the service manager"});
 	}
 }
 
-int
-sockets_start(struct sockets *s, struct loop *l, const struct service_options *o, uint64_t max)
+/*
+ * By the session's own connection: this process may have become somebody who cannot reach the slot in the file
+ * system. For as long as a look-up there would take at most.
+ */
+static int
+connect_slot(void *data, int client_fd, uid_t uid, gid_t gid)
 {
-	struct relays_options r = {.seqpacket = o->seqpacket, .max = max};
-	const char *root = getenv("CAPFS");
+	struct sockets *s = data;
+	capc *c;
+	int e = capc_open(s->session, s->slot, CONNECT_USEC, &c);
+
+	return e < 0 ? e : capc_take_fd(c);
+}
+
+int
+sockets_start(struct sockets *s, struct service *service, const struct service_options *o, uint64_t max)
+{
+	struct relays_options r = {.seqpacket = o->seqpacket, .max = max, .connect = connect_slot, .data = s};
+	struct loop *l = service->loop;
 	int e = 0;
 
 	if (s->n == 0)
 		return 0;
-	if (asprintf(&s->path, "%s/caps/%s/socket", root && *root ? root : "/cap",
-		    o->slot ? o->slot : o->name) < 0) {
-		s->path = NULL;
-		return -ENOMEM;
-	}
-	r.path = s->path;
+	s->session = service->session;
+	s->slot = o->slot ? o->slot : o->name;
+	r.path = s->slot;
 	s->loop = l;
 	e = relays_init(&s->relays, l, NULL, &r);
 	/* Whoever may connect there may connect here: that is what the unit is for. */
@@ -154,5 +166,4 @@ sockets_deinit(struct sockets *s)
 	}
 	if (s->loop)
 		relays_deinit(&s->relays);
-	free(s->path);
 }

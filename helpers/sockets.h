@@ -15,7 +15,8 @@
 struct sockets {
 	struct loop *loop;
 	struct relays relays; /* to the slot; unused while n is 0 */
-	char *path;	      /* of its socket */
+	capc_session *session; /* in which that is; the service's */
+	const char *slot;
 	int type;
 	unsigned n;
 	uint64_t pause_until_usec; /* nobody is accepted; 0: not so */
@@ -30,7 +31,8 @@ struct sockets {
  * sockets_start() when NAME is served. Return: 0 or -errno, having said why.
  */
 int sockets_take(struct sockets *s, bool seqpacket);
-int sockets_start(struct sockets *s, struct loop *l, const struct service_options *o, uint64_t max);
+int sockets_start(
+	struct sockets *s, struct service *service, const struct service_options *o, uint64_t max);
 void sockets_deinit(struct sockets *s);
 
 /* As of struct relays. */

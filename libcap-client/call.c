@@ -254,6 +254,17 @@ capc_fd(const struct capc *c)
 	return c->fd < 0 ? -ENOTCONN : c->fd;
 }
 
+int
+capc_take_fd(struct capc *c)
+{
+	int fd = capc_fd(c);
+
+	if (fd >= 0)
+		c->fd = -1;
+	capc_free(c);
+	return fd;
+}
+
 /* The connection is closed; what was sent on it has no reply. */
 static int
 call_end(struct capc *c, int error)

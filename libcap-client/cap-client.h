@@ -319,6 +319,15 @@ CAPC_PUBLIC capc *capc_free(capc *c);
 CAPC_PUBLIC int capc_fd(const capc *c);
 
 /*
+ * Gives the handle up and keeps its connection, for a program that speaks a protocol of its own: a blocking
+ * socket, to be closed by capc_raw_close(). Takes C, also when it fails. Calls that are under way are given up.
+ *
+ * Returns: the descriptor, which is the caller's, -ENOTCONN (the connection ended), -ECHILD (C was made before
+ * fork(2)).
+ */
+CAPC_PUBLIC int capc_take_fd(capc *c);
+
+/*
  * Sends REQ and waits for its reply. A connection that has ended since the last call is opened
  * once more before; a call that was sent is never repeated.
  *

@@ -205,7 +205,10 @@ detached() {
 
 # serve NAME OPTION…: `capctl serve` as a job; its pid is then in SERVER.
 serve() {
-	job "$CAP" serve "$@"
+	local lend=()
+	# The servers of tests are root's own, and their sockets let nobody else in.
+	if is_root && [[ "$*" == *--proxy=* ]]; then lend=(--lend-root); fi
+	job "$CAP" serve ${lend[@]+"${lend[@]}"} "$@"
 	SERVER=$!
 	wait_for 10 served "$1"
 }
@@ -223,15 +226,19 @@ dump() { # [DIR]
 
 # --- the daemon -------------------------------------------------------------------------------
 
+# Whom root becomes: the daemon, and the relays.
 harness_user() {
-	getent passwd capfs >/dev/null && return
-	useradd --system --no-create-home --shell /usr/sbin/nologin capfs
+	local user
+	for user in capfs capfs-serve; do
+		getent passwd $user >/dev/null ||
+			useradd --system --no-create-home --shell /usr/sbin/nologin $user || return 1
+	done
 }
 
 harness_check() {
 	[ -c /dev/fuse ] || harness_skip "no /dev/fuse"
 	if is_root; then
-		harness_user || harness_skip "no user capfs, and useradd failed"
+		harness_user || harness_skip "no users capfs and capfs-serve, and useradd failed"
 	else
 		if ! [ -r /dev/fuse ] || ! [ -w /dev/fuse ]; then
 			harness_skip "/dev/fuse is not ours to open"

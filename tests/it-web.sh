@@ -40,10 +40,10 @@ EOT
 chmod 755 /usr/local/bin/systemctl
 hash -r
 
-# The database, which only its own user reaches.
-install -d -o 990 -m 700 /run/redis
-job setpriv --reuid=990 --regid=990 --clear-groups redis-server --port 0 --save '' --dir /run/redis \
-	--unixsocket /run/redis/redis.sock >/dev/null
+# The database, which only its own user and group reach.
+install -d -o redis -g redis -m 750 /run/redis
+job setpriv --reuid=redis --regid=redis --clear-groups redis-server --port 0 --save '' --dir /run/redis \
+	--unixsocket /run/redis/redis.sock --unixsocketperm 770 >/dev/null
 wait_for 10 test -S /run/redis/redis.sock
 redis-cli -s /run/redis/redis.sock set greeting "hello from the database" >/dev/null
 

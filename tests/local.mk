@@ -84,6 +84,7 @@ integration_tests = \
 	tests/it-fdstore.sh \
 	tests/it-floods.sh \
 	tests/it-hostile.sh \
+	tests/it-identity.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
 	tests/it-limits.sh \
@@ -91,6 +92,7 @@ integration_tests = \
 	tests/it-journal.sh \
 	tests/it-listing.sh \
 	tests/it-passing.sh \
+	tests/it-peers.sh \
 	tests/it-man.sh \
 	tests/it-metrics.sh \
 	tests/it-mount.sh \

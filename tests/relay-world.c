@@ -93,7 +93,7 @@ connect_client(int type, int *ret_kept)
 
 	ck_assert_int_eq(fd_socketpair(type, fds), 0);
 	*ret_kept = fd_dup(fds[1]);
-	relays_add(&w.relays, fds[1], "init/app");
+	relays_add(&w.relays, fds[1], &(struct capc_caller){.label = "init/app"});
 	return fds[0];
 }
 

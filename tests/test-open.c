@@ -53,6 +53,24 @@ START_TEST(a_service_of_another_protocol_has_its_socket)
 }
 END_TEST
 
+START_TEST(and_may_have_it_for_itself)
+{
+	int fd;
+	capc *plain;
+
+	service = played_answer_open(&d, SOCK_STREAM);
+	ck_assert_int_eq(capc_open(d.session, "web", LONG, &plain), 0);
+	fd = capc_take_fd(plain);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	ck_assert_int_eq(read(service, &(char){0}, 1), 1);
+	ck_assert(!played_at_end(service));
+	capc_raw_close(fd);
+	ck_assert(played_at_end(service));
+}
+END_TEST
+
 /* A daemon that was killed after its answer and before it took the request answers again. */
 START_TEST(a_repeated_answer_does_no_harm)
 {
@@ -161,6 +179,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_service_of_another_protocol_has_its_socket);
+	tcase_add_test(t, and_may_have_it_for_itself);
 	tcase_add_loop_test(t, a_repeated_answer_does_no_harm, 0, 2);
 	tcase_add_test(t, refused_opens_tell_why);
 	tcase_add_test(t, a_slot_is_opened_by_its_directory);

@@ -71,8 +71,8 @@ if [ "$(id -u)" -eq 0 ] && command -v systemd-sysusers systemd-tmpfiles >/dev/nu
 	mkdir -p "$TMP/root/etc"
 	systemd-sysusers --root="$TMP/root" "$(cd "$top_srcdir" && pwd)/systemd/capfsd.sysusers.conf" \
 		>"$TMP/output" 2>&1
-	grep -q '^capfs:.*nologin$' "$TMP/root/etc/passwd"
-	result $? "the_user_is_made"
+	[ "$(grep -Ec '^(capfs|capfs-serve):.*nologin$' "$TMP/root/etc/passwd")" = 2 ]
+	result $? "the_users_are_made"
 	echo 'root:x:0:0:root:/root:/bin/sh' >>"$TMP/root/etc/passwd"
 	echo 'root:x:0:' >>"$TMP/root/etc/group"
 	systemd-tmpfiles --create --root="$TMP/root" \

@@ -8,6 +8,8 @@ PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3
 	liblmdb-dev libseccomp-dev check)
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
 	systemd util-linux mount)
+# Servers that are tried with unmodified clients.
+PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin)
 # prometheus has promtool, and starts a service where there is systemd: not on everybody's machine.
 PACKAGES_CI=(clang g++ libclang-rt-dev prometheus)
 
