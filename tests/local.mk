@@ -107,6 +107,7 @@ integration_tests = \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
 	tests/it-turns.sh \
+	tests/it-unmodified.sh \
 	tests/it-upgrade.sh \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \

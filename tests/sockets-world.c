@@ -162,7 +162,7 @@ load_one(void *data, uint64_t key, const void *record, size_t n)
 	return model_load(data, key, record, n);
 }
 
-static void
+void
 world_address(struct world *w, const struct entity *e, struct sockaddr_un *ret)
 {
 	uint64_t object = 0;

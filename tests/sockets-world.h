@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/un.h>
 #include <systemd/sd-event.h>
 
 #include "capfsd/control/controls.h"
@@ -86,6 +87,9 @@ void world_binder(struct world *w);
 int world_own(struct world *w, int fd);
 /* Closes what the test had. Returns: -1. */
 int world_close(struct world *w, int fd);
+
+/* Where the listener of E is. */
+void world_address(struct world *w, const struct entity *e, struct sockaddr_un *ret);
 
 /* Looks the node up, as the kernel would. Returns: the errno, 0: it can be connected to. */
 int world_want(struct world *w, struct entity *e);

@@ -11,6 +11,7 @@
 
 #include "base/msg.h"
 #include "capfsd/process/records.h"
+#include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
@@ -308,6 +309,16 @@ START_TEST(P14_a_binder_that_does_not_end_is_left)
 }
 END_TEST
 
+static unsigned
+count_retiring(void)
+{
+	unsigned n = 0;
+
+	list_for_each (i, &w.sockets->listeners->by_state[LISTENER_RETIRING])
+		n++;
+	return n;
+}
+
 START_TEST(gives_idle_listeners_back)
 {
 	int control = world_control(&w, root()), client;
@@ -411,6 +422,52 @@ START_TEST(idle_listeners_yield_quota)
 }
 END_TEST
 
+/* A look-up as well: those that were only looked at give way to it, and no more than a few go on unpaid. */
+START_TEST(P31_an_idle_listener_yields_to_a_look_up)
+{
+	int control, channel = serve_web(&control), fds[2];
+	struct session *app;
+	struct entity *e[40];
+	struct sockaddr_un address;
+	uint64_t refused = w.model->counters->connects_refused[CONNECT_E_SOCKETS];
+	char how[32];
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2 caps=64", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(how, sizeof(how), "to=app as=s%u", i);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", how, &a), 0);
+		e[i] = &world_slot(&w, app, how + 10)->entity;
+		ck_assert_int_eq(world_want(&w, e[i]), 0);
+		ck_assert(binding_is_ready(w.sockets, e[i]));
+	}
+	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
+	for (unsigned i = 0; i < 22; i++)
+		ck_assert_msg(!listener_find(e[i]) || listener_find(e[i])->state != LISTENER_BOUND, "%u", i);
+	ck_assert_uint_eq(count_retiring(), 16);
+	/* Who looked the last but one up is about to connect, and may. */
+	fds[0] = world_connect(&w, e[38]);
+	world_settle(&w);
+	ck_assert(!world_is_over(fds[0]));
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	/* All is in use: that is said, counted, and not what is said where nobody serves. */
+	ck_assert_int_eq(world_want(&w, e[3]), EDQUOT);
+	world_address(&w, e[3], &address);
+	fds[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	world_own(&w, fds[1]);
+	ck_assert_int_eq(connect(fds[1], (struct sockaddr *)&address, sizeof(address)), 0);
+	world_settle(&w);
+	ck_assert(world_is_over(fds[1]));
+	ck_assert(world_has_event(&w, "refused connect session=init/app slot=s3 uid=0 EDQUOT: "));
+	ck_assert_uint_eq(w.model->counters->connects_refused[CONNECT_E_SOCKETS], refused + 1);
+	world_close(&w, fds[0]);
+	world_close(&w, h.fd);
+	world_settle(&w);
+	ck_assert_int_eq(world_want(&w, e[3]), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -430,6 +487,7 @@ main(void)
 	tcase_add_test(t, gives_idle_listeners_back);
 	tcase_add_test(t, quota_of_sockets);
 	tcase_add_test(t, idle_listeners_yield_quota);
+	tcase_add_test(t, P31_an_idle_listener_yields_to_a_look_up);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

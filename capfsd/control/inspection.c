@@ -198,7 +198,7 @@ inspection_find(struct sockets *sockets, const struct binder_result *result, uin
 	}
 	if (!result->object)
 		return EINVAL;
-	e = binding_find(sockets, result->object, result->capability);
+	e = core_named(sockets, result->object, result->capability);
 	*ret = e ? e->id : 0;
 	return e ? 0 : ENOENT;
 }

@@ -499,5 +499,6 @@ fs_statfs(fuse_req_t req, fuse_ino_t ino)
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		st.f_files += fs->model->n[kind];
 	st.f_ffree = st.f_favail = quota_free(fs->model->root, QUOTA_CAPS);
+	st.f_files += st.f_ffree;
 	fuse_reply_statfs(req, &st);
 }

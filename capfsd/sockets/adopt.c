@@ -16,12 +16,15 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/index.h"
+#include "base/number.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/boot.h"
@@ -282,6 +285,26 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 }
 
 /*
+ * A name is what the binder was told to bind, so it can be believed of a socket that is ours; that
+ * it is ours the caller knows, as it was left by a broker of this mount.
+ */
+static struct entity *
+named_entity(struct sockets *sockets, int fd)
+{
+	struct sockaddr_un address = {};
+	socklen_t n = sizeof(address);
+	char path[sizeof(address.sun_path) + 1] = {};
+	uint64_t object, capability;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &n) < 0 || address.sun_family != AF_UNIX)
+		return NULL;
+	memcpy(path, address.sun_path, sizeof(address.sun_path));
+	if (number_parse_pair(path, &object, &capability) < 0)
+		return NULL;
+	return core_named(sockets, object, capability);
+}
+
+/*
  * A socket without a record; or no socket: what the dead process had for itself. It is offered to
  * the other users first, as the service manager's listener has a name of its own.
  */
@@ -289,7 +312,7 @@ static void
 adopt_unrecorded(struct sockets *sockets, int fd)
 {
 	struct adopted found = {.fd = fd, .reply_fd = -1};
-	struct entity *e = binding_entity(sockets, fd);
+	struct entity *e = named_entity(sockets, fd);
 
 	if (core_adopt(sockets, &found))
 		return;

@@ -17,9 +17,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -27,7 +25,6 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
-#include "base/number.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/process/boot.h"
@@ -39,6 +36,7 @@
 #define MESSAGES_MAX 32	    /* of the binder, in a row */
 #define BINDER_USEC 2000000 /* for one that is replaced, and its jobs */
 #define RETIRE_USEC 1000000 /* from the invalidation of a node to the end of its listener */
+#define UNPAID_MAX 16	    /* listeners that a session cannot pay for, each for its second */
 #define FORGET_USEC 100000  /* from the end of a listener to the kernel's FORGET */
 #define MARK (ENTITY_ID_MAX + 1) /* this bit is in no id */
 
@@ -144,6 +142,20 @@ binding_is_ready(struct sockets *sockets, struct entity *e)
 }
 
 /*
+ * Its session pays for L, if need be with what it has for listeners that were only looked at. Where all is in
+ * use L is made all the same, and is given back at once: whoever connects in its second is refused as one for
+ * whom there is no room, which connect(2) itself could not tell from there being no server.
+ */
+static int
+pay(struct listener *l)
+{
+	while (listener_charge(l))
+		if (!binding_yield(l->sockets, listener_session(l), l))
+			return EDQUOT;
+	return 0;
+}
+
+/*
  * A listener may be found in each of its states when its node is looked up. One that is on its way
  * back is kept: whoever has looked it up will connect.
  */
@@ -153,7 +165,7 @@ want(struct listener *l)
 	listener_want(l);
 	switch ((enum listener_state)l->state) {
 	case LISTENER_RETIRING:
-		if (listener_charge(l)) {
+		if (pay(l)) {
 			listener_done(l, EDQUOT);
 			return;
 		}
@@ -171,11 +183,7 @@ want(struct listener *l)
 	case LISTENER_CLOSED:
 		break;
 	}
-	if (listener_charge(l)) {
-		listener_done(l, EDQUOT);
-		listener_give_up(l);
-		return;
-	}
+	(void)pay(l);
 	binding_request(l);
 }
 
@@ -233,22 +241,6 @@ binding_balance(struct sockets *sockets)
 }
 
 /*
- * For a session that needs its quota for a connection. Its oldest idle listener pays nothing from
- * now on, and lives for another second: that costs less than to refuse the connection.
- */
-bool
-binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
-{
-	struct listener *l;
-
-	if (listener_idle(sockets, s, keep, &l) == 0)
-		return false;
-	binding_give_back(l);
-	listener_uncharge(l);
-	return true;
-}
-
-/*
  * The second step, a second later: whoever was about to connect has, and is served from the backlog
  * by the close. One that cannot pay again for a client it has goes on without a socket.
  */
@@ -263,6 +255,46 @@ binding_retire(struct listener *l)
 	listener_enter_for(l, LISTENER_CLOSED, FORGET_USEC);
 	listener_close(l, true);
 	listener_uncharge(l);
+}
+
+/*
+ * Whoever looks at a thousand slots of a session that can pay for two has as many listeners that pay nothing
+ * any more and have their second to live; only a few of these have it whole.
+ */
+static void
+give_back_unpaid(struct listener *l)
+{
+	const struct session *s = listener_session(l);
+	struct listener *oldest = NULL;
+	unsigned n = 0;
+
+	binding_give_back(l);
+	list_for_each (i, &l->sockets->listeners->by_state[LISTENER_RETIRING]) {
+		struct listener *other = list_entry(i, struct listener, state_link);
+
+		if (listener_session(other) != s || other->charge.session)
+			continue;
+		oldest = oldest ? oldest : other;
+		n++;
+	}
+	if (n > UNPAID_MAX)
+		binding_retire(oldest);
+}
+
+/*
+ * For a session that needs its quota for a connection, or another listener. Its oldest idle listener pays
+ * nothing from now on, and lives for another second: that costs less than to refuse somebody.
+ */
+bool
+binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep)
+{
+	struct listener *l;
+
+	if (listener_idle(sockets, s, keep, &l) == 0)
+		return false;
+	listener_uncharge(l);
+	give_back_unpaid(l);
+	return true;
 }
 
 /*
@@ -318,46 +350,6 @@ binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 }
 
 /*
- * Both ids are in the name, and both must fit: a name that was made for one object must not be
- * taken for that of another.
- */
-struct entity *
-binding_find(struct sockets *sockets, uint64_t object, uint64_t capability)
-{
-	struct entity *e = entity_find(sockets->model, capability ? capability : object);
-
-	if (e && capability == 0)
-		return e->kind == ENTITY_OBJECT ? e : NULL;
-	if (!e)
-		return NULL;
-	if (object == 0)
-		return e->kind == ENTITY_SESSION ? e : NULL;
-	if (e->kind != ENTITY_CAPABILITY)
-		return NULL;
-	return capability_service(capability_of(e)).object == object ? e : NULL;
-}
-
-/*
- * A name is what the binder was told to bind, so it can be believed of a socket that is ours; that
- * it is ours the caller knows, as it was left by a broker of this mount.
- */
-struct entity *
-binding_entity(struct sockets *sockets, int fd)
-{
-	struct sockaddr_un address = {};
-	socklen_t n = sizeof(address);
-	char path[sizeof(address.sun_path) + 1] = {};
-	uint64_t object, capability;
-
-	if (getsockname(fd, (struct sockaddr *)&address, &n) < 0 || address.sun_family != AF_UNIX)
-		return NULL;
-	memcpy(path, address.sun_path, sizeof(address.sun_path));
-	if (number_parse_pair(path, &object, &capability) < 0)
-		return NULL;
-	return binding_find(sockets, object, capability);
-}
-
-/*
  * The binder's reply to a job of this broker, or of one before it, so that nothing about it is
  * taken for granted: neither that the entity is still there, nor that anybody still wants a
  * listener. Takes FD, which may be -1.
@@ -365,9 +357,10 @@ binding_entity(struct sockets *sockets, int fd)
 static void
 binding_result(struct sockets *sockets, const struct binder_result *result, int fd)
 {
-	struct entity *e = binding_find(sockets, result->object, result->capability);
+	struct entity *e = core_named(sockets, result->object, result->capability);
 	struct listener *l = e ? listener_find(e) : NULL;
 	int error = result->error ? (int)result->error : fd < 0 ? EIO : 0;
+	bool unpaid;
 
 	if (e && !error && !endpoint_is_served(e))
 		error = ECONNREFUSED;
@@ -377,13 +370,17 @@ binding_result(struct sockets *sockets, const struct binder_result *result, int 
 		socket_discard(sockets, fd, sockets->model->root);
 		return;
 	}
-	if (!error)
-		error = listener_charge(l);
+	/* Its server would have that for good. */
+	if (!error && listener_is_lent(l))
+		error = pay(l);
 	if (error)
 		socket_discard(sockets, fd, listener_session(l));
 	else
 		error = -listener_set_fd(l, fd);
-	listener_done(l, error);
+	unpaid = !error && pay(l);
+	listener_done(l, unpaid ? EDQUOT : error);
+	if (unpaid)
+		give_back_unpaid(l);
 	if (error)
 		core_tell_bound(sockets, e->kind, l, error);
 	if (error && l->fd < 0)

@@ -47,11 +47,6 @@ void binding_balance(struct sockets *sockets);
 /* Gives back an idle one of S, other than KEEP, its quota at once. Returns: was there one? */
 bool binding_yield(struct sockets *sockets, const struct session *s, const struct listener *keep);
 
-/* What "…/OBJECT.CAPABILITY", the name of the socket FD, tells. NULL: no such name or thing. */
-struct entity *binding_entity(struct sockets *sockets, int fd);
-/* The capability of that object, or the session when OBJECT is 0. NULL: there is none. */
-struct entity *binding_find(struct sockets *sockets, uint64_t object, uint64_t capability);
-
 void binding_set_inspector(
 	struct sockets *sockets, const struct inspector_ops *ops, void *data);
 /*

@@ -305,6 +305,26 @@ core_landed(struct sockets *sockets, size_t n)
 
 /* --- sockets --- */
 
+/*
+ * Both ids are in the name, and both must fit: a name that was made for one object must not be
+ * taken for that of another.
+ */
+struct entity *
+core_named(struct sockets *sockets, uint64_t object, uint64_t capability)
+{
+	struct entity *e = entity_find(sockets->model, capability ? capability : object);
+
+	if (e && capability == 0)
+		return e->kind == ENTITY_OBJECT ? e : NULL;
+	if (!e)
+		return NULL;
+	if (object == 0)
+		return e->kind == ENTITY_SESSION ? e : NULL;
+	if (e->kind != ENTITY_CAPABILITY)
+		return NULL;
+	return capability_service(capability_of(e)).object == object ? e : NULL;
+}
+
 int
 socket_discard(struct sockets *sockets, int fd, struct session *s)
 {

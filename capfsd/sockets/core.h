@@ -172,6 +172,9 @@ void core_fly(struct sockets *sockets, size_t n);
 /* They were taken, or are gone. */
 void core_landed(struct sockets *sockets, size_t n);
 
+/* The capability of that object, or the session when OBJECT is 0. NULL: there is none. */
+struct entity *core_named(struct sockets *sockets, uint64_t object, uint64_t capability);
+
 /*
  * Shuts FD down and closes it, or has it closed, where it is not empty, by somebody who may sleep over that:
  * then S pays (capfsd/disposal). Returns: -1.

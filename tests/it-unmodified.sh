@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Conformance: P31 P34
+#
+# What programs that know nothing of capabilities take for granted of sockets and files: a socket that
+# others have only looked at is no obstacle to the next one, and numbers of a file system add up.
+
+. "$(dirname "$0")/harness.sh"
+harness_check
+harness_start
+ask() { # SLOT TEXT
+	timeout 60 "$PROBE" ask "$app/caps/$1/socket" "$2"
+}
+serve echo --inetd -- /bin/cat
+"$CAP" session create app caps=16 sockets=2 >/dev/null
+app=$CAPFS/sessions/app
+for name in a b c d; do
+	say "to=app as=$name" "$CAPFS/caps/echo/grant"
+done
+
+# --- listeners give way
+
+t_ok "slots_are_looked_at" ls -l "$app/caps/a/socket" "$app/caps/b/socket"
+t_is "P31_the_next_one_can_be_connected_to" x "$(ask c x)"
+t_ok "all_are_looked_at" ls -lR "$app"
+for name in a b c d; do
+	t_is "P31_so_can_$name" "$name" "$(ask $name "$name")"
+done
+t_unlike "P31_nobody_was_refused" refused cat "$app/events"
+
+# One listener, and somebody who is connected there: nothing is left for another.
+mkfifo "$TMP/in"
+"$PROBE" inherit "$app/caps/a/socket" bash -c 'echo >&3; read -r -u 3 && echo there; read -r' <"$TMP/in" >"$TMP/out" &
+HARNESS_JOBS+=("$!")
+exec 7>"$TMP/in"
+wait_for 30 grep -q there "$TMP/out"
+t_is "P31_a_refusal_is_not_that_of_nobody_serves" "0 " "$(ask b x; echo "$? ")"
+t_like "P31_it_is_an_event" 'refused connect session=init/app slot=b uid=[0-9]+ EDQUOT: init/app sockets limit=2 used=2' \
+	cat "$app/events"
+t_like "P31_it_is_counted" '^capfs_connections_refused_total\{reason="sockets"\} [1-9]' cat "$CAPFS/metrics"
+t_like "names_are_there_all_the_same" ' socket$' ls -l "$app/caps/b"
+exec 7>&-
+t_ok "P31_until_there_is_room" wait_for 30 ask b x
+
+# --- numbers
+
+read -r total used free < <(df --output=itotal,iused,iavail "$CAPFS" | tail -n 1)
+t_ok "P34_what_is_used_and_free_is_all" test $((used + free)) -eq "$total" -a "$used" -gt 0 -a "$free" -gt 0
+
+harness_stop
+t_done
