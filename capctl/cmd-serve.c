@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,50 +92,46 @@ set_root(struct context *x)
 }
 
 #define WAYS (OPTION_PROXY | OPTION_INETD | OPTION_LISTEN)
-#define NO_VALUE SIZE_MAX
-#define VALUE(member) offsetof(struct options, member)
 
 /* What the helpers are told, and which of them take it. */
 static const struct passed {
-	uint32_t bit;
-	const char *name;
-	size_t value; /* in struct options */
+	enum option_bit bit;
 	uint32_t ways;
+	const char *why_not; /* do the others not take it; NULL: that goes without saying */
 } passed[] = {
-	{OPTION_ONCE, "once", NO_VALUE, WAYS},
-	{OPTION_FDS, "fds", NO_VALUE, OPTION_INETD | OPTION_LISTEN},
-	{OPTION_AS, "as", VALUE(as), WAYS},
-	{OPTION_HOLD, "hold", VALUE(hold), OPTION_PROXY | OPTION_INETD},
-	{OPTION_WAIT, "wait", VALUE(wait), WAYS},
-	{OPTION_MAX, "max", VALUE(max), OPTION_PROXY | OPTION_INETD},
-	{OPTION_SOCKET, "socket", VALUE(socket), WAYS},
-	{OPTION_IDLE, "idle", VALUE(idle), OPTION_PROXY},
-	{OPTION_USER, "user", VALUE(user), WAYS},
-	{OPTION_AS_CALLER, "as-caller", NO_VALUE, OPTION_PROXY},
-	{OPTION_LEND_ROOT, "lend-root", NO_VALUE, OPTION_PROXY},
+	{OPTION_ONCE, WAYS, NULL},
+	{OPTION_FDS, OPTION_INETD | OPTION_LISTEN, ", which passes on bytes"},
+	{OPTION_AS, WAYS, NULL},
+	{OPTION_HOLD, OPTION_PROXY | OPTION_INETD, NULL},
+	{OPTION_WAIT, WAYS, NULL},
+	{OPTION_MAX, OPTION_PROXY | OPTION_INETD, ": the command accepts by itself"},
+	{OPTION_SOCKET, WAYS, NULL},
+	{OPTION_IDLE, OPTION_PROXY, NULL},
+	{OPTION_USER, WAYS, NULL},
+	{OPTION_AS_CALLER, OPTION_PROXY, NULL},
+	{OPTION_LEND_ROOT, OPTION_PROXY, NULL},
 };
 #define N_PASSED (sizeof(passed) / sizeof(passed[0]))
-
-static const char *
-way_name(uint32_t way)
-{
-	return way == OPTION_PROXY ? "proxy" : way == OPTION_INETD ? "inetd" : "listen";
-}
 
 static int
 check(const struct context *x, int argc, char **argv)
 {
-	uint32_t way = x->options.given & WAYS;
+	const struct options *o = &x->options;
+	uint32_t way = o->given & WAYS;
+	const char *way_name, *value;
 
 	if (way != OPTION_PROXY && way != OPTION_INETD && way != OPTION_LISTEN)
 		return complain_usage("serve takes one of --proxy=PATH, --inetd, --listen");
+	way_name = options_name(o, way, &value);
 	if (way != OPTION_PROXY && argc < 2)
-		return complain_usage("serve %s --%s needs a command behind --", argv[0], way_name(way));
+		return complain_usage("serve %s --%s needs a command behind --", argv[0], way_name);
 	if (way == OPTION_PROXY && argc > 1)
 		return complain_usage("serve --proxy takes no command");
 	for (size_t i = 0; i < N_PASSED; i++)
-		if ((x->options.given & passed[i].bit) && !(way & passed[i].ways))
-			return complain_usage("--%s does not go with --%s", passed[i].name, way_name(way));
+		if (options_have(o, passed[i].bit) && !(way & passed[i].ways))
+			return complain_usage("--%s does not go with --%s%s",
+				options_name(o, passed[i].bit, &value), way_name,
+				passed[i].why_not ? passed[i].why_not : "");
 	if (!name_is_valid(argv[0], strlen(argv[0])))
 		return complain_usage("'%s' cannot be the name of an entrypoint", argv[0]);
 	return STATUS_DONE;
@@ -150,13 +145,6 @@ holds_for_next(const struct options *o)
 }
 
 static void
-set_option(struct options *o, enum option_bit bit, const char **value, const char *text)
-{
-	o->given |= bit;
-	*value = text;
-}
-
-static void
 make_arguments(struct arguments *a, const struct options *o, char *helper, int argc, char **argv)
 {
 	a->v = calloc(N_PASSED + (size_t)argc + 4, sizeof(char *));
@@ -166,11 +154,10 @@ make_arguments(struct arguments *a, const struct options *o, char *helper, int a
 		return;
 	add(a, helper);
 	for (size_t i = 0; i < N_PASSED; i++) {
-		const struct passed *p = &passed[i];
+		const char *value, *name = options_name(o, passed[i].bit, &value);
 
-		if (o->given & p->bit)
-			add_option(a, p->name,
-				p->value == NO_VALUE ? NULL : *(const char *const *)((const char *)o + p->value));
+		if (options_have(o, passed[i].bit))
+			add_option(a, name, value);
 	}
 	add(a, (char *)"--");
 	add(a, argv[0]);
@@ -235,11 +222,11 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	int status;
 
 	if (holds)
-		set_option(o, OPTION_HOLD, &o->hold, HOLD);
+		options_set(o, OPTION_HOLD, HOLD);
 	make_arguments(&first, o, helper, argc, argv);
 	o_again = *o;
 	if (!o->wait || atol(o->wait) < WAIT_AGAIN)
-		set_option(&o_again, OPTION_WAIT, &o_again.wait, WAIT_AGAIN_TEXT);
+		options_set(&o_again, OPTION_WAIT, WAIT_AGAIN_TEXT);
 	make_arguments(&again, &o_again, helper, argc, argv);
 	if (first.failed || again.failed)
 		return complain(ENOMEM, NULL, "serve");

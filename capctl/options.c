@@ -81,6 +81,38 @@ row_find(int c)
 	return NULL;
 }
 
+static const struct row *
+row_of(enum option_bit bit)
+{
+	const struct row *row = rows;
+
+	while (row->bit != bit)
+		row++;
+	return row;
+}
+
+static const char **
+value_of(struct options *o, const struct row *row)
+{
+	return (const char **)((char *)o + row->offset);
+}
+
+const char *
+options_name(const struct options *o, enum option_bit bit, const char **ret_value)
+{
+	const struct row *row = row_of(bit);
+
+	*ret_value = row->has_value ? *value_of((struct options *)(uintptr_t)o, row) : NULL;
+	return row->name;
+}
+
+void
+options_set(struct options *o, enum option_bit bit, const char *value)
+{
+	o->given |= bit;
+	*value_of(o, row_of(bit)) = value;
+}
+
 int
 options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool stop)
 {
@@ -101,7 +133,7 @@ options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool s
 		}
 		o->given |= row->bit;
 		if (row->has_value)
-			*(const char **)((char *)o + row->offset) = optarg;
+			*value_of(o, row) = optarg;
 	}
 	return optind;
 }

@@ -51,6 +51,11 @@ options_have(const struct options *o, enum option_bit bit)
 	return o->given & bit;
 }
 
+/* Its name without the dashes, and in *RET_VALUE what it was given, NULL: it takes no value. */
+const char *options_name(const struct options *o, enum option_bit bit, const char **ret_value);
+/* As if it had been given with VALUE, which it must take. */
+void options_set(struct options *o, enum option_bit bit, const char *value);
+
 /*
  * Adds the options of ARGV to O, of which only those in ALLOWED may occur, and moves what is no
  * option behind them. With STOP it stops at the first word that is none. Complains to stderr.
