@@ -28,7 +28,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/number.h"
-#include "base/text.h"
 #include "helpers/message.h"
 
 #ifndef SO_PEERGROUPS
@@ -42,16 +41,15 @@
 
 /* --- who it is to be ------------------------------------------------------------------------------- */
 
+/* Room for N of them, and one at least. */
 static int
-set_groups(struct identity *i, const gid_t *groups, size_t n)
+make_room(struct identity *i, size_t n)
 {
-	gid_t *copy = reallocarray(i->groups, n > 0 ? n : 1, sizeof(*copy));
+	gid_t *groups = reallocarray(i->groups, n + 1, sizeof(*groups));
 
-	if (!copy)
+	if (!groups)
 		return -ENOMEM;
-	memcpy(copy, groups, n * sizeof(*copy));
-	i->groups = copy;
-	i->n_groups = n;
+	i->groups = groups;
 	return 0;
 }
 
@@ -59,17 +57,14 @@ static int
 add_group(struct identity *i, const char *name)
 {
 	const struct group *g = getgrnam(name);
-	gid_t *groups;
 	uint64_t gid;
 
 	if (!g && (number_parse(name, strlen(name), false, &gid) < 0 || gid >= UINT32_MAX)) {
 		message("there is no group '%s'", name);
 		return -EINVAL;
 	}
-	groups = reallocarray(i->groups, i->n_groups + 1, sizeof(*groups));
-	if (!groups)
+	if (make_room(i, i->n_groups) < 0)
 		return -ENOMEM;
-	i->groups = groups;
 	i->groups[i->n_groups++] = g ? g->gr_gid : (gid_t)gid;
 	return 0;
 }
@@ -94,8 +89,7 @@ find_user(struct identity *i, const char *name)
 {
 	const struct passwd *pw = getpwnam(name);
 	uint64_t uid;
-	gid_t *groups;
-	int n = GROUPS_MAX, r;
+	int n = GROUPS_MAX;
 
 	if (!pw && number_parse(name, strlen(name), false, &uid) == 0 && uid < UINT32_MAX)
 		pw = getpwuid((uid_t)uid);
@@ -114,25 +108,24 @@ find_user(struct identity *i, const char *name)
 	}
 	i->uid = pw->pw_uid;
 	i->gid = pw->pw_gid;
-	groups = reallocarray(NULL, GROUPS_MAX, sizeof(*groups));
-	if (!groups || getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
-		n = 0;
-	r = groups ? set_groups(i, groups, (size_t)n) : -ENOMEM;
-	free(groups);
-	return r;
+	if (make_room(i, GROUPS_MAX) < 0)
+		return -ENOMEM;
+	if (getgrouplist(pw->pw_name, pw->pw_gid, i->groups, &n) >= 0)
+		i->n_groups = (size_t)n;
+	return make_room(i, i->n_groups);
 }
 
 static int
 find_self(struct identity *i)
 {
 	int n = getgroups(0, NULL);
-	cleanup_free gid_t *groups = n < 0 ? NULL : reallocarray(NULL, (size_t)n + 1, sizeof(*groups));
 
-	if (!groups || getgroups(n, groups) != n)
+	if (n < 0 || make_room(i, (size_t)n) < 0 || getgroups(n, i->groups) != n)
 		return -ENOMEM;
+	i->n_groups = (size_t)n;
 	i->uid = geteuid();
 	i->gid = getegid();
-	return set_groups(i, groups, (size_t)n);
+	return 0;
 }
 
 static bool

@@ -373,9 +373,7 @@ relay_connect(struct relay *r)
 {
 	struct relays *all = r->relays;
 	const struct relays_options *o = &all->options;
-	int fd = o->connect
-		? o->connect(o->data, r->sides[CLIENT].source.fd, r->uid, r->gid)
-		: backend_connect(o->path, o->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+	int fd = o->connect(o->data, r->sides[CLIENT].source.fd, r->uid, r->gid);
 
 	if (fd >= 0) {
 		relay_start(r, fd);

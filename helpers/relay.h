@@ -25,7 +25,7 @@ struct relays_options {
 	const char *path; /* of the server's socket, as it is called in messages */
 	/*
 	 * How the server is connected to, for the client at CLIENT_FD, who is UID and GID. Returns: a
-	 * descriptor, -errno; -EAGAIN is tried again. NULL: the socket at PATH, by connect(2).
+	 * descriptor, -errno; -EAGAIN is tried again.
 	 */
 	int (*connect)(void *data, int client_fd, uid_t uid, gid_t gid);
 	void *data;

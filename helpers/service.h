@@ -37,9 +37,9 @@ struct service {
 };
 
 /*
- * Attaches, makes the object, becomes whom the options name, and tells the service manager, where it does not listen; F then gets each
- * connection, which belongs to it (capc_raw_close). Blocks for up to wait_usec and the daemon's own time.
- * Returns: 0 or -errno, having said why.
+ * Attaches, makes the object, becomes whom the options name, and tells the service manager, where it does not
+ * listen; F then gets each connection, which belongs to it (capc_raw_close). Blocks for up to wait_usec and the
+ * daemon's own time. Returns: 0 or -errno, having said why.
  */
 int service_init(struct service *s, struct loop *l, const struct service_options *o,
 	capc_raw_handler *f, void *data);
@@ -55,7 +55,8 @@ void service_resume(struct service *s);
 #define SERVICE_OPTIONS                                                                            \
 	{"as", required_argument, NULL, 'a'}, {"once", no_argument, NULL, 'o'},                    \
 		{"socket", required_argument, NULL, 's'}, {"user", required_argument, NULL, 'u'},  \
-		{"wait", required_argument, NULL, 'w'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {}
+		{"wait", required_argument, NULL, 'w'}, {"help", no_argument, NULL, 'h'},          \
+		{"version", no_argument, NULL, 'V'}, {}
 
 /*
  * One that getopt_long(3) has found, and none of PROGRAM's own. Returns: 0, -EINVAL, or 1 when USAGE

@@ -93,7 +93,7 @@ listener_run(struct source *source, uint32_t events)
 
 /*
  * By the session's own connection: this process may have become somebody who cannot reach the slot in the file
- * system. For as long as a look-up there would take at most.
+ * system. Nothing else moves until the daemon has answered, so it is not waited for any longer than this.
  */
 static int
 connect_slot(void *data, int client_fd, uid_t uid, gid_t gid)

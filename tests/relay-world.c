@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "helpers/backend.h"
 
 #define TURN_USEC 10000
 
@@ -54,12 +55,19 @@ listen_behind(int type, int backlog)
 	ck_assert_int_eq(listen(w.listener, backlog), 0);
 }
 
+static int
+connect_behind(void *data, int client_fd, uid_t uid, gid_t gid)
+{
+	return backend_connect(w.path, w.relays.options.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+}
+
 void
 start_relays(const struct relays_options *o)
 {
 	struct relays_options options = *o;
 
 	options.path = w.path;
+	options.connect = connect_behind;
 	options.max = o->max ? o->max : 100;
 	ck_assert_int_eq(relays_init(&w.relays, &w.loop, &w.service, &options), 0);
 }

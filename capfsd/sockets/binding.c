@@ -141,11 +141,7 @@ binding_is_ready(struct sockets *sockets, struct entity *e)
 	return l && l->state == LISTENER_BOUND;
 }
 
-/*
- * Its session pays for L, if need be with what it has for listeners that were only looked at. Where all is in
- * use L is made all the same, and is given back at once: whoever connects in its second is refused as one for
- * whom there is no room, which connect(2) itself could not tell from there being no server.
- */
+/* Its session pays for L, if need be with what it has for listeners that were only looked at. */
 static int
 pay(struct listener *l)
 {
@@ -183,6 +179,10 @@ want(struct listener *l)
 	case LISTENER_CLOSED:
 		break;
 	}
+	/*
+	 * Where all is in use it is made all the same, and given back at once: whoever connects in its second is
+	 * refused as one for whom there is no room, which connect(2) could not tell from there being no server.
+	 */
 	(void)pay(l);
 	binding_request(l);
 }
@@ -370,7 +370,7 @@ binding_result(struct sockets *sockets, const struct binder_result *result, int 
 		socket_discard(sockets, fd, sockets->model->root);
 		return;
 	}
-	/* Its server would have that for good. */
+	/* One that is lent is its server's for good, and must be paid for before. */
 	if (!error && listener_is_lent(l))
 		error = pay(l);
 	if (error)
