@@ -136,38 +136,42 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/state/verify.h \
 	capfsd/disposal/disposal.c \
 	capfsd/disposal/disposal.h \
+	capfsd/listeners/binding.c \
+	capfsd/listeners/binding.h \
+	capfsd/listeners/core.c \
+	capfsd/listeners/core.h \
+	capfsd/listeners/drain.c \
+	capfsd/listeners/drain.h \
+	capfsd/listeners/endpoint.h \
+	capfsd/listeners/jobs.c \
+	capfsd/listeners/jobs.h \
+	capfsd/listeners/listener.c \
+	capfsd/listeners/listener.h \
+	capfsd/listeners/memos.c \
+	capfsd/listeners/memos.h \
+	capfsd/listeners/record.h \
+	capfsd/listeners/spares.c \
+	capfsd/listeners/spares.h \
 	capfsd/sockets/adopt.c \
 	capfsd/sockets/adopt.h \
-	capfsd/sockets/binding.c \
-	capfsd/sockets/binding.h \
 	capfsd/sockets/channel.c \
 	capfsd/sockets/channel.h \
 	capfsd/sockets/connect.c \
 	capfsd/sockets/connect.h \
 	capfsd/sockets/connection.c \
 	capfsd/sockets/connection.h \
-	capfsd/sockets/core.c \
-	capfsd/sockets/core.h \
 	capfsd/sockets/counts.c \
 	capfsd/sockets/counts.h \
-	capfsd/sockets/endpoint.h \
 	capfsd/sockets/lend.c \
 	capfsd/sockets/lend.h \
-	capfsd/sockets/listener.c \
-	capfsd/sockets/listener.h \
-	capfsd/sockets/memos.c \
-	capfsd/sockets/memos.h \
 	capfsd/sockets/pages.c \
 	capfsd/sockets/pages.h \
 	capfsd/sockets/queue.c \
 	capfsd/sockets/queue.h \
-	capfsd/sockets/record.h \
 	capfsd/sockets/serve.c \
 	capfsd/sockets/serve.h \
 	capfsd/sockets/sockets.c \
 	capfsd/sockets/sockets.h \
-	capfsd/sockets/spares.c \
-	capfsd/sockets/spares.h \
 	capfsd/control/attach.c \
 	capfsd/control/attach.h \
 	capfsd/control/control.c \

@@ -29,7 +29,7 @@ is_passing(int e)
 static int
 try_attach(struct service *s, const struct service_options *o)
 {
-	char how[64];
+	char how[96];
 	int e;
 
 	if (!s->session) {

@@ -47,6 +47,7 @@ unit_tests = \
 	tests/test-disposal \
 	tests/test-import \
 	tests/test-sockets \
+	tests/test-binding \
 	tests/test-listeners \
 	tests/test-queue \
 	tests/test-ownership \
@@ -361,6 +362,9 @@ tests_test_disposal_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_sockets_SOURCES = tests/test-sockets.c $(sockets_web)
 tests_test_sockets_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_sockets_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_binding_SOURCES = tests/test-binding.c $(sockets_web)
+tests_test_binding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_binding_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_listeners_SOURCES = tests/test-listeners.c $(sockets_web)
 tests_test_listeners_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_listeners_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -19,10 +19,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
 #include "capfsd/sockets/counts.h"
-#include "capfsd/sockets/memos.h"
 #include "capfsd/state/state.h"
 
 #define MAP_BYTES (32 << 20)
@@ -259,7 +260,7 @@ world_binder(struct world *w)
 	/* The next one comes under the number of the first. */
 	if (w->binder_end < 0)
 		w->binder_end = fds[0];
-	binding_set_binder(w->sockets, fds[0]);
+	jobs_set_binder(w->sockets, fds[0]);
 }
 
 /* The binder outlives brokers, which find it where it was. */
@@ -267,7 +268,7 @@ static void
 start_binder(struct world *w)
 {
 	if (w->binder >= 0) {
-		binding_set_binder(w->sockets, w->binder_end);
+		jobs_set_binder(w->sockets, w->binder_end);
 		return;
 	}
 	w->binder_end = -1;
@@ -583,17 +584,4 @@ world_has_event(struct world *w, const char *text)
 
 	buffer[n] = '\0';
 	return strstr(buffer, text);
-}
-
-bool
-world_bars_descriptors(void)
-{
-	int pair[2], r;
-
-	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, pair), 0);
-	r = fd_refuse_descriptors(pair[0]);
-	close(pair[0]);
-	close(pair[1]);
-	ck_assert(r == 0 || r == -ENOPROTOOPT);
-	return r == 0;
 }

@@ -5,17 +5,22 @@
  */
 #pragma once
 
+#include <check.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "capfsd/control/controls.h"
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/binding.h"
 #include "capfsd/process/boot.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
 #include "tests/fixture.h"
 #include "wire/wire.h"
@@ -120,4 +125,15 @@ struct capability *world_slot(struct world *w, struct session *s, const char *na
 bool world_is_over(int fd);
 bool world_has_event(struct world *w, const char *text);
 /* Can this kernel refuse descriptors where nobody wants any? */
-bool world_bars_descriptors(void);
+static inline bool
+world_bars_descriptors(void)
+{
+	int pair[2], r;
+
+	ck_assert_int_eq(fd_socketpair(SOCK_SEQPACKET, pair), 0);
+	r = fd_refuse_descriptors(pair[0]);
+	close(pair[0]);
+	close(pair[1]);
+	ck_assert(r == 0 || r == -ENOPROTOOPT);
+	return r == 0;
+}

@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/control/control.h"
-#include "capfsd/sockets/listener.h"
+#include "capfsd/listeners/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 

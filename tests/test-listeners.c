@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "base/msg.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/connect.h"
-#include "capfsd/sockets/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 
@@ -309,165 +309,6 @@ START_TEST(P14_a_binder_that_does_not_end_is_left)
 }
 END_TEST
 
-static unsigned
-count_retiring(void)
-{
-	unsigned n = 0;
-
-	list_for_each (i, &w.sockets->listeners->by_state[LISTENER_RETIRING])
-		n++;
-	return n;
-}
-
-START_TEST(gives_idle_listeners_back)
-{
-	int control = world_control(&w, root()), client;
-	struct entity *e[4];
-	unsigned bound;
-	char name[32];
-
-	w.sockets->n_idle_max = 2;
-	for (unsigned i = 0; i < 4; i++) {
-		snprintf(name, sizeof(name), "sessions/s%u", i);
-		ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, name, "", &a), 0);
-		e[i] = &session_find(w.model, root(), name + 9, 2)->entity;
-		ck_assert_int_eq(world_want(&w, e[i]), 0);
-	}
-	ck_assert_uint_eq(w.n_invalidated, 2);
-	ck_assert(!binding_is_ready(w.sockets, e[0]) && !binding_is_ready(w.sockets, e[1]));
-	ck_assert(binding_is_ready(w.sockets, e[2]) && binding_is_ready(w.sockets, e[3]));
-	/* One is looked up again in time; then the next is the oldest. */
-	ck_assert_int_eq(world_want(&w, e[0]), 0);
-	ck_assert(binding_is_ready(w.sockets, e[0]));
-	ck_assert(!binding_is_ready(w.sockets, e[2]));
-	ck_assert_uint_eq(w.n_bound, 5);
-	for (unsigned i = 0; i < 300 && listener_find(e[2])->state != LISTENER_CLOSED; i++)
-		world_settle_for(&w, 10000);
-	ck_assert_uint_eq(w.sockets->listeners->n, 5);
-	binding_forgotten(w.sockets, e[1]->id);
-	binding_forgotten(w.sockets, e[2]->id);
-	ck_assert_uint_eq(w.sockets->listeners->n, 3);
-	bound = w.n_bound;
-	world_settle_for(&w, 150000);
-	ck_assert_uint_eq(w.n_bound, bound);
-
-	/* One that is not forgotten is held: bound again. */
-	ck_assert_int_eq(world_want(&w, e[1]), 0);
-	client = world_connect(&w, e[0]);
-	for (unsigned i = 0; i < 300 && w.n_bound < bound + 2; i++)
-		world_settle_for(&w, 10000);
-	ck_assert_uint_eq(w.n_bound, bound + 2);
-	ck_assert(!world_is_over(client));
-}
-END_TEST
-
-START_TEST(quota_of_sockets)
-{
-	int control = world_control(&w, root()), c;
-	struct session *app;
-	int fds[3];
-
-	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2", &a), 0);
-	app = session_find(w.model, root(), "app", 3);
-	/* Its control listener takes one, a client the other. */
-	c = world_control(&w, app);
-	ck_assert(!world_is_over(c));
-	fds[0] = world_connect(&w, &app->entity);
-	world_settle(&w);
-	ck_assert(world_is_over(fds[0]));
-	ck_assert(world_has_event(&w, "refused connect session=init/app at=control uid="));
-	ck_assert(!world_is_over(c));
-	world_close(&w, c);
-	world_settle(&w);
-	c = world_control(&w, app);
-	ck_assert(!world_is_over(c));
-	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/none", "sockets=0", &a), 0);
-	ck_assert_int_eq(world_want(&w, &session_find(w.model, root(), "none", 4)->entity), EDQUOT);
-}
-END_TEST
-
-START_TEST(idle_listeners_yield_quota)
-{
-	int control, channel = serve_web(&control), c;
-	struct session *app;
-
-	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=3", &a), 0);
-	app = session_find(w.model, root(), "app", 3);
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant",
-					 i == 0	  ? "to=app as=s0"
-					 : i == 1 ? "to=app as=s1"
-						  : "to=app as=s2",
-					 &a),
-			0);
-	}
-	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s0")->entity), 0);
-	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s1")->entity), 0);
-	ck_assert_int_eq(world_want(&w, &world_slot(&w, app, "s2")->entity), 0);
-	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
-	/* All is held by sockets that were only looked at: they give way, but for the last. */
-	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
-	world_settle(&w);
-	ck_assert(!world_is_over(c));
-	/* One slot may not have all of them wait for its server. */
-	ck_assert(world_handed(&w, channel, &h));
-	world_take(&w, channel, h.m.serial);
-	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
-	world_settle(&w);
-	ck_assert(!world_is_over(c));
-	c = world_connect(&w, &world_slot(&w, app, "s0")->entity);
-	world_settle(&w);
-	ck_assert(world_is_over(c));
-	ck_assert(world_has_event(&w, "refused connect session=init/app slot=s0 uid="));
-}
-END_TEST
-
-/* A look-up as well: those that were only looked at give way to it, and no more than a few go on unpaid. */
-START_TEST(P31_an_idle_listener_yields_to_a_look_up)
-{
-	int control, channel = serve_web(&control), fds[2];
-	struct session *app;
-	struct entity *e[40];
-	struct sockaddr_un address;
-	uint64_t refused = w.model->counters->connects_refused[CONNECT_E_SOCKETS];
-	char how[32];
-
-	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2 caps=64", &a), 0);
-	app = session_find(w.model, root(), "app", 3);
-	for (unsigned i = 0; i < 40; i++) {
-		snprintf(how, sizeof(how), "to=app as=s%u", i);
-		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", how, &a), 0);
-		e[i] = &world_slot(&w, app, how + 10)->entity;
-		ck_assert_int_eq(world_want(&w, e[i]), 0);
-		ck_assert(binding_is_ready(w.sockets, e[i]));
-	}
-	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
-	for (unsigned i = 0; i < 22; i++)
-		ck_assert_msg(!listener_find(e[i]) || listener_find(e[i])->state != LISTENER_BOUND, "%u", i);
-	ck_assert_uint_eq(count_retiring(), 16);
-	/* Who looked the last but one up is about to connect, and may. */
-	fds[0] = world_connect(&w, e[38]);
-	world_settle(&w);
-	ck_assert(!world_is_over(fds[0]));
-	ck_assert(world_handed(&w, channel, &h));
-	world_take(&w, channel, h.m.serial);
-	/* All is in use: that is said, counted, and not what is said where nobody serves. */
-	ck_assert_int_eq(world_want(&w, e[3]), EDQUOT);
-	world_address(&w, e[3], &address);
-	fds[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	world_own(&w, fds[1]);
-	ck_assert_int_eq(connect(fds[1], (struct sockaddr *)&address, sizeof(address)), 0);
-	world_settle(&w);
-	ck_assert(world_is_over(fds[1]));
-	ck_assert(world_has_event(&w, "refused connect session=init/app slot=s3 uid=0 EDQUOT: "));
-	ck_assert_uint_eq(w.model->counters->connects_refused[CONNECT_E_SOCKETS], refused + 1);
-	world_close(&w, fds[0]);
-	world_close(&w, h.fd);
-	world_settle(&w);
-	ck_assert_int_eq(world_want(&w, e[3]), 0);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -484,10 +325,6 @@ main(void)
 	tcase_add_test(t, P14_killed_while_a_listener_is_closed);
 	tcase_add_test(t, P14_a_binder_that_is_replaced_ends_its_jobs);
 	tcase_add_test(t, P14_a_binder_that_does_not_end_is_left);
-	tcase_add_test(t, gives_idle_listeners_back);
-	tcase_add_test(t, quota_of_sockets);
-	tcase_add_test(t, idle_listeners_yield_quota);
-	tcase_add_test(t, P31_an_idle_listener_yields_to_a_look_up);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

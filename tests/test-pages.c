@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/sockets/channel.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/memos.h"
 #include "tests/fixture.h"
 #include "tests/sockets-world.h"
 #include "wire/pages.h"

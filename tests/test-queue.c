@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "capfsd/sockets/endpoint.h"
+#include "capfsd/listeners/endpoint.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/sockets/listener.h"
+#include "capfsd/listeners/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 

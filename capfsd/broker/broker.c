@@ -33,6 +33,7 @@
 #include "capfsd/broker/meter.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/jobs.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/fds.h"
@@ -40,7 +41,6 @@
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/state/state.h"
 #include "capfsd/tree/metrics.h"
@@ -137,7 +137,7 @@ on_ping(struct broker *b, int *fd)
 static void
 on_binder(struct broker *b, int *fd)
 {
-	binding_set_binder(b->fronts.sockets, take_fd_from(fd));
+	jobs_set_binder(b->fronts.sockets, take_fd_from(fd));
 }
 
 static void
@@ -292,7 +292,7 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 	if (r == 0)
 		r = adopt(b->fronts.sockets, fds, n_fds);
 	if (r == 0) {
-		binding_set_binder(b->fronts.sockets, BOOT_FD_BINDER);
+		jobs_set_binder(b->fronts.sockets, BOOT_FD_BINDER);
 		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
 	}
 	if (r == 0)

@@ -17,10 +17,10 @@
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
-#include "capfsd/sockets/binding.h"
+#include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/counts.h"
-#include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/tree/metrics.h"
 

@@ -28,13 +28,13 @@
 #include "capfsd/control/vouch.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/listener.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/messages.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/listener.h"
-#include "capfsd/sockets/memos.h"
 #include "wire/wire.h"
 
 #define RETRY_USEC 10000 /* a reply for which there was no room is tried again after that */

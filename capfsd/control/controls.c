@@ -21,10 +21,10 @@
 #include "capfsd/control/inspection.h"
 #include "capfsd/control/manager.h"
 #include "capfsd/control/ownership.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"
-#include "capfsd/sockets/binding.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/listener.h"
 #include "wire/wire.h"
 
 static void
@@ -129,7 +129,7 @@ controls_new(struct sockets *sockets, struct metrics *metrics, struct controls *
 	if (r < 0)
 		return error_trace(r);
 	core_add_user(sockets, &control_ops, controls);
-	binding_set_inspector(sockets, &inspection_ops, controls);
+	jobs_set_inspector(sockets, &inspection_ops, controls);
 	/* When the predecessor's clients have been taken up. */
 	core_resume_later(sockets, 0);
 	*ret = take_ptr(controls);
@@ -143,7 +143,7 @@ controls_free(struct controls *controls)
 	if (!controls)
 		return NULL;
 	core_remove_user(controls->sockets, &control_ops);
-	binding_set_inspector(controls->sockets, NULL, NULL);
+	jobs_set_inspector(controls->sockets, NULL, NULL);
 	while (!list_empty(&controls->all))
 		control_free(list_entry(list_first(&controls->all), struct control, link));
 	assert(list_empty(&controls->pending) && list_empty(&controls->starved));

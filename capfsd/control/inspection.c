@@ -23,14 +23,14 @@
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/vouch.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/session.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/records.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/connection.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/listener.h"
 #include "wire/wire.h"
 
 struct inspection {
@@ -73,7 +73,7 @@ tell_moved(struct controls *controls)
 		struct inspection *found = list_entry(i, struct inspection, link);
 
 		if (found->moved)
-			found->moved = binding_inspect(controls->sockets, found->serial,
+			found->moved = jobs_inspect(controls->sockets, found->serial,
 					       found->session, -1) < 0;
 	}
 }
@@ -129,7 +129,7 @@ inspection_begin(struct controls *controls, struct session *s, int client, uint6
 	i->serial = controls->next_inspection++;
 	list_append(&controls->inspections, &i->link);
 	tell_moved(controls);
-	if (binding_inspect(controls->sockets, i->serial, s, client) < 0) {
+	if (jobs_inspect(controls->sockets, i->serial, s, client) < 0) {
 		inspection_free(i);
 		return -EAGAIN;
 	}

@@ -10,7 +10,7 @@ struct session;
 #define INSPECTIONS_MAX 64 /* not over, shared as quota_share_left() says; … */
 #define INSPECTIONS_MIN 4  /* … in halves no smaller than this */
 
-/* For binding_set_inspector(), with the controls. */
+/* For jobs_set_inspector(), with the controls. */
 extern const struct inspector_ops inspection_ops;
 
 /* Returns: as perform(). */

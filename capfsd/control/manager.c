@@ -20,11 +20,11 @@
 #include "base/fd.h"
 #include "capfsd/control/control.h"
 #include "capfsd/disposal/disposal.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/listener.h"
 
 #define PAUSE_USEC 100000 /* without descriptors nobody is accepted for so long */
 
@@ -65,7 +65,7 @@ manager_on_io(void *data)
 {
 	struct controls *controls = data;
 	struct sockets *sockets = controls->sockets;
-	int r = listener_accept_one(controls->manager_fd, accepted, sockets);
+	int r = socket_accept_one(controls->manager_fd, accepted, sockets);
 
 	if (r == 0)
 		return true;

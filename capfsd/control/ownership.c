@@ -21,11 +21,11 @@
 #include "base/list.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/manager.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/model.h"
 #include "capfsd/model/session.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/listener.h"
 
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
@@ -178,8 +178,8 @@ judge_backlog(struct controls *controls, struct session *s)
 
 	if (!l || l->fd < 0)
 		return true;
-	for (unsigned n = 0; n <= BACKLOG && r == 0; n++)
-		r = listener_accept_one(l->fd, admit, &b);
+	for (unsigned n = 0; n <= LISTENER_BACKLOG && r == 0; n++)
+		r = socket_accept_one(l->fd, admit, &b);
 	return r <= 0 || r == EAGAIN;
 }
 

@@ -32,9 +32,9 @@
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/jobs.h"
 #include "capfsd/process/boot.h"
-#include "capfsd/sockets/binding.h"
-#include "capfsd/sockets/core.h"
 #include "capfsd/verbs/verbs.h"
 #include "wire/wire.h"
 
@@ -154,7 +154,7 @@ vouch_take(struct exchange *x, bool *ret_by_node)
 	}
 	/* The inspector has told us before it told the client. */
 	if (c->vouch.inspection)
-		binding_look(c->controls->sockets);
+		jobs_look(c->controls->sockets);
 	id = c->vouch.capability;
 	error = c->vouch.error;
 	*ret_by_node = c->vouch.by_node;

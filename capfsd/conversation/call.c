@@ -18,10 +18,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
 #include "capfsd/sockets/connection.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/memos.h"
 
 #define CALL_RAM 512 /* charged for each */
 

@@ -19,9 +19,9 @@
 #include "base/msg.h"
 #include "capfsd/conversation/call.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/ops/request.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/memos.h"
 #include "capfsd/tree/conversations.h"
 #include "wire/wire.h"
 

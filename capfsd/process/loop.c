@@ -48,8 +48,13 @@ void
 loop_arm(sd_event_source *timer, uint64_t usec)
 {
 	int enabled = SD_EVENT_OFF;
+	uint64_t due;
 
-	if (!timer || (sd_event_source_get_enabled(timer, &enabled), enabled != SD_EVENT_OFF))
+	if (!timer)
+		return;
+	sd_event_source_get_enabled(timer, &enabled);
+	if (enabled != SD_EVENT_OFF && sd_event_source_get_time(timer, &due) >= 0 &&
+		due <= loop_now(sd_event_source_get_event(timer)) + usec)
 		return;
 	if (sd_event_source_set_time_relative(timer, usec) < 0 ||
 		sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT) < 0)

@@ -17,7 +17,7 @@ int loop_add_io(sd_event *event, int fd, uint32_t events, sd_event_io_handler_t 
 int loop_add_timer(
 	sd_event *event, sd_event_time_handler_t f, void *data, sd_event_source **ret);
 
-/* Runs TIMER after USEC, unless it is going to run anyway. TIMER may be NULL. */
+/* Runs TIMER after USEC, unless it is going to run sooner. TIMER may be NULL. */
 void loop_arm(sd_event_source *timer, uint64_t usec);
 
 /* CLOCK_MONOTONIC; inside a callback the time when its round began, which costs no system call. */

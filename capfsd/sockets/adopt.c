@@ -27,14 +27,15 @@
 #include "base/number.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/drain.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/listener.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/process/boot.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connect.h"
-#include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/lend.h"
-#include "capfsd/sockets/listener.h"
-#include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/pages.h"
 #include "capfsd/sockets/queue.h"
 #include "capfsd/sockets/serve.h"
@@ -224,20 +225,6 @@ adoption_join(struct adoption *a, int fd)
 	return true;
 }
 
-struct backlog {
-	struct sockets *sockets;
-	struct entity *entity;
-};
-
-/* Served as if it had been accepted by the listener that is there by now. */
-static void
-backlog_accepted(void *data, int client)
-{
-	struct backlog *b = data;
-
-	listener_admit(b->sockets, b->entity, client);
-}
-
 /*
  * The predecessor was about to close it. There may be another one, or it is bound again when it is
  * wanted.
@@ -250,16 +237,6 @@ is_shut_down(int fd)
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
 }
 
-/* Who had connected before has. */
-static void
-adopt_backlog(struct sockets *sockets, struct entity *e, int fd)
-{
-	struct backlog b = {sockets, e};
-
-	listener_accept_all(fd, backlog_accepted, &b);
-	socket_discard(sockets, fd, entity_session(e));
-}
-
 /*
  * The name alone says what it is. One that nobody serves by now is shut down, so that it refuses.
  */
@@ -269,7 +246,7 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 	struct listener *l = NULL;
 
 	if (e->kind != ENTITY_OBJECT && is_shut_down(fd)) {
-		adopt_backlog(sockets, e, fd);
+		drain_begin(sockets, e, fd, listener_admit);
 		return;
 	}
 	if (endpoint_is_served(e))

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 /*
  * FDS are all descriptors from BOOT_FD_FIRST_FREE on that this broker did not open itself. What

@@ -22,8 +22,8 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/kinds/kinds.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/memos.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/memos.h"
 #include "wire/wire.h"
 
 #define CREDIT_MAX 8	 /* sent to one server that it has not acknowledged yet */

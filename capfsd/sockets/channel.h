@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "capfsd/listeners/core.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
-#include "capfsd/sockets/core.h"
 
 struct change;
 struct channel;

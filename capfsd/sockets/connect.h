@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/record.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/record.h"
 
 struct capability;
 struct change;

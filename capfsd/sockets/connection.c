@@ -21,11 +21,11 @@
 #include "base/fd.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
-#include "capfsd/sockets/binding.h"
+#include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/listener.h"
+#include "capfsd/listeners/memos.h"
 #include "capfsd/sockets/channel.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/listener.h"
-#include "capfsd/sockets/memos.h"
 
 #define BUCKETS_MIN 64
 #define UNTAKEN_MIN 8 /* of a slot, or half of what its session may have, whatever others use */

@@ -22,10 +22,10 @@
 
 #include "base/index.h"
 #include "base/list.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/record.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/record.h"
 
 struct capability;
 struct change;

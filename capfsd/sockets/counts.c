@@ -18,10 +18,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/endpoint.h"
 #include "capfsd/model/change.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/sockets/channel.h"
-#include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/pages.h"
 #include "wire/pages.h"
 

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 struct capability;
 struct pages;

@@ -21,11 +21,11 @@
 #include "base/msg.h"
 #include "base/text.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/event.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/channel.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/listener.h"
 #include "wire/wire.h"
 
 enum lent {
@@ -97,7 +97,7 @@ lend_object(struct sockets *sockets, struct object *o)
 		listener_release(l);
 		return;
 	}
-	binding_request(l);
+	jobs_request(l);
 }
 
 void

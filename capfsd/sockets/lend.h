@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 struct channel;
 struct entrypoint;

@@ -35,10 +35,10 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/spares.h"
 #include "capfsd/model/change.h"
 #include "capfsd/sockets/channel.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/spares.h"
 #include "wire/pages.h"
 #include "wire/wire.h"
 

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capfsd/listeners/core.h"
 #include "capfsd/model/quota.h"
-#include "capfsd/sockets/core.h"
 
 struct capability;
 struct change;

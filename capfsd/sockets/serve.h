@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 struct change;
 struct channel;

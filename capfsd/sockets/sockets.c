@@ -19,20 +19,22 @@
 #include "base/fd.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/drain.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/listeners/spares.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
-#include "capfsd/sockets/binding.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/counts.h"
-#include "capfsd/sockets/endpoint.h"
 #include "capfsd/sockets/lend.h"
-#include "capfsd/sockets/listener.h"
-#include "capfsd/sockets/memos.h"
 #include "capfsd/sockets/pages.h"
 #include "capfsd/sockets/serve.h"
-#include "capfsd/sockets/spares.h"
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
@@ -43,7 +45,7 @@ CLEANUP_DEFINE(struct sockets *, sockets_free)
 static int
 begin_disposal(void *data, uint64_t serial, const struct session *s, int fd)
 {
-	return binding_inspect(data, serial, s, fd);
+	return jobs_inspect(data, serial, s, fd);
 }
 
 static int
@@ -80,6 +82,7 @@ sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_ev
 	r = spares_new(event, boot, &sockets->spares);
 	if (r < 0)
 		return error_trace(r);
+	core_add_user(sockets, &drain_ops, sockets);
 	core_add_user(sockets, &serve_ops, sockets);
 	core_add_user(sockets, &connect_ops, sockets);
 	core_add_user(sockets, &lend_ops, sockets);
@@ -113,6 +116,7 @@ sockets_free(struct sockets *sockets)
 	channels_free(sockets);
 	bindings_free(sockets);
 	listeners_free(sockets);
+	drains_free(sockets);
 	memos_free(sockets);
 	core_deinit(sockets);
 	disposal_free(sockets->disposal);
@@ -137,11 +141,12 @@ void
 sockets_stop(struct sockets *sockets)
 {
 	listeners_end(sockets);
+	drains_finish(sockets);
 	list_for_each (i, &sockets->channels->all)
 		error_trace(
 			counts_settle(list_entry(i, struct channel, link)->endpoint->pages));
 	serve_end_all(sockets);
-	bindings_stop(sockets);
+	jobs_stop(sockets);
 	sockets->stopped = true;
 }
 
@@ -267,6 +272,7 @@ sockets_gone(struct sockets *sockets, struct entity *e)
 		break;
 	case ENTITY_SESSION:
 		listener_free(listener_find(e));
+		drains_inherit(sockets, session_of(e));
 		disposal_inherit(sockets->disposal, session_of(e));
 		break;
 	case ENTITY_OBJECT:

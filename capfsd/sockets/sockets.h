@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Everything that is a socket of the mount: listeners, connections and how they get to their
- * servers, channels of attached servers, and the copies and records by which all of it outlives the
- * broker.
+ * What goes on at the listeners of capabilities and objects: connections and how they get to their
+ * servers, and channels of attached servers.
  *
  * It owns these descriptors and their records in the store. It is called by the model's hooks and
  * by the file system through broker/fronts.c, and by its users, control/ and conversation/, which
@@ -18,11 +17,10 @@
  *	queue		connections on their way to their server
  *	lend		listeners that servers get, to accept by themselves
  *	counts, pages	what servers count by themselves
- *	connection, channel, listener	what these are and have
- *	binding		how listeners are made, and given back when too many are idle
- *	memos, record	what the store has about sockets
- *	spares		copies for a later daemon, kept by systemd
- *	core, endpoint	what all of them stand on
+ *	connection, channel	what these are and have
+ *
+ * Includes run one way: channel, connection <- pages <- counts <- queue, lend <- connect, serve
+ * <- adopt <- sockets.
  */
 #pragma once
 
@@ -30,7 +28,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 struct capability;
 struct change;

@@ -10,7 +10,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/spares.h"
+#include "capfsd/listeners/spares.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,12 +7,11 @@
  * may take the last of these away must not use it afterwards, or must have counted as a client
  * meanwhile.
  *
- * A listener is shut down before it is closed, since a duplicate would keep it connectable, and its
- * backlog is emptied, since who waits there would wait for ever.
+ * What becomes of its socket, and of those who wait there, when it is given up, is drain.c's.
  */
 #include "config.h"
 
-#include "capfsd/sockets/listener.h"
+#include "capfsd/listeners/listener.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,13 +26,13 @@
 #include "base/text.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/drain.h"
+#include "capfsd/listeners/endpoint.h"
 #include "capfsd/model/event.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/loop.h"
-#include "capfsd/sockets/endpoint.h"
 
 #define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
-#define LENT_BACKLOG_MAX 65536
 
 static enum entity_kind
 kind_of(const struct listener *l)
@@ -356,57 +355,6 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 	listener_release(l);
 }
 
-/* The next connection of the listener FD. Returns: its descriptor, -errno. */
-static int
-accept_next(int fd)
-{
-	/*
-	 * Not SOCK_NONBLOCK: that flag would be the server's too, which shares the open file and
-	 * may expect a socket that blocks.
-	 */
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-
-	return client < 0 ? -errno : client;
-}
-
-/*
- * A client that went away meanwhile is passed over. What says that there is no room is told from
- * what says that the listener is of no use any longer: the one is waited for, the other ends it.
- */
-int
-listener_accept_one(int fd, void (*f)(void *data, int client), void *data)
-{
-	int client = accept_next(fd);
-
-	switch (client) {
-	case -EINTR:
-	case -ECONNABORTED:
-	case -EPERM:
-		return 0;
-	case -EAGAIN:
-	case -EMFILE:
-	case -ENFILE:
-	case -ENOBUFS:
-	case -ENOMEM:
-		return -client;
-	}
-	if (client < 0)
-		return client;
-	f(data, client);
-	return 0;
-}
-
-/*
- * There is a bound, since a client that connects faster than this accepts would keep the broker
- * from starting.
- */
-void
-listener_accept_all(int fd, void (*f)(void *data, int client), void *data)
-{
-	for (unsigned n = 0; n <= BACKLOG && listener_accept_one(fd, f, data) == 0;)
-		n++;
-}
-
 static void
 accepted(void *data, int client)
 {
@@ -428,7 +376,7 @@ listener_on_io(void *data)
 		listener_pause(l);
 		return false;
 	}
-	r = listener_accept_one(l->fd, accepted, l);
+	r = socket_accept_one(l->fd, accepted, l);
 	if (r == 0)
 		return true;
 	if (r == EAGAIN)
@@ -445,27 +393,6 @@ listener_on_io(void *data)
 	return false;
 }
 
-/* Empties the backlog. Without descriptors what is left goes with the close: EOF there. */
-static void
-listener_drain(struct listener *l, int fd, bool serve)
-{
-	/* A server can have made the backlog of its listener as long as the system allows. */
-	unsigned max = listener_is_lent(l) ? LENT_BACKLOG_MAX : 2 * BACKLOG + 2;
-
-	for (unsigned i = 0; i < max; i++) {
-		int client = accept_next(fd);
-
-		if (client == -EINTR || client == -ECONNABORTED)
-			continue;
-		if (client < 0)
-			return;
-		if (serve)
-			listener_accepted(l, client);
-		else
-			socket_discard(l->sockets, client, listener_session(l));
-	}
-}
-
 void
 listener_close(struct listener *l, bool serve)
 {
@@ -473,14 +400,8 @@ listener_close(struct listener *l, bool serve)
 
 	watch_remove(&l->watch);
 	list_unlink(&l->paused_link);
-	if (fd < 0 || l->sockets->forgetting)
-		return;
-	if (serve && !listener_is_lent(l))
-		listener_drain(l, fd, true);
-	/* After this accept(2) does not wait any more, whatever a server has made of the file. */
-	shutdown(fd, SHUT_RDWR);
-	listener_drain(l, fd, serve);
-	socket_discard(l->sockets, fd, listener_session(l));
+	if (fd >= 0 && !l->sockets->forgetting)
+		drain_begin(l->sockets, l->entity, fd, serve ? listener_admit : NULL);
 }
 
 /* Servers that know nothing of us expect one that blocks, as from systemd. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What this room remembers about entities: one word of each, which is a pointer. Of a capability, a
+ * What this room and sockets/ remember about entities: one word of each, which is a pointer. Of a capability, a
  * session or an object it is the struct listener; of an entrypoint the struct endpoint, that is
  * made when the first server attaches or the first caller waits, and goes with the entrypoint.
  */
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 struct capability;
 struct channel;

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "capfsd/sockets/core.h"
-#include "capfsd/sockets/record.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/record.h"
 
 struct change;
 

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/core.h"
+#include "capfsd/listeners/core.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,14 +20,14 @@
 #include "base/msg.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/spares.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
 #include "capfsd/process/watch.h"
-#include "capfsd/sockets/endpoint.h"
-#include "capfsd/sockets/spares.h"
 
 #define COMPLAINT_USEC 10000000
 #define IDLE_LISTENERS_MAX 4096
@@ -55,6 +55,7 @@ core_init(struct sockets *sockets)
 	int r;
 
 	list_init(&sockets->endpoints);
+	list_init(&sockets->draining);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	quarter = limit.rlim_cur == RLIM_INFINITY ? SIZE_MAX : limit.rlim_cur / 4;
 	/* Two for each hand-over: below that nothing would ever be handed over. */
@@ -346,6 +347,46 @@ socket_is_listening(int fd)
 	socklen_t n = sizeof(listening);
 
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
+}
+
+/* The next connection of the listener FD. Returns: its descriptor, -errno. */
+static int
+accept_next(int fd)
+{
+	/*
+	 * Not SOCK_NONBLOCK: that flag would be the server's too, which shares the open file and
+	 * may expect a socket that blocks.
+	 */
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+	return client < 0 ? -errno : client;
+}
+
+/*
+ * A client that went away meanwhile is passed over. What says that there is no room is told from
+ * what says that the listener is of no use any longer: the one is waited for, the other ends it.
+ */
+int
+socket_accept_one(int fd, void (*f)(void *data, int client), void *data)
+{
+	int client = accept_next(fd);
+
+	switch (client) {
+	case -EINTR:
+	case -ECONNABORTED:
+	case -EPERM:
+		return 0;
+	case -EAGAIN:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+		return -client;
+	}
+	if (client < 0)
+		return client;
+	f(data, client);
+	return 0;
 }
 
 /* --- entrypoints (endpoint.h) --- */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the modules of this room stand on: the one object that each of them is given, the loop, the
- * budget of descriptors in flight, and how a lower one tells an upper one. It knows none of them:
- * each has its state behind a pointer of its own, and nobody else looks into that.
+ * The room of the sockets that are bound on the mount, and of what there is to know about any socket:
+ * records and copies, by which all of them outlive the broker, and the descriptors in flight. Called
+ * by the users of sockets (sockets/, control/, conversation/), whom it tells by struct endpoint_ops
+ * alone. It reads no byte of anybody, but counts and closes.
  *
- * Includes run one way, from adopt and sockets at the top down to here:
+ * This is what its modules stand on: the one object that each of them is given, and the loop. It knows
+ * none of them: each has its state behind a pointer of its own, and nobody else looks into that.
+ * Includes run one way:
  *
- *	record, spares <- core, endpoint <- memos, listener <- binding
- *		<- channel, connection <- pages <- counts
- *		<- queue, lend <- connect, serve <- adopt <- sockets
+ *	record, spares <- core, endpoint <- drain <- memos, listener <- jobs <- binding
  *
  * What runs inside a hook of the model must not start a change: records are then dropped later, by
  * struct memo.
@@ -21,16 +22,16 @@
 #include <systemd/sd-event.h>
 
 #include "base/list.h"
+#include "capfsd/listeners/record.h"
 #include "capfsd/model/entity.h"
-#include "capfsd/sockets/record.h"
 
 struct adopted;
-struct bindings;
 struct boot;
 struct channels;
 struct connections;
 struct counts;
 struct disposal;
+struct jobs;
 struct listener;
 struct listeners;
 struct memo;
@@ -101,7 +102,7 @@ struct sockets {
 	struct spares *spares; /* NULL: nobody keeps copies for us */
 	struct disposal *disposal;
 	struct listeners *listeners;
-	struct bindings *bindings;
+	struct jobs *jobs;
 	struct channels *channels;
 	struct counts *counts;
 	struct connections *connections;
@@ -114,9 +115,11 @@ struct sockets {
 	} users[USERS_MAX];
 	unsigned n_users;
 	struct list endpoints; /* of struct endpoint */
+	struct list draining;  /* drain.c's */
 	struct turns *turns;
 	struct watches *watches;
 	sd_event_source *retry_timer;
+	sd_event_source *retire_timer; /* binding.c's */
 	/* Descriptors in flight to servers, of which the kernel allows a user only so many. */
 	size_t n_inflight, n_inflight_max;
 	size_t n_idle_max;     /* listeners without clients that are kept */
@@ -184,3 +187,8 @@ int socket_discard(struct sockets *sockets, int fd, struct session *s);
 struct ucred;
 int socket_peer(int fd, struct ucred *ret);
 bool socket_is_listening(int fd);
+/*
+ * Gives F one that has come to the listener FD. Returns: 0; EAGAIN: nobody has; another errno when
+ * there is no descriptor or memory to accept with; -errno when it does not listen any more.
+ */
+int socket_accept_one(int fd, void (*f)(void *data, int client), void *data);

@@ -15,11 +15,11 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "capfsd/listeners/core.h"
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
-#include "capfsd/sockets/core.h"
 
-#define BACKLOG 128 /* of each listener: one flooder does not keep others out */
+#define LISTENER_BACKLOG 128 /* of each: one flooder does not keep others out */
 
 enum listener_state {
 	LISTENER_UNBOUND, /* no socket; clients came by another way, or it is just made */
@@ -139,12 +139,5 @@ void listener_log_refusal(struct listener *l, uid_t uid, int error, const char *
 
 /* FD came to E by another way than its own listener. Takes FD. */
 void listener_admit(struct sockets *sockets, struct entity *e, int fd);
-/*
- * Gives F one that has come to the listener FD. Returns: 0; EAGAIN: nobody has; another errno when
- * there is no descriptor or memory to accept with; -errno when it does not listen any more.
- */
-int listener_accept_one(int fd, void (*f)(void *data, int client), void *data);
-/* The same until its backlog is empty. */
-void listener_accept_all(int fd, void (*f)(void *data, int client), void *data);
 /* No descriptor or memory to accept with: said in the log now and then. */
 void listener_complain(struct sockets *sockets, int error);

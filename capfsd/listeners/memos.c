@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "capfsd/sockets/memos.h"
+#include "capfsd/listeners/memos.h"
 
 #include <errno.h>
 #include <stdlib.h>
