@@ -103,6 +103,7 @@ static const struct passed {
 	{OPTION_FDS, OPTION_INETD | OPTION_LISTEN, ", which passes on bytes"},
 	{OPTION_AS, WAYS, NULL},
 	{OPTION_HOLD, OPTION_PROXY | OPTION_INETD, NULL},
+	{OPTION_BACKLOG, WAYS, NULL},
 	{OPTION_WAIT, WAYS, NULL},
 	{OPTION_MAX, OPTION_PROXY | OPTION_INETD, ": the command accepts by itself"},
 	{OPTION_SOCKET, WAYS, NULL},
@@ -271,7 +272,7 @@ const struct command command_serve = {
 		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
-		   OPTION_HOLD | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER | OPTION_LEND_ROOT,
+		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER | OPTION_LEND_ROOT,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

@@ -41,6 +41,7 @@ static const struct row rows[] = {
 	{"listen", OPTION_LISTEN, 0, false, 0},
 	{"as", OPTION_AS, 0, VALUE(as)},
 	{"hold", OPTION_HOLD, 0, VALUE(hold)},
+	{"backlog", OPTION_BACKLOG, 0, VALUE(backlog)},
 	{"fds", OPTION_FDS, 0, false, 0},
 	{"user", OPTION_USER, 0, VALUE(user)},
 	{"as-caller", OPTION_AS_CALLER, 0, false, 0},

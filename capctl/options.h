@@ -32,6 +32,7 @@ enum option_bit {
 	OPTION_USER = 1 << 23,
 	OPTION_AS_CALLER = 1 << 24,
 	OPTION_LEND_ROOT = 1 << 25,
+	OPTION_BACKLOG = 1 << 26,
 };
 
 /* Every command takes these. */
@@ -42,7 +43,7 @@ struct options {
 	const char *cap, *session;
 	const char *from, *to, *id;
 	const char *owner, *mode;
-	const char *proxy, *wait, *idle, *max, *socket, *as, *hold, *user;
+	const char *proxy, *wait, *idle, *max, *socket, *as, *hold, *backlog, *user;
 };
 
 static inline bool

@@ -26,7 +26,7 @@ struct inetd {
 };
 
 static const char usage[] =
-	"usage: capfs-inetd [--as=SLOT] [--fds] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
+	"usage: capfs-inetd [--as=SLOT] [--backlog=N] [--fds] [--hold=N] [--once] [--max=N] [--socket=stream|seqpacket] "
 	"[--user=[USER][:GROUP,...]] [--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 static void

@@ -49,7 +49,7 @@ struct server {
 };
 
 static const char usage[] =
-	"usage: capfs-listen [--as=SLOT] [--fds] [--once] [--socket=stream|seqpacket] [--user=[USER][:GROUP,...]] "
+	"usage: capfs-listen [--as=SLOT] [--backlog=N] [--fds] [--once] [--socket=stream|seqpacket] [--user=[USER][:GROUP,...]] "
 	"[--wait=S] NAME -- COMMAND [ARGUMENT…]\n";
 
 /* Returns: 0, -EINVAL, or 1 when there is nothing more to do. */

@@ -32,7 +32,7 @@ struct front {
 };
 
 static const char usage[] =
-	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--hold=N] [--idle=S] [--once] "
+	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--backlog=N] [--hold=N] [--idle=S] [--once] "
 	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] NAME PATH\n";
 
 static void

@@ -40,7 +40,9 @@ try_attach(struct service *s, const struct service_options *o)
 	snprintf(how, sizeof(how), "%s%s%s", o->fds ? "fds=yes " : "", o->once ? "once " : "",
 		o->listen ? "mode=listen " : "");
 	if (o->hold)
-		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64, o->hold);
+		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64 " ", o->hold);
+	if (o->backlog)
+		snprintf(how + strlen(how), sizeof(how) - strlen(how), "backlog=%" PRIu64, o->backlog);
 	e = capc_attach_how(s->session, o->name, *how ? how : NULL, &s->entrypoint);
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)
@@ -228,6 +230,8 @@ service_option(int option, const char *program, const char *usage, struct servic
 	case 'a':
 		o->slot = optarg;
 		return 0;
+	case 'b':
+		return parse_count("backlog", optarg, &o->backlog);
 	case 'f':
 		o->fds = true;
 		return 0;

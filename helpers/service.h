@@ -19,6 +19,7 @@ struct service_options {
 	bool seqpacket;	    /* else the sockets are streams */
 	bool once;	    /* the entrypoint ends with this server */
 	uint64_t hold;	    /* so many callers may wait while nobody serves */
+	uint64_t backlog;   /* so many may wait to be accepted; 0: as many as the system allows */
 	bool listen;	    /* in mode listen: there is a listener instead of connections */
 	bool fds;	    /* clients may send descriptors */
 	const char *slot;   /* NULL: as the entrypoint */
@@ -53,7 +54,8 @@ void service_resume(struct service *s);
 
 /* The options that all helpers have. */
 #define SERVICE_OPTIONS                                                                            \
-	{"as", required_argument, NULL, 'a'}, {"once", no_argument, NULL, 'o'},                    \
+	{"as", required_argument, NULL, 'a'}, {"backlog", required_argument, NULL, 'b'},           \
+		{"once", no_argument, NULL, 'o'},                                                  \
 		{"socket", required_argument, NULL, 's'}, {"user", required_argument, NULL, 'u'},  \
 		{"wait", required_argument, NULL, 'w'}, {"help", no_argument, NULL, 'h'},          \
 		{"version", no_argument, NULL, 'V'}, {}

@@ -83,6 +83,7 @@ integration_tests = \
 	tests/it-examples.sh \
 	tests/it-disposal.sh \
 	tests/it-fdstore.sh \
+	tests/it-backlog.sh \
 	tests/it-floods.sh \
 	tests/it-hostile.sh \
 	tests/it-identity.sh \

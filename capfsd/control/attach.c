@@ -36,11 +36,11 @@ struct attachment {
 	struct exchange *exchange;
 	struct channel *channel; /* NULL: not made yet */
 	uint32_t flags;	 /* enum entrypoint_flags */
-	uint64_t hold;
+	uint64_t hold, backlog;
 };
 
 /*
- * "once", "mode=listen", "hold=N", "fds=yes". Callers cannot wait where a server accepts by itself, as
+ * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N". Callers cannot wait where a server accepts by itself, as
  * nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
  * understood.
  */
@@ -63,6 +63,10 @@ attach_how(struct operation *o, struct attachment *a)
 	if (a->hold && a->flags)
 		return refuse(r, EINVAL,
 			"'hold' is for an entrypoint that stays, and not for mode=listen");
+	if (command_has(c, KEY_BACKLOG) && !command_number(r, c, KEY_BACKLOG, &a->backlog))
+		return false;
+	if (command_has(c, KEY_BACKLOG) && (a->backlog < 1 || a->backlog > ENTRYPOINT_BACKLOG_MAX))
+		return refuse(r, EINVAL, "a backlog is 1 to %d", ENTRYPOINT_BACKLOG_MAX);
 	if (command_is(c, KEY_FDS, "yes"))
 		a->flags |= ENTRYPOINT_FDS;
 	else if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "no"))
@@ -112,8 +116,9 @@ attach_stage(struct operation *o)
 
 	answer = entrypoint_attach(
 		o->change, o->session, o->name.p, o->name.n, a->flags, r->pid, &e);
-	if (answer == 0 && a->hold)
-		answer = entrypoint_hold(o->change, e, (uint16_t)a->hold);
+	if (answer == 0)
+		answer = entrypoint_wait(
+			o->change, e, (uint16_t)a->hold, (uint32_t)a->backlog);
 	if (answer == 0)
 		answer = serve_stage(a->channel, o->change, e);
 	if (answer < 0)
@@ -140,7 +145,8 @@ attach_done(struct operation *o, bool committed)
 
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
-	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS),
+	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS) |
+		KEY_BIT(KEY_BACKLOG),
 	.wordless = true,
 	.prepare = attach_prepare,
 	.stage = attach_stage,

@@ -178,7 +178,7 @@ judge_backlog(struct controls *controls, struct session *s)
 
 	if (!l || l->fd < 0)
 		return true;
-	for (unsigned n = 0; n <= LISTENER_BACKLOG && r == 0; n++)
+	for (unsigned n = 0; n <= LISTENER_CONTROL_BACKLOG && r == 0; n++)
 		r = socket_accept_one(l->fd, admit, &b);
 	return r <= 0 || r == EAGAIN;
 }

@@ -56,6 +56,8 @@ entrypoint_resolve(struct model *m, struct entity *e)
 	if (ep->record.hold > ENTRYPOINT_HOLD_MAX ||
 		(ep->record.hold && (ep->record.flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN))))
 		return -EBADMSG;
+	if (entrypoint_backlog(ep) > ENTRYPOINT_BACKLOG_MAX)
+		return -EBADMSG;
 	return ep->session ? 0 : -EBADMSG;
 }
 
@@ -322,18 +324,22 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
 	record->fds = !!(flags & ENTRYPOINT_FDS);
 	record->hold = 0;
+	record->backlog = 0;
 	*ret = ep;
 	return 0;
 }
 
 int
-entrypoint_hold(struct change *ch, struct entrypoint *ep, uint16_t n)
+entrypoint_wait(struct change *ch, struct entrypoint *ep, uint16_t hold, uint32_t backlog)
 {
 	struct entrypoint_record *record = change_edit(ch, &ep->entity);
 
 	if (!record)
 		return -ENOMEM;
-	record->hold = n;
+	record->hold = hold;
+	record->backlog = backlog ? 1 : 0;
+	while (backlog > UINT32_C(1) << record->backlog)
+		record->backlog++;
 	return 0;
 }
 

@@ -34,10 +34,11 @@ struct entrypoint_record {
 	uint32_t attachment; /* how often it was served: tells the pages of one server from another's */
 	uint16_t hold; /* so many callers may wait while nobody serves; 0: they are refused */
 	uint8_t fds;   /* its server takes descriptors; no flag, which daemons of 0.1.0 would refuse */
-	uint8_t reserved[1];
+	uint8_t backlog; /* log2 of entrypoint_backlog(); 0: the most */
 };
 
 #define ENTRYPOINT_HOLD_MAX 4096
+#define ENTRYPOINT_BACKLOG_MAX 65536
 
 struct entrypoint {
 	struct entity entity;
@@ -61,6 +62,13 @@ entrypoint_listens(const struct entrypoint *e)
 	return e->record.flags & ENTRYPOINT_LISTEN;
 }
 
+/* How many may have connected at each of its listeners without being accepted, if the system allows it. */
+static inline uint32_t
+entrypoint_backlog(const struct entrypoint *e)
+{
+	return e->record.backlog ? UINT32_C(1) << e->record.backlog : ENTRYPOINT_BACKLOG_MAX;
+}
+
 enum {
 	ENTRYPOINT_E_NAME = 1,
 	ENTRYPOINT_E_QUOTA_THREADS,
@@ -80,10 +88,11 @@ int entrypoint_attach(struct change *ch, struct session *s, const char *name, si
 	uint32_t flags, pid_t pid, struct entrypoint **ret);
 
 /*
- * Stages how many callers may wait while nobody serves E, until the next attachment says so again.
- * Returns: 0 or -ENOMEM.
+ * Stages how many callers may wait: HOLD while nobody serves E, BACKLOG, which is rounded up to a power of
+ * two, to be accepted at a listener; 0: as many as may. Until the next attachment says so again. Returns:
+ * 0 or -ENOMEM.
  */
-int entrypoint_hold(struct change *ch, struct entrypoint *e, uint16_t n);
+int entrypoint_wait(struct change *ch, struct entrypoint *e, uint16_t hold, uint32_t backlog);
 
 /*
  * Stages the loss of the server: the thread goes, the entrypoint is detached, or ends when it was

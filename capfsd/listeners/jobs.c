@@ -50,7 +50,7 @@ job_of(const struct listener *l)
 	struct binder_job job = {
 		.capability = l->entity->id,
 		.socket_type = SOCK_SEQPACKET,
-		.backlog = LISTENER_BACKLOG,
+		.backlog = listener_backlog(l),
 	};
 
 	if (l->entity->kind == ENTITY_CAPABILITY) {

@@ -63,6 +63,15 @@ listener_session(const struct listener *l)
 	return session_of(l->entity);
 }
 
+/* One flooder keeps nobody else out, as each capability has its own. */
+uint32_t
+listener_backlog(const struct listener *l)
+{
+	const struct entrypoint *e = listener_entrypoint(l);
+
+	return e ? entrypoint_backlog(e) : LISTENER_CONTROL_BACKLOG;
+}
+
 bool
 listener_is_lent(const struct listener *l)
 {
@@ -430,8 +439,12 @@ listener_set_lent(struct listener *l, int fd)
 void
 listener_restricted(struct listener *l)
 {
-	if (l->fd >= 0)
-		(void)fd_set_descriptors(l->fd, endpoint_takes_fds(l->entity));
+	if (l->fd < 0)
+		return;
+	(void)fd_set_descriptors(l->fd, endpoint_takes_fds(l->entity));
+	/* It listens already, and goes on so; one that is lent is its server's affair by now. */
+	if (!listener_is_lent(l))
+		(void)listen(l->fd, (int)listener_backlog(l));
 }
 
 int

@@ -19,7 +19,8 @@
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
 
-#define LISTENER_BACKLOG 128 /* of each: one flooder does not keep others out */
+/* Of a session's control: what comes there is few, and is looked through as a whole (control/ownership.c). */
+#define LISTENER_CONTROL_BACKLOG 128
 
 enum listener_state {
 	LISTENER_UNBOUND, /* no socket; clients came by another way, or it is just made */
@@ -89,10 +90,12 @@ bool listener_is_lent(const struct listener *l);
 struct entrypoint *listener_entrypoint(const struct listener *l);
 /* The session that pays for it. */
 struct session *listener_session(const struct listener *l);
+/* How many may wait there to be accepted, if the system allows so many. */
+uint32_t listener_backlog(const struct listener *l);
 
 /* FD listens for it from here on; an older one is given up. Takes FD. Returns: 0 or -errno. */
 int listener_set_fd(struct listener *l, int fd);
-/* It may have changed whether descriptors may be sent to it. */
+/* It may have changed whether descriptors may be sent to it, and how many may wait there. */
 void listener_restricted(struct listener *l);
 /* Gives its socket up; clients in the backlog are served when SERVE, else refused. */
 void listener_close(struct listener *l, bool serve);

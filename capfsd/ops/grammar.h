@@ -43,6 +43,7 @@ struct request;
 	X(MODE, "mode", false, "mode=broker|listen")                                               \
 	X(HOLD, "hold", false, "hold=N")                                                           \
 	X(FDS, "fds", false, "fds=yes|no")                                                         \
+	X(BACKLOG, "backlog", false, "backlog=N")                                                  \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

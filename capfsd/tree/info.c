@@ -203,6 +203,8 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 			ep->n_waiting);
 	if (ep->record.hold)
 		text_addf(t, " hold=%u", ep->record.hold);
+	if (ep->record.backlog)
+		text_addf(t, " backlog=%" PRIu32, entrypoint_backlog(ep));
 	text_addf(t, " fds=%s\n", ep->record.fds ? "yes" : "no");
 }
 
