@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Conformance: P31 P34
+# Conformance: P31 P33 P34
 #
 # What programs that know nothing of capabilities take for granted of sockets and files: a socket that
 # others have only looked at is no obstacle to the next one, and numbers of a file system add up.
@@ -41,6 +41,48 @@ t_like "P31_it_is_counted" '^capfs_connections_refused_total\{reason="sockets"\}
 t_like "names_are_there_all_the_same" ' socket$' ls -l "$app/caps/b"
 exec 7>&-
 t_ok "P31_until_there_is_room" wait_for 30 ask b x
+
+# --- names that are held
+
+# As a container has it: the socket itself is mounted as a file, or kept as a descriptor.
+if is_root; then
+	: >"$TMP/held"
+	mount --bind "$app/caps/d/socket" "$TMP/held"
+	held() { # TEXT
+		timeout 60 "$PROBE" ask "$TMP/held" "$1"
+	}
+else
+	mkfifo "$TMP/asked"
+	"$PROBE" keep "$app/caps/d/socket" bash -c 'while read -r text; do
+		timeout 60 "$0" ask /proc/self/fd/3 "$text"; echo " $text $?"; done' "$PROBE" <"$TMP/asked" >"$TMP/held" &
+	HARNESS_JOBS+=("$!")
+	exec 8>"$TMP/asked"
+	held() { # TEXT
+		echo "$1" >&8
+		wait_for 60 grep -q " $1 [0-9]*\$" "$TMP/held" && sed -n "s/^\($1\) $1 0\$/\1/p" "$TMP/held"
+	}
+fi
+# Without a look-up of the name nothing but connect(2) tells.
+comes() { # TEXT
+	local i
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$(held "$1$i")" = "$1$i" ] && return
+		sleep 0.5
+	done
+	return 1
+}
+t_ok "P33_a_held_name" comes first
+for round in 1 2 3; do
+	end_job "$SERVER"
+	[ $round -ne 2 ] || { kill -9 "$BROKER" && wait_for 10 harness_pids; }
+	serve echo --inetd -- /bin/cat
+	t_ok "P33_for_server_$round" comes "server$round"
+done
+# Others take its listener's place, and it has had its second; it comes back, as they are only looked at.
+t_ok "others_are_looked_at" ls -l "$app/caps/a/socket" "$app/caps/b/socket" "$app/caps/c/socket"
+sleep 2
+t_ok "P33_after_its_listener_gave_way" comes again
+if is_root; then umount "$TMP/held"; else exec 8>&-; fi
 
 # --- numbers
 

@@ -72,6 +72,14 @@ on_invalidate(void *data, struct entity *e)
 	w->n_invalidated++;
 }
 
+static bool
+on_is_known(void *data, struct entity *e)
+{
+	struct world *w = data;
+
+	return e->id == w->known_id;
+}
+
 static void
 on_call_ready(void *data, uint64_t handle)
 {
@@ -83,6 +91,7 @@ on_call_ready(void *data, uint64_t handle)
 static const struct sockets_fs world_fs = {
 	.socket_done = on_done,
 	.socket_invalidate = on_invalidate,
+	.socket_is_known = on_is_known,
 };
 
 static void

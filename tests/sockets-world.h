@@ -49,6 +49,7 @@ struct world {
 	int done_error;
 	unsigned n_done, n_invalidated;
 	uint64_t invalidated_id;
+	uint64_t known_id; /* whose node the kernel is to have */
 	unsigned n_ready; /* a `call` can be read */
 	/* Descriptors that are the test's own, and those that it started with: no broker's. */
 	int own[WORLD_FDS_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Listeners come and go: idle ones, and those who wait at one that goes. */
+/* Listeners come and go: idle ones, held ones, and those who wait at one that goes. */
 #include "config.h"
 
 #include <check.h>
@@ -61,6 +61,76 @@ START_TEST(gives_idle_listeners_back)
 		world_settle_for(&w, 10000);
 	ck_assert_uint_eq(w.n_bound, bound + 2);
 	ck_assert(!world_is_over(client));
+}
+END_TEST
+
+static bool
+comes_to_be_bound(struct entity *e)
+{
+	for (unsigned i = 0; i < 300 && !binding_is_ready(w.sockets, e); i++)
+		world_settle_for(&w, 10000);
+	return binding_is_ready(w.sockets, e);
+}
+
+/* A name that is held, as by a bind mount, is not looked up when the next server has come. */
+START_TEST(P33_a_held_name_is_bound_for_the_next_server)
+{
+	int control, channel = serve_web(&control), c;
+	struct session *app;
+	struct entity *held, *other;
+	unsigned bound;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=2", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", "to=app as=held", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", "to=app as=other", &a), 0);
+	held = &world_slot(&w, app, "held")->entity;
+	other = &world_slot(&w, app, "other")->entity;
+	ck_assert_int_eq(world_want(&w, held), 0);
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert(!binding_is_ready(w.sockets, held));
+	/* The kernel has neither by now. */
+	bound = w.n_bound;
+	channel = world_serve(&w, control, "web", "stream");
+	world_settle_for(&w, 200000);
+	ck_assert_uint_eq(w.n_bound, bound);
+	world_close(&w, channel);
+	world_settle(&w);
+
+	w.known_id = held->id;
+	channel = world_serve(&w, control, "web", "stream");
+	ck_assert(comes_to_be_bound(held));
+	ck_assert_uint_eq(w.n_bound, bound + 1);
+	world_close(&w, channel);
+	world_settle(&w);
+	/* It is forgotten in time, as what was only looked at. */
+	channel = world_serve(&w, control, "web", "stream");
+	world_settle(&w);
+	binding_forgotten(w.sockets, held->id);
+	world_settle_for(&w, 200000);
+	ck_assert_ptr_null(listener_find(held));
+	world_close(&w, channel);
+	world_settle(&w);
+
+	/* Where nothing is left to pay with it is bound as soon as there is. */
+	channel = world_serve(&w, control, "web", "stream");
+	w.known_id = 0;
+	c = world_connect(&w, other);
+	world_settle(&w);
+	ck_assert(!world_is_over(c));
+	world_close(&w, channel);
+	world_settle(&w);
+	w.known_id = held->id;
+	ck_assert_int_eq(world_want(&w, &app->entity), 0);
+	c = world_connect(&w, &app->entity);
+	world_settle(&w);
+	ck_assert_uint_eq(quota_free(app, QUOTA_SOCKETS), 0);
+	world_serve(&w, control, "web", "stream");
+	world_settle_for(&w, 300000);
+	ck_assert_uint_eq(listener_find(held)->state, LISTENER_HELD);
+	world_close(&w, c);
+	ck_assert(comes_to_be_bound(held));
 }
 END_TEST
 
@@ -219,6 +289,7 @@ main(void)
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, gives_idle_listeners_back);
+	tcase_add_test(t, P33_a_held_name_is_bound_for_the_next_server);
 	tcase_add_test(t, is_emptied_in_turns);
 	tcase_add_test(t, quota_of_sockets);
 	tcase_add_test(t, idle_listeners_yield_quota);

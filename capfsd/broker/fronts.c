@@ -198,9 +198,18 @@ on_socket_invalidate(void *data, struct entity *e)
 	fs_socket_invalidate(f->fs, e);
 }
 
+static bool
+on_socket_is_known(void *data, struct entity *e)
+{
+	struct fronts *f = data;
+
+	return fs_socket_is_known(f->fs, e);
+}
+
 static const struct sockets_fs sockets_fs = {
 	.socket_done = on_socket_done,
 	.socket_invalidate = on_socket_invalidate,
+	.socket_is_known = on_socket_is_known,
 };
 
 /* By handle and no pointer, since the reader may have closed the file meanwhile. */

@@ -71,6 +71,12 @@ fs_cache_names_socket(const struct fs *fs, const struct entity *e)
 	return (cached(fs, e) & NAMED) != 0;
 }
 
+void
+fs_cache_drop_socket(struct fs *fs, struct entity *e)
+{
+	set_cached(fs, e, cached(fs, e) & ~NAMED);
+}
+
 /*
  * What is taken counts as forgotten at once. A row of which the kernel is told twice costs a system
  * call; one that is not told shows its old text for a day. Of a socket only the attributes are

@@ -27,5 +27,8 @@ bool fs_cache_has(const struct fs *fs, const struct entity *e);
 /* May it have found E's socket by name? That lasts, whatever is taken. */
 bool fs_cache_names_socket(const struct fs *fs, const struct entity *e);
 
+/* It has not. */
+void fs_cache_drop_socket(struct fs *fs, struct entity *e);
+
 /* Those of ROWS that the kernel may have. It is going to forget them. */
 uint64_t fs_cache_take(struct fs *fs, struct entity *e, uint64_t rows);

@@ -241,6 +241,25 @@ fs_socket_invalidate(struct fs *fs, struct entity *e)
 }
 
 /*
+ * The kernel says so when it is told to forget the attributes. Nothing but a look-up gives it the node, so one
+ * that it does not have is asked for no more until then.
+ */
+bool
+fs_socket_is_known(struct fs *fs, struct entity *e)
+{
+	uint64_t row = 0, rows = tree_rows(e->kind, ROW_SOCKET);
+
+	if (!rows || !fs_cache_names_socket(fs, e))
+		return false;
+	while (!(rows >> row & 1))
+		row++;
+	if (fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)(row << 48 | e->id), -1, 0) != -ENOENT)
+		return true;
+	fs_cache_drop_socket(fs, e);
+	return false;
+}
+
+/*
  * What a session owns has its owner and mode, unless it has some of its own, and the kernel lets people in
  * by what it has been told.
  */

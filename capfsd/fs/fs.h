@@ -87,6 +87,9 @@ uint64_t fs_deadline(const struct fs *fs);
 /* Makes the kernel look the socket up again at the next use (its listener is being given back). */
 void fs_socket_invalidate(struct fs *fs, struct entity *e);
 
+/* Has the kernel its node? Then somebody may connect to it without looking the name up. */
+bool fs_socket_is_known(struct fs *fs, struct entity *e);
+
 /* The model's hooks. */
 void fs_changed(struct fs *fs, struct entity *e);
 void fs_used(struct fs *fs, struct entity *e);

@@ -71,6 +71,7 @@ want(struct listener *l)
 		return;
 	case LISTENER_UNBOUND:
 	case LISTENER_CLOSED:
+	case LISTENER_HELD:
 		break;
 	}
 	/*
@@ -107,7 +108,7 @@ binding_forgotten(struct sockets *sockets, uint64_t entity_id)
 
 	if (e && (e->kind == ENTITY_CAPABILITY || e->kind == ENTITY_SESSION))
 		l = listener_find(e);
-	if (l && l->state == LISTENER_CLOSED)
+	if (l && (l->state == LISTENER_CLOSED || l->state == LISTENER_HELD))
 		listener_give_up(l);
 }
 
@@ -191,17 +192,53 @@ binding_yield(struct sockets *sockets, const struct session *s, const struct lis
 	return true;
 }
 
+/* Has S a listener that has lost its place and still has its second? */
+static bool
+is_yielding(const struct sockets *sockets, const struct session *s)
+{
+	list_for_each (i, &sockets->listeners->by_state[LISTENER_RETIRING]) {
+		const struct listener *l = list_entry(i, struct listener, state_link);
+
+		if (listener_session(l) == s && !l->charge.session)
+			return true;
+	}
+	return false;
+}
+
 /*
- * The kernel still has its node, so somebody holds it, who can connect without looking it up.
- * Without this their connect(2) would be refused, though somebody serves.
+ * The kernel still has its node, so somebody holds it, who can connect without looking it up. Without this
+ * their connect(2) would be refused, though somebody serves. It takes the place of an idle one, but only one
+ * a second does in a session: where more are held than can be paid for, they change places for ever.
  */
 static void
 binding_bind_again(struct listener *l)
 {
-	if (endpoint_is_served(l->entity) && listener_charge(l) == 0)
+	if (!endpoint_is_served(l->entity))
+		listener_give_up(l);
+	else if (listener_charge(l) == 0 ||
+		 (!is_yielding(l->sockets, listener_session(l)) && pay(l) == 0))
 		jobs_request(l);
 	else
-		listener_give_up(l);
+		listener_enter_for(l, LISTENER_HELD, RETIRE_USEC);
+}
+
+/*
+ * There has been no listener, and no look-up need come: its node is taken for one whose listener was just
+ * closed.
+ */
+void
+binding_recall(struct sockets *sockets, struct entity *e)
+{
+	struct listener *l;
+
+	if (listener_find(e) || !endpoint_is_served(e) ||
+		!sockets->fs->socket_is_known(sockets->fs_data, e))
+		return;
+	l = listener_get(sockets, e);
+	if (!l)
+		return;
+	listener_enter_for(l, LISTENER_CLOSED, FORGET_USEC);
+	loop_arm(sockets->retire_timer, FORGET_USEC);
 }
 
 /* What is waited for in each state that ends by itself. Their lists are in the order of what is due. */
@@ -210,6 +247,7 @@ static const struct {
 	void (*f)(struct listener *l); /* moves it elsewhere, or puts it off */
 } due[] = {
 	{LISTENER_CLOSED, binding_bind_again},
+	{LISTENER_HELD, binding_bind_again},
 	{LISTENER_RETIRING, binding_retire},
 };
 #define N_DUE (sizeof(due) / sizeof(due[0]))

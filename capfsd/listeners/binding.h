@@ -20,6 +20,12 @@ void binding_want(struct sockets *sockets, struct entity *e);
 /* The kernel has forgotten the node. */
 void binding_forgotten(struct sockets *sockets, uint64_t entity_id);
 
+/*
+ * E is served again. If the kernel does not forget its node now, it is held (a bind mount, a descriptor) and
+ * gets a listener, since whoever has it connects without a look-up.
+ */
+void binding_recall(struct sockets *sockets, struct entity *e);
+
 /* Gives back what is idle beyond the limit. */
 void binding_balance(struct sockets *sockets);
 /* Gives back an idle one of S, other than KEEP, its quota at once. Returns: was there one? */

@@ -85,6 +85,8 @@ struct adopted {
 struct sockets_fs {
 	void (*socket_done)(void *data, struct entity *e, int error);
 	void (*socket_invalidate)(void *data, struct entity *e);
+	/* May somebody connect to E's node without looking its name up? */
+	bool (*socket_is_known)(void *data, struct entity *e);
 };
 
 #define USERS_MAX 8

@@ -29,9 +29,10 @@ enum listener_state {
 	LISTENER_BOUND,
 	LISTENER_RETIRING, /* still accepts; the kernel was told to look the node up again */
 	LISTENER_CLOSED,   /* waits for the kernel to forget the node */
+	LISTENER_HELD,	   /* it has not, and there is nothing to pay for another socket with */
 };
 
-#define LISTENER_N_STATES (LISTENER_CLOSED + 1)
+#define LISTENER_N_STATES (LISTENER_HELD + 1)
 
 /* Of the listener of an object: how far it is on its way to the server. */
 struct loan {
@@ -55,7 +56,7 @@ struct listener {
 	struct watch watch;
 	struct charge charge;
 	struct loan loan;
-	uint64_t due_usec;     /* when RETIRING or CLOSED is over */
+	uint64_t due_usec;     /* when RETIRING, CLOSED or HELD is over */
 	int fd;
 	uint8_t state; /* enum listener_state */
 	bool wanted;   /* a look-up waits */

@@ -172,6 +172,7 @@ invalidate_slots(struct sockets *sockets, struct entrypoint *e)
 				if (l)
 					connections_restricted(l);
 				sockets->fs->socket_invalidate(sockets->fs_data, &c->entity);
+				binding_recall(sockets, &c->entity);
 			}
 		}
 	}
