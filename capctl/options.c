@@ -46,6 +46,7 @@ static const struct row rows[] = {
 	{"user", OPTION_USER, 0, VALUE(user)},
 	{"as-caller", OPTION_AS_CALLER, 0, false, 0},
 	{"lend-root", OPTION_LEND_ROOT, 0, false, 0},
+	{"send-proxy", OPTION_SEND_PROXY, 0, false, 0},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

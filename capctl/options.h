@@ -33,6 +33,7 @@ enum option_bit {
 	OPTION_AS_CALLER = 1 << 24,
 	OPTION_LEND_ROOT = 1 << 25,
 	OPTION_BACKLOG = 1 << 26,
+	OPTION_SEND_PROXY = 1 << 27,
 };
 
 /* Every command takes these. */

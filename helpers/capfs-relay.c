@@ -33,7 +33,8 @@ struct front {
 
 static const char usage[] =
 	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--backlog=N] [--hold=N] [--idle=S] [--once] "
-	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] NAME PATH\n";
+	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] "
+	"NAME PATH\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
@@ -96,6 +97,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"max", required_argument, NULL, 'm'},
 		{"as-caller", no_argument, NULL, 'c'},
 		{"lend-root", no_argument, NULL, 'l'},
+		{"send-proxy", no_argument, NULL, 'x'},
 		SERVICE_OPTIONS,
 	};
 	uint64_t max;
@@ -123,6 +125,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			break;
 		case 'l':
 			o->identity.lend_root = true;
+			break;
+		case 'x':
+			r->send_proxy = true;
 			break;
 		default:
 			e = service_option(c, "capfs-relay", usage, o);
@@ -194,6 +199,10 @@ main(int argc, char **argv)
 	o.name = argv[optind];
 	r.path = argv[optind + 1];
 	r.seqpacket = o.seqpacket;
+	if (r.send_proxy && r.seqpacket) {
+		message("--send-proxy: a PROXY header is the begin of a stream, and does not go with packets");
+		return STATUS_USAGE;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	if (sockets_take(&f.sockets, o.seqpacket) < 0)
 		return STATUS_USAGE;

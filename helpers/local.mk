@@ -8,6 +8,7 @@ helpers_libhelper_la_SOURCES = \
 	helpers/loop.c helpers/loop.h \
 	helpers/message.c helpers/message.h \
 	helpers/peer.c helpers/peer.h \
+	helpers/proxy-header.c helpers/proxy-header.h \
 	helpers/relay.c helpers/relay.h \
 	helpers/service.c helpers/service.h \
 	helpers/sockets.c helpers/sockets.h

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "helpers/backend.h"
 #include "helpers/peer.h"
+#include "helpers/proxy-header.h"
 
 /* A packet is never longer than a socket's default buffer; a longer one is refused. */
 #define BUFFER_STREAM_BYTES 65536
@@ -364,6 +365,10 @@ relay_start(struct relay *r, int server_fd)
 			return;
 		}
 	}
+	/* A header goes now, without waiting to be told that there is room; some servers speak only after it. */
+	side_flush_pending(&r->sides[CLIENT]);
+	for (int i = 0; i < 2 && !r->dead; i++)
+		side_watch(&r->sides[i]);
 	relays_check(all);
 }
 
@@ -387,20 +392,49 @@ relay_connect(struct relay *r)
 	return true;
 }
 
+/* The header is as if the client had sent it before anything else. */
+static int
+relay_introduce(struct relay *r, const struct capc_caller *caller)
+{
+	cleanup_text struct text header = {};
+	struct side *client = &r->sides[CLIENT];
+	int e = r->relays->options.send_proxy ? proxy_header(caller, &header) : 0;
+
+	if (e < 0 || header.n == 0)
+		return e;
+	client->n = header.n;
+	client->pending = text_take(&header);
+	return 0;
+}
+
+static void
+relay_turn_away(struct relays *all, int client_fd, const char *label, const char *why)
+{
+	message_limited(&all->limit, all->loop->now_usec, "%.95s: refused: %s", label, why);
+	capc_raw_close(client_fd);
+}
+
 void
 relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 {
 	const char *label = caller->label ? caller->label : "";
 	struct relay *r = calloc(1, sizeof(*r));
+	int e;
 
 	if (!r) {
-		message_limited(&all->limit, all->loop->now_usec, "%s: ENOMEM", label);
-		capc_raw_close(client_fd);
+		relay_turn_away(all, client_fd, label, "ENOMEM");
 		return;
 	}
 	r->relays = all;
 	for (int i = 0; i < 2; i++)
 		r->sides[i] = (struct side){.source = {.fd = -1, .run = side_run}, .relay = r};
+	e = relay_introduce(r, caller);
+	if (e < 0) {
+		free(r);
+		relay_turn_away(all, client_fd, label, e == -ENAMETOOLONG
+			? "its label is longer than a PROXY header can say" : error_name(e));
+		return;
+	}
 	r->sides[CLIENT].source.fd = client_fd;
 	strncat(r->label, label, sizeof(r->label) - 1);
 	r->uid = caller->uid;

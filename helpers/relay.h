@@ -6,6 +6,7 @@
  * passed on at once is kept, one buffer's worth a direction at most, and nothing more is read until
  * that has gone. The end of one direction is passed on as such, and so is that nobody reads any more.
  * A client that has left is delivered for a while, a revoked one is not, beyond what goes at once.
+ * Where the server is told who calls, that comes before all else, whenever the client began or ended.
  *
  * Descriptors that come with the bytes cannot be passed on without making the relay a way around
  * what the capabilities say. They are never installed in this process (recvmsg without room for
@@ -30,6 +31,7 @@ struct relays_options {
 	int (*connect)(void *data, int client_fd, uid_t uid, gid_t gid);
 	void *data;
 	bool seqpacket;
+	bool send_proxy; /* the server is told who calls (proxy-header.h); not with seqpacket */
 	uint64_t idle_usec; /* 0: for ever */
 	uint64_t max;
 };

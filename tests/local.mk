@@ -58,6 +58,7 @@ unit_tests = \
 	tests/test-http \
 	tests/test-log \
 	tests/test-metrics \
+	tests/test-proxy-header \
 	tests/test-relay \
 	tests/test-relay-ends \
 	tests/test-state \
@@ -272,6 +273,11 @@ tests_test_relay_LDADD = tests/libfixture.la helpers/libhelper.la
 tests_test_relay_ends_SOURCES = tests/test-relay-ends.c tests/peers.c tests/peers.h $(relay_world)
 tests_test_relay_ends_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_relay_ends_LDADD = tests/libfixture.la helpers/libhelper.la
+
+# With the daemon's model, whose names of rights the header has.
+tests_test_proxy_header_SOURCES = tests/test-proxy-header.c $(relay_world)
+tests_test_proxy_header_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_proxy_header_LDADD = tests/libfixture.la helpers/libhelper.la capfsd/libmodel.la
 
 tests_test_wire_SOURCES = tests/test-wire.c
 tests_test_wire_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
