@@ -101,6 +101,7 @@ integration_tests = \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \
 	tests/it-persist.sh \
+	tests/it-proxy.sh \
 	tests/it-readme.sh \
 	tests/it-recovery.sh \
 	tests/it-references.sh \

@@ -9,8 +9,8 @@ PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
 	systemd util-linux mount)
 # Servers that are tried with unmodified clients.
-PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin
-	nginx-light apache2-utils)
+PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin nginx-light haproxy apache2
+	apache2-utils dovecot-imapd postfix)
 # prometheus has promtool, and starts a service where there is systemd: not on everybody's machine.
 PACKAGES_CI=(clang g++ libclang-rt-dev prometheus)
 
