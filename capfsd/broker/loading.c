@@ -39,7 +39,8 @@ load_record(void *data, uint64_t key, const void *record, size_t n)
 {
 	enum store_space space = STORE_KEY_SPACE(key);
 
-	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT)
+	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT &&
+		space != STORE_LATER)
 		return 0;
 	return model_load(data, key, record, n);
 }

@@ -31,15 +31,16 @@ store_item(struct change *ch, const struct staged *item)
 {
 	const struct model *m = ch->model;
 	const struct entity *e = item->entity;
+	uint64_t key = STORE_KEY(entity_kind(e)->later ? STORE_LATER : STORE_ENTITY, e->id);
 	size_t n;
 
 	if (item->dropped)
-		return m->store->drop(m->store_data, STORE_KEY(STORE_ENTITY, e->id));
+		return m->store->drop(m->store_data, key);
 	if (!item->added && !item->edited && !item->name)
 		return 0;
 	n = record_encode(e, change_record(ch, e), item->name ? item->name : e->name,
 		ch->buffer);
-	return m->store->put(m->store_data, STORE_KEY(STORE_ENTITY, e->id), ch->buffer, n);
+	return m->store->put(m->store_data, key, ch->buffer, n);
 }
 
 /* The header after the commit. Events count on their own, whatever becomes of the change. */

@@ -38,6 +38,15 @@ name_is_valid(const char *name, size_t n)
 	return true;
 }
 
+/* With one dot before it no name can be `..`, and one that is the dot alone has nothing behind it. */
+bool
+entity_name_is_valid(enum entity_kind kind, const char *name, size_t n)
+{
+	size_t n_dot = entity_kinds[kind]->dots && n > 0 && n <= NAME_BYTES_MAX && name[0] == '.';
+
+	return name_is_valid(name + n_dot, n - n_dot);
+}
+
 struct session *
 entity_session(const struct entity *e)
 {
@@ -189,7 +198,7 @@ entity_link(struct model *m, struct entity *e)
 		charge_cost(place.payer, &kind->cost, false);
 	}
 	m->n[e->kind]++;
-	m->header.n_entities++;
+	m->header.n_entities += !kind->later;
 	if (kind->link)
 		kind->link(m, e);
 }
@@ -217,7 +226,7 @@ entity_unlink(struct model *m, struct entity *e)
 		charge_cost(place.payer, &kind->cost, true);
 	}
 	m->n[e->kind]--;
-	m->header.n_entities--;
+	m->header.n_entities -= !kind->later;
 }
 
 struct entity *

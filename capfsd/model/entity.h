@@ -61,6 +61,8 @@ struct entity {
 
 /* 1-64 of [A-Za-z0-9._-], no leading dot. */
 bool name_is_valid(const char *name, size_t n);
+/* The same, or whatever else names of this kind may be. */
+bool entity_name_is_valid(enum entity_kind kind, const char *name, size_t n);
 
 /* NULL if there is none. NAME need not be terminated. */
 struct entity *entity_find(struct model *m, uint64_t id);

@@ -39,6 +39,8 @@ struct kind {
 	size_t size, record_offset, record_bytes;
 	struct quota cost;
 	bool names_repeat; /* what has ended keeps its name for a while, beside a new one of that name */
+	bool dots;         /* a name may begin with one */
+	bool later;        /* stored in STORE_LATER, where older daemons pass over it */
 
 	void (*init)(struct model *m, struct entity *e);
 	void (*deinit)(struct entity *e); /* what it holds, when it is freed */
@@ -53,7 +55,10 @@ struct kind {
 	/* Is it itself a root of what is being ended, as its record says? Implies model.ending. */
 	bool (*is_ending)(const struct entity *e);
 
-	/* Finds what a record that was loaded refers to, and checks it. Returns: 0 or -EBADMSG. */
+	/*
+	 * Finds what a record that was loaded refers to, and checks it. Returns: 0, -EBADMSG; -ENOENT of a
+	 * `later` one: it is left from what has ended under an older daemon.
+	 */
 	int (*resolve)(struct model *m, struct entity *e);
 	/* When all are loaded: what only then can be found and checked. Returns: 0 or -EBADMSG. */
 	int (*finish)(struct model *m, struct entity *e);

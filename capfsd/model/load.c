@@ -4,15 +4,18 @@
  * its own and against what came before, and what belongs together is checked when all are there.
  *
  * Only the start of a broker calls it, on an empty model, with all records in order of keys:
- * entities in the order of their ids, then the header, then events. Whatever does not fit refuses
- * the store as a whole, which is then kept aside; nothing is repaired or skipped, since a
- * capability that is missing something might allow more than it did.
+ * entities in the order of their ids, then the header, then events, then the entities of later kinds.
+ * Whatever does not fit refuses the store as a whole, which is then kept aside; nothing is repaired or
+ * skipped, since a capability that is missing something might allow more than it did. But for one thing: what
+ * a daemon before this one could not read is still there when that has ended what it belonged to.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/model/event.h"
 #include "capfsd/model/kind.h"
@@ -97,21 +100,16 @@ load_checked(struct model *m, struct entity *e)
  * need not be aligned.
  */
 static int
-load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
+load_record(struct model *m, uint64_t id, bool later, const uint8_t *data, size_t n)
 {
 	struct record record;
 	struct entity *e;
-	int r;
+	int r = record_decode(data, n, &record);
 
-	/*
-	 * Ids are given in order, so the next one is always that of an entity that is not loaded
-	 * yet; behind the header there is none.
-	 */
-	if (id < m->header.next_id || id > ENTITY_ID_MAX || m->stored_header.next_id != 0)
-		return -EBADMSG;
-	r = record_decode(data, n, &record);
 	if (r < 0)
 		return r;
+	if (entity_kinds[record.kind]->later != later)
+		return -EBADMSG;
 	e = entity_new(m, record.kind, record.name, record.n_name);
 	if (!e)
 		return -ENOMEM;
@@ -121,6 +119,45 @@ load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 	if (r < 0)
 		entity_free(e);
 	return r;
+}
+
+/*
+ * Ids are given in order, so the next one is always that of an entity that is not loaded yet; behind
+ * the header there is none.
+ */
+static int
+load_entity(struct model *m, uint64_t id, const uint8_t *data, size_t n)
+{
+	if (id < m->header.next_id || id > ENTITY_ID_MAX || m->stored_header.next_id != 0)
+		return -EBADMSG;
+	return load_record(m, id, false, data, n);
+}
+
+static int
+add_orphan(struct model *m, uint64_t id)
+{
+	uint64_t *more = reallocarray(m->orphans, m->n_orphans + 1, sizeof(id));
+
+	if (!more)
+		return -ENOMEM;
+	m->orphans = more;
+	m->orphans[m->n_orphans++] = id;
+	return 0;
+}
+
+/* By its key it comes behind the header, whose counter is beyond all ids, and behind all that it is about. */
+static int
+load_later(struct model *m, uint64_t id, const uint8_t *data, size_t n)
+{
+	int r;
+
+	/* A kind that only a newer daemon has. */
+	if (n > 0 && data[0] >= ENTITY_N_KINDS)
+		return 0;
+	if (id >= m->stored_header.next_id || entity_find(m, id))
+		return -EBADMSG;
+	r = load_record(m, id, true, data, n);
+	return r == -ENOENT ? add_orphan(m, id) : r;
 }
 
 /*
@@ -143,6 +180,9 @@ model_load(struct model *m, uint64_t key, const void *data, size_t n)
 		break;
 	case STORE_EVENT:
 		r = event_load(m, STORE_KEY_ID(key), data, n);
+		break;
+	case STORE_LATER:
+		r = load_later(m, STORE_KEY_ID(key), data, n);
 		break;
 	default:
 		r = -EBADMSG;
@@ -178,6 +218,27 @@ finish_owned(struct model *m, struct session *s)
 	return 0;
 }
 
+/* A store without room for it keeps them until the next start. */
+static int
+drop_orphans(struct model *m)
+{
+	struct change *ch;
+	int r = 0;
+
+	if (m->n_orphans == 0)
+		return 0;
+	ch = change_begin(m);
+	for (size_t i = 0; r == 0 && i < m->n_orphans; i++)
+		r = change_note(ch, STORE_KEY(STORE_LATER, m->orphans[i]), NULL, 0);
+	if (r < 0)
+		change_abort(ch);
+	else
+		r = change_commit(ch);
+	free(take_ptr(m->orphans));
+	m->n_orphans = 0;
+	return r == -ENOSPC ? 0 : r;
+}
+
 /*
  * A store without a root or without a header is one that was cut off; taken as an empty one it
  * would cost everybody all capabilities.
@@ -192,5 +253,7 @@ model_load_done(struct model *m)
 	r = finish(m, &m->root->entity);
 	for (struct session *s = m->root; r == 0 && s; s = session_next_below(m->root, s))
 		r = finish_owned(m, s);
+	if (r == 0)
+		r = drop_orphans(m);
 	return r < 0 ? error_trace(r) : 0;
 }

@@ -107,6 +107,7 @@ model_free(struct model *m)
 	index_deinit(&m->by_name);
 	index_deinit(&m->by_badge);
 	index_deinit(&m->by_holder);
+	free(m->orphans);
 	free(m);
 	return NULL;
 }

@@ -30,7 +30,8 @@ struct capability;
 
 /*
  * Keys of the store: a space in the top byte, an id below it. Entities come in order of their ids,
- * and an owner, an object or a parent always has a smaller id than what refers to it.
+ * and an owner, an object or a parent always has a smaller id than what refers to it. A daemon reads no
+ * space that it does not know, and lets it be.
  */
 enum store_space {
 	STORE_ENTITY = 1,   /* id: kind, record, name */
@@ -39,6 +40,7 @@ enum store_space {
 	STORE_REPLY = 4,    /* of the fronts: committed replies */
 	STORE_CONNECTION = 5, /* socket cookie: struct connection_record */
 	STORE_OPEN = 6,     /* file handle: what an open command file gives to its reader */
+	STORE_LATER = 7,    /* as STORE_ENTITY, of kinds that daemons of 0.1.0 do not have; not counted */
 };
 
 #define STORE_ID_MAX ((UINT64_C(1) << 56) - 1)
@@ -113,6 +115,8 @@ struct model {
 	unsigned slice;        /* so many entities are ended or removed in one transaction, at most */
 	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
 	uint64_t loaded_upto;  /* the largest revoked_upto that model_load() took */
+	uint64_t *orphans;     /* ids in STORE_LATER that model_load() has found to be left over */
+	size_t n_orphans;
 	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
 	struct quota used;          /* by all sessions together */
@@ -134,11 +138,11 @@ int model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const 
 int model_set_root_limit(struct model *m, const struct quota *limit);
 
 /*
- * One record of the store, in order of keys; only spaces HEADER, ENTITY and EVENT.
+ * One record of the store, in order of keys; only spaces HEADER, ENTITY, EVENT and LATER.
  * Returns: 0, -EBADMSG for a record that does not fit, -ENOMEM.
  */
 int model_load(struct model *m, uint64_t key, const void *data, size_t n);
-/* After the last: takes up what was ending. Returns: 0, -EBADMSG when there is no root. */
+/* After the last: takes up what was ending, drops what is left over. Returns: 0, -EBADMSG, -errno. */
 int model_load_done(struct model *m);
 
 /*

@@ -68,7 +68,7 @@ record_decode(const uint8_t *data, size_t n, struct record *ret)
 	n_record = entity_kinds[header.kind]->record_bytes;
 	data += sizeof(header);
 	if (n != sizeof(header) + n_record + header.n_name ||
-		!name_is_valid((const char *)data + n_record, header.n_name))
+		!entity_name_is_valid(header.kind, (const char *)data + n_record, header.n_name))
 		return -EBADMSG;
 	*ret = (struct record){
 		.kind = header.kind,
