@@ -32,6 +32,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/session.h \
 	capfsd/model/touch.c \
 	capfsd/model/touch.h \
+	capfsd/kinds/alias.c \
+	capfsd/kinds/alias.h \
 	capfsd/kinds/capability-record.h \
 	capfsd/kinds/capability.c \
 	capfsd/kinds/capability.h \
@@ -72,6 +74,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/usage.h \
 	capfsd/ops/verb.c \
 	capfsd/ops/verb.h \
+	capfsd/verbs/alias.c \
 	capfsd/verbs/chmod.c \
 	capfsd/verbs/create.c \
 	capfsd/verbs/grant.c \

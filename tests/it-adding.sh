@@ -131,10 +131,10 @@ const struct verb verb_annotate = {
 	.stage = stage,
 };
 C
-sed -i 's/^\(\tX(IMPORT, import)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
+sed -i 's/^\(\tX(ALIAS, alias)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
 grep -q ANNOTATE verbs/verbs.h || { echo "Bail out! no list of verbs" && exit 1; }
 edited verbs/verbs.h
-after tree/rows.c '"call", ROW_CALL' '	ROW(10, "annotate", ROW_COMMAND, .verb = &verb_annotate),'
+after tree/rows.c '"as", ROW_DIRECTORY' '	ROW(11, "annotate", ROW_COMMAND, .verb = &verb_annotate),'
 # Keys of its own: many of them.
 keys=
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do

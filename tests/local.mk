@@ -9,6 +9,7 @@
 #
 # A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
 unit_tests = \
+	tests/test-alias \
 	tests/test-model \
 	tests/test-objects \
 	tests/test-quota \
@@ -352,6 +353,9 @@ tests_test_change_SOURCES = tests/test-change.c $(populated)
 tests_test_change_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_change_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=strndup
 tests_test_change_LDADD = $(model_libs)
+tests_test_alias_SOURCES = tests/test-alias.c $(populated)
+tests_test_alias_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_alias_LDADD = $(model_libs)
 tests_test_records_SOURCES = tests/test-records.c $(populated)
 tests_test_records_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_records_LDADD = $(model_libs)

@@ -311,7 +311,9 @@ load_one(void *data, uint64_t key, const void *record, size_t n)
 {
 	struct world *w = data;
 
-	return STORE_KEY_SPACE(key) > STORE_EVENT ? 0 : model_load(w->model, key, record, n);
+	if (STORE_KEY_SPACE(key) > STORE_EVENT && STORE_KEY_SPACE(key) != STORE_LATER)
+		return 0;
+	return model_load(w->model, key, record, n);
 }
 
 int
@@ -354,6 +356,8 @@ describe_capability(struct text *t, const struct capability *c)
 	for (unsigned i = 0; i < METHODS_MAX; i++)
 		text_addf(t, " %u-%u", r->methods[i].first, r->methods[i].last);
 	text_addf(t, " page %u.%u\n", r->page_attachment, r->page_index);
+	for (struct alias *a = alias_next(c, 0); a; a = alias_next(c, a->entity.id))
+		text_addf(t, "  alias %" PRIu64 " %s\n", a->entity.id, a->entity.name);
 }
 
 static void

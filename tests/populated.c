@@ -41,6 +41,7 @@ populated_init(struct world *w)
 	struct session *app, *inner;
 	struct entrypoint *web;
 	struct capability *c;
+	struct change *ch;
 
 	world_set_now(1000 * MINUTE_USEC);
 	how.expires_usec = world_now() + MINUTE_USEC;
@@ -49,6 +50,8 @@ populated_init(struct world *w)
 	inner = make_session(w, app, "inner", NULL);
 	web = make_entrypoint(w, w->model->root, "web");
 	c = make_origin(w, web, 1, "web");
+	ch = change_begin(w->model);
+	ck_assert_int_eq(finish(ch, alias_add(ch, c, ".web.sock", 9)), 0);
 	make_origin(w, make_entrypoint(w, app, "db"), 7, "db");
 	c = make_grant(w, c, app, NULL, &how);
 	ck_assert_int_eq(try_connect(w, c), 0);

@@ -287,7 +287,7 @@ add_files(struct world *w, enum entity_kind kind, const char *directory, struct 
 		const struct row *row = &rows.rows[i];
 		struct text t = {};
 
-		if (row->children)
+		if (row->children && kind == ENTITY_SESSION)
 			continue;
 		text_addf(&t, "%s%s", directory, row->name);
 		add_verb(w, row->verb, &t);

@@ -183,6 +183,56 @@ START_TEST(listing_resumes_by_cookie_also_when_that_slot_is_gone)
 }
 END_TEST
 
+static bool
+count_socket(void *data, const char *name, struct node node, uint64_t cookie)
+{
+	unsigned *n = data;
+
+	ck_assert(node.row->type == ROW_SOCKET);
+	return ++*n > 0;
+}
+
+static int
+link_count(struct world *w, const char *path)
+{
+	struct node_stat st;
+
+	ck_assert_int_eq(tree_stat(ask(w), walk(w, path), &st), 0);
+	return (int)st.nlink;
+}
+
+/* What is done to an alias is done to it, and not to the slot whose socket it names. */
+START_TEST(an_alias_is_a_name_of_the_socket)
+{
+	struct world w;
+	unsigned n = 0;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app"), 0);
+	ck_assert_int_eq(make(&w, "caps/kv/as", ".s.PGSQL.5432", ""), 0);
+	ck_assert_int_eq(make(&w, "caps/kv/as", "X5", ""), 0);
+	ck_assert_int_eq(make(&w, "caps/kv/as", "X6", "caps=1"), EPERM);
+	ck_assert_uint_eq(tree_number(walk(&w, "caps/kv/as/X5")), tree_number(walk(&w, "caps/kv/socket")));
+	ck_assert_uint_eq(tree_number(walk(&w, "sessions/app/caps/kv/as/X5")),
+		tree_number(walk(&w, "sessions/app/caps/kv/socket")));
+	ck_assert_int_eq(link_count(&w, "sessions/app/caps/kv/socket"), 3);
+	ck_assert_int_eq(link_count(&w, "caps/kv"), 3);
+	ck_assert_int_eq(link_count(&w, "caps/kv/as"), 2);
+	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps/kv/as"), 0, count_socket, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_int_eq(removed(&w, "sessions/app/caps/kv/as", "X5"), EPERM);
+	ck_assert_int_eq(removed(&w, "caps/kv/as", "X7"), ENOENT);
+	ck_assert_int_eq(removed(&w, "caps/kv/as", "X5"), 0);
+	ck_assert(exists(&w, "caps/kv/socket") && !exists(&w, "sessions/app/caps/kv/as/X5"));
+	ck_assert_int_eq(link_count(&w, "sessions/app/caps/kv/socket"), 2);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "self"), 0);
+	ck_assert_uint_eq(w.model->n[ENTITY_ALIAS], 0);
+	world_deinit(&w);
+}
+END_TEST
+
 START_TEST(P13_modes_follow_the_session_and_the_slot)
 {
 	struct world w;
@@ -241,6 +291,7 @@ main(void)
 	tcase_add_test(t, long_texts_are_bounded);
 	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);
 	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
+	tcase_add_test(t, an_alias_is_a_name_of_the_socket);
 	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);
 	tcase_add_test(t, node_numbers_lead_back);
 	return fixture_main(s);

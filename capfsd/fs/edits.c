@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mkdir(2), rmdir(2), rename(2), chmod(2) and chown(2). libfuse calls these; what they mean the
+ * mkdir(2), rmdir(2), link(2), unlink(2), rename(2), chmod(2) and chown(2). libfuse calls these; what they mean the
  * tree knows. Here the tree gets its words, and the kernel its reply. Nothing is kept between two
  * of them.
  *
@@ -78,6 +78,11 @@ fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 
 	if (!find_node(fs, req, parent, &at))
 		return;
+	/* What stands there is made by link(2). */
+	if (at.row->children == ENTITY_ALIAS) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
 	fs_edit_begin(&edit, fs, req, 0);
 	e = tree_create(&edit.request, at, name, strlen(name), "", 0);
 	fs_edit_end(&edit, e);
@@ -94,6 +99,58 @@ fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!find_node(fs, req, parent, &at))
 		return;
+	fs_edit_begin(&edit, fs, req, 0);
+	e = tree_remove(&edit.request, at, name, strlen(name));
+	fs_edit_end(&edit, e);
+}
+
+/*
+ * Of all nodes the socket of a slot can have more names, and they stand in the `as` of that slot: there they
+ * are found, with its mode, and go with it. EPERM, as of file systems that have no links.
+ */
+void
+fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node at;
+	int e;
+
+	if (!find_node(fs, req, parent, &at))
+		return;
+	if (at.row->children != ENTITY_ALIAS ||
+		tree_number(tree_slot_socket(capability_of(at.entity))) != ino) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	fs_edit_begin(&edit, fs, req, 0);
+	edit.reply.number = ino;
+	e = tree_link(&edit.request, at, name, strlen(name));
+	fs_edit_end(&edit, e);
+}
+
+void
+fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct fs_edit edit;
+	struct node at;
+	int e;
+
+	/*
+	 * ENOENT makes the kernel forget the name as well, but leaves the inode its link, which the
+	 * visible name needs: success would count it down, and outdate the look-up that is parked.
+	 */
+	if (parent == FS_BIND_DIR) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	if (!find_node(fs, req, parent, &at))
+		return;
+	if (at.row->children != ENTITY_ALIAS) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
 	fs_edit_begin(&edit, fs, req, 0);
 	e = tree_remove(&edit.request, at, name, strlen(name));
 	fs_edit_end(&edit, e);

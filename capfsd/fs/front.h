@@ -9,7 +9,7 @@
  *	takeover.c	INIT, and what the kernel is told when a broker begins
  *	cache.c		what the kernel may have cached
  *	nodes.c		look-up, attributes, directories
- *	edits.c		requests that change something: mkdir, rmdir, rename, chmod
+ *	edits.c		requests that change something: mkdir, rmdir, link, rename, chmod
  *	opening.c	those whose text is being made
  *	files.c		open files
  *	polls.c		those who poll them

@@ -29,15 +29,9 @@
 #include "capfsd/fs/takeover.h"
 #include "capfsd/process/fds.h"
 
-/* EPERM, as of other file systems that have no links; after ENOSYS nobody would ask again. */
+/* EPERM, as of other file systems that have none; after ENOSYS nobody would ask again. */
 static void
 refuse_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	fuse_reply_err(req, EPERM);
-}
-
-static void
-refuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	fuse_reply_err(req, EPERM);
 }
@@ -74,7 +68,7 @@ static const struct fuse_lowlevel_ops operations = {
 	.mknod = fs_mknod,
 	.unlink = fs_unlink,
 	.symlink = refuse_symlink,
-	.link = refuse_link,
+	.link = fs_link,
 	.opendir = fs_opendir,
 	.readdir = fs_readdir,
 	.statfs = fs_statfs,
@@ -226,6 +220,16 @@ fs_deadline(const struct fs *fs)
 	return lookup < read ? lookup : read;
 }
 
+/* All names of sockets are asked for again. */
+static void
+forget_sockets(struct fs *fs)
+{
+	if (!fs->sockets_cached)
+		return;
+	fs->sockets_cached = false;
+	fs_next_epoch(fs);
+}
+
 /*
  * A socket's entry must go from the cache, since connect(2) would find no listener, and not ask. Its
  * attributes are no way: that connect(2) has walked the path when it would be told ESTALE. Nor do they
@@ -234,10 +238,8 @@ fs_deadline(const struct fs *fs)
 void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
-	if (!fs->sockets_cached || !fs_cache_names_socket(fs, e))
-		return;
-	fs->sockets_cached = false;
-	fs_next_epoch(fs);
+	if (fs_cache_names_socket(fs, e))
+		forget_sockets(fs);
 }
 
 /*
@@ -300,6 +302,9 @@ fs_gone(struct fs *fs, struct entity *e)
 {
 	fs_changed(fs, e);
 	fs_lookups_gone(fs, e);
+	if (e->kind == ENTITY_ALIAS)
+		/* Its socket stays, here and in all that was derived from its slot. */
+		forget_sockets(fs);
 	if (e->kind != ENTITY_SESSION)
 		return;
 	fs_pending_gone(fs, session_of(e));

@@ -123,8 +123,8 @@ fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 }
 
 /* Everything but a socket is ready as soon as it is there. */
-static bool
-socket_ready(struct fs *fs, struct node node)
+bool
+fs_is_ready(struct fs *fs, struct node node)
 {
 	return node.row->type != ROW_SOCKET ||
 		fs->sockets->ready(fs->sockets_data, node.entity);
@@ -291,7 +291,7 @@ fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 				   : tree_lookup(fs->model, at, name, strlen(name), &node);
 	if (e)
 		fuse_reply_err(req, e);
-	else if (socket_ready(fs, node))
+	else if (fs_is_ready(fs, node))
 		fs_reply_node(fs, req, node, true);
 	else
 		park_lookup(fs, req, node);
@@ -409,16 +409,6 @@ fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t
 	else
 		/* Cached, so that the unlink(2) that follows needs no look-up. */
 		fs_reply_node(fs, req, node, true);
-}
-
-void
-fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	/*
-	 * ENOENT makes the kernel forget the name as well, but leaves the inode its link, which the
-	 * visible name needs: success would count it down, and outdate the look-up that is parked.
-	 */
-	fuse_reply_err(req, parent == FS_BIND_DIR ? ENOENT : EPERM);
 }
 
 /* None of the directories has a state of its own when it is open; the kernel asks once. */

@@ -16,12 +16,13 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t n,
 	int flags);
 void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev);
-void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	struct fuse_file_info *fi);
 void fs_statfs(fuse_req_t req, fuse_ino_t ino);
 
+/* May its name be cached? That of a socket only while somebody listens there. */
+bool fs_is_ready(struct fs *fs, struct node node);
 /* Answers REQ with NODE; its name is CACHED, or is asked for again at the next use. */
 void fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached);
 void fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node);

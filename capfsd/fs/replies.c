@@ -73,11 +73,12 @@ send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 		fuse_reply_write(req, reply->size);
 		break;
 	case FUSE_MKDIR:
+	case FUSE_LINK:
 	case FUSE_SETATTR:
 		if (!tree_node(fs->model, reply->number, &node))
 			fuse_reply_err(req, ESTALE);
-		else if (reply->opcode == FUSE_MKDIR)
-			fs_reply_node(fs, req, node, true);
+		else if (reply->opcode != FUSE_SETATTR)
+			fs_reply_node(fs, req, node, fs_is_ready(fs, node));
 		else
 			fs_reply_attributes(fs, req, node);
 		break;

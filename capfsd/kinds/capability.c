@@ -91,6 +91,7 @@ capability_init(struct model *m, struct entity *e)
 
 	list_init(&c->children);
 	list_init(&c->sibling_link);
+	list_init(&c->aliases);
 	list_init(&c->origin_link);
 	c->expiry.usec = LIMIT_NONE;
 }
@@ -245,7 +246,7 @@ capability_unlink(struct model *m, struct entity *e)
 {
 	struct capability *c = capability_of(e);
 
-	assert(list_empty(&c->children));
+	assert(list_empty(&c->children) && list_empty(&c->aliases));
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -366,12 +367,24 @@ next_leaf_first(struct capability *c)
 	return first_leaf(list_entry(c->sibling_link.next, struct capability, sibling_link));
 }
 
+static int
+reap_slot(struct reaper *r, struct capability *c)
+{
+	list_for_each (i, &c->aliases) {
+		int e = reap_one(r, list_entry(i, struct entity, owner_link));
+
+		if (e)
+			return e;
+	}
+	return reap_one(r, &c->entity);
+}
+
 /* Leaves first, so that whenever the budget ends nothing is left without its parent. */
 static int
 reap_tree(struct reaper *r, struct capability *top)
 {
 	for (struct capability *c = first_leaf(top);; c = next_leaf_first(c)) {
-		int e = reap_one(r, &c->entity);
+		int e = reap_slot(r, c);
 
 		if (e || c == top)
 			return e;
@@ -499,6 +512,7 @@ capability_check(struct model *m, struct entity *e)
 	model_expect(c->session->entity.id == c->record.session);
 	model_expect(c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
 	model_expect(c->record.calls_used <= c->record.calls_limit);
+	check_list(&capability_of(e)->aliases, ENTITY_ALIAS, e);
 	check_family(m, c);
 	expiry_check(m, c);
 }

@@ -38,6 +38,7 @@ struct capability {
 	struct capability *parent;
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
+	struct list aliases;     /* of struct alias */
 	union {
 		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */

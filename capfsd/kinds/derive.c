@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/capability.h"
 #include "capfsd/kinds/type.h"
 #include "capfsd/model/change.h"
@@ -328,6 +329,10 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	record.calls_used = capability_calls_used(source);
 	record.page_attachment = record.page_index = 0;
 	r = add_named(ch, source, source->parent, to, name, n_name, &record, ret);
+	if (r == 0)
+		r = alias_copy_all(ch, source, *ret);
+	if (r > 0)
+		return CAPABILITY_E_QUOTA_RAM;
 	return r ? r : capability_end(ch, source);
 }
 

@@ -12,4 +12,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_ENTRYPOINT] = &entrypoint_kind,
 	[ENTITY_OBJECT] = &object_kind,
 	[ENTITY_THREAD] = &thread_kind,
+	[ENTITY_ALIAS] = &alias_kind,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kinds of entities beside sessions: capabilities, entrypoints, objects, threads. Each has a
+ * The kinds of entities beside sessions: capabilities, entrypoints, objects, threads, aliases. Each has a
  * header with its record, which is stored as it stands there, and functions that stage changes of
  * it (model/change.h) or read it; verbs and fronts call them. A kind checks what holds for the
  * model, never whether somebody may: who asks is known to verbs alone. Nothing here logs, writes a
@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/capability.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/expiry.h"

@@ -37,6 +37,7 @@ enum entity_kind {
 	ENTITY_ENTRYPOINT,
 	ENTITY_OBJECT, /* has no name: its name is its key, in decimal */
 	ENTITY_THREAD,
+	ENTITY_ALIAS,
 	ENTITY_N_KINDS,
 };
 

@@ -22,6 +22,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "capfsd/kinds/alias.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 
@@ -82,6 +83,14 @@ static const struct refusal object_refusals[] = {
 		"that key has an object with another socket type or protocol"},
 	[ENTRYPOINT_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[ENTRYPOINT_E_CLOSING] = {EBUSY, "the entrypoint %c is being ended"},
+};
+
+static const struct refusal alias_refusals[] = {
+	[ALIAS_E_NAME] = {EINVAL, "'%n' is not a valid name of a socket"},
+	[ALIAS_E_EXISTS] = {EEXIST, "%c has an alias '%n'"},
+	[ALIAS_E_MANY] = {EMLINK, "a slot has " DIGITS(ALIASES_MAX) " aliases at most"},
+	[ALIAS_E_DEAD] = {ENOENT, "the capability has ended"},
+	[ALIAS_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 };
 
 static const struct refusal transfer_refusals[] = {
@@ -180,6 +189,12 @@ int
 refuse_object(struct request *r, int answer, const struct about *about)
 {
 	return refuse_by(r, object_refusals, N_OF(object_refusals), answer, about);
+}
+
+int
+refuse_alias(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, alias_refusals, N_OF(alias_refusals), answer, about);
 }
 
 /* The model checks these two itself, and they are not about any amount. */

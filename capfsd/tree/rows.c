@@ -53,6 +53,7 @@ static const struct row capability_rows[] = {
 	ROW(7, "replicate", ROW_COMMAND, .verb = &verb_replicate),
 	ROW(8, "transfer", ROW_COMMAND, .verb = &verb_transfer),
 	ROW(9, "call", ROW_CALL, .verb = &verb_call),
+	ROW(10, "as", ROW_DIRECTORY, .children = ENTITY_ALIAS),
 };
 
 static const struct row entrypoint_rows[] = {
@@ -73,6 +74,11 @@ static const struct row object_rows[] = {
 	ROW(1, "socket", ROW_SOCKET, .mode = 0666),
 };
 
+/* It is a name of its slot's socket, and has no node. */
+static const struct row alias_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, .hidden = true),
+};
+
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define TABLE(array) {array, N_OF(array)}
 /*
@@ -86,6 +92,7 @@ FITS(capability_rows);
 FITS(entrypoint_rows);
 FITS(thread_rows);
 FITS(object_rows);
+FITS(alias_rows);
 
 struct rows
 rows_of(enum entity_kind kind)
@@ -96,6 +103,7 @@ rows_of(enum entity_kind kind)
 		[ENTITY_ENTRYPOINT] = TABLE(entrypoint_rows),
 		[ENTITY_OBJECT] = TABLE(object_rows),
 		[ENTITY_THREAD] = TABLE(thread_rows),
+		[ENTITY_ALIAS] = TABLE(alias_rows),
 	};
 
 	return tables[kind];

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "capfsd/kinds/alias.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -59,9 +60,31 @@ node_of(struct entity *e, const struct row *row)
 }
 
 struct node
+tree_slot_socket(struct capability *c)
+{
+	return node_of(&c->entity, &rows_of(ENTITY_CAPABILITY).rows[3]);
+}
+
+struct node
 tree_entity(struct entity *e)
 {
 	return (struct node){e, rows_of(e->kind).rows};
+}
+
+/* What NAME is in the directory AT, which lists entities. NULL: it is not shown there. */
+static struct entity *
+find_child(struct model *m, struct node at, const char *name, size_t n)
+{
+	struct entity *e;
+	struct alias *a;
+
+	if (at.row->children != ENTITY_ALIAS) {
+		e = entity_find_name(m, at.entity->id, at.row->children, name, n);
+		return e && entity_is_shown(e) ? e : NULL;
+	}
+	/* Also of what the slot was derived from, which lives if the slot does. */
+	a = entity_is_shown(at.entity) ? alias_find(capability_of(at.entity), name, n) : NULL;
+	return a ? &a->entity : NULL;
 }
 
 struct node
@@ -130,10 +153,11 @@ tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct 
 	if (at.row->type != ROW_DIRECTORY)
 		return ENOTDIR;
 	if (at.row->children) {
-		e = entity_find_name(m, at.entity->id, at.row->children, name, n);
-		if (!e || !entity_is_shown(e))
+		e = find_child(m, at, name, n);
+		if (!e)
 			return ENOENT;
-		*ret = tree_entity(e);
+		*ret = e->kind == ENTITY_ALIAS ? tree_slot_socket(capability_of(at.entity))
+					       : tree_entity(e);
 		return 0;
 	}
 	for (size_t i = 1; i < rows.n; i++)
@@ -205,6 +229,20 @@ list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 	return 0;
 }
 
+/* At most ALIASES_MAX, which stand in lists of several slots; their cookies are those of entities. */
+static int
+list_aliases(struct node at, uint64_t after, tree_each *each, void *data)
+{
+	struct capability *c = capability_of(at.entity);
+	struct alias *a = capability_is_live(c) ? alias_next(c, after) : NULL;
+
+	for (; a; a = alias_next(c, a->entity.id))
+		if (!each(data, a->entity.name, tree_slot_socket(c),
+			    a->entity.id + COOKIE_ENTITIES))
+			break;
+	return 0;
+}
+
 /*
  * The cookie of an entity is made of its id. Ids only grow and are never used again, and children
  * stand in their order: so a listing that goes on later, even in another broker, finds its place
@@ -213,6 +251,7 @@ list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
 int
 tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data)
 {
+	uint64_t after = cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0;
 	struct list *children;
 	struct entity *e;
 
@@ -220,8 +259,10 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 		return ENOTDIR;
 	if (!at.row->children)
 		return list_rows(at, cookie, each, data);
+	if (at.row->children == ENTITY_ALIAS)
+		return list_aliases(at, after, each, data);
 	children = &session_of(at.entity)->owned[at.row->children];
-	e = entity_next(m, children, cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0);
+	e = entity_next(m, children, after);
 	while (e) {
 		struct node node = tree_entity(e);
 
@@ -241,6 +282,8 @@ count_directories(struct node dir)
 	struct rows rows = rows_of(dir.entity->kind);
 	uint64_t n = 0;
 
+	if (dir.row->children == ENTITY_ALIAS)
+		return 0;
 	if (dir.row->children)
 		return session_of(dir.entity)->n_owned[dir.row->children];
 	for (size_t i = 1; i < rows.n; i++)
@@ -299,6 +342,8 @@ tree_stat(struct request *r, struct node node, struct node_stat *ret)
 		st.nlink = 2 + count_directories(node);
 	else
 		st.size = node_size(r, node, &t);
+	if (node.row->type == ROW_SOCKET && node.entity->kind == ENTITY_CAPABILITY)
+		st.nlink += alias_count(capability_of(node.entity));
 	*ret = st;
 	return text_done(&t);
 }
@@ -412,6 +457,8 @@ tree_create(struct request *r, struct node at, const char *name, size_t n, const
 	struct spot spot = {at, {name, n}};
 	struct operation o = begin(r, &verb_create, &spot);
 
+	if (at.row->children == ENTITY_ALIAS && n_quota == 0)
+		return tree_link(r, at, name, n);
 	if (at.row->children != ENTITY_SESSION)
 		return verb_finish(
 			&o, refuse(r, EPERM, "directories are made in sessions/ only"));
@@ -420,17 +467,32 @@ tree_create(struct request *r, struct node at, const char *name, size_t n, const
 	return verb_run(&o);
 }
 
-/* What O is to be done to, by its name in AT. Returns: whether it is there, else refused. */
+int
+tree_link(struct request *r, struct node at, const char *name, size_t n)
+{
+	struct spot spot = {at, {name, n}};
+	struct operation o = begin(r, &verb_alias, &spot);
+
+	o.name = spot.name;
+	return verb_run(&o);
+}
+
+/*
+ * What O is to be done to, by its name in AT, which lists entities. Returns: whether it is there, else
+ * refused.
+ */
 static bool
 find_subject(struct operation *o, struct node at, struct word name)
 {
 	struct request *r = o->request;
-	struct node node;
-	int e = tree_lookup(r->model, at, name.p, name.n, &node);
+	struct entity *e = find_child(r->model, at, name.p, name.n);
 
-	if (e)
-		return refuse(r, e, "there is no '%.*s'", (int)name.n, name.p);
-	o->subject = node.entity;
+	if (!e)
+		return refuse(r, ENOENT, "there is no '%.*s'", (int)name.n, name.p);
+	if (e->kind == ENTITY_ALIAS && &alias_of(e)->capability->entity != at.entity)
+		return refuse(r, EPERM, "%s has '%s' from what it was derived from", at.entity->name,
+			e->name);
+	o->subject = e;
 	return true;
 }
 

@@ -43,6 +43,9 @@ uint64_t tree_all_rows(enum entity_kind kind);
 /* The directory in which NODE stands; the root's is itself. */
 struct node tree_parent(struct node node);
 
+/* The socket of C, of which its aliases are names. */
+struct node tree_slot_socket(struct capability *c);
+
 /* The socket of O, where its entrypoint listens: the slots' `socket` are names of it. */
 struct node tree_object_socket(struct object *o);
 
@@ -79,6 +82,8 @@ bool tree_read_piece(struct request *r, struct node node, struct reading *at, st
 int tree_write(struct request *r, struct node node, const char *text, size_t n);
 int tree_create(struct request *r, struct node at, const char *name, size_t n, const char *quota,
 	size_t n_quota);
+/* An alias in AT, which is the `as` of a slot. */
+int tree_link(struct request *r, struct node at, const char *name, size_t n);
 int tree_remove(struct request *r, struct node at, const char *name, size_t n);
 int tree_rename(struct request *r, struct node at, const char *name, size_t n, struct node to,
 	const char *new_name, size_t n_new);

@@ -53,10 +53,19 @@ end_entrypoint(struct operation *o)
 	return entrypoint_end(o->change, e);
 }
 
+/* What is derived from its slot loses it, too. It goes at once, so there is nothing to wait for. */
+static int
+remove_alias(struct operation *o)
+{
+	o->request->pending = 0;
+	return change_drop(o->change, o->subject);
+}
+
 static int (*const ends[ENTITY_N_KINDS])(struct operation *o) = {
 	[ENTITY_SESSION] = close_session,
 	[ENTITY_CAPABILITY] = drop_slot,
 	[ENTITY_ENTRYPOINT] = end_entrypoint,
+	[ENTITY_ALIAS] = remove_alias,
 };
 
 /*

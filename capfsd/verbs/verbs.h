@@ -26,7 +26,8 @@
 	X(CHMOD, chmod)                                                                            \
 	X(ATTACH, attach)                                                                          \
 	X(OPEN, open)                                                                              \
-	X(IMPORT, import)
+	X(IMPORT, import)                                                                          \
+	X(ALIAS, alias)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */
