@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* capctl grant, replicate, transfer, reduce, revoke, drop: what is done with one slot. */
+/* capctl grant, replicate, transfer, reduce, revoke, drop, alias, unalias: what is done with one slot. */
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "capctl/command.h"
 
@@ -169,4 +170,67 @@ const struct command command_drop = {
 	.n_min = 1,
 	.n_max = 1,
 	.run = run_drop,
+};
+
+/* The node of an alias of SLOT, there or not. */
+static int
+alias_node(struct context *x, char **argv, struct text *t)
+{
+	int status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", argv[0], t);
+	if (status != STATUS_DONE)
+		return status;
+	if (node_kind(t->data) != NODE_SLOT)
+		return complain_usage("'%s' is not a slot", argv[0]);
+	if (strchr(argv[1], '/'))
+		return complain_usage("'%s' is not the name of a socket", argv[1]);
+	node_append(t, "as");
+	node_append(t, argv[1]);
+	return text_done(t) < 0 ? complain(ENOMEM, NULL, "alias") : STATUS_DONE;
+}
+
+static int
+run_alias(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {};
+	cleanup_free char *reason = NULL;
+	int e, status = alias_node(x, argv, &node);
+
+	if (status != STATUS_DONE)
+		return status;
+	e = context_create(x, node.data, "", &reason);
+	return e < 0 ? complain(e, reason, "alias %s %s", argv[0], argv[1]) : STATUS_DONE;
+}
+
+const struct command command_alias = {
+	.name = "alias",
+	.arguments = "SLOT NAME",
+	.summary = "give the socket of a slot, and of what is derived from it, another name",
+	.n_min = 2,
+	.n_max = 2,
+	.run = run_alias,
+};
+
+static int
+run_unalias(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {};
+	cleanup_free char *reason = NULL;
+	int e, status = alias_node(x, argv, &node);
+
+	if (status != STATUS_DONE)
+		return status;
+	e = context_remove(x, node.data, &reason);
+	return e < 0 ? complain(e, reason, "unalias %s %s", argv[0], argv[1]) : STATUS_DONE;
+}
+
+const struct command command_unalias = {
+	.name = "unalias",
+	.arguments = "SLOT NAME",
+	.summary = "take such a name back",
+	.n_min = 2,
+	.n_max = 2,
+	.run = run_unalias,
 };

@@ -39,9 +39,10 @@ struct command {
 	int (*run)(struct context *x, int argc, char **argv);
 };
 
-extern const struct command command_drop, command_events, command_grant, command_graph,
+extern const struct command command_alias, command_drop, command_events, command_grant, command_graph,
 	command_holders, command_reduce, command_replicate, command_revoke, command_serve, command_session_close,
-	command_session_create, command_show, command_transfer, command_transfer_quota, command_tree;
+	command_session_create, command_show, command_transfer, command_transfer_quota, command_tree,
+	command_unalias;
 
 /* Connects to the root. Returns: 0, or the exit status, having said why. */
 int context_open(struct context *x);

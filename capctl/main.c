@@ -18,6 +18,8 @@ static const struct command *const commands[] = {
 	&command_reduce,
 	&command_revoke,
 	&command_drop,
+	&command_alias,
+	&command_unalias,
 	&command_session_create,
 	&command_session_close,
 	&command_transfer_quota,

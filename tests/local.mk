@@ -74,6 +74,7 @@ script_tests = \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
+	tests/it-alias.sh \
 	tests/it-adding.sh \
 	tests/it-backoff.sh \
 	tests/it-call.sh \
