@@ -212,7 +212,6 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/fs.h \
 	capfsd/fs/nodes.c \
 	capfsd/fs/nodes.h \
-	capfsd/fs/opcodes.c \
 	capfsd/fs/opening.c \
 	capfsd/fs/opening.h \
 	capfsd/fs/pending.c \

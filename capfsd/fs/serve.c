@@ -12,6 +12,7 @@
 #include "capfsd/fs/serve.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -29,6 +30,46 @@
 #define DRAIN_TRIES 5
 #define TAKE_MAX 128 /* requests are read between two turns, which takes no longer than a few of these */
 #define RESENT (UINT64_C(1) << 63)
+
+/*
+ * What the kernel's requests are called in `metrics`. All that have no name are counted together, as
+ * no program that is known asks for them.
+ */
+static const char *const opcodes[COUNTERS_FUSE] = {
+	[0] = "other",
+	[FUSE_LOOKUP] = "lookup",
+	[FUSE_FORGET] = "forget",
+	[FUSE_BATCH_FORGET] = "batch_forget",
+	[FUSE_GETATTR] = "getattr",
+	[FUSE_SETATTR] = "setattr",
+	[FUSE_MKDIR] = "mkdir",
+	[FUSE_RMDIR] = "rmdir",
+	[FUSE_RENAME] = "rename",
+	[FUSE_RENAME2] = "rename2",
+	[FUSE_MKNOD] = "mknod",
+	[FUSE_UNLINK] = "unlink",
+	[FUSE_SYMLINK] = "symlink",
+	[FUSE_LINK] = "link",
+	[FUSE_OPENDIR] = "opendir",
+	[FUSE_READDIR] = "readdir",
+	[FUSE_RELEASEDIR] = "releasedir",
+	[FUSE_STATFS] = "statfs",
+	[FUSE_SETXATTR] = "setxattr",
+	[FUSE_GETXATTR] = "getxattr",
+	[FUSE_OPEN] = "open",
+	[FUSE_READ] = "read",
+	[FUSE_WRITE] = "write",
+	[FUSE_RELEASE] = "release",
+	[FUSE_FLUSH] = "flush",
+	[FUSE_POLL] = "poll",
+	[FUSE_INTERRUPT] = "interrupt",
+};
+
+const char *
+fs_opcode_name(size_t opcode)
+{
+	return opcode < COUNTERS_FUSE ? opcodes[opcode] : NULL;
+}
 
 /*
  * These are no requests of anybody, as nobody waits for them. They are not entered in the page
