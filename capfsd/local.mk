@@ -203,6 +203,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/fs/cache.h \
 	capfsd/fs/calls.c \
 	capfsd/fs/calls.h \
+	capfsd/fs/commands.c \
+	capfsd/fs/commands.h \
 	capfsd/fs/edits.c \
 	capfsd/fs/edits.h \
 	capfsd/fs/files.c \

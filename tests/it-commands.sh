@@ -55,7 +55,7 @@ t_ok "there_are_command_files" test "${#nodes[@]}" -ge 6
 long=$(repeat x 5000)
 fits=$(repeat x 4095)
 for node in "${nodes[@]}"; do
-	refused "malformed_word" EINVAL "$node" 'wibble'
+	refused "malformed_word" EINVAL "$node" 'wibble\n'
 	refused "malformed_nothing_but_a_line_feed" EINVAL "$node" '\n'
 	refused "malformed_equals" EINVAL "$node" '=\n'
 	refused "malformed_empty_value" EINVAL "$node" 'to=\n'
@@ -67,7 +67,7 @@ for node in "${nodes[@]}"; do
 	refused "not_utf8_overlong" EINVAL "$node" 'to=\300\257\n'
 	refused "with_nul" EINVAL "$node" 'to=inner\000as=x\n'
 	refused "oversized" EMSGSIZE "$node" "$long"
-	refused "largest_that_fits_is_parsed" EINVAL "$node" "$fits"
+	refused "largest_that_fits_is_parsed" EINVAL "$node" "${fits%x}\n"
 	refused "oversized_then_good" "EMSGSIZE EMSGSIZE" "$node" "$long" 'to=inner as=late\n'
 	refused "oversized_by_one" EMSGSIZE "$node" "${fits}x"
 done
@@ -79,7 +79,7 @@ refused "R2_dots_are_no_way_up" ENOENT "$grant" 'to=../app\n'
 refused "taken_name" EEXIST "$grant" 'to=inner as=date\n'
 refused "bad_name_dot" EINVAL "$grant" 'to=inner as=.hidden\n'
 refused "bad_name_slash" EINVAL "$grant" 'to=inner as=a/b\n'
-refused "bad_name_long" EINVAL "$grant" "to=inner as=$(repeat n 65)"
+refused "bad_name_long" EINVAL "$grant" "to=inner as=$(repeat n 65)\n"
 refused "Z40_Z41_no_larger_calls" EINVAL "$grant" 'to=inner as=z calls=101\n'
 refused "C14_no_right_that_it_lacks" EPERM "$grant" 'to=inner as=z rights=call,transfer\n'
 refused "no_such_right" EINVAL "$grant" 'to=inner as=z rights=everything\n'
@@ -102,7 +102,7 @@ refused "G23_overflow" EINVAL "$CAPFS/transfer_quota" 'to=app caps=1844674407370
 refused "no_amount" EINVAL "$CAPFS/transfer_quota" 'to=app\n'
 
 # The same open file tells why; a fresh one gives the usage.
-t_like "the_reason_on_the_same_open_file" '^EINVAL .*wibble' "$PROBE" command "$grant" 'to=inner wibble=1'
+t_like "the_reason_on_the_same_open_file" '^EINVAL .*wibble' "$PROBE" command "$grant" $'to=inner wibble=1\n'
 t_like "the_usage_on_a_fresh_open_file" '^to=SESSION' cat "$grant"
 t_like "every_refusal_is_an_event" "refused grant session=init/app slot=date uid=$(id -u) EINVAL: .*wibble" \
 	tail -n 1 "$app/events"

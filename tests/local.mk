@@ -19,6 +19,7 @@ unit_tests = \
 	tests/test-full \
 	tests/test-event \
 	tests/test-fs \
+	tests/test-halves \
 	tests/test-pending \
 	tests/test-call-files \
 	tests/test-property \
@@ -399,6 +400,10 @@ tests_test_pending_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_pending_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_test_pending_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
+tests_test_halves_SOURCES = tests/test-halves.c $(fs_kernel)
+tests_test_halves_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_halves_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_test_halves_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_fs_SOURCES = tests/test-fs.c $(fs_kernel)
 tests_test_fs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_fs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc

@@ -412,13 +412,17 @@ probe_fuzz(int argc, char **argv)
 	while (probe_now_msec() < deadline) {
 		const char *path = files.path[(size_t)random() % files.n];
 		cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-		size_t n = fuzz_text(buffer, sizeof(buffer));
 
 		if (fd < 0)
 			continue;
-		written++;
-		if (n && write(fd, buffer, n) >= 0)
-			taken++;
+		/* Now and then in pieces. */
+		do {
+			size_t n = fuzz_text(buffer, sizeof(buffer));
+
+			written++;
+			if (n && write(fd, buffer, n) >= 0)
+				taken++;
+		} while (random() % 2);
 	}
 	printf("files=%zu written=%lu taken=%lu\n", files.n, written, taken);
 	for (size_t i = 0; i < files.n; i++)

@@ -80,8 +80,8 @@ START_TEST(P02_two_openers_never_mix)
 	one = open_node(node);
 	two = open_node(node);
 	ck_assert_uint_ne(one, two);
-	ck_assert_int_eq(write_node(node, one, "to=app caps=3"), 0);
-	ck_assert_int_eq(write_node(node, two, "to=nobody caps=3"), -ENOENT);
+	ck_assert_int_eq(write_node(node, one, "to=app caps=3\n"), 0);
+	ck_assert_int_eq(write_node(node, two, "to=nobody caps=3\n"), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(read_node(node, two, 0), "nobody"));
 	ck_assert_ptr_null(strstr(read_node(node, one, 0), "nobody"));
 	/* The same, and nobody else's, from the next broker. */
@@ -97,7 +97,7 @@ START_TEST(P02_handles_that_are_open_are_not_given_again)
 	uint64_t node = look_up(FUSE_ROOT_ID, "transfer_quota"), one, two;
 
 	one = open_node(node);
-	ck_assert_int_eq(write_node(node, one, "to=nobody caps=3"), -ENOENT);
+	ck_assert_int_eq(write_node(node, one, "to=nobody caps=3\n"), -ENOENT);
 	ck_assert_int_eq(kill(k.child, SIGUSR1), 0);
 	two = open_node(node);
 	ck_assert_uint_ne(one, two);
@@ -117,7 +117,7 @@ START_TEST(P14_a_repeated_request_runs_once)
 	node = look_up(FUSE_ROOT_ID, "transfer_quota");
 	quota = look_up(look_up(sessions, "app"), "quota");
 	fh = open_node(node);
-	n = write_body(body, fh, "to=app caps=3", 13);
+	n = write_body(body, fh, "to=app caps=3\n", 14);
 	ck_assert_int_eq(ask(FUSE_WRITE, node, body, n), 0);
 	unique = k.unique;
 	strcpy(before, read_node(quota, open_node(quota), 0));
@@ -367,7 +367,7 @@ START_TEST(P13_oversized_commands_change_nothing)
 	memcpy(text, "to=app caps=3", 13);
 	ck_assert_int_eq(ask(FUSE_WRITE, node, body, write_body(body, fh, text, sizeof(text))), -EMSGSIZE);
 	/* Nor does what follows in the same open file. */
-	ck_assert_int_eq(write_node(node, fh, "to=app caps=3"), -EMSGSIZE);
+	ck_assert_int_eq(write_node(node, fh, "to=app caps=3\n"), -EMSGSIZE);
 	ck_assert_int_eq(write_node(node, open_node(node), "to=\xff\xfe caps=3"), -EINVAL);
 	ck_assert_int_eq(write_node(node, open_node(node), ""), -EINVAL);
 }

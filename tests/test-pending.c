@@ -91,9 +91,9 @@ make_holders(void)
 	char command[64];
 
 	session_of_name("many");
-	ck_assert_int_eq(write_node(transfer, open_node(transfer), "to=many caps=800"), 0);
+	ck_assert_int_eq(write_node(transfer, open_node(transfer), "to=many caps=800\n"), 0);
 	for (unsigned i = 0; i < 20 * LISTS_PIECE_LINES; i++) {
-		snprintf(command, sizeof(command), "to=many as=kv%u", i);
+		snprintf(command, sizeof(command), "to=many as=kv%u\n", i);
 		ck_assert_int_eq(write_node(grant, fh, command), 0);
 	}
 	return look_up(kv, "holders");

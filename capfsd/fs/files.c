@@ -2,8 +2,8 @@
 /*
  * Open files. An informing file's text is made when it is opened; a command's result stays with the
  * open file that was written to; a log is read by offset. Each is charged to the session in whose
- * tree it stands, and goes with that. libfuse calls what is here, and calls.c what has to do with a
- * `call`.
+ * tree it stands, and goes with that. libfuse calls what is here; what is written goes to commands.c,
+ * and what has to do with a `call` to calls.c.
  *
  * A broker that takes over knows none of the handles that the kernel has. It makes the file again
  * when it is met: from what was stored with the command that was written, or as it is now. So no
@@ -22,15 +22,11 @@
 
 #include "base/error.h"
 #include "capfsd/fs/calls.h"
+#include "capfsd/fs/commands.h"
 #include "capfsd/fs/polls.h"
 #include "capfsd/fs/records.h"
 #include "capfsd/fs/replies.h"
 
-/*
- * As capfs(5) says it; the control protocol has the same bound, so that both take the same
- * commands.
- */
-#define COMMAND_BYTES_MAX 4095
 /*
  * What fits into the bits of a handle above FS_HANDLE_BITS. A text that is longer has this length,
  * and is not cut when the file is restored.
@@ -75,6 +71,7 @@ fs_file_free(struct fs *fs, struct fs_file *f)
 	list_unlink(&f->all);
 	fs_poll_end(fs, f);
 	fs_call_end_reads(f, 0);
+	fs_half_deinit(&f->half);
 	charge_deinit(&f->charge);
 	text_deinit(&f->text);
 	free(f);
@@ -170,7 +167,9 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	if ((*ret)->call)
 		(*ret)->read_end = (*ret)->text.n;
 	(*ret)->base = record.base;
-	(*ret)->written = (*ret)->stored = stored;
+	(*ret)->stored = stored;
+	if (node.row->type == ROW_COMMAND)
+		fs_command_restore(*ret);
 	return 0;
 }
 
@@ -245,61 +244,11 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		fuse_reply_buf(req, f->text.data + at, size < f->text.n - at ? size : f->text.n - at);
 }
 
-/* A write to a command file: beside its reply, what the open file gives to its reader is stored. */
-struct command {
-	struct fs_edit edit;
-	struct fs_file *file;
-	uint64_t end;
-};
-
-/*
- * Stored with the reply of the WRITE: a broker that dies between the command and the read of its
- * result would else leave a reader who knows that something was done, and not what.
- */
-static int
-note_result(struct fs_edit *edit, struct change *ch)
-{
-	struct command *c = container_of(edit, struct command, edit);
-	const struct fs_open_record record = {
-		.instance = edit->fs->boot->instance,
-		.number = c->file->number,
-		.base = c->end,
-	};
-	int e = fs_open_note(edit->fs, ch, c->file->fh, &record, &edit->request.text);
-
-	if (e == 0)
-		c->file->stored = true;
-	return e;
-}
-
-/*
- * The result replaces what the file had, also when the command was refused: whoever writes and then
- * reads sees what came of this command, and never of the one before.
- */
-static void
-write_command(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f, const char *data,
-	size_t n, uint64_t end)
-{
-	struct command c = {.file = f, .end = end};
-	struct text *result = &c.edit.request.text;
-	int e;
-
-	fs_edit_begin(&c.edit, fs, req, n);
-	c.edit.more = note_result;
-	e = tree_write(&c.edit.request, node, data, n);
-	text_add(result, "\n");
-	text_deinit(&f->text);
-	f->text = *result;
-	*result = (struct text){};
-	f->base = end;
-	f->written = true;
-	fs_edit_end(&c.edit, e);
-}
-
 void
 fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t offset,
 	struct fuse_file_info *fi)
 {
+	const struct fs_piece piece = {data, n, (uint64_t)offset, fi->flags & O_APPEND};
 	struct fs *fs = fuse_req_userdata(req);
 	struct fs_file *f = file_find(fs, fi->fh, ino);
 	struct node node;
@@ -314,29 +263,21 @@ fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t 
 	if (!f) {
 		e = file_restore(fs, req, node, fi->fh, &f);
 		if (e) {
+			fs_command_lost(fs, ino, fi->fh, e);
 			fuse_reply_err(req, e);
 			return;
 		}
 	}
-	if (f->call) {
+	if (f->call)
 		fs_call_write(fs, req, node, f, data, n);
-		return;
-	}
-	/*
-	 * The first part of a long write might be a command by itself, without the limits at its
-	 * end: after one that is too long nothing more is taken.
-	 */
-	if (f->failed || n > COMMAND_BYTES_MAX) {
-		f->failed = true;
-		fuse_reply_err(req, EMSGSIZE);
-		return;
-	}
-	write_command(fs, req, node, f, data, n, (uint64_t)offset + n);
+	else
+		fs_command_write(fs, req, node, f, &piece);
 }
 
 /*
- * The last request of this handle: nobody will read what was stored for its reader, so it goes. It
- * is done whether or not this broker knows the file, since a predecessor may have stored for it.
+ * The last request of this handle: a command that was begun is whole now, and nobody will read what was
+ * stored for its reader, so it goes. It is done whether or not this broker knows the file, since a
+ * predecessor may have stored for it.
  */
 void
 fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -346,6 +287,7 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	cleanup_text struct text text = {};
 	struct fs_open_record record;
 
+	fs_command_close(fs, req, ino, fi->fh, f);
 	/* Not known here: of a predecessor, or of a session that has ended. */
 	if (f ? f->stored : fs_open_find(fs, fi->fh, ino, &record, &text))
 		fs_open_drop(fs, fi->fh);

@@ -10,6 +10,16 @@
 #include "base/text.h"
 #include "capfsd/fs/front.h"
 
+/* A command that was begun, and may go on (commands.c). */
+struct fs_half {
+	struct text text;
+	struct charge charge;
+	uint64_t end; /* the offset at which it goes on */
+	uid_t uid;    /* of who has begun it */
+	int error;    /* a piece is missing, for this reason: nothing more is taken; 0: none is */
+	bool stored;
+};
+
 /*
  * An open file. Its handle fh says more than a number: bits 40-63 hold the length of an informing
  * file's text, so that a broker that never saw the handle ends the file where its reader expects.
@@ -24,8 +34,9 @@ struct fs_file {
 	uint64_t base;           /* the offset at which the text begins: behind what was written */
 	uint64_t read_end; /* how far a log was read, in its own offsets; or a `call` */
 	uint64_t next;     /* the offset of the file that is read next if nobody seeks */
-	bool log, written, failed, stored;
-	bool call;
+	struct fs_half half;
+	bool log, stored;
+	bool call, failed; /* failed: a `call` that takes nothing more */
 	struct list reads; /* of struct fs_read (calls.c), that wait */
 	struct fs *fs;
 	/* polls.c */

@@ -12,6 +12,7 @@
  *	edits.c		requests that change something: mkdir, rmdir, link, rename, chmod
  *	opening.c	those whose text is being made
  *	files.c		open files
+ *	commands.c	what is written to them, in pieces
  *	polls.c		those who poll them
  *	calls.c		those of a `call`, and their reads that wait
  *	replies.c	committed replies, and requests that come again

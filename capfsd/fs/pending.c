@@ -47,7 +47,7 @@ pending_take(struct turn *turn)
 
 	pending_unlink(p);
 	if (fs_was_killed(p->fs, p->interrupted, p->since_usec))
-		fs_refuse(p->fs, fs_header(p->request)->unique, EINTR);
+		fs_refuse(p->fs, p->request, p->n, EINTR);
 	else
 		fs_serve(p->fs, p->request, p->n, p->interrupted);
 	free(p);

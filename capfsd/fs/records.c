@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the store keeps for this front, read and written here alone: results of commands, replies,
- * and the epoch by which handles of one broker differ from those of all others.
+ * What the store keeps for this front, read and written here alone: halves and results of commands,
+ * replies, and the epoch by which handles of one broker differ from those of all others.
  *
  * Every record begins with the instance of its mount. Those of another one are swept away when a
  * broker begins: their handles and their requests belong to nobody any more, and a number that the
@@ -31,34 +31,76 @@ open_key(uint64_t fh)
 	return STORE_KEY(STORE_OPEN, fh & ((UINT64_C(1) << FS_HANDLE_BITS) - 1));
 }
 
-/* A handle of another mount, or of another node, is none of ours, whatever its number. */
-bool
-fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_record *ret, struct text *t)
+/* Beside what the same handle gives to its reader. */
+static uint64_t
+half_key(uint64_t fh)
 {
+	return open_key(fh) | UINT64_C(1) << FS_HANDLE_BITS;
+}
+
+/* What each record of a handle begins with. */
+struct handle_record {
+	uint64_t instance, number;
+};
+
+/* A handle of another mount, or of another node, is none of ours, whatever its number. */
+static bool
+find(struct fs *fs, uint64_t key, uint64_t number, void *ret, size_t n_ret, struct text *t)
+{
+	struct handle_record head;
 	const void *data;
 	size_t n;
 
-	if (state_get(fs->state, open_key(fh), &data, &n) != 0 || n < sizeof(*ret))
+	if (state_get(fs->state, key, &data, &n) != 0 || n < n_ret)
 		return false;
-	memcpy(ret, data, sizeof(*ret));
-	if (ret->instance != fs->boot->instance || ret->number != number)
+	memcpy(&head, data, sizeof(head));
+	if (head.instance != fs->boot->instance || head.number != number)
 		return false;
-	text_add_n(t, (const char *)data + sizeof(*ret), n - sizeof(*ret));
+	memcpy(ret, data, n_ret);
+	text_add_n(t, (const char *)data + n_ret, n - n_ret);
 	return true;
 }
 
-int
-fs_open_note(struct fs *fs, struct change *ch, uint64_t fh, const struct fs_open_record *record,
-	const struct text *t)
+static int
+note(struct change *ch, uint64_t key, const void *record, size_t n, const struct text *t,
+	const char *end)
 {
 	cleanup_text struct text all = {};
 	int e;
 
-	text_add_n(&all, record, sizeof(*record));
+	text_add_n(&all, record, n);
 	text_add_n(&all, t->data, t->n);
-	text_add(&all, "\n");
+	text_add(&all, end);
 	e = text_done(&all);
-	return e < 0 ? e : change_note(ch, open_key(fh), all.data, all.n);
+	return e < 0 ? e : change_note(ch, key, all.data, all.n);
+}
+
+bool
+fs_open_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_open_record *ret, struct text *t)
+{
+	return find(fs, open_key(fh), number, ret, sizeof(*ret), t);
+}
+
+int
+fs_open_note(struct change *ch, uint64_t fh, const struct fs_open_record *record,
+	const struct text *t)
+{
+	return note(ch, open_key(fh), record, sizeof(*record), t, "\n");
+}
+
+bool
+fs_half_find(struct fs *fs, uint64_t fh, uint64_t number, struct fs_half_record *ret, struct text *t)
+{
+	return find(fs, half_key(fh), number, ret, sizeof(*ret), t);
+}
+
+int
+fs_half_note(struct change *ch, uint64_t fh, const struct fs_half_record *record,
+	const struct text *t)
+{
+	if (!record)
+		return change_note(ch, half_key(fh), NULL, 0);
+	return note(ch, half_key(fh), record, sizeof(*record), t, "");
 }
 
 /*
@@ -81,13 +123,19 @@ fs_open_drop(struct fs *fs, uint64_t fh)
 	fs_record_drop(fs, open_key(fh));
 }
 
+void
+fs_half_drop(struct fs *fs, uint64_t fh)
+{
+	fs_record_drop(fs, half_key(fh));
+}
+
 struct sweep {
 	struct fs *fs;
 	struct change *change;
 	uint64_t epoch; /* the last that was used in this mount */
 };
 
-/* Both kinds of records begin with the instance of their mount. */
+/* All kinds of records begin with the instance of their mount. */
 static int
 sweep_record(void *data, uint64_t key, const void *record, size_t n)
 {

@@ -20,6 +20,7 @@
 #include "capfsd/fs/records.h"
 
 #define LAST_KEY STORE_KEY(STORE_REPLY, 1)
+#define REFUSED 0 /* no request of the kernel has this number */
 
 /* A reply that waits for what is being reaped. */
 struct waiting {
@@ -69,6 +70,9 @@ send(struct fs *fs, fuse_req_t req, const struct fs_reply *reply)
 	struct node node;
 
 	switch (reply->opcode) {
+	case REFUSED:
+		fuse_reply_err(req, (int)reply->size);
+		break;
 	case FUSE_WRITE:
 		fuse_reply_write(req, reply->size);
 		break;
@@ -172,6 +176,19 @@ fs_edit_begin(struct fs_edit *edit, struct fs *fs, fuse_req_t req, size_t size)
 	fs_request_init(fs, req, &edit->request);
 	edit->request.note = note;
 	edit->request.data = edit;
+}
+
+int
+fs_edit_note(struct fs_edit *edit, struct change *ch)
+{
+	struct fs_reply reply = edit->reply;
+
+	reply.pending = 0;
+	if (edit->request.error) {
+		reply.opcode = REFUSED;
+		reply.size = (uint32_t)edit->request.error;
+	}
+	return change_note(ch, LAST_KEY, &reply, sizeof(reply));
 }
 
 /* Nobody but the broker's loop can end the broker; a failed store shows there again. */

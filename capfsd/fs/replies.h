@@ -14,8 +14,8 @@ struct fs_reply {
 	uint64_t instance, unique;
 	uint64_t pending; /* what must be reaped before it is sent; 0: nothing */
 	uint64_t number;  /* the node made or changed */
-	uint32_t opcode;
-	uint32_t size;    /* of a write */
+	uint32_t opcode;  /* 0: refused */
+	uint32_t size;    /* of a write; or the errno of a refusal */
 };
 
 struct fs_edit {
@@ -37,6 +37,12 @@ bool fs_replies_last(struct fs *fs, uint64_t unique);
 
 /* Begins one, whose reply says SIZE. EDIT must stay where it is. */
 void fs_edit_begin(struct fs_edit *edit, struct fs *fs, fuse_req_t req, size_t size);
+
+/*
+ * Stages the reply, a refusal too, into CH: for one that changes nothing in the tree, and something
+ * beside it. Returns: 0 or -errno.
+ */
+int fs_edit_note(struct fs_edit *edit, struct change *ch);
 
 /* Replies to it, RESULT being that of the tree; at once, or when what it ended is reaped. */
 void fs_edit_end(struct fs_edit *edit, int result);

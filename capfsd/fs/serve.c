@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "capfsd/fs/calls.h"
+#include "capfsd/fs/commands.h"
 #include "capfsd/fs/pending.h"
 #include "capfsd/fs/replies.h"
 #include "capfsd/fs/service.h"
@@ -82,23 +83,41 @@ has_answer(uint32_t opcode)
 		opcode != FUSE_DESTROY;
 }
 
-void
-fs_refuse(struct fs *fs, uint64_t unique, int error)
+/* What is written behind a piece that nobody took must not be a command by itself. */
+static void
+lose_piece(struct fs *fs, const char *request, size_t n, int error)
 {
+	struct fuse_write_in in;
+
+	if (fs_header(request)->opcode != FUSE_WRITE ||
+		n < sizeof(struct fuse_in_header) + sizeof(in))
+		return;
+	memcpy(&in, request + sizeof(struct fuse_in_header), sizeof(in));
+	fs_command_lost(fs, fs_header(request)->nodeid, in.fh, error);
+}
+
+void
+fs_refuse(struct fs *fs, const char *request, size_t n, int error)
+{
+	uint64_t unique = fs_header(request)->unique;
+
+	lose_piece(fs, request, n, error);
 	fs_service_refuse(unique, error);
 	fs_service_end(fs, unique);
 }
 
 static void
-answer_poisoned(struct fs *fs, const struct fuse_in_header *in)
+answer_poisoned(struct fs *fs, const char *request, size_t n)
 {
+	const struct fuse_in_header *in = fs_header(request);
+
 	log_event(LOG_ERR,
 		LOG_FIELDS({"MESSAGE_ID", MESSAGE_REQUEST_POISONED},
 			{"CAPFS_REQUEST", NULL, BOOT_REQUEST_FUSE(in->unique)},
 			{"CAPFS_OPCODE", NULL, in->opcode}, {"CAPFS_UID", NULL, in->uid}),
 		"request %#llx (opcode %u, uid %u) ended two brokers and is refused",
 		(unsigned long long)BOOT_REQUEST_FUSE(in->unique), in->opcode, in->uid);
-	fs_refuse(fs, in->unique, EIO);
+	fs_refuse(fs, request, n, EIO);
 }
 
 /*
@@ -162,7 +181,7 @@ fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 		boot_page_leave(fs->boot->page);
 	} else {
 		counters->poisoned++;
-		answer_poisoned(fs, in);
+		answer_poisoned(fs, request, n);
 	}
 	counters_add(counters->fuse, in->opcode);
 	counters->served[FRONT_FUSE]++;
@@ -203,7 +222,7 @@ put_in_line(struct fs *fs, const char *request, size_t n)
 	if (interrupted && fs_pending_interrupt(fs, interrupted))
 		return false;
 	if (has_answer(in->opcode) && fs_service_begin(fs, in->unique) < 0) {
-		fs_service_refuse(in->unique, ENOMEM);
+		fs_refuse(fs, request, n, ENOMEM);
 		return false;
 	}
 	if (must_not_wait(fs, in)) {
@@ -211,7 +230,7 @@ put_in_line(struct fs *fs, const char *request, size_t n)
 		return has_answer(in->opcode);
 	}
 	if (fs_pending_add(fs, request, n) < 0)
-		fs_refuse(fs, in->unique, ENOMEM);
+		fs_refuse(fs, request, n, ENOMEM);
 	return false;
 }
 

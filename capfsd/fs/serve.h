@@ -13,5 +13,5 @@
 
 /* Gives it to libfuse, which answers it or has it wait. INTERRUPTED: it is told that, too. */
 void fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted);
-/* Answers it with ERROR, past libfuse. UNIQUE is as the kernel has it. */
-void fs_refuse(struct fs *fs, uint64_t unique, int error);
+/* Answers it with ERROR, past libfuse. */
+void fs_refuse(struct fs *fs, const char *request, size_t n, int error);

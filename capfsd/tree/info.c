@@ -42,7 +42,7 @@ info_readme(struct request *r, struct entity *e, struct text *t)
 		"  quota  label  state  events\n"
 		"\n"
 		"cat a command file for its usage. A refusal says why at the end of `events`. One command\n"
-		"is one write of at most 4095 bytes. capfs(5) describes every file and every error.\n");
+		"is one line of at most 4095 bytes. capfs(5) describes every file and every error.\n");
 }
 
 void

@@ -426,7 +426,7 @@ void
 tree_refused(struct request *r, struct node node)
 {
 	struct spot spot = {tree_entity(node.entity), {}};
-	struct operation o = begin(r, node.row->verb, &spot);
+	struct operation o = begin(r, node.row->verb ? node.row->verb : &verb_write, &spot);
 
 	verb_finish(&o, 0);
 }

@@ -89,7 +89,7 @@ int tree_rename(struct request *r, struct node at, const char *name, size_t n, s
 	const char *new_name, size_t n_new);
 /* UID, GID or MODE -1: unchanged. Only directories of sessions and slots have their own. */
 int tree_set_owner(struct request *r, struct node node, uid_t uid, gid_t gid, mode_t mode);
-/* R was refused by somebody else, on behalf of NODE, which has a verb: an event. */
+/* R was refused by somebody else, on behalf of NODE: an event. */
 void tree_refused(struct request *r, struct node node);
 
 /* A node's path below its session's own directory, for messages: "caps/web/grant". */
