@@ -118,6 +118,7 @@ integration_tests = \
 	tests/it-upgrade.sh \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
+	tests/it-writes.sh \
 	tests/it-watchdog.sh \
 	tests/it-wedge.sh \
 	tests/it-wedged.sh
