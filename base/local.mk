@@ -7,6 +7,7 @@ base_libbase_la_SOURCES = \
 	base/error.c base/error.h \
 	base/fd.c base/fd.h \
 	base/index.c base/index.h \
+	base/kept.c base/kept.h \
 	base/list.h \
 	base/log.c base/log.h \
 	base/msg.c base/msg.h \

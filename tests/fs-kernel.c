@@ -328,7 +328,7 @@ kernel_send(uint32_t opcode, uint64_t node, uint64_t unique, const void *body, s
 		.opcode = opcode,
 		.unique = unique,
 		.nodeid = node,
-		.pid = (uint32_t)getpid(),
+		.pid = k.pid ? k.pid : (uint32_t)getpid(),
 	};
 	struct iovec iov[2] = {{&in, sizeof(in)}, {(void *)(uintptr_t)body, n}};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};

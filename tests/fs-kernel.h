@@ -23,6 +23,7 @@ struct kernel {
 	int fd, served; /* ours, and the child's end */
 	pid_t child;
 	uint64_t unique;
+	uint32_t pid; /* who asks; 0: we do */
 	/* the last answer */
 	struct fuse_out_header out;
 	char data[140000];

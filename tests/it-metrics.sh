@@ -54,7 +54,7 @@ if have promtool; then
 else
 	t_skip "promtool_accepts_the_file" "no promtool"
 fi
-t_is "its_size_is_not_told" 0 "$(stat -c %s "$CAPFS/metrics")"
+t_ok "its_size_is_told" test -s "$CAPFS/metrics"
 
 # --- counters -----------------------------------------------------------------------------------
 

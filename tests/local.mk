@@ -21,6 +21,7 @@ unit_tests = \
 	tests/test-fs \
 	tests/test-halves \
 	tests/test-pending \
+	tests/test-sizes \
 	tests/test-call-files \
 	tests/test-property \
 	tests/test-wire \
@@ -67,6 +68,7 @@ unit_tests = \
 	tests/test-damage \
 	tests/test-succession \
 	tests/test-turns \
+	tests/test-kept \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -255,6 +257,9 @@ tests_test_child_SOURCES = tests/test-child.c tests/peers.c tests/peers.h
 tests_test_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_child_LDADD = tests/libfixture.la helpers/libhelper.la
 
+tests_test_kept_SOURCES = tests/test-kept.c
+tests_test_kept_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_kept_LDADD = tests/libfixture.la base/libbase.la
 tests_test_turns_SOURCES = tests/test-turns.c
 tests_test_turns_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SYSTEMD_CFLAGS)
 tests_test_turns_LDADD = tests/libfixture.la capfsd/libdaemon.la
@@ -396,6 +401,10 @@ tests_test_pages_SOURCES = tests/test-pages.c tests/sockets-world.c tests/socket
 tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
+tests_test_sizes_SOURCES = tests/test-sizes.c $(fs_kernel)
+tests_test_sizes_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+tests_test_sizes_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_test_sizes_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_pending_SOURCES = tests/test-pending.c $(fs_kernel)
 tests_test_pending_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
 tests_test_pending_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc

@@ -32,6 +32,7 @@
  * and is not cut when the file is restored.
  */
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
+#define LONGEST_OF 128 /* some microseconds */
 
 struct fs_file *
 fs_file_find(struct fs *fs, uint64_t fh)
@@ -75,6 +76,33 @@ fs_file_free(struct fs *fs, struct fs_file *f)
 	charge_deinit(&f->charge);
 	text_deinit(&f->text);
 	free(f);
+}
+
+/*
+ * fstat(2) comes without a handle. It is seldom another thread that asks than the one that opened the file,
+ * and nothing but a number depends on it. Not all that are open are looked at: who has just opened one
+ * is among the last.
+ */
+bool
+fs_files_longest(const struct fs *fs, uint64_t number, const struct fuse_file_info *fi, pid_t pid,
+	uint64_t *ret_length)
+{
+	const struct list *i = fs->all_files.prev;
+	uint64_t length = 0;
+	bool has = false;
+
+	for (unsigned n = 0; i != &fs->all_files && n < LONGEST_OF; i = i->prev, n++) {
+		const struct fs_file *f = list_entry(i, struct fs_file, all);
+		bool own = (pid && f->opener == pid) || (fi && f->fh == fi->fh);
+
+		if (f->number != number || (f->ended && !own))
+			continue;
+		has |= own;
+		if (f->base + f->text.n > length)
+			length = f->base + f->text.n;
+	}
+	*ret_length = length;
+	return has;
 }
 
 /* TEXT is charged with the file, so that a session that opens many large texts pays for them. */
@@ -238,6 +266,7 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	if (at < f->base)
 		f->base = 0;
 	at -= f->base;
+	f->ended = at + size >= f->text.n;
 	if (at >= f->text.n)
 		fuse_reply_buf(req, NULL, 0);
 	else

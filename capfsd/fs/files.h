@@ -36,7 +36,9 @@ struct fs_file {
 	uint64_t next;     /* the offset of the file that is read next if nobody seeks */
 	struct fs_half half;
 	bool log, stored;
+	bool ended;	   /* it was read to its end */
 	bool call, failed; /* failed: a `call` that takes nothing more */
+	pid_t opener;	   /* 0: not known */
 	struct list reads; /* of struct fs_read (calls.c), that wait */
 	struct fs *fs;
 	/* polls.c */
@@ -77,6 +79,12 @@ int fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text,
 void fs_file_free(struct fs *fs, struct fs_file *f);
 /* NULL: there is none that this broker knows. */
 struct fs_file *fs_file_find(struct fs *fs, uint64_t fh);
+/*
+ * How far the longest text of this node reaches that somebody has open and has not read to its end, or
+ * that who asks has open: the thread PID, or by the handle of FI, if there is one. Returns: has he one?
+ */
+bool fs_files_longest(const struct fs *fs, uint64_t number, const struct fuse_file_info *fi,
+	pid_t pid, uint64_t *ret_length);
 /* Who polls F polls again. */
 void fs_file_wake(struct fs *fs, struct fs_file *f);
 

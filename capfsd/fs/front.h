@@ -10,7 +10,7 @@
  *	cache.c		what the kernel may have cached
  *	nodes.c		look-up, attributes, directories
  *	edits.c		requests that change something: mkdir, rmdir, link, rename, chmod
- *	opening.c	those whose text is being made
+ *	opening.c	those that need a text, which is being made
  *	files.c		open files
  *	commands.c	what is written to them, in pieces
  *	polls.c		those who poll them
@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "base/index.h"
+#include "base/kept.h"
 #include "base/list.h"
 #include "base/turns.h"
 #include "capfsd/fs/fs.h"
@@ -69,6 +70,7 @@ struct fs {
 	struct list all_pending;
 	struct payer binder; /* of what it asks in its directory */
 	struct list openings; /* of struct fs_opening */
+	struct kept kept;     /* texts whose length was told, for who opens them */
 	size_t n_pending, n_pending_bytes;
 	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
 	bool sockets_cached;     /* since the last epoch */
@@ -79,7 +81,7 @@ struct fs {
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;
 	struct index files;
-	struct list all_files;
+	struct list all_files;   /* in the order in which they were opened */
 	struct list polled; /* of struct fs_file (polls.c) */
 	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
 	struct list lookups; /* of struct fs_lookup (nodes.h), in order of their deadlines */

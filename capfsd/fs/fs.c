@@ -103,6 +103,7 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 	fs->sockets_data = sockets_data;
 	list_init(&fs->all_pending);
 	list_init(&fs->openings);
+	kept_init(&fs->kept);
 	list_init(&fs->all_files);
 	list_init(&fs->polled);
 	list_init(&fs->lookups);
@@ -149,6 +150,7 @@ fs_free(struct fs *fs)
 		return NULL;
 	fs_pending_free(fs);
 	fs_openings_free(fs);
+	kept_deinit(&fs->kept);
 	fs_lookups_free(fs);
 	fs_replies_free(fs);
 	fs_files_free(fs);

@@ -21,6 +21,7 @@
 
 #include "base/number.h"
 #include "capfsd/fs/cache.h"
+#include "capfsd/fs/opening.h"
 #include "wire/wire.h"
 
 #define TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
@@ -42,17 +43,14 @@ time_of(uint64_t nsec)
 }
 
 /* The three times are one: that of the last change. Who read what is not recorded. */
-static int
-node_attributes(struct fs *fs, struct node node, struct stat *ret)
+static struct stat
+node_attributes(struct node node, uint64_t length)
 {
-	struct request r = {.model = fs->model, .metrics = fs->metrics};
 	struct node_stat st;
-	int e = tree_stat(&r, node, &st);
 
-	request_deinit(&r);
-	if (e < 0)
-		return e;
-	*ret = (struct stat){
+	tree_stat(node, &st);
+	st.size += length;
+	return (struct stat){
 		.st_ino = tree_number(node),
 		.st_mode = st.mode,
 		.st_nlink = st.nlink,
@@ -65,7 +63,6 @@ node_attributes(struct fs *fs, struct node node, struct stat *ret)
 		.st_ctim = time_of(st.mtime_nsec),
 		.st_atim = time_of(st.mtime_nsec),
 	};
-	return 0;
 }
 
 static struct stat
@@ -81,7 +78,7 @@ bind_dir_attributes(const struct fs *fs)
 
 /*
  * What is cached without being noted would never be invalidated; so it is noted here, for every
- * reply that contains a node. One that may change without notice is not cached at all.
+ * reply that contains a node, but where the kernel asks again for its size.
  */
 void
 fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
@@ -89,16 +86,20 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 	struct fuse_entry_param entry = {
 		.ino = tree_number(node),
 		.generation = 1,
-		.attr_timeout = node.row->restless ? 0 : TIMEOUT_SECONDS,
 		.entry_timeout = cached ? TIMEOUT_SECONDS : 0,
 	};
-	int e = node_attributes(fs, node, &entry.attr);
+	struct fs_size size;
+	int e = fs_size_at_once(fs, node, &size);
 
-	if (e < 0) {
-		fuse_reply_err(req, -e);
+	if (e) {
+		fuse_reply_err(req, e);
 		return;
 	}
-	fs_cache_note(fs, node);
+	entry.attr = node_attributes(node, size.n);
+	if (size.cached) {
+		entry.attr_timeout = TIMEOUT_SECONDS;
+		fs_cache_note(fs, node);
+	}
 	if (node.row->type == ROW_SOCKET && cached) {
 		fs->sockets_cached = true;
 		if (fs->no_epochs)
@@ -109,17 +110,25 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 
 /* The same without a name: the kernel may have the inode by an open file, long after its name. */
 void
+fs_reply_stat(struct fs *fs, fuse_req_t req, struct node node, struct fs_size size)
+{
+	struct stat st = node_attributes(node, size.n);
+
+	if (size.cached)
+		fs_cache_note(fs, node);
+	fuse_reply_attr(req, &st, size.cached ? TIMEOUT_SECONDS : 0);
+}
+
+void
 fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node)
 {
-	struct stat st;
-	int e = node_attributes(fs, node, &st);
+	struct fs_size size;
+	int e = fs_size_at_once(fs, node, &size);
 
-	if (e < 0) {
-		fuse_reply_err(req, -e);
-		return;
-	}
-	fs_cache_note(fs, node);
-	fuse_reply_attr(req, &st, node.row->restless ? 0 : TIMEOUT_SECONDS);
+	if (e)
+		fuse_reply_err(req, e);
+	else
+		fs_reply_stat(fs, req, node, size);
 }
 
 /* Everything but a socket is ready as soon as it is there. */
@@ -335,6 +344,8 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	} else if (!tree_node(fs->model, ino, &node)) {
 		/* The kernel looks the name up again, and then learns what there is now. */
 		fuse_reply_err(req, ESTALE);
+	} else if (tree_has_text(node)) {
+		fs_size_tell(fs, req, node, fi);
 	} else {
 		fs_reply_attributes(fs, req, node);
 	}

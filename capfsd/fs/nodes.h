@@ -23,9 +23,18 @@ void fs_statfs(fuse_req_t req, fuse_ino_t ino);
 
 /* May its name be cached? That of a socket only while somebody listens there. */
 bool fs_is_ready(struct fs *fs, struct node node);
+
+/* How long a text is said to be, and whether that lasts until somebody tells that it has changed. */
+struct fs_size {
+	uint64_t n;
+	bool cached;
+};
+
 /* Answers REQ with NODE; its name is CACHED, or is asked for again at the next use. */
 void fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached);
 void fs_reply_attributes(struct fs *fs, fuse_req_t req, struct node node);
+/* The same where the size is known (opening.h). */
+void fs_reply_stat(struct fs *fs, fuse_req_t req, struct node node, struct fs_size size);
 
 /* The look-ups of E have what they waited for, or ERROR; E is gone. */
 void fs_lookups_done(struct fs *fs, const struct entity *e, int error);

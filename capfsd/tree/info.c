@@ -183,6 +183,15 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		capability_service(c).listens ? "new-only" : "full");
 }
 
+/* Servers count calls in memory that they share with the daemon, and tell nobody. */
+bool
+info_capability_restless(const struct entity *e)
+{
+	const struct capability *c = capability_of(e);
+
+	return capability_counts_calls(c) && capability_calls_left(c) != LIMIT_NONE;
+}
+
 /*
  * Where the server accepts by itself, connections are shown as unknown and not as 0: nobody here
  * sees them, and a 0 would be believed.

@@ -2,6 +2,7 @@
 /* The texts of informing files, one function each; those of one piece. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct entity;
@@ -16,3 +17,6 @@ void info_quota(struct request *r, struct entity *e, struct text *t);
 void info_capability(struct request *r, struct entity *e, struct text *t);
 void info_entrypoint(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
+
+/* May that text change without notice? */
+bool info_capability_restless(const struct entity *e);

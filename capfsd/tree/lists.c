@@ -122,6 +122,15 @@ list_holders(struct request *r, struct entity *e, struct reading *at, struct tex
 	return false;
 }
 
+/* As of `info`: which of the holders have a limit is known only to who looks at all of them. */
+bool
+list_holders_restless(const struct entity *e)
+{
+	const struct capability *c = capability_of(e);
+
+	return c->n_children > 0 && capability_counts_calls(c);
+}
+
 static void
 begin_object(const struct object *o, struct text *t)
 {

@@ -426,3 +426,10 @@ info_metrics(struct request *r, struct entity *e, struct text *t)
 	add_quota(t, m, r->metrics);
 	text_add(t, "# EOF\n");
 }
+
+/* Each look at it is counted in it. */
+bool
+info_metrics_restless(const struct entity *e)
+{
+	return true;
+}

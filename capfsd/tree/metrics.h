@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,3 +45,4 @@ struct metrics {
 void metrics_took(struct counters *c, enum front front, uint64_t n, uint64_t each_usec);
 
 void info_metrics(struct request *r, struct entity *e, struct text *t);
+bool info_metrics_restless(const struct entity *e);

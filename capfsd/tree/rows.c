@@ -32,7 +32,7 @@ static const struct row session_rows[] = {
 	ROW(4, "sessions", ROW_DIRECTORY, .children = ENTITY_SESSION),
 	ROW(5, "README", ROW_INFO, .root_only = true, .mode = 0444, .read = info_readme),
 	ROW(6, "version", ROW_INFO, .root_only = true, .mode = 0444, .read = info_version),
-	ROW(7, "metrics", ROW_INFO, .root_only = true, .restless = true, .sizeless = true,
+	ROW(7, "metrics", ROW_INFO, .root_only = true, .restless = info_metrics_restless,
 		.read = info_metrics),
 	ROW(8, "label", ROW_INFO, .read = info_label),
 	ROW(9, "state", ROW_INFO, .read = info_state),
@@ -44,8 +44,8 @@ static const struct row session_rows[] = {
 
 static const struct row capability_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
-	ROW(1, "info", ROW_INFO, .read = info_capability),
-	ROW(2, "holders", ROW_INFO, .sizeless = true, .read_piece = list_holders),
+	ROW(1, "info", ROW_INFO, .restless = info_capability_restless, .read = info_capability),
+	ROW(2, "holders", ROW_INFO, .restless = list_holders_restless, .read_piece = list_holders),
 	ROW(3, "socket", ROW_SOCKET, ),
 	ROW(4, "grant", ROW_COMMAND, .verb = &verb_grant),
 	ROW(5, "reduce", ROW_COMMAND, .verb = &verb_reduce),
@@ -59,8 +59,7 @@ static const struct row capability_rows[] = {
 static const struct row entrypoint_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "info", ROW_INFO, .read = info_entrypoint),
-	ROW(2, "objects", ROW_COMMAND, .sizeless = true, .read_piece = list_objects,
-		.verb = &verb_object),
+	ROW(2, "objects", ROW_COMMAND, .read_piece = list_objects, .verb = &verb_object),
 };
 
 static const struct row thread_rows[] = {

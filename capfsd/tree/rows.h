@@ -43,10 +43,10 @@ struct row {
 	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
 	bool hidden;    /* there is no such node: the kind has no directory */
 	bool root_only; /* only in the root session */
-	bool restless;  /* its text changes without notice: not to be cached */
-	bool sizeless;  /* its text may be long, and is not made only to tell its size: 0 */
 	mode_t mode;    /* whatever the owner's is; 0: of the owner's what the type has of it */
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
+	/* May E's text change without notice? It is not to be cached then. NULL: never. */
+	bool (*restless)(const struct entity *e);
 	/* What it reads as; NULL: the usage of its verb. */
 	void (*read)(struct request *r, struct entity *e, struct text *t);
 	/* Instead: one piece of it behind what T has. Returns: is there more? */

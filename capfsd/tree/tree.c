@@ -292,20 +292,6 @@ count_directories(struct node dir)
 }
 
 /*
- * A text is made only to tell its size: programs that read by st_size would stop at 0. Where that
- * would cost too much the row says so, and those programs must read until the end.
- */
-static uint64_t
-node_size(struct request *r, struct node node, struct text *t)
-{
-	if (node.row->type == ROW_LOG)
-		return events_end(entity_session(node.entity));
-	if (!node.row->sizeless)
-		tree_read(r, node, t);
-	return t->n;
-}
-
-/*
  * To pass a session on the way to others is no way into its slots: there nobody may search who may
  * neither look nor connect. A socket that many slots have in common cannot have the mode of each. So
  * what would keep somebody from connecting keeps them out of the slot's directory: where nobody may
@@ -326,10 +312,9 @@ slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
 	*ret_mode &= 0666 | search;
 }
 
-int
-tree_stat(struct request *r, struct node node, struct node_stat *ret)
+void
+tree_stat(struct node node, struct node_stat *ret)
 {
-	cleanup_text struct text t = {};
 	struct session *s = entity_session(node.entity);
 	struct node_stat st = {.uid = s->record.uid, .gid = s->record.gid, .nlink = 1};
 	mode_t mode = s->record.mode;
@@ -340,12 +325,23 @@ tree_stat(struct request *r, struct node node, struct node_stat *ret)
 	st.mtime_nsec = node.entity->changed_nsec;
 	if (node.row->type == ROW_DIRECTORY)
 		st.nlink = 2 + count_directories(node);
-	else
-		st.size = node_size(r, node, &t);
+	else if (node.row->type == ROW_LOG)
+		st.size = events_end(s);
 	if (node.row->type == ROW_SOCKET && node.entity->kind == ENTITY_CAPABILITY)
 		st.nlink += alias_count(capability_of(node.entity));
 	*ret = st;
-	return text_done(&t);
+}
+
+bool
+tree_has_text(struct node node)
+{
+	return node.row->read_piece || node.row->read || node.row->verb;
+}
+
+bool
+tree_is_restless(struct node node)
+{
+	return node.row->restless && node.row->restless(node.entity);
 }
 
 bool

@@ -60,12 +60,17 @@ struct node_stat {
 	mode_t mode; /* with S_IFMT */
 	uid_t uid;
 	gid_t gid;
-	uint64_t size;
+	uint64_t size; /* of a log */
 	uint64_t nlink;
 	uint64_t mtime_nsec;
 };
 
-int tree_stat(struct request *r, struct node node, struct node_stat *ret);
+/* All but how long its text is, which only who makes it knows. */
+void tree_stat(struct node node, struct node_stat *ret);
+
+/* Is there a text to be made? And may it change without notice? */
+bool tree_has_text(struct node node);
+bool tree_is_restless(struct node node);
 
 /* The text of an info node, or the usage of a command; -ENOMEM sticks in T. */
 void tree_read(struct request *r, struct node node, struct text *t);
