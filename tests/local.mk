@@ -112,6 +112,7 @@ integration_tests = \
 	tests/it-references.sh \
 	tests/it-serve.sh \
 	tests/it-sessions.sh \
+	tests/it-sizes.sh \
 	tests/it-sockets.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \

@@ -8,8 +8,8 @@ PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3
 	liblmdb-dev libseccomp-dev check)
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
 	systemd util-linux mount)
-# Small programs that write, each in its own way; larger ones (node, php, ruby, vim) are tried where they are.
-PACKAGES_WRITERS=(busybox ed gawk lua5.4 mksh moreutils rsync tcl xxd zsh)
+# Small programs that read and write, each in its own way; larger ones (node, php, ruby, vim) are tried where they are.
+PACKAGES_WRITERS=(busybox ed gawk git lua5.4 mksh moreutils rsync tcl xxd zsh zstd)
 # Servers that are tried with unmodified clients.
 PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin nginx-light haproxy apache2
 	apache2-utils dovecot-imapd postfix)
