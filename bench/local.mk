@@ -5,6 +5,7 @@ bench_programs = \
 	bench/bench-flood \
 	bench/bench-grant \
 	bench/bench-peer-fs \
+	bench/bench-relay \
 	bench/bench-restart \
 	bench/bench-scale \
 	bench/bench-socket \
@@ -26,6 +27,8 @@ bench_bench_grant_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
 bench_bench_peer_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 bench_bench_peer_fs_LDADD = $(FUSE_LIBS)
+bench_bench_relay_SOURCES = bench/bench-relay.c $(bench_common)
+bench_bench_relay_LDADD = $(bench_libs)
 bench_bench_restart_SOURCES = bench/bench-restart.c $(bench_common)
 bench_bench_restart_CFLAGS = $(AM_CFLAGS) $(LMDB_CFLAGS)
 bench_bench_restart_LDADD = base/libbase.la $(LMDB_LIBS)
