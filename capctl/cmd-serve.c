@@ -111,6 +111,7 @@ static const struct passed {
 	{OPTION_USER, WAYS, NULL},
 	{OPTION_AS_CALLER, OPTION_PROXY, NULL},
 	{OPTION_LEND_ROOT, OPTION_PROXY, NULL},
+	{OPTION_WAIT_BACKEND, OPTION_PROXY, NULL},
 	{OPTION_SEND_PROXY, OPTION_PROXY, ": it is for servers that know no capabilities"},
 };
 #define N_PASSED (sizeof(passed) / sizeof(passed[0]))
@@ -274,7 +275,7 @@ const struct command command_serve = {
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
 		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER |
-		   OPTION_LEND_ROOT | OPTION_SEND_PROXY,
+		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_WAIT_BACKEND,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

@@ -34,6 +34,7 @@ enum option_bit {
 	OPTION_LEND_ROOT = 1 << 25,
 	OPTION_BACKLOG = 1 << 26,
 	OPTION_SEND_PROXY = 1 << 27,
+	OPTION_WAIT_BACKEND = 1 << 28,
 };
 
 /* Every command takes these. */
@@ -45,6 +46,7 @@ struct options {
 	const char *from, *to, *id;
 	const char *owner, *mode;
 	const char *proxy, *wait, *idle, *max, *socket, *as, *hold, *backlog, *user;
+	const char *wait_backend;
 };
 
 static inline bool

@@ -42,6 +42,37 @@ backend_connect(const char *path, int type)
 }
 
 /*
+ * A socket of a type that is not the server's finds it, with all permissions, and is then refused as such,
+ * before the server could be told. So one that serves a single connection, or logs each, is not disturbed.
+ */
+int
+backend_look(const char *path)
+{
+	int fd = backend_connect(path, SOCK_DGRAM);
+
+	if (fd < 0)
+		return fd == -EPROTOTYPE ? 0 : fd;
+	fd_close(fd);
+	return -EPROTOTYPE;
+}
+
+const char *
+backend_advice(int error)
+{
+	switch (error) {
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return ": no server is there";
+	case -EACCES:
+		return ": the server lets this user not in (--user)";
+	case -EPROTOTYPE:
+		return ": its socket is of the other type (--socket)";
+	default:
+		return "";
+	}
+}
+
+/*
  * Write permission on the socket, and search permission on each directory above it: one that shuts
  * others out is enough. It is a hint for a warning, not a decision, as modes may change at any time.
  */

@@ -11,5 +11,14 @@
  */
 int backend_connect(const char *path, int type);
 
+/*
+ * Is somebody at PATH who would let this process in? Whoever it is hears nothing of the question. Returns: 0,
+ * -errno as backend_connect().
+ */
+int backend_look(const char *path);
+
+/* What to say behind the name of an error of backend_connect()'s: ": …", or nothing. */
+const char *backend_advice(int error);
+
 /* Can every user of the machine connect to PATH, going by modes? False when it is not there. */
 bool backend_is_exposed(const char *path);

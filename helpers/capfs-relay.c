@@ -34,7 +34,7 @@ struct front {
 static const char usage[] =
 	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--backlog=N] [--hold=N] [--idle=S] [--once] "
 	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] "
-	"NAME PATH\n";
+	"[--wait-backend=S] NAME PATH\n";
 
 static void
 accepted(int fd, const struct capc_caller *caller, void *data)
@@ -98,6 +98,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"as-caller", no_argument, NULL, 'c'},
 		{"lend-root", no_argument, NULL, 'l'},
 		{"send-proxy", no_argument, NULL, 'x'},
+		{"wait-backend", required_argument, NULL, 'B'},
 		SERVICE_OPTIONS,
 	};
 	uint64_t max;
@@ -126,6 +127,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		case 'l':
 			o->identity.lend_root = true;
 			break;
+		case 'B':
+			e = parse_seconds("wait-backend", optarg, &r->wait_usec);
+			break;
 		case 'x':
 			r->send_proxy = true;
 			break;
@@ -134,6 +138,21 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		}
 	}
 	return e;
+}
+
+/*
+ * Said at once, and not only to whoever calls first. Who is let in as a caller need not be as the one that
+ * we are.
+ */
+static void
+look_at_server(struct front *f, const struct service_options *o)
+{
+	const struct relays_options *r = &f->relays.options;
+	int e = backend_look(r->path);
+
+	if (e < 0 && !(e == -EACCES && o->identity.as_caller))
+		message("warning: %s: %s%s; meanwhile callers %s", r->path, error_name(e), backend_advice(e),
+			r->wait_usec > 0 ? "wait" : "are refused");
 }
 
 static int
@@ -154,6 +173,7 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 	e = service_init(&f->service, &f->loop, o, accepted, f);
 	if (e < 0)
 		return e;
+	look_at_server(f, o);
 	f->signals.run = signals_run;
 	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
 	if (e < 0)

@@ -213,7 +213,8 @@ side_move(struct side *s)
 		relay_refuse(s, "cannot be served without memory");
 		return false;
 	}
-	return true;
+	/* A stream that gave less than was asked for has no more: what comes later wakes us again. */
+	return all->options.seqpacket || (size_t)n == size || s->hung_up;
 }
 
 /* Moves from S what can be moved now. */
@@ -322,9 +323,11 @@ side_run(struct source *source, uint32_t events)
 		s->hung_up = true;
 		side_deafen(s);
 	}
-	side_pump(&r->sides[CLIENT]);
-	if (!r->dead)
-		side_pump(&r->sides[SERVER]);
+	/* Only what this end is ready for: a look at the other one would find nothing, each time. */
+	if (hung_up || events & EPOLLIN)
+		side_pump(s);
+	if (!r->dead && (hung_up || events & EPOLLOUT))
+		side_pump(other(s));
 	if (r->dead)
 		return;
 	if (side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) {
@@ -372,7 +375,19 @@ relay_start(struct relay *r, int server_fd)
 	relays_check(all);
 }
 
-/* Returns: false, when the server's backlog is full and it must be tried again. */
+/* What passes by itself: the server is busy, or is started again. */
+static bool
+is_awaited(const struct relay *r, int e)
+{
+	const struct relays *all = r->relays;
+	uint64_t waited = all->loop->now_usec - r->since_usec;
+
+	if (e == -EAGAIN)
+		return waited < CONNECT_DEADLINE_USEC;
+	return (e == -ENOENT || e == -ECONNREFUSED) && waited < all->options.wait_usec;
+}
+
+/* Returns: false, when it must be tried again. */
 static bool
 relay_connect(struct relay *r)
 {
@@ -384,10 +399,10 @@ relay_connect(struct relay *r)
 		relay_start(r, fd);
 		return true;
 	}
-	if (fd == -EAGAIN && all->loop->now_usec - r->since_usec < CONNECT_DEADLINE_USEC)
+	if (is_awaited(r, fd))
 		return false;
-	message_limited(&all->limit, all->loop->now_usec, "%s: %s%s", o->path,
-		fd == -EAGAIN ? "its backlog stays full: " : "", error_name(fd));
+	message_limited(&all->limit, all->loop->now_usec, "%s: %s%s%s", o->path,
+		fd == -EAGAIN ? "its backlog stays full: " : "", error_name(fd), backend_advice(fd));
 	relay_end(r);
 	return true;
 }

@@ -33,6 +33,7 @@ struct relays_options {
 	bool seqpacket;
 	bool send_proxy; /* the server is told who calls (proxy-header.h); not with seqpacket */
 	uint64_t idle_usec; /* 0: for ever */
+	uint64_t wait_usec; /* a client waits so long for a server that is not there */
 	uint64_t max;
 };
 

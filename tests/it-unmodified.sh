@@ -84,6 +84,38 @@ sleep 2
 t_ok "P33_after_its_listener_gave_way" comes again
 if is_root; then umount "$TMP/held"; else exec 8>&-; fi
 
+# --- a server that is not there
+
+job "$CAP" serve late --proxy="$TMP/late.sock" $(is_root && echo --lend-root) 2>"$TMP/late"
+LATE=$!
+wait_for 10 served late
+t_ok "it_is_said_at_once" wait_for 30 grep -q "late.sock: ENOENT: no server is there; meanwhile callers are refused" "$TMP/late"
+t_is "who_calls_is_refused" "" "$(timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" x)"
+end_job "$LATE"
+job "$CAP" serve late --proxy="$TMP/late.sock" --wait-backend=60 $(is_root && echo --lend-root) 2>"$TMP/late"
+LATE=$!
+wait_for 10 served late
+t_ok "that_they_wait" wait_for 30 grep -q "no server is there; meanwhile callers wait" "$TMP/late"
+timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" waited >"$TMP/waited" &
+waiting=$!
+HARNESS_JOBS+=("$waiting")
+t_ok "somebody_waits" wait_for 30 grep -q '^capfs_connections [1-9]' "$CAPFS/metrics"
+job "$PROBE" serve "$TMP/late.sock"
+BACKEND=$!
+wait "$waiting"
+t_is "and_is_served_when_it_comes" waited "$(cat "$TMP/waited")"
+end_job "$BACKEND"
+timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" again >"$TMP/waited" &
+waiting=$!
+HARNESS_JOBS+=("$waiting")
+rm "$TMP/late.sock"
+job "$PROBE" serve "$TMP/late.sock"
+BACKEND=$!
+wait "$waiting"
+t_is "or_comes_again" again "$(cat "$TMP/waited")"
+end_job "$LATE"
+end_job "$BACKEND"
+
 # --- numbers
 
 read -r total used free < <(df --output=itotal,iused,iavail "$CAPFS" | tail -n 1)

@@ -4,6 +4,8 @@
 #include "config.h"
 
 #include <check.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/msg.h"
 #include "helpers/backend.h"
 #include "tests/relay-world.h"
@@ -256,6 +259,20 @@ START_TEST(relays_are_limited)
 }
 END_TEST
 
+START_TEST(a_look_at_the_server_disturbs_nobody)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	ck_assert_int_eq(backend_look("/none/there"), -ENOENT);
+	listen_behind(SOCK_STREAM, 5);
+	ck_assert_int_eq(backend_look(w.path), 0);
+	p.fd = w.listener;
+	ck_assert_int_eq(poll(&p, 1, 0), 0);
+	w.listener = fd_close(w.listener);
+	ck_assert_int_eq(backend_look(w.path), -ECONNREFUSED);
+}
+END_TEST
+
 START_TEST(exposure_goes_by_modes)
 {
 	listen_behind(SOCK_STREAM, 5);
@@ -286,6 +303,7 @@ suite(void)
 	tcase_add_test(c, relay_keeps_packets);
 	tcase_add_test(c, relay_keeps_packets_behind_empty_ones);
 	tcase_add_test(c, relays_are_limited);
+	tcase_add_test(c, a_look_at_the_server_disturbs_nobody);
 	tcase_add_test(c, exposure_goes_by_modes);
 	suite_add_tcase(s, c);
 	return s;
