@@ -3,7 +3,7 @@
 #include "config.h"
 
 #include "fuzz/fuzz.h"
-#include "helpers/http.h"
+#include "metrics/http.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

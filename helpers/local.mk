@@ -3,7 +3,6 @@ noinst_LTLIBRARIES += helpers/libhelper.la
 helpers_libhelper_la_SOURCES = \
 	helpers/backend.c helpers/backend.h \
 	helpers/child.c helpers/child.h \
-	helpers/http.c helpers/http.h \
 	helpers/identity.c helpers/identity.h \
 	helpers/loop.c helpers/loop.h \
 	helpers/message.c helpers/message.h \
@@ -22,5 +21,5 @@ helpers_capfs_inetd_SOURCES = helpers/capfs-inetd.c
 helpers_capfs_inetd_LDADD = helpers/libhelper.la
 helpers_capfs_listen_SOURCES = helpers/capfs-listen.c
 helpers_capfs_listen_LDADD = helpers/libhelper.la
-helpers_capfs_metrics_http_SOURCES = helpers/capfs-metrics-http.c
+helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
 helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

@@ -273,7 +273,7 @@ tests_test_metrics_SOURCES = tests/test-metrics.c $(model_world)
 tests_test_metrics_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_metrics_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
-tests_test_http_SOURCES = tests/test-http.c
+tests_test_http_SOURCES = tests/test-http.c metrics/http.c metrics/http.h
 tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_http_LDADD = tests/libfixture.la helpers/libhelper.la
 

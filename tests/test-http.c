@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "helpers/http.h"
+#include "metrics/http.h"
 #include "tests/fixture.h"
 
 /* In memory of exactly that length, so that a sanitizer sees a look behind the end. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
 
-#include "helpers/http.h"
+#include "metrics/http.h"
 
 #include <string.h>
 #include <strings.h>

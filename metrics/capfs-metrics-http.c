@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "helpers/http.h"
+#include "metrics/http.h"
 #include "helpers/message.h"
 
 #define DEADLINE_MSEC 10000
