@@ -98,6 +98,15 @@ fd_refuse_descriptors(int fd)
 	return fd_set_descriptors(fd, false);
 }
 
+bool
+fd_bars_descriptors(int fd)
+{
+	int on = 1;
+	socklen_t n = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &n) == 0 && !on;
+}
+
 int
 fd_socketpair(int type, int ret_fds[2])
 {

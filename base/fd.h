@@ -31,6 +31,8 @@ int fd_socket_cookie(int fd, uint64_t *ret);
 int fd_set_descriptors(int fd, bool on);
 /* The same, with ON false. */
 int fd_refuse_descriptors(int fd);
+/* Was it called? False also where there is nothing of that kind. */
+bool fd_bars_descriptors(int fd);
 
 /* Two connected SEQPACKET or STREAM sockets, CLOEXEC. Returns: 0 or -errno. */
 int fd_socketpair(int type, int ret_fds[2]);

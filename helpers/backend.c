@@ -17,6 +17,7 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 int
 backend_connect(const char *path, int type)
@@ -36,6 +37,8 @@ backend_connect(const char *path, int type)
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	/* They would not be passed on. */
+	(void)fd_refuse_descriptors(fd);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	return take_fd(fd);

@@ -77,13 +77,15 @@ static uint64_t
 default_max(void)
 {
 	struct rlimit l;
+	unsigned others;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return 1;
 	l.rlim_cur = l.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &l);
 	getrlimit(RLIMIT_NOFILE, &l);
-	return l.rlim_cur > FDS_OTHER + 2 ? (l.rlim_cur - FDS_OTHER) / 2 : 1;
+	others = FDS_OTHER + mover_fds();
+	return l.rlim_cur > others + 2 ? (l.rlim_cur - others) / 2 : 1;
 }
 
 static int

@@ -10,6 +10,7 @@ helpers_libhelper_la_SOURCES = \
 	helpers/proxy-header.c helpers/proxy-header.h \
 	helpers/relay.c helpers/relay.h \
 	helpers/service.c helpers/service.h \
+	helpers/side.c helpers/side.h \
 	helpers/sockets.c helpers/sockets.h
 helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 

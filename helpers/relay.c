@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -17,10 +16,6 @@
 #include "helpers/peer.h"
 #include "helpers/proxy-header.h"
 
-/* A packet is never longer than a socket's default buffer; a longer one is refused. */
-#define BUFFER_STREAM_BYTES 65536
-#define BUFFER_SEQPACKET_BYTES 262144
-#define ROUNDS_MAX 8 /* so that one busy relay does not keep the others waiting */
 #define CONNECT_DEADLINE_USEC (UINT64_C(10) * 1000000)
 #define CONNECT_RETRY_USEC 20000
 #define CLOSING_DEADLINE_USEC (UINT64_C(30) * 1000000)
@@ -31,18 +26,6 @@ enum side_index {
 	SERVER,
 };
 
-/* One end, and the direction that leads from it to the other one. */
-struct side {
-	struct source source;
-	struct relay *relay;
-	char *pending; /* read here, not yet written to the other side; NULL: nothing */
-	size_t start, n;
-	bool ended;   /* nothing more comes from here */
-	bool passed;  /* … and the other side has been told */
-	bool deaf;    /* nothing can be written to it any more */
-	bool hung_up; /* both; it is no longer in the loop */
-};
-
 struct relay {
 	struct relays *relays;
 	struct list link;
@@ -51,21 +34,8 @@ struct relay {
 	char label[96]; /* of the client's session */
 	uid_t uid;
 	gid_t gid;
-	bool moved;	/* bytes, in this turn */
 	bool dead;
 };
-
-static struct side *
-other(struct side *s)
-{
-	return &s->relay->sides[s == &s->relay->sides[CLIENT] ? SERVER : CLIENT];
-}
-
-static const char *
-side_name(const struct side *s)
-{
-	return s == &s->relay->sides[CLIENT] ? "the client" : "the server";
-}
 
 static void
 relay_move(struct relay *r, struct list *to)
@@ -88,7 +58,7 @@ relay_end(struct relay *r)
 		struct side *s = &r->sides[i];
 
 		loop_remove(all->loop, &s->source);
-		free(take_ptr(s->pending));
+		side_drop(s);
 	}
 	/* The daemon holds a duplicate of the client's, which only a shutdown reaches. */
 	capc_raw_close(take_fd(r->sides[CLIENT].source.fd));
@@ -99,162 +69,37 @@ relay_end(struct relay *r)
 		service_resume(all->service);
 }
 
-/* Who writes what nobody will read is told so, and does not wait for room in vain. */
 static void
-side_deafen(struct side *s)
+relay_refuse(struct relay *r, enum side_index i, const char *why)
 {
-	struct side *from = other(s);
-
-	s->deaf = true;
-	free(take_ptr(from->pending));
-	shutdown(from->source.fd, SHUT_RD);
-}
-
-/* Writes what is pending from S. Returns: whether all of it has gone. */
-static bool
-side_flush(struct side *s, const char *data, size_t n, size_t *ret_sent)
-{
-	struct side *to = other(s);
-	ssize_t sent;
-
-	*ret_sent = 0;
-	/* At least once: a packet may be empty. */
-	do {
-		sent = send(to->source.fd, data + *ret_sent, n - *ret_sent,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno != EINTR && errno != EAGAIN && errno != ENOBUFS) {
-			side_deafen(to);
-			return true;
-		}
-		if (sent < 0 && errno != EINTR)
-			return false;
-		s->relay->moved = true;
-		*ret_sent += sent > 0 ? (size_t)sent : 0;
-	} while (*ret_sent < n);
-	return true;
-}
-
-static bool
-side_flush_pending(struct side *s)
-{
-	size_t sent;
-	bool done;
-
-	if (!s->pending)
-		return true;
-	done = side_flush(s, s->pending + s->start, s->n - s->start, &sent);
-	s->start += sent;
-	if (done)
-		free(take_ptr(s->pending));
-	return done;
-}
-
-/* Keeps a copy of what could not be written. Returns: 0 or -ENOMEM. */
-static int
-side_keep(struct side *s, const char *data, size_t n)
-{
-	s->pending = malloc(n > 0 ? n : 1);
-	if (!s->pending)
-		return -ENOMEM;
-	memcpy(s->pending, data, n);
-	s->start = 0;
-	s->n = n;
-	return 0;
+	message_limited(&r->relays->limit, r->relays->loop->now_usec, "%s: %s %s; the connection is closed",
+		r->label, i == CLIENT ? "the client" : "the server", why);
+	relay_end(r);
 }
 
 static void
-relay_refuse(struct side *s, const char *what)
+relay_pump(struct relay *r, enum side_index i)
 {
-	struct relays *all = s->relay->relays;
+	const char *why = r->dead ? NULL : side_pump(&r->sides[i]);
 
-	message_limited(&all->limit, all->loop->now_usec, "%s: %s %s; the connection is closed",
-		s->relay->label, side_name(s), what);
-	relay_end(s->relay);
-}
-
-/*
- * Reads once and passes it on.
- * Returns: whether there may be more to do at once.
- */
-static bool
-side_move(struct side *s)
-{
-	struct relays *all = s->relay->relays;
-	size_t size = all->options.seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES, sent;
-	union {
-		char buffer[CMSG_SPACE(sizeof(struct timeval))];
-		struct cmsghdr align;
-	} stamp;
-	struct iovec iov = {all->buffer, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
-
-	/* A packet may be empty, which looks like the end; but the end comes without a time stamp. */
-	if (all->options.seqpacket) {
-		msg.msg_control = stamp.buffer;
-		msg.msg_controllen = sizeof(stamp.buffer);
-	}
-	n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return errno == EINTR;
-	if (n >= 0 && (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
-		relay_refuse(s, msg.msg_flags & MSG_CTRUNC
-					? "sent descriptors, which a relay does not pass on"
-					: "sent a packet that is too long");
-		return false;
-	}
-	if (n < 0 || (n == 0 && msg.msg_controllen == 0)) {
-		s->ended = true;
-		return false;
-	}
-	s->relay->moved = true;
-	if (!side_flush(s, all->buffer, (size_t)n, &sent) &&
-		side_keep(s, all->buffer + sent, (size_t)n - sent) < 0) {
-		relay_refuse(s, "cannot be served without memory");
-		return false;
-	}
-	/* A stream that gave less than was asked for has no more: what comes later wakes us again. */
-	return all->options.seqpacket || (size_t)n == size || s->hung_up;
-}
-
-/* Moves from S what can be moved now. */
-static void
-side_pump(struct side *s)
-{
-	struct side *to = other(s);
-	/* Nothing wakes us again for a side that hung up, and it can send no more. */
-	int rounds = s->hung_up ? INT32_MAX : ROUNDS_MAX;
-
-	while (rounds-- > 0 && !s->relay->dead && !to->deaf && side_flush_pending(s) && !s->ended)
-		if (!side_move(s))
-			break;
-	if (s->relay->dead || !s->ended || s->pending || s->passed)
-		return;
-	s->passed = true;
-	if (!to->deaf)
-		shutdown(to->source.fd, SHUT_WR);
-}
-
-/* Nothing more will go from S to the other side. */
-static bool
-side_is_done(struct side *s)
-{
-	return s->passed || other(s)->deaf;
+	if (why)
+		relay_refuse(r, i, why);
 }
 
 static void
-side_watch(struct side *s)
+relay_watch(struct relay *r, enum side_index i)
 {
-	uint32_t events = 0;
+	struct side *s = &r->sides[i];
 
-	if (s->hung_up)
-		return;
-	if (!s->ended && !s->pending && !other(s)->deaf)
-		events |= EPOLLIN;
-	if (other(s)->pending)
-		events |= EPOLLOUT;
-	if (loop_modify(s->relay->relays->loop, &s->source, events) < 0)
-		relay_end(s->relay);
+	if (!r->dead && !s->hung_up && loop_modify(r->relays->loop, &s->source, side_events(s)) < 0)
+		relay_end(r);
+}
+
+static void
+relay_watch_both(struct relay *r)
+{
+	relay_watch(r, CLIENT);
+	relay_watch(r, SERVER);
 }
 
 /* Whether the client left or was revoked is seen in a moment; until then nothing moves. */
@@ -301,22 +146,20 @@ relay_decide(struct relay *r)
 		return;
 	}
 	relay_linger(r);
-	if (!r->dead)
-		side_watch(server);
+	relay_watch(r, SERVER);
 }
 
 static void
-side_run(struct source *source, uint32_t events)
+relay_run(struct relay *r, enum side_index i, uint32_t events)
 {
-	struct side *s = (struct side *)source; /* its first member */
-	struct relay *r = s->relay;
+	struct side *s = &r->sides[i];
 	struct relays *all = r->relays;
 	bool hung_up = events & (EPOLLHUP | EPOLLERR);
-	bool gone = hung_up && s == &r->sides[CLIENT];
+	bool gone = hung_up && i == CLIENT;
 	/* Both have said their last word: the client is there and shut down, and nobody was revoked. */
 	bool over = r->sides[SERVER].passed;
 
-	r->moved = hung_up;
+	r->sides[CLIENT].moved = r->sides[SERVER].moved = false;
 	if (hung_up) {
 		/* Level-triggered, it would be told again and again; what is queued can be read. */
 		loop_remove(all->loop, &s->source);
@@ -325,9 +168,9 @@ side_run(struct source *source, uint32_t events)
 	}
 	/* Only what this end is ready for: a look at the other one would find nothing, each time. */
 	if (hung_up || events & EPOLLIN)
-		side_pump(s);
-	if (!r->dead && (hung_up || events & EPOLLOUT))
-		side_pump(other(s));
+		relay_pump(r, i);
+	if (hung_up || events & EPOLLOUT)
+		relay_pump(r, !i);
 	if (r->dead)
 		return;
 	if (side_is_done(&r->sides[CLIENT]) && side_is_done(&r->sides[SERVER])) {
@@ -340,10 +183,21 @@ side_run(struct source *source, uint32_t events)
 	}
 	if (gone)
 		relay_linger(r);
-	else if (r->moved)
+	else if (hung_up || r->sides[CLIENT].moved || r->sides[SERVER].moved)
 		relay_move(r, r->sides[CLIENT].hung_up ? &all->closing : &all->active);
-	for (int i = 0; i < 2 && !r->dead; i++)
-		side_watch(&r->sides[i]);
+	relay_watch_both(r);
+}
+
+static void
+client_run(struct source *source, uint32_t events)
+{
+	relay_run(container_of(source, struct relay, sides[CLIENT].source), CLIENT, events);
+}
+
+static void
+server_run(struct source *source, uint32_t events)
+{
+	relay_run(container_of(source, struct relay, sides[SERVER].source), SERVER, events);
 }
 
 /* The server has accepted: both sides begin to run. */
@@ -355,12 +209,10 @@ relay_start(struct relay *r, int server_fd)
 	r->sides[SERVER].source.fd = server_fd;
 	relay_move(r, &all->active);
 	for (int i = 0; i < 2; i++) {
-		int e, on = 1;
+		int e = side_start(&r->sides[i]);
 
-		if (all->options.seqpacket)
-			setsockopt(r->sides[i].source.fd, SOL_SOCKET, SO_TIMESTAMP, &on,
-				sizeof(on));
-		e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
+		if (e == 0)
+			e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
 		if (e < 0) {
 			message_limited(
 				&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));
@@ -370,8 +222,7 @@ relay_start(struct relay *r, int server_fd)
 	}
 	/* A header goes now, without waiting to be told that there is room; some servers speak only after it. */
 	side_flush_pending(&r->sides[CLIENT]);
-	for (int i = 0; i < 2 && !r->dead; i++)
-		side_watch(&r->sides[i]);
+	relay_watch_both(r);
 	relays_check(all);
 }
 
@@ -441,8 +292,12 @@ relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 		return;
 	}
 	r->relays = all;
-	for (int i = 0; i < 2; i++)
-		r->sides[i] = (struct side){.source = {.fd = -1, .run = side_run}, .relay = r};
+	r->sides[CLIENT] = (struct side){.source = {.fd = -1, .run = client_run}};
+	r->sides[SERVER] = (struct side){.source = {.fd = -1, .run = server_run}};
+	for (int i = 0; i < 2; i++) {
+		r->sides[i].other = &r->sides[!i];
+		r->sides[i].mover = &all->mover;
+	}
 	e = relay_introduce(r, caller);
 	if (e < 0) {
 		free(r);
@@ -569,8 +424,7 @@ relays_init(struct relays *all, struct loop *l, struct service *s, const struct 
 	list_init(&all->suspects);
 	list_init(&all->closing);
 	list_init(&all->dead);
-	all->buffer = malloc(o->seqpacket ? BUFFER_SEQPACKET_BYTES : BUFFER_STREAM_BYTES);
-	return all->buffer ? 0 : -ENOMEM;
+	return mover_init(&all->mover, o->seqpacket);
 }
 
 void
@@ -589,5 +443,5 @@ relays_deinit(struct relays *all)
 		list_unlink(i);
 		free(r);
 	}
-	free(take_ptr(all->buffer));
+	mover_deinit(&all->mover);
 }

@@ -2,15 +2,10 @@
 /*
  * Relays: each joins a client's connection to one of the server behind, and moves bytes both ways.
  *
- * A relay that waits holds two descriptors and no buffer: all share one, and only what could not be
- * passed on at once is kept, one buffer's worth a direction at most, and nothing more is read until
- * that has gone. The end of one direction is passed on as such, and so is that nobody reads any more.
- * A client that has left is delivered for a while, a revoked one is not, beyond what goes at once.
- * Where the server is told who calls, that comes before all else, whenever the client began or ended.
- *
- * Descriptors that come with the bytes cannot be passed on without making the relay a way around
- * what the capabilities say. They are never installed in this process (recvmsg without room for
- * them drops them and tells so); the relay is ended, with a message.
+ * A relay that waits holds two descriptors and no buffer (side.h). The end of one direction is passed on as
+ * such, and so is that nobody reads any more. A client that has left is delivered for a while, a revoked one
+ * is not, beyond what goes at once. Where the server is told who calls, that comes before all else, whenever
+ * the client began or ended.
  */
 #pragma once
 
@@ -21,6 +16,7 @@
 #include "helpers/loop.h"
 #include "helpers/message.h"
 #include "helpers/service.h"
+#include "helpers/side.h"
 
 struct relays_options {
 	const char *path; /* of the server's socket, as it is called in messages */
@@ -50,7 +46,7 @@ struct relays {
 	uint64_t n;
 	struct message_limit limit;
 	bool checked; /* whether others can reach PATH */
-	char *buffer;
+	struct mover mover;
 };
 
 int relays_init(
