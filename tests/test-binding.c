@@ -142,6 +142,7 @@ START_TEST(is_emptied_in_turns)
 	int control, c[CROWD];
 	struct session *app;
 	struct entity *e;
+	uint64_t sockets;
 
 	serve_web(&control);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "", &a), 0);
@@ -152,8 +153,11 @@ START_TEST(is_emptied_in_turns)
 		ck_assert_int_eq(world_want(&w, e), 0);
 		for (unsigned i = 0; i < CROWD; i++)
 			c[i] = world_connect(&w, e);
+		sockets = app->used.n[QUOTA_SOCKETS];
 		listener_close(listener_find(e), false);
-		ck_assert(!world_is_over(c[0]) && !world_is_over(c[CROWD - 1]));
+		ck_assert(!world_is_over(c[1]) && !world_is_over(c[CROWD - 1]));
+		/* It is paid for as long. */
+		ck_assert_uint_eq(app->used.n[QUOTA_SOCKETS], sockets);
 		/* Whoever takes it over meanwhile, and whoever's it was then: they all are told. */
 		if (round == 1)
 			world_restart(&w);

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "capfsd/disposal/disposal.h"
+#include "capfsd/model/quota.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/watch.h"
 
@@ -23,6 +24,7 @@ struct drain {
 	struct list link; /* sockets.draining */
 	struct sockets *sockets;
 	struct session *session; /* pays */
+	struct charge charge;
 	struct watch watch;
 	drain_admit *admit;
 	uint64_t entity;
@@ -34,6 +36,7 @@ drain_free(struct drain *d)
 {
 	watch_remove(&d->watch);
 	list_unlink(&d->link);
+	charge_deinit(&d->charge);
 	free(d);
 }
 
@@ -93,8 +96,9 @@ drain_watch(struct drain *d, struct session *s)
 		drain_free(d);
 }
 
+/* Most have nobody waiting, and are closed at once. */
 void
-drain_begin(struct sockets *sockets, struct entity *e, int fd, drain_admit *admit)
+drain_begin(struct sockets *sockets, struct entity *e, int fd, drain_admit *admit, struct charge *charge)
 {
 	struct drain *d = calloc(1, sizeof(*d));
 
@@ -106,8 +110,17 @@ drain_begin(struct sockets *sockets, struct entity *e, int fd, drain_admit *admi
 	d->admit = admit;
 	d->entity = e->id;
 	d->fd = fd;
+	d->session = entity_session(e);
 	list_append(&sockets->draining, &d->link);
-	drain_watch(d, entity_session(e));
+	if (charge && charge->session)
+		charge_merge(&d->charge, charge);
+	if (drain_one(d) == EAGAIN) {
+		drain_end(d);
+		return;
+	}
+	if (!d->charge.session)
+		(void)charge_init(&d->charge, d->session, QUOTA_SOCKETS, 1);
+	drain_watch(d, d->session);
 }
 
 void
@@ -119,6 +132,9 @@ drains_inherit(struct sockets *sockets, struct session *s)
 		if (d->session != s)
 			continue;
 		watch_remove(&d->watch);
+		charge_deinit(&d->charge);
+		/* Its quota is the parent's again, unless others were faster. */
+		(void)charge_init(&d->charge, s->parent, QUOTA_SOCKETS, 1);
 		drain_watch(d, s->parent);
 	}
 }

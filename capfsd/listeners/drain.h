@@ -15,9 +15,11 @@ extern const struct endpoint_ops drain_ops;
 
 /*
  * Takes FD, a listener of E. Whoever waits there is given to ADMIT as long as E is there; NULL: is
- * refused.
+ * refused. It goes on being paid for by CHARGE, which is taken, or if that is NULL or none, anew where that
+ * can be.
  */
-void drain_begin(struct sockets *sockets, struct entity *e, int fd, drain_admit *admit);
+struct charge;
+void drain_begin(struct sockets *sockets, struct entity *e, int fd, drain_admit *admit, struct charge *charge);
 /* S ends: its parent pays for those that are not empty yet. */
 void drains_inherit(struct sockets *sockets, struct session *s);
 /* Empties them all at once, as no loop will do it. */

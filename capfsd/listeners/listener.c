@@ -402,15 +402,21 @@ listener_on_io(void *data)
 	return false;
 }
 
-void
-listener_close(struct listener *l, bool serve)
+static void
+close_fd(struct listener *l, bool serve, struct charge *charge)
 {
 	int fd = take_fd(l->fd);
 
 	watch_remove(&l->watch);
 	list_unlink(&l->paused_link);
 	if (fd >= 0 && !l->sockets->forgetting)
-		drain_begin(l->sockets, l->entity, fd, serve ? listener_admit : NULL);
+		drain_begin(l->sockets, l->entity, fd, serve ? listener_admit : NULL, charge);
+}
+
+void
+listener_close(struct listener *l, bool serve)
+{
+	close_fd(l, serve, &l->charge);
 }
 
 /* Servers that know nothing of us expect one that blocks, as from systemd. */
@@ -457,7 +463,7 @@ listener_set_fd(struct listener *l, int fd)
 	/* For what comes before it is accepted. */
 	(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
 	/* The youngest of several that are bound to one inode is the one that gets the clients. */
-	listener_close(l, true);
+	close_fd(l, true, NULL);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
 		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN,

@@ -98,7 +98,10 @@ uint32_t listener_backlog(const struct listener *l);
 int listener_set_fd(struct listener *l, int fd);
 /* It may have changed whether descriptors may be sent to it, and how many may wait there. */
 void listener_restricted(struct listener *l);
-/* Gives its socket up; clients in the backlog are served when SERVE, else refused. */
+/*
+ * Gives its socket up, and with it what was paid for that; clients in the backlog are served when SERVE, else
+ * refused.
+ */
 void listener_close(struct listener *l, bool serve);
 
 /*

@@ -246,7 +246,7 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 	struct listener *l = NULL;
 
 	if (e->kind != ENTITY_OBJECT && is_shut_down(fd)) {
-		drain_begin(sockets, e, fd, listener_admit);
+		drain_begin(sockets, e, fd, listener_admit, NULL);
 		return;
 	}
 	if (endpoint_is_served(e))
