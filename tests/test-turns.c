@@ -356,6 +356,47 @@ START_TEST(all_that_is_queued_is_read)
 }
 END_TEST
 
+static bool
+works_for_ever(void *data)
+{
+	return true;
+}
+
+static int
+heard(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	++*(unsigned *)data;
+	return 0;
+}
+
+/* What is in the loop itself, such as the binder, waits no longer than for a few turns. */
+START_TEST(P21_the_line_is_no_more_than_one_source)
+{
+	sd_event_source *source;
+	struct reader r;
+	unsigned n = 0;
+	int fds[2];
+
+	reader_init(&r, &single, EPOLLIN);
+	r.watch.f = works_for_ever;
+	put(&r, 1);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, fds), 0);
+	ck_assert_int_ge(sd_event_add_io(event, &source, fds[0], EPOLLIN, heard, &n), 0);
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_gt(sd_event_run(event, 0), 0);
+	ck_assert_int_eq(send(fds[1], "x", 1, 0), 1);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_gt(sd_event_run(event, 0), 0);
+	ck_assert_uint_gt(n, 0);
+	sd_event_source_disable_unref(source);
+	close(fds[0]);
+	close(fds[1]);
+	r.watch.f = read_one;
+	settle();
+	reader_deinit(&r);
+}
+END_TEST
+
 START_TEST(who_is_not_asked_is_silent)
 {
 	struct reader r;
@@ -449,6 +490,7 @@ main(void)
 	tc = tcase_create("watches");
 	tcase_add_checked_fixture(tc, setup_watches, teardown_watches);
 	tcase_add_test(tc, all_that_is_queued_is_read);
+	tcase_add_test(tc, P21_the_line_is_no_more_than_one_source);
 	tcase_add_test(tc, who_is_not_asked_is_silent);
 	tcase_add_test(tc, one_that_another_removes_is_not_called);
 	tcase_add_test(tc, P21_sixty_connections_have_one_share);

@@ -26,9 +26,28 @@
 struct watches {
 	struct turns *turns;
 	sd_event_source *source; /* something has become ready */
-	sd_event_source *again;	 /* somebody is still in line */
+	sd_event_source *again;	 /* somebody is still in line; NULL: nobody */
+	sd_event *event;
 	int fd;
 };
+
+static int watches_on_again(sd_event_source *source, void *data);
+
+/*
+ * A new one each time, which stands behind all sources that have become ready before. One that is only
+ * enabled again keeps the place of its first time, before them all: while there is somebody in line
+ * nothing else would ever be heard, such as the binder, for which others wait.
+ */
+static int
+go_on(struct watches *watches)
+{
+	int r;
+
+	if (watches->again)
+		return 0;
+	r = sd_event_add_defer(watches->event, &watches->again, watches_on_again, watches);
+	return r < 0 ? r : sd_event_source_set_exit_on_failure(watches->again, true);
+}
 
 static int
 watches_turn(struct watches *watches)
@@ -43,10 +62,9 @@ watches_turn(struct watches *watches)
 
 		turn_ready(watches->turns, &w->turn);
 	}
+	watches->again = sd_event_source_disable_unref(watches->again);
 	turns_take(watches->turns);
-	/* Anew each time: it then stands behind all sources that have become ready meanwhile. */
-	return sd_event_source_set_enabled(
-		watches->again, turns_empty(watches->turns) ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+	return turns_empty(watches->turns) ? 0 : go_on(watches);
 }
 
 static int
@@ -84,16 +102,11 @@ watches_new(sd_event *event, struct turns *turns, struct watches **ret)
 	if (!watches)
 		return -ENOMEM;
 	watches->turns = turns;
+	watches->event = event;
 	watches->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (watches->fd < 0)
 		return error_trace(-errno);
 	r = loop_add_io(event, watches->fd, EPOLLIN, watches_on_io, watches, &watches->source);
-	if (r == 0)
-		r = sd_event_add_defer(event, &watches->again, watches_on_again, watches);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(watches->again, SD_EVENT_OFF);
-	if (r >= 0)
-		r = sd_event_source_set_exit_on_failure(watches->again, true);
 	if (r < 0)
 		return error_trace(r);
 	*ret = take_ptr(watches);
@@ -142,7 +155,7 @@ void
 watch_again(struct watch *w)
 {
 	turn_ready(w->watches->turns, &w->turn);
-	if (sd_event_source_set_enabled(w->watches->again, SD_EVENT_ONESHOT) < 0)
+	if (go_on(w->watches) < 0)
 		log_message(LOG_ERR, "the loop cannot be told to go on");
 }
 
