@@ -20,7 +20,6 @@
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
-#include "capfsd/model/touch.h"
 
 _Static_assert(sizeof(struct alias_record) == 16, "stored");
 
@@ -50,8 +49,8 @@ alias_is_doomed(const struct entity *e)
 	return capability_is_doomed(alias_of(e)->capability);
 }
 
-static size_t
-count_own(const struct capability *c)
+size_t
+alias_count_own(const struct capability *c)
 {
 	size_t n = 0;
 
@@ -74,14 +73,7 @@ alias_resolve(struct model *m, struct entity *e)
 	if (owner->kind != ENTITY_CAPABILITY)
 		return -EBADMSG;
 	a->capability = capability_of(owner);
-	return count_own(a->capability) < ALIASES_MAX ? 0 : -EBADMSG;
-}
-
-/* The link count of the socket is shown by all that is derived from the slot, and so are the names. */
-static void
-alias_touch(struct model *m, struct entity *e, uint64_t stamp)
-{
-	entity_touch_below(m, &alias_of(e)->capability->entity, stamp);
+	return alias_count_own(a->capability) < ALIASES_MAX ? 0 : -EBADMSG;
 }
 
 static void
@@ -90,7 +82,7 @@ alias_check(struct model *m, struct entity *e)
 	const struct alias *a = alias_of(e);
 
 	model_expect(a->capability->entity.id == a->record.capability);
-	model_expect(a->record.capability < e->id && count_own(a->capability) <= ALIASES_MAX);
+	model_expect(a->record.capability < e->id && alias_count_own(a->capability) <= ALIASES_MAX);
 }
 
 const struct kind alias_kind = {
@@ -105,7 +97,6 @@ const struct kind alias_kind = {
 	.is_shown = alias_is_shown,
 	.is_doomed = alias_is_doomed,
 	.resolve = alias_resolve,
-	.touch = alias_touch,
 	.check = alias_check,
 };
 

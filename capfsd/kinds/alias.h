@@ -50,6 +50,11 @@ struct alias *alias_find(const struct capability *c, const char *name, size_t n)
 /* Of those that C shows the one with the smallest id above AFTER; NULL: no more. And how many there are. */
 struct alias *alias_next(const struct capability *c, uint64_t after);
 size_t alias_count(const struct capability *c);
+/*
+ * Of its own. The link count shows these alone: with those of others a change of one would have to be told of
+ * all that is derived from the slot.
+ */
+size_t alias_count_own(const struct capability *c);
 
 /* Stages one of C. Returns: 0, ALIAS_E_*; -errno. */
 int alias_add(struct change *ch, struct capability *c, const char *name, size_t n);

@@ -328,7 +328,7 @@ tree_stat(struct node node, struct node_stat *ret)
 	else if (node.row->type == ROW_LOG)
 		st.size = events_end(s);
 	if (node.row->type == ROW_SOCKET && node.entity->kind == ENTITY_CAPABILITY)
-		st.nlink += alias_count(capability_of(node.entity));
+		st.nlink += alias_count_own(capability_of(node.entity));
 	*ret = st;
 }
 
