@@ -32,7 +32,7 @@
  * and is not cut when the file is restored.
  */
 #define FH_LENGTH_MAX ((UINT64_C(1) << 24) - 1)
-#define LONGEST_OF 128 /* some microseconds */
+#define LONGEST_OF 1024 /* some microseconds */
 
 struct fs_file *
 fs_file_find(struct fs *fs, uint64_t fh)
@@ -69,6 +69,7 @@ void
 fs_file_free(struct fs *fs, struct fs_file *f)
 {
 	index_remove(&fs->files, &f->link);
+	index_remove(&fs->files_by_number, &f->number_link);
 	list_unlink(&f->all);
 	fs_poll_end(fs, f);
 	fs_call_end_reads(f, 0);
@@ -80,19 +81,19 @@ fs_file_free(struct fs *fs, struct fs_file *f)
 
 /*
  * fstat(2) comes without a handle. It is seldom another thread that asks than the one that opened the file,
- * and nothing but a number depends on it. Not all that are open are looked at: who has just opened one
- * is among the last.
+ * and nothing but a number depends on it. Where more than so many have the same file open not all of them are
+ * looked at.
  */
 bool
 fs_files_longest(const struct fs *fs, uint64_t number, const struct fuse_file_info *fi, pid_t pid,
 	uint64_t *ret_length)
 {
-	const struct list *i = fs->all_files.prev;
+	struct index_link *i = index_first(&fs->files_by_number, index_hash_id(number));
 	uint64_t length = 0;
 	bool has = false;
 
-	for (unsigned n = 0; i != &fs->all_files && n < LONGEST_OF; i = i->prev, n++) {
-		const struct fs_file *f = list_entry(i, struct fs_file, all);
+	for (unsigned n = 0; i && n < LONGEST_OF; i = index_next(i), n++) {
+		const struct fs_file *f = container_of(i, struct fs_file, number_link);
 		bool own = (pid && f->opener == pid) || (fi && f->fh == fi->fh);
 
 		if (f->number != number || (f->ended && !own))
@@ -125,11 +126,13 @@ fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, str
 	f->log = node.row->type == ROW_LOG;
 	f->call = node.row->type == ROW_CALL;
 	list_init(&f->reads);
-	if (index_add(&fs->files, &f->link, index_hash_id(fh)) < 0) {
+	if (index_reserve(&fs->files, 1) < 0 || index_reserve(&fs->files_by_number, 1) < 0) {
 		charge_deinit(&f->charge);
 		free(f);
 		return ENOMEM;
 	}
+	(void)index_add(&fs->files, &f->link, index_hash_id(fh));
+	(void)index_add(&fs->files_by_number, &f->number_link, index_hash_id(f->number));
 	list_append(&fs->all_files, &f->all);
 	f->text = *text;
 	*text = (struct text){};
@@ -413,4 +416,5 @@ fs_files_free(struct fs *fs)
 	list_for_each_safe (i, &fs->all_files)
 		fs_file_free(fs, list_entry(i, struct fs_file, all));
 	index_deinit(&fs->files);
+	index_deinit(&fs->files_by_number);
 }

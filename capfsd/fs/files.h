@@ -26,6 +26,7 @@ struct fs_half {
  */
 struct fs_file {
 	struct index_link link; /* fs.files, by fh */
+	struct index_link number_link; /* fs.files_by_number */
 	struct list all;        /* fs.all_files */
 	uint64_t fh, number;
 	struct session *session;

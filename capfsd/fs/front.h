@@ -80,7 +80,7 @@ struct fs {
 	bool replaying;          /* INIT: the reply goes here instead of to the kernel */
 	uint8_t init_reply[BOOT_INIT_BYTES_MAX];
 	size_t n_init_reply;
-	struct index files;
+	struct index files, files_by_number;
 	struct list all_files;   /* in the order in which they were opened */
 	struct list polled; /* of struct fs_file (polls.c) */
 	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
