@@ -92,16 +92,15 @@ quota_figure(const char *session, const char *kind, const char *key)
 	return p ? strtoull(p + strlen(wanted), NULL, 10) : UINT64_MAX;
 }
 
-/* Writes TEXT and reads the result on the same open file. */
+/* Writes TEXT as a line and reads the result on the same open file. */
 static int
 command(const char *path, const char *text, char *result, size_t size)
 {
 	cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC);
-	ssize_t n;
+	char line[256];
+	ssize_t n = snprintf(line, sizeof(line), "%s\n", text);
 
-	if (fd < 0)
-		return -1;
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+	if (fd < 0 || n >= (ssize_t)sizeof(line) || write(fd, line, (size_t)n) != n)
 		return -1;
 	n = read(fd, result, size - 1);
 	if (n < 0)

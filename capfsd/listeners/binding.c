@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/jobs.h"
@@ -76,9 +77,14 @@ want(struct listener *l)
 	}
 	/*
 	 * Where all is in use it is made all the same, and given back at once: whoever connects in its second is
-	 * refused as one for whom there is no room, which connect(2) could not tell from there being no server.
+	 * refused as one for whom there is no room, which connect(2) could not tell from there being no server. But
+	 * not while clients of the session wait to be closed, lest they fill one such listener after the other.
 	 */
-	(void)pay(l);
+	if (pay(l) && disposal_is_full(l->sockets->disposal, listener_session(l))) {
+		listener_done(l, EDQUOT);
+		listener_give_up(l);
+		return;
+	}
 	jobs_request(l);
 }
 

@@ -135,7 +135,7 @@ add_broker(struct text *t, struct metrics *m)
 	if (m->measure)
 		m->measure(m, m->data);
 	add_gauge(t, "connections", NULL, "Connections that are open.", m->connections);
-	add_gauge(t, "listeners", NULL, "Sockets that are bound.", m->listeners);
+	add_gauge(t, "listeners", NULL, "Sockets that are bound, or are to be again.", m->listeners);
 	add_gauge(t, "brokers", NULL, "Brokers started for this mount.", m->n_brokers);
 	add_counter(t, "broker_restarts_total", "Brokers that took over from one that died.",
 		m->n_brokers > 0 ? m->n_brokers - 1 : 0);
