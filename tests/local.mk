@@ -108,6 +108,7 @@ integration_tests = \
 	tests/it-persist.sh \
 	tests/it-proxy.sh \
 	tests/it-readme.sh \
+	tests/it-recipes.sh \
 	tests/it-recovery.sh \
 	tests/it-references.sh \
 	tests/it-serve.sh \

@@ -12,7 +12,8 @@ PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc
 PACKAGES_WRITERS=(busybox ed gawk git lua5.4 mksh moreutils rsync tcl xxd zsh zstd)
 # Servers that are tried with unmodified clients.
 PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin nginx-light haproxy apache2
-	apache2-utils dovecot-imapd postfix)
+	apache2-utils dovecot-imapd postfix php-fpm openssh-server openssh-client gnupg git podman crun xvfb
+	x11-utils x11-xserver-utils)
 # prometheus has promtool, and starts a service where there is systemd: not on everybody's machine.
 PACKAGES_CI=(clang g++ libclang-rt-dev prometheus)
 
