@@ -184,7 +184,8 @@ list_directory(struct worker *w, const char *path, unsigned depth)
 		char child[WORK_PATH * 2], text[8192];
 		struct stat st;
 
-		if (e->d_name[0] == '.')
+		/* The first versions have no aliases: their directory goes on the way back to these. */
+		if (e->d_name[0] == '.' || strcmp(e->d_name, "as") == 0)
 			continue;
 		snprintf(child, sizeof(child), "%s/%s", path, e->d_name);
 		if (lstat(child, &st) < 0)
