@@ -87,7 +87,7 @@ START_TEST(the_nearest_eight_are_shown_in_order_of_ids)
 	struct capability *web = slot("", "web"), *deep = slot("app/inner", "deep");
 	uint64_t last = 0;
 	unsigned n = 0;
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < ALIASES_MAX - 1; i++) {
 		snprintf(name, sizeof(name), "deep%d", i);
