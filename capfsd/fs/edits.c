@@ -89,19 +89,25 @@ fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 }
 
 /* Closing a session takes a while: the reply waits until all of it is gone (replies.c). */
+static void
+remove_name(struct fs *fs, fuse_req_t req, struct node at, const char *name)
+{
+	struct fs_edit edit;
+	int e;
+
+	fs_edit_begin(&edit, fs, req, 0);
+	e = tree_remove(&edit.request, at, name, strlen(name));
+	fs_edit_end(&edit, e);
+}
+
 void
 fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct fs_edit edit;
 	struct node at;
-	int e;
 
-	if (!find_node(fs, req, parent, &at))
-		return;
-	fs_edit_begin(&edit, fs, req, 0);
-	e = tree_remove(&edit.request, at, name, strlen(name));
-	fs_edit_end(&edit, e);
+	if (find_node(fs, req, parent, &at))
+		remove_name(fs, req, at, name);
 }
 
 /*
@@ -133,9 +139,7 @@ void
 fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct fs_edit edit;
 	struct node at;
-	int e;
 
 	/*
 	 * ENOENT makes the kernel forget the name as well, but leaves the inode its link, which the
@@ -147,13 +151,10 @@ fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	if (!find_node(fs, req, parent, &at))
 		return;
-	if (at.row->children != ENTITY_ALIAS) {
+	if (at.row->children == ENTITY_ALIAS)
+		remove_name(fs, req, at, name);
+	else
 		fuse_reply_err(req, EPERM);
-		return;
-	}
-	fs_edit_begin(&edit, fs, req, 0);
-	e = tree_remove(&edit.request, at, name, strlen(name));
-	fs_edit_end(&edit, e);
 }
 
 /* NOREPLACE is what is done anyway: a name that is taken is never replaced. */
