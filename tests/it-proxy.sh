@@ -176,7 +176,8 @@ if have haproxy; then
 	done
 	t_is "a_long_label" 256 "$(($(wc -c <"$deep/label") - 1))"
 	cd "$deep/caps/ha" || exit # whose path is longer than an address
-	t_like "is_refused_and_not_cut_off" "Empty reply" curl -sS --max-time 20 --unix-socket socket http://localhost/
+	# Whether curl has sent its request by then is its own affair: nothing came, or what it said was not read.
+	t_like "is_refused_and_not_cut_off" "Empty reply|reset by peer|Broken pipe" curl -sS --max-time 20 --unix-socket socket http://localhost/
 	cd / || exit
 	t_like "which_is_told" "its label is longer" cat "$TMP/relay.log"
 	end_job "$SERVER"
