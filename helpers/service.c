@@ -37,8 +37,8 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	snprintf(how, sizeof(how), "%s%s%s", o->fds ? "fds=yes " : "", o->once ? "once " : "",
-		o->listen ? "mode=listen " : "");
+	snprintf(how, sizeof(how), "%s%s%s%s", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
+		o->once ? "once " : "", o->listen ? "mode=listen " : "");
 	if (o->hold)
 		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64 " ", o->hold);
 	if (o->backlog)

@@ -75,7 +75,7 @@ struct capc_caller {
 	uid_t uid;           /* of the process that connected: information, no authority */
 	gid_t gid;
 	pid_t pid;
-	int pidfd;         /* of that process, or -1; borrowed */
+	int pidfd;         /* of that process, for who attached with CAPC_ATTACH_PIDFD, or -1; borrowed */
 	const char *label; /* of the session whose slot it is, "init/web" */
 };
 
@@ -493,11 +493,16 @@ typedef void capc_raw_handler(int fd, const struct capc_caller *caller, void *da
  * likes: a service that needs none is better off without (SO_PASSRIGHTS of socket(7), since Linux 6.16).
  */
 #define CAPC_ATTACH_FDS 2
+/*
+ * Each caller comes with a pidfd of its process, where the kernel has one (SO_PEERPIDFD of unix(7), since 6.5).
+ * It costs each connection system calls and a descriptor of those in flight.
+ */
+#define CAPC_ATTACH_PIDFD 4
 
 /*
  * Makes the entrypoint NAME of this session, or takes it up again. S must outlive it.
  *
- * flags  any of CAPC_ATTACH_ONCE and CAPC_ATTACH_FDS, or 0
+ * flags  any of CAPC_ATTACH_ONCE, CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD, or 0
  *
  * Returns: 0, -EBUSY (served by another), -EDQUOT, -errno as capc_write(). Blocks for at most the
  * session's timeout.
@@ -506,7 +511,7 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
- * The same, with words: "once"; "fds=yes", which CAPC_ATTACH_FDS is; "hold=N", so many callers wait for
+ * The same, with words: "once"; "fds=yes" and "pidfd=yes", which CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD are; "hold=N", so many callers wait for
  * the next server when this one has ended; "backlog=N", so many clients may wait at each slot to be
  * accepted, as many as the system allows unless it is said; "mode=listen" for an entrypoint whose server
  * accepts by itself, as it is made with, for ever: its objects have listeners, capc_listener(), and no

@@ -113,12 +113,34 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	return spares_take(e);
 }
 
+/* A daemon of 0.1.0 does not know the word for what is not wanted, and sends it. */
+static int
+channel_ask(struct capc_session *s, const char *name, const char *how, int *ret_fd)
+{
+	cleanup_text struct text node = {}, words = {};
+	bool says = how && strstr(how, "pidfd=");
+	int r;
+
+	text_addf(&node, "entrypoints/%s", name);
+	if (how)
+		text_add(&words, how);
+	if (!says)
+		text_addf(&words, "%spidfd=no", words.n > 0 ? " " : "");
+	r = text_done(&node);
+	if (r == 0)
+		r = text_done(&words);
+	if (r == 0)
+		r = session_do_fd(s, WIRE_ATTACH, node.data, words.data, session_deadline(s), ret_fd);
+	if (r == -EINVAL && !says)
+		r = session_do_fd(s, WIRE_ATTACH, node.data, how, session_deadline(s), ret_fd);
+	return r;
+}
+
 int
 capc_attach_how(struct capc_session *s, const char *name, const char *how,
 	struct capc_entrypoint **ret)
 {
 	cleanup(capc_detach_p) struct capc_entrypoint *e = NULL;
-	cleanup_text struct text node = {};
 	int r;
 
 	session_begin(s);
@@ -128,11 +150,7 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 	r = entrypoint_init(e, s, name);
 	if (r < 0)
 		return r;
-	text_addf(&node, "entrypoints/%s", name);
-	r = text_done(&node);
-	if (r < 0)
-		return r;
-	r = session_do_fd(s, WIRE_ATTACH, node.data, how, session_deadline(s), &e->channel);
+	r = channel_ask(s, name, how, &e->channel);
 	if (r == 0)
 		r = watch(e, e->channel, &e->channel);
 	if (r == 0)
@@ -146,16 +164,25 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 int
 capc_attach(struct capc_session *s, const char *name, unsigned flags, struct capc_entrypoint **ret)
 {
-	static const char *const words[] = {NULL, "once", "fds=yes", "once fds=yes"};
+	const char *once = flags & CAPC_ATTACH_ONCE ? "once" : NULL;
+	cleanup_text struct text words = {};
 	int r;
 
 	session_begin(s);
-	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS))
+	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS | CAPC_ATTACH_PIDFD))
 		return -EINVAL;
-	r = capc_attach_how(s, name, words[flags], ret);
-	/* Daemons of 0.1.0 do not know the word, and let all clients send them. */
-	if (r == -EINVAL && flags & CAPC_ATTACH_FDS)
-		r = capc_attach_how(s, name, words[flags & CAPC_ATTACH_ONCE], ret);
+	if (once)
+		text_add(&words, once);
+	if (flags & CAPC_ATTACH_FDS)
+		text_addf(&words, "%sfds=yes", words.n > 0 ? " " : "");
+	if (flags & CAPC_ATTACH_PIDFD)
+		text_addf(&words, "%spidfd=yes", words.n > 0 ? " " : "");
+	r = text_done(&words);
+	if (r == 0)
+		r = capc_attach_how(s, name, words.data, ret);
+	/* Daemons of 0.1.0 do not know these words: to them all clients may send descriptors. */
+	if (r == -EINVAL && flags & ~(unsigned)CAPC_ATTACH_ONCE)
+		r = capc_attach_how(s, name, once, ret);
 	return r;
 }
 
@@ -253,10 +280,7 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 		connection_new(e, fd, &caller, m->page_index);
 		return;
 	}
-	if (fd_set_nonblock(fd, false) < 0)
-		fd_shutdown_close(fd);
-	else
-		e->raw(fd, &caller, e->raw_data);
+	e->raw(fd, &caller, e->raw_data);
 	fd_close(pidfd);
 }
 
@@ -359,7 +383,7 @@ channel_resume(struct capc_entrypoint *e)
 		entrypoint_end(e, r);
 }
 
-/* One message, or what there is instead. Returns: as channel_take(). */
+/* One message, or what there is instead. Returns: as channel_take(); -EMFILE: it stays there. */
 static int
 channel_read(struct capc_entrypoint *e)
 {
@@ -372,7 +396,7 @@ channel_read(struct capc_entrypoint *e)
 	if (n > 0)
 		return channel_take(e, (size_t)n, fds, n_fds);
 	if (n == -EMFILE)
-		return channel_pause(e);
+		return -EMFILE;
 	for (size_t i = 0; n == 0 && i < n_fds; i++)
 		fd_close(fds[i]);
 	if (n == -EAGAIN)
@@ -381,17 +405,21 @@ channel_read(struct capc_entrypoint *e)
 }
 
 /*
- * A process at its limit of descriptors would have no room for the socket. So two spare ones make
- * room; when they cannot be taken again afterwards, the connection is ended at once, lest its
- * client wait for ever.
+ * A process at its limit of descriptors has no room for the socket. So two spare ones make it; when
+ * they cannot be taken again afterwards, the connection is ended at once, lest its client wait for
+ * ever.
  */
 static int
 channel_receive(struct capc_entrypoint *e)
 {
-	int r;
+	int r = channel_read(e);
 
-	spares_give(e);
-	r = channel_read(e);
+	if (r == -EMFILE) {
+		spares_give(e);
+		r = channel_read(e);
+		if (r == -EMFILE)
+			r = channel_pause(e);
+	}
 	if (r < 0 && !e->error)
 		entrypoint_end(e, r);
 	/* The sockets that were closed meanwhile have made room, or others have taken it. */

@@ -143,7 +143,7 @@ played_attach_to(struct played *d, capc_session *s, int *ret_channel)
 	played_pair(SOCK_SEQPACKET, fds);
 	played_answer(d, WIRE_ATTACH, 0, "", fds[1]);
 	ck_assert_int_eq(capc_attach(s, "e", 0, &e), 0);
-	played_asked(d, WIRE_ATTACH, "entrypoints/e", "");
+	played_asked(d, WIRE_ATTACH, "entrypoints/e", "pidfd=no");
 	close(fds[1]);
 	*ret_channel = fds[0];
 	return e;

@@ -547,6 +547,7 @@ world_handed(struct world *w, int channel, struct handed *ret)
 	if (n <= 0)
 		return false;
 	ck_assert_uint_ge(n_fds, 1);
+	ret->n_fds = n_fds;
 	fd_close(fds[1]);
 	ret->fd = world_own(w, fds[0]);
 	ck_assert_int_eq(wire_handover_decode(buffer, (size_t)n, &ret->m), 0);

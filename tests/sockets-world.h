@@ -63,6 +63,7 @@ struct handed {
 	struct wire_handover m;
 	char label[WIRE_LABEL_MAX + 1];
 	int fd;
+	size_t n_fds; /* that one, and perhaps its pidfd */
 };
 
 /* What a control client was answered. */

@@ -26,9 +26,31 @@ START_TEST(attach_tells_what_is_refused)
 	played_answer(&d, WIRE_ATTACH, EBUSY, "served by thread 7.1", -1);
 	ck_assert_int_eq(capc_attach(d.session, "kv", CAPC_ATTACH_ONCE, &none), -EBUSY);
 	ck_assert_str_eq(capc_session_reason(d.session), "served by thread 7.1");
-	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "once");
-	ck_assert_int_eq(capc_attach(d.session, "kv", 4, &none), -EINVAL);
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "once pidfd=no");
+	ck_assert_int_eq(capc_attach(d.session, "kv", 8, &none), -EINVAL);
 	played_quiet(&d);
+}
+END_TEST
+
+/* What is not wanted is said, and a daemon that has no word for that is asked without it. */
+START_TEST(a_pidfd_is_asked_for)
+{
+	capc_entrypoint *none;
+
+	played_answer(&d, WIRE_ATTACH, EBUSY, "", -1);
+	ck_assert_int_eq(capc_attach(d.session, "kv", CAPC_ATTACH_PIDFD, &none), -EBUSY);
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "pidfd=yes");
+	played_answer(&d, WIRE_ATTACH, EINVAL, "unknown key", -1);
+	played_answer(&d, WIRE_ATTACH, EBUSY, "", -1);
+	ck_assert_int_eq(capc_attach_how(d.session, "kv", "hold=3", &none), -EBUSY);
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "hold=3 pidfd=no");
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "hold=3");
+	played_answer(&d, WIRE_ATTACH, EINVAL, "unknown key", -1);
+	played_answer(&d, WIRE_ATTACH, EBUSY, "", -1);
+	ck_assert_int_eq(
+		capc_attach(d.session, "kv", CAPC_ATTACH_ONCE | CAPC_ATTACH_PIDFD, &none), -EBUSY);
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "once pidfd=yes");
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "once pidfd=no");
 }
 END_TEST
 
@@ -162,7 +184,7 @@ START_TEST(attach_takes_words)
 
 	played_answer(&d, WIRE_ATTACH, EEXIST, "it is there with another mode", -1);
 	ck_assert_int_eq(capc_attach_how(d.session, "kv", "mode=listen", &none), -EEXIST);
-	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "mode=listen");
+	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "mode=listen pidfd=no");
 }
 END_TEST
 
@@ -186,7 +208,6 @@ raw(int fd, const struct capc_caller *caller, void *data)
 {
 	ck_assert_uint_eq(caller->badge, 0x101);
 	ck_assert_str_eq(caller->label, "init/app");
-	ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
 	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	*(int *)data = fd;
 }
@@ -445,6 +466,7 @@ static void
 add_tests(TCase *t)
 {
 	tcase_add_test(t, attach_tells_what_is_refused);
+	tcase_add_test(t, a_pidfd_is_asked_for);
 	tcase_add_test(t, objects_are_added_and_removed);
 	tcase_add_loop_test(t, a_result_without_a_badge_is_malformed, 0, 8);
 	tcase_add_test(t, a_round_ends_in_time);

@@ -359,6 +359,28 @@ START_TEST(full_store)
 }
 END_TEST
 
+/* A new broker knows it, too. Servers of 0.1.0 say nothing, and have one. */
+START_TEST(a_pidfd_is_for_who_wants_it)
+{
+	static const char *const words[] = {"", "pidfd=yes", "pidfd=no"};
+	int control = world_control(&w, root()), channel;
+
+	ck_assert_int_eq(
+		world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", "pidfd=perhaps", &a), EINVAL);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_ATTACH, "entrypoints/web", words[_i], &a), 0);
+	channel = a.fd;
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_ge(world_connect(&w, &web()->entity), 0);
+		world_settle(&w);
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_uint_eq(h.n_fds, _i == 2 ? 1 : 2);
+		world_take(&w, channel, h.m.serial);
+		world_restart(&w);
+	}
+}
+END_TEST
+
 START_TEST(budget_in_flight)
 {
 	int control = world_control(&w, root());
@@ -462,6 +484,7 @@ main(void)
 	tcase_add_test(t, accepted_while_dead);
 	tcase_add_test(t, losing_the_right_ends);
 	tcase_add_test(t, full_store);
+	tcase_add_loop_test(t, a_pidfd_is_for_who_wants_it, 0, 3);
 	tcase_add_test(t, budget_in_flight);
 	tcase_add_test(t, late_records_go_along_with_any_change);
 	tcase_add_test(t, without_descriptors);

@@ -37,11 +37,12 @@ struct attachment {
 	struct channel *channel; /* NULL: not made yet */
 	uint32_t flags;	 /* enum entrypoint_flags */
 	uint64_t hold, backlog;
+	bool pidfd; /* of each client, for a server that wants it */
 };
 
 /*
- * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N". Callers cannot wait where a server accepts by itself, as
- * nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
+ * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N", "pidfd=no". Callers cannot wait where a
+ * server accepts by itself, as nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
  * understood.
  */
 static bool
@@ -71,6 +72,10 @@ attach_how(struct operation *o, struct attachment *a)
 		a->flags |= ENTRYPOINT_FDS;
 	else if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "no"))
 		return refuse(r, EINVAL, "fds is yes or no");
+	/* Servers of 0.1.0 have no word for it, and expect one. */
+	a->pidfd = !command_is(c, KEY_PIDFD, "no");
+	if (a->pidfd && command_has(c, KEY_PIDFD) && !command_is(c, KEY_PIDFD, "yes"))
+		return refuse(r, EINVAL, "pidfd is yes or no");
 	return true;
 }
 
@@ -94,7 +99,7 @@ attach_prepare(struct operation *o)
 		o->request->model, s->entity.id, ENTITY_ENTRYPOINT, o->name.p, o->name.n);
 	if (found)
 		serve_look(entrypoint_of(found));
-	r = serve_prepare(x->control->controls->sockets, s, &a->channel, &x->fd);
+	r = serve_prepare(x->control->controls->sockets, s, a->pidfd, &a->channel, &x->fd);
 	if (r < 0)
 		return refuse_system(
 			o->request, r, &(struct about){.session = s, .kind = QUOTA_SOCKETS});
@@ -146,7 +151,7 @@ attach_done(struct operation *o, bool committed)
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
 	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS) |
-		KEY_BIT(KEY_BACKLOG),
+		KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD),
 	.wordless = true,
 	.prepare = attach_prepare,
 	.stage = attach_stage,

@@ -40,7 +40,8 @@ struct connection_record {
 			uint64_t thread; /* who serves there */
 			uint64_t reserved;
 			uint64_t pages; /* the identity of its pages, 0: none */
-			uint32_t reserved_too[4];
+			uint32_t no_pidfd; /* of its clients is wanted there */
+			uint32_t reserved_too[3];
 		} channel;
 		struct { /* of the last reply, whose text follows this record */
 			uint64_t serial;
@@ -80,6 +81,7 @@ RECORD_AT(call.handle, 24);
 RECORD_AT(control.fd_cookie, 32);
 RECORD_AT(channel.pages, 40);
 RECORD_AT(connection.uid, 48);
+RECORD_AT(channel.no_pidfd, 48);
 RECORD_AT(connection.gid, 52);
 RECORD_AT(connection.pid, 56);
 RECORD_AT(control.error, 60);

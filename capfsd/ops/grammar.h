@@ -44,6 +44,7 @@ struct request;
 	X(HOLD, "hold", false, "hold=N")                                                           \
 	X(FDS, "fds", false, "fds=yes|no")                                                         \
 	X(BACKLOG, "backlog", false, "backlog=N")                                                  \
+	X(PIDFD, "pidfd", false, "pidfd=yes|no")                                                   \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

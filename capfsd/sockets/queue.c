@@ -136,16 +136,17 @@ queue_hold_new(struct connection *conn)
 /* --- the hand-over --- */
 
 /*
- * The client's process, if the kernel has it still and knows how to: of a pid alone a server cannot
+ * The client's process, for a server that wants it, if the kernel has it still and knows how to: of a pid alone a server cannot
  * know whether it still means the same process. Of a pair made here it would be this daemon's own.
  */
 static int
-peer_pidfd(const struct connection *conn)
+peer_pidfd(const struct channel *channel, const struct connection *conn)
 {
 	int pidfd = -1;
 	socklen_t n = sizeof(pidfd);
 
-	if (conn->paired || getsockopt(conn->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) < 0)
+	if (channel->memo->record.channel.no_pidfd || conn->paired ||
+		getsockopt(conn->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) < 0)
 		return -1;
 	return pidfd;
 }
@@ -157,7 +158,7 @@ hand_over(struct channel *channel, struct connection *conn, unsigned *ret_n_fds)
 	const struct connection_record *record = &conn->memo->record;
 	const struct capability *c = conn->capability;
 	const struct service service = capability_service(c);
-	cleanup_close int pidfd = peer_pidfd(conn);
+	cleanup_close int pidfd = peer_pidfd(channel, conn);
 	cleanup_text struct text label = {};
 	int fds[2] = {conn->fd, pidfd};
 	uint8_t buffer[WIRE_CHANNEL_MAX];

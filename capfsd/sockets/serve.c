@@ -99,7 +99,8 @@ serve_look(struct entrypoint *e)
 
 /* Everything that can fail, but for the store: an attachment that was committed must succeed. */
 int
-serve_prepare(struct sockets *sockets, struct session *s, struct channel **ret, int *ret_server_fd)
+serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct channel **ret,
+	int *ret_server_fd)
 {
 	cleanup_close int ours = -1, theirs = -1;
 	struct channel *channel;
@@ -119,6 +120,7 @@ serve_prepare(struct sockets *sockets, struct session *s, struct channel **ret, 
 	if (!memo)
 		return -ENOMEM;
 	memo->record.channel.epoch = 1;
+	memo->record.channel.no_pidfd = !pidfd;
 	r = channel_new(sockets, &channel_ops, s, ours, memo, &channel);
 	if (r < 0) {
 		memo_drop(sockets, memo);

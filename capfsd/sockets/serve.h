@@ -25,10 +25,11 @@ void served_free(struct sockets *sockets);
 
 /*
  * A channel for a server of S, and the other end of its socket, both the caller's: after the commit
- * comes serve_publish(), else serve_abandon(). Returns: 0, -EDQUOT (sockets), -errno.
+ * comes serve_publish(), else serve_abandon(). PIDFD: its clients' are sent along. Returns: 0,
+ * -EDQUOT (sockets), -errno.
  */
-int serve_prepare(
-	struct sockets *sockets, struct session *s, struct channel **ret, int *ret_server_fd);
+int serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct channel **ret,
+	int *ret_server_fd);
 /* Stages that CHANNEL serves E, whose record CH has. Returns: 0 or -ENOMEM. */
 int serve_stage(struct channel *channel, struct change *ch, struct entrypoint *e);
 /* It does. Who waited for a server is handed over. */
