@@ -89,16 +89,16 @@ next_payer(struct turns *turns)
  * The payer stays in line while one of its turns is taken, also with the last of them. The clock is
  * read once for each: the end of one is the beginning of the next.
  */
-void
+uint64_t
 turns_take(struct turns *turns)
 {
 	struct payer *payer;
-	uint64_t now;
+	uint64_t start, now;
 
 	if (turns_empty(turns))
-		return;
+		return 0;
 	payer = next_payer(turns);
-	now = turns->now_nsec();
+	start = now = turns->now_nsec();
 	do {
 		struct turn *turn = list_entry(list_first(&payer->waiting), struct turn, link);
 		uint64_t before = now;
@@ -112,6 +112,7 @@ turns_take(struct turns *turns)
 	if (payer->left_nsec < -TURN_DEBT_NSEC)
 		payer->left_nsec = -TURN_DEBT_NSEC;
 	leave_if_idle(payer);
+	return now - start;
 }
 
 bool

@@ -54,7 +54,10 @@ void turn_init(struct turn *turn, struct payer *payer, bool (*take)(struct turn 
 void turn_ready(struct turns *turns, struct turn *turn);
 /* There is none any more, or TURN is about to be freed. May be called always. */
 void turn_leave(struct turn *turn);
-/* One payer's turn: one piece of work, and more until its time is over. With nobody: nothing. */
-void turns_take(struct turns *turns);
+/*
+ * One payer's turn: one piece of work, and more until its time is over. With nobody: nothing. Returns:
+ * how long it took, in nanoseconds.
+ */
+uint64_t turns_take(struct turns *turns);
 /* Has nothing to be done, and may be freed. */
 bool payer_is_idle(const struct payer *payer);

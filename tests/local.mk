@@ -52,6 +52,7 @@ unit_tests = \
 	tests/test-sockets \
 	tests/test-binding \
 	tests/test-listeners \
+	tests/test-places \
 	tests/test-queue \
 	tests/test-ownership \
 	tests/test-inspection \
@@ -396,6 +397,9 @@ tests_test_ownership_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_inspection_SOURCES = tests/test-inspection.c $(sockets_web)
 tests_test_inspection_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_inspection_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_places_SOURCES = tests/test-places.c $(sockets_web)
+tests_test_places_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_places_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -339,6 +339,13 @@ START_TEST(full_store)
 	client = world_connect(&w, &web()->entity);
 	world_settle(&w);
 	w.model->store = &full;
+	/* Nothing has to be stored of one of them, unless it counts against something. */
+	second = world_connect(&w, &web()->entity);
+	world_settle_for(&w, 50000);
+	ck_assert(!world_is_over(second));
+	w.model->store = good;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/reduce", "calls=10", &a), 0);
+	w.model->store = &full;
 	second = world_connect(&w, &web()->entity);
 	world_settle_for(&w, 50000);
 	ck_assert(world_is_over(second));

@@ -441,6 +441,102 @@ START_TEST(one_that_another_removes_is_not_called)
 }
 END_TEST
 
+static bool
+read_one_and_wait(void *data)
+{
+	(void)read_one(data);
+	return false;
+}
+
+START_TEST(a_level_is_told_until_it_is_gone)
+{
+	struct reader r;
+
+	reader_init(&r, &single, EPOLLIN | (_i > 0 ? WATCH_LEVEL : 0));
+	r.watch.f = read_one_and_wait;
+	put(&r, 5);
+	settle();
+	ck_assert_uint_eq(r.n, _i > 0 ? 5 : 1);
+	watch_set(&r.watch, 0);
+	put(&r, 1);
+	settle();
+	watch_set(&r.watch, EPOLLIN);
+	settle();
+	ck_assert_uint_eq(r.n, _i > 0 ? 6 : 2);
+	reader_deinit(&r);
+}
+END_TEST
+
+static void
+delay(void)
+{
+	watches_delay(watches);
+	watches_delay(watches);
+}
+
+START_TEST(what_may_be_late_wakes_nobody)
+{
+	struct reader late, r;
+
+	reader_init(&late, &crowd, EPOLLIN | WATCH_LATE);
+	reader_init(&r, &single, EPOLLIN);
+	/* Until somebody is served it is as any other. */
+	put(&late, 1);
+	settle();
+	ck_assert_uint_eq(late.n, 1);
+	delay();
+	put(&late, 1);
+	ck_assert_int_eq(sd_event_run(event, 0), 0);
+	/* It comes before what it is taken along with. */
+	r.removes = &late;
+	put(&r, 1);
+	settle();
+	ck_assert_uint_eq(r.n, 1);
+	ck_assert_uint_eq(late.n, 2);
+	reader_deinit(&late);
+	reader_deinit(&r);
+}
+END_TEST
+
+START_TEST(what_is_late_comes_by_itself)
+{
+	struct reader late;
+
+	reader_init(&late, &crowd, EPOLLIN | WATCH_LATE);
+	delay();
+	put(&late, 1);
+	switch (_i) {
+	case 0: /* after a while without anybody */
+		while (late.n == 0)
+			ck_assert_int_gt(sd_event_run(event, 10 * 1000 * 1000), 0);
+		break;
+	case 1: /* somebody waits for it */
+		watches_hurry(watches);
+		break;
+	case 2: /* somebody else takes turns of the same line */
+		ck_assert_int_eq(watches_catch_up(watches), 0);
+		turns_take(&watch_turns);
+		break;
+	}
+	settle();
+	ck_assert_uint_eq(late.n, 1);
+	reader_deinit(&late);
+}
+END_TEST
+
+START_TEST(who_comes_now_and_then_is_not_waited_for)
+{
+	struct reader late;
+
+	reader_init(&late, &crowd, EPOLLIN | WATCH_LATE);
+	watches_delay(watches);
+	put(&late, 1);
+	settle();
+	ck_assert_uint_eq(late.n, 1);
+	reader_deinit(&late);
+}
+END_TEST
+
 START_TEST(P21_sixty_connections_have_one_share)
 {
 	struct reader many[CROWD], r;
@@ -494,6 +590,10 @@ main(void)
 	tcase_add_test(tc, P21_the_line_is_no_more_than_one_source);
 	tcase_add_test(tc, who_is_not_asked_is_silent);
 	tcase_add_test(tc, one_that_another_removes_is_not_called);
+	tcase_add_loop_test(tc, a_level_is_told_until_it_is_gone, 0, 2);
+	tcase_add_test(tc, what_may_be_late_wakes_nobody);
+	tcase_add_loop_test(tc, what_is_late_comes_by_itself, 0, 3);
+	tcase_add_test(tc, who_comes_now_and_then_is_not_waited_for);
 	tcase_add_test(tc, P21_sixty_connections_have_one_share);
 	suite_add_tcase(s, tc);
 	return fixture_main(s);

@@ -60,21 +60,26 @@ struct broker {
 	struct metrics metrics;
 	struct meter meter;
 	int statm_fd; /* /proc/self/statm: opened while files can be */
-	uint64_t activity;     /* of the sockets, when last looked at */
-	bool sockets_busy;     /* in the last round */
+	uint64_t asked_nsec;   /* when the kernel last asked for something */
+	bool told;	       /* that the kernel may ask for something */
+	bool quiet;	       /* the last look at the loop's sources found nothing */
 	uint64_t expires_usec; /* what expiry_timer is set to */
 	uint64_t timer_usec;   /* what timer is set to */
 	uint64_t retry_usec;   /* the store was full, and is tried again then; 0: it was not */
 	bool told_full;        /* that it is full stands in the log */
 };
 
-/* A round looks at everything that may have woken it, so that being woken is all that is needed. */
+/* It is asked at the begin of the next round. */
 static int
-on_wake(sd_event_source *source, int fd, uint32_t events, void *data)
+on_kernel(sd_event_source *source, int fd, uint32_t events, void *data)
 {
+	struct broker *b = data;
+
+	b->told = true;
 	return 0;
 }
 
+/* A round looks at everything that may have woken it, so that being woken is all that is needed. */
 static int
 on_time(sd_event_source *source, uint64_t usec, void *data)
 {
@@ -296,7 +301,7 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
 	}
 	if (r == 0)
-		r = add_io(b, BOOT_FD_FUSE, on_wake);
+		r = add_io(b, BOOT_FD_FUSE, on_kernel);
 	if (r < 0)
 		return error_trace(r);
 	r = fs_take_over(b->fronts.fs);
@@ -401,38 +406,47 @@ event_usec(const struct broker *b)
 	return sd_event_now(b->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
 }
 
-/*
- * One turn of everything: the kernel's requests, and of the loop's sources the next, which for all
- * sockets of clients is one session's turn (process/watch.h). Each has a bound, and nobody has two in
- * a row, so that none waits longer than a turn for each session that wants something.
- */
+/* What follows whatever was served by the loop's sources. */
 static int
-broker_round(struct broker *b, bool *ret_busy)
+after_sources(struct broker *b, bool *ret_busy)
 {
-	struct boot_page *page = b->boot->page;
-	uint64_t activity;
-	int n, r;
+	int r;
 
-	/* For the holder, who would end a broker whose count stands still. */
-	__atomic_store_n(&page->turns, page->turns + 1, __ATOMIC_RELAXED);
-	/* Where sockets are busy, each look is a system call too many for whoever waits there. */
-	n = fs_drain(b->fronts.fs, !b->sockets_busy);
-	if (n < 0)
-		return n;
-	meter_mark(&b->meter);
-	r = sd_event_run(b->event, 0);
-	if (r < 0)
-		return error_trace(r);
-	meter_note(&b->meter, event_usec(b));
-	if (sd_event_get_exit_code(b->event, &(int){0}) == 0)
-		return 0;
-	activity = sockets_activity(b->fronts.sockets);
-	b->sockets_busy = activity != b->activity;
-	*ret_busy = n > 0 || b->sockets_busy;
-	b->activity = activity;
 	fs_timeouts(b->fronts.fs);
 	r = expire(b);
 	return r < 0 ? error_trace(r) : reap(b, ret_busy);
+}
+
+/*
+ * Is there a reason to read from the kernel? Whoever it was that had an answer of it often asks again at
+ * once, sooner than one look at all sources would be over. Who only connects to sockets does not: for
+ * those each look is a system call too many.
+ */
+static bool
+kernel_may_ask(const struct broker *b, uint64_t now)
+{
+	return b->told || now - b->asked_nsec < SPIN_NSEC || !turns_empty(&b->fronts.turns);
+}
+
+/* One turn's time for the kernel's requests, and whoever else is in line. Returns: 0 or -errno. */
+static int
+serve_kernel(struct broker *b, uint64_t now, bool *ret_busy)
+{
+	const uint64_t *served = &b->model->counters->served[FRONT_FUSE], before = *served;
+	int n, r;
+
+	if (!kernel_may_ask(b, now))
+		return 0;
+	/* What is told of sockets is what there is by now. */
+	r = sockets_catch_up(b->fronts.sockets);
+	if (r < 0)
+		return r;
+	n = fs_drain(b->fronts.fs, now - b->asked_nsec < SPIN_NSEC);
+	b->told = false;
+	if (*served != before)
+		b->asked_nsec = clock_nsec(CLOCK_MONOTONIC);
+	*ret_busy = n > 0;
+	return n < 0 ? n : 0;
 }
 
 /* Sets TIMER to wake the loop at USEC, UINT64_MAX: never; no system call when it is so already. */
@@ -454,7 +468,7 @@ set_timer(sd_event_source *timer, uint64_t usec, uint64_t *set_to)
 
 /* What is done only when there is nothing else to do, and until when the loop may sleep then. */
 static int
-before_sleep(struct broker *b, bool *ret_busy)
+before_sleep(struct broker *b, bool *ret_sleeps)
 {
 	uint64_t expires = UINT64_MAX, deadline = fs_deadline(b->fronts.fs);
 	int r;
@@ -466,7 +480,7 @@ before_sleep(struct broker *b, bool *ret_busy)
 		r = wait_if_full(b, r);
 		if (r < 0)
 			return error_trace(r);
-		*ret_busy = !b->retry_usec && !list_empty(&b->model->ending);
+		*ret_sleeps = b->retry_usec || list_empty(&b->model->ending);
 	}
 	if (b->retry_usec && b->retry_usec < deadline)
 		deadline = b->retry_usec;
@@ -474,17 +488,30 @@ before_sleep(struct broker *b, bool *ret_busy)
 	return r < 0 ? r : set_timer(b->timer, deadline, &b->timer_usec);
 }
 
+/*
+ * The next of the loop's sources, which for all sockets of clients is one session's turn
+ * (process/watch.h). SLEEPS: waits for one. Returns: 0 or -errno.
+ */
 static int
-sleep_until_event(struct broker *b)
+serve_sources(struct broker *b, bool sleeps, bool *ret_came)
 {
-	int r = sd_event_prepare(b->event);
+	int r;
 
+	meter_mark(&b->meter);
+	r = sd_event_prepare(b->event);
 	if (r == 0)
-		r = sd_event_wait(b->event, UINT64_MAX);
-	if (r <= 0)
-		return r;
-	meter_begin(&b->meter, event_usec(b));
-	return sd_event_dispatch(b->event);
+		r = sd_event_wait(b->event, sleeps ? UINT64_MAX : 0);
+	if (r < 0)
+		return error_trace(r);
+	if (sleeps)
+		meter_begin(&b->meter, event_usec(b));
+	else
+		meter_note(&b->meter, event_usec(b));
+	if (r == 0)
+		return 0;
+	*ret_came = true;
+	r = sd_event_dispatch(b->event);
+	return r < 0 ? error_trace(r) : 0;
 }
 
 /* Returns: the time, up to which all that was served is measured. */
@@ -499,39 +526,50 @@ finish_round(struct broker *b)
 }
 
 /*
- * Serves, goes on trying for a little while after the last activity, since whoever was answered
- * often asks again at once, and then sleeps. Meanwhile it takes no time from anybody who could use it.
+ * One turn of everything: the kernel's requests, and of the loop's sources the next. Each has a bound,
+ * and nobody has two in a row, so that none waits longer than a turn for each session that wants
+ * something. Where there is nothing to be done, and nothing is expected, it sleeps before that.
  */
+static int
+broker_round(struct broker *b, uint64_t now)
+{
+	struct boot_page *page = b->boot->page;
+	bool busy = false, came = false, sleeps;
+	int r;
+
+	/* For the holder, who would end a broker whose count stands still. */
+	__atomic_store_n(&page->turns, page->turns + 1, __ATOMIC_RELAXED);
+	meter_begin(&b->meter, now / 1000);
+	r = serve_kernel(b, now, &busy);
+	sleeps = !busy && !kernel_may_ask(b, now) && (b->quiet || !events_are_queued(b->model));
+	if (r == 0 && sleeps)
+		r = before_sleep(b, &sleeps);
+	if (r == 0)
+		r = serve_sources(b, sleeps, &came);
+	if (r < 0 || sd_event_get_exit_code(b->event, &(int){0}) == 0)
+		return r;
+	b->quiet = !came;
+	r = after_sources(b, &came);
+	/* It takes no time from anybody who could use it. */
+	if (r == 0 && !busy && !came)
+		sched_yield();
+	return r;
+}
+
 static int
 broker_loop(struct broker *b)
 {
-	uint64_t now = clock_nsec(CLOCK_MONOTONIC), last = now;
+	uint64_t now = clock_nsec(CLOCK_MONOTONIC);
 	int r, exit_code;
 
+	b->told = true;
 	for (;;) {
-		bool busy = false;
-
-		meter_begin(&b->meter, now / 1000);
-		r = broker_round(b, &busy);
+		r = broker_round(b, now);
 		if (r < 0)
 			return r;
 		if (sd_event_get_exit_code(b->event, &exit_code) == 0)
 			return exit_code;
-		if (busy) {
-			last = now = finish_round(b);
-		} else if (now - last < SPIN_NSEC) {
-			sched_yield();
-			now = clock_nsec(CLOCK_MONOTONIC);
-		} else {
-			r = before_sleep(b, &busy);
-			if (r == 0 && !busy)
-				r = sleep_until_event(b);
-			if (r < 0)
-				return error_trace(r);
-			if (sd_event_get_exit_code(b->event, &exit_code) == 0)
-				return exit_code;
-			last = now = finish_round(b);
-		}
+		now = finish_round(b);
 	}
 }
 

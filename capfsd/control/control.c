@@ -279,7 +279,6 @@ control_take(struct control *c)
 	char byte;
 
 	(void)recv(c->fd, &byte, 1, MSG_DONTWAIT);
-	core_active(c->controls->sockets);
 }
 
 /*
@@ -461,7 +460,7 @@ control_perform(struct control *c, struct exchange *x)
 	if (page)
 		boot_page_leave(page);
 	if (r == 0 && x->noted && !x->request.error)
-		memo_stored(c->memo);
+		memo_stored(c->controls->sockets, c->memo);
 	return r;
 }
 

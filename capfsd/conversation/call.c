@@ -115,7 +115,6 @@ call_on_io(void *data)
 	struct call *call = data;
 
 	watch_set(&call->watch, 0);
-	core_active(call->all->sockets);
 	call->all->ready(call->all->ready_data, call->handle);
 	return false;
 }

@@ -122,7 +122,7 @@ call_connect(struct call *call, struct request *r, struct capability *c, int fds
 		connection_free(conn);
 		return answer;
 	}
-	memo_stored(call->memo);
+	memo_stored(call->all->sockets, call->memo);
 	call_connected(call, conn);
 	connect_publish(conn);
 	return 0;
@@ -254,7 +254,6 @@ calls_write(void *data, struct request *r, struct capability *c, uint64_t handle
 	struct conversations *all = data;
 	struct call *call = call_find(all, handle);
 
-	core_active(all->sockets);
 	if (!capability_is_live(c))
 		return refuse(r, ESTALE, "the capability has ended");
 	if (call && !call_is_over(call))

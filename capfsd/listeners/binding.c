@@ -266,10 +266,8 @@ binding_on_retire(sd_event_source *source, uint64_t usec, void *data)
 	struct listener *l;
 
 	for (size_t i = 0; i < N_DUE; i++)
-		while ((l = listener_first(sockets, due[i].state)) && l->due_usec <= now) {
+		while ((l = listener_first(sockets, due[i].state)) && l->due_usec <= now)
 			due[i].f(l);
-			core_active(sockets);
-		}
 	for (size_t i = 0; i < N_DUE; i++) {
 		l = listener_first(sockets, due[i].state);
 		if (l && l->due_usec < next)

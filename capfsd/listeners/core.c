@@ -236,12 +236,6 @@ core_close(struct sockets *sockets, int fd, struct session *s)
 	return sockets->forgetting ? -1 : socket_discard(sockets, fd, s);
 }
 
-void
-core_active(struct sockets *sockets)
-{
-	sockets->activity++;
-}
-
 /*
  * A client can provoke what is complained of as often as it likes; the log is everybody's. One line
  * in ten seconds is enough to find the cause by.

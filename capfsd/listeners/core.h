@@ -126,7 +126,6 @@ struct sockets {
 	size_t n_inflight, n_inflight_max;
 	size_t n_idle_max;     /* listeners without clients that are kept */
 	uint64_t logged_usec;  /* of the last complaint about descriptors, memory or the store */
-	uint64_t activity;     /* counts what was served: the loop goes on trying while it grows */
 	bool stopped;	       /* nothing new is accepted */
 	bool forgetting;       /* descriptors and records stay for the next broker */
 };
@@ -163,8 +162,6 @@ struct session *core_session(const struct sockets *sockets, uint64_t id);
 uint64_t core_now(const struct sockets *sockets);
 /* As socket_discard(), but when all is only forgotten. Returns: -1. */
 int core_close(struct sockets *sockets, int fd, struct session *s);
-/* Something was done. */
-void core_active(struct sockets *sockets);
 
 /* An error that the next broker may not meet: ends the loop. -ENOMEM and -ENOSPC do not. */
 void core_fail(struct sockets *sockets, int error);

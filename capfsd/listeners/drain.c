@@ -47,7 +47,6 @@ drain_accepted(void *data, int client)
 	struct drain *d = data;
 	struct entity *e = d->admit ? entity_find(d->sockets->model, d->entity) : NULL;
 
-	core_active(d->sockets);
 	if (e)
 		d->admit(d->sockets, e, client);
 	else

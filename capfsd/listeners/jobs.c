@@ -177,7 +177,6 @@ jobs_receive(struct sockets *sockets)
 			jobs_lost(sockets);
 			return false;
 		}
-		core_active(sockets);
 		if (!result.inspection && result.capability & MARK)
 			jobs_marked(sockets, result.capability);
 		else if (!result.inspection)

@@ -340,13 +340,6 @@ listener_on_pause(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-static void
-listener_accepted(struct listener *l, int fd)
-{
-	core_active(l->sockets);
-	core_tell_accepted(l->sockets, kind_of(l), l, fd);
-}
-
 void
 listener_admit(struct sockets *sockets, struct entity *e, int fd)
 {
@@ -356,9 +349,10 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 		socket_discard(sockets, fd, entity_session(e));
 		return;
 	}
+	l->uneven = true;
 	/* Counted as a client meanwhile: a refusal lets go of a listener that is not bound. */
 	l->n_clients++;
-	listener_accepted(l, fd);
+	core_tell_accepted(sockets, kind_of(l), l, fd);
 	l->n_clients--;
 	listener_touch(l);
 	listener_release(l);
@@ -367,7 +361,9 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 static void
 accepted(void *data, int client)
 {
-	listener_accepted(data, client);
+	struct listener *l = data;
+
+	core_tell_accepted(l->sockets, kind_of(l), l, client);
 }
 
 /*
@@ -386,9 +382,8 @@ listener_on_io(void *data)
 		return false;
 	}
 	r = socket_accept_one(l->fd, accepted, l);
-	if (r == 0)
-		return true;
-	if (r == EAGAIN)
+	/* Whether there are others it is told. */
+	if (r == 0 || r == EAGAIN)
 		return false;
 	if (r > 0) {
 		listener_complain(l->sockets, r);
@@ -447,6 +442,7 @@ listener_restricted(struct listener *l)
 {
 	if (l->fd < 0)
 		return;
+	l->uneven = true;
 	(void)fd_set_descriptors(l->fd, endpoint_takes_fds(l->entity));
 	/* It listens already, and goes on so; one that is lent is its server's affair by now. */
 	if (!listener_is_lent(l))
@@ -461,12 +457,14 @@ listener_set_fd(struct listener *l, int fd)
 	if (listener_is_lent(l))
 		return listener_set_lent(l, fd);
 	/* For what comes before it is accepted. */
-	(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
+	l->uneven = endpoint_takes_fds(l->entity) || !fd_bars_descriptors(fd);
+	if (l->uneven)
+		(void)fd_set_descriptors(fd, endpoint_takes_fds(l->entity));
 	/* The youngest of several that are bound to one inode is the one that gets the clients. */
 	close_fd(l, true, NULL);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN,
+		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN | WATCH_LEVEL,
 			listener_on_io, l);
 	if (r < 0) {
 		socket_discard(l->sockets, fd, listener_session(l));

@@ -53,6 +53,7 @@ struct listener {
 	 * of them, and, in the order in which they left, those whose client has gone. */
 	size_t n_untaken, n_flying, n_left;
 	struct list left;
+	bool uneven; /* who waits there may take descriptors or not, whatever this one does now */
 	struct watch watch;
 	struct charge charge;
 	struct loan loan;

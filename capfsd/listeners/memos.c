@@ -15,16 +15,31 @@
 #include "base/error.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/model.h"
+#include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
 
 #define MEMOS_MAX 64 /* ride along with one change */
 #define FLUSH_AGAIN_USEC 1000000 /* what found no room in the store is tried again after that */
+
+/*
+ * The places of the page, and who has them. One that is taken and not filled is free to the next broker:
+ * its connection has not been offered to anybody.
+ */
+struct places {
+	struct memo *used[BOOT_PLACES];
+	uint16_t free[BOOT_PLACES]; /* counted from 1 on */
+	unsigned n_free;
+};
+
+_Static_assert(sizeof(((struct boot_page *)0)->places[0]) == sizeof(struct connection_record),
+	"a place has room for a record");
 
 struct memos {
 	struct list dirty;  /* to be written, or dropped */
 	struct list riding; /* in the change that is being committed */
 	bool refused;	    /* the store had no room for those that rode last */
 	sd_event_source *timer;
+	struct places places;
 };
 
 /*
@@ -84,21 +99,114 @@ memo_stage(struct memo *memo, struct change *ch, const void *text, size_t n)
 	return change_note(ch, memo_key(memo), data, sizeof(memo->record) + n);
 }
 
-void
-memo_stored(struct memo *memo)
+/* --- places --- */
+
+static uint64_t *
+place_words(const struct sockets *sockets, unsigned place)
 {
-	memo->stored = true;
+	return sockets->boot->page->places[place - 1];
 }
+
+/* Its cookie goes in last and out first: a successor finds it whole or not at all. */
+static void
+place_write(struct sockets *sockets, const struct memo *memo)
+{
+	uint64_t *words = place_words(sockets, memo->place), record[BOOT_PLACE_WORDS];
+
+	memcpy(record, &memo->record, sizeof(record));
+	memcpy(words + 1, record + 1, sizeof(record) - sizeof(record[0]));
+	__atomic_store_n(words, record[0], __ATOMIC_RELEASE);
+}
+
+static void
+place_give_back(struct sockets *sockets, struct memo *memo)
+{
+	struct places *places = &sockets->memos->places;
+
+	__atomic_store_n(place_words(sockets, memo->place), 0, __ATOMIC_RELEASE);
+	places->used[memo->place - 1] = NULL;
+	places->free[places->n_free++] = memo->place;
+	memo->place = 0;
+}
+
+static void
+places_init(struct sockets *sockets)
+{
+	struct places *places = &sockets->memos->places;
+
+	/* A later daemon that systemd gives the sockets to has the store, and not the page. */
+	if (!sockets->boot->page || sockets->spares)
+		return;
+	for (uint16_t place = BOOT_PLACES; place > 0; place--)
+		if (*place_words(sockets, place) == 0)
+			places->free[places->n_free++] = place;
+}
+
+bool
+memo_place(struct sockets *sockets, struct memo *memo)
+{
+	struct places *places = &sockets->memos->places;
+
+	if (places->n_free == 0)
+		return false;
+	memo->place = places->free[--places->n_free];
+	places->used[memo->place - 1] = memo;
+	return true;
+}
+
+int
+memos_placed(struct sockets *sockets, int (*f)(void *data, struct memo *memo), void *data)
+{
+	for (uint16_t place = 1; sockets->boot->page && place <= BOOT_PLACES; place++) {
+		struct connection_record record;
+		struct memo *memo;
+		int r;
+
+		memcpy(&record, place_words(sockets, place), sizeof(record));
+		if (record.cookie == 0)
+			continue;
+		memo = memo_new(record.kind, record.cookie, record.owner);
+		if (!memo)
+			return -ENOMEM;
+		memo->record = record;
+		memo->place = place;
+		sockets->memos->places.used[place - 1] = memo;
+		r = f(data, memo);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void
+memo_stored(struct sockets *sockets, struct memo *memo)
+{
+	if (memo->place)
+		place_write(sockets, memo);
+	else
+		memo->stored = true;
+}
+
+/* --- what may be late --- */
 
 /*
  * It goes to the end, also when it was there already: what has just changed may change again soon.
  */
-void
-memo_touch(struct sockets *sockets, struct memo *memo)
+static void
+late(struct sockets *sockets, struct memo *memo)
 {
 	list_unlink(&memo->link);
 	list_append(&sockets->memos->dirty, &memo->link);
 	loop_arm(sockets->memos->timer, FLUSH_USEC);
+}
+
+void
+memo_touch(struct sockets *sockets, struct memo *memo)
+{
+	if (memo->place)
+		place_write(sockets, memo);
+	else
+		late(sockets, memo);
 }
 
 bool
@@ -117,12 +225,14 @@ memo_drop(struct sockets *sockets, struct memo *memo)
 	 * there.
 	 */
 	if (!memo->stored || sockets->forgetting) {
+		if (memo->place && !sockets->forgetting)
+			place_give_back(sockets, memo);
 		list_unlink(&memo->link);
 		free(memo);
 		return NULL;
 	}
 	memo->drop = true;
-	memo_touch(sockets, memo);
+	late(sockets, memo);
 	return NULL;
 }
 
@@ -146,6 +256,15 @@ memos_boarding(struct sockets *sockets, struct change *ch)
 	}
 }
 
+/* One that was in both is found in the store by a successor, and its place is given up. */
+static void
+arrived(struct sockets *sockets, struct memo *memo)
+{
+	memo->stored = true;
+	if (memo->place)
+		place_give_back(sockets, memo);
+}
+
 /* Those that were left behind are the first of the next time. */
 void
 memos_arrived(struct sockets *sockets, bool stored)
@@ -162,7 +281,7 @@ memos_arrived(struct sockets *sockets, bool stored)
 		else if (memo->drop)
 			free(memo);
 		else
-			memo->stored = true;
+			arrived(sockets, memo);
 	}
 	/* Without this they would wait for the next change, which may never come. */
 	if (all->refused)
@@ -188,9 +307,19 @@ memos_flush(struct sockets *sockets)
 
 		if (r < 0)
 			return r;
-		core_active(sockets);
 	}
 	return 0;
+}
+
+int
+memos_settle(struct sockets *sockets)
+{
+	struct places *places = &sockets->memos->places;
+
+	for (unsigned i = 0; i < BOOT_PLACES; i++)
+		if (places->used[i])
+			late(sockets, places->used[i]);
+	return memos_flush(sockets);
 }
 
 static int
@@ -217,6 +346,7 @@ memos_new(struct sockets *sockets)
 	list_init(&all->dirty);
 	list_init(&all->riding);
 	sockets->memos = all;
+	places_init(sockets);
 	return loop_add_timer(sockets->event, memos_on_timer, sockets, &all->timer);
 }
 

@@ -6,6 +6,10 @@
  * What must be stored with a change is staged in that, by memo_stage(). What may be late (that a
  * connection was taken, that a socket is gone) is only marked, by memo_touch() and memo_drop(): it
  * rides along with whatever change comes next, or goes on its own when a timer runs.
+ *
+ * Of a connection nothing else is stored but that it is there. Most of them are gone before a file would
+ * have been written, so their records have places in the page that outlives brokers (process/page.h) as long
+ * as there are free ones: memo_place(). What is there is there at once, and is never late.
  */
 #pragma once
 
@@ -25,6 +29,7 @@ struct memo {
 	struct list link; /* while it is to be written. This and the next two: memos.c's */
 	bool stored;
 	bool drop;
+	uint16_t place; /* in the page, from 1 on; 0: it has none */
 	struct connection_record record; /* its owner's */
 };
 
@@ -35,10 +40,22 @@ void memos_free(struct sockets *sockets);
 struct memo *memo_new(enum socket_kind kind, uint64_t cookie, uint64_t owner);
 /* One that the store has. */
 struct memo *memo_load(const struct connection_record *record);
+/*
+ * Instead of memo_stage(), in a change that stores nothing: finds a place, which is filled by memo_stored().
+ * Returns: is there one?
+ */
+bool memo_place(struct sockets *sockets, struct memo *memo);
+/* Gives F each of those that a predecessor has left in their places. Returns: 0, or F's negative errno. */
+int memos_placed(struct sockets *sockets, int (*f)(void *data, struct memo *memo), void *data);
+/*
+ * All that have places are stored instead, for a later binary that knows of none. Returns: 0 or -errno; then
+ * some of them keep theirs.
+ */
+int memos_settle(struct sockets *sockets);
 /* Stages MEMO with N bytes of TEXT behind its record. Returns: 0 or -ENOMEM. */
 int memo_stage(struct memo *memo, struct change *ch, const void *text, size_t n);
-/* The change in which it was staged is committed. */
-void memo_stored(struct memo *memo);
+/* The change in which it was staged, or placed, is committed. */
+void memo_stored(struct sockets *sockets, struct memo *memo);
 /* The record changed: written some time. */
 void memo_touch(struct sockets *sockets, struct memo *memo);
 /* Was it touched, and the store does not know yet? */

@@ -226,6 +226,12 @@ add_note(struct change *ch, struct list *list, uint64_t key, const void *data, s
 	return 0;
 }
 
+bool
+change_is_empty(const struct change *ch)
+{
+	return list_empty(&ch->items) && list_empty(&ch->notes);
+}
+
 int
 change_note(struct change *ch, uint64_t key, const void *data, size_t n)
 {

@@ -72,6 +72,9 @@ bool change_affords(struct change *ch, const struct session *s, const struct quo
  */
 int change_note(struct change *ch, uint64_t key, const void *data, size_t n);
 
+/* Nothing is staged in it, so that the store would not be written for it. */
+bool change_is_empty(const struct change *ch);
+
 /*
  * The same for what may as well be stored later: it rides along, and where the store has no room for it
  * the change goes without. For the hook `boarding` only (model.h).

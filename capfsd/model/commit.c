@@ -300,7 +300,7 @@ change_commit(struct change *ch)
 	assert(ch->active);
 	if (hooks && hooks->boarding)
 		hooks->boarding(ch->model->hooks_data, ch);
-	if (!events && list_empty(&ch->items) && list_empty(&ch->notes) && list_empty(&ch->riders)) {
+	if (!events && change_is_empty(ch) && list_empty(&ch->riders)) {
 		change_end(ch, false);
 		return 0;
 	}

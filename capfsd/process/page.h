@@ -18,6 +18,9 @@
 /* Pollers that are woken when a broker takes over: those in `polls`, and all. */
 #define BOOT_POLLS_MAX 256
 #define BOOT_ALL_POLLS 2048
+/* Records of connections that the store does not have; so long is one. */
+#define BOOT_PLACES 384
+#define BOOT_PLACE_WORDS 9
 
 struct boot_page {
 	uint64_t executing;      /* id of the request being executed, 0: none */
@@ -35,6 +38,7 @@ struct boot_page {
 	uint64_t turns;            /* rounds of the broker's loop; the holder looks whether it grows */
 	uint64_t more_polls[BOOT_ALL_POLLS - BOOT_POLLS_MAX];
 	uint64_t storing; /* the broker is in a transaction of the store */
+	uint64_t places[BOOT_PLACES][BOOT_PLACE_WORDS]; /* see listeners/memos.c; the first word 0: free */
 };
 
 /* Ids for the page: a FUSE unique without its resend bit, or a control message. */

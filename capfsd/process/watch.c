@@ -3,7 +3,7 @@
  * An epoll of its own beneath the loop's: what is ready there is told in one system call and put in
  * line before anything of it is served, so that nothing in that list can have been freed meanwhile.
  *
- * It is edge-triggered. With a level, all that wait for their turn would be told again at each
+ * It is edge-triggered, but for a few. With a level, all that wait for their turn are told again at each
  * look, and a look would be the longer the more connections somebody floods by.
  */
 #include "config.h"
@@ -29,6 +29,11 @@ struct watches {
 	sd_event_source *again;	 /* somebody is still in line; NULL: nobody */
 	sd_event *event;
 	int fd;
+	int late_fd;		/* another epoll: what may be late */
+	sd_event_source *late;	/* off while it is looked at only along with the others */
+	sd_event_source *timer; /* … which is until nobody was served for so long */
+	bool is_delayed;
+	uint64_t served_usec;
 };
 
 static int watches_on_again(sd_event_source *source, void *data);
@@ -49,11 +54,12 @@ go_on(struct watches *watches)
 	return r < 0 ? r : sd_event_source_set_exit_on_failure(watches->again, true);
 }
 
+/* Puts in line what is ready of what the epoll FD watches. */
 static int
-watches_turn(struct watches *watches)
+look(struct watches *watches, int fd)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int n = epoll_wait(watches->fd, events, EVENTS_MAX, 0);
+	int n = epoll_wait(fd, events, EVENTS_MAX, 0);
 
 	if (n < 0 && errno != EINTR)
 		return error_trace(-errno);
@@ -62,8 +68,30 @@ watches_turn(struct watches *watches)
 
 		turn_ready(watches->turns, &w->turn);
 	}
+	return 0;
+}
+
+int
+watches_catch_up(struct watches *watches)
+{
+	return watches->is_delayed ? look(watches, watches->late_fd) : 0;
+}
+
+/* Who comes finds done what came before: the end of a client makes room for the next one. */
+static int
+watches_turn(struct watches *watches)
+{
+	uint64_t spent = 0;
+	int r = watches_catch_up(watches);
+
+	if (r == 0)
+		r = look(watches, watches->fd);
+	if (r < 0)
+		return r;
 	watches->again = sd_event_source_disable_unref(watches->again);
-	turns_take(watches->turns);
+	do
+		spent += turns_take(watches->turns);
+	while (spent < TURN_NSEC && !turns_empty(watches->turns));
 	return turns_empty(watches->turns) ? 0 : go_on(watches);
 }
 
@@ -71,6 +99,60 @@ static int
 watches_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
 	return watches_turn(data);
+}
+
+static int
+watches_on_late(sd_event_source *source, int fd, uint32_t revents, void *data)
+{
+	int r = look(data, fd);
+
+	return r < 0 ? r : watches_turn(data);
+}
+
+static void
+set_delayed(struct watches *watches, bool is_delayed)
+{
+	if (is_delayed == watches->is_delayed)
+		return;
+	if (sd_event_source_set_enabled(watches->late, is_delayed ? SD_EVENT_OFF : SD_EVENT_ON) < 0)
+		log_message(LOG_ERR, "the loop cannot be told what may be late");
+	else
+		watches->is_delayed = is_delayed;
+}
+
+/* Whoever comes now and then is not worth a timer. */
+void
+watches_delay(struct watches *watches)
+{
+	uint64_t now = loop_now(watches->event), before = watches->served_usec;
+
+	watches->served_usec = now;
+	if (now - before >= WATCH_LATE_USEC)
+		return;
+	set_delayed(watches, true);
+	loop_arm(watches->timer, WATCH_LATE_USEC);
+}
+
+void
+watches_hurry(struct watches *watches)
+{
+	set_delayed(watches, false);
+}
+
+/* Nobody came again: what there is from here on wakes the loop. What there was meanwhile does so now. */
+static int
+watches_on_timer(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct watches *watches = data;
+	int r = watches_catch_up(watches);
+
+	if (r < 0)
+		return r;
+	if (watches->is_delayed && loop_now(watches->event) - watches->served_usec < WATCH_LATE_USEC)
+		loop_arm(watches->timer, WATCH_LATE_USEC);
+	else
+		set_delayed(watches, false);
+	return turns_empty(watches->turns) ? 0 : go_on(watches);
 }
 
 static int
@@ -86,7 +168,10 @@ watches_free(struct watches *watches)
 		return NULL;
 	sd_event_source_disable_unref(watches->again);
 	sd_event_source_disable_unref(watches->source);
+	sd_event_source_disable_unref(watches->late);
+	sd_event_source_disable_unref(watches->timer);
 	fd_close(watches->fd);
+	fd_close(watches->late_fd);
 	free(watches);
 	return NULL;
 }
@@ -104,9 +189,14 @@ watches_new(sd_event *event, struct turns *turns, struct watches **ret)
 	watches->turns = turns;
 	watches->event = event;
 	watches->fd = epoll_create1(EPOLL_CLOEXEC);
-	if (watches->fd < 0)
+	watches->late_fd = watches->fd < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
+	if (watches->late_fd < 0)
 		return error_trace(-errno);
 	r = loop_add_io(event, watches->fd, EPOLLIN, watches_on_io, watches, &watches->source);
+	if (r == 0)
+		r = loop_add_io(event, watches->late_fd, EPOLLIN, watches_on_late, watches, &watches->late);
+	if (r == 0)
+		r = loop_add_timer(event, watches_on_timer, watches, &watches->timer);
 	if (r < 0)
 		return error_trace(r);
 	*ret = take_ptr(watches);
@@ -121,20 +211,32 @@ watch_take(struct turn *turn)
 	return w->f(w->data);
 }
 
+static int
+control(const struct watch *w, int op)
+{
+	const struct watches *watches = w->watches;
+	struct epoll_event event = {.data.ptr = (void *)(uintptr_t)w};
+
+	event.events = w->events & ~(WATCH_LEVEL | WATCH_LATE);
+	if (!(w->events & WATCH_LEVEL))
+		event.events |= EPOLLET;
+	return epoll_ctl(w->events & WATCH_LATE ? watches->late_fd : watches->fd, op, w->fd, &event);
+}
+
 int
 watch_add(struct watches *watches, struct watch *w, struct payer *payer, int fd, uint32_t events,
 	bool (*f)(void *data), void *data)
 {
-	struct epoll_event event = {.events = events | EPOLLET, .data.ptr = w};
-
-	if (epoll_ctl(watches->fd, EPOLL_CTL_ADD, fd, &event) < 0)
-		return error_trace(-errno);
-	turn_init(&w->turn, payer, watch_take);
 	w->watches = watches;
-	w->f = f;
-	w->data = data;
 	w->events = events;
 	w->fd = fd;
+	if (control(w, EPOLL_CTL_ADD) < 0) {
+		w->watches = NULL;
+		return error_trace(-errno);
+	}
+	turn_init(&w->turn, payer, watch_take);
+	w->f = f;
+	w->data = data;
 	return 0;
 }
 
@@ -142,12 +244,11 @@ watch_add(struct watches *watches, struct watch *w, struct payer *payer, int fd,
 void
 watch_set(struct watch *w, uint32_t events)
 {
-	struct epoll_event event = {.events = events | EPOLLET, .data.ptr = w};
-
+	events |= w->events & (WATCH_LEVEL | WATCH_LATE);
 	if (w->events == events)
 		return;
 	w->events = events;
-	if (epoll_ctl(w->watches->fd, EPOLL_CTL_MOD, w->fd, &event) < 0)
+	if (control(w, EPOLL_CTL_MOD) < 0)
 		log_message(LOG_ERR, "a descriptor cannot be watched: %s", error_name(errno));
 }
 
@@ -165,7 +266,7 @@ watch_remove(struct watch *w)
 	if (!w->watches)
 		return;
 	/* One that is closed already is told of as long as its file lives, and W may be freed: no way on. */
-	if (epoll_ctl(w->watches->fd, EPOLL_CTL_DEL, w->fd, NULL) < 0)
+	if (control(w, EPOLL_CTL_DEL) < 0)
 		abort();
 	turn_leave(&w->turn);
 	w->watches = NULL;

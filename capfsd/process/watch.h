@@ -2,7 +2,7 @@
 /*
  * Descriptors of clients in a loop, served in turns (base/turns.h) instead of in the order in which
  * they wake it: a payer with a thousand of them has one payer's share. All of them together are
- * one source of the loop, which does one payer's turn each time that it is dispatched.
+ * one source of the loop, which takes turns for the time of one each time that it is dispatched.
  *
  * The kernel tells each change once. So whoever is told works until there is nothing left, which
  * may be many turns later, and says so; until then it stays in line without being told again.
@@ -15,6 +15,8 @@
 
 #include "base/turns.h"
 
+#define WATCH_LATE_USEC 5000
+
 struct watches;
 
 struct watch {
@@ -22,7 +24,7 @@ struct watch {
 	struct watches *watches; /* NULL: not watched; so one that is all zero may be removed */
 	bool (*f)(void *data);
 	void *data;
-	uint32_t events;
+	uint32_t events; /* and WATCH_X */
 	int fd;
 };
 
@@ -38,7 +40,22 @@ struct watches *watches_free(struct watches *watches);
  */
 int watch_add(struct watches *watches, struct watch *w, struct payer *payer, int fd,
 	uint32_t events, bool (*f)(void *data), void *data);
-/* From here on EVENTS; what of them is there already is told. */
+
+/* With EVENTS: what is left when F has returned false is told again, which spares it to look. */
+#define WATCH_LEVEL (1U << 24)
+/*
+ * With EVENTS: nobody waits for it, as for the end of a connection. While others keep the loop awake
+ * (watches_delay()) it is taken along with them, and wakes nobody.
+ */
+#define WATCH_LATE (1U << 25)
+
+/* Somebody was served who is likely to come again. What is late is so by WATCH_LATE_USEC at most. */
+void watches_delay(struct watches *watches);
+/* Somebody waits for it now. */
+void watches_hurry(struct watches *watches);
+/* What is late is put in line, before whatever comes now. Returns: 0 or -errno. */
+int watches_catch_up(struct watches *watches);
+/* From here on EVENTS, without WATCH_X; what of them is there already is told. */
 void watch_set(struct watch *w, uint32_t events);
 /* As if there were something: F is called when it is W's turn. */
 void watch_again(struct watch *w);

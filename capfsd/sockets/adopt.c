@@ -61,30 +61,19 @@ struct adoption {
 	size_t n;
 };
 
-/*
- * The record is copied, since the store gives no promise for its bytes beyond the scan, and may be
- * aligned to nothing.
- */
 static struct found *
-found_new(const void *data, size_t n)
+found_new(struct memo *memo, const void *text, size_t n)
 {
-	struct connection_record record;
-	struct found *f;
+	struct found *f = memo ? calloc(1, sizeof(*f) + n) : NULL;
 
-	memcpy(&record, data, sizeof(record));
-	f = calloc(1, sizeof(*f) + n - sizeof(record));
 	if (!f)
 		return NULL;
-	f->it.memo = memo_load(&record);
-	if (!f->it.memo) {
-		free(f);
-		return NULL;
-	}
-	f->it.kind = record.kind;
+	f->it.memo = memo;
+	f->it.kind = memo->record.kind;
 	f->it.fd = f->it.reply_fd = f->page_fds[0] = f->page_fds[1] = -1;
 	f->it.text = f->text;
-	f->it.n_text = n - sizeof(record);
-	memcpy(f->text, (const char *)data + sizeof(record), f->it.n_text);
+	f->it.n_text = n;
+	memcpy(f->text, text, n);
 	return f;
 }
 
@@ -109,29 +98,20 @@ pages_of(const struct found *f)
 	return r->kind == SOCKET_CHANNEL ? r->channel.pages : 0;
 }
 
-/*
- * Every record is looked at, also those of sockets that are gone: they are dropped at the end. One
- * of a length that no version has written is a damaged store, and the broker must not go on with
- * that.
- */
+/* Takes MEMO, which may be NULL. Returns: 0 or -errno. */
 static int
-adoption_load(void *data, uint64_t key, const void *record, size_t n)
+adoption_add(struct adoption *a, struct memo *memo, const void *text, size_t n)
 {
-	struct adoption *a = data;
-	struct found *f;
+	struct found *f = found_new(memo, text, n);
 	int r;
 
-	if (STORE_KEY_SPACE(key) != STORE_CONNECTION)
-		return 0;
-	if (n < sizeof(struct connection_record) ||
-		n > sizeof(struct connection_record) + WIRE_TEXT_MAX)
-		return -EBADMSG;
-	f = found_new(record, n);
-	if (!f)
+	if (!f) {
+		free(memo);
 		return -ENOMEM;
-	r = index_add(&a->by_cookie, &f->cookie_link, index_hash_id(f->it.memo->record.cookie));
+	}
+	r = index_add(&a->by_cookie, &f->cookie_link, index_hash_id(memo->record.cookie));
 	if (r < 0) {
-		free(f->it.memo);
+		free(memo);
 		free(f);
 		return r;
 	}
@@ -141,6 +121,26 @@ adoption_load(void *data, uint64_t key, const void *record, size_t n)
 	if (r == 0 && pages_of(f))
 		r = index_add(&a->by_pages, &f->pages_link, index_hash_id(pages_of(f)));
 	return r;
+}
+
+/*
+ * Every record is looked at, also those of sockets that are gone: they are dropped at the end. One
+ * of a length that no version has written is a damaged store, and the broker must not go on with
+ * that.
+ */
+static int
+adoption_load(void *data, uint64_t key, const void *record, size_t n)
+{
+	struct adoption *a = data;
+	struct connection_record copy;
+
+	if (STORE_KEY_SPACE(key) != STORE_CONNECTION)
+		return 0;
+	if (n < sizeof(copy) || n > sizeof(copy) + WIRE_TEXT_MAX)
+		return -EBADMSG;
+	/* The store gives no promise for its bytes beyond the scan, and may be aligned to nothing. */
+	memcpy(&copy, record, sizeof(copy));
+	return adoption_add(a, memo_load(&copy), (const char *)record + sizeof(copy), n - sizeof(copy));
 }
 
 static struct found *
@@ -155,6 +155,18 @@ adoption_find(const struct adoption *a, uint64_t cookie)
 			return f;
 	}
 	return NULL;
+}
+
+/* Connections of which the store was told nothing. One that is in both was about to be stored. */
+static int
+adoption_place(void *data, struct memo *memo)
+{
+	struct adoption *a = data;
+
+	if (!adoption_find(a, memo->record.cookie))
+		return adoption_add(a, memo, "", 0);
+	memo_drop(a->sockets, memo);
+	return 0;
 }
 
 /*
@@ -257,8 +269,12 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 			listener_release(l);
 		return;
 	}
-	if (listener_set_fd(l, fd) < 0)
+	if (listener_set_fd(l, fd) < 0) {
 		listener_give_up(l);
+		return;
+	}
+	/* It may have been another way before. */
+	l->uneven = true;
 }
 
 /*
@@ -439,6 +455,8 @@ adopt(struct sockets *sockets, const int *fds, size_t n)
 
 	list_init(&a.found);
 	r = state_scan(sockets->state, adoption_load, &a, &reason);
+	if (r == 0)
+		r = memos_placed(sockets, adoption_place, &a);
 	if (r == 0)
 		r = adopt_all(&a);
 	adoption_deinit(&a);

@@ -30,6 +30,7 @@
 #define RETRY_USEC 10000 /* too many descriptors in flight: send again after that */
 
 static bool channel_on_io(void *data);
+static bool channel_on_end(void *data);
 
 /*
  * A broker that dies between giving a serial and storing it would leave a successor that gives it
@@ -70,9 +71,13 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, struct sessi
 	/* A server has none to say anything by. */
 	(void)fd_refuse_descriptors(fd);
 	r = fd_set_nonblock(fd, true);
+	/* Its end is heard of at once, what it says when there is time, or when somebody waits for that. */
 	if (r == 0)
 		r = core_watch(
-			sockets, &channel->watch, s, fd, EPOLLIN, channel_on_io, channel);
+			sockets, &channel->watch, s, fd, EPOLLRDHUP, channel_on_end, channel);
+	if (r == 0)
+		r = watch_add(sockets->watches, &channel->late_watch, &s->payer, fd, EPOLLIN | WATCH_LATE,
+			channel_on_io, channel);
 	if (r < 0)
 		return error_trace(r);
 	channel->fd = fd;
@@ -94,6 +99,7 @@ channel_free(struct channel *channel)
 	assert(list_empty(&channel->waiting) && list_empty(&channel->offered) &&
 	       list_empty(&channel->taken));
 	watch_remove(&channel->watch);
+	watch_remove(&channel->late_watch);
 	core_close(channel->sockets, channel->fd,
 		channel->entrypoint ? channel->entrypoint->session : channel->sockets->model->root);
 	if (channel->entrypoint)
@@ -212,10 +218,11 @@ channel_pump_soon(struct channel *channel)
 bool
 channel_may_send(struct channel *channel, size_t n)
 {
+	if (channel->n_offered < CREDIT_MAX && core_may_fly(channel->sockets, n))
+		return true;
+	watches_hurry(channel->sockets->watches);
 	if (channel->n_offered >= CREDIT_MAX)
 		return false;
-	if (core_may_fly(channel->sockets, n))
-		return true;
 	channel_starve(channel);
 	return false;
 }
@@ -225,7 +232,6 @@ channel_sent(struct channel *channel, size_t n)
 {
 	channel->n_offered++;
 	core_fly(channel->sockets, n);
-	core_active(channel->sockets);
 }
 
 void
@@ -239,6 +245,13 @@ void
 channel_pump(struct channel *channel)
 {
 	channel->ops->pump(channel);
+}
+
+void
+channel_rest(struct channel *channel)
+{
+	if (list_empty(&channel->waiting))
+		watches_delay(channel->sockets->watches);
 }
 
 void
@@ -264,11 +277,12 @@ channels_pump_starved(struct sockets *sockets)
 
 /* --- what the server says --- */
 
-/* `lost` frees CHANNEL, and `taken` may not: it is read on after that. */
+/*
+ * `lost` frees CHANNEL, and `taken` may not: it is read on after that. Returns: was something taken?
+ */
 static bool
-channel_on_io(void *data)
+channel_read(struct channel *channel)
 {
-	struct channel *channel = data;
 	uint8_t buffer[WIRE_CHANNEL_MAX];
 	uint64_t serial;
 	size_t n_fds;
@@ -281,9 +295,24 @@ channel_on_io(void *data)
 		channel->ops->lost(channel);
 		return false;
 	}
-	core_active(channel->sockets);
 	channel->ops->taken(channel, serial);
 	return true;
+}
+
+/* It says nothing but what it was asked. */
+static bool
+channel_on_io(void *data)
+{
+	const struct channel *channel = data;
+
+	return channel_read(data) && channel->n_offered > 0;
+}
+
+/* What it said before that counts. */
+static bool
+channel_on_end(void *data)
+{
+	return channel_read(data);
 }
 
 /*

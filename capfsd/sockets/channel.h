@@ -47,7 +47,8 @@ struct channel {
 	struct endpoint *endpoint;     /* that of the entrypoint, once it is published */
 	struct list link;	       /* channels.all, once it is published */
 	struct list starved_link;      /* channels.starved: waits for others' credit */
-	struct watch watch;
+	struct watch watch;	 /* its end */
+	struct watch late_watch; /* what its server says */
 	struct charge charge;
 	struct memo *memo;
 	uint64_t next_serial;
@@ -107,6 +108,8 @@ void channel_starve(struct channel *channel);
 /* The same, at the next round of the loop. For hooks. */
 void channel_pump_soon(struct channel *channel);
 void channel_pump(struct channel *channel);
+/* All that there was is sent: its server's word on that need wake nobody. */
+void channel_rest(struct channel *channel);
 /* Those that starve, since something has arrived. */
 void channels_pump_starved(struct sockets *sockets);
 

@@ -205,7 +205,8 @@ connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, 
 	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
 	if (r == 0 && channel)
 		r = channel_stage_late(channel, ch);
-	if (r == 0)
+	/* The other end of a pair goes with a reply, which must not be stored without this. */
+	if (r == 0 && (client_cookie || !change_is_empty(ch) || !memo_place(sockets, conn->memo)))
 		r = memo_stage(conn->memo, ch, NULL, 0);
 	if (r == 0)
 		r = connection_watch(conn, fd);
@@ -232,6 +233,7 @@ connect_publish(struct connection *conn)
 	channel_next_serial(channel);
 	queue_enter(channel, conn);
 	channel_pump(channel);
+	channel_rest(channel);
 }
 
 /*

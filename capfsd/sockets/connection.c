@@ -288,9 +288,11 @@ connections_restricted(struct listener *l)
 int
 connection_watch(struct connection *conn, int fd)
 {
-	connection_set_descriptors(conn, fd);
+	/* Else it has that from its listener. */
+	if (conn->listener->uneven || conn->paired)
+		connection_set_descriptors(conn, fd);
 	/* HUP alone, which epoll tells always. */
-	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd, 0,
+	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd, WATCH_LATE,
 		    connection_on_io, conn) < 0)
 		return -ENOMEM;
 	conn->fd = fd;
@@ -305,7 +307,7 @@ connection_publish(struct connection *conn)
 	struct entrypoint *e = connection_entrypoint(conn);
 	uint64_t client_cookie = conn->memo->record.connection.client_cookie;
 
-	memo_stored(conn->memo);
+	memo_stored(conn->sockets, conn->memo);
 	if (client_cookie &&
 		index_add(&all->by_peer, &conn->peer_link, index_hash_id(client_cookie)) < 0)
 		abort(); /* there are buckets from the start */
@@ -317,7 +319,6 @@ connection_publish(struct connection *conn)
 		e->n_waiting++;
 		conn->listener->n_untaken++;
 	}
-	core_active(conn->sockets);
 	tell_entrypoint(conn->sockets, e);
 }
 
@@ -345,7 +346,8 @@ landed(struct connection *conn)
 		return;
 	conn->listener->n_flying--;
 	charge_deinit(&conn->inflight);
-	channel_pump_soon(conn->channel);
+	if (!list_empty(&conn->channel->waiting))
+		channel_pump_soon(conn->channel);
 }
 
 /*
@@ -400,7 +402,6 @@ connection_release(struct connection *conn)
 	if (conn->known_as)
 		*conn->known_as = NULL;
 	conn->known_as = NULL;
-	core_active(conn->sockets);
 	if (l)
 		listener_unlink(l, &conn->listener_link);
 	if (conn->state != CONNECTION_OFFERED)

@@ -186,9 +186,8 @@ serve_publish(struct channel *channel, struct entrypoint *e)
 {
 	struct sockets *sockets = channel->sockets;
 
-	memo_stored(channel->memo);
+	memo_stored(sockets, channel->memo);
 	channel_publish(channel, e);
-	core_active(sockets);
 	invalidate_slots(sockets, e);
 	lend_all(sockets, e);
 	queue_take(channel);
@@ -299,7 +298,6 @@ serve_lost(struct channel *channel)
 	end_channel(channel);
 	if (!endpoint->entrypoint->record.hold)
 		close_listeners(sockets, endpoint->entrypoint);
-	core_active(sockets);
 	detach_or_retry(sockets, endpoint);
 }
 

@@ -133,6 +133,7 @@ sockets_free(struct sockets *sockets)
 void
 sockets_pause(struct sockets *sockets)
 {
+	error_trace(memos_settle(sockets));
 	spares_now(sockets->spares);
 }
 
@@ -157,10 +158,10 @@ sockets_reaped(struct sockets *sockets)
 	core_resume(sockets);
 }
 
-uint64_t
-sockets_activity(const struct sockets *sockets)
+int
+sockets_catch_up(struct sockets *sockets)
 {
-	return sockets->activity;
+	return watches_catch_up(sockets->watches);
 }
 
 struct sockets_numbers

@@ -48,8 +48,8 @@ void sockets_forget(struct sockets *sockets);
 
 /* Something was reaped, for which somebody may wait. */
 void sockets_reaped(struct sockets *sockets);
-/* Counts what was served: the loop goes on trying while it grows. */
-uint64_t sockets_activity(const struct sockets *sockets);
+/* What may be heard of late is put in line now. Returns: 0 or -errno. */
+int sockets_catch_up(struct sockets *sockets);
 /* The broker is going to end, and perhaps the daemon: nothing that is to be kept waits any more. */
 void sockets_pause(struct sockets *sockets);
 /* Shuts all listeners, connections and channels down, for good. */
