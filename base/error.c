@@ -33,3 +33,17 @@ error_name(int error)
 #endif
 	return name ? name : "E?";
 }
+
+#define ERRNO_MAX 4095 /* of the kernel's, which has no more */
+
+int
+error_number(const char *name, size_t n)
+{
+	for (int error = 1; error <= ERRNO_MAX; error++) {
+		const char *candidate = error_name(error);
+
+		if (strlen(candidate) == n && memcmp(candidate, name, n) == 0 && *candidate == 'E' && n > 2)
+			return error;
+	}
+	return 0;
+}

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #include <errno.h>
 
 #include "base/log.h"
@@ -18,3 +20,5 @@ int error_trace_at(int r, const char *file, int line);
 
 /* "EPERM" for EPERM and -EPERM, "E?" for what has no name. */
 const char *error_name(int error);
+/* The errno whose name is the N bytes at NAME, "ENOENT". Returns: 0, there is none. */
+int error_number(const char *name, size_t n);

@@ -80,6 +80,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/grant.c \
 	capfsd/verbs/identify.c \
 	capfsd/verbs/import.c \
+	capfsd/verbs/health.c \
 	capfsd/verbs/object.c \
 	capfsd/verbs/reduce.c \
 	capfsd/verbs/remove.c \

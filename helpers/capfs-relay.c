@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "helpers/backend.h"
+#include "helpers/health.h"
 #include "helpers/message.h"
 #include "helpers/relay.h"
 #include "helpers/sockets.h"
@@ -29,6 +30,7 @@ struct front {
 	struct relays relays;
 	struct sockets sockets;
 	struct source signals;
+	struct health health;
 };
 
 static const char usage[] =
@@ -61,6 +63,7 @@ connect_server(void *data, int client_fd, uid_t uid, gid_t gid)
 		return fd;
 	fd = backend_connect(o->path, o->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
 	identity_leave(&f->service.identity);
+	health_saw(&f->health, fd < 0 ? fd : 0);
 	return fd;
 }
 
@@ -142,21 +145,6 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 	return e;
 }
 
-/*
- * Said at once, and not only to whoever calls first. Who is let in as a caller need not be as the one that
- * we are.
- */
-static void
-look_at_server(struct front *f, const struct service_options *o)
-{
-	const struct relays_options *r = &f->relays.options;
-	int e = backend_look(r->path);
-
-	if (e < 0 && !(e == -EACCES && o->identity.as_caller))
-		message("warning: %s: %s%s; meanwhile callers %s", r->path, error_name(e), backend_advice(e),
-			r->wait_usec > 0 ? "wait" : "are refused");
-}
-
 static int
 start(struct front *f, const struct service_options *o, const struct relays_options *r)
 {
@@ -175,7 +163,14 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 	e = service_init(&f->service, &f->loop, o, accepted, f);
 	if (e < 0)
 		return e;
-	look_at_server(f, o);
+	f->health = (struct health){
+		.path = r->path,
+		.loop = &f->loop,
+		.service = &f->service,
+		.as_caller = o->identity.as_caller,
+		.waits = r->wait_usec > 0,
+	};
+	health_start(&f->health);
 	f->signals.run = signals_run;
 	e = loop_add_signals(&f->loop, &f->signals, signals, 2);
 	if (e < 0)
@@ -193,9 +188,12 @@ run(struct front *f)
 
 		if (sockets_timeout(&f->sockets) < timeout)
 			timeout = sockets_timeout(&f->sockets);
+		if (health_timeout(&f->health) < timeout)
+			timeout = health_timeout(&f->health);
 		e = loop_wait(&f->loop, timeout);
 		sockets_tend(&f->sockets);
 		relays_tend(&f->relays);
+		health_tend(&f->health);
 	}
 	if (e < 0)
 		message("epoll: %s", error_name(e));

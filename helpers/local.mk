@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += helpers/libhelper.la
 helpers_libhelper_la_SOURCES = \
 	helpers/backend.c helpers/backend.h \
 	helpers/child.c helpers/child.h \
+	helpers/health.c helpers/health.h \
 	helpers/identity.c helpers/identity.h \
 	helpers/loop.c helpers/loop.h \
 	helpers/message.c helpers/message.h \

@@ -12,9 +12,11 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/number.h"
+#include "base/text.h"
 #include "helpers/message.h"
 
 #define OPEN_TIMEOUT_USEC (UINT64_C(10) * 1000000)
+#define HEALTH_TIMEOUT_USEC 1000000
 #define RETRY_FIRST_USEC 20000
 #define RETRY_MAX_USEC 500000
 
@@ -144,6 +146,21 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 	if (!o->listen)
 		service_ready(s);
 	return 0;
+}
+
+int
+service_health(struct service *s, int error)
+{
+	cleanup_text struct text node = {}, words = {};
+	int e;
+
+	text_addf(&node, "entrypoints/%s/health", s->name);
+	if (error)
+		text_addf(&words, "error=%s", error_name(error));
+	else
+		text_add(&words, "ok");
+	e = text_done(&node) < 0 || text_done(&words) < 0 ? -ENOMEM : 0;
+	return e < 0 ? e : capc_write(s->session, node.data, words.data, NULL, HEALTH_TIMEOUT_USEC);
 }
 
 void

@@ -49,6 +49,12 @@ void service_deinit(struct service *s);
 /* Tells the service manager. */
 void service_ready(const struct service *s);
 
+/*
+ * Tells the daemon whether what is served can be reached: 0, or the -errno of who tries. Blocks for a second at
+ * most. Returns: 0, -errno as capc_write().
+ */
+int service_health(struct service *s, int error);
+
 void service_pause(struct service *s);
 void service_resume(struct service *s);
 

@@ -91,7 +91,27 @@ LATE=$!
 wait_for 10 served late
 t_ok "it_is_said_at_once" wait_for 30 grep -q "late.sock: ENOENT: no server is there; meanwhile callers are refused" "$TMP/late"
 t_is "who_calls_is_refused" "" "$(timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" x)"
+# Whoever looks at a slot sees that nobody is behind it, and that somebody is, and since when.
+is_like() { grep -q "$@"; }
+echo "to=app" >"$CAPFS/caps/late/grant"
+t_ok "a_slot_says_so" wait_for 30 is_like '^served=unreachable' "$app/caps/late/info"
+t_like "and_the_entrypoint_why" '^state=served .* health=ENOENT$' cat "$CAPFS/entrypoints/late/info"
+kill -9 "$BROKER" && wait_for 10 harness_pids
+t_like "another_broker_knows_it_too" '^served=unreachable' cat "$app/caps/late/info"
+job "$PROBE" serve "$TMP/late.sock"
+BACKEND=$!
+t_ok "until_it_comes" wait_for 30 is_like '^served=yes' "$app/caps/late/info"
+t_ok "which_is_said" grep -q "late.sock: its server is there" "$TMP/late"
+end_job "$BACKEND"
+t_is "the_next_caller_finds_it_gone" "" "$(timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" x)"
+t_ok "and_then_everybody_sees_it" wait_for 30 is_like '^served=unreachable' "$app/caps/late/info"
+t_is "these_are_events" "ENOENT ok ECONNREFUSED" \
+	"$(sed -n 's/.* health .* entrypoint=late health=\([A-Za-z]*\).*/\1/p' "$CAPFS/events" | tail -3 | xargs)"
+rm "$TMP/late.sock"
 end_job "$LATE"
+t_ok "without_the_relay_nobody_serves" wait_for 30 is_like '^served=no' "$app/caps/late/info"
+t_fails ECONNREFUSED "and_nobody_has_a_word_on_it" bash -c "echo ok >$CAPFS/entrypoints/late/health"
+t_like "which_is_told" 'refused health .* ECONNREFUSED: nobody serves it' tail -n 1 "$CAPFS/events"
 job "$CAP" serve late --proxy="$TMP/late.sock" --wait-backend=60 $(is_root && echo --lend-root) 2>"$TMP/late"
 LATE=$!
 wait_for 10 served late

@@ -20,6 +20,7 @@
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
+#include "capfsd/model/touch.h"
 
 #define THREAD_NAME_BYTES_MAX (2 * NUMBER_BYTES_MAX)
 
@@ -84,6 +85,26 @@ thread_check(struct model *m, struct entity *e)
 	model_expect(t->record.number <= t->session->record.threads_made);
 }
 
+static unsigned
+thread_applied(struct model *m, struct entity *e, const void *old)
+{
+	const struct thread_record *before = old;
+
+	return thread_of(e)->record.error != before->error ? APPLIED_BELOW : 0;
+}
+
+/* It is shown by what it serves, and by all that leads there. */
+static void
+thread_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+{
+	struct entrypoint *served = thread_of(e)->serves;
+
+	if (!served)
+		return;
+	entity_touch(m, &served->entity, stamp);
+	entity_touch_below(m, &served->entity, stamp);
+}
+
 static struct session *
 thread_session(const struct entity *e)
 {
@@ -100,6 +121,8 @@ const struct kind thread_kind = {
 	.resolve = thread_resolve,
 	.finish = thread_finish,
 	.unlink = thread_unlink,
+	.applied = thread_applied,
+	.touch_below = thread_touch_below,
 	.check = thread_check,
 };
 
@@ -136,3 +159,13 @@ thread_add(struct change *ch, struct session *s, pid_t pid, uint64_t *ret_id)
 	return r;
 }
 
+int
+thread_set_error(struct change *ch, struct thread *t, uint32_t error)
+{
+	struct thread_record *record = change_edit(ch, &t->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->error = error;
+	return 0;
+}

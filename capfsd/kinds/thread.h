@@ -21,7 +21,7 @@ struct thread_record {
 	uint64_t session;
 	uint64_t number; /* the N of its id S.N */
 	uint32_t pid;    /* as the kernel told; shown, never used */
-	uint8_t reserved[4];
+	uint32_t error;	 /* errno of what it serves for, as it says; 0: that is well */
 };
 
 struct thread {
@@ -39,3 +39,6 @@ thread_of(const struct entity *e)
 
 /* Stages a thread for a process of S, whose number is the next that S has. Returns: 0 or -errno. */
 int thread_add(struct change *ch, struct session *s, pid_t pid, uint64_t *ret_id);
+
+/* Stages what T says of what it serves for. Returns: 0 or -ENOMEM. */
+int thread_set_error(struct change *ch, struct thread *t, uint32_t error);

@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 
+#include "base/error.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/metrics.h"
@@ -179,7 +180,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, "\nmade=");
 	text_time(t, c->record.since_usec);
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
-		ep && ep->thread ? "yes" : "no",
+		!ep || !ep->thread ? "no" : ep->thread->record.error ? "unreachable" : "yes",
 		capability_service(c).listens ? "new-only" : "full");
 }
 
@@ -214,7 +215,10 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 		text_addf(t, " hold=%u", ep->record.hold);
 	if (ep->record.backlog)
 		text_addf(t, " backlog=%" PRIu32, entrypoint_backlog(ep));
-	text_addf(t, " fds=%s\n", ep->record.fds ? "yes" : "no");
+	text_addf(t, " fds=%s", ep->record.fds ? "yes" : "no");
+	if (ep->thread && ep->thread->record.error)
+		text_addf(t, " health=%s", error_name((int)ep->thread->record.error));
+	text_add(t, "\n");
 }
 
 void

@@ -60,6 +60,7 @@ static const struct row entrypoint_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "info", ROW_INFO, .read = info_entrypoint),
 	ROW(2, "objects", ROW_COMMAND, .read_piece = list_objects, .verb = &verb_object),
+	ROW(3, "health", ROW_COMMAND, .verb = &verb_health),
 };
 
 static const struct row thread_rows[] = {

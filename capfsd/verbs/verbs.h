@@ -27,7 +27,8 @@
 	X(ATTACH, attach)                                                                          \
 	X(OPEN, open)                                                                              \
 	X(IMPORT, import)                                                                          \
-	X(ALIAS, alias)
+	X(ALIAS, alias)                                                                            \
+	X(HEALTH, health)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */
