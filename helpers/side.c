@@ -17,7 +17,9 @@
 /* A packet is never longer than a socket's default buffer; a longer one is refused. */
 #define BUFFER_STREAM_BYTES 65536
 #define BUFFER_SEQPACKET_BYTES 262144
-#define PIPE_BYTES 131072
+#define PIPE_BYTES 262144
+#define BULK_BYTES 32768 /* at a time: from here on a pipe is cheaper than two copies */
+#define MORE_BYTES 98304 /* … and who sends so much is likely to have sent more meanwhile */
 #define PIPES_MAX 128 /* that are full of what somebody does not read */
 #define NO_MEMORY "cannot be served without memory"
 #define ROUNDS_MAX 8 /* so that one busy relay does not keep the others waiting */
@@ -68,7 +70,7 @@ pipe_take(struct mover *m)
 		return NULL;
 	}
 	/* With the size that it has it is slower. */
-	(void)fcntl(p->fds[1], F_SETPIPE_SZ, 2 * PIPE_BYTES);
+	(void)fcntl(p->fds[1], F_SETPIPE_SZ, PIPE_BYTES);
 	list_init(&p->link);
 	m->n_pipes++;
 	return p;
@@ -126,10 +128,10 @@ side_splice(struct side *s, struct pipe *p)
 		return MOVED_ALL;
 	}
 	s->moved = true;
-	s->bulk = (size_t)n >= s->mover->size;
+	s->n_pumped += (size_t)n;
 	s->pipe = p;
 	p->n = (size_t)n;
-	return side_flush_pipe(s) && (n == PIPE_BYTES || s->hung_up) ? MOVED_MORE : MOVED_ALL;
+	return side_flush_pipe(s) && (n >= MORE_BYTES || s->hung_up) ? MOVED_MORE : MOVED_ALL;
 }
 
 /* --- through the buffer --- */
@@ -173,11 +175,11 @@ side_keep(struct side *s, const char *data, size_t n, const char **ret_why)
 	return MOVED_ALL;
 }
 
-/* Who has filled the buffer is likely to go on so. splice(2) knows no MSG_DONTWAIT. */
+/* Who has sent much is likely to go on so. splice(2) knows no MSG_DONTWAIT. */
 static void
 side_found_much(struct side *s)
 {
-	if (!s->piped)
+	if (!s->piped && !s->mover->seqpacket)
 		s->piped = fd_bars_descriptors(s->source.fd) && fd_set_nonblock(s->other->source.fd, true) == 0;
 	s->bulk = s->piped;
 }
@@ -213,13 +215,13 @@ side_copy(struct side *s, const char **ret_why)
 		return MOVED_ALL;
 	}
 	s->moved = true;
+	s->n_pumped += (size_t)n;
 	if (!side_flush(s, m->buffer, (size_t)n, &sent))
 		return side_keep(s, m->buffer + sent, (size_t)n - sent, ret_why);
 	/* A stream that gave less than was asked for has no more: what comes later wakes us again. */
 	if (!m->seqpacket && (size_t)n < m->size)
 		return s->hung_up ? MOVED_MORE : MOVED_ALL;
-	if (!m->seqpacket)
-		side_found_much(s);
+	side_found_much(s);
 	return MOVED_MORE;
 }
 
@@ -265,8 +267,14 @@ side_pump(struct side *s)
 	enum moved moved = MOVED_MORE;
 	const char *why = NULL;
 
+	s->n_pumped = 0;
 	while (moved == MOVED_MORE && rounds-- > 0 && !s->other->deaf && side_flush_pending(s) && !s->ended)
 		moved = side_move(s, &why);
+	/* As a whole: the last piece of something large may be small. */
+	if (s->n_pumped >= BULK_BYTES)
+		side_found_much(s);
+	else if (s->n_pumped > 0)
+		s->bulk = false;
 	if (why || !s->ended || side_keeps(s) || s->passed)
 		return why;
 	s->passed = true;

@@ -44,7 +44,8 @@ struct side {
 	bool deaf;    /* nothing can be written to it any more */
 	bool hung_up; /* both; it is no longer in the loop */
 	bool moved;   /* bytes have been read here, or written to the other one; its user resets it */
-	bool bulk;    /* much comes from here, and goes through the pipe */
+	size_t n_pumped; /* that has come at the last time */
+	bool bulk;    /* that was much, and the next goes through a pipe */
 	bool piped;   /* it may */
 };
 
