@@ -112,6 +112,7 @@ static const struct passed {
 	{OPTION_AS_CALLER, OPTION_PROXY, NULL},
 	{OPTION_LEND_ROOT, OPTION_PROXY, NULL},
 	{OPTION_WAIT_BACKEND, OPTION_PROXY, NULL},
+	{OPTION_STEP_ASIDE, OPTION_PROXY, NULL},
 	{OPTION_SEND_PROXY, OPTION_PROXY, ": it is for servers that know no capabilities"},
 };
 #define N_PASSED (sizeof(passed) / sizeof(passed[0]))
@@ -275,7 +276,8 @@ const struct command command_serve = {
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
 		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER |
-		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_WAIT_BACKEND,
+		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_STEP_ASIDE |
+		   OPTION_WAIT_BACKEND,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

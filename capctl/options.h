@@ -35,6 +35,7 @@ enum option_bit {
 	OPTION_BACKLOG = 1 << 26,
 	OPTION_SEND_PROXY = 1 << 27,
 	OPTION_WAIT_BACKEND = 1 << 28,
+	OPTION_STEP_ASIDE = 1 << 29,
 };
 
 /* Every command takes these. */

@@ -74,17 +74,16 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/usage.h \
 	capfsd/ops/verb.c \
 	capfsd/ops/verb.h \
-	capfsd/verbs/alias.c \
 	capfsd/verbs/chmod.c \
 	capfsd/verbs/create.c \
 	capfsd/verbs/grant.c \
 	capfsd/verbs/identify.c \
 	capfsd/verbs/import.c \
 	capfsd/verbs/health.c \
+	capfsd/verbs/names.c \
 	capfsd/verbs/object.c \
 	capfsd/verbs/reduce.c \
 	capfsd/verbs/remove.c \
-	capfsd/verbs/rename.c \
 	capfsd/verbs/replicate.c \
 	capfsd/verbs/revoke.c \
 	capfsd/verbs/transfer.c \

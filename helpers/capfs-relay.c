@@ -35,7 +35,7 @@ struct front {
 
 static const char usage[] =
 	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--backlog=N] [--hold=N] [--idle=S] [--once] "
-	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] "
+	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] [--step-aside] "
 	"[--wait-backend=S] NAME PATH\n";
 
 static void
@@ -103,6 +103,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"as-caller", no_argument, NULL, 'c'},
 		{"lend-root", no_argument, NULL, 'l'},
 		{"send-proxy", no_argument, NULL, 'x'},
+		{"step-aside", no_argument, NULL, 'A'},
 		{"wait-backend", required_argument, NULL, 'B'},
 		SERVICE_OPTIONS,
 	};
@@ -131,6 +132,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			break;
 		case 'l':
 			o->identity.lend_root = true;
+			break;
+		case 'A':
+			o->aside = true;
 			break;
 		case 'B':
 			e = parse_seconds("wait-backend", optarg, &r->wait_usec);

@@ -34,6 +34,8 @@ struct relay {
 	char label[96]; /* of the client's session */
 	uid_t uid;
 	gid_t gid;
+	bool aside;   /* the client goes on with the server's side by itself */
+	bool stepped; /* it does */
 	bool dead;
 };
 
@@ -200,6 +202,53 @@ server_run(struct source *source, uint32_t events)
 	relay_run(container_of(source, struct relay, sides[SERVER].source), SERVER, events);
 }
 
+/* The end of either is that of the other; a client that has the connection shuts it down to end it. */
+static void
+aside_server_run(struct source *source, uint32_t events)
+{
+	relay_end(container_of(source, struct relay, sides[SERVER].source));
+}
+
+static void
+aside_client_run(struct source *source, uint32_t events)
+{
+	struct relay *r = container_of(source, struct relay, sides[CLIENT].source);
+	struct relays *all = r->relays;
+	int e = r->stepped || events & (EPOLLHUP | EPOLLERR)
+		? -ECONNRESET : capc_step_aside(source->fd, r->sides[SERVER].source.fd);
+
+	if (e == -EAGAIN)
+		return;
+	if (e == 0)
+		e = loop_modify(all->loop, source, 0);
+	if (e == 0)
+		e = loop_add(all->loop, &r->sides[SERVER].source, 0);
+	if (e == 0) {
+		r->stepped = true;
+		relay_move(r, &all->aside);
+		return;
+	}
+	if (e != -ECONNRESET)
+		message_limited(&all->limit, all->loop->now_usec, "%s: the connection cannot be handed on: %s",
+			r->label, error_name(e));
+	relay_end(r);
+}
+
+/* A header is small, and nothing was sent before it. */
+static int
+relay_start_aside(struct relay *r)
+{
+	struct side *client = &r->sides[CLIENT];
+
+	if (client->n > 0 && send(r->sides[SERVER].source.fd, client->pending, client->n,
+				     MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)client->n)
+		return -ECONNRESET;
+	client->source.run = aside_client_run;
+	r->sides[SERVER].source.run = aside_server_run;
+	relay_move(r, &r->relays->asking);
+	return loop_add(r->relays->loop, &client->source, EPOLLIN);
+}
+
 /* The server has accepted: both sides begin to run. */
 static void
 relay_start(struct relay *r, int server_fd)
@@ -207,6 +256,11 @@ relay_start(struct relay *r, int server_fd)
 	struct relays *all = r->relays;
 
 	r->sides[SERVER].source.fd = server_fd;
+	if (r->aside) {
+		if (relay_start_aside(r) < 0)
+			relay_end(r);
+		return;
+	}
 	relay_move(r, &all->active);
 	for (int i = 0; i < 2; i++) {
 		int e = side_start(&r->sides[i]);
@@ -307,6 +361,7 @@ relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 	}
 	r->sides[CLIENT].source.fd = client_fd;
 	strncat(r->label, label, sizeof(r->label) - 1);
+	r->aside = caller->aside;
 	r->uid = caller->uid;
 	r->gid = caller->gid;
 	r->since_usec = all->loop->now_usec;
@@ -378,6 +433,7 @@ relays_tend(struct relays *all)
 	if (all->options.idle_usec > 0)
 		end_expired(&all->active, now, all->options.idle_usec);
 	end_expired(&all->closing, now, CLOSING_DEADLINE_USEC);
+	end_expired(&all->asking, now, CONNECT_DEADLINE_USEC);
 	list_for_each_safe (i, &all->dead) {
 		struct relay *r = list_entry(i, struct relay, link);
 
@@ -412,6 +468,8 @@ relays_timeout(const struct relays *all)
 	left = time_left(&all->suspects, now, PEER_GRACE_USEC);
 	timeout = left < timeout ? left : timeout;
 	left = time_left(&all->closing, now, CLOSING_DEADLINE_USEC);
+	timeout = left < timeout ? left : timeout;
+	left = time_left(&all->asking, now, CONNECT_DEADLINE_USEC);
 	return left < timeout ? left : timeout;
 }
 
@@ -420,6 +478,8 @@ relays_init(struct relays *all, struct loop *l, struct service *s, const struct 
 {
 	*all = (struct relays){.loop = l, .service = s, .options = *o};
 	list_init(&all->connecting);
+	list_init(&all->asking);
+	list_init(&all->aside);
 	list_init(&all->active);
 	list_init(&all->suspects);
 	list_init(&all->closing);
@@ -431,7 +491,7 @@ void
 relays_deinit(struct relays *all)
 {
 	struct list *const lists[] = {
-		&all->connecting, &all->active, &all->suspects, &all->closing};
+		&all->connecting, &all->asking, &all->aside, &all->active, &all->suspects, &all->closing};
 
 	all->options.max = 0; /* nothing more is taken */
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)

@@ -4,7 +4,8 @@
  *
  * A relay that waits holds two descriptors and no buffer (side.h). The end of one direction is passed on as
  * such, and so is that nobody reads any more. A client that has left is delivered for a while, a revoked one
- * is not, beyond what goes at once. Where the server is told who calls, that comes before all else, whenever
+ * is not, beyond what goes at once. A client of the library that can go on with the connection to the server
+ * is given that, where it is wanted; a duplicate stays, by which it ends with the client. Where the server is told who calls, that comes before all else, whenever
  * the client began or ended.
  */
 #pragma once
@@ -39,6 +40,8 @@ struct relays {
 	struct relays_options options;
 	/* Each relay is in one of these lists; in each, whoever has waited longest is first. */
 	struct list connecting; /* the server's backlog is full */
+	struct list asking; /* the client has not asked yet for the connection that it can go on with */
+	struct list aside; /* it has it: nothing moves here */
 	struct list active;
 	struct list suspects; /* the client has ended its side, or was revoked: nothing moves */
 	struct list closing; /* the client is gone; what it sent is still on its way */

@@ -31,7 +31,7 @@ is_passing(int e)
 static int
 try_attach(struct service *s, const struct service_options *o)
 {
-	char how[96];
+	char how[128];
 	int e;
 
 	if (!s->session) {
@@ -39,7 +39,7 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	snprintf(how, sizeof(how), "%s%s%s%s", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
+	snprintf(how, sizeof(how), "%s%s%s%s%s", o->aside ? "aside " : "", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
 		o->once ? "once " : "", o->listen ? "mode=listen " : "");
 	if (o->hold)
 		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64 " ", o->hold);

@@ -22,6 +22,7 @@ struct service_options {
 	uint64_t backlog;   /* so many may wait to be accepted; 0: as many as the system allows */
 	bool listen;	    /* in mode listen: there is a listener instead of connections */
 	bool fds;	    /* clients may send descriptors */
+	bool aside;	    /* callers may be given other connections */
 	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
 	struct identity_options identity;

@@ -30,6 +30,8 @@ struct capc {
 	int node;                     /* else the slot's directory, or its socket */
 	bool is_socket;               /* … which of these */
 	int fd;                       /* -1 once the connection ended */
+	bool direct;                  /* another one is taken in its place, where there is one */
+	int lifeline;                 /* … then this was the first; -1: none */
 	int type;
 	uint64_t serial;
 	struct list pending; /* in the order of their serials */
@@ -113,12 +115,45 @@ connect_slot(struct capc *c, uint64_t deadline)
 	return connect_any(c, &path, deadline);
 }
 
+/* Asks the daemon. *RET_ASIDE: does the server have another connection for us? */
+static int
+open_slot(struct capc *c, uint64_t deadline, bool *ret_aside)
+{
+	static const char aside[] = "aside";
+	struct wire_reply reply;
+	int r = session_do_fd_reply(c->session, WIRE_OPEN, c->slot, c->direct ? aside : NULL, deadline,
+		&reply, &c->fd);
+
+	*ret_aside = r == 0 && c->direct && reply.n_text == strlen(aside) &&
+		memcmp(reply.text, aside, reply.n_text) == 0;
+	return r;
+}
+
+/* The first connection stays, so that each end hears of the other's. */
+static int
+step_over(struct capc *c, uint64_t deadline)
+{
+	int fd = -1, r = aside_take(c->fd, deadline, &fd);
+
+	if (r < 0) {
+		c->fd = fd_shutdown_close(c->fd);
+		return r;
+	}
+	c->lifeline = c->fd;
+	c->fd = fd;
+	return 0;
+}
+
 static int
 reconnect(struct capc *c, uint64_t deadline)
 {
-	int r = c->session ? session_do_fd(c->session, WIRE_OPEN, c->slot, NULL, deadline, &c->fd)
-			   : connect_node(c, deadline);
+	bool aside = false;
+	int r;
 
+	c->lifeline = fd_shutdown_close(c->lifeline);
+	r = c->session ? open_slot(c, deadline, &aside) : connect_node(c, deadline);
+	if (r == 0 && aside)
+		r = step_over(c, deadline);
 	/* Of a server that accepts by itself the daemon has no connections to give. */
 	if (c->session && r == -EOPNOTSUPP)
 		r = connect_slot(c, deadline);
@@ -145,7 +180,8 @@ handle_new(void)
 	c->slot = NULL;
 	c->node = -1;
 	c->is_socket = false;
-	c->fd = -1;
+	c->fd = c->lifeline = -1;
+	c->direct = false;
 	c->type = 0;
 	c->serial = 0;
 	list_init(&c->pending);
@@ -158,8 +194,8 @@ handle_new(void)
 	return c;
 }
 
-int
-capc_open(struct capc_session *s, const char *slot, uint64_t timeout, struct capc **ret)
+static int
+open_session(struct capc_session *s, const char *slot, bool direct, uint64_t timeout, struct capc **ret)
 {
 	cleanup(capc_free_p) struct capc *c = handle_new();
 	cleanup_text struct text node = {};
@@ -170,12 +206,25 @@ capc_open(struct capc_session *s, const char *slot, uint64_t timeout, struct cap
 	if (!c || text_done(&node) < 0)
 		return -ENOMEM;
 	c->session = s;
+	c->direct = direct;
 	c->slot = text_take(&node);
 	r = reconnect(c, deadline_after(timeout));
 	if (r < 0)
 		return r;
 	*ret = take_ptr(c);
 	return 0;
+}
+
+int
+capc_open(struct capc_session *s, const char *slot, uint64_t timeout, struct capc **ret)
+{
+	return open_session(s, slot, false, timeout, ret);
+}
+
+int
+capc_open_direct(struct capc_session *s, const char *slot, uint64_t timeout, struct capc **ret)
+{
+	return open_session(s, slot, true, timeout, ret);
 }
 
 static int
@@ -240,6 +289,7 @@ capc_free(struct capc *c)
 	inbox_clear(&c->in);
 	handle_leave(c);
 	close_owned(c->fd, c->owner);
+	close_owned(c->lifeline, c->owner);
 	fd_close(c->node);
 	free(c->slot);
 	free(c);
@@ -257,7 +307,7 @@ capc_fd(const struct capc *c)
 int
 capc_take_fd(struct capc *c)
 {
-	int fd = capc_fd(c);
+	int fd = c->lifeline < 0 ? capc_fd(c) : -EOPNOTSUPP;
 
 	if (fd >= 0)
 		c->fd = -1;
@@ -270,6 +320,7 @@ static int
 call_end(struct capc *c, int error)
 {
 	c->fd = fd_shutdown_close(c->fd);
+	c->lifeline = fd_shutdown_close(c->lifeline);
 	inbox_clear(&c->in);
 	/* The next one may be to another server. */
 	window_drop(&c->window);

@@ -77,6 +77,7 @@ struct capc_caller {
 	pid_t pid;
 	int pidfd;         /* of that process, for who attached with CAPC_ATTACH_PIDFD, or -1; borrowed */
 	const char *label; /* of the session whose slot it is, "init/web" */
+	bool aside;        /* it waits for another connection in the place of this one: capc_step_aside() */
 };
 
 #define CAPC_RIGHT_CALL (1 << 0)
@@ -287,6 +288,17 @@ CAPC_PUBLIC int capc_session_close(capc_session *s, const char *name, unsigned f
 CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, capc **ret);
 
 /*
+ * The same; where a relay stands in front of the service and steps aside (capfs-relay(8)), the connection is
+ * the relay's own to that service, and nothing is in between. What the slot's connections count, and its
+ * revocation, are as ever: the relay has a duplicate, which it shuts down. So it lasts as long as the handle,
+ * and no longer than the process that opened it, wherever capc_fd() was sent: there is no capc_take_fd().
+ * Descriptors are the service's own affair there.
+ *
+ * Returns: as capc_open(). Blocks.
+ */
+CAPC_PUBLIC int capc_open_direct(capc_session *s, const char *slot, uint64_t timeout, capc **ret);
+
+/*
  * Opens a connection through a slot's directory in the file system, without a session.
  *
  * dirfd  of the directory caps/SLOT, O_PATH is enough; borrowed
@@ -323,7 +335,7 @@ CAPC_PUBLIC int capc_fd(const capc *c);
  * socket, to be closed by capc_raw_close(). Takes C, also when it fails. Calls that are under way are given up.
  *
  * Returns: the descriptor, which is the caller's, -ENOTCONN (the connection ended), -ECHILD (C was made before
- * fork(2)).
+ * fork(2)), -EOPNOTSUPP (it has no end of its own, see capc_open_direct()).
  */
 CAPC_PUBLIC int capc_take_fd(capc *c);
 
@@ -486,6 +498,16 @@ typedef void capc_handler(capc_request *r, struct capc_msg *m, void *data);
  */
 typedef void capc_raw_handler(int fd, const struct capc_caller *caller, void *data);
 
+/*
+ * Gives the client of FD, whose caller has `aside`, the connected socket OTHER, on which it goes on. Both stay
+ * the caller's: FD ends when the client has closed its handle or died, or was revoked, and then OTHER is to be
+ * shut down, and so the other way round. Only servers that attached with the word "aside" have such callers.
+ *
+ * Returns: 0, -EAGAIN (the client is not ready yet: try again when FD can be read), -EBADMSG (it speaks
+ * otherwise), -ECONNRESET (it has gone), -ETOOMANYREFS (too many descriptors are in flight). Never blocks.
+ */
+CAPC_PUBLIC int capc_step_aside(int fd, int other);
+
 #define CAPC_ATTACH_ONCE 1 /* the entrypoint ends with this server, instead of being detached */
 /*
  * Its clients may send descriptors, and with them more than 64 KiB in a call; without it they get EOPNOTSUPP
@@ -513,7 +535,7 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 /*
  * The same, with words: "once"; "fds=yes" and "pidfd=yes", which CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD are; "hold=N", so many callers wait for
  * the next server when this one has ended; "backlog=N", so many clients may wait at each slot to be
- * accepted, as many as the system allows unless it is said; "mode=listen" for an entrypoint whose server
+ * accepted, as many as the system allows unless it is said; "aside" if callers may be given other connections, capc_step_aside(); "mode=listen" for an entrypoint whose server
  * accepts by itself, as it is made with, for ever: its objects have listeners, capc_listener(), and no
  * connections are handed over.
  *

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/private.h"
@@ -235,4 +236,66 @@ int
 close_owned(int fd, pid_t owner)
 {
 	return owner == getpid() ? fd_shutdown_close(fd) : fd_close(fd);
+}
+
+/* --- connections that take the place of others --- */
+
+/*
+ * A server that stands in front of another one gives its client its own connection to that, and is out of
+ * the way. The client asks for it with a byte on the connection that it has, once it takes descriptors there;
+ * the answer is the same byte with the socket. From then on nothing is said on the first one: it tells each end
+ * of the other's.
+ */
+static const char aside_word = 'a';
+
+int
+aside_take(int fd, uint64_t deadline, int *ret_fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	cleanup_close int other = -1;
+	ssize_t n;
+	size_t n_fds = 0;
+	char byte;
+	int r;
+
+	(void)fd_set_descriptors(fd, true);
+	if (send(fd, &aside_word, 1, MSG_NOSIGNAL) != 1)
+		return errno == EPIPE || errno == ECONNRESET ? -ECONNREFUSED : -errno;
+	do
+		r = poll(&p, 1, deadline_left_msec(deadline));
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return r < 0 ? -errno : -ETIMEDOUT;
+	n = msg_receive(fd, &byte, 1, &other, 1, &n_fds, MSG_DONTWAIT);
+	if (n == 0 || n == -ECONNRESET)
+		return -ECONNREFUSED;
+	if (n < 0)
+		return (int)n;
+	if (byte != aside_word || n_fds != 1)
+		return -EBADMSG;
+	*ret_fd = take_fd(other);
+	return 0;
+}
+
+int
+capc_step_aside(int fd, int other)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	int r;
+
+	if (n < 0)
+		return errno == EAGAIN ? -EAGAIN : -ECONNRESET;
+	if (n == 0)
+		return -ECONNRESET;
+	if (byte != aside_word)
+		return -EBADMSG;
+	r = fd_set_nonblock(other, false);
+	if (r < 0)
+		return r;
+	n = msg_send(fd, &aside_word, 1, &other, 1, MSG_DONTWAIT);
+	if (n < 0)
+		return n == -ETOOMANYREFS ? -ETOOMANYREFS : -ECONNRESET;
+	(void)recv(fd, &byte, 1, MSG_DONTWAIT);
+	return 0;
 }

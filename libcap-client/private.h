@@ -115,6 +115,16 @@ int session_list(struct capc_session *s, const char *node,
 int session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	uint64_t deadline, int *ret_fd);
 
+/* The same, with the rest of the answer: its text lasts until the next request of S. */
+int session_do_fd_reply(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t deadline, struct wire_reply *ret, int *ret_fd);
+
+/*
+ * The connection that the server of FD has for its client instead. Returns: 0, -ECONNREFUSED (it has
+ * none), -ETIMEDOUT, -EBADMSG, -errno.
+ */
+int aside_take(int fd, uint64_t deadline, int *ret_fd);
+
 /* The same for a node and a text that were put together: -ENOMEM when that failed. */
 int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
 	char **ret_text);

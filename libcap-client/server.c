@@ -271,6 +271,7 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 		.pid = (pid_t)m->pid,
 		.pidfd = pidfd,
 		.label = label,
+		.aside = m->aside,
 	};
 
 	memcpy(label, m->label, m->n_label);

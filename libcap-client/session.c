@@ -393,8 +393,16 @@ int
 session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	uint64_t deadline, int *ret_fd)
 {
-	struct wire_request q = request_make(op, node, text);
 	struct wire_reply reply;
+
+	return session_do_fd_reply(s, op, node, text, deadline, &reply, ret_fd);
+}
+
+int
+session_do_fd_reply(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t deadline, struct wire_reply *ret, int *ret_fd)
+{
+	struct wire_request q = request_make(op, node, text);
 	int room;
 
 	session_begin(s);
@@ -405,7 +413,7 @@ session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const c
 			return room;
 		fd_close(room);
 	}
-	return session_ask(s, &q, deadline, &reply, ret_fd);
+	return session_ask(s, &q, deadline, ret, ret_fd);
 }
 
 int

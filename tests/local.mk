@@ -78,8 +78,9 @@ script_tests = \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
-	tests/it-alias.sh \
 	tests/it-adding.sh \
+	tests/it-alias.sh \
+	tests/it-aside.sh \
 	tests/it-backoff.sh \
 	tests/it-call.sh \
 	tests/it-capctl.sh \
@@ -132,6 +133,7 @@ integration_tests = \
 test_tools = \
 	tests/call-service \
 	tests/caller \
+	tests/direct \
 	tests/hostile-file \
 	tests/fd-bomb \
 	tests/hostile-fs \
@@ -184,6 +186,8 @@ tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_direct_SOURCES = tests/direct.c
+tests_direct_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_caller_SOURCES = tests/caller.c
 tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c

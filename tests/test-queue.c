@@ -355,6 +355,48 @@ START_TEST(P24_who_cannot_pay_holds_nobody_up)
 }
 END_TEST
 
+/* What it waits for another server does not know of, and would take what it says for a client's words. */
+START_TEST(who_waits_for_another_connection_waits_for_one_server)
+{
+	int control = world_control(&w, root()), channel, clients[9], other;
+	char byte;
+
+	root()->record.limit.n[QUOTA_INFLIGHT] = 500;
+	channel = serve_holding(control, "aside hold=10");
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	for (unsigned i = 0; i < 9; i++) {
+		ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "aside", &a), 0);
+		ck_assert_str_eq(a.text, "aside");
+		clients[i] = a.fd;
+	}
+	/* All others are as ever. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "", &a), 0);
+	ck_assert_str_eq(a.text, "");
+	other = a.fd;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "besides", &a), EINVAL);
+	ck_assert(world_handed(&w, channel, &h));
+	ck_assert(h.m.aside && h.m.rights == capability_rights(web()));
+	if (_i > 0)
+		world_restart(&w);
+	/* Eight were sent, the ninth waits, and goes back to where it waits for the next. */
+	world_close(&w, channel);
+	world_settle(&w);
+	ck_assert(world_is_over(clients[0]));
+	channel = serve_holding(control, "hold=10");
+	world_settle(&w);
+	ck_assert(world_is_over(clients[8]));
+	if (_i == 0) {
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert(!h.m.aside);
+		ck_assert_int_eq(send(other, "x", 1, 0), 1);
+		ck_assert_int_eq(recv(h.fd, &byte, 1, 0), 1);
+	}
+	/* Where nobody can step aside nobody is promised it. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/web", "aside", &a), 0);
+	ck_assert_str_eq(a.text, "");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -370,6 +412,7 @@ main(void)
 	tcase_add_test(t, P24_clients_that_wait_for_hung_services_leave_room);
 	tcase_add_test(t, P24_what_was_only_looked_at_takes_no_room);
 	tcase_add_test(t, P24_who_cannot_pay_holds_nobody_up);
+	tcase_add_loop_test(t, who_waits_for_another_connection_waits_for_one_server, 0, 2);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

@@ -51,6 +51,7 @@ static const struct wire_handover handover = {
 	.gid = UINT32_MAX,
 	.pid = 4711,
 	.page_index = 1 << 19,
+	.aside = true,
 	.label = "init/app",
 	.n_label = 8,
 };
@@ -234,6 +235,7 @@ START_TEST(handover_comes_back)
 	ck_assert_uint_eq(m.gid, handover.gid);
 	ck_assert_uint_eq(m.pid, handover.pid);
 	ck_assert_uint_eq(m.page_index, handover.page_index);
+	ck_assert(m.aside);
 	ck_assert_uint_eq(m.n_label, handover.n_label);
 	ck_assert_mem_eq(m.label, handover.label, m.n_label);
 

@@ -167,6 +167,8 @@ wire_reply_decode(const void *data, size_t n, struct wire_reply *ret)
 	return 0;
 }
 
+#define RIGHTS_ASIDE (UINT32_C(1) << 31) /* no right, but there was room */
+
 int
 wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size)
 {
@@ -175,7 +177,7 @@ wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size)
 	if (m->n_label > WIRE_LABEL_MAX)
 		return -EMSGSIZE;
 	wire_put(&w, m->n_label, 2);
-	wire_put(&w, m->rights, 4);
+	wire_put(&w, m->rights | (m->aside ? RIGHTS_ASIDE : 0), 4);
 	wire_put(&w, m->serial, 8);
 	wire_put(&w, m->key, 8);
 	wire_put(&w, m->badge, 8);
@@ -200,6 +202,8 @@ wire_handover_decode(const void *data, size_t n, struct wire_handover *ret)
 		return e;
 	m.n_label = (size_t)wire_get(&r, 2);
 	m.rights = (uint32_t)wire_get(&r, 4);
+	m.aside = m.rights & RIGHTS_ASIDE;
+	m.rights &= ~RIGHTS_ASIDE;
 	m.serial = wire_get(&r, 8);
 	m.key = wire_get(&r, 8);
 	m.badge = wire_get(&r, 8);

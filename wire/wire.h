@@ -82,6 +82,7 @@ struct wire_handover {
 	uint32_t rights;
 	uint32_t uid, gid, pid; /* of the client, by SO_PEERCRED: information, no authority */
 	uint32_t page_index;    /* its entry in the pages; 0: none, calls are not counted */
+	bool aside;             /* the client will go on with another connection, if it is given one */
 	const char *label;      /* of the session whose slot it came through; not terminated */
 	size_t n_label;
 };

@@ -37,11 +37,11 @@ struct attachment {
 	struct channel *channel; /* NULL: not made yet */
 	uint32_t flags;	 /* enum entrypoint_flags */
 	uint64_t hold, backlog;
-	bool pidfd; /* of each client, for a server that wants it */
+	struct channel_ways ways;
 };
 
 /*
- * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N", "pidfd=no". Callers cannot wait where a
+ * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N", "pidfd=no", "aside". Callers cannot wait where a
  * server accepts by itself, as nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
  * understood.
  */
@@ -73,8 +73,9 @@ attach_how(struct operation *o, struct attachment *a)
 	else if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "no"))
 		return refuse(r, EINVAL, "fds is yes or no");
 	/* Servers of 0.1.0 have no word for it, and expect one. */
-	a->pidfd = !command_is(c, KEY_PIDFD, "no");
-	if (a->pidfd && command_has(c, KEY_PIDFD) && !command_is(c, KEY_PIDFD, "yes"))
+	a->ways.pidfd = !command_is(c, KEY_PIDFD, "no");
+	a->ways.aside = command_has(c, KEY_ASIDE);
+	if (a->ways.pidfd && command_has(c, KEY_PIDFD) && !command_is(c, KEY_PIDFD, "yes"))
 		return refuse(r, EINVAL, "pidfd is yes or no");
 	return true;
 }
@@ -99,7 +100,7 @@ attach_prepare(struct operation *o)
 		o->request->model, s->entity.id, ENTITY_ENTRYPOINT, o->name.p, o->name.n);
 	if (found)
 		serve_look(entrypoint_of(found));
-	r = serve_prepare(x->control->controls->sockets, s, a->pidfd, &a->channel, &x->fd);
+	r = serve_prepare(x->control->controls->sockets, s, &a->ways, &a->channel, &x->fd);
 	if (r < 0)
 		return refuse_system(
 			o->request, r, &(struct about){.session = s, .kind = QUOTA_SOCKETS});
@@ -151,7 +152,7 @@ attach_done(struct operation *o, bool committed)
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
 	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS) |
-		KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD),
+		KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD) | KEY_BIT(KEY_ASIDE),
 	.wordless = true,
 	.prepare = attach_prepare,
 	.stage = attach_stage,
@@ -204,16 +205,19 @@ open_stage(struct operation *o)
 	struct capability *c = capability_of(o->subject);
 	struct control *control = opening->exchange->control;
 	struct sockets *sockets = control->controls->sockets;
+	struct arrival arrival = {.fd = opening->fd, .peer = control->peer};
 	cleanup_text struct text reason = {};
-	uint64_t cookie;
 	int answer, error;
 
-	answer = fd_socket_cookie(opening->exchange->fd, &cookie);
+	/* Only who serves it now: another one could not know what the client waits for. */
+	arrival.aside = command_has(&o->command, KEY_ASIDE) && serve_steps_aside(capability_entrypoint(c));
+	answer = fd_socket_cookie(opening->exchange->fd, &arrival.client_cookie);
 	if (answer == 0)
-		answer = connect_stage(sockets, o->change, c, opening->fd, &control->peer, cookie,
-			&opening->connection);
+		answer = connect_stage(sockets, o->change, c, &arrival, &opening->connection);
 	if (answer == 0)
 		opening->fd = -1;
+	if (answer == 0 && arrival.aside)
+		text_add(&o->request->text, "aside");
 	if (answer <= 0)
 		return answer;
 	error = connect_refused(sockets, c, answer, &reason);
@@ -235,6 +239,8 @@ open_done(struct operation *o, bool committed)
 
 const struct verb verb_open = {
 	VERB_ROW(OPEN, open),
+	.keys = KEY_BIT(KEY_ASIDE),
+	.wordless = true,
 	.stage = open_stage,
 	.done = open_done,
 };
@@ -302,6 +308,8 @@ perform_open(struct exchange *x)
 	o = exchange_operation(x, &verb_open, c->session, &c->entity);
 	o.state = &opening;
 	e = verb_run(&o);
+	/* Refused before it was staged. */
+	opening.fd = fd_close(opening.fd);
 	if (x->request.error)
 		x->fd = fd_close(x->fd);
 	return e;

@@ -101,14 +101,17 @@ CLEANUP_DEFINE(struct call *, call_free)
 static int
 call_connect(struct call *call, struct request *r, struct capability *c, int fds[2])
 {
-	const struct ucred peer = {.uid = r->uid, .gid = r->gid, .pid = r->pid};
+	const struct arrival arrival = {
+		.fd = fds[0],
+		.peer = {.uid = r->uid, .gid = r->gid, .pid = r->pid},
+		.client_cookie = call->memo->record.cookie,
+	};
 	struct sockets *sockets = call->all->sockets;
 	struct change *ch = change_begin(sockets->model);
 	struct connection *conn = NULL;
 	int answer;
 
-	answer = connect_stage(
-		sockets, ch, c, fds[0], &peer, call->memo->record.cookie, &conn);
+	answer = connect_stage(sockets, ch, c, &arrival, &conn);
 	if (answer < 0)
 		return request_fail(r, ch, answer);
 	if (answer > 0) {

@@ -33,7 +33,7 @@ struct connection_record {
 			uint64_t client_cookie; /* of the other end, if that was made here, or 0 */
 			uint64_t reserved[2];
 			uint32_t uid, gid, pid; /* of the client */
-			uint32_t reserved_too;
+			uint32_t aside; /* it waits for another connection in the place of this one */
 		} connection;
 		struct {
 			uint64_t epoch;	 /* the upper half of the serials that it gives */
@@ -41,7 +41,8 @@ struct connection_record {
 			uint64_t reserved;
 			uint64_t pages; /* the identity of its pages, 0: none */
 			uint32_t no_pidfd; /* of its clients is wanted there */
-			uint32_t reserved_too[3];
+			uint32_t aside;    /* the server may give its clients other connections */
+			uint32_t reserved_too[2];
 		} channel;
 		struct { /* of the last reply, whose text follows this record */
 			uint64_t serial;
@@ -85,6 +86,8 @@ RECORD_AT(channel.no_pidfd, 48);
 RECORD_AT(connection.gid, 52);
 RECORD_AT(connection.pid, 56);
 RECORD_AT(control.error, 60);
+RECORD_AT(connection.aside, 60);
+RECORD_AT(channel.aside, 52);
 RECORD_AT(kind, 64);
 RECORD_AT(state, 65);
 RECORD_AT(op, 66);

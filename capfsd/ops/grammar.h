@@ -45,6 +45,7 @@ struct request;
 	X(FDS, "fds", false, "fds=yes|no")                                                         \
 	X(BACKLOG, "backlog", false, "backlog=N")                                                  \
 	X(PIDFD, "pidfd", false, "pidfd=yes|no")                                                   \
+	X(ASIDE, "aside", true, "aside")                                                           \
 	X(OK, "ok", true, "ok")                                                                    \
 	X(ERROR, "error", false, "error=ERRNO")                                                    \
 	X(CAPS, "caps", false, "caps=N")                                                           \

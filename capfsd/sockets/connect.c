@@ -173,8 +173,8 @@ CLEANUP_DEFINE(struct connection *, connection_free)
  * the caller aborts. FD is taken last.
  */
 int
-connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, int fd,
-	const struct ucred *peer, uint64_t client_cookie, struct connection **ret)
+connect_stage(struct sockets *sockets, struct change *ch, struct capability *c,
+	const struct arrival *arrival, struct connection **ret)
 {
 	cleanup(connection_free_p) struct connection *conn = NULL;
 	struct entrypoint *e = capability_entrypoint(c);
@@ -197,19 +197,19 @@ connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, 
 	r = charge(conn);
 	if (r)
 		return r;
-	r = fd_socket_cookie(fd, &cookie);
+	r = fd_socket_cookie(arrival->fd, &cookie);
 	if (r < 0)
 		return error_trace(r);
-	r = connection_make_record(conn, cookie, client_cookie,
-		channel ? channel_serial(channel) : queue_serial(e), peer);
+	r = connection_make_record(
+		conn, cookie, arrival, channel ? channel_serial(channel) : queue_serial(e));
 	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
 	if (r == 0 && channel)
 		r = channel_stage_late(channel, ch);
 	/* The other end of a pair goes with a reply, which must not be stored without this. */
-	if (r == 0 && (client_cookie || !change_is_empty(ch) || !memo_place(sockets, conn->memo)))
+	if (r == 0 && (arrival->client_cookie || !change_is_empty(ch) || !memo_place(sockets, conn->memo)))
 		r = memo_stage(conn->memo, ch, NULL, 0);
 	if (r == 0)
-		r = connection_watch(conn, fd);
+		r = connection_watch(conn, arrival->fd);
 	if (r < 0)
 		return CONNECT_E_MEMORY;
 	*ret = take_ptr(conn);
@@ -263,17 +263,17 @@ accepted(void *data, struct listener *l, int fd)
 	struct sockets *sockets = data;
 	struct change *ch = change_begin(sockets->model);
 	struct connection *conn = NULL;
-	struct ucred peer = {};
+	struct arrival arrival = {.fd = fd};
 	int r;
 
 	sockets->model->counters->served[FRONT_SOCKET]++;
-	r = socket_peer(fd, &peer);
+	r = socket_peer(fd, &arrival.peer);
 	if (r == 0)
-		r = connect_stage(sockets, ch, c, fd, &peer, 0, &conn);
+		r = connect_stage(sockets, ch, c, &arrival, &conn);
 	if (r) {
 		change_abort(ch);
 		socket_discard(sockets, fd, c->session);
-		refuse_client(sockets, l, &peer, r);
+		refuse_client(sockets, l, &arrival.peer, r);
 		return;
 	}
 	r = change_commit(ch);
@@ -283,7 +283,7 @@ accepted(void *data, struct listener *l, int fd)
 	}
 	core_fail(sockets, r);
 	connection_free(conn);
-	refuse_client(sockets, l, &peer, r == -ENOMEM ? CONNECT_E_MEMORY : CONNECT_E_STORE);
+	refuse_client(sockets, l, &arrival.peer, r == -ENOMEM ? CONNECT_E_MEMORY : CONNECT_E_STORE);
 }
 
 const struct endpoint_ops connect_ops = {

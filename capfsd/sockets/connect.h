@@ -12,12 +12,12 @@
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/record.h"
 
+struct arrival;
 struct capability;
 struct change;
 struct connection;
 struct memo;
 struct text;
-struct ucred;
 
 /* Their order is that of the counters, which outlive a broker: new ones come last. */
 enum {
@@ -42,12 +42,11 @@ const char *connect_refusal_name(size_t answer);
 extern const struct endpoint_ops connect_ops;
 
 /*
- * Stages a connection through C over FD for the client PEER, whose end has CLIENT_COOKIE if it is
- * made here, else 0. After the commit comes connect_publish(), else connection_free(). Takes FD on
- * success. Returns: 0, CONNECT_E_*, -errno.
+ * Stages a connection through C. After the commit comes connect_publish(), else connection_free(). Takes the
+ * descriptor on success. Returns: 0, CONNECT_E_*, -errno.
  */
-int connect_stage(struct sockets *sockets, struct change *ch, struct capability *c, int fd,
-	const struct ucred *peer, uint64_t client_cookie, struct connection **ret);
+int connect_stage(struct sockets *sockets, struct change *ch, struct capability *c,
+	const struct arrival *arrival, struct connection **ret);
 void connect_publish(struct connection *conn);
 /* Counts ANSWER, CONNECT_E_*, and appends its reason to T. Returns: its errno. */
 int connect_refused(

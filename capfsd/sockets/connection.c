@@ -213,22 +213,23 @@ connection_land(struct connection *conn)
  * crash right after the offer then finds it so, without another commit in between.
  */
 int
-connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,
-	uint64_t serial, const struct ucred *peer)
+connection_make_record(struct connection *conn, uint64_t cookie, const struct arrival *arrival,
+	uint64_t serial)
 {
 	struct connection_record *r;
 
 	conn->memo = memo_new(SOCKET_CONNECTION, cookie, conn->capability->entity.id);
 	if (!conn->memo)
 		return -ENOMEM;
-	conn->paired = client_cookie != 0;
+	conn->paired = arrival->client_cookie != 0;
 	conn->serial = serial;
 	r = &conn->memo->record;
-	r->connection.client_cookie = client_cookie;
+	r->connection.client_cookie = arrival->client_cookie;
 	r->connection.serial = serial;
-	r->connection.uid = peer->uid;
-	r->connection.gid = peer->gid;
-	r->connection.pid = (uint32_t)peer->pid;
+	r->connection.uid = arrival->peer.uid;
+	r->connection.gid = arrival->peer.gid;
+	r->connection.pid = (uint32_t)arrival->peer.pid;
+	r->connection.aside = arrival->aside;
 	r->state = conn->channel ? CONNECTION_OFFERED : CONNECTION_QUEUED;
 	return 0;
 }

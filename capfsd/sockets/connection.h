@@ -35,6 +35,14 @@ struct memo;
 
 #define HANDOVER_FDS 2 /* the connection and its client's pidfd, in flight until they are taken */
 
+/* A client that has come. */
+struct arrival {
+	int fd;		   /* its server's end */
+	struct ucred peer; /* who it is */
+	uint64_t client_cookie; /* of its own end, if that is made here, else 0 */
+	bool aside;	   /* it waits for another connection in the place of this one */
+};
+
 struct connection {
 	struct sockets *sockets;
 	struct index_link peer_link; /* connections.by_peer, when its other end was made here */
@@ -93,8 +101,8 @@ bool connection_fly(struct connection *conn);
 /* It could not be sent. */
 void connection_land(struct connection *conn);
 /* Its record, with its serial, as it is to be stored first. Returns: 0 or -ENOMEM. */
-int connection_make_record(struct connection *conn, uint64_t cookie, uint64_t client_cookie,
-	uint64_t serial, const struct ucred *peer);
+int connection_make_record(struct connection *conn, uint64_t cookie, const struct arrival *arrival,
+	uint64_t serial);
 /* Watches FD. Takes it on success. Returns: 0 or -ENOMEM. */
 int connection_watch(struct connection *conn, int fd);
 /* It is one of a predecessor, with its record. Takes MEMO. */

@@ -172,6 +172,7 @@ hand_over(struct channel *channel, struct connection *conn, unsigned *ret_n_fds)
 		.gid = record->connection.gid,
 		.pid = record->connection.pid,
 		.page_index = capability_page_index(c),
+		.aside = record->connection.aside,
 	};
 	ssize_t n;
 	int r = m.page_index ? pages_send(channel) : 0;
@@ -203,6 +204,11 @@ queue_pump(struct channel *channel)
 		unsigned n_fds = 0;
 		int r;
 
+		/* What it waits for this server cannot give, and would read its first word as a client's. */
+		if (conn->memo->record.connection.aside && !channel->memo->record.channel.aside) {
+			connection_end(conn);
+			continue;
+		}
 		if (!connection_fly(conn)) {
 			/* What this server takes of the same slot will pump. */
 			conn->unpaid = !connection_can_fly(conn);

@@ -99,8 +99,8 @@ serve_look(struct entrypoint *e)
 
 /* Everything that can fail, but for the store: an attachment that was committed must succeed. */
 int
-serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct channel **ret,
-	int *ret_server_fd)
+serve_prepare(struct sockets *sockets, struct session *s, const struct channel_ways *ways,
+	struct channel **ret, int *ret_server_fd)
 {
 	cleanup_close int ours = -1, theirs = -1;
 	struct channel *channel;
@@ -120,7 +120,8 @@ serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct cha
 	if (!memo)
 		return -ENOMEM;
 	memo->record.channel.epoch = 1;
-	memo->record.channel.no_pidfd = !pidfd;
+	memo->record.channel.no_pidfd = !ways->pidfd;
+	memo->record.channel.aside = ways->aside;
 	r = channel_new(sockets, &channel_ops, s, ours, memo, &channel);
 	if (r < 0) {
 		memo_drop(sockets, memo);
@@ -135,6 +136,14 @@ serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct cha
 	*ret_server_fd = take_fd(theirs);
 	*ret = channel;
 	return 0;
+}
+
+bool
+serve_steps_aside(const struct entrypoint *e)
+{
+	const struct channel *channel = endpoint_channel(e);
+
+	return channel && channel->memo->record.channel.aside;
 }
 
 struct channel *

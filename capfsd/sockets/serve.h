@@ -23,13 +23,20 @@ extern const struct endpoint_ops serve_ops;
 int served_new(struct sockets *sockets);
 void served_free(struct sockets *sockets);
 
+/* What a server can do with what it is handed. */
+struct channel_ways {
+	bool pidfd; /* look at a pidfd of each client */
+	bool aside; /* give the client another connection */
+};
+
 /*
  * A channel for a server of S, and the other end of its socket, both the caller's: after the commit
- * comes serve_publish(), else serve_abandon(). PIDFD: its clients' are sent along. Returns: 0,
- * -EDQUOT (sockets), -errno.
+ * comes serve_publish(), else serve_abandon(). Returns: 0, -EDQUOT (sockets), -errno.
  */
-int serve_prepare(struct sockets *sockets, struct session *s, bool pidfd, struct channel **ret,
-	int *ret_server_fd);
+int serve_prepare(struct sockets *sockets, struct session *s, const struct channel_ways *ways,
+	struct channel **ret, int *ret_server_fd);
+/* May the server of E, if there is one, give its clients other connections than ours? */
+bool serve_steps_aside(const struct entrypoint *e);
 /* Stages that CHANNEL serves E, whose record CH has. Returns: 0 or -ENOMEM. */
 int serve_stage(struct channel *channel, struct change *ch, struct entrypoint *e);
 /* It does. Who waited for a server is handed over. */
