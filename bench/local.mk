@@ -2,6 +2,7 @@
 # Built by `make bench`, which prints ratios against a peer in the same run; not part of `make all`.
 bench_programs = \
 	bench/bench-call \
+	bench/bench-connect \
 	bench/bench-flood \
 	bench/bench-grant \
 	bench/bench-peer-fs \
@@ -20,6 +21,9 @@ bench_libs = libcap-client/libcap-client.la base/libbase.la
 bench_bench_call_SOURCES = bench/bench-call.c $(bench_common)
 bench_bench_call_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 bench_bench_call_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
+bench_bench_connect_SOURCES = bench/bench-connect.c $(bench_common)
+bench_bench_connect_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
+bench_bench_connect_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
 bench_bench_flood_SOURCES = bench/bench-flood.c $(bench_common)
 bench_bench_flood_LDADD = $(bench_libs)
 bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
