@@ -164,13 +164,23 @@ t_ok "app_has_its_session" view
 if recipe PostgreSQL initdb postgres psql createuser; then
 	user postgres
 	rm -rf /run/postgresql && directory /run/postgresql postgres 2775 && directory /srv/pg postgres 700
-	(cd / && as_postgres() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; } &&
-		as_postgres initdb -D /srv/pg/data -A peer -U postgres >"$TMP/output" 2>&1)
+	as_postgres() { (cd / && setpriv --reuid=postgres --regid=postgres --clear-groups "$@"); }
+	(as_postgres initdb -D /srv/pg/data -A peer -U postgres >"$TMP/output" 2>&1)
 	printf "unix_socket_permissions = 0770\nlisten_addresses = ''\n" >>/srv/pg/data/postgresql.conf
 	server postgres postgres -D /srv/pg/data -k /run/postgresql
 	wait_for 60 setpriv --reuid=postgres --regid=postgres --clear-groups psql -h /run/postgresql -d postgres -c 'select 1'
 	follow PostgreSQL
 	t_fails EACCES "PostgreSQL: its own socket is out of reach" in_view psql -h /run/postgresql -d postgres -c 'select 1'
+	# What people do all day.
+	as_postgres createdb -h /run/postgresql -O app work
+	t_ok "PostgreSQL: pgbench makes its tables" in_view pgbench -h /cap/caps/db/as -i -q work
+	t_like "PostgreSQL: and uses them" '^number of failed transactions: 0 ' \
+		in_view pgbench -h /cap/caps/db/as -c 4 -t 200 work
+	# But for a word that pg_dump makes up each time.
+	in_view pg_dump -h /cap/caps/db/as work 2>"$TMP/errors" | grep -v '^\\\(un\)\?restrict ' >"$TMP/dumped"
+	as_postgres pg_dump -h /run/postgresql work | grep -v '^\\\(un\)\?restrict ' >"$TMP/as-it-is"
+	t_ok "PostgreSQL: pg_dump has all of it" cmp "$TMP/dumped" "$TMP/as-it-is"
+	t_like "PostgreSQL: which is much" '^[0-9]{7,}$' stat -c %s "$TMP/dumped"
 	clean
 fi
 
@@ -210,11 +220,24 @@ if recipe php-fpm nginx "${fpm:-php-fpm}" curl; then
 	printf '<?php echo "hello from php", PHP_EOL;' >/srv/php/index.php
 	sed -n '/^\[www\]/p; /^user\|^group\|^listen\|^pm/p' /etc/php/*/fpm/pool.d/www.conf |
 		sed 's,^listen = .*,listen = /run/php/php-fpm.sock,' >"$TMP/pool"
-	{ printf '[global]\nerror_log = %s\n' "$TMP/fpm.log"; cat "$TMP/pool"; } >"$TMP/fpm.conf"
+	{ printf '[global]\nerror_log = %s\nprocess_control_timeout = 20s\n' "$TMP/fpm.log"; cat "$TMP/pool"; } >"$TMP/fpm.conf"
 	job "$fpm" --nodaemonize --fpm-config "$TMP/fpm.conf" >>"$TMP/server.log" 2>&1
+	master=$!
 	t_is "php-fpm: listen.mode is Debian's" "660 www-data" \
 		"$(wait_for 20 test -S /run/php/php-fpm.sock && stat -c '%a %U' /run/php/php-fpm.sock)"
 	follow php-fpm
+	if have ab; then
+		# One that was reloaded again and again loses nobody's request.
+		job ab -q -c 20 -n 4000 http://127.0.0.1:8081/index.php >"$TMP/ab" 2>&1
+		load=$!
+		for _ in 1 2 3 4 5; do
+			sleep 0.3
+			kill -USR2 "$master"
+		done
+		wait "$load"
+		t_like "php-fpm: reloads fail nobody's request" '^Failed requests: +0$' cat "$TMP/ab"
+		t_unlike "php-fpm: nor does nginx say that they did" '^Non-2xx' cat "$TMP/ab"
+	fi
 	nginx_ends
 	rm /etc/nginx/conf.d/php.conf
 	clean
@@ -275,6 +298,21 @@ fi
 if recipe Docker docker podman; then
 	docker_starts
 	follow Docker
+	docker() {
+		in_view env DOCKER_HOST=unix:///cap/caps/docker/socket DOCKER_BUILDKIT=0 docker "$@"
+	}
+	t_like "Docker: ps" '^CONTAINER ID' docker ps -a
+	docker events >"$TMP/docker-events" 2>&1 &
+	HARNESS_JOBS+=("$!")
+	mkdir "$TMP/context" && echo hello >"$TMP/context/hello"
+	printf 'FROM scratch\nCOPY hello /hello\nLABEL by=recipes\n' >"$TMP/context/Dockerfile"
+	build() { tar -C "$TMP/context" -c . | docker build -q -t made -; }
+	t_ok "Docker: build" build
+	t_is "Docker: what was built" recipes "$(docker inspect -f '{{.Config.Labels.by}}' made)"
+	saved() { docker save made | tar -t; }
+	t_like "Docker: save" '^manifest.json$' saved
+	t_ok "Docker: events" wait_for 20 grep -q ' image ' "$TMP/docker-events"
+	unset -f docker
 	clean
 fi
 
