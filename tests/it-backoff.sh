@@ -61,10 +61,14 @@ wait_for 5 grep -qs 'killed 2' "$TMP/kills"
 timeout 60 cat "$CAPFS/label" >"$TMP/label" 2>&1 &
 client=$!
 wait "$spree"
-t_is "P14_brokers_are_started_all_the_time" 0 $?
+status=$?
+# On a busy machine the killer may be late for one of them: it answers, and all is as in the beginning.
+sprees=1
+kill -0 "$client" 2>/dev/null || sprees=2
+t_is "P14_brokers_are_started_all_the_time" 0 $status
 kills=$(grep -c killed "$TMP/kills")
 echo "# killed before they answered: $kills"
-t_ok "and_ever_more_slowly" test "$kills" -le $((FREE + 21))
+t_ok "and_ever_more_slowly" test "$kills" -le $((sprees * (FREE + 21)))
 t_ok "the_next_one_serves" wait_for 10 answers
 wait "$client"
 t_is "P14_who_asked_has_waited" "0 init" "$? $(cat "$TMP/label")"
