@@ -33,17 +33,22 @@ is_about_server(const struct health *h, int error)
 	}
 }
 
-/* Where the daemon is just not there it is told later; one that has no word for it never is. */
+/*
+ * Where the daemon is just not there it is told later, and not each time: meanwhile nothing else is done here.
+ * One that has no word for it never is.
+ */
 static void
 tell(struct health *h)
 {
 	int e;
 
-	if (h->told == h->error)
+	if (h->told == h->error || h->loop->now_usec < h->tell_usec)
 		return;
 	e = service_health(h->service, h->error);
 	if (e == 0 || (e != -ENOTCONN && e != -ETIMEDOUT && e != -ECONNRESET && e != -ENOSPC))
 		h->told = h->error;
+	else
+		h->tell_usec = h->loop->now_usec + WELL_USEC;
 }
 
 static void

@@ -20,7 +20,8 @@ struct health {
 	bool waits;	/* callers wait for it */
 	/* The rest is health.c's. */
 	int error, told; /* 0, -errno: as it is, and as the daemon knows it */
-	uint64_t next_usec;
+	uint64_t next_usec; /* of the next look */
+	uint64_t tell_usec; /* not before that, once it could not be told */
 };
 
 /* Looks at once. */

@@ -51,8 +51,8 @@ void service_deinit(struct service *s);
 void service_ready(const struct service *s);
 
 /*
- * Tells the daemon whether what is served can be reached: 0, or the -errno of who tries. Blocks for a second at
- * most. Returns: 0, -errno as capc_write().
+ * Tells the daemon whether what is served can be reached: 0, or the -errno of who tries. Blocks for a tenth of a
+ * second at most. Returns: 0, -errno as capc_write().
  */
 int service_health(struct service *s, int error);
 
