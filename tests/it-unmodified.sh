@@ -101,12 +101,18 @@ t_like "another_broker_knows_it_too" '^served=unreachable' cat "$app/caps/late/i
 job "$PROBE" serve "$TMP/late.sock"
 BACKEND=$!
 t_ok "until_it_comes" wait_for 30 is_like '^served=yes' "$app/caps/late/info"
+for words in error=EWHAT error=E 'ok error=EIO' fine; do
+	t_fails EINVAL "no_word_for_it: $words" bash -c "echo $words >$CAPFS/entrypoints/late/health"
+done
+t_ok "anybody_who_serves_may_say_so" say error=EIO "$CAPFS/entrypoints/late/health"
+t_like "and_it_is_shown" '^state=served .* health=EIO$' cat "$CAPFS/entrypoints/late/info"
+say ok "$CAPFS/entrypoints/late/health"
 t_ok "which_is_said" grep -q "late.sock: its server is there" "$TMP/late"
 end_job "$BACKEND"
 t_is "the_next_caller_finds_it_gone" "" "$(timeout 60 "$PROBE" ask "$CAPFS/caps/late/socket" x)"
 t_ok "and_then_everybody_sees_it" wait_for 30 is_like '^served=unreachable' "$app/caps/late/info"
-t_is "these_are_events" "ENOENT ok ECONNREFUSED" \
-	"$(sed -n 's/.* health .* entrypoint=late health=\([A-Za-z]*\).*/\1/p' "$CAPFS/events" | tail -3 | xargs)"
+t_is "these_are_events" "ENOENT ok EIO ok ECONNREFUSED" \
+	"$(sed -n 's/.* health .* entrypoint=late health=\([A-Za-z]*\).*/\1/p' "$CAPFS/events" | tail -5 | xargs)"
 rm "$TMP/late.sock"
 end_job "$LATE"
 t_ok "without_the_relay_nobody_serves" wait_for 30 is_like '^served=no' "$app/caps/late/info"
