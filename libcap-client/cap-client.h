@@ -533,11 +533,11 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
- * The same, with words: "once"; "fds=yes" and "pidfd=yes", which CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD are; "hold=N", so many callers wait for
- * the next server when this one has ended; "backlog=N", so many clients may wait at each slot to be
- * accepted, as many as the system allows unless it is said; "aside" if callers may be given other connections, capc_step_aside(); "mode=listen" for an entrypoint whose server
- * accepts by itself, as it is made with, for ever: its objects have listeners, capc_listener(), and no
- * connections are handed over.
+ * The same, with words: "once"; "fds=yes" and "pidfd=yes", which CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD are;
+ * "hold=N", so many callers wait for the next server when this one has ended; "backlog=N", so many clients may
+ * wait at each slot to be accepted, as many as the system allows unless it is said; "aside", callers may be given
+ * other connections, see capc_step_aside(); "mode=listen" for an entrypoint whose server accepts by itself, as it
+ * is made with, for ever: its objects have listeners, capc_listener(), and no connections are handed over.
  *
  * how  words separated by blanks; NULL: none
  *
