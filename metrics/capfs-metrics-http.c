@@ -23,6 +23,7 @@
 #include "helpers/message.h"
 
 #define DEADLINE_MSEC 10000
+#define LINGER_MSEC 2000
 #define TEXT_BYTES_MAX (16 << 20)
 #define STATUS_USAGE 2
 #define END "# EOF\n"
@@ -188,6 +189,20 @@ answer(int status, const struct http_request *request, int64_t deadline)
 	return send_all(out.data, out.n, deadline);
 }
 
+/*
+ * Who is still sending when the connection is closed may never read the answer: its next write fails first
+ * (RFC 9112, 9.6). So it hears of the end, and what it goes on to say is read and dropped for a while.
+ */
+static void
+linger(int64_t deadline)
+{
+	char buffer[HTTP_BYTES_MAX];
+
+	shutdown(STDIN_FILENO, SHUT_WR);
+	while (wait_for(POLLIN, deadline) == 0 && recv(STDIN_FILENO, buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
+		;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -209,5 +224,8 @@ main(int argc, char **argv)
 	status = receive(&request, deadline);
 	if (status == 0)
 		return 0;
-	return answer(status, &request, deadline + DEADLINE_MSEC) < 0 ? 1 : 0;
+	if (answer(status, &request, deadline + DEADLINE_MSEC) < 0)
+		return 1;
+	linger(now_msec() + LINGER_MSEC);
+	return 0;
 }

@@ -216,6 +216,21 @@ if have socat; then
 	t_is "half_a_request" "HTTP/1.1 400 Bad Request" "$(http 'GET /metr')"
 	t_is "too_long_a_head" "HTTP/1.1 431 Request Header Fields Too Large" \
 		"$(http "GET /metrics HTTP/1.1\r\nX: $(printf '%08200d' 0)")"
+	# It is answered before all has come, and what follows is no reason not to read the answer.
+	goes_on() {
+		python3 - "$metrics" 2>&1 <<-'EOT'
+			import select, socket, sys
+			s = socket.socket(socket.AF_UNIX)
+			s.connect(sys.argv[1])
+			s.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"0" * 8200)
+			select.select([s], [], [], 20)
+			s.sendall(b"0" * 5000)
+			print(s.recv(1000).decode().splitlines()[0])
+		EOT
+	}
+	if have python3; then
+		t_is "who_goes_on_reads_it" "HTTP/1.1 431 Request Header Fields Too Large" "$(goes_on)"
+	fi
 	start=$SECONDS
 	t_is "one_that_does_not_go_on" "HTTP/1.1 408 Request Timeout" \
 		"$( (printf 'GET /metrics'; sleep 15) | timeout 25 socat -t 1 - "UNIX-CONNECT:$metrics" |
