@@ -366,6 +366,27 @@ START_TEST(full_store)
 }
 END_TEST
 
+/* It must not fill up, or the server stands there with its next word. */
+START_TEST(what_a_server_says_too_often_is_read)
+{
+	int control, channel = serve_web(&control), n;
+	uint8_t buffer[64];
+
+	n = wire_taken_encode(77, buffer, sizeof(buffer));
+	/* A queue has room for fewer. */
+	for (unsigned i = 0; i < 1000; i++) {
+		ck_assert_int_eq(send(channel, buffer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT), n);
+		if (i % 100 == 99)
+			world_settle(&w);
+	}
+	ck_assert_int_ge(world_connect(&w, &web()->entity), 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	world_take(&w, channel, h.m.serial);
+	ck_assert_uint_eq(capability_entrypoint(web())->n_waiting, 0);
+}
+END_TEST
+
 /* A new broker knows it, too. Servers of 0.1.0 say nothing, and have one. */
 START_TEST(a_pidfd_is_for_who_wants_it)
 {
@@ -491,6 +512,7 @@ main(void)
 	tcase_add_test(t, accepted_while_dead);
 	tcase_add_test(t, losing_the_right_ends);
 	tcase_add_test(t, full_store);
+	tcase_add_test(t, what_a_server_says_too_often_is_read);
 	tcase_add_loop_test(t, a_pidfd_is_for_who_wants_it, 0, 3);
 	tcase_add_test(t, budget_in_flight);
 	tcase_add_test(t, late_records_go_along_with_any_change);

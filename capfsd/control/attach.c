@@ -298,6 +298,7 @@ perform_open(struct exchange *x)
 
 	if (!c)
 		return 0;
+	connect_make_room(c);
 	e = fd_socketpair(capability_service(c).socket, fds);
 	if (e < 0)
 		return refuse(&x->request, -e, "the daemon has no descriptor left");

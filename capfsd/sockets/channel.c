@@ -76,8 +76,8 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, struct sessi
 		r = core_watch(
 			sockets, &channel->watch, s, fd, EPOLLRDHUP, channel_on_end, channel);
 	if (r == 0)
-		r = watch_add(sockets->watches, &channel->late_watch, &s->payer, fd, EPOLLIN | WATCH_LATE,
-			channel_on_io, channel);
+		r = watch_add(sockets->watches, &channel->late_watch, &s->payer, fd,
+			EPOLLIN | WATCH_LATE | WATCH_LEVEL, channel_on_io, channel);
 	if (r < 0)
 		return error_trace(r);
 	channel->fd = fd;
@@ -299,13 +299,35 @@ channel_read(struct channel *channel)
 	return true;
 }
 
-/* It says nothing but what it was asked. */
+/* It says nothing but what it was asked; what else it says is told again, or the queue would fill up. */
 static bool
 channel_on_io(void *data)
 {
 	const struct channel *channel = data;
 
 	return channel_read(data) && channel->n_offered > 0;
+}
+
+/* No end comes of this: whoever called is in the midst of something. That is told by the loop. */
+void
+channel_catch_up(struct channel *channel)
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	uint64_t serial;
+	size_t n_fds;
+
+	for (unsigned i = 0; i < CREDIT_MAX && channel->n_offered > 0; i++) {
+		ssize_t n = msg_receive(
+			channel->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
+
+		if (n <= 0)
+			return;
+		if (wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
+			shutdown(channel->fd, SHUT_RDWR);
+			return;
+		}
+		channel->ops->taken(channel, serial);
+	}
 }
 
 /* What it said before that counts. */

@@ -108,6 +108,8 @@ void channel_starve(struct channel *channel);
 /* The same, at the next round of the loop. For hooks. */
 void channel_pump_soon(struct channel *channel);
 void channel_pump(struct channel *channel);
+/* What its server has said by now counts now. */
+void channel_catch_up(struct channel *channel);
 /* All that there was is sent: its server's word on that need wake nobody. */
 void channel_rest(struct channel *channel);
 /* Those that starve, since something has arrived. */

@@ -168,6 +168,15 @@ charge(struct connection *conn)
 
 CLEANUP_DEFINE(struct connection *, connection_free)
 
+void
+connect_make_room(const struct capability *c)
+{
+	struct channel *channel = endpoint_channel(capability_entrypoint(c));
+
+	if (channel && capability_conns_left(c) == 0)
+		channel_catch_up(channel);
+}
+
 /*
  * What needs no undoing comes first: all before the connection itself is only in the change, which
  * the caller aborts. FD is taken last.
@@ -261,12 +270,14 @@ accepted(void *data, struct listener *l, int fd)
 {
 	struct capability *c = capability_of(l->entity);
 	struct sockets *sockets = data;
-	struct change *ch = change_begin(sockets->model);
 	struct connection *conn = NULL;
+	struct change *ch;
 	struct arrival arrival = {.fd = fd};
 	int r;
 
 	sockets->model->counters->served[FRONT_SOCKET]++;
+	connect_make_room(c);
+	ch = change_begin(sockets->model);
 	r = socket_peer(fd, &arrival.peer);
 	if (r == 0)
 		r = connect_stage(sockets, ch, c, &arrival, &conn);

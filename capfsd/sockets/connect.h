@@ -42,6 +42,12 @@ const char *connect_refusal_name(size_t answer);
 extern const struct endpoint_ops connect_ops;
 
 /*
+ * Before the change of a connection through C: where a limit of C is reached, one that has left counts until
+ * its server's word on it is read.
+ */
+void connect_make_room(const struct capability *c);
+
+/*
  * Stages a connection through C. After the commit comes connect_publish(), else connection_free(). Takes the
  * descriptor on success. Returns: 0, CONNECT_E_*, -errno.
  */

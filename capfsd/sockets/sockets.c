@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -133,7 +134,9 @@ sockets_free(struct sockets *sockets)
 void
 sockets_pause(struct sockets *sockets)
 {
-	error_trace(memos_settle(sockets));
+	if (memos_settle(sockets) < 0)
+		log_message(LOG_WARNING,
+			"the state store is full: capfsd 0.1.0 would end the connections that it has no room for");
 	spares_now(sockets->spares);
 }
 
