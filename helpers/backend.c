@@ -49,13 +49,14 @@ backend_connect(const char *path, int type)
  * before the server could be told. So one that serves a single connection, or logs each, is not disturbed.
  */
 int
-backend_look(const char *path)
+backend_look(const char *path, int type)
 {
-	int fd = backend_connect(path, SOCK_DGRAM);
+	int fd = backend_connect(path, type == SOCK_STREAM ? SOCK_SEQPACKET : SOCK_STREAM);
 
-	if (fd < 0)
+	if (fd < 0 && fd != -EAGAIN)
 		return fd == -EPROTOTYPE ? 0 : fd;
-	fd_close(fd);
+	if (fd >= 0)
+		fd_close(fd);
 	return -EPROTOTYPE;
 }
 

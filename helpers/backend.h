@@ -12,10 +12,10 @@
 int backend_connect(const char *path, int type);
 
 /*
- * Is somebody at PATH who would let this process in? Whoever it is hears nothing of the question. Returns: 0,
- * -errno as backend_connect().
+ * Is somebody at PATH who would let this process in by a connection of TYPE? Whoever it is hears nothing of the
+ * question, unless his socket is of the other type. Returns: 0, -errno as backend_connect().
  */
-int backend_look(const char *path);
+int backend_look(const char *path, int type);
 
 /* What to say behind the name of an error of backend_connect()'s: ": …", or nothing. */
 const char *backend_advice(int error);

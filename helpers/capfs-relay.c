@@ -171,6 +171,7 @@ start(struct front *f, const struct service_options *o, const struct relays_opti
 		.path = r->path,
 		.loop = &f->loop,
 		.service = &f->service,
+		.type = r->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM,
 		.as_caller = o->identity.as_caller,
 		.waits = r->wait_usec > 0,
 	};

@@ -69,8 +69,11 @@ set(struct health *h, int error)
 static void
 look(struct health *h)
 {
-	int e = backend_look(h->path);
+	int e = backend_look(h->path, h->type);
 
+	/* Not of either type, which only a connection shows. */
+	if (e == 0 && h->error == -EPROTOTYPE)
+		e = h->error;
 	set(h, is_about_server(h, e) ? e : 0);
 }
 

@@ -16,6 +16,7 @@ struct health {
 	const char *path;
 	struct loop *loop;
 	struct service *service;
+	int type;	/* SOCK_STREAM, SOCK_SEQPACKET */
 	bool as_caller; /* it need not let in who we are ourselves */
 	bool waits;	/* callers wait for it */
 	/* The rest is health.c's. */

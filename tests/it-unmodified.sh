@@ -142,6 +142,19 @@ t_is "or_comes_again" again "$(cat "$TMP/waited")"
 end_job "$LATE"
 end_job "$BACKEND"
 
+# A socket of the other type is found out before anybody calls, and stays so whoever calls.
+job "$PROBE" serve "$TMP/stream.sock"
+BACKEND=$!
+wait_for 10 test -S "$TMP/stream.sock"
+serve wrong --socket=seqpacket --proxy="$TMP/stream.sock"
+t_ok "the_other_type_is_no_health" wait_for 10 is_like 'health=EPROTOTYPE$' "$CAPFS/entrypoints/wrong/info"
+end_job "$SERVER"
+serve right --proxy="$TMP/stream.sock"
+t_is "who_is_looked_at_serves_on" again "$(timeout 60 "$PROBE" ask "$CAPFS/caps/right/socket" again)"
+t_unlike "and_is_well" health cat "$CAPFS/entrypoints/right/info"
+end_job "$SERVER"
+end_job "$BACKEND"
+
 # --- numbers
 
 read -r total used free < <(df --output=itotal,iused,iavail "$CAPFS" | tail -n 1)

@@ -280,13 +280,14 @@ START_TEST(a_look_at_the_server_disturbs_nobody)
 {
 	struct pollfd p = {.events = POLLIN};
 
-	ck_assert_int_eq(backend_look("/none/there"), -ENOENT);
+	ck_assert_int_eq(backend_look("/none/there", SOCK_STREAM), -ENOENT);
 	listen_behind(SOCK_STREAM, 5);
-	ck_assert_int_eq(backend_look(w.path), 0);
+	ck_assert_int_eq(backend_look(w.path, SOCK_STREAM), 0);
 	p.fd = w.listener;
 	ck_assert_int_eq(poll(&p, 1, 0), 0);
+	ck_assert_int_eq(backend_look(w.path, SOCK_SEQPACKET), -EPROTOTYPE);
 	w.listener = fd_close(w.listener);
-	ck_assert_int_eq(backend_look(w.path), -ECONNREFUSED);
+	ck_assert_int_eq(backend_look(w.path, SOCK_STREAM), -ECONNREFUSED);
 }
 END_TEST
 
