@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	bench-connect bus NAME				a service at the bus, which answers
  *	bench-connect times PATH N			connects so many times, and measures nothing
  *	bench-connect measure LIMIT DIRECT CAPABILITY [WHAT PATH]…
  *
  * What it costs to come to a server: connect, a round trip of 64 bytes, close; at a bus, by the library of
- * systemd: connect, Hello, a call, close. DIRECT and the others are sockets of the same server, PATH of a bus is
- * "bus:NAME". All take turns; five runs, of which each has its median, and the median of these five is what
- * counts. What users would take instead must not be faster.
+ * systemd: connect, Hello, a call, close. DIRECT and the others are sockets of the same server; PATH of a bus is
+ * "bus:NAME", which `bench-call bus NAME` serves. All take turns; five runs, of which each has its median, and the
+ * median of these five is what counts. What users would take instead must not be faster.
  */
 #include "config.h"
 
@@ -28,7 +27,7 @@
 #define ROUNDS 20
 #define SAMPLES 150 /* in each round */
 #define BUS_PATH "/bench"
-#define BUS_INTERFACE "bench.Connect"
+#define BUS_INTERFACE "bench.Call" /* bench-call's */
 
 struct way {
 	const char *what, *path;
@@ -46,34 +45,6 @@ check(int r, const char *what)
 }
 
 /* --- the bus --- */
-
-static int
-on_null(sd_bus_message *m, void *data, sd_bus_error *error)
-{
-	return sd_bus_reply_method_return(m, NULL);
-}
-
-static const sd_bus_vtable table[] = {
-	SD_BUS_VTABLE_START(0),
-	SD_BUS_METHOD("Null", "", "", on_null, SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_VTABLE_END,
-};
-
-static int
-serve_bus(const char *name)
-{
-	sd_bus *bus;
-
-	check(sd_bus_open_user(&bus), "bus");
-	check(sd_bus_add_object_vtable(bus, NULL, BUS_PATH, BUS_INTERFACE, table, NULL), "vtable");
-	check(sd_bus_request_name(bus, name, 0), name);
-	for (;;) {
-		int r = sd_bus_process(bus, NULL);
-
-		if (r < 0 || (r == 0 && sd_bus_wait(bus, UINT64_MAX) < 0))
-			return 0;
-	}
-}
 
 static void
 call_bus(const char *name)
@@ -169,8 +140,6 @@ measure(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], "bus") == 0)
-		return serve_bus(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "times") == 0) {
 		for (unsigned long i = strtoul(argv[3], NULL, 10); i > 0; i--)
 			call_once(argv[2]);
@@ -178,6 +147,6 @@ main(int argc, char **argv)
 	}
 	if (argc >= 5 && strcmp(argv[1], "measure") == 0)
 		return measure(argc, argv);
-	fprintf(stderr, "usage: bench-connect bus NAME | times PATH N | measure LIMIT DIRECT CAPABILITY [WHAT PATH]...\n");
+	fprintf(stderr, "usage: bench-connect times PATH N | measure LIMIT DIRECT CAPABILITY [WHAT PATH]...\n");
 	return 2;
 }
