@@ -18,6 +18,10 @@ helper() {
 has_helper() {
 	[ -n "$(helper)" ]
 }
+# What a process that is on its way out has in its hands goes with it.
+is_dead() { # PID
+	! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null
+}
 # kills NAME N: each time the helper is killed and somebody calls at once. Prints how many were answered.
 kills() {
 	local i answered=0 pid
@@ -25,6 +29,7 @@ kills() {
 		wait_for 20 has_helper || break
 		pid=$(helper)
 		kill -9 "$pid"
+		until is_dead "$pid"; do :; done
 		[ "$(ask "$1" "$i")" = "$i" ] && answered=$((answered + 1))
 	done
 	echo "$answered"

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <errno.h>
 #include <grp.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,12 +215,14 @@ main(void)
 
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
-	if (may_be_others()) {
-		tcase_add_test(t, P29_after_chown_the_old_owner_has_no_connection);
-		tcase_add_test(t, P29_who_comes_late_is_not_let_in);
-		tcase_add_test(t, P29_chmod_ends_those_whom_it_shuts_out);
-		tcase_add_test(t, P29_it_holds_over_a_broker_s_death);
+	if (!may_be_others()) {
+		puts("1..0 # SKIP only root can be others");
+		return 77;
 	}
+	tcase_add_test(t, P29_after_chown_the_old_owner_has_no_connection);
+	tcase_add_test(t, P29_who_comes_late_is_not_let_in);
+	tcase_add_test(t, P29_chmod_ends_those_whom_it_shuts_out);
+	tcase_add_test(t, P29_it_holds_over_a_broker_s_death);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
