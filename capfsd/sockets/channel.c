@@ -277,26 +277,34 @@ channels_pump_starved(struct sockets *sockets)
 
 /* --- what the server says --- */
 
+/* The next word of the server. Returns: 1, 0: there is none now; -EBADMSG: it has gone, or speaks otherwise. */
+static int
+channel_next(struct channel *channel, uint64_t *ret_serial)
+{
+	uint8_t buffer[WIRE_CHANNEL_MAX];
+	size_t n_fds;
+	ssize_t n = msg_receive(
+		channel->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
+
+	if (n == -EAGAIN)
+		return 0;
+	return n > 0 && wire_taken_decode(buffer, (size_t)n, ret_serial) == 0 ? 1 : -EBADMSG;
+}
+
 /*
  * `lost` frees CHANNEL, and `taken` may not: it is read on after that. Returns: was something taken?
  */
 static bool
 channel_read(struct channel *channel)
 {
-	uint8_t buffer[WIRE_CHANNEL_MAX];
 	uint64_t serial;
-	size_t n_fds;
-	ssize_t n = msg_receive(
-		channel->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
+	int r = channel_next(channel, &serial);
 
-	if (n == -EAGAIN)
-		return false;
-	if (n <= 0 || wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
+	if (r < 0)
 		channel->ops->lost(channel);
-		return false;
-	}
-	channel->ops->taken(channel, serial);
-	return true;
+	if (r > 0)
+		channel->ops->taken(channel, serial);
+	return r > 0;
 }
 
 /* It says nothing but what it was asked; what else it says is told again, or the queue would fill up. */
@@ -308,26 +316,20 @@ channel_on_io(void *data)
 	return channel_read(data) && channel->n_offered > 0;
 }
 
-/* No end comes of this: whoever called is in the midst of something. That is told by the loop. */
+/* No end comes of this, as whoever called is in the midst of something: the loop tells of that. */
 void
 channel_catch_up(struct channel *channel)
 {
-	uint8_t buffer[WIRE_CHANNEL_MAX];
 	uint64_t serial;
-	size_t n_fds;
+	int r = 1;
 
-	for (unsigned i = 0; i < CREDIT_MAX && channel->n_offered > 0; i++) {
-		ssize_t n = msg_receive(
-			channel->fd, buffer, sizeof(buffer), NULL, 0, &n_fds, MSG_DONTWAIT);
-
-		if (n <= 0)
-			return;
-		if (wire_taken_decode(buffer, (size_t)n, &serial) < 0) {
-			shutdown(channel->fd, SHUT_RDWR);
-			return;
-		}
-		channel->ops->taken(channel, serial);
+	for (unsigned i = 0; r > 0 && i < CREDIT_MAX && channel->n_offered > 0; i++) {
+		r = channel_next(channel, &serial);
+		if (r > 0)
+			channel->ops->taken(channel, serial);
 	}
+	if (r < 0)
+		shutdown(channel->fd, SHUT_RDWR);
 }
 
 /* What it said before that counts. */
