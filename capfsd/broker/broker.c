@@ -61,6 +61,8 @@ struct broker {
 	struct meter meter;
 	int statm_fd; /* /proc/self/statm: opened while files can be */
 	uint64_t asked_nsec;   /* when the kernel last asked for something */
+	uint64_t talked_nsec;  /* … and a client by its control connection */
+	uint64_t n_talked;     /* requests of such clients until then */
 	bool told;	       /* that the kernel may ask for something */
 	bool quiet;	       /* the last look at the loop's sources found nothing */
 	uint64_t expires_usec; /* what expiry_timer is set to */
@@ -406,17 +408,6 @@ event_usec(const struct broker *b)
 	return sd_event_now(b->event, CLOCK_MONOTONIC, &usec) < 0 ? 0 : usec;
 }
 
-/* What follows whatever was served by the loop's sources. */
-static int
-after_sources(struct broker *b, bool *ret_busy)
-{
-	int r;
-
-	fs_timeouts(b->fronts.fs);
-	r = expire(b);
-	return r < 0 ? error_trace(r) : reap(b, ret_busy);
-}
-
 /*
  * Is there a reason to read from the kernel? Whoever it was that had an answer of it often asks again at
  * once, sooner than one look at all sources would be over. Who only connects to sockets does not: for
@@ -426,6 +417,13 @@ static bool
 kernel_may_ask(const struct broker *b, uint64_t now)
 {
 	return b->told || now - b->asked_nsec < SPIN_NSEC || !turns_empty(&b->fronts.turns);
+}
+
+/* The same of clients with a control connection. Who connects has been handed on, and is not expected. */
+static bool
+may_ask(const struct broker *b, uint64_t now)
+{
+	return kernel_may_ask(b, now) || now - b->talked_nsec < SPIN_NSEC;
 }
 
 /* One turn's time for the kernel's requests, and whoever else is in line. Returns: 0 or -errno. */
@@ -518,8 +516,12 @@ serve_sources(struct broker *b, bool sleeps, bool *ret_came)
 static uint64_t
 finish_round(struct broker *b)
 {
+	const uint64_t *served = &b->model->counters->served[FRONT_CONTROL];
 	uint64_t now = clock_nsec(CLOCK_MONOTONIC);
 
+	if (*served != b->n_talked)
+		b->talked_nsec = now;
+	b->n_talked = *served;
 	meter_mark(&b->meter);
 	meter_note(&b->meter, now / 1000);
 	return now;
@@ -541,7 +543,7 @@ broker_round(struct broker *b, uint64_t now)
 	__atomic_store_n(&page->turns, page->turns + 1, __ATOMIC_RELAXED);
 	meter_begin(&b->meter, now / 1000);
 	r = serve_kernel(b, now, &busy);
-	sleeps = !busy && !kernel_may_ask(b, now) && (b->quiet || !events_are_queued(b->model));
+	sleeps = !busy && !may_ask(b, now) && (b->quiet || !events_are_queued(b->model));
 	if (r == 0 && sleeps)
 		r = before_sleep(b, &sleeps);
 	if (r == 0)
@@ -549,10 +551,12 @@ broker_round(struct broker *b, uint64_t now)
 	if (r < 0 || sd_event_get_exit_code(b->event, &(int){0}) == 0)
 		return r;
 	b->quiet = !came;
-	r = after_sources(b, &came);
-	/* It takes no time from anybody who could use it. */
+	fs_timeouts(b->fronts.fs);
+	r = expire(b);
+	if (r == 0)
+		r = reap(b, &came);
 	if (r == 0 && !busy && !came)
-		sched_yield();
+		sched_yield(); /* it takes no time from anybody who could use it */
 	return r;
 }
 
