@@ -118,7 +118,7 @@ START_TEST(without_a_free_place_it_is_stored)
 	client = connect_web();
 	take(channel);
 	ck_assert_uint_eq(n_placed(), 1);
-	while (w.sockets && n_placed() < BOOT_PLACES) {
+	while (n_placed() < BOOT_PLACES) {
 		int fd = connect_web();
 
 		ck_assert(!world_is_over(fd));

@@ -18,7 +18,7 @@
 /* Pollers that are woken when a broker takes over: those in `polls`, and all. */
 #define BOOT_POLLS_MAX 256
 #define BOOT_ALL_POLLS 2048
-/* Records of connections that the store does not have; so long is one. */
+/* Records of connections that the store does not have, and the length of each. */
 #define BOOT_PLACES 384
 #define BOOT_PLACE_WORDS 9
 
