@@ -179,8 +179,8 @@ side_keep(struct side *s, const char *data, size_t n, const char **ret_why)
 static void
 side_found_much(struct side *s)
 {
-	if (!s->piped && !s->mover->seqpacket)
-		s->piped = fd_bars_descriptors(s->source.fd) && fd_set_nonblock(s->other->source.fd, true) == 0;
+	if (s->barred && !s->piped)
+		s->piped = fd_set_nonblock(s->other->source.fd, true) == 0;
 	s->bulk = s->piped;
 }
 
@@ -202,7 +202,9 @@ side_copy(struct side *s, const char **ret_why)
 		msg.msg_control = stamp.buffer;
 		msg.msg_controllen = sizeof(stamp.buffer);
 	}
-	n = recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
+	/* Only the longer call tells that descriptors came along. */
+	n = s->barred ? recv(s->source.fd, m->buffer, m->size, MSG_DONTWAIT)
+		      : recvmsg(s->source.fd, &msg, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return errno == EINTR ? MOVED_MORE : MOVED_ALL;
 	if (n >= 0 && (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
@@ -306,6 +308,7 @@ side_start(struct side *s)
 {
 	int on = 1;
 
+	s->barred = !s->mover->seqpacket && fd_bars_descriptors(s->source.fd);
 	if (!s->mover->seqpacket)
 		return 0;
 	return setsockopt(s->source.fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)) < 0 ? -errno : 0;

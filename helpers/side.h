@@ -47,6 +47,7 @@ struct side {
 	size_t n_pumped; /* that has come at the last time */
 	bool bulk;    /* that was much, and the next goes through a pipe */
 	bool piped;   /* it may */
+	bool barred;  /* nobody can send descriptors here */
 };
 
 /* Returns: 0 or -errno. */
