@@ -19,6 +19,9 @@ int fd_dup(int fd);
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
+/* Has the other end of the socket FD gone, or have both shut down what they had? */
+bool fd_has_hung_up(int fd);
+
 /* The socket's cookie: the same for every duplicate, for no other socket. Returns: 0 or -errno. */
 int fd_socket_cookie(int fd, uint64_t *ret);
 

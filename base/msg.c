@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 union control {
-	char buffer[CMSG_SPACE(MSG_FDS_MAX * sizeof(int))];
+	char buffer[CMSG_SPACE(MSG_FDS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
 	struct cmsghdr align;
 };
 
@@ -78,9 +78,23 @@ receive(int fd, struct msghdr *msg, int flags)
 	return n < 0 ? -errno : n;
 }
 
-ssize_t
-msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
-	bool *ret_lost, int flags)
+static pid_t
+find_sender(struct msghdr *msg)
+{
+	struct ucred sender;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+			continue;
+		memcpy(&sender, CMSG_DATA(c), sizeof(sender));
+		return sender.pid;
+	}
+	return 0;
+}
+
+static ssize_t
+receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	bool *ret_lost, pid_t *ret_pid, int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -89,13 +103,15 @@ msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	ssize_t n;
 
 	/* Without room none is installed: to close a stranger's file may take as long as he likes. */
-	if (fds_max > 0) {
+	if (fds_max > 0 || ret_pid) {
 		msg.msg_control = control.buffer;
 		msg.msg_controllen = sizeof(control.buffer);
 	}
 	n = receive(fd, &msg, flags);
 	if (n < 0)
 		return n;
+	if (ret_pid)
+		*ret_pid = find_sender(&msg);
 	n_fds = collect_fds(&msg, ret_fds, fds_max);
 	*ret_lost = msg.msg_flags & MSG_CTRUNC;
 	if (n_fds > fds_max || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
@@ -108,6 +124,23 @@ msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	}
 	*ret_n_fds = n_fds;
 	return n;
+}
+
+ssize_t
+msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	bool *ret_lost, int flags)
+{
+	return receive_from(fd, data, size, ret_fds, fds_max, ret_n_fds, ret_lost, NULL, flags);
+}
+
+ssize_t
+msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	pid_t *ret_pid, int flags)
+{
+	bool lost = false;
+	ssize_t n = receive_from(fd, data, size, ret_fds, fds_max, ret_n_fds, &lost, ret_pid, flags);
+
+	return n >= 0 && lost ? -EBADMSG : n;
 }
 
 /* As msg_receive(), but peeked at descriptors are installed, and -EMFILE when some could not be. */
@@ -177,10 +210,16 @@ union credentials {
 	struct cmsghdr align;
 };
 
-static void
+static int
 ask_credentials(int fd, int on)
 {
-	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+int
+msg_ask_sender(int fd)
+{
+	return ask_credentials(fd, 1);
 }
 
 bool

@@ -37,6 +37,15 @@ ssize_t msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t 
 	size_t *ret_n_fds, bool *ret_lost, int flags);
 
 /*
+ * As msg_receive(), on a socket of which msg_ask_sender() was called before the message was sent: *RET_PID is
+ * who has sent it, 0: nobody that the kernel could tell.
+ */
+ssize_t msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	pid_t *ret_pid, int flags);
+/* Returns: 0 or -errno. */
+int msg_ask_sender(int fd);
+
+/*
  * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for
  * the descriptors: then the message stays where it is.
  */

@@ -30,6 +30,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/record.h \
 	capfsd/model/session.c \
 	capfsd/model/session.h \
+	capfsd/model/sessions.c \
 	capfsd/model/touch.c \
 	capfsd/model/touch.h \
 	capfsd/kinds/alias.c \
@@ -49,6 +50,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/methods.h \
 	capfsd/kinds/object.c \
 	capfsd/kinds/object.h \
+	capfsd/kinds/program.c \
+	capfsd/kinds/program.h \
 	capfsd/kinds/rights.c \
 	capfsd/kinds/rights.h \
 	capfsd/kinds/thread.c \
@@ -79,13 +82,13 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/grant.c \
 	capfsd/verbs/identify.c \
 	capfsd/verbs/import.c \
-	capfsd/verbs/health.c \
 	capfsd/verbs/names.c \
 	capfsd/verbs/object.c \
 	capfsd/verbs/reduce.c \
 	capfsd/verbs/remove.c \
 	capfsd/verbs/replicate.c \
 	capfsd/verbs/revoke.c \
+	capfsd/verbs/threads.c \
 	capfsd/verbs/transfer.c \
 	capfsd/verbs/transfer_quota.c \
 	capfsd/verbs/verbs.c \
@@ -155,6 +158,12 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/record.h \
 	capfsd/listeners/spares.c \
 	capfsd/listeners/spares.h \
+	capfsd/programs/asking.c \
+	capfsd/programs/init.c \
+	capfsd/programs/inner.h \
+	capfsd/programs/programs.c \
+	capfsd/programs/programs.h \
+	capfsd/programs/report.c \
 	capfsd/sockets/adopt.c \
 	capfsd/sockets/adopt.h \
 	capfsd/sockets/channel.c \
@@ -191,6 +200,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/ownership.h \
 	capfsd/control/perform.c \
 	capfsd/control/perform.h \
+	capfsd/control/spawn.c \
+	capfsd/control/spawn.h \
 	capfsd/control/vouch.c \
 	capfsd/control/vouch.h \
 	capfsd/conversation/conversation.c \
@@ -240,6 +251,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/broker/loading.h \
 	capfsd/broker/meter.c \
 	capfsd/broker/meter.h \
+	capfsd/broker/keeper-orders.c \
+	capfsd/broker/keeper-orders.h \
 	capfsd/broker/try.c \
 	capfsd/broker/try.h \
 	capfsd/holder/become.c \

@@ -131,7 +131,7 @@ const struct verb verb_annotate = {
 	.stage = stage,
 };
 C
-sed -i 's/^\(\tX(HEALTH, health)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
+sed -i 's/^\(\tX(CTL, ctl)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
 grep -q ANNOTATE verbs/verbs.h || { echo "Bail out! no list of verbs" && exit 1; }
 edited verbs/verbs.h
 after tree/rows.c '"as", ROW_DIRECTORY' '	ROW(11, "annotate", ROW_COMMAND, .verb = &verb_annotate),'
@@ -175,7 +175,7 @@ on_hello(struct keeper *k, uint32_t generation)
 }
 '
 after keeper/loop.c 'KEEPER_READY, on_ready' '	{KEEPER_HELLO, on_hello},'
-before broker/broker.c 'return error_trace.tell_keeper.b, KEEPER_READY' '	tell_keeper(b, KEEPER_HELLO);'
+before broker/broker.c 'return error_trace.keeper_orders_tell.*KEEPER_READY' '	keeper_orders_tell(&b->orders, KEEPER_HELLO);'
 at_most_three a_keeper_record
 
 # --- a record larger than any buffer was ---

@@ -44,6 +44,8 @@ unit_tests = \
 	tests/test-manual \
 	tests/test-capctl \
 	tests/test-control \
+	tests/test-programs \
+	tests/test-programs-crash \
 	tests/test-vouch \
 	tests/test-filter \
 	tests/test-conversation \
@@ -382,7 +384,8 @@ tests_test_property_SOURCES = tests/test-property.c tests/property.h tests/prope
 tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_property_LDADD = $(model_libs)
 
-sockets_web = tests/sockets-web.c tests/sockets-web.h tests/sockets-world.c tests/sockets-world.h
+sockets_world = tests/sockets-servers.c tests/sockets-world.c tests/sockets-world.h
+sockets_web = tests/sockets-web.c tests/sockets-web.h $(sockets_world)
 tests_test_disposal_SOURCES = tests/test-disposal.c $(sockets_web)
 tests_test_disposal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_disposal_LDADD = tests/libfixture.la capfsd/libdaemon.la
@@ -407,7 +410,7 @@ tests_test_places_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la
-tests_test_pages_SOURCES = tests/test-pages.c tests/sockets-world.c tests/sockets-world.h
+tests_test_pages_SOURCES = tests/test-pages.c $(sockets_world)
 tests_test_pages_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_pages_LDADD = tests/libfixture.la capfsd/libdaemon.la
 fs_kernel = tests/fs-kernel.c tests/fs-kernel.h
@@ -441,10 +444,17 @@ tests_test_filter_SOURCES = tests/test-filter.c
 tests_test_filter_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_filter_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
+tests_test_programs_SOURCES = tests/test-programs.c tests/programs-world.c tests/programs-world.h $(sockets_web)
+tests_test_programs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_programs_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_programs_crash_SOURCES = tests/test-programs-crash.c tests/programs-world.c tests/programs-world.h \
+	$(sockets_web)
+tests_test_programs_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_programs_crash_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
-tests_test_conversation_SOURCES = tests/test-conversation.c tests/sockets-world.c tests/sockets-world.h
+tests_test_conversation_SOURCES = tests/test-conversation.c $(sockets_world)
 tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_conversation_LDADD = tests/libfixture.la capfsd/libdaemon.la

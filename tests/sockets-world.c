@@ -102,8 +102,10 @@ on_changed(void *data, struct entity *e)
 	if (!w->sockets || w->deaf)
 		return;
 	sockets_changed(w->sockets, e);
-	if (w->controls)
+	if (w->controls) {
+		programs_changed(w->programs, e);
 		controls_changed(w->controls, e);
+	}
 }
 
 static void
@@ -115,7 +117,14 @@ on_gone(void *data, struct entity *e)
 		return;
 	sockets_gone(w->sockets, e);
 	controls_gone(w->controls, e);
+	programs_gone(w->programs, e);
 	conversations_gone(w->conversations, e);
+}
+
+static int
+on_commanded(void *data, struct program *p, unsigned type, uint64_t value)
+{
+	return programs_commanded(p, type, value);
 }
 
 static void
@@ -158,6 +167,7 @@ static const struct model_hooks world_hooks = {
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,
+	.commanded = on_commanded,
 	.boarding = on_boarding,
 	.arrived = on_arrived,
 };
@@ -167,7 +177,7 @@ load_one(void *data, uint64_t key, const void *record, size_t n)
 {
 	enum store_space space = STORE_KEY_SPACE(key);
 
-	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT)
+	if (space != STORE_HEADER && space != STORE_ENTITY && space != STORE_EVENT && space != STORE_LATER)
 		return 0;
 	return model_load(data, key, record, n);
 }
@@ -296,6 +306,24 @@ is_own(const struct world *w, int fd)
 	return w->binder >= 0 && w->binder_end == fd;
 }
 
+static void
+on_program(void *data, struct list *waiter)
+{
+	struct world *w = data;
+
+	controls_resume(w->controls, waiter);
+}
+
+static void
+on_want_spawner(void *data)
+{
+	struct world *w = data;
+
+	w->n_spawners_wanted++;
+}
+
+static const struct programs_ops world_programs = {on_program, on_want_spawner};
+
 void
 world_start(struct world *w)
 {
@@ -326,7 +354,9 @@ world_start(struct world *w)
 	ck_assert_int_eq(sockets_new(w->model, w->state, &w->boot, w->event, &w->turns, &world_fs, w,
 				 &w->sockets),
 		0);
-	ck_assert_int_eq(controls_new(w->sockets, NULL, &w->controls), 0);
+	ck_assert_int_eq(programs_new(w->sockets, &w->programs), 0);
+	ck_assert_int_eq(controls_new(w->sockets, w->programs, NULL, &w->controls), 0);
+	programs_set_ops(w->programs, &world_programs, w);
 	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
 	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);
 	start_binder(w);
@@ -339,6 +369,7 @@ world_kill(struct world *w)
 	sockets_forget(w->sockets);
 	w->conversations = conversations_free(w->conversations);
 	w->controls = controls_free(w->controls);
+	w->programs = programs_free(w->programs);
 	w->sockets = sockets_free(w->sockets);
 	w->model = model_free(w->model);
 	w->state = state_free(w->state);
@@ -368,6 +399,7 @@ void
 world_stop(struct world *w)
 {
 	conversations_stop(w->conversations);
+	programs_stop(w->programs);
 	sockets_stop(w->sockets);
 	controls_stop(w->controls);
 }
@@ -484,87 +516,6 @@ world_ask(struct world *w, int fd, enum wire_op op, const char *path, const char
 	ck_assert_uint_eq(ret->m.serial, serial);
 	ck_assert_uint_eq(ret->m.op, op);
 	return (int)ret->m.error;
-}
-
-static int
-serve(struct world *w, int control, const char *name, const char *how)
-{
-	struct answered a;
-	char path[128], text[128];
-	int channel;
-
-	snprintf(path, sizeof(path), "entrypoints/%s", name);
-	ck_assert_int_eq(world_ask(w, control, WIRE_ATTACH, path, w->attach ? w->attach : "", &a), 0);
-	channel = a.fd;
-	ck_assert_int_ge(channel, 0);
-	snprintf(path, sizeof(path), "entrypoints/%s/objects", name);
-	snprintf(text, sizeof(text), "key=7 as=%s %s", name, how);
-	ck_assert_int_eq(world_ask(w, control, WIRE_WRITE, path, text, &a), 0);
-	return channel;
-}
-
-int
-world_serve(struct world *w, int control, const char *name, const char *socket)
-{
-	char how[32];
-
-	snprintf(how, sizeof(how), "socket=%s", socket);
-	return serve(w, control, name, how);
-}
-
-int
-world_serve_calls(struct world *w, int control, const char *name)
-{
-	return serve(w, control, name, "protocol=calls");
-}
-
-bool
-world_pages(struct world *w, int channel, int ret_fds[2])
-{
-	uint8_t buffer[WIRE_CHANNEL_MAX];
-	size_t n_fds;
-	ssize_t n;
-
-	n = recv(channel, buffer, sizeof(buffer), MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0 || wire_pages_decode(buffer, (size_t)n) < 0)
-		return false;
-	n = msg_receive(channel, buffer, sizeof(buffer), ret_fds, 2, &n_fds, MSG_DONTWAIT);
-	ck_assert_int_gt(n, 0);
-	ck_assert_uint_eq(n_fds, 2);
-	world_own(w, ret_fds[0]);
-	world_own(w, ret_fds[1]);
-	return true;
-}
-
-bool
-world_handed(struct world *w, int channel, struct handed *ret)
-{
-	uint8_t buffer[WIRE_CHANNEL_MAX];
-	int fds[2] = {-1, -1};
-	size_t n_fds;
-	ssize_t n = msg_receive(channel, buffer, sizeof(buffer), fds, 2, &n_fds, MSG_DONTWAIT);
-
-	if (n <= 0)
-		return false;
-	ck_assert_uint_ge(n_fds, 1);
-	ret->n_fds = n_fds;
-	fd_close(fds[1]);
-	ret->fd = world_own(w, fds[0]);
-	ck_assert_int_eq(wire_handover_decode(buffer, (size_t)n, &ret->m), 0);
-	memcpy(ret->label, ret->m.label, ret->m.n_label);
-	ret->label[ret->m.n_label] = '\0';
-	return true;
-}
-
-void
-world_take(struct world *w, int channel, uint64_t serial)
-{
-	uint8_t buffer[64];
-	int n = wire_taken_encode(serial, buffer, sizeof(buffer));
-
-	ck_assert_int_gt(n, 0);
-	ck_assert_int_eq(send(channel, buffer, (size_t)n, MSG_NOSIGNAL), n);
-	world_settle(w);
 }
 
 struct capability *

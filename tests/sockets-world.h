@@ -21,6 +21,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/binding.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/programs/programs.h"
 #include "capfsd/sockets/sockets.h"
 #include "tests/fixture.h"
 #include "wire/wire.h"
@@ -35,6 +36,8 @@ struct world {
 	struct model *model;
 	struct sockets *sockets;
 	struct controls *controls;
+	struct programs *programs;
+	unsigned n_spawners_wanted;
 	struct conversations *conversations;
 	sd_event *event;
 	struct turns turns;

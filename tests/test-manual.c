@@ -277,9 +277,23 @@ add_verb(struct world *w, const struct verb *v, struct text *t)
 	}
 }
 
-/* The files of a KIND, whose directory is called so in the page. */
+static bool
+has_file(enum entity_kind kind, const char *name)
+{
+	struct rows rows = rows_of(kind);
+
+	for (size_t i = 1; i < rows.n; i++)
+		if (strcmp(rows.rows[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The files of a KIND, whose directory is called so in the page; but those that the kind BESIDE it, 0: none,
+ * has as well.
+ */
 static void
-add_files(struct world *w, enum entity_kind kind, const char *directory, struct lines *ret)
+add_files(struct world *w, enum entity_kind kind, enum entity_kind beside, const char *directory, struct lines *ret)
 {
 	struct rows rows = rows_of(kind);
 
@@ -287,7 +301,7 @@ add_files(struct world *w, enum entity_kind kind, const char *directory, struct 
 		const struct row *row = &rows.rows[i];
 		struct text t = {};
 
-		if (row->children && kind == ENTITY_SESSION)
+		if ((row->children && kind == ENTITY_SESSION) || (beside && has_file(beside, row->name)))
 			continue;
 		text_addf(&t, "%s%s", directory, row->name);
 		add_verb(w, row->verb, &t);
@@ -316,7 +330,9 @@ add_directories(struct world *w, struct lines *ret)
 			continue;
 		}
 		ck_assert_int_eq(text_done(&directory), 0);
-		add_files(w, kind, directory.data, ret);
+		add_files(w, kind, 0, directory.data, ret);
+		if (rows.rows[i].others)
+			add_files(w, rows.rows[i].others, kind, directory.data, ret);
 		text_deinit(&directory);
 	}
 }
@@ -340,7 +356,7 @@ START_TEST(files_of_a_session_are_in_the_manual)
 	struct world w;
 
 	world_populate(&w);
-	add_files(&w, ENTITY_SESSION, "", &rows);
+	add_files(&w, ENTITY_SESSION, 0, "", &rows);
 	add_directories(&w, &rows);
 	page_items("FILES OF A SESSION", &page);
 	expect_same(&rows, &page);
@@ -354,7 +370,7 @@ START_TEST(files_of_a_capability_are_in_the_manual)
 	struct world w;
 
 	world_populate(&w);
-	add_files(&w, ENTITY_CAPABILITY, "", &rows);
+	add_files(&w, ENTITY_CAPABILITY, 0, "", &rows);
 	page_items("FILES OF A CAPABILITY", &page);
 	expect_same(&rows, &page);
 	world_deinit(&w);

@@ -38,6 +38,8 @@ enum wire_op {
 	WIRE_IMPORT,    /* … which then becomes a slot; `text` is "as=NAME", or empty */
 	WIRE_IDENTIFY,  /* … or is described */
 	WIRE_INSPECT,   /* instead of a challenge: gives a socket to send a connected one over */
+	WIRE_SPAWN,     /* threads: gives one end of a pair to the program that is started (process.h) */
+	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds */
 };
 
 /* The extended attribute of a `socket` that takes the challenge. */

@@ -31,6 +31,7 @@
 #include "capfsd/broker/fronts.h"
 #include "capfsd/broker/loading.h"
 #include "capfsd/broker/meter.h"
+#include "capfsd/broker/keeper-orders.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/jobs.h"
@@ -57,6 +58,7 @@ struct broker {
 	struct state *state;
 	struct model *model;
 	struct fronts fronts;
+	struct keeper_orders orders;
 	struct metrics metrics;
 	struct meter meter;
 	int statm_fd; /* /proc/self/statm: opened while files can be */
@@ -91,101 +93,6 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 static int
 on_turn(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
 {
-	return 0;
-}
-
-/* For a binary that is to be tried, at the other end of SOCKET; a failure ends the trial there. */
-static void
-send_copy(struct broker *b, int socket)
-{
-	cleanup_close int copy = state_copy(b->state);
-	ssize_t n = copy;
-
-	if (copy >= 0)
-		n = msg_send(socket, "", 1, &copy, 1, MSG_DONTWAIT);
-	if (n < 0)
-		log_message(LOG_WARNING, "the state cannot be copied: %s", strerror((int)-n));
-}
-
-/* Never waits: a keeper that does not read has been told enough. Returns: 0 or -errno. */
-static int
-tell_keeper(struct broker *b, enum keeper_type type)
-{
-	struct keeper_record record = {.type = type, .generation = b->boot->generation};
-	ssize_t n = msg_send(BOOT_FD_KEEPER, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
-
-	return n < 0 && n != -EAGAIN ? (int)n : 0;
-}
-
-/* For good: whoever is connected sees the end now, since no broker comes after this one. */
-static void
-on_stop(struct broker *b, int *fd)
-{
-	fronts_stop(&b->fronts);
-	loading_sync(b->state);
-	sd_event_exit(b->event, BROKER_EXIT_STOPPED);
-}
-
-/* Between two requests: what was replied to is in the store, the rest comes again. */
-static void
-on_pause(struct broker *b, int *fd)
-{
-	sockets_pause(b->fronts.sockets);
-	sd_event_exit(b->event, BROKER_EXIT_PAUSED);
-}
-
-/* Only keepers of 0.1.0 ask, and end a broker that does not say so. */
-static void
-on_ping(struct broker *b, int *fd)
-{
-	tell_keeper(b, KEEPER_PONG);
-}
-
-static void
-on_binder(struct broker *b, int *fd)
-{
-	jobs_set_binder(b->fronts.sockets, take_fd_from(fd));
-}
-
-static void
-on_copy(struct broker *b, int *fd)
-{
-	send_copy(b, *fd);
-}
-
-/*
- * A record that is not here is of another version, and is ignored, as one with too many
- * descriptors.
- */
-static const struct keeper_row {
-	enum keeper_type type;
-	size_t n_fds;
-	void (*obey)(struct broker *b, int *fd);
-} keeper_records[] = {
-	{KEEPER_STOP, 0, on_stop},
-	{KEEPER_PAUSE, 0, on_pause},
-	{KEEPER_PING, 0, on_ping},
-	{KEEPER_BINDER, 1, on_binder},
-	{KEEPER_COPY, 1, on_copy},
-};
-
-static int
-on_keeper(sd_event_source *source, int fd, uint32_t events, void *data)
-{
-	struct broker *b = data;
-	struct keeper_record record;
-	cleanup_close int passed = -1;
-	size_t n_fds = 0;
-	ssize_t n = msg_receive(fd, &record, sizeof(record), &passed, 1, &n_fds, MSG_DONTWAIT);
-
-	/* The keeper has died. What systemd keeps is for the next daemon, else it is the end of all. */
-	if (n == 0 || n == -ECONNRESET)
-		record.type = b->boot->store_max ? KEEPER_PAUSE : KEEPER_STOP;
-	else if (n != sizeof(record))
-		return 0;
-	for (size_t i = 0; i < sizeof(keeper_records) / sizeof(keeper_records[0]); i++)
-		if (keeper_records[i].type == record.type && keeper_records[i].n_fds == n_fds)
-			keeper_records[i].obey(b, &passed);
 	return 0;
 }
 
@@ -283,6 +190,8 @@ make_fronts(struct broker *b)
 		r = add_turning(b);
 	if (r < 0)
 		return error_trace(r);
+	b->orders = (struct keeper_orders){b->boot, b->state, &b->fronts, b->event};
+	keeper_orders_join(&b->orders);
 	return fronts_init(&b->fronts, b->model, b->state, b->boot, b->event, &b->metrics);
 }
 
@@ -300,7 +209,7 @@ take_over(struct broker *b, const int *fds, size_t n_fds)
 		r = adopt(b->fronts.sockets, fds, n_fds);
 	if (r == 0) {
 		jobs_set_binder(b->fronts.sockets, BOOT_FD_BINDER);
-		r = add_io(b, BOOT_FD_KEEPER, on_keeper);
+		r = keeper_orders_listen(&b->orders);
 	}
 	if (r == 0)
 		r = add_io(b, BOOT_FD_FUSE, on_kernel);
@@ -339,7 +248,7 @@ broker_start(struct broker *b)
 	if (r != 0)
 		return r;
 	b->boot->page->ready = 1;
-	return error_trace(tell_keeper(b, KEEPER_READY));
+	return error_trace(keeper_orders_tell(&b->orders, KEEPER_READY));
 }
 
 /* A full store is no reason to end, nor to try again without pause, which takes a whole CPU. */

@@ -19,6 +19,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/binding.h"
 #include "capfsd/listeners/memos.h"
+#include "capfsd/programs/programs.h"
 #include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/counts.h"
 #include "capfsd/sockets/sockets.h"
@@ -34,6 +35,7 @@ on_changed(void *data, struct entity *e)
 	struct fronts *f = data;
 
 	sockets_changed(f->sockets, e);
+	programs_changed(f->programs, e);
 	controls_changed(f->controls, e);
 	fs_changed(f->fs, e);
 }
@@ -61,6 +63,7 @@ on_gone(void *data, struct entity *e)
 
 	sockets_gone(f->sockets, e);
 	controls_gone(f->controls, e);
+	programs_gone(f->programs, e);
 	conversations_gone(f->conversations, e);
 	fs_gone(f->fs, e);
 }
@@ -82,6 +85,12 @@ static bool
 on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 {
 	return counts_read(c, ret_calls);
+}
+
+static int
+on_commanded(void *data, struct program *p, unsigned type, uint64_t value)
+{
+	return programs_commanded(p, type, value);
 }
 
 static void
@@ -127,6 +136,7 @@ static const struct model_hooks model_hooks = {
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,
+	.commanded = on_commanded,
 	.logged = on_logged,
 	.told = on_told,
 	.boarding = on_boarding,
@@ -221,6 +231,28 @@ on_call_ready(void *data, uint64_t handle)
 	fs_call_ready(f->fs, handle);
 }
 
+/* Who waits for a program is a client of the control protocol. */
+static void
+on_program(void *data, struct list *waiter)
+{
+	struct fronts *f = data;
+
+	controls_resume(f->controls, waiter);
+}
+
+static void
+on_want_spawner(void *data)
+{
+	struct fronts *f = data;
+
+	f->want_spawner(f->keeper);
+}
+
+static const struct programs_ops programs_ops = {
+	.resume = on_program,
+	.want_spawner = on_want_spawner,
+};
+
 /*
  * Each of them is given those that are there already; the file system, which comes first, gets its
  * callers for calls and metrics later. The hooks are set last, when there is somebody behind each.
@@ -237,7 +269,9 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	if (r == 0)
 		r = sockets_new(m, state, boot, event, &f->turns, &sockets_fs, f, &f->sockets);
 	if (r == 0)
-		r = controls_new(f->sockets, metrics, &f->controls);
+		r = programs_new(f->sockets, &f->programs);
+	if (r == 0)
+		r = controls_new(f->sockets, f->programs, metrics, &f->controls);
 	if (r == 0)
 		r = conversations_new(f->sockets, on_call_ready, f, &f->conversations);
 	if (r < 0)
@@ -247,6 +281,7 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	metrics->fuse_name = fs_opcode_name;
 	metrics->control_name = controls_operation_name;
 	metrics->connect_name = connect_refusal_name;
+	programs_set_ops(f->programs, &programs_ops, f);
 	f->audit = boot->audit;
 	m->hooks = &model_hooks;
 	m->hooks_data = f;
@@ -261,6 +296,7 @@ void
 fronts_stop(struct fronts *f)
 {
 	conversations_stop(f->conversations);
+	programs_stop(f->programs);
 	sockets_stop(f->sockets);
 	controls_stop(f->controls);
 }

@@ -17,6 +17,7 @@ struct conversations;
 struct fs;
 struct metrics;
 struct model;
+struct programs;
 struct sockets;
 struct state;
 
@@ -24,9 +25,13 @@ struct fronts {
 	struct turns turns; /* whoever asks, by whichever front */
 	struct fs *fs;
 	struct sockets *sockets;
+	struct programs *programs;
 	struct controls *controls;
 	struct conversations *conversations;
 	bool audit;
+	/* Asks the keeper for a connection to the spawner. Set before fronts_init(). */
+	void (*want_spawner)(void *keeper);
+	void *keeper;
 };
 
 /*

@@ -25,6 +25,7 @@
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/ownership.h"
 #include "capfsd/control/perform.h"
+#include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
@@ -35,6 +36,7 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/messages.h"
+#include "capfsd/programs/programs.h"
 #include "wire/wire.h"
 
 #define RETRY_USEC 10000 /* a reply for which there was no room is tried again after that */
@@ -77,6 +79,9 @@ control_free(struct control *c)
 	list_unlink(&c->link);
 	list_unlink(&c->pending_link);
 	list_unlink(&c->starved_link);
+	spawn_forget(c);
+	if (c->memo && !c->controls->sockets->forgetting)
+		programs_connection_ended(c->controls->programs, c->memo->record.cookie);
 	parcel_clear(c);
 	vouch_drop(c);
 	perform_forget(c);
@@ -114,6 +119,8 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 	list_append(&controls->all, &c->link);
 	list_init(&c->pending_link);
 	list_init(&c->starved_link);
+	list_init(&c->parked_link);
+	list_init(&c->timed_link);
 	if (charge_init(&c->charge, s, QUOTA_SOCKETS, 1))
 		return EDQUOT;
 	/* No request has any. Before Linux 6.16 those that come are refused with the request. */
@@ -131,6 +138,7 @@ control_new(struct controls *controls, struct listener *l, int fd, struct memo *
 		return error_trace(r);
 	c->fd = fd;
 	c->memo = memo;
+	programs_connection_found(controls->programs, memo->record.cookie);
 	c->listener = l;
 	listener_link(l, &c->listener_link);
 	*ret = take_ptr(c);
@@ -494,7 +502,11 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
 		r = control_perform(c, &x);
-	if (r == 0 && x.unfinished) {
+	if (r == 0 && x.parked && !x.request.error) {
+		/* Its end is told once, perhaps before this. */
+		watch_set(&c->watch, 0);
+		step = fd_has_hung_up(c->fd) ? STEP_END : STEP_WAIT;
+	} else if (r == 0 && x.unfinished) {
 		step = STEP_MORE;
 	} else if (r == 0) {
 		counters_add(model_of(c)->counters->control, asked->op);

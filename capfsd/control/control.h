@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A client of the control protocol, and what all of them share. Of struct control the vouch is
- * written by vouch.c and inspection.c, the snapshot by perform.c, the rest by control.c; of struct
+ * written by vouch.c and inspection.c, the snapshot by perform.c, what it waits for by spawn.c, the rest
+ * by control.c; of struct
  * controls each group by the module that it is named after.
  */
 #pragma once
@@ -63,6 +64,10 @@ struct control {
 	struct list link;	   /* controls.all */
 	struct list pending_link;  /* controls.pending */
 	struct list starved_link;  /* controls.starved */
+	struct list parked_link;   /* of a program that its request is about … */
+	struct list timed_link;	   /* … controls.timed, while that is not for ever */
+	uint64_t wait_serial;	   /* of the request that waits until … */
+	uint64_t wait_until_usec;
 	struct watch watch;
 	struct charge charge;
 	struct memo *memo;
@@ -78,6 +83,7 @@ struct control {
 struct controls {
 	struct sockets *sockets;
 	struct metrics *metrics; /* for requests, which show them; NULL: none */
+	struct programs *programs;
 	/* control.c */
 	struct list all;
 	struct list pending;	  /* their reply waits for something to be reaped */
@@ -88,6 +94,9 @@ struct controls {
 	/* inspection.c */
 	struct list inspections;
 	uint64_t next_inspection;
+	/* spawn.c */
+	struct list timed;
+	sd_event_source *wait_timer;
 	/* ownership.c */
 	struct list unsettled;
 	bool settled_marked;

@@ -21,6 +21,7 @@
 #include "capfsd/control/inspection.h"
 #include "capfsd/control/manager.h"
 #include "capfsd/control/ownership.h"
+#include "capfsd/control/spawn.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
@@ -106,7 +107,7 @@ CLEANUP_DEFINE(struct controls *, controls_free)
  * other; each of a thousand clients would else have two of the largest size.
  */
 int
-controls_new(struct sockets *sockets, struct metrics *metrics, struct controls **ret)
+controls_new(struct sockets *sockets, struct programs *programs, struct metrics *metrics, struct controls **ret)
 {
 	cleanup(controls_free_p) struct controls *controls = calloc(1, sizeof(*controls));
 	int r;
@@ -115,6 +116,7 @@ controls_new(struct sockets *sockets, struct metrics *metrics, struct controls *
 		return -ENOMEM;
 	controls->sockets = sockets;
 	controls->metrics = metrics;
+	controls->programs = programs;
 	list_init(&controls->all);
 	list_init(&controls->pending);
 	list_init(&controls->starved);
@@ -125,7 +127,9 @@ controls_new(struct sockets *sockets, struct metrics *metrics, struct controls *
 	controls->reply = malloc(WIRE_CONTROL_MAX);
 	if (!controls->request || !controls->reply)
 		return -ENOMEM;
-	r = manager_init(controls);
+	r = spawn_init(controls);
+	if (r == 0)
+		r = manager_init(controls);
 	if (r < 0)
 		return error_trace(r);
 	core_add_user(sockets, &control_ops, controls);
@@ -148,6 +152,7 @@ controls_free(struct controls *controls)
 		control_free(list_entry(list_first(&controls->all), struct control, link));
 	assert(list_empty(&controls->pending) && list_empty(&controls->starved));
 	manager_deinit(controls);
+	spawn_deinit(controls);
 	ownership_deinit(controls);
 	inspections_forget(controls);
 	index_deinit(&controls->challenges);
@@ -161,6 +166,12 @@ void
 controls_stop(struct controls *controls)
 {
 	manager_close(controls);
+}
+
+void
+controls_resume(struct controls *controls, struct list *waiter)
+{
+	spawn_resume(controls, waiter);
 }
 
 void

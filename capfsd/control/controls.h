@@ -10,6 +10,7 @@
  *	controls	all of them: what sockets/ and the model tell
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
+ *	spawn		programs, which are asked for, and waited for
  *	vouch		what was passed on to a client by another session
  *	inspection	the same, of connected sockets
  *	ownership	who keeps a connection when a session gets another owner or mode
@@ -24,17 +25,23 @@
 struct controls;
 struct entity;
 struct metrics;
+struct programs;
 struct sockets;
 
 /*
- * Joins it to SOCKETS, which outlives it. METRICS are what requests show, NULL: none.
+ * Joins it to SOCKETS and PROGRAMS, which outlive it. METRICS are what requests show, NULL: none.
  * Returns: 0 or -errno.
  */
-int controls_new(struct sockets *sockets, struct metrics *metrics, struct controls **ret);
+int controls_new(struct sockets *sockets, struct programs *programs, struct metrics *metrics,
+	struct controls **ret);
 /* Clients end; where SOCKETS forgets, they stay for the next broker. May be NULL. Returns: NULL. */
 struct controls *controls_free(struct controls *controls);
 /* Nobody is accepted any more, for good. The clients ended with their listeners. */
 void controls_stop(struct controls *controls);
+
+/* WAITER is one of the clients', whose program something has become of. */
+struct list;
+void controls_resume(struct controls *controls, struct list *waiter);
 
 /* What `metrics` calls an operation, by its number; 0: all others. NULL: there is none. */
 const char *controls_operation_name(size_t op);

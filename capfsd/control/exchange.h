@@ -27,6 +27,7 @@ struct exchange {
 	uint16_t flags;
 	int fd;	    /* goes with the reply, -1: none */
 	bool noted;	/* the reply was staged */
+	bool parked;     /* no reply yet, and nothing to be done until control_resume() */
 	bool unfinished; /* no reply yet: others have their turn, and then it is performed again */
 };
 

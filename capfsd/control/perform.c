@@ -21,6 +21,7 @@
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/inspection.h"
+#include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
 #include "capfsd/model/event.h"
 #include "capfsd/tree/tree.h"
@@ -272,6 +273,8 @@ static const struct {
 	[WIRE_IMPORT] = {"import", perform_import},
 	[WIRE_IDENTIFY] = {"identify", perform_identify},
 	[WIRE_INSPECT] = {"inspect", perform_inspect},
+	[WIRE_SPAWN] = {"spawn", perform_spawn},
+	[WIRE_WAIT] = {"wait", perform_wait},
 };
 
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))

@@ -13,4 +13,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_OBJECT] = &object_kind,
 	[ENTITY_THREAD] = &thread_kind,
 	[ENTITY_ALIAS] = &alias_kind,
+	[ENTITY_PROGRAM] = &program_kind,
 };

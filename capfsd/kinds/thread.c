@@ -22,8 +22,6 @@
 #include "capfsd/model/model.h"
 #include "capfsd/model/touch.h"
 
-#define THREAD_NAME_BYTES_MAX (2 * NUMBER_BYTES_MAX)
-
 _Static_assert(sizeof(struct thread_record) == 24, "stored");
 
 static struct place
@@ -34,7 +32,7 @@ thread_place(const struct entity *e)
 	return (struct place){&s->entity, &s->owned[ENTITY_THREAD], s};
 }
 
-static size_t
+size_t
 thread_format(uint64_t session, uint64_t number, char buffer[THREAD_NAME_BYTES_MAX])
 {
 	return (size_t)snprintf(buffer, THREAD_NAME_BYTES_MAX, "%" PRIu64 ".%" PRIu64, session,

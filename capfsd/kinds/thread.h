@@ -37,6 +37,10 @@ thread_of(const struct entity *e)
 	return container_of((struct entity *)(uintptr_t)e, struct thread, entity);
 }
 
+/* The name of the thread NUMBER of the session with that id. Returns its length. */
+#define THREAD_NAME_BYTES_MAX (2 * NUMBER_BYTES_MAX)
+size_t thread_format(uint64_t session, uint64_t number, char buffer[THREAD_NAME_BYTES_MAX]);
+
 /* Stages a thread for a process of S, whose number is the next that S has. Returns: 0 or -errno. */
 int thread_add(struct change *ch, struct session *s, pid_t pid, uint64_t *ret_id);
 

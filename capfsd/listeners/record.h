@@ -15,6 +15,7 @@ enum socket_kind {
 	SOCKET_CHANNEL,	       /* to an attached server */
 	SOCKET_CONTROL,	       /* a client of the control protocol */
 	SOCKET_CALL, /* the client's end of a conversation that the daemon has for an open file */
+	SOCKET_INIT, /* to the init of a session's programs */
 };
 
 enum connection_state {
@@ -59,6 +60,7 @@ struct connection_record {
 			uint32_t reserved_too[4];
 		} call;
 	};
+	/* Of an init nothing but its session is stored: it says the rest itself. */
 	uint8_t kind;  /* enum socket_kind */
 	uint8_t state; /* connection: enum connection_state */
 	uint8_t op;    /* control: of the reply */

@@ -38,6 +38,7 @@ enum entity_kind {
 	ENTITY_OBJECT, /* has no name: its name is its key, in decimal */
 	ENTITY_THREAD,
 	ENTITY_ALIAS,
+	ENTITY_PROGRAM,
 	ENTITY_N_KINDS,
 };
 

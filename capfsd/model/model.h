@@ -27,6 +27,7 @@
 #include "capfsd/model/session.h"
 
 struct capability;
+struct program;
 
 /*
  * Keys of the store: a space in the top byte, an id below it. Entities come in order of their ids,
@@ -81,6 +82,11 @@ struct model_hooks {
 	 * any time. Returns: false where nobody knows.
 	 */
 	bool (*counted)(void *data, const struct capability *c, uint64_t *ret_calls);
+	/*
+	 * Something is asked of the process of P: an enum process_type (wire/process.h), with a signal or a mask
+	 * of CPUs. Returns: 0, or -EAGAIN: not now.
+	 */
+	int (*commanded)(void *data, struct program *p, unsigned type, uint64_t value);
 	/* An event: the `events` of S are longer now. Called for the session and all above it. */
 	void (*logged)(void *data, struct session *s);
 	/* The same event, once. */

@@ -176,6 +176,26 @@ session_is_closing(const struct entity *e)
 	return session_of(e)->record.state == SESSION_CLOSING;
 }
 
+/* Processes are outside of the model, and end when they do. */
+static bool
+has_processes(const struct session *s)
+{
+	return s->n_owned[ENTITY_PROGRAM] > 0 || s->charged.n[QUOTA_THREADS] > 0;
+}
+
+static bool
+session_is_ending(const struct entity *e)
+{
+	return session_is_closing(e) && !has_processes(session_of(e));
+}
+
+void
+session_settle(struct session *s)
+{
+	if (session_is_ending(&s->entity))
+		entity_set_ending(s->model, &s->entity);
+}
+
 /*
  * Only now are its children and all that it pays for known. Sums that do not come out would be
  * quota from nowhere, and a root that is closing would end everything.
@@ -205,7 +225,7 @@ session_gone(struct entity *e)
 
 /*
  * Entrypoints and slots, and what hangs on them, before the session. Threads go with their
- * entrypoint.
+ * entrypoint. Programs, and with them the session, go later.
  */
 static int
 session_reap(struct reaper *r, struct entity *e)
@@ -219,7 +239,7 @@ session_reap(struct reaper *r, struct entity *e)
 			if (a)
 				return a;
 		}
-	return reap_one(r, e);
+	return has_processes(s) ? 0 : reap_one(r, e);
 }
 
 /*
@@ -296,7 +316,7 @@ const struct kind session_kind = {
 	.lends = session_lends,
 	.is_shown = session_is_shown,
 	.is_doomed = session_is_closing,
-	.is_ending = session_is_closing,
+	.is_ending = session_is_ending,
 	.resolve = session_resolve,
 	.finish = session_finish,
 	.link = session_link,
@@ -308,87 +328,12 @@ const struct kind session_kind = {
 	.check = session_check,
 };
 
-/*
- * Each step must be a valid name, so that neither an empty one nor `..` is looked up. A session
- * that is closing is already gone to who would use it.
- */
-struct session *
-session_find(struct model *m, struct session *s, const char *path, size_t n)
-{
-	const char *end = path + n;
-
-	for (;;) {
-		const char *slash = memchr(path, '/', (size_t)(end - path));
-		size_t n_name = slash ? (size_t)(slash - path) : (size_t)(end - path);
-		struct entity *e;
-
-		if (!name_is_valid(path, n_name))
-			return NULL;
-		e = entity_find_name(m, s->entity.id, ENTITY_SESSION, path, n_name);
-		if (!e || session_of(e)->record.state != SESSION_RUNNING)
-			return NULL;
-		s = session_of(e);
-		if (!slash)
-			return s;
-		path = slash + 1;
-	}
-}
-
-struct session *
-session_find_id(struct model *m, uint64_t id)
-{
-	struct entity *e = entity_find(m, id);
-
-	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
-}
-
-/* Along the links and not by recursion, so that the caller may stop at any of them. */
-struct session *
-session_next_below(const struct session *top, struct session *s)
-{
-	struct list *first = list_first(&s->owned[ENTITY_SESSION]);
-
-	if (first)
-		return session_of(list_entry(first, struct entity, owner_link));
-	while (s != top) {
-		struct list *next = s->entity.owner_link.next;
-
-		if (next != &s->parent->owned[ENTITY_SESSION])
-			return session_of(list_entry(next, struct entity, owner_link));
-		s = s->parent;
-	}
-	return NULL;
-}
-
-void
-session_label(const struct session *s, struct text *t)
-{
-	const struct session *path[SESSION_DEPTH_MAX + 1];
-	size_t n = 0;
-
-	for (; s; s = s->parent)
-		path[n++] = s;
-	while (n-- > 0) {
-		text_add(t, path[n]->entity.name);
-		if (n > 0)
-			text_add(t, "/");
-	}
-}
-
 bool
 mode_shows(mode_t mode)
 {
 	mode_t looks = (mode & 0444) >> 2 & mode;
 
 	return (looks & ~((mode & 0222) >> 1) & 0011) != 0;
-}
-
-bool
-session_is_within(const struct session *s, const struct session *of)
-{
-	while (s && s != of)
-		s = s->parent;
-	return s;
 }
 
 /*

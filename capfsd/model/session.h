@@ -128,6 +128,12 @@ int session_create(struct change *ch, struct session *parent, const char *name, 
 int session_close(struct change *ch, struct session *s);
 
 /*
+ * S, if it is being closed, may have waited for this: a program of it, or what its programs are started by, is
+ * gone. It pays for no other thread by then that is no serving one.
+ */
+void session_settle(struct session *s);
+
+/*
  * Stages a move of AMOUNT (of all kinds or of none) from FROM to TO, one of which is the other's
  * parent. The same session twice is a no-op.
  * Returns: 0, QUOTA_E_EXCEEDED, QUOTA_E_DONATION with *RET_KIND, -EINVAL when they are not parent

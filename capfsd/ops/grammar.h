@@ -48,6 +48,15 @@ struct request;
 	X(ASIDE, "aside", true, "aside")                                                           \
 	X(OK, "ok", true, "ok")                                                                    \
 	X(ERROR, "error", false, "error=ERRNO")                                                    \
+	X(DESCRIPTORS, "descriptors", false, "descriptors=N")                                      \
+	X(NAME, "name", false, "name=NAME")                                                        \
+	X(DIE, "die", true, "die")                                                                 \
+	X(KEEP, "keep", true, "keep")                                                              \
+	X(KILL, "kill", true, "kill")                                                              \
+	X(SIGNAL, "signal", false, "signal=N")                                                     \
+	X(PAUSE, "pause", true, "pause")                                                           \
+	X(RESUME, "resume", true, "resume")                                                        \
+	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

@@ -11,8 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "capfsd/kinds/kinds.h"
+#include "wire/process.h"
 
 void
 text_slot(const struct capability *c, struct text *t)
@@ -72,4 +74,28 @@ text_where(const char *path, size_t n, struct text *t)
 	}
 	if (said < n)
 		event_field(t, "at", path, n);
+}
+
+void
+text_program(const struct program_record *p, const char *separator, struct text *t)
+{
+	static const char *const steps[STEP_N] = PROCESS_STEP_WORDS;
+
+	switch (p->phase) {
+	case PHASE_STARTING:
+		text_add(t, "state=starting");
+		break;
+	case PHASE_RUNNING:
+		text_addf(t, "state=%s%spid=%" PRIu32, p->paused ? "paused" : "running", separator, p->pid);
+		break;
+	case PHASE_FAILED:
+		text_addf(t, "state=failed%sstep=%s%serrno=%s", separator, steps[p->step], separator,
+			error_name(p->error));
+		break;
+	default:
+		text_addf(t, "state=exited%sstatus=%" PRId32 "%sutime_usec=%" PRIu64, separator, p->status,
+			separator, p->utime_usec);
+		text_addf(t, "%sstime_usec=%" PRIu64 "%smaxrss_kib=%" PRIu64, separator, p->stime_usec,
+			separator, p->maxrss_kib);
+	}
 }

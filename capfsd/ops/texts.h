@@ -26,3 +26,11 @@ void text_slot(const struct capability *c, struct text *t);
  * it: " slot=kv", " entrypoint=web", and all of it as " at=caps/kv/info" where these do not say it.
  */
 void text_where(const char *path, size_t n, struct text *t);
+
+struct program_record;
+
+/*
+ * What has become of a program, in words with SEPARATOR between them: "state=running pid=4711", "state=failed
+ * step=exec errno=ENOENT", "state=exited status=256 utime_usec=…".
+ */
+void text_program(const struct program_record *p, const char *separator, struct text *t);

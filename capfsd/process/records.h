@@ -30,6 +30,8 @@ enum keeper_type {
 	KEEPER_LOADING, /* holder: a broker is started, and will be READY */
 	KEEPER_PING,    /* keeper: does the loop turn? */
 	KEEPER_PONG,    /* broker: it does */
+	KEEPER_WANT_SPAWNER, /* broker: a connection to the spawner is needed */
+	KEEPER_SPAWNER,      /* keeper: it comes along; without: there is none to be had now */
 };
 
 /*

@@ -13,7 +13,6 @@
 #include "capfsd/sockets/adopt.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -238,18 +237,6 @@ adoption_join(struct adoption *a, int fd)
 }
 
 /*
- * The predecessor was about to close it. There may be another one, or it is bound again when it is
- * wanted.
- */
-static bool
-is_shut_down(int fd)
-{
-	struct pollfd p = {.fd = fd};
-
-	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
-}
-
-/*
  * The name alone says what it is. One that nobody serves by now is shut down, so that it refuses.
  */
 static void
@@ -257,7 +244,8 @@ adopt_listener(struct sockets *sockets, struct entity *e, int fd)
 {
 	struct listener *l = NULL;
 
-	if (e->kind != ENTITY_OBJECT && is_shut_down(fd)) {
+	/* The predecessor was about to close it. There may be another one, or it is bound when it is wanted. */
+	if (e->kind != ENTITY_OBJECT && fd_has_hung_up(fd)) {
 		drain_begin(sockets, e, fd, listener_admit, NULL);
 		return;
 	}
@@ -437,6 +425,8 @@ adopt_all(struct adoption *a)
 		adopt_unrecorded(sockets, rest[i]);
 	list_for_each (i, &sockets->channels->all)
 		lend_all(sockets, list_entry(i, struct channel, link)->entrypoint);
+	/* Control clients may have asked for programs. */
+	adopt_others(a, SOCKET_INIT);
 	adopt_others(a, SOCKET_CONTROL);
 	adopt_others(a, SOCKET_CALL);
 	return 0;

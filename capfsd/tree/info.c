@@ -221,6 +221,20 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	text_add(t, "\n");
 }
 
+/* A line for each word, as those of a thread. */
+void
+info_program(struct request *r, struct entity *e, struct text *t)
+{
+	const struct program_record *p = &program_of(e)->record;
+
+	text_program(p, "\n", t);
+	text_add(t, "\nsession=");
+	session_label(program_of(e)->session, t);
+	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\ndescriptors=%" PRIu32 "\n", p->uid, p->gid, p->n_fds);
+	if (p->title[0])
+		text_addf(t, "name=%s\n", p->title);
+}
+
 void
 info_thread(struct request *r, struct entity *e, struct text *t)
 {

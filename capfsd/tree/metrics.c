@@ -122,6 +122,7 @@ add_sizes(struct text *t, const struct model *m)
 		{ENTITY_ENTRYPOINT, "entrypoints", "Entrypoints, served or detached."},
 		{ENTITY_OBJECT, "objects", "Objects of all entrypoints."},
 		{ENTITY_THREAD, "threads", "Threads that serve."},
+		{ENTITY_PROGRAM, "programs", "Programs that were started, run, or are still asked about."},
 	};
 
 	for (size_t i = 0; i < N_OF(kinds); i++)

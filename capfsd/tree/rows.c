@@ -28,7 +28,7 @@ static const struct row session_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "caps", ROW_DIRECTORY, .children = ENTITY_CAPABILITY),
 	ROW(2, "entrypoints", ROW_DIRECTORY, .children = ENTITY_ENTRYPOINT),
-	ROW(3, "threads", ROW_DIRECTORY, .children = ENTITY_THREAD),
+	ROW(3, "threads", ROW_DIRECTORY, .children = ENTITY_THREAD, .others = ENTITY_PROGRAM),
 	ROW(4, "sessions", ROW_DIRECTORY, .children = ENTITY_SESSION),
 	ROW(5, "README", ROW_INFO, .root_only = true, .mode = 0444, .read = info_readme),
 	ROW(6, "version", ROW_INFO, .root_only = true, .mode = 0444, .read = info_version),
@@ -68,6 +68,12 @@ static const struct row thread_rows[] = {
 	ROW(1, "info", ROW_INFO, .read = info_thread),
 };
 
+static const struct row program_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "info", ROW_INFO, .read = info_program),
+	ROW(2, "ctl", ROW_COMMAND, .verb = &verb_ctl),
+};
+
 /* Where its entrypoint listens, the slots have its socket in their directories. */
 static const struct row object_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, .hidden = true),
@@ -93,6 +99,7 @@ FITS(entrypoint_rows);
 FITS(thread_rows);
 FITS(object_rows);
 FITS(alias_rows);
+FITS(program_rows);
 
 struct rows
 rows_of(enum entity_kind kind)
@@ -104,6 +111,7 @@ rows_of(enum entity_kind kind)
 		[ENTITY_OBJECT] = TABLE(object_rows),
 		[ENTITY_THREAD] = TABLE(thread_rows),
 		[ENTITY_ALIAS] = TABLE(alias_rows),
+		[ENTITY_PROGRAM] = TABLE(program_rows),
 	};
 
 	return tables[kind];
@@ -145,7 +153,7 @@ const struct row *
 rows_place(enum entity_kind kind)
 {
 	for (size_t i = 0; i < N_OF(session_rows); i++)
-		if (session_rows[i].children == kind)
+		if (session_rows[i].children == kind || session_rows[i].others == kind)
 			return &session_rows[i];
 	return NULL;
 }

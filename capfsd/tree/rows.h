@@ -44,7 +44,8 @@ struct row {
 	bool hidden;    /* there is no such node: the kind has no directory */
 	bool root_only; /* only in the root session */
 	mode_t mode;    /* whatever the owner's is; 0: of the owner's what the type has of it */
-	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 */
+	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 … */
+	enum entity_kind others;   /* … and these, whose names are other ones; or 0 */
 	/* May E's text change without notice? It is not to be cached then. NULL: never. */
 	bool (*restless)(const struct entity *e);
 	/* What it reads as; NULL: the usage of its verb. */

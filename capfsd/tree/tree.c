@@ -80,6 +80,8 @@ find_child(struct model *m, struct node at, const char *name, size_t n)
 
 	if (at.row->children != ENTITY_ALIAS) {
 		e = entity_find_name(m, at.entity->id, at.row->children, name, n);
+		if (!e && at.row->others)
+			e = entity_find_name(m, at.entity->id, at.row->others, name, n);
 		return e && entity_is_shown(e) ? e : NULL;
 	}
 	/* Also of what the slot was derived from, which lives if the slot does. */
@@ -243,6 +245,29 @@ list_aliases(struct node at, uint64_t after, tree_each *each, void *data)
 	return 0;
 }
 
+/* The first of what AT lists, of all of its kinds, whose id is above AFTER. */
+static struct entity *
+next_child(struct model *m, struct node at, uint64_t after)
+{
+	struct list *owned = session_of(at.entity)->owned;
+	struct entity *e = entity_next(m, &owned[at.row->children], after);
+	struct entity *other = at.row->others ? entity_next(m, &owned[at.row->others], after) : NULL;
+
+	return !e || (other && other->id < e->id) ? other : e;
+}
+
+/* The one behind E. Where there is one kind it stands beside it. */
+static struct entity *
+next_below(struct model *m, struct node at, struct entity *e)
+{
+	struct list *next = e->owner_link.next;
+
+	if (at.row->others)
+		return next_child(m, at, e->id);
+	return next == &session_of(at.entity)->owned[at.row->children]
+		? NULL : list_entry(next, struct entity, owner_link);
+}
+
 /*
  * The cookie of an entity is made of its id. Ids only grow and are never used again, and children
  * stand in their order: so a listing that goes on later, even in another broker, finds its place
@@ -252,7 +277,6 @@ int
 tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data)
 {
 	uint64_t after = cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0;
-	struct list *children;
 	struct entity *e;
 
 	if (at.row->type != ROW_DIRECTORY)
@@ -261,16 +285,11 @@ tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, voi
 		return list_rows(at, cookie, each, data);
 	if (at.row->children == ENTITY_ALIAS)
 		return list_aliases(at, after, each, data);
-	children = &session_of(at.entity)->owned[at.row->children];
-	e = entity_next(m, children, after);
-	while (e) {
+	for (e = next_child(m, at, after); e; e = next_below(m, at, e)) {
 		struct node node = tree_entity(e);
 
 		if (entity_is_shown(e) && !each(data, e->name, node, e->id + COOKIE_ENTITIES))
 			break;
-		e = e->owner_link.next == children
-			? NULL
-			: list_entry(e->owner_link.next, struct entity, owner_link);
 	}
 	return 0;
 }
@@ -285,7 +304,8 @@ count_directories(struct node dir)
 	if (dir.row->children == ENTITY_ALIAS)
 		return 0;
 	if (dir.row->children)
-		return session_of(dir.entity)->n_owned[dir.row->children];
+		return session_of(dir.entity)->n_owned[dir.row->children] +
+		       (dir.row->others ? session_of(dir.entity)->n_owned[dir.row->others] : 0);
 	for (size_t i = 1; i < rows.n; i++)
 		n += rows.rows[i].type == ROW_DIRECTORY;
 	return n;

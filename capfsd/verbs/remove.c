@@ -75,7 +75,7 @@ static int
 stage(struct operation *o)
 {
 	if (!ends[o->subject->kind])
-		return refuse(o->request, EPERM, "a thread lasts as long as it serves");
+		return refuse(o->request, EPERM, "a thread lasts as long as its process");
 	o->request->pending = o->subject->id;
 	return ends[o->subject->kind](o);
 }

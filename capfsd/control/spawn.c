@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The two control requests about programs, which are answered later: when a program has begun, and its client
+ * can speak to it; when it has ended.
+ *
+ * Such a request stays in the queue and is performed again whenever something has become of its program. That
+ * one is found by the connection and the serial, also by a later broker: so a request starts one program and
+ * not two, whoever dies in between.
+ */
+#include "config.h"
+
+#include "capfsd/control/spawn.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/disposal/disposal.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/listener.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/model/change.h"
+#include "capfsd/ops/refusals.h"
+#include "capfsd/ops/texts.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/programs/programs.h"
+#include "capfsd/verbs/verbs.h"
+#include "wire/process.h"
+#include "wire/wire.h"
+
+/* --- waiting --- */
+
+void
+spawn_resume(struct controls *controls, struct list *waiter)
+{
+	control_resume(container_of(waiter, struct control, parked_link));
+}
+
+void
+spawn_forget(struct control *c)
+{
+	list_unlink(&c->parked_link);
+	list_unlink(&c->timed_link);
+}
+
+/* Performed again when something has become of P. */
+static int
+park(struct exchange *x, struct program *p)
+{
+	spawn_forget(x->control);
+	programs_wait(p, &x->control->parked_link);
+	x->parked = true;
+	return 0;
+}
+
+/* All whose time is over are performed once more, and see that. */
+static int
+on_time(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct controls *controls = data;
+	uint64_t now = loop_now(controls->sockets->event);
+
+	list_for_each_safe (i, &controls->timed) {
+		struct control *c = list_entry(i, struct control, timed_link);
+
+		if (c->wait_until_usec <= now)
+			control_resume(c);
+		else
+			loop_arm(controls->wait_timer, c->wait_until_usec - now);
+	}
+	return 0;
+}
+
+int
+spawn_init(struct controls *controls)
+{
+	list_init(&controls->timed);
+	return loop_add_timer(controls->sockets->event, on_time, controls, &controls->wait_timer);
+}
+
+void
+spawn_deinit(struct controls *controls)
+{
+	controls->wait_timer = sd_event_source_disable_unref(controls->wait_timer);
+}
+
+/* --- spawn --- */
+
+struct spawning {
+	struct programs *programs;
+	struct program_record record;
+};
+
+static bool
+decode(struct operation *o, struct program_record *record)
+{
+	const struct command *c = &o->command;
+	const struct word *name = &c->value[KEY_NAME];
+	struct request *r = o->request;
+	uint64_t n_fds;
+
+	if (!command_number(r, c, KEY_DESCRIPTORS, &n_fds))
+		return false;
+	if (n_fds > HELLO_FDS_MAX)
+		return refuse(r, EINVAL, "a program has at most %d descriptors", HELLO_FDS_MAX);
+	if (command_has(c, KEY_NAME) && (!name_is_valid(name->p, name->n) || name->n >= PROGRAM_TITLE_BYTES))
+		return refuse(r, EINVAL, "a name is 1 to %d of A-Z, a-z, 0-9, '.', '_', '-'",
+			PROGRAM_TITLE_BYTES - 1);
+	if (command_has(c, KEY_NAME))
+		memcpy(record->title, name->p, name->n);
+	record->n_fds = (uint32_t)n_fds;
+	record->flags = (command_has(c, KEY_DIE) ? PROGRAM_DIE : 0) |
+		(command_has(c, KEY_KEEP) ? PROGRAM_KEEP : 0);
+	return true;
+}
+
+/* The first program of a session needs an init, which its session pays for as well. */
+static int
+spawn_stage(struct operation *o)
+{
+	struct spawning *s = o->state;
+	struct session *session = o->session;
+	struct program_record record = s->record;
+	const struct quota cost = {{[QUOTA_THREADS] = programs_has_init(s->programs, session) ? 1 : 2}};
+	enum quota_kind kind;
+	struct program *p;
+	int e;
+
+	if (session->record.state != SESSION_RUNNING)
+		return refuse(o->request, ECONNREFUSED, "the session is being closed");
+	if (!decode(o, &record))
+		return 0;
+	if (!change_affords(o->change, session, &cost, &kind))
+		return refuse_quota(o->request, session, kind);
+	record.phase = PHASE_STARTING;
+	record.uid = session->record.uid;
+	record.gid = session->record.gid;
+	e = program_add(o->change, session, &record, &p);
+	if (e < 0)
+		return e;
+	if (e > 0)
+		return refuse_quota(o->request, session, QUOTA_THREADS);
+	o->request->made = &p->entity;
+	operation_tell(o, session, " thread=%s uid=%u descriptors=%" PRIu32 "%s%s", p->entity.name,
+		(unsigned)record.uid, record.n_fds, record.title[0] ? " name=" : "", record.title);
+	return 0;
+}
+
+static void
+spawn_done(struct operation *o, bool committed)
+{
+	struct spawning *s = o->state;
+
+	if (committed)
+		programs_start(s->programs, program_of(o->request->made));
+}
+
+const struct verb verb_spawn = {
+	VERB_ROW(SPAWN, spawn),
+	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP),
+	.required = KEY_BIT(KEY_DESCRIPTORS),
+	.stage = spawn_stage,
+	.done = spawn_done,
+};
+
+/*
+ * There is no reply yet, so none is stored; but the connection is, so that a later broker knows it as the one
+ * that has asked. What it was replied before was read, since it has asked for something else.
+ */
+static int
+note_connection(struct request *r, struct change *ch)
+{
+	const struct exchange *x = r->data;
+
+	return memo_stage(x->control->memo, ch, "", 0);
+}
+
+/* The first time. */
+static int
+begin(struct exchange *x)
+{
+	struct spawning s = {
+		.programs = x->control->controls->programs,
+		.record = {.connection = x->control->memo->record.cookie, .serial = x->asked->serial},
+	};
+	struct request *r = &x->request;
+	int (*note)(struct request *r, struct change *ch) = r->note;
+	struct operation o;
+	struct node at;
+	int e;
+
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, &at))
+		return 0;
+	if (at.row->children != ENTITY_THREAD)
+		return refuse(r, EINVAL, "programs are started in threads");
+	o = exchange_operation(x, &verb_spawn, tree_session_of(at), &tree_session_of(at)->entity);
+	o.state = &s;
+	r->note = note_connection;
+	e = verb_run(&o);
+	r->note = note;
+	if (e == 0 && !r->error)
+		memo_stored(x->control->controls->sockets, x->control->memo);
+	r->made = NULL;
+	return e;
+}
+
+/* The client learns everything else from the program itself. */
+static int
+launch_stage(struct operation *o)
+{
+	struct program *p = program_of(o->subject);
+	struct program_record *record = change_edit(o->change, &p->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->flags |= PROGRAM_LAUNCHED;
+	text_addf(&o->request->text, "thread=%s uid=%" PRIu32 " gid=%" PRIu32, p->entity.name, record->uid,
+		record->gid);
+	return 0;
+}
+
+static const struct verb verb_launch = {.name = "launch", .quiet = true, .wordless = true, .stage = launch_stage};
+
+static int
+launch(struct exchange *x, struct program *p, int fd)
+{
+	struct operation o = exchange_operation(x, &verb_launch, p->session, &p->entity);
+	int e;
+
+	x->fd = fd;
+	e = verb_run(&o);
+	if (x->request.error) {
+		programs_return_launch(p, fd);
+		x->fd = -1;
+	}
+	return e;
+}
+
+static int
+fail(struct exchange *x, struct program *p)
+{
+	static const char *const steps[STEP_N] = PROCESS_STEP_WORDS;
+	int error = p->record.error, step = p->record.step, e;
+
+	e = programs_forget(p);
+	if (e < 0)
+		return e;
+	if (error == ECONNREFUSED && step == STEP_NONE)
+		return refuse(&x->request, error, "there is no spawner (capfs-spawner) to make processes");
+	return refuse(&x->request, error, "step %s: %s", steps[step], error_name(error));
+}
+
+int
+perform_spawn(struct exchange *x)
+{
+	struct control *c = x->control;
+	struct programs *programs = c->controls->programs;
+	uint64_t cookie = c->memo->record.cookie;
+	struct program *p = programs_find(programs, cookie, x->asked->serial);
+	int e = 0, fd;
+
+	if (!p) {
+		e = begin(x);
+		if (e < 0 || x->request.error)
+			return e;
+		text_deinit(&x->request.text);
+		p = programs_find(programs, cookie, x->asked->serial);
+	}
+	if (!p)
+		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
+	if (!program_is_live(p))
+		return fail(x, p);
+	fd = programs_take_launch(p);
+	return fd >= 0 ? launch(x, p, fd) : park(x, p);
+}
+
+/* --- wait --- */
+
+/* Who asked for the program, and asked to be told of its end, has been told by this. */
+static int
+wait_stage(struct operation *o)
+{
+	struct exchange *x = o->front;
+	struct program *p = program_of(o->subject);
+
+	text_addf(&o->request->text, "thread=%s ", p->entity.name);
+	text_program(&p->record, " ", &o->request->text);
+	o->unchanged = p->record.connection != x->control->memo->record.cookie;
+	return o->unchanged ? 0 : change_drop(o->change, &p->entity);
+}
+
+static const struct verb verb_wait = {.name = "wait", .quiet = true, .wordless = true, .stage = wait_stage};
+
+/* The time counts from when it was asked first. */
+static bool
+is_late(struct exchange *x)
+{
+	struct control *c = x->control;
+	uint64_t now = loop_now(c->controls->sockets->event), timeout = x->asked->offset;
+
+	if (c->wait_serial != x->asked->serial) {
+		c->wait_serial = x->asked->serial;
+		c->wait_until_usec = timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
+	}
+	return now >= c->wait_until_usec;
+}
+
+int
+perform_wait(struct exchange *x)
+{
+	struct control *c = x->control;
+	struct operation o;
+	struct node node;
+	int e;
+
+	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
+		return 0;
+	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
+		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID");
+	if (program_is_live(program_of(node.entity))) {
+		if (is_late(x))
+			return refuse(&x->request, ETIMEDOUT, "it has not ended");
+		e = park(x, program_of(node.entity));
+		if (c->wait_until_usec != UINT64_MAX) {
+			list_append(&c->controls->timed, &c->timed_link);
+			loop_arm(c->controls->wait_timer,
+				c->wait_until_usec - loop_now(c->controls->sockets->event));
+		}
+		return e;
+	}
+	o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);
+	return verb_run(&o);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Programs: one is asked for, and waited for. Return: as perform(). */
+#pragma once
+
+struct control;
+struct controls;
+struct exchange;
+struct list;
+
+/* For controls_resume(). */
+void spawn_resume(struct controls *controls, struct list *waiter);
+
+/* Returns: 0 or -errno. */
+int spawn_init(struct controls *controls);
+void spawn_deinit(struct controls *controls);
+
+int perform_spawn(struct exchange *x);
+int perform_wait(struct exchange *x);
+/* C ends. */
+void spawn_forget(struct control *c);

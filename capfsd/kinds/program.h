@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program is a process that was started for a session, or is being started, or has ended and is still asked
+ * about. It stands among the threads of its session and has its name from the same count, S.N. What is done to
+ * its process is capfsd/programs' affair; here is what is known of it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capfsd/model/entity.h"
+
+struct change;
+struct kind;
+struct session;
+
+extern const struct kind program_kind;
+
+#define PROGRAM_TITLE_BYTES 32
+
+enum program_flags {
+	PROGRAM_DIE = 1,  /* it ends with the connection that asked for it */
+	PROGRAM_KEEP = 2, /* … and is there until that has waited for it */
+	PROGRAM_LAUNCHED = 4, /* who asked speaks to it directly, and learns from it whether it runs */
+};
+
+struct program_record {
+	uint64_t session;
+	uint64_t number;     /* the N of its id S.N */
+	uint64_t connection; /* the cookie of the control connection that asked; 0: it is gone */
+	uint64_t serial;     /* … and that of its request */
+	uint64_t started_usec, ended_usec; /* CLOCK_REALTIME; 0: not yet */
+	uint64_t utime_usec, stime_usec, maxrss_kib;
+	uint64_t reserved[3];
+	uint32_t pid;    /* as the kernel told; shown, never used */
+	uint32_t uid, gid;
+	uint32_t n_fds;
+	int32_t status;  /* as of wait(2) */
+	int32_t error;   /* why it was not started */
+	uint8_t step;    /* … and where: enum process_step */
+	uint8_t phase;   /* enum process_phase */
+	uint8_t flags;
+	uint8_t paused;
+	uint8_t reserved_too[4];
+	char title[PROGRAM_TITLE_BYTES]; /* as who asked called it; terminated */
+};
+
+struct program {
+	struct entity entity; /* its name is its id, "7.1" */
+	struct program_record record;
+	struct session *session;
+};
+
+static inline struct program *
+program_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct program, entity);
+}
+
+/* Will it run, or does it? */
+bool program_is_live(const struct program *p);
+/* It does not; is somebody still to be told? */
+bool program_is_asked_about(const struct program *p);
+
+/*
+ * Stages one of S, whose RECORD has what is asked; session and number are set here. Returns: 0, QUOTA_E_EXCEEDED,
+ * or -errno.
+ */
+int program_add(struct change *ch, struct session *s, const struct program_record *record, struct program **ret);

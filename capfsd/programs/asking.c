@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who is asked for a program. One whose session has no init is asked for at the spawner, which makes the init
+ * with it; all others at their session's. The spawner is wanted only when somebody is to be asked for there.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "base/text.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/model/change.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/programs/inner.h"
+
+/* "sessions/a/sessions/b" */
+static int
+write_path(const struct session *s, char *buffer, size_t size)
+{
+	const struct session *path[SESSION_DEPTH_MAX + 1];
+	cleanup_text struct text t = {};
+	size_t n = 0;
+
+	for (; s->parent; s = s->parent)
+		path[n++] = s;
+	while (n-- > 0)
+		text_addf(&t, "%ssessions/%s", t.n > 0 ? "/" : "", path[n]->entity.name);
+	if (text_done(&t) < 0)
+		return -ENOMEM;
+	if (t.n >= size)
+		return -ENAMETOOLONG;
+	memcpy(buffer, t.data ? t.data : "", t.n);
+	return 0;
+}
+
+/* Its session's owner is who it runs as. */
+static int
+ask_spawner(struct programs *programs, struct running *r)
+{
+	struct {
+		struct process_record record;
+		struct process_plan plan;
+	} start = {
+		.record = {.type = PROCESS_START,
+			.thread = r->program->entity.id,
+			.session = r->program->session->entity.id},
+		.plan = {.uid = r->program->record.uid, .gid = r->program->record.gid},
+	};
+	ssize_t n;
+	int e = write_path(r->program->session, start.plan.session, sizeof(start.plan.session));
+
+	if (e < 0)
+		return e;
+	n = msg_send(programs->spawner_fd, &start, sizeof(start), NULL, 0, MSG_DONTWAIT);
+	if (n >= 0)
+		r->asked_usec = core_now(programs->sockets);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Is another one of its session, which has no init yet, asked for already? It brings the init. */
+static bool
+is_awaited(const struct programs *programs, const struct running *r)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&programs->asking) {
+		const struct running *other = list_entry(i, struct running, link);
+
+		if (other != r && other->asked_usec && other->program->session == r->program->session)
+			return true;
+	}
+	return false;
+}
+
+static void
+want_spawner(struct programs *programs)
+{
+	if (programs->wanted || programs->stopped)
+		return;
+	programs->wanted = true;
+	programs->ops->want_spawner(programs->data);
+}
+
+/* Those of a session that has an init by now go to that. */
+void
+programs_pump(struct programs *programs)
+{
+	list_for_each_safe (l, &programs->asking) {
+		struct running *r = list_entry(l, struct running, link);
+		struct init *i = init_find(programs, r->program->session);
+
+		if (i && !i->ending) {
+			list_unlink(&r->link);
+			list_append(&i->programs_of_it, &r->link);
+			r->init = i;
+			r->asked_usec = 0;
+			init_pump(i);
+		} else if (!i && !r->asked_usec && !is_awaited(programs, r)) {
+			if (programs->spawner_fd < 0)
+				want_spawner(programs);
+			else if (ask_spawner(programs, r) == -EAGAIN)
+				watch_set(&programs->spawner_watch, EPOLLIN | EPOLLOUT);
+		}
+	}
+	loop_arm(programs->timer, START_USEC);
+}
+
+void
+programs_ask(struct running *r)
+{
+	r->n_tries++;
+	r->asked_usec = 0;
+	list_unlink(&r->link);
+	list_append(&r->programs->asking, &r->link);
+}
+
+/* There is no spawner for any of them. */
+static void
+fail_asking(struct programs *programs, int error)
+{
+	int e = 0;
+
+	list_for_each_safe (l, &programs->asking) {
+		struct running *r = list_entry(l, struct running, link);
+
+		if (e < 0)
+			break;
+		list_unlink(&r->link);
+		e = report_failed(r, STEP_NONE, error);
+	}
+	programs_check(programs, e);
+}
+
+/* A process that was asked for and never came: who waits for it is told. */
+static int
+on_time(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct programs *programs = data;
+	uint64_t now = core_now(programs->sockets), next = START_USEC;
+	struct model *m = programs->sockets->model;
+	bool left = false;
+	int e = 0;
+
+	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
+		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM]) {
+			struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+
+			if (!r || r->program->record.phase != PHASE_STARTING || r->launch_fd >= 0 ||
+				r->program->record.flags & PROGRAM_LAUNCHED || !r->asked_usec || e < 0)
+				continue;
+			if (now - r->asked_usec >= START_USEC) {
+				list_unlink(&r->link);
+				r->init = NULL;
+				e = report_failed(r, STEP_NONE, ETIMEDOUT);
+			} else {
+				left = true;
+			}
+		}
+	programs_check(programs, e);
+	if (left)
+		loop_arm(programs->timer, next);
+	return 0;
+}
+
+/* --- the spawner --- */
+
+/* A later broker has one of its own: this one is of no use to it. */
+void
+asking_stop(struct programs *programs)
+{
+	watch_remove(&programs->spawner_watch);
+	programs->spawner_fd =
+		core_close(programs->sockets, programs->spawner_fd, programs->sockets->model->root);
+}
+
+static void
+spawner_lost(struct programs *programs)
+{
+	asking_stop(programs);
+	list_for_each_safe (l, &programs->asking) {
+		struct running *r = list_entry(l, struct running, link);
+
+		if (!r->asked_usec)
+			continue;
+		if (r->n_tries < TRIES_MAX) {
+			programs_ask(r);
+			continue;
+		}
+		list_unlink(&r->link);
+		programs_check(programs, report_failed(r, STEP_NONE, ECONNRESET));
+	}
+}
+
+/*
+ * The init of a session has begun, with its first program. Its record is stored before its program is
+ * anybody's: so a later broker can explain every init whose program a client may have spoken to.
+ */
+static int
+on_first_launch(struct programs *programs, struct running *r, int *launch_fd, int *init_fd)
+{
+	struct session *s = r->program->session;
+	struct memo *memo;
+	struct change *ch;
+	struct init *i = NULL;
+	uint64_t cookie;
+	int e;
+
+	e = fd_socket_cookie(*init_fd, &cookie);
+	if (e < 0)
+		return e;
+	memo = memo_new(SOCKET_INIT, cookie, s->entity.id);
+	e = memo ? init_new(programs, s, *init_fd, memo, &i) : -ENOMEM;
+	if (e) {
+		memo_drop(programs->sockets, memo);
+		list_unlink(&r->link);
+		return report_failed(r, STEP_NONE, e < 0 ? -e : e);
+	}
+	*init_fd = -1;
+	ch = change_begin(programs->sockets->model);
+	e = memo_stage(memo, ch, "", 0);
+	if (e == 0)
+		e = change_commit(ch);
+	else
+		change_abort(ch);
+	if (e < 0) {
+		init_free(i);
+		session_settle(s);
+		list_unlink(&r->link);
+		(void)report_failed(r, STEP_NONE, -e);
+		return e;
+	}
+	memo_stored(programs->sockets, memo);
+	list_unlink(&r->link);
+	list_append(&i->programs_of_it, &r->link);
+	r->init = i;
+	r->launch_fd = take_fd(*launch_fd);
+	running_resume(r);
+	programs_pump(programs);
+	return 0;
+}
+
+/* A program that waits for a first init; NULL: it does not, any more. */
+static struct running *
+find_asking(struct programs *programs, uint64_t id)
+{
+	list_for_each (l, &programs->asking) {
+		struct running *r = list_entry(l, struct running, link);
+
+		if (r->program->entity.id == id && r->asked_usec)
+			return r;
+	}
+	return NULL;
+}
+
+static bool
+spawner_on_io(void *data)
+{
+	struct programs *programs = data;
+	struct process_record record = {};
+	int fds[2] = {-1, -1}, e = 0;
+	struct running *r;
+	size_t n_fds = 0;
+	ssize_t n;
+
+	n = msg_receive(programs->spawner_fd, &record, sizeof(record), fds, 2, &n_fds, MSG_DONTWAIT);
+	if (n == -EAGAIN) {
+		watch_set(&programs->spawner_watch, EPOLLIN);
+		programs_pump(programs);
+		return false;
+	}
+	if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
+		spawner_lost(programs);
+		programs_pump(programs);
+		return false;
+	}
+	r = n == sizeof(record) ? find_asking(programs, record.thread) : NULL;
+	if (r && record.type == PROCESS_LAUNCH && n_fds == 2)
+		e = on_first_launch(programs, r, &fds[0], &fds[1]);
+	else if (r && record.type == PROCESS_FAILED) {
+		list_unlink(&r->link);
+		e = report_failed(r, record.step > 0 && record.step < STEP_N ? record.step : STEP_NONE,
+			record.error > 0 ? record.error : EPROTO);
+		programs_pump(programs);
+	}
+	/* Both are the daemon's own ends, in which nobody has left anything. */
+	for (size_t i = 0; i < n_fds; i++)
+		fd_close(fds[i]);
+	programs_check(programs, e);
+	return true;
+}
+
+void
+programs_set_spawner(struct programs *programs, int fd)
+{
+	cleanup_close int own = fd;
+	int e;
+
+	programs->wanted = false;
+	if (programs->spawner_fd >= 0 || programs->stopped)
+		return;
+	if (own < 0) {
+		fail_asking(programs, ECONNREFUSED);
+		return;
+	}
+	e = fd_set_nonblock(own, true);
+	if (e == 0)
+		e = watch_add(programs->sockets->watches, &programs->spawner_watch, programs->payer, own,
+			EPOLLIN, spawner_on_io, programs);
+	if (e < 0) {
+		programs_check(programs, e);
+		return;
+	}
+	programs->spawner_fd = take_fd(own);
+	programs_pump(programs);
+}
+
+int
+asking_init(struct programs *programs)
+{
+	programs->spawner_fd = -1;
+	programs->payer = &programs->sockets->model->root->payer;
+	list_init(&programs->asking);
+	return loop_add_timer(programs->sockets->event, on_time, programs, &programs->timer);
+}
+
+void
+asking_deinit(struct programs *programs)
+{
+	asking_stop(programs);
+	programs->timer = sd_event_source_disable_unref(programs->timer);
+}

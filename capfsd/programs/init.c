@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The init of a session. It is asked to start programs and to signal them, and tells what becomes of them. It
+ * and the programs that have not executed yet run as the session's user, so what comes is believed only of the
+ * session's own programs; who has sent it is the kernel's word.
+ *
+ * Nothing is kept that an init has not taken: what it has to do follows from what is known of its programs,
+ * and is sent when there is room.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/disposal/disposal.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/programs/inner.h"
+
+#define RETRY_USEC 1000000
+
+static bool init_on_io(void *data);
+
+struct init *
+init_find(struct programs *programs, const struct session *s)
+{
+	list_for_each (i, &programs->inits) {
+		struct init *init = list_entry(i, struct init, link);
+
+		if (init->session == s)
+			return init;
+	}
+	return NULL;
+}
+
+CLEANUP_DEFINE(struct init *, init_free)
+
+struct init *
+init_free(struct init *i)
+{
+	if (!i)
+		return NULL;
+	assert(list_empty(&i->programs_of_it));
+	watch_remove(&i->watch);
+	list_unlink(&i->link);
+	core_close(i->programs->sockets, i->fd, i->session);
+	memo_drop(i->programs->sockets, i->memo);
+	charge_deinit(&i->charge);
+	free(i);
+	return NULL;
+}
+
+int
+init_new(struct programs *programs, struct session *s, int fd, struct memo *memo, struct init **ret)
+{
+	cleanup(init_free_p) struct init *i = calloc(1, sizeof(*i));
+	int r;
+
+	if (!i)
+		return -ENOMEM;
+	i->programs = programs;
+	i->session = s;
+	i->fd = -1;
+	list_init(&i->programs_of_it);
+	list_append(&programs->inits, &i->link);
+	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
+		return EDQUOT;
+	r = msg_ask_sender(fd);
+	if (r == 0)
+		r = fd_set_nonblock(fd, true);
+	if (r == 0)
+		r = core_watch(programs->sockets, &i->watch, s, fd, EPOLLIN, init_on_io, i);
+	if (r < 0)
+		return error_trace(r);
+	i->fd = fd;
+	i->memo = memo;
+	*ret = take_ptr(i);
+	return 0;
+}
+
+int
+init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie)
+{
+	const struct process_record record = {
+		.type = type,
+		.session = i->session->entity.id,
+		.thread = r ? r->program->entity.id : 0,
+		.signal = signal,
+		.cookie = cookie,
+		.serial = type == PROCESS_SYNC ? i->sync : 0,
+	};
+	ssize_t n = msg_send(i->fd, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
+
+	if (n == -EAGAIN)
+		watch_set(&i->watch, EPOLLIN | EPOLLOUT);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Each is asked for once, and again only when an init of before has not heard of it. */
+static bool
+pump_one(struct init *i, struct running *r)
+{
+	uint64_t now = core_now(i->programs->sockets);
+
+	if (r->kill && init_tell(i, PROCESS_KILL, r, r->kill, 0) == 0)
+		r->kill = 0;
+	if (!r->kill && r->pause && init_tell(i, r->pause, r, 0, 0) == 0)
+		r->pause = 0;
+	if (r->kill || r->pause)
+		return false;
+	if (r->asked_usec || r->program->record.phase != PHASE_STARTING)
+		return true;
+	if (init_tell(i, PROCESS_START, r, 0, 0) < 0)
+		return false;
+	r->asked_usec = now ? now : 1;
+	return true;
+}
+
+void
+init_sync(struct init *i)
+{
+	list_for_each (l, &i->programs_of_it)
+		list_entry(l, struct running, link)->known = false;
+	i->behind = false;
+	i->sync = ++i->programs->next_serial;
+	i->synced = init_tell(i, PROCESS_SYNC, NULL, 0, 0) == 0;
+}
+
+/* Nothing is asked before it has said what it has. */
+void
+init_pump(struct init *i)
+{
+	watch_set(&i->watch, EPOLLIN);
+	if (i->sync && !i->synced)
+		i->synced = init_tell(i, PROCESS_SYNC, NULL, 0, 0) == 0;
+	if (i->sync)
+		return;
+	if (i->ending && !i->told)
+		i->told = init_tell(i, PROCESS_END, NULL, 0, 0) == 0;
+	list_for_each (l, &i->programs_of_it)
+		if (!pump_one(i, list_entry(l, struct running, link)))
+			return;
+}
+
+/* --- what it says --- */
+
+static struct running *
+find_running(struct init *i, uint64_t id)
+{
+	struct entity *e = entity_find(i->programs->sockets->model, id);
+	struct running *r = e && e->kind == ENTITY_PROGRAM ? running_of(program_of(e)) : NULL;
+
+	return r && r->init == i ? r : NULL;
+}
+
+/* The client's end. Of one that is not wanted any more the other end learns that, and fails. */
+static int
+on_launch(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+{
+	if (!r || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING)
+		return 0;
+	r->launch_fd = take_fd(*fd);
+	running_resume(r);
+	return 0;
+}
+
+static int
+on_running(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+{
+	return r && r->program->record.phase == PHASE_STARTING ? report_running(r, pid) : 0;
+}
+
+/*
+ * Its client's end has gone with a broker before the client had it, so that it saw nobody. The client still
+ * waits, and knows nothing of that.
+ */
+static bool
+is_lost(const struct running *r, const struct process_record *record)
+{
+	return record->step == STEP_HELLO && record->error == ECONNRESET && r->launch_fd < 0 &&
+	       !(r->program->record.flags & PROGRAM_LAUNCHED) && !r->orphaned && r->n_tries < TRIES_MAX;
+}
+
+/*
+ * The end of one that is not known was told before, and the word that it may be forgotten was lost with a
+ * broker.
+ */
+static int
+on_end(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+{
+	const struct process_record ack = {.type = PROCESS_ACK, .thread = record->thread};
+
+	if (r && program_is_live(r->program) && !is_lost(r, record))
+		return report_end(r, record);
+	(void)msg_send(i->fd, &ack, sizeof(ack), NULL, 0, MSG_DONTWAIT);
+	if (!r || !program_is_live(r->program))
+		return 0;
+	r->n_tries++;
+	r->asked_usec = 0;
+	init_pump(i);
+	return 0;
+}
+
+static int
+on_state(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+{
+	if (record->flags == PHASE_FAILED || record->flags == PHASE_EXITED)
+		return on_end(i, r, record, pid, fd);
+	if (!r)
+		return 0;
+	r->known = true;
+	r->asked_usec = core_now(i->programs->sockets);
+	if (record->flags == PHASE_RUNNING && r->program->record.phase == PHASE_STARTING)
+		return report_running(r, (pid_t)record->pid);
+	return 0;
+}
+
+/*
+ * All that it has was named. What was not is either yet to be asked for, or gone without a word, as its
+ * client's end or its own was lost with a broker.
+ */
+static int
+on_synced(struct init *i, struct running *none, const struct process_record *record, pid_t pid, int *fd)
+{
+	int e = 0;
+
+	if (!i->sync || record->serial != i->sync)
+		return 0;
+	i->sync = 0;
+	list_for_each_safe (l, &i->programs_of_it) {
+		struct running *r = list_entry(l, struct running, link);
+
+		if (r->known || e < 0)
+			continue;
+		if (r->program->record.phase == PHASE_RUNNING || r->program->record.flags & PROGRAM_LAUNCHED)
+			e = report_failed(r, STEP_NONE, ECONNRESET);
+		else
+			r->asked_usec = 0;
+	}
+	init_pump(i);
+	return e;
+}
+
+static int
+on_inited(struct init *i, struct running *none, const struct process_record *record, pid_t pid, int *fd)
+{
+	i->pid = pid;
+	return 0;
+}
+
+static const struct {
+	enum process_type type;
+	int (*obey)(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd);
+} reports[] = {
+	{PROCESS_LAUNCH, on_launch},
+	{PROCESS_INITED, on_inited},
+	{PROCESS_RUNNING, on_running},
+	{PROCESS_FAILED, on_end},
+	{PROCESS_EXITED, on_end},
+	{PROCESS_STATE, on_state},
+	{PROCESS_SYNCED, on_synced},
+};
+
+/* One record at a time. Records of later versions are longer. */
+static bool
+init_on_io(void *data)
+{
+	struct init *i = data;
+	struct process_record record = {};
+	cleanup_close int fd = -1;
+	size_t n_fds = 0;
+	pid_t pid = 0;
+	ssize_t n;
+	int e = 0;
+
+	n = msg_receive_from(i->fd, &record, sizeof(record), &fd, 1, &n_fds, &pid, MSG_DONTWAIT);
+	if (n == -EAGAIN) {
+		init_pump(i);
+		return false;
+	}
+	if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
+		init_lost(i);
+		return false;
+	}
+	if (n != sizeof(record))
+		return true;
+	for (size_t k = 0; k < sizeof(reports) / sizeof(reports[0]); k++)
+		if (reports[k].type == record.type)
+			e = reports[k].obey(i, find_running(i, record.thread), &record, pid, &fd);
+	/* What had no room in the store is said again. */
+	if (e == -ENOSPC || e == -ENOMEM) {
+		i->behind = true;
+		core_resume_later(i->programs->sockets, RETRY_USEC);
+	}
+	programs_check(i->programs, e);
+	return true;
+}
+
+/*
+ * Its end is that of all its programs: those of a confined session end with it, others are ended by it or by
+ * the spawner. What was not started is asked for again, at the spawner.
+ */
+void
+init_lost(struct init *i)
+{
+	struct programs *programs = i->programs;
+	struct session *s = i->session;
+	int e = 0;
+
+	while (!list_empty(&i->programs_of_it)) {
+		struct running *r = list_entry(list_first(&i->programs_of_it), struct running, link);
+
+		list_unlink(&r->link);
+		r->init = NULL;
+		r->kill = 0;
+		running_close_launch(r);
+		if (e < 0)
+			continue;
+		if (r->program->record.phase == PHASE_STARTING && r->n_tries < TRIES_MAX &&
+			s->record.state == SESSION_RUNNING && !r->orphaned)
+			programs_ask(r);
+		else
+			e = report_failed(r, STEP_NONE, ECONNRESET);
+	}
+	init_free(i);
+	session_settle(s);
+	programs_check(programs, e);
+	programs_pump(programs);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of this room share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/index.h"
+#include "base/list.h"
+#include "capfsd/kinds/program.h"
+#include "capfsd/model/quota.h"
+#include "capfsd/process/watch.h"
+#include "capfsd/programs/programs.h"
+#include "wire/process.h"
+
+#define START_USEC UINT64_C(30000000) /* within which its launch pair must have come */
+#define TRIES_MAX 3                   /* for one that others' deaths got in the way of */
+
+/* What is known beside the record of a program that is not over. */
+struct running {
+	struct programs *programs;
+	struct program *program;
+	struct init *init;          /* NULL: none has it yet */
+	struct list link;           /* programs.asking, while the spawner is to be asked; else init.programs */
+	struct index_link connection_link; /* programs.by_connection, while it is … */
+	bool indexed;                      /* … there */
+	struct list waiters;
+	struct list ended_link;     /* programs.ended: its connection has ended, or it has */
+	uint64_t asked_usec;        /* 0: not yet */
+	unsigned n_tries;
+	int launch_fd;              /* -1: none */
+	bool known;                 /* an init has named it since this broker is there */
+	bool connected;             /* … and its connection is there */
+	bool orphaned;
+	/* What could not be sent yet: a signal; PROCESS_PAUSE or PROCESS_RESUME. 0: nothing. */
+	int kill;
+	enum process_type pause;
+};
+
+struct init {
+	struct programs *programs;
+	struct session *session;
+	struct list link;     /* programs.inits */
+	struct list programs_of_it; /* of struct running */
+	struct watch watch;
+	struct charge charge;
+	struct memo *memo;
+	uint64_t sync;        /* the serial of a SYNC that was not answered yet; 0: none … */
+	bool synced;          /* … and it has been sent */
+	pid_t pid;            /* as the kernel told */
+	int fd;
+	bool behind;          /* something that it said could not be stored */
+	bool ending;          /* it is told to end all, or will be */
+	bool told;            /* … and was */
+};
+
+struct programs {
+	struct sockets *sockets;
+	const struct programs_ops *ops;
+	void *data;
+	struct list inits, asking, ended;
+	struct index by_connection;
+	struct watch spawner_watch;
+	struct payer *payer;
+	sd_event_source *timer;
+	uint64_t next_serial;
+	int spawner_fd;
+	bool wanted;  /* the keeper was asked for a spawner */
+	bool settled; /* what a predecessor left is */
+	bool stopped;
+};
+
+static inline struct running *
+running_of(const struct program *p)
+{
+	return (struct running *)(uintptr_t)p->entity.slots[1];
+}
+
+/* --- programs.c --- */
+
+/* An error that the next broker may not meet, if it is one, ends this one. */
+void programs_check(struct programs *programs, int e);
+
+/* NULL: no memory. It has no init, and is not asked for. */
+struct running *running_new(struct programs *programs, struct program *p);
+/* Its waiters are told. */
+void running_resume(struct running *r);
+void running_close_launch(struct running *r);
+
+/* --- asking.c --- */
+
+/* It is to be asked for (again). */
+void programs_ask(struct running *r);
+/* Asks for those that can be asked for. */
+void programs_pump(struct programs *programs);
+/* Returns: 0 or -errno. */
+int asking_init(struct programs *programs);
+void asking_stop(struct programs *programs);
+void asking_deinit(struct programs *programs);
+
+/* --- init.c --- */
+
+/* Of what the spawner gave: the socket FD, taken on success. MEMO likewise. Returns: 0, EDQUOT, -errno. */
+int init_new(struct programs *programs, struct session *s, int fd, struct memo *memo, struct init **ret);
+struct init *init_find(struct programs *programs, const struct session *s);
+/* Sends what there is to be sent. */
+void init_pump(struct init *i);
+/* Has it say all once more. */
+void init_sync(struct init *i);
+/* All of its processes are gone. Frees it. */
+void init_lost(struct init *i);
+struct init *init_free(struct init *i);
+/* Returns: 0, or -errno: -EAGAIN. */
+int init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie);
+
+/* A record, and at most two descriptors with it; PID is the sender's as the kernel told, 0: unknown. */
+ssize_t process_receive(int fd, struct process_record *ret, int fds[2], size_t *ret_n_fds, pid_t *ret_pid);
+
+/* --- report.c --- */
+
+/* What an init says of one of its programs is stored; only then it may forget. Returns: 0 or -errno. */
+int report_running(struct running *r, pid_t pid);
+int report_end(struct running *r, const struct process_record *record);
+/* It cannot be started. */
+int report_failed(struct running *r, enum process_step step, int error);
+/* Nobody waits for it (any more), and it is over: it goes. */
+int report_drop(struct running *r);

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * All programs, who asks about them, and what a predecessor left.
+ *
+ * Whatever may free a program is called only after it was taken from the list that is walked. Hooks of the
+ * model only mark: what changes it then follows in the loop, in on_resume().
+ */
+#include "config.h"
+
+#include "capfsd/programs/programs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/msg.h"
+#include "base/text.h"
+#include "capfsd/disposal/disposal.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/model/change.h"
+#include "capfsd/process/loop.h"
+#include "capfsd/programs/inner.h"
+
+/* --- one of them --- */
+
+void
+programs_check(struct programs *programs, int e)
+{
+	if (e < 0)
+		core_fail(programs->sockets, e);
+}
+
+struct running *
+running_new(struct programs *programs, struct program *p)
+{
+	struct running *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->programs = programs;
+	r->program = p;
+	r->launch_fd = -1;
+	list_init(&r->link);
+	list_init(&r->waiters);
+	list_init(&r->ended_link);
+	r->indexed = p->record.connection;
+	if (r->indexed &&
+		index_add(&programs->by_connection, &r->connection_link, index_hash_id(p->record.connection)) < 0) {
+		free(r);
+		return NULL;
+	}
+	endpoint_set_slot(&p->entity, r);
+	return r;
+}
+
+/* The client has its own end, or none is wanted: the other one learns it when the last is closed. */
+void
+running_close_launch(struct running *r)
+{
+	struct sockets *sockets = r->programs->sockets;
+
+	if (r->launch_fd >= 0 && !sockets->forgetting)
+		disposal_leave(sockets->disposal, r->launch_fd, r->program->session, NULL);
+	r->launch_fd = -1;
+}
+
+void
+running_resume(struct running *r)
+{
+	struct programs *programs = r->programs;
+
+	while (!list_empty(&r->waiters)) {
+		struct list *waiter = list_first(&r->waiters);
+
+		list_unlink(waiter);
+		programs->ops->resume(programs->data, waiter);
+	}
+}
+
+static void
+running_unindex(struct running *r)
+{
+	if (r->indexed)
+		index_remove(&r->programs->by_connection, &r->connection_link);
+	r->indexed = false;
+}
+
+static void
+running_free(struct running *r)
+{
+	running_resume(r);
+	running_close_launch(r);
+	list_unlink(&r->link);
+	list_unlink(&r->ended_link);
+	running_unindex(r);
+	endpoint_set_slot(&r->program->entity, NULL);
+	free(r);
+}
+
+/* --- control clients --- */
+
+void
+programs_start(struct programs *programs, struct program *p)
+{
+	struct running *r = running_new(programs, p);
+
+	if (!r) {
+		programs_check(programs, -ENOMEM);
+		return;
+	}
+	r->known = r->connected = true;
+	programs_ask(r);
+	programs_pump(programs);
+}
+
+struct program *
+programs_find(struct programs *programs, uint64_t connection, uint64_t serial)
+{
+	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
+
+	for (; link; link = index_next(link)) {
+		struct program *p = container_of(link, struct running, connection_link)->program;
+
+		if (p->record.connection == connection && p->record.serial == serial)
+			return p;
+	}
+	return NULL;
+}
+
+bool
+programs_has_init(const struct programs *programs, const struct session *s)
+{
+	return init_find((struct programs *)(uintptr_t)programs, s);
+}
+
+int
+programs_forget(struct program *p)
+{
+	return report_drop(running_of(p));
+}
+
+int
+programs_take_launch(struct program *p)
+{
+	struct running *r = running_of(p);
+
+	return r ? take_fd(r->launch_fd) : -1;
+}
+
+void
+programs_return_launch(struct program *p, int fd)
+{
+	running_of(p)->launch_fd = fd;
+}
+
+void
+programs_wait(struct program *p, struct list *waiter)
+{
+	list_append(&running_of(p)->waiters, waiter);
+}
+
+void
+programs_connection_found(struct programs *programs, uint64_t connection)
+{
+	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
+
+	for (; link; link = index_next(link)) {
+		struct running *r = container_of(link, struct running, connection_link);
+
+		if (r->program->record.connection == connection)
+			r->connected = true;
+	}
+}
+
+/* It may be in a hook of the model: what follows from it is done when that is over. */
+static void
+orphan(struct running *r)
+{
+	struct programs *programs = r->programs;
+
+	r->orphaned = true;
+	list_unlink(&r->ended_link);
+	list_append(&programs->ended, &r->ended_link);
+	core_resume_later(programs->sockets, 0);
+}
+
+void
+programs_connection_ended(struct programs *programs, uint64_t connection)
+{
+	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
+
+	for (; link; link = index_next(link)) {
+		struct running *r = container_of(link, struct running, connection_link);
+
+		if (r->program->record.connection == connection)
+			orphan(r);
+	}
+}
+
+/*
+ * Who asked is gone. A program that has not executed learns it by its launch pair; one that was to end with its
+ * client is killed; one that has ended is forgotten.
+ */
+static int
+settle_orphan(struct running *r)
+{
+	struct program *p = r->program;
+	struct program_record *record;
+	struct change *ch;
+	int e;
+
+	running_unindex(r);
+	if (!program_is_live(p))
+		return report_drop(r);
+	running_close_launch(r);
+	if (p->record.flags & PROGRAM_DIE) {
+		r->kill = SIGKILL;
+		if (r->init)
+			init_pump(r->init);
+	}
+	ch = change_begin(r->programs->sockets->model);
+	record = change_edit(ch, &p->entity);
+	if (!record) {
+		change_abort(ch);
+		return -ENOMEM;
+	}
+	record->connection = 0;
+	e = change_commit(ch);
+	if (e == 0 && !r->init && p->record.phase == PHASE_STARTING) {
+		list_unlink(&r->link);
+		e = report_failed(r, STEP_NONE, ECONNRESET);
+	}
+	return e;
+}
+
+/* --- the model --- */
+
+/* What a signal or a pause has no room for now is sent later; of signals that wait the last one stands. */
+int
+programs_commanded(struct program *p, unsigned type, uint64_t value)
+{
+	struct running *r = running_of(p);
+
+	if (!r || !r->init)
+		return -EAGAIN;
+	if (type == PROCESS_AFFINITY)
+		return init_tell(r->init, PROCESS_AFFINITY, r, 0, value);
+	if (type == PROCESS_KILL)
+		r->kill = (int)value;
+	else
+		r->pause = type;
+	init_pump(r->init);
+	return 0;
+}
+
+static void
+end_init(struct init *i)
+{
+	i->ending = true;
+	init_pump(i);
+}
+
+void
+programs_changed(struct programs *programs, const struct entity *e)
+{
+	struct init *i;
+
+	if (e->kind != ENTITY_SESSION || session_of(e)->record.state != SESSION_CLOSING)
+		return;
+	i = init_find(programs, session_of(e));
+	if (i && !i->ending)
+		end_init(i);
+	/* Those that have none yet. */
+	list_for_each (l, &session_of(e)->owned[ENTITY_PROGRAM]) {
+		struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+
+		if (r && !r->init)
+			orphan(r);
+	}
+}
+
+void
+programs_gone(struct programs *programs, const struct entity *e)
+{
+	if (e->kind == ENTITY_PROGRAM && running_of(program_of(e)))
+		running_free(running_of(program_of(e)));
+}
+
+/* --- a predecessor --- */
+
+/* An init: it says what it has. One of a session that is gone ends when its socket does. */
+static bool
+on_adopt(void *data, struct adopted *found)
+{
+	struct programs *programs = data;
+	struct sockets *sockets = programs->sockets;
+	struct entity *e;
+	struct init *i;
+
+	if (found->kind != SOCKET_INIT)
+		return false;
+	e = entity_find(sockets->model, found->memo->record.owner);
+	if (!e || e->kind != ENTITY_SESSION || init_find(programs, session_of(e)) ||
+		init_new(programs, session_of(e), found->fd, found->memo, &i))
+		return false;
+	found->fd = -1;
+	found->memo = NULL;
+	i->ending = i->session->record.state == SESSION_CLOSING;
+	list_for_each (l, &i->session->owned[ENTITY_PROGRAM]) {
+		struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+
+		if (!program_is_live(r->program))
+			continue;
+		r->init = i;
+		list_append(&i->programs_of_it, &r->link);
+	}
+	init_sync(i);
+	return true;
+}
+
+/* Of a program that has no init by now, or nobody who asks about it. */
+static int
+settle_found(struct programs *programs, struct running *r)
+{
+	const struct program *p = r->program;
+
+	if (p->record.connection && !r->connected)
+		orphan(r);
+	if (r->init)
+		return 0;
+	if (!program_is_live(p))
+		return program_is_asked_about(p) || r->orphaned ? 0 : report_drop(r);
+	if (p->record.phase == PHASE_RUNNING || p->record.flags & PROGRAM_LAUNCHED || r->orphaned)
+		return report_failed(r, STEP_NONE, ECONNRESET);
+	programs_ask(r);
+	return 0;
+}
+
+/* What the last broker knew of, when all that it left has been taken up. */
+static int
+settle(struct programs *programs)
+{
+	struct model *m = programs->sockets->model;
+	int e = 0;
+
+	for (struct session *s = m->root; s && e == 0; s = session_next_below(m->root, s))
+		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM])
+			if (e == 0)
+				e = settle_found(programs,
+					running_of(program_of(list_entry(l, struct entity, owner_link))));
+	programs->settled = e == 0;
+	return e;
+}
+
+static int
+find_programs(struct programs *programs)
+{
+	struct model *m = programs->sockets->model;
+
+	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
+		list_for_each (l, &s->owned[ENTITY_PROGRAM])
+			if (!running_new(programs, program_of(list_entry(l, struct entity, owner_link))))
+				return -ENOMEM;
+	return 0;
+}
+
+static void
+on_resume(void *data)
+{
+	struct programs *programs = data;
+	int e = programs->settled ? 0 : settle(programs);
+
+	while (!list_empty(&programs->ended) && e == 0) {
+		struct running *r = list_entry(list_first(&programs->ended), struct running, ended_link);
+
+		list_unlink(&r->ended_link);
+		e = settle_orphan(r);
+		if (e < 0)
+			list_append(&programs->ended, &r->ended_link);
+	}
+	programs_check(programs, e);
+	if (e < 0)
+		core_resume_later(programs->sockets, START_USEC / 30);
+	list_for_each (l, &programs->inits) {
+		struct init *i = list_entry(l, struct init, link);
+
+		if (i->behind)
+			init_sync(i);
+	}
+	programs_pump(programs);
+}
+
+static const struct endpoint_ops programs_ops = {
+	.socket = SOCKET_INIT,
+	.resume = on_resume,
+	.adopt = on_adopt,
+};
+
+static void
+resume_nobody(void *data, struct list *waiter)
+{
+}
+
+static void
+want_nothing(void *data)
+{
+}
+
+static const struct programs_ops no_ops = {resume_nobody, want_nothing};
+
+CLEANUP_DEFINE(struct programs *, programs_free)
+
+int
+programs_new(struct sockets *sockets, struct programs **ret)
+{
+	cleanup(programs_free_p) struct programs *programs = calloc(1, sizeof(*programs));
+	int r;
+
+	if (!programs)
+		return -ENOMEM;
+	programs->sockets = sockets;
+	programs->ops = &no_ops;
+	list_init(&programs->inits);
+	list_init(&programs->ended);
+	r = asking_init(programs);
+	if (r < 0)
+		return error_trace(r);
+	r = find_programs(programs);
+	if (r < 0)
+		return error_trace(r);
+	core_add_user(sockets, &programs_ops, programs);
+	/* When what the predecessor left has been taken up. */
+	core_resume_later(sockets, 0);
+	*ret = take_ptr(programs);
+	return 0;
+}
+
+/* Before the sockets are freed: they must not call what is gone. */
+struct programs *
+programs_free(struct programs *programs)
+{
+	struct model *m;
+
+	if (!programs)
+		return NULL;
+	m = programs->sockets->model;
+	core_remove_user(programs->sockets, &programs_ops);
+	programs->ops = &no_ops;
+	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
+		list_for_each (l, &s->owned[ENTITY_PROGRAM])
+			programs_gone(programs, list_entry(l, struct entity, owner_link));
+	while (!list_empty(&programs->inits))
+		init_free(list_entry(list_first(&programs->inits), struct init, link));
+	asking_deinit(programs);
+	index_deinit(&programs->by_connection);
+	free(programs);
+	return NULL;
+}
+
+/* An init that is left alone ends all that it has. What has become of them nobody is told any more. */
+void
+programs_stop(struct programs *programs)
+{
+	programs->stopped = true;
+	while (!list_empty(&programs->inits)) {
+		struct init *i = list_entry(list_first(&programs->inits), struct init, link);
+
+		while (!list_empty(&i->programs_of_it)) {
+			struct running *r = list_entry(list_first(&i->programs_of_it), struct running, link);
+
+			list_unlink(&r->link);
+			r->init = NULL;
+		}
+		init_free(i);
+	}
+	asking_stop(programs);
+}
+
+void
+programs_set_ops(struct programs *programs, const struct programs_ops *ops, void *data)
+{
+	programs->ops = ops;
+	programs->data = data;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The room of the processes of programs: how they are asked for at the spawner and at the inits of sessions,
+ * and what those say of them (wire/process.h). A session with programs has one init, whose socket stays open in
+ * the holder's table when a broker dies, so that each broker goes on where the one before it was; the
+ * connection to the spawner is made anew.
+ *
+ * It owns these sockets, and the ends of launch pairs until a client has its own. It never reads what a client
+ * wrote, and no descriptor of a client's passes here. What is known of a program stands in the model
+ * (kinds/program.h), and changes before an init is told that it is known: so nothing is lost with a broker.
+ * control/ calls it, and is told by struct programs_ops; broker/ joins it to the keeper.
+ *
+ *	programs	all of them, the spawner, what a predecessor left
+ *	init		the init of one session: what is asked of it, and what it says
+ *	report		what has become of a program, in the model
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+struct change;
+struct program;
+struct program_record;
+struct programs;
+struct session;
+struct sockets;
+
+struct programs_ops {
+	/* Something has become of what this one, of programs_wait(), waits for; it is in no list any more. */
+	void (*resume)(void *data, struct list *waiter);
+	/* The broker is to ask the keeper for a connection to the spawner. */
+	void (*want_spawner)(void *data);
+};
+
+/* SOCKETS outlive it. Returns: 0 or -errno. */
+int programs_new(struct sockets *sockets, struct programs **ret);
+void programs_set_ops(struct programs *programs, const struct programs_ops *ops, void *data);
+/* The inits and their programs stay, for the next broker. May be NULL. Returns: NULL. */
+struct programs *programs_free(struct programs *programs);
+/* All of them end, for good. */
+void programs_stop(struct programs *programs);
+
+/* The keeper's reply: a connection to the spawner, or -1: there is none to be had. Takes FD. */
+void programs_set_spawner(struct programs *programs, int fd);
+
+/* Has S an init, so that one process less is needed for the next program? */
+bool programs_has_init(const struct programs *programs, const struct session *s);
+/* A new one is in the model: it is asked for. */
+void programs_start(struct programs *programs, struct program *p);
+/* The one that the request SERIAL of this connection has made. NULL: none. */
+struct program *programs_find(struct programs *programs, uint64_t connection, uint64_t serial);
+/* The client's end of P's launch pair, which is the caller's from here on; -1: it is not there (yet). */
+int programs_take_launch(struct program *p);
+/* It was not given to anybody. Takes FD. */
+void programs_return_launch(struct program *p, int fd);
+/* P has failed, and who asked for it is told: it goes. Returns: 0 or -errno. */
+int programs_forget(struct program *p);
+/* WAITER is in a list of P's until something becomes of that, or it is unlinked. */
+void programs_wait(struct program *p, struct list *waiter);
+
+/* The control connection with this cookie is there, as before a broker died; or it has ended. */
+void programs_connection_found(struct programs *programs, uint64_t connection);
+void programs_connection_ended(struct programs *programs, uint64_t connection);
+
+/* The model's hooks of these names. */
+struct entity;
+int programs_commanded(struct program *p, unsigned type, uint64_t value);
+void programs_changed(struct programs *programs, const struct entity *e);
+void programs_gone(struct programs *programs, const struct entity *e);

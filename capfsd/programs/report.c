@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What has become of a program, put into the model: each is one change, stored before anybody is told. Its end
+ * is an event of its session, which all sessions above have in their logs too.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/core.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/event.h"
+#include "capfsd/ops/texts.h"
+#include "capfsd/programs/inner.h"
+
+static int
+commit(struct change *ch, int e)
+{
+	if (e == 0)
+		e = change_commit(ch);
+	else
+		change_abort(ch);
+	return e;
+}
+
+static void
+tell(const struct program *p, const char *verb)
+{
+	cleanup_text struct text fields = {};
+	const struct program_record *record = &p->record;
+	const struct event event = {
+		.verb = verb,
+		.error = record->phase == PHASE_FAILED ? record->error : 0,
+		.keep = EVENT_USUAL,
+		.fields = &fields,
+	};
+
+	text_addf(&fields, " thread=%s pid=%" PRIu32, p->entity.name, record->pid);
+	if (record->title[0])
+		text_addf(&fields, " name=%s", record->title);
+	if (record->phase == PHASE_EXITED && WIFSIGNALED(record->status))
+		text_addf(&fields, " signal=%d%s", WTERMSIG(record->status),
+			WCOREDUMP(record->status) ? " core=yes" : "");
+	else if (record->phase == PHASE_EXITED)
+		text_addf(&fields, " code=%d", WEXITSTATUS(record->status));
+	if (text_done(&fields) == 0)
+		event_log(p->session->model, p->session, &event);
+}
+
+int
+report_running(struct running *r, pid_t pid)
+{
+	struct model *m = r->programs->sockets->model;
+	struct change *ch = change_begin(m);
+	struct program_record *record = change_edit(ch, &r->program->entity);
+
+	if (record) {
+		record->phase = PHASE_RUNNING;
+		record->pid = (uint32_t)pid;
+		record->started_usec = m->now_usec();
+	}
+	return commit(ch, record ? 0 : -ENOMEM);
+}
+
+/* One that nobody asks about goes right after that. */
+static int
+end(struct running *r, const struct program_record *as)
+{
+	struct program *p = r->program;
+	struct model *m = r->programs->sockets->model;
+	struct change *ch = change_begin(m);
+	struct program_record *record = change_edit(ch, &p->entity);
+	struct init *i = r->init;
+	int e = record ? 0 : -ENOMEM;
+
+	if (record)
+		*record = *as;
+	e = commit(ch, e);
+	if (e < 0)
+		return e;
+	tell(p, p->record.phase == PHASE_FAILED ? "spawn" : "exit");
+	if (i)
+		(void)init_tell(i, PROCESS_ACK, r, 0, 0);
+	running_close_launch(r);
+	running_resume(r);
+	return program_is_asked_about(p) ? 0 : report_drop(r);
+}
+
+int
+report_end(struct running *r, const struct process_record *report)
+{
+	struct program_record record = r->program->record;
+	bool failed = report->type == PROCESS_FAILED ||
+		(report->type == PROCESS_STATE && report->flags == PHASE_FAILED);
+
+	record.ended_usec = r->programs->sockets->model->now_usec();
+	record.paused = 0;
+	if (failed) {
+		record.phase = PHASE_FAILED;
+		record.step = report->step > 0 && report->step < STEP_N ? (uint8_t)report->step : STEP_NONE;
+		record.error = report->error > 0 ? report->error : ECONNRESET;
+	} else {
+		record.phase = PHASE_EXITED;
+		record.status = report->status & 0xffff;
+		record.utime_usec = report->utime_usec;
+		record.stime_usec = report->stime_usec;
+		record.maxrss_kib = report->maxrss_kib;
+	}
+	return end(r, &record);
+}
+
+int
+report_failed(struct running *r, enum process_step step, int error)
+{
+	struct program_record record = r->program->record;
+
+	record.phase = PHASE_FAILED;
+	record.step = (uint8_t)step;
+	record.error = error;
+	record.ended_usec = r->programs->sockets->model->now_usec();
+	return end(r, &record);
+}
+
+int
+report_drop(struct running *r)
+{
+	struct change *ch = change_begin(r->programs->sockets->model);
+
+	return commit(ch, change_drop(ch, &r->program->entity));
+}

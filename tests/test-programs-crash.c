@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What becomes of programs when a broker dies, an init, the spawner, or their session is closed. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "tests/fixture.h"
+#include "tests/programs-world.h"
+
+/* The broker dies: 0 before the spawner has heard, 1 before it has answered, 2 after the client's end came. */
+START_TEST(a_broker_that_dies_starts_one_program)
+{
+	struct process_record record;
+	uint64_t id;
+	int launch;
+
+	played_begin();
+	if (_i > 0)
+		played_come();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0 keep");
+	if (_i > 0)
+		ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	if (_i == 2) {
+		w.deaf = false;
+		launch = played_launch_first(record.thread);
+		ck_assert_int_ge(launch, 0);
+	}
+	world_restart(&w);
+	played_find();
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 1);
+	id = list_entry(list_first(&app->owned[ENTITY_PROGRAM]), struct entity, owner_link)->id;
+	if (_i < 2) {
+		/* The connection to the spawner is made anew. */
+		ck_assert(!played_is_answered());
+		played_come();
+		ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+		ck_assert_uint_eq(record.thread, id);
+		played_launch_first(id);
+	} else {
+		ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	}
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, 0);
+	ck_assert_int_ge(a.fd, 0);
+	ck_assert(!played_is_answered());
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 1);
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 2);
+}
+END_TEST
+
+/* What becomes of a program while no broker looks is told to the next. */
+START_TEST(G10_no_end_is_lost_with_a_broker)
+{
+	struct process_record record, state = {.type = PROCESS_STATE};
+	char path[64];
+	uint64_t id;
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &id));
+	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+	world_kill(&w);
+	/* It was read by the one that died. */
+	world_start(&w);
+	world_settle(&w);
+	played_find();
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	state.thread = id;
+	state.flags = PHASE_EXITED;
+	state.status = 9;
+	ck_assert(!played_is_answered());
+	played_tell(init, &state, NULL, 0);
+	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert(played_is_answered());
+	ck_assert_ptr_nonnull(strstr(a.text, "status=9 "));
+	/* Told again, as the word that it is known was lost: acknowledged again. */
+	played_tell(init, &state, NULL, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+}
+END_TEST
+
+/* An init that does not name a program has none. */
+START_TEST(what_an_init_does_not_name_has_failed)
+{
+	struct process_record record;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	world_restart(&w);
+	played_find();
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 1);
+	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+}
+END_TEST
+
+START_TEST(G62_a_session_ends_with_its_last_process)
+{
+	struct process_record record;
+	int c;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	c = world_control(&w, root());
+	world_send(c, WIRE_REMOVE, 9000, "sessions/app", "");
+	world_settle(&w);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_END);
+	ck_assert(!world_reply(&w, c, &a));
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+	if (_i == 1) {
+		world_restart(&w);
+		ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+		played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	}
+	world_close(&w, init);
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert_uint_eq(a.m.error, 0);
+	ck_assert_ptr_null(entity_find_name(w.model, root()->entity.id, ENTITY_SESSION, "app", 3));
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
+/* The init, or the spawner, dies under a program that is being started: another one makes it. */
+START_TEST(a_lost_init_is_replaced)
+{
+	struct process_record record;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_START);
+	init = world_close(&w, init);
+	world_settle(&w);
+	ck_assert_ptr_null(entity_find(w.model, id));
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	spawner = world_close(&w, spawner);
+	world_settle(&w);
+	ck_assert_uint_eq(w.n_spawners_wanted, 2);
+	played_come();
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	played_launch_first(record.thread);
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("programs-crash");
+	TCase *t = tcase_create("programs-crash");
+
+	tcase_add_checked_fixture(t, web_setup, web_teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, a_broker_that_dies_starts_one_program, 0, 3);
+	tcase_add_test(t, G10_no_end_is_lost_with_a_broker);
+	tcase_add_test(t, what_an_init_does_not_name_has_failed);
+	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
+	tcase_add_test(t, a_lost_init_is_replaced);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}

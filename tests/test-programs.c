@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Programs, with a spawner and inits that are played: what is asked of them, told, stored, and taken up again. */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/msg.h"
+#include "capfsd/model/event.h"
+#include "tests/fixture.h"
+#include "tests/programs-world.h"
+
+START_TEST(S07_a_program_is_started_shown_and_waited_for)
+{
+	struct process_record record;
+	struct process_plan plan;
+	const uint64_t before = 0;
+	const char *name;
+	uint64_t id;
+
+	played_begin();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=3 name=web keep");
+	ck_assert(!played_is_answered());
+	ck_assert_uint_eq(w.n_spawners_wanted, 1);
+	played_come();
+	ck_assert_uint_eq(played_said(spawner, &record, &plan), PROCESS_START);
+	ck_assert_str_eq(plan.session, "sessions/app");
+	ck_assert_uint_eq(plan.uid, app->record.uid);
+	ck_assert(!played_is_answered());
+	played_launch_first(record.thread);
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, 0);
+	ck_assert_int_ge(a.fd, 0);
+	id = record.thread;
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 2);
+	name = entity_find(w.model, id)->name;
+	ck_assert_ptr_nonnull(strstr(played_info(name), "state=starting\n"));
+	played_report(init, PROCESS_RUNNING, id, 0, 0);
+	ck_assert_ptr_nonnull(strstr(played_info(name), "state=running\n"));
+	/* The sender, by the kernel's word. */
+	{
+		char pid[32];
+
+		snprintf(pid, sizeof(pid), "pid=%d\n", (int)getpid());
+		ck_assert_ptr_nonnull(strstr(played_info(name), pid));
+	}
+	ck_assert_ptr_nonnull(strstr(played_info(name), "name=web\n"));
+	{
+		char path[64];
+
+		snprintf(path, sizeof(path), "threads/%s", name);
+		played_ask(WIRE_WAIT, path, 0, "");
+		ck_assert(played_is_answered());
+		ck_assert_uint_eq(a.m.error, ETIMEDOUT);
+		played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+		ck_assert(!played_is_answered());
+	}
+	played_report(init, PROCESS_EXITED, id, 0x8b, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert_uint_eq(record.thread, id);
+	ck_assert(played_is_answered());
+	ck_assert_ptr_nonnull(strstr(a.text, "state=exited status=139 "));
+	ck_assert_ptr_null(entity_find(w.model, id));
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 1);
+	world_close(&w, init);
+	world_settle(&w);
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], before);
+	ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, "events", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, " exit session=init/app thread="));
+	ck_assert_ptr_nonnull(strstr(a.text, " signal=11 core=yes"));
+}
+END_TEST
+
+START_TEST(G65_its_end_may_come_before_it_is_waited_for)
+{
+	char path[64];
+	uint64_t id;
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &id));
+	played_report(init, PROCESS_EXITED, id, 0x0100, 0);
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+	played_ask(WIRE_WAIT, path, 0, "");
+	ck_assert(played_is_answered());
+	ck_assert_ptr_nonnull(strstr(a.text, "status=256 "));
+	played_ask(WIRE_WAIT, path, 0, "");
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, ENOENT);
+	/* Nobody asked about this one. */
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0", &id));
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
+START_TEST(without_a_spawner_nothing_is_started)
+{
+	played_begin();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	programs_set_spawner(w.programs, -1);
+	world_settle(&w);
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, ECONNREFUSED);
+	ck_assert_ptr_nonnull(strstr(a.text, "no spawner"));
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 0);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+}
+END_TEST
+
+START_TEST(bad_requests_start_nothing)
+{
+	static const struct {
+		const char *path, *text;
+		int error;
+	} bad[] = {
+		{"threads", "", EINVAL},
+		{"threads", "descriptors=x", EINVAL},
+		{"threads", "descriptors=4097", EINVAL},
+		{"threads", "descriptors=1 name=a/b", EINVAL},
+		{"threads", "descriptors=1 name=a-name-that-is-longer-than-31-bytes", EINVAL},
+		{"threads", "descriptors=1 uid=0", EINVAL},
+		{"caps", "descriptors=1", EINVAL},
+		{"nowhere", "descriptors=1", ENOENT},
+	};
+
+	played_begin();
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		played_ask(WIRE_SPAWN, bad[i].path, 0, bad[i].text);
+		ck_assert_msg(played_is_answered() && a.m.error == (uint32_t)bad[i].error, "%s: %u", bad[i].text, a.m.error);
+	}
+	ck_assert_uint_eq(w.n_spawners_wanted, 0);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+}
+END_TEST
+
+START_TEST(Z80_G63_threads_are_paid_for)
+{
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	played_run("descriptors=0", &id);
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 3);
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, EDQUOT);
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	played_run("descriptors=0", &id);
+}
+END_TEST
+
+START_TEST(C04_a_failed_start_is_told_with_its_step)
+{
+	struct process_record record;
+
+	played_begin();
+	played_come();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	played_report(spawner, PROCESS_FAILED, record.thread, STEP_CGROUP, EOPNOTSUPP);
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(a.text, "step cgroup"));
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 0);
+	ck_assert_ptr_null(entity_find(w.model, record.thread));
+}
+END_TEST
+
+/* Without its client, one that was to end with it is killed; one that runs on is nobody's. */
+START_TEST(C05_it_ends_with_its_client_if_that_was_asked)
+{
+	struct process_record record;
+	uint64_t stays, dies;
+
+	played_begin();
+	played_run("descriptors=0 keep", &stays);
+	played_run("descriptors=0 die keep", &dies);
+	control = world_close(&w, control);
+	world_settle(&w);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_KILL);
+	ck_assert_uint_eq(record.thread, dies);
+	ck_assert_int_eq(record.signal, SIGKILL);
+	ck_assert_uint_eq(played_said(init, &record, NULL), 0);
+	played_report(init, PROCESS_EXITED, dies, 9, 0);
+	played_report(init, PROCESS_EXITED, stays, 0, 0);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+}
+END_TEST
+
+/* The client left while it was started: whatever comes then is not kept, and its other ends see that. */
+START_TEST(a_client_that_leaves_is_not_waited_for)
+{
+	struct process_record record, launched = {.type = PROCESS_LAUNCH};
+	int launch[2], r[2];
+
+	played_begin();
+	played_come();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0 keep");
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	control = world_close(&w, control);
+	world_settle(&w);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+	played_pair(launch);
+	played_pair(r);
+	launched.thread = record.thread;
+	played_tell(spawner, &launched, (int[]){launch[1], r[1]}, 2);
+	close(launch[1]);
+	close(r[1]);
+	ck_assert(world_is_over(world_own(&w, launch[0])));
+	ck_assert(world_is_over(world_own(&w, r[0])));
+	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 0);
+}
+END_TEST
+
+/* An init speaks of its own session's programs. */
+START_TEST(S07_forged_reports_have_no_effect)
+{
+	struct process_record record;
+	uint64_t id;
+	int mine;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	mine = init;
+	{
+		int c = world_control(&w, root());
+
+		ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/other", "threads=2 ram=64K sockets=8", &a), 0);
+		world_send(c, WIRE_SPAWN, 9100, "sessions/other/threads", "descriptors=0");
+		world_settle(&w);
+		ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+		played_launch_first(record.thread);
+		ck_assert(world_reply(&w, c, &a));
+	}
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+	played_report(mine, PROCESS_FAILED, record.thread, STEP_EXEC, ENOENT);
+	ck_assert_ptr_nonnull(entity_find(w.model, record.thread));
+	played_report(mine, PROCESS_EXITED, root()->entity.id, 0, 0);
+	played_report(mine, 77, id, 0, 0);
+	ck_assert_int_eq(send(mine, "short", 5, 0), 5);
+	world_settle(&w);
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+}
+END_TEST
+
+START_TEST(G64_ctl)
+{
+	static const struct {
+		const char *text;
+		int error;
+		uint32_t type;
+		int signal;
+		uint64_t cookie;
+	} commands[] = {
+		{"kill", 0, PROCESS_KILL, SIGKILL, 0},
+		{"signal=15", 0, PROCESS_KILL, SIGTERM, 0},
+		{"pause", 0, PROCESS_PAUSE, 0, 0},
+		{"pause", 0, 0, 0, 0},
+		{"resume", 0, PROCESS_RESUME, 0, 0},
+		{"affinity=0-1,3", 0, PROCESS_AFFINITY, 0, 0xb},
+		{"affinity=3-1", EINVAL, 0, 0, 0},
+		{"affinity=64", EINVAL, 0, 0, 0},
+		{"affinity=1,", EINVAL, 0, 0, 0},
+		{"signal=0", EINVAL, 0, 0, 0},
+		{"signal=65", EINVAL, 0, 0, 0},
+		{"kill pause", EINVAL, 0, 0, 0},
+		{"", EINVAL, 0, 0, 0},
+	};
+	struct process_record record;
+	char path[64];
+	uint64_t id;
+	int c;
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s/ctl", played_run("descriptors=0 keep", &id));
+	c = world_control(&w, app);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		uint32_t type;
+
+		ck_assert_msg(world_ask(&w, c, WIRE_WRITE, path, commands[i].text, &a) == commands[i].error,
+			"%s: %u %s", commands[i].text, a.m.error, a.text);
+		memset(&record, 0, sizeof(record));
+		type = played_said(init, &record, NULL);
+		ck_assert_msg(type == commands[i].type, "%s: %u", commands[i].text, type);
+		ck_assert_int_eq(record.signal, commands[i].signal);
+		ck_assert_uint_eq(record.cookie, commands[i].cookie);
+		ck_assert(!type || record.thread == id);
+	}
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, path, "kill", &a), ESRCH);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("programs");
+	TCase *t = tcase_create("programs");
+
+	tcase_add_checked_fixture(t, web_setup, web_teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, S07_a_program_is_started_shown_and_waited_for);
+	tcase_add_test(t, G65_its_end_may_come_before_it_is_waited_for);
+	tcase_add_test(t, without_a_spawner_nothing_is_started);
+	tcase_add_test(t, bad_requests_start_nothing);
+	tcase_add_test(t, Z80_G63_threads_are_paid_for);
+	tcase_add_test(t, C04_a_failed_start_is_told_with_its_step);
+	tcase_add_test(t, C05_it_ends_with_its_client_if_that_was_asked);
+	tcase_add_test(t, a_client_that_leaves_is_not_waited_for);
+	tcase_add_test(t, S07_forged_reports_have_no_effect);
+	tcase_add_test(t, G64_ctl);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
