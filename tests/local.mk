@@ -72,6 +72,7 @@ unit_tests = \
 	tests/test-succession \
 	tests/test-turns \
 	tests/test-kept \
+	tests/test-spawner \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -149,7 +150,8 @@ test_tools = \
 	tests/mass \
 	tests/storm \
 	tests/passing \
-	tests/probe
+	tests/probe \
+	tests/spawned
 
 check_PROGRAMS += $(test_tools)
 check_LTLIBRARIES =
@@ -202,6 +204,7 @@ tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_fd_bomb_SOURCES = tests/fd-bomb.c
 tests_fd_bomb_LDADD = base/libbase.la
+tests_spawned_SOURCES = tests/spawned.c
 
 tests_hostile_file_SOURCES = tests/hostile-file.c
 tests_hostile_file_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
@@ -458,3 +461,8 @@ tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_conversation_SOURCES = tests/test-conversation.c $(sockets_world)
 tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_conversation_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+spawner_world = tests/spawner-world.c tests/spawner-world.h
+tests_test_spawner_SOURCES = tests/test-spawner.c $(spawner_world)
+tests_test_spawner_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spawner_LDADD = tests/libfixture.la

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * It gives nothing away before it knows for whom: the kernel's word comes first, with HELLO. Of what the plan says
+ * root looks at the numbers and at the session's path, which has no other characters than names have; all other
+ * paths are for the session's own user to look up.
+ */
+#include "config.h"
+
+#include "spawner/doorman.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "spawner/birth.h"
+#include "spawner/hello.h"
+#include "spawner/init.h"
+#include "spawner/mounts.h"
+#include "spawner/namespace.h"
+
+#define TITLE "capfs-doorman"
+
+/* Afterwards only CAP_SETPCAP would allow it, which goes with the uid. The kernel says EINVAL of what it has not. */
+static int
+empty_bounding_set(void)
+{
+	for (int capability = 0; capability < 64; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+			return -errno;
+	return 0;
+}
+
+static int
+become(const struct process_plan *p)
+{
+	int r = p->uid == 0 ? 0 : empty_bounding_set();
+
+	if (r < 0)
+		return r;
+	if (setgroups(p->n_groups, p->groups) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
+		setresuid(p->uid, p->uid, p->uid) < 0)
+		return -errno;
+	/* Once more, as somebody who is not root: it must not be possible. */
+	return p->uid != 0 && setresuid(0, 0, 0) == 0 ? -EPERM : 0;
+}
+
+/* The session's directory as a mount of its own, in no namespace yet. */
+static int
+open_session(const struct birth *b)
+{
+	const struct open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	const char *session = *b->plan.session ? b->plan.session : ".";
+	cleanup_close int mount = open(b->place->mount, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int directory = -1;
+
+	if (mount < 0)
+		return -errno;
+	directory = (int)syscall(SYS_openat2, mount, session, &how, sizeof(how));
+	return directory < 0 ? -errno : mounts_clone(directory, "", false);
+}
+
+static int
+write_map(pid_t pid, const char *name, uint32_t id)
+{
+	char path[40], map[40];
+	cleanup_close int fd = -1;
+	int n = snprintf(map, sizeof(map), "%u %u 1\n", id, id);
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, map, (size_t)n) != n ? -errno : 0;
+}
+
+static void __attribute__((noreturn))
+be_confined(struct birth *b, const struct process_hello *hello, int tree, const int go[2])
+{
+	const int more[] = {tree, go[0]};
+	char byte;
+
+	birth_begin(b, more, 2);
+	/* Without its maps it is nobody. */
+	if (read(go[0], &byte, 1) != 1)
+		_exit(EXIT_FAILURE);
+	close(go[0]);
+	namespace_enter_given(b, tree);
+	init_main(b, hello);
+}
+
+static void __attribute__((noreturn))
+make_confined(struct birth *b, const struct process_hello *hello)
+{
+	int go[2], tree = open_session(b), r;
+	pid_t pid;
+
+	if (tree < 0)
+		birth_fail(b, STEP_CAP, -tree);
+	if (pipe2(go, O_CLOEXEC) < 0)
+		birth_fail(b, STEP_NS, errno);
+	pid = namespace_fork(&b->plan, b->ret_pid);
+	if (pid < 0)
+		birth_fail(b, STEP_NS, errno);
+	if (pid == 0)
+		be_confined(b, hello, tree, go);
+	r = write_map(pid, "gid_map", b->plan.gid);
+	if (r == 0)
+		r = write_map(pid, "uid_map", b->plan.uid);
+	if (r < 0)
+		birth_fail(b, STEP_NS, -r);
+	if (write(go[1], "", 1) != 1)
+		_exit(EXIT_FAILURE);
+	_exit(EXIT_SUCCESS);
+}
+
+void
+doorman_main(struct birth *b)
+{
+	struct process_hello hello;
+	sigset_t none;
+	int step, r;
+
+	birth_begin(b, NULL, 0);
+	prctl(PR_SET_NAME, TITLE);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	hello_set_deadline(HELLO_SEC);
+	r = hello_receive(b->launch, &b->plan, &hello, &step);
+	if (r != 0)
+		birth_fail(b, step, r);
+	if (b->plan.flags & PLAN_CONFINED)
+		make_confined(b, &hello);
+	hello_set_deadline(0);
+	r = become(&b->plan);
+	if (r < 0)
+		birth_fail(b, STEP_UID, -r);
+	init_main(b, &hello);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The only place that decides as whom a program runs: its plan names a user, which a broker wrote, and the kernel
+ * another one, which nobody can forge. They are the same or there is no program.
+ */
+#include "config.h"
+
+#include "spawner/hello.h"
+
+#include <stdbool.h>
+#include <sys/time.h>
+
+#include "spawner/raw.h"
+
+#define HELLO_FLAGS (HELLO_EXEC_FD | HELLO_LISTEN_PID)
+
+union credentials {
+	char buffer[CMSG_SPACE(sizeof(struct ucred))];
+	struct cmsghdr align;
+};
+
+void
+hello_set_deadline(unsigned sec)
+{
+	struct itimerval t = {.it_value.tv_sec = sec};
+
+	raw(SYS_setitimer, ITIMER_REAL, &t, NULL);
+}
+
+static bool
+is_valid(const struct process_hello *h)
+{
+	return h->magic == HELLO_MAGIC && h->n_fds <= HELLO_FDS_MAX && h->n_bytes <= HELLO_BYTES_MAX &&
+	       h->argc >= 1 && h->argc <= HELLO_STRINGS_MAX && h->envc <= HELLO_STRINGS_MAX &&
+	       h->n_bytes >= h->argc + h->envc && !(h->flags & ~(uint32_t)HELLO_FLAGS) &&
+	       !(h->flags & HELLO_EXEC_FD && h->n_fds == 0);
+}
+
+static bool
+is_of(const struct msghdr *m, const struct process_plan *plan)
+{
+	const struct cmsghdr *c = m->msg_controllen >= CMSG_LEN(sizeof(struct ucred)) ? CMSG_FIRSTHDR(m) : NULL;
+	const struct ucred *u = c ? (const struct ucred *)(const void *)CMSG_DATA(c) : NULL;
+
+	if (!u || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+		return false;
+	return u->uid == plan->uid && u->gid == plan->gid && (plan->n_groups == 0 || u->uid == 0);
+}
+
+int
+hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step)
+{
+	union credentials credentials;
+	struct iovec iov = {.iov_base = ret, .iov_len = sizeof(*ret)};
+	struct msghdr m = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = credentials.buffer,
+		.msg_controllen = sizeof(credentials.buffer),
+	};
+	long n;
+
+	*ret_step = STEP_HELLO;
+	do
+		n = raw(SYS_recvmsg, fd, &m, MSG_CMSG_CLOEXEC);
+	while (n == -EINTR);
+	raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int));
+	if (n <= 0)
+		return n == 0 ? ECONNRESET : (int)-n;
+	if (n != sizeof(*ret) || m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !is_valid(ret))
+		return EBADMSG;
+	if (is_of(&m, plan))
+		return 0;
+	*ret_step = STEP_CREDS;
+	return EPERM;
+}

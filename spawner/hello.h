@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The first word of a client, by raw.h: the kernel says with it whose program it is to be. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "wire/process.h"
+
+#define HELLO_SEC 30 /* that a client has from the begin until all has come */
+
+/* Ends this process when the client takes longer, with SIGALRM. */
+void hello_set_deadline(unsigned sec);
+
+/*
+ * Waits for it on FD, where SO_PASSCRED was on before anybody could send, and is off from here on: with each
+ * packet that credentials come with, some descriptors would not. Returns: 0, an errno; *RET_STEP, where.
+ */
+int hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step);

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# It is root's, and lives on while the daemon is replaced: nothing of capfsd/, and no library but libseccomp.
+noinst_LTLIBRARIES += spawner/libspawner.la
+spawner_libspawner_la_SOURCES = wire/process.h \
+	spawner/birth.c spawner/birth.h \
+	spawner/channel.c spawner/channel.h \
+	spawner/doorman.c spawner/doorman.h \
+	spawner/hello.c spawner/hello.h \
+	spawner/init.c spawner/init.h \
+	spawner/inits.c spawner/inits.h \
+	spawner/mounts.c spawner/mounts.h \
+	spawner/namespace.c spawner/namespace.h \
+	spawner/plan.c spawner/plan.h \
+	spawner/program.c spawner/program.h \
+	spawner/raw.h \
+	spawner/restrict.c spawner/restrict.h \
+	spawner/root.c spawner/root.h \
+	spawner/self.c spawner/self.h \
+	spawner/threads.c spawner/threads.h
+spawner_libspawner_la_CFLAGS = $(AM_CFLAGS) $(SECCOMP_CFLAGS)
+spawner_libspawner_la_LIBADD = base/libbase.la $(SECCOMP_LIBS)
+
+pkglibexec_PROGRAMS += spawner/capfs-spawner
+spawner_capfs_spawner_SOURCES = spawner/spawner.c
+spawner_capfs_spawner_CFLAGS = $(AM_CFLAGS) $(SECCOMP_CFLAGS)
+spawner_capfs_spawner_LDADD = spawner/libspawner.la

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Mounts that are made before they have a place. All descriptors are the caller's, CLOEXEC. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What stands at PATH below DIRECTORY ("": that itself), with what is mounted below if ALL. Returns: it, -errno. */
+int mounts_clone(int directory, const char *path, bool all);
+
+/* A new file system. OPTIONS are names and values in turn, up to NULL. Returns: it, -errno. */
+int mounts_new(const char *type, const char *const *options, uint64_t attributes);
+
+/* Adds ATTRIBUTES (MOUNT_ATTR_…). Returns: 0, -errno. */
+int mounts_restrict(int mount, uint64_t attributes, bool all);
+
+/* Gives MOUNT its place, on what PLACE is open on. Returns: 0, -errno. */
+int mounts_attach(int mount, int place);
+
+/* Nothing that happens to mounts here is seen outside, nor the other way round. Returns: 0, -errno. */
+int mounts_separate(void);

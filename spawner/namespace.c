@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The user namespace makes the rest possible for anybody, and is where the same code serves root and users: all
+ * that is built here is built with capabilities that mean nothing outside. It has one user, who is the same inside
+ * and outside; no other number is mapped.
+ */
+#include "config.h"
+
+#include "spawner/namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "spawner/birth.h"
+#include "spawner/mounts.h"
+#include "spawner/root.h"
+
+#define NAMESPACES                                                                                     \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+pid_t
+namespace_fork(const struct process_plan *plan, uint32_t *ret_pid)
+{
+	struct clone_args a = {
+		.flags = NAMESPACES | (plan->flags & PLAN_NET ? 0 : CLONE_NEWNET),
+		.exit_signal = SIGCHLD,
+	};
+
+	if (ret_pid) {
+		a.flags |= CLONE_PARENT | CLONE_PARENT_SETTID;
+		a.parent_tid = (uint64_t)(uintptr_t)ret_pid;
+		a.exit_signal = 0; /* as ours */
+	}
+	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+}
+
+/* Through a file of /proc, which is at PROC, or at its usual place. */
+static int
+write_own(int proc, const char *name, const char *text)
+{
+	char path[32];
+	cleanup_close int fd = -1;
+
+	snprintf(path, sizeof(path), "%sself/%s", proc < 0 ? "/proc/" : "", name);
+	fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+static int
+write_map(int proc, const char *name, uint32_t id)
+{
+	char map[32];
+
+	snprintf(map, sizeof(map), "%u %u 1\n", id, id);
+	return write_own(proc, name, map);
+}
+
+/* One's own files of /proc are root's, who is somebody else, unless one can be traced. */
+static int
+write_maps(const struct birth *b)
+{
+	int proc = b->place->proc_fd, r;
+
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	r = write_own(proc, "setgroups", "deny");
+	if (r == 0)
+		r = write_map(proc, "gid_map", b->plan.gid);
+	if (r == 0)
+		r = write_map(proc, "uid_map", b->plan.uid);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return r;
+}
+
+static int
+drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+
+	for (int capability = 0; capability < 64; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+			return -errno;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return -errno;
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/* For sessions below that are made from here, which write their maps. Without it they have ours, or none. */
+static void
+keep_proc(struct birth *b)
+{
+	static const char *const no_options[] = {NULL};
+	bool visible = b->plan.flags & PLAN_PROC;
+	int proc = visible ? -1 : mounts_new("proc", no_options, 0);
+
+	if (proc < 0 && !visible)
+		return;
+	fd_close(b->place->proc_fd);
+	b->place->proc_fd = proc;
+}
+
+static void
+enter(struct birth *b, int tree)
+{
+	int step, r;
+
+	keep_proc(b);
+	r = root_make(&b->plan, tree, &step);
+	if (r < 0)
+		birth_fail(b, step, -r);
+	close(tree);
+	r = drop_capabilities();
+	if (r < 0)
+		birth_fail(b, STEP_CAPS, -r);
+	snprintf(b->place->mount, sizeof(b->place->mount), "/cap");
+	memcpy(b->place->session, b->plan.session, sizeof(b->place->session));
+}
+
+/* The session's directory by its path, which is known from the one that is mounted here. */
+static int
+open_session(const struct birth *b)
+{
+	char path[PATH_MAX + PLAN_SESSION_BYTES + 1];
+	const char *session = b->plan.session + strlen(b->place->session);
+
+	snprintf(path, sizeof(path), "%s/%s", b->place->mount, session);
+	return mounts_clone(AT_FDCWD, path, false);
+}
+
+void
+namespace_enter_own(struct birth *b)
+{
+	int r, tree;
+
+	birth_begin(b, NULL, 0);
+	r = write_maps(b);
+	if (r < 0)
+		birth_fail(b, STEP_NS, -r);
+	tree = open_session(b);
+	if (tree < 0)
+		birth_fail(b, STEP_CAP, -tree);
+	enter(b, tree);
+}
+
+/* Inside, where it has the capabilities for that, and keeps them, as this changes from nobody to somebody. */
+void
+namespace_enter_given(struct birth *b, int tree)
+{
+	const struct process_plan *p = &b->plan;
+
+	if (setgroups(0, NULL) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
+		setresuid(p->uid, p->uid, p->uid) < 0)
+		birth_fail(b, STEP_UID, errno);
+	enter(b, tree);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a confined program takes away from itself: system calls, and what namespaces do not see. */
+#pragma once
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RESTRICT_FILTER_MAX 1024
+
+struct restrict_filter {
+	size_t n;
+	struct sock_filter instructions[RESTRICT_FILTER_MAX];
+};
+
+/* Made once, by who has libraries and memory to spare. Returns: 0 or -errno. */
+int restrict_make_filter(struct restrict_filter *ret);
+
+/* All below is by raw.h. Returns: 0 or an errno. */
+int restrict_calls(const struct restrict_filter *filter);
+
+/* Does the kernel keep from abstract sockets of others (Linux 6.12)? */
+bool restrict_has_scopes(void);
+
+/*
+ * This process and its children reach files below their own root alone, also by directories that they are given,
+ * and no abstract sockets of others and no signals to them. Returns: 0 or an errno.
+ */
+int restrict_files(void);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "spawner/self.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* Of the arguments, and of the environment behind them: there is one for a process, as there is one title. */
+static char *room;
+static size_t n_room;
+
+void
+self_init(int argc, char *argv[])
+{
+	char *end = argv[0];
+
+	for (int i = 0; i < argc && argv[i] == end; i++)
+		end += strlen(argv[i]) + 1;
+	for (char **e = environ; *e == end; e++)
+		end += strlen(*e) + 1;
+	room = argv[0];
+	n_room = (size_t)(end - argv[0]);
+}
+
+void
+self_title(const char *name, const char *rest)
+{
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	if (n_room == 0)
+		return;
+	memset(room, 0, n_room);
+	snprintf(room, n_room, "%s %s", name, rest);
+}
+
+void
+self_adopt(void)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+int
+self_for_each_child(void (*f)(void *context, pid_t pid), void *context)
+{
+	cleanup_fclose FILE *list = fopen("/proc/thread-self/children", "re");
+	int pid;
+
+	if (!list)
+		return -errno;
+	while (fscanf(list, "%d", &pid) == 1)
+		f(context, (pid_t)pid);
+	return 0;
+}

@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Programs from START to the acknowledged end, by the built spawner, its inits and whoever plays the rest. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "tests/spawner-world.h"
+
+#define WORDS(...) \
+	(const char *const[]) \
+	{ \
+		__VA_ARGS__, NULL \
+	}
+
+static struct world w;
+static struct process_plan plan;
+static struct played s;
+
+static void
+begin(int privileged)
+{
+	world_begin(&w, privileged, NULL);
+	world_plan(&w, &plan, 0);
+	world_session(&w, &plan, &s);
+}
+
+static void
+end(void)
+{
+	played_end(&s);
+	broker_await(w.fd, PROCESS_ENDED);
+	world_end(&w);
+}
+
+static void
+ack(uint64_t thread)
+{
+	broker_ask(s.fd, PROCESS_ACK, s.session, thread);
+}
+
+START_TEST(program_starts_and_its_end_is_told)
+{
+	struct process_record r;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "7"), NULL, 0);
+	r = broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_uint_eq(r.thread, s.thread);
+	ck_assert(WIFEXITED(r.status) && WEXITSTATUS(r.status) == 7);
+	ck_assert_uint_gt(r.maxrss_kib, 0);
+	r.thread = played_run_more(&s, WORDS("signal", "15"), NULL, 0);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGTERM);
+	end();
+}
+END_TEST
+
+/* As the kernel says it of a child of our own that has ended in the same way. */
+START_TEST(core_flag_is_told)
+{
+	const struct rlimit core = {1 << 20, 1 << 20};
+	int status, own;
+	pid_t pid;
+
+	world_begin(&w, _i, NULL);
+	world_plan(&w, &plan, 0);
+	chmod(w.directory, 0777);
+	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
+	plan.rlimits_set = 1U << RLIMIT_CORE;
+	plan.rlimits[RLIMIT_CORE][0] = core.rlim_cur;
+	plan.rlimits[RLIMIT_CORE][1] = core.rlim_max;
+	pid = fork();
+	if (pid == 0) {
+		if (chdir(w.directory) == 0 && setrlimit(RLIMIT_CORE, &core) == 0)
+			abort();
+		_exit(99);
+	}
+	ck_assert_int_eq(waitpid(pid, &own, 0), pid);
+	world_session(&w, &plan, &s);
+	played_run(&s, WORDS("signal", "6"), NULL, 0);
+	status = broker_await(s.fd, PROCESS_EXITED).status;
+	ck_assert_int_eq(status, own);
+	ck_assert_int_eq(WTERMSIG(status), SIGABRT);
+	end();
+}
+END_TEST
+
+static char *
+read_text(int fd, char *text, size_t size)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ssize_t n;
+
+	ck_assert_int_eq(poll(&p, 1, WORLD_MSEC), 1);
+	n = read(fd, text, size - 1);
+	text[n < 0 ? 0 : n] = '\0';
+	return text;
+}
+
+START_TEST(program_leads_its_session_as_its_user)
+{
+	char path[100], text[100], wanted[100];
+	char *argv[] = {path, (char[]){"self"}, NULL}, *env[] = {(char[]){"LISTEN_PID="}, NULL};
+	int pair[2], pid, leader, listen_pid, uid, gid;
+
+	begin(_i);
+	snprintf(path, sizeof(path), "%s/spawned", w.directory);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	ck_assert_int_eq(client_send(&w, s.launch, argv, env, &pair[1], 1, HELLO_LISTEN_PID), 0);
+	read_text(pair[0], text, sizeof(text));
+	ck_assert_int_eq(sscanf(text, "%d %d %d %d %d", &pid, &leader, &listen_pid, &uid, &gid), 5);
+	snprintf(wanted, sizeof(wanted), "%d %d %d %u %u\n", pid, pid, pid, (unsigned)w.uid, (unsigned)w.gid);
+	ck_assert_str_eq(text, wanted);
+	close(pair[0]);
+	close(pair[1]);
+	end();
+}
+END_TEST
+
+static size_t
+random_table(int *fds, size_t max)
+{
+	size_t n = (size_t)rand() % max;
+
+	for (size_t i = 0; i < n; i++)
+		fds[i] = -1;
+	/* In an order of their own, so that none is where it is to be. */
+	for (size_t left = n; left > 0;) {
+		size_t i = (size_t)rand() % n;
+		int number;
+
+		while (fds[i] >= 0)
+			i = (i + 1) % n;
+		number = (int)i;
+		fds[i] = memfd_create("number", MFD_CLOEXEC);
+		ck_assert_int_ge(fds[i], 0);
+		ck_assert_int_eq(write(fds[i], &number, sizeof(number)), sizeof(number));
+		left--;
+	}
+	return n;
+}
+
+static void
+close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+START_TEST(C01_C09_program_has_exactly_its_descriptors)
+{
+	int fds[700];
+	char number[16];
+	unsigned n_big = 0;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	srand(17);
+	for (int i = 0; i < 300; i++) {
+		size_t n = random_table(fds, i % 10 == 0 ? 700 : 40);
+		uint64_t thread;
+
+		n_big += n > HELLO_PACKET_FDS;
+		snprintf(number, sizeof(number), "%zu", n);
+		thread = played_run_more(&s, WORDS("table", number), fds, n);
+		ck_assert_msg(broker_await(s.fd, PROCESS_EXITED).status == 0, "table %d of %zu", i, n);
+		ack(thread);
+		close_all(fds, n);
+	}
+	ck_assert_uint_gt(n_big, 5);
+	end();
+}
+END_TEST
+
+/* One that is not exact is noticed by the program: a descriptor too many, or another number. */
+START_TEST(program_notices_a_wrong_table)
+{
+	int fds[2] = {memfd_create("number", MFD_CLOEXEC), memfd_create("number", MFD_CLOEXEC)};
+
+	begin(_i);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(write(fds[i], &i, sizeof(i)), sizeof(i));
+	played_run(&s, WORDS("table", "1"), fds, 2);
+	ck_assert_int_ne(broker_await(s.fd, PROCESS_EXITED).status, 0);
+	close_all(fds, 2);
+	end();
+}
+END_TEST
+
+/* --- starts that fail -------------------------------------------------------------------------------- */
+
+static struct process_record
+fail_to_start(char *const *argv, const int *fds, size_t n_fds, uint32_t flags)
+{
+	struct process_answer a;
+	struct process_record r;
+	uint64_t thread;
+	int launch = played_launch(&s, &thread);
+	bool announced = false;
+	int with[2];
+
+	client_send(&w, launch, argv, NULL, fds, n_fds, flags);
+	do
+		a = client_receive(launch);
+	while (a.step == 0);
+	do {
+		ck_assert(broker_receive(s.fd, &r, with));
+		announced = announced || r.type == PROCESS_RUNNING;
+	} while (r.type == PROCESS_RUNNING);
+	ck_assert_uint_eq(r.type, PROCESS_FAILED);
+	ck_assert_uint_eq(r.thread, thread);
+	ck_assert_int_eq(a.step, r.step);
+	ck_assert_int_eq(a.error, r.error);
+	ck_assert_int_eq(announced, r.step == STEP_EXEC);
+	close(launch);
+	ack(thread);
+	return r;
+}
+
+static void
+check_failure(const struct process_record r, int step, int error)
+{
+	ck_assert_msg(r.step == step && r.error == error, "step %d, error %d where %d, %d was due", r.step, r.error, step,
+		error);
+}
+
+static int
+script_at(const char *name, mode_t mode, char path[static 128])
+{
+	int fd;
+
+	snprintf(path, 128, "%s/%s", w.directory, name);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, mode);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_gt(dprintf(fd, "#!/bin/sh\nexit 0\n"), 0);
+	close(fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+START_TEST(C04_failed_start_says_where_and_why)
+{
+	char path[128];
+	char *argv[] = {path, NULL};
+	int script, directory, binary;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	snprintf(path, sizeof(path), "%s/none", w.directory);
+	check_failure(fail_to_start(argv, NULL, 0, 0), STEP_EXEC, ENOENT);
+	close(script_at("forbidden", 0644, path));
+	check_failure(fail_to_start(argv, NULL, 0, 0), STEP_EXEC, EACCES);
+	script = script_at("script", 0755, path);
+	check_failure(fail_to_start(argv, &script, 1, HELLO_EXEC_FD), STEP_EXEC, ENOEXEC);
+	close(script);
+	directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	check_failure(fail_to_start(argv, &directory, 1, 0), STEP_FDS, EISDIR);
+	close(directory);
+	/* The client's own call says EBADF, and the program sees it go. */
+	binary = 999;
+	ck_assert_int_eq(fcntl(binary, F_GETFD), -1);
+	{
+		uint64_t thread;
+		int launch = played_launch(&s, &thread);
+
+		ck_assert_int_eq(client_send(&w, launch, argv, NULL, &binary, 1, 0), -EBADF);
+		close(launch);
+		check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_FDS, ECONNRESET);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(program_can_be_a_descriptor)
+{
+	char path[128], number[] = "1";
+	char *argv[] = {(char[]){"anything"}, (char[]){"table"}, number, NULL};
+	int zero = 0, fds[2] = {memfd_create("number", MFD_CLOEXEC), -1};
+
+	begin(_i);
+	ck_assert_int_eq(write(fds[0], &zero, sizeof(zero)), sizeof(zero));
+	snprintf(path, sizeof(path), "%s/spawned", w.directory);
+	fds[1] = open(path, O_PATH | O_CLOEXEC);
+	ck_assert_int_eq(client_send(&w, s.launch, argv, NULL, fds, 2, HELLO_EXEC_FD), 0);
+	broker_await(s.fd, PROCESS_INITED);
+	broker_await(s.fd, PROCESS_RUNNING);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+	close_all(fds, 2);
+	end();
+}
+END_TEST
+
+START_TEST(S18_failed_start_leaves_the_callers_table)
+{
+	cleanup_free int *before = NULL, *after = NULL;
+	size_t n_before, n_after;
+	char path[128];
+	char *argv[] = {path, NULL};
+	int fds[3] = {memfd_create("a", MFD_CLOEXEC), memfd_create("b", MFD_CLOEXEC), 2};
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	snprintf(path, sizeof(path), "%s/none", w.directory);
+	ck_assert_int_eq(fd_list(&before, &n_before), 0);
+	check_failure(fail_to_start(argv, fds, 3, 0), STEP_EXEC, ENOENT);
+	ck_assert_int_eq(fd_list(&after, &n_after), 0);
+	ck_assert_uint_eq(n_after, n_before);
+	ck_assert_mem_eq(after, before, n_before * sizeof(*before));
+	close_all(fds, 2);
+	end();
+}
+END_TEST
+
+START_TEST(limits_are_set_or_the_start_fails)
+{
+	char text[64];
+	int pair[2];
+
+	world_begin(&w, _i, NULL);
+	world_plan(&w, &plan, 0);
+	plan.rlimits_set = 1U << RLIMIT_NOFILE | 1U << RLIMIT_CORE;
+	plan.rlimits[RLIMIT_NOFILE][0] = 100;
+	plan.rlimits[RLIMIT_NOFILE][1] = 200;
+	world_session(&w, &plan, &s);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("limit", "7"), &pair[1], 1);
+	ck_assert_str_eq(read_text(pair[0], text, sizeof(text)), "100 200\n");
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(working_directory_is_the_plans)
+{
+	int pair[2];
+
+	world_begin(&w, _i, NULL);
+	world_plan(&w, &plan, 0);
+	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
+	world_session(&w, &plan, &s);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("cat", "cap/label"), &pair[1], 1);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+/* --- the broker's side ------------------------------------------------------------------------------- */
+
+START_TEST(end_is_kept_until_it_is_acknowledged)
+{
+	struct process_record r;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "5"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	for (int i = 0; i < 3; i++) {
+		broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+		r = broker_await(s.fd, PROCESS_STATE);
+		ck_assert_uint_eq(r.thread, s.thread);
+		ck_assert_uint_eq(r.flags, PHASE_EXITED);
+		ck_assert_int_eq(WEXITSTATUS(r.status), 5);
+		broker_await(s.fd, PROCESS_SYNCED);
+	}
+	ack(s.thread);
+	r = (struct process_record){.type = PROCESS_SYNC, .serial = 77};
+	broker_send(s.fd, &r, NULL);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_SYNCED).serial, 77);
+	end();
+}
+END_TEST
+
+/* The next broker has the same pair, and knows nothing of what the last one has read. */
+START_TEST(sync_tells_each_phase)
+{
+	struct process_record r;
+	unsigned seen = 0;
+	uint64_t starting, sleeping;
+	int launch, pair[2];
+
+	begin(_i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("exit", "5"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	sleeping = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
+	launch = played_launch(&s, &starting);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	for (int i = 0; i < 3; i++) {
+		r = broker_await(s.fd, PROCESS_STATE);
+		ck_assert_uint_eq(r.flags, r.thread == s.thread ? PHASE_EXITED
+				: r.thread == sleeping		? PHASE_RUNNING
+								: PHASE_STARTING);
+		seen |= r.thread == s.thread ? 1 : r.thread == sleeping ? 2 : r.thread == starting ? 4 : 8;
+	}
+	ck_assert_uint_eq(seen, 7);
+	broker_await(s.fd, PROCESS_SYNCED);
+	close(launch);
+	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(start_twice_starts_once)
+{
+	struct process_record r = {.type = PROCESS_START};
+	uint64_t thread;
+	int launch;
+
+	begin(_i);
+	/* Of a session: the same is on its way, another thread has to wait. */
+	r.session = s.session;
+	r.thread = s.thread;
+	broker_send(w.fd, &r, &plan);
+	r.thread = 999;
+	broker_send(w.fd, &r, &plan);
+	r = broker_await(w.fd, PROCESS_FAILED);
+	ck_assert_uint_eq(r.thread, 999);
+	ck_assert_int_eq(r.error, EBUSY);
+	/* Of a thread: its state is said. */
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	launch = played_launch(&s, &thread);
+	broker_ask(s.fd, PROCESS_START, s.session, thread);
+	r = broker_await(s.fd, PROCESS_STATE);
+	ck_assert_uint_eq(r.thread, thread);
+	ck_assert_uint_eq(r.flags, PHASE_STARTING);
+	client_run(&w, launch, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_RUNNING);
+	broker_await(s.fd, PROCESS_EXITED);
+	end();
+}
+END_TEST
+
+/* The signal was sent when the next answer comes, but may not have been taken yet. */
+static void
+await_stopped(uint32_t pid)
+{
+	char path[40], text[512];
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	do {
+		cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		ck_assert_int_ge(fd, 0);
+		read_text(fd, text, sizeof(text));
+	} while (!strstr(text, ") T "));
+}
+
+START_TEST(kill_pause_and_resume_reach_the_program)
+{
+	struct process_record r = {.type = PROCESS_KILL, .signal = SIGUSR1}, state;
+	int pair[2];
+
+	begin(_i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	broker_ask(s.fd, PROCESS_PAUSE, s.session, s.thread);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	state = broker_await(s.fd, PROCESS_STATE);
+	broker_await(s.fd, PROCESS_SYNCED);
+	await_stopped(state.pid);
+	/* It waits for SIGCONT. */
+	r.thread = s.thread;
+	broker_send(s.fd, &r, NULL);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_STATE).flags, PHASE_RUNNING);
+	broker_await(s.fd, PROCESS_SYNCED);
+	broker_ask(s.fd, PROCESS_RESUME, s.session, s.thread);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGUSR1);
+	/* All of the session; and a number that is no signal does nothing. */
+	r.thread = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	r.signal = 0;
+	broker_send(s.fd, &r, NULL);
+	r.signal = 1000;
+	broker_send(s.fd, &r, NULL);
+	r = (struct process_record){.type = PROCESS_KILL, .signal = SIGKILL};
+	broker_send(s.fd, &r, NULL);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGKILL);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(affinity_is_set)
+{
+	struct process_record r = {.type = PROCESS_AFFINITY, .cookie = 1};
+	char path[64], text[4096];
+	cleanup_close int fd = -1;
+	int pair[2];
+
+	begin(_i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	r.thread = s.thread;
+	broker_send(s.fd, &r, NULL);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	r = broker_await(s.fd, PROCESS_STATE);
+	snprintf(path, sizeof(path), "/proc/%u/status", r.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_ptr_nonnull(strstr(read_text(fd, text, sizeof(text)), "Cpus_allowed_list:\t0\n"));
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+/* The daemon's byte comes when it is there, and its end of the socket goes with it. */
+static void
+leave_a_daemon(int *ret_fd)
+{
+	int pair[2];
+
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("daemon"), &pair[1], 1);
+	close(pair[1]);
+	broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	*ret_fd = pair[0];
+}
+
+START_TEST(end_takes_those_that_have_forked_twice)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(s.fd, PROCESS_END, s.session, 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	await_end(s.pidfd);
+	close(fd);
+	end();
+}
+END_TEST
+
+START_TEST(lost_pair_is_the_end)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	played_end(&s);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	end();
+}
+END_TEST
+
+START_TEST(spawner_ends_a_session)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(w.fd, PROCESS_END, s.session, 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	end();
+}
+END_TEST
+
+/* Whoever has lost its init is killed by the spawner. */
+START_TEST(killed_init_takes_all_with_it)
+{
+	struct process_record r;
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(w.fd, PROCESS_SYNC, 0, 0);
+	r = broker_await(w.fd, PROCESS_STATE);
+	ck_assert_uint_eq(r.session, s.session);
+	broker_await(w.fd, PROCESS_SYNCED);
+	ck_assert_int_eq(kill((pid_t)r.pid, SIGKILL), 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	played_end(&s);
+	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, SIGKILL);
+	world_end(&w);
+}
+END_TEST
+
+/* As long as there is a process of its session; then 5 seconds, for the next start. */
+START_TEST(init_ends_when_it_has_nothing_to_do)
+{
+	struct pollfd p;
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	ack(s.thread);
+	p = (struct pollfd){.fd = s.pidfd, .events = POLLIN};
+	ck_assert_int_eq(poll(&p, 1, 6000), 0);
+	broker_send(s.fd, &(struct process_record){.type = PROCESS_KILL, .signal = SIGKILL}, NULL);
+	broker_await(s.fd, PROCESS_ORPHAN);
+	ck_assert_int_eq(poll(&p, 1, 1000), 0);
+	await_end(s.pidfd);
+	close(fd);
+	played_end(&s);
+	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, 0);
+	world_end(&w);
+}
+END_TEST
+
+START_TEST(init_goes_on_without_its_spawner)
+{
+	int fd, status;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	kill(w.pid, SIGKILL);
+	waitpid(w.pid, &status, 0);
+	ck_assert_int_eq(played_run_more(&s, WORDS("exit", "3"), NULL, 0) != 0, 1);
+	ck_assert_int_eq(WEXITSTATUS(broker_await(s.fd, PROCESS_EXITED).status), 3);
+	played_end(&s);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	close(w.fd);
+	fixture_remove(w.directory);
+}
+END_TEST
+
+START_TEST(session_below_is_made_by_the_init)
+{
+	struct process_record failed;
+	struct process_plan below;
+	struct played b;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	below = plan;
+	/* Only below, and only of the same user. */
+	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
+	ck_assert_int_eq(failed.error, EINVAL);
+	snprintf(below.session, sizeof(below.session), "sessions/a/sessions/b");
+	below.uid++;
+	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
+	ck_assert_int_eq(failed.error, EPERM);
+	below.uid--;
+	ck_assert(world_make(&w, s.fd, &below, &b, &failed));
+	played_run(&b, WORDS("exit", "9"), NULL, 0);
+	ck_assert_int_eq(WEXITSTATUS(broker_await(b.fd, PROCESS_EXITED).status), 9);
+	played_end(&b);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_ENDED).session, b.session);
+	end();
+}
+END_TEST
+
+START_TEST(thousand_starts_leave_nothing)
+{
+	struct process_record r;
+	uint64_t thread;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	ack(s.thread);
+	for (int i = 0; i < 1000; i++) {
+		thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
+		ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+		ack(thread);
+	}
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	broker_await(s.fd, PROCESS_SYNCED);
+	thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
+	r = broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_uint_eq(r.thread, thread);
+	end();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("spawner");
+	TCase *t = fixture_case(suite, "programs", 120);
+	int n = world_kinds();
+
+	tcase_add_loop_test(t, program_starts_and_its_end_is_told, 0, n);
+	tcase_add_loop_test(t, core_flag_is_told, 0, n);
+	tcase_add_loop_test(t, program_leads_its_session_as_its_user, 0, n);
+	tcase_add_loop_test(t, C01_C09_program_has_exactly_its_descriptors, 0, n);
+	tcase_add_loop_test(t, program_notices_a_wrong_table, 0, n);
+	tcase_add_loop_test(t, program_can_be_a_descriptor, 0, n);
+	tcase_add_loop_test(t, limits_are_set_or_the_start_fails, 0, n);
+	tcase_add_loop_test(t, working_directory_is_the_plans, 0, n);
+	tcase_add_loop_test(t, thousand_starts_leave_nothing, 0, n);
+	t = fixture_case(suite, "failures", 120);
+	tcase_add_loop_test(t, C04_failed_start_says_where_and_why, 0, n);
+	tcase_add_loop_test(t, S18_failed_start_leaves_the_callers_table, 0, n);
+	t = fixture_case(suite, "broker", 120);
+	tcase_add_loop_test(t, end_is_kept_until_it_is_acknowledged, 0, n);
+	tcase_add_loop_test(t, sync_tells_each_phase, 0, n);
+	tcase_add_loop_test(t, start_twice_starts_once, 0, n);
+	tcase_add_loop_test(t, kill_pause_and_resume_reach_the_program, 0, n);
+	tcase_add_loop_test(t, affinity_is_set, 0, n);
+	t = fixture_case(suite, "ends", 120);
+	tcase_add_loop_test(t, end_takes_those_that_have_forked_twice, 0, n);
+	tcase_add_loop_test(t, lost_pair_is_the_end, 0, n);
+	tcase_add_loop_test(t, spawner_ends_a_session, 0, n);
+	tcase_add_loop_test(t, killed_init_takes_all_with_it, 0, n);
+	tcase_add_loop_test(t, init_ends_when_it_has_nothing_to_do, 0, n);
+	tcase_add_loop_test(t, init_goes_on_without_its_spawner, 0, n);
+	tcase_add_loop_test(t, session_below_is_made_by_the_init, 0, n);
+	return fixture_main(suite);
+}
