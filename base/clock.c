@@ -32,3 +32,14 @@ clock_turns_nsec(void)
 {
 	return clock_nsec(CLOCK_MONOTONIC);
 }
+
+int
+clock_until(const uint64_t *at_msec, size_t n, uint64_t last_msec)
+{
+	uint64_t now = clock_msec(CLOCK_MONOTONIC), first = last_msec;
+
+	for (size_t i = 0; i < n; i++)
+		if (at_msec[i] && at_msec[i] < first)
+			first = at_msec[i];
+	return first == UINT64_MAX ? -1 : first > now ? (int)(first - now) : 0;
+}

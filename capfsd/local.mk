@@ -284,6 +284,9 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/start/features.h \
 	capfsd/start/place.c \
 	capfsd/start/place.h \
+	capfsd/minder/minder.c \
+	capfsd/minder/minder.h \
+	capfsd/minder/start.c \
 	capfsd/upgrade/upgrade.c \
 	capfsd/upgrade/upgrade.h \
 	capfsd/keeper/become.c \

@@ -33,6 +33,7 @@
 #include "capfsd/process/journal.h"
 #include "capfsd/holder/holder.h"
 #include "capfsd/keeper/keeper.h"
+#include "capfsd/minder/minder.h"
 #include "capfsd/start/place.h"
 
 #define EXIT_USAGE 2
@@ -44,6 +45,7 @@
 static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
 static const char *arg_state_dir;
+static const char *arg_spawner = LIBEXECDIR "/capfs-spawner";
 static bool arg_volatile, arg_discard_damaged;
 static int arg_log_level = LOG_INFO;
 static bool arg_audit, arg_check;
@@ -76,11 +78,19 @@ print_help(void)
 	     "                       put a damaged state aside and begin with an empty tree\n"
 	     "  --quota=KIND=N,...   of the root session; KIND is caps, sockets, threads, ram or\n"
 	     "                       inflight, N may end in K, M, G or T\n"
+	     "  --spawner=PATH       the program that starts those of sessions\n"
 	     "  --audit              write all events to the journal, too\n"
 	     "  --log-level=LEVEL    err, warning, notice, info (default), debug\n"
 	     "  --check              say what this machine has of what capfsd uses, and exit\n"
 	     "  --version            print the version and exit\n"
 	     "  --help               print this and exit");
+}
+
+static int
+complain(const char *what)
+{
+	fprintf(stderr, "capfsd: %s\n", what);
+	return -EINVAL;
 }
 
 /* By name or by number, as syslog(3) counts them, since administrators write both. */
@@ -117,6 +127,7 @@ enum option_value {
 	OPTION_VOLATILE,
 	OPTION_DISCARD_DAMAGED,
 	OPTION_QUOTA,
+	OPTION_SPAWNER,
 	OPTION_AUDIT,
 	OPTION_LOG_LEVEL,
 	OPTION_CHECK,
@@ -129,6 +140,7 @@ static const struct option options[] = {
 	{"volatile", no_argument, NULL, OPTION_VOLATILE},
 	{"discard-damaged-state", no_argument, NULL, OPTION_DISCARD_DAMAGED},
 	{"quota", required_argument, NULL, OPTION_QUOTA},
+	{"spawner", required_argument, NULL, OPTION_SPAWNER},
 	{"audit", no_argument, NULL, OPTION_AUDIT},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"check", no_argument, NULL, OPTION_CHECK},
@@ -156,6 +168,9 @@ parse_option(int option)
 		return 1;
 	case OPTION_QUOTA:
 		return parse_quota(optarg) < 0 ? -EINVAL : 1;
+	case OPTION_SPAWNER:
+		arg_spawner = optarg;
+		return optarg[0] == '/' ? 1 : complain("--spawner: not an absolute path");
 	case OPTION_AUDIT:
 		arg_audit = true;
 		return 1;
@@ -187,14 +202,10 @@ parse_arguments(int argc, char *argv[])
 	}
 	if (optind < argc)
 		arg_mountpoint = argv[optind++];
-	if (optind < argc) {
-		fprintf(stderr, "capfsd: more than one mount point\n");
-		return -EINVAL;
-	}
-	if (arg_volatile && arg_state_dir) {
-		fprintf(stderr, "capfsd: --volatile and --state-dir exclude each other\n");
-		return -EINVAL;
-	}
+	if (optind < argc)
+		return complain("more than one mount point");
+	if (arg_volatile && arg_state_dir)
+		return complain("--volatile and --state-dir exclude each other");
 	return 1;
 }
 
@@ -379,10 +390,11 @@ stored_fits(const struct keeper_config *config)
 /*
  * Everything that must be there before anything is started. The locks come before the mount point,
  * since a mount that looks dead may be taken away only by who has made sure that no other daemon is
- * about to serve it. Both locks are kept until the end.
+ * about to serve it. Both locks are kept until the end. The minder comes last, and before all that its
+ * programs are not to inherit.
  */
 static int
-prepare(struct keeper_config *config)
+prepare(struct keeper_config *config, int argc, char *argv[])
 {
 	cleanup_free char *run_dir = NULL;
 	cleanup_close int run = -1;
@@ -399,6 +411,8 @@ prepare(struct keeper_config *config)
 		r = prepare_state(config, run, run_dir);
 	if (r == 0 && !stored_fits(config))
 		r = place_clear(config->held.mountpoint, config->boot.privileged);
+	if (r == 0)
+		r = minder_start(run, arg_spawner, argc, argv, &config->held);
 	return r;
 }
 
@@ -459,7 +473,7 @@ main(int argc, char *argv[])
 	config.boot.log_level = arg_log_level;
 	config.boot.audit = arg_audit;
 	config.boot.discard_damaged = arg_discard_damaged;
-	if (prepare(&config) < 0)
+	if (prepare(&config, argc, argv) < 0)
 		return EXIT_FAILURE;
 	journal_set_mount(config.held.mountpoint);
 	default_quota(&config.boot.root_quota);

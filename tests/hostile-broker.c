@@ -10,6 +10,7 @@
  *	binder	likewise, and jobs that are none
  *	link	a symbolic link in place of the binder's directory
  *	holder	a keeper of its own, which has the holder become another program
+ *	spawner	connections to capfs-spawner without end, and a descriptor in it
  *	wedge	to sleep, deaf to SIGKILL, over a file of somebody's who connects to $HOSTILE_DONE.socket
  *
  * It does so once, as long as the file $HOSTILE_DONE is not there.
@@ -47,6 +48,7 @@
 #include "capfsd/process/records.h"
 
 #define N_SLOW 6
+#define SPAWNER_MSEC 3000
 #define ANSWER_MSEC \
 	30000 /* of a binder that goes on; one that closes a slow descriptor needs a minute */
 
@@ -374,6 +376,36 @@ send_slow(int fd, const void *data, size_t n)
 	return r;
 }
 
+/* What it gets is given up at once, but the first: the spawner takes nothing from it. */
+static void
+try_spawner(void)
+{
+	const struct keeper_record want = {.type = KEEPER_WANT_SPAWNER};
+	uint64_t end = clock_msec(CLOCK_MONOTONIC) + SPAWNER_MSEC;
+	struct keeper_record record;
+	int n = 0, first = -1, fd;
+	size_t n_fds;
+
+	while (clock_msec(CLOCK_MONOTONIC) < end) {
+		(void)msg_send(BOOT_FD_KEEPER, &want, sizeof(want), NULL, 0, MSG_DONTWAIT);
+		if (msg_receive(BOOT_FD_KEEPER, &record, sizeof(record), &fd, 1, &n_fds, MSG_DONTWAIT) < 0 ||
+			record.type != KEEPER_SPAWNER || n_fds == 0)
+			continue;
+		n++;
+		if (first < 0)
+			first = fd;
+		else
+			close(fd);
+	}
+	dprintf(STDERR_FILENO, "hostile: %d connections\n", n);
+	say(n > 8, "more_connections_than_a_few");
+	fd = STDERR_FILENO;
+	/* Before Linux 6.16 it is for the spawner to take none. */
+	say(first >= 0 && msg_send(first, "", 1, &fd, 1, MSG_DONTWAIT) != -EPERM &&
+			fd_refuse_descriptors(BOOT_FD_KEEPER) == 0,
+		"a_descriptor_into_the_spawner");
+}
+
 /* A keeper that closes what it is sent does nothing for a minute; who looks from outside sees that.
  */
 static void
@@ -513,6 +545,7 @@ static const struct {
 } tries[] = {
 	{"kernel", try_kernel},
 	{"keeper", try_keeper},
+	{"spawner", try_spawner},
 	{"binder", try_binder},
 	{"link", try_link},
 	{"holder", try_holder},

@@ -64,6 +64,7 @@ unit_tests = \
 	tests/test-http \
 	tests/test-log \
 	tests/test-metrics \
+	tests/test-minder \
 	tests/test-proxy-header \
 	tests/test-relay \
 	tests/test-relay-ends \
@@ -120,6 +121,7 @@ integration_tests = \
 	tests/it-sessions.sh \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
+	tests/it-spawner.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
 	tests/it-turns.sh \
@@ -150,6 +152,7 @@ test_tools = \
 	tests/mass \
 	tests/storm \
 	tests/passing \
+	tests/played-spawner \
 	tests/probe \
 	tests/spawned
 
@@ -188,6 +191,8 @@ tests_kill_early_SOURCES = tests/kill-early.c
 tests_kill_early_LDADD = base/libbase.la
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
+tests_played_spawner_SOURCES = tests/played-spawner.c
+tests_played_spawner_LDADD = base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_direct_SOURCES = tests/direct.c
@@ -236,6 +241,10 @@ tests_test_upgrade_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_holder_SOURCES = tests/test-holder.c
 tests_test_holder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_holder_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_minder_SOURCES = tests/test-minder.c
+tests_test_minder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_minder_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_full_SOURCES = tests/test-full.c
 tests_test_full_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -33,6 +33,12 @@ struct holder_fds {
 /* Starts one; *RET_FD is the keeper's end of the pair to it. Returns: its pid, or -errno. */
 pid_t holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd);
 
+/*
+ * Does this wait status end the daemon, and with which status? The broker has logged why. To start another holder
+ * would not help: it was told to stop, nobody can reach it, or it refuses a state that will be the same next time.
+ */
+bool holder_end_is_final(int status, int *ret_exit_status);
+
 /* Says that one has ended, with this wait status; KEPT: systemd has what it had. */
 void holder_log_end(int status, bool kept);
 

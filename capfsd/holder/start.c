@@ -77,6 +77,22 @@ holder_start(const struct boot *boot, const struct holder_fds *fds, int *ret_fd)
 	return pid;
 }
 
+bool
+holder_end_is_final(int status, int *ret_exit_status)
+{
+	switch (WIFEXITED(status) ? WEXITSTATUS(status) : BROKER_EXIT_RESTART) {
+	case BROKER_EXIT_STOPPED:
+	case BROKER_EXIT_UNMOUNTED:
+		*ret_exit_status = EXIT_SUCCESS;
+		return true;
+	case BROKER_EXIT_REFUSED:
+		*ret_exit_status = EXIT_FAILURE;
+		return true;
+	default:
+		return false;
+	}
+}
+
 void
 holder_log_end(int status, bool kept)
 {

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "capfsd/keeper/keeper.h"
 #include "capfsd/keeper/state.h"
+#include "capfsd/minder/minder.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/mounts.h"
@@ -103,6 +104,9 @@ go_on(struct keeper *k)
 	 * from here on.
 	 */
 	k->at[ALARM_BINDER] = clock_msec(CLOCK_MONOTONIC);
+	minder_renew(&k->held);
+	if (k->held.spawner_wanted)
+		family_want_spawner(k, 0);
 	family_reap(k);
 	keeper_look_at_mount(k);
 	r = keeper_loop(k);

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "capfsd/holder/holder.h"
 #include "capfsd/keeper/state.h"
+#include "capfsd/minder/minder.h"
 #include "capfsd/process/child.h"
 #include "capfsd/start/fdstore.h"
 
@@ -111,6 +112,28 @@ family_next_binder(struct keeper *k)
 			strerror(-r));
 }
 
+/*
+ * A broker may be anybody's by now. It gets a connection at once, and again after a pause that grows
+ * as long as it asks; what comes of that is told by its end, and none of it is read here.
+ */
+void
+family_want_spawner(struct keeper *k, uint32_t generation)
+{
+	k->held.spawner_wanted = 1;
+	if (!k->at[ALARM_SPAWNER])
+		k->at[ALARM_SPAWNER] = child_ended(&k->children[CHILD_SPAWNER]);
+}
+
+void
+family_give_spawner(struct keeper *k)
+{
+	cleanup_close int fd = minder_connect(&k->held);
+
+	k->at[ALARM_SPAWNER] = k->held.spawner_wanted = 0;
+	child_started(&k->children[CHILD_SPAWNER], 0);
+	(void)keeper_tell(k, KEEPER_SPAWNER, fd);
+}
+
 /* One that hangs is killed and not waited for, as it may sleep in a call that ignores even that. */
 void
 family_look_at_binder(struct keeper *k)
@@ -140,30 +163,18 @@ on_binder_end(struct keeper *k, int status)
 	binder_log_end(status);
 }
 
-/*
- * Does the holder's status end the daemon? The broker has logged why. To start another one would
- * not help: it was told to stop, nobody can reach it, or it refuses a state that will be the same
- * next time.
- */
+/* Somebody else may have unmounted, which the holder's status alone tells. */
 static bool
 is_final(struct keeper *k, int status)
 {
-	if (!WIFEXITED(status))
+	int exit_status;
+
+	if (!holder_end_is_final(status, &exit_status))
 		return false;
-	switch (WEXITSTATUS(status)) {
-	case BROKER_EXIT_STOPPED:
-		keeper_end(k, 0);
-		return true;
-	case BROKER_EXIT_UNMOUNTED:
+	if (WEXITSTATUS(status) == BROKER_EXIT_UNMOUNTED)
 		mount_log_gone(&k->mount);
-		keeper_end(k, 0);
-		return true;
-	case BROKER_EXIT_REFUSED:
-		keeper_end(k, 1);
-		return true;
-	default:
-		return false;
-	}
+	keeper_end(k, exit_status);
+	return true;
 }
 
 /*
@@ -210,6 +221,7 @@ static const struct {
 } roles[CHILD_N] = {
 	[CHILD_HOLDER] = {on_holder_end, {.n_free = 4, .first_usec = 50000, .max_usec = 4000000}},
 	[CHILD_BINDER] = {on_binder_end, {.first_usec = 100000, .max_usec = 2000000}},
+	[CHILD_SPAWNER] = {NULL, {.first_usec = 50000, .max_usec = 4000000}},
 };
 
 void

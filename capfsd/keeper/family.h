@@ -6,12 +6,15 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 struct fdstore;
 struct keeper;
 
 enum child_role {
 	CHILD_HOLDER,
 	CHILD_BINDER,
+	CHILD_SPAWNER, /* never of ours: only when it was asked for */
 	CHILD_N,
 };
 
@@ -28,3 +31,7 @@ void family_next_holder(struct keeper *k);
 void family_next_binder(struct keeper *k);
 /* Or to look whether the one that is there hangs. */
 void family_look_at_binder(struct keeper *k);
+
+/* The broker asks for a connection to the spawner, and it is time that it gets one. */
+void family_want_spawner(struct keeper *k, uint32_t generation);
+void family_give_spawner(struct keeper *k);

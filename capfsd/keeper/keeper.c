@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "capfsd/keeper/state.h"
+#include "capfsd/minder/minder.h"
 #include "capfsd/process/child.h"
 #include "capfsd/process/confine.h"
 #include "capfsd/process/mounts.h"
@@ -57,23 +58,6 @@ keeper_init(struct keeper *k, const struct keeper_config *config)
 }
 
 /*
- * The mount that an earlier daemon has left, with its open files. INIT and the instance must be
- * those of before: the kernel speaks as it was told then, and brokers know their records by the
- * instance.
- */
-static void
-take_mount(struct keeper *k, struct fdstore *stored)
-{
-	k->held.fuse_fd = take_fd(stored->fuse_fd);
-	k->boot.init = stored->boot.init;
-	k->boot.instance = stored->boot.instance;
-	memcpy(k->boot.bind_dir, stored->boot.bind_dir, sizeof(k->boot.bind_dir));
-	memcpy(k->mount.device, stored->succession.device, sizeof(k->mount.device));
-	k->boot.resumed = true;
-	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before", stored->n_sockets);
-}
-
-/*
  * Signals are blocked first: one that comes while the mount is being made is read later, and no end
  * leaves a mount behind. The list of mounts is watched before the holder starts, so that no unmount
  * is missed.
@@ -98,7 +82,7 @@ start(struct keeper *k, struct fdstore *stored)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	r = 0;
 	if (stored->found)
-		take_mount(k, stored);
+		fdstore_take_mount(stored, &k->boot, k->mount.device, &k->held.fuse_fd);
 	else
 		r = mount_make(&k->mount, &k->boot, &k->held.fuse_fd);
 	if (r < 0)
@@ -148,6 +132,7 @@ keeper_deinit(struct keeper *k)
 		mount_end(&k->mount);
 	fd_close(k->held.fuse_fd);
 	child_end(&k->children[CHILD_BINDER], 3 * KEEPER_STOP_MSEC);
+	minder_end(&k->held);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		fd_close(fds[i]);
 }

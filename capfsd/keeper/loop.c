@@ -182,6 +182,7 @@ static const struct {
 } peer_records[] = {
 	{KEEPER_READY, on_ready},
 	{KEEPER_ALONE, on_alone},
+	{KEEPER_WANT_SPAWNER, family_want_spawner},
 };
 
 /*
@@ -244,20 +245,9 @@ static void (*const alarms[ALARM_N])(struct keeper *k) = {
 	[ALARM_STOP] = stop_late,
 	[ALARM_HOLDER] = family_next_holder,
 	[ALARM_BINDER] = family_next_binder,
+	[ALARM_SPAWNER] = family_give_spawner,
 	[ALARM_LOOK] = family_look_at_binder,
 };
-
-/* How long poll(2) may sleep; -1: for ever. */
-static int
-next_timeout(const struct keeper *k)
-{
-	uint64_t now = clock_msec(CLOCK_MONOTONIC), first = k->upgrade.deadline_msec;
-
-	for (int i = 0; i < ALARM_N; i++)
-		if (k->at[i] && k->at[i] < first)
-			first = k->at[i];
-	return first == UINT64_MAX ? -1 : first > now ? (int)(first - now) : 0;
-}
 
 static void
 on_time(struct keeper *k)
@@ -281,7 +271,7 @@ keeper_loop(struct keeper *k)
 			{.fd = k->mounts_fd, .events = POLLPRI},
 		};
 
-		if (poll(p, 3, next_timeout(k)) < 0 && errno != EINTR)
+		if (poll(p, 3, clock_until(k->at, ALARM_N, k->upgrade.deadline_msec)) < 0 && errno != EINTR)
 			return error_trace(-errno);
 		if (p[1].revents & POLLIN)
 			on_peer(k);

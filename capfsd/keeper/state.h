@@ -25,6 +25,7 @@ enum alarm {
 	ALARM_STOP,   /* the broker's time to stop ends */
 	ALARM_HOLDER, /* the next one */
 	ALARM_BINDER, /* likewise */
+	ALARM_SPAWNER, /* the broker has asked for a connection to it */
 	ALARM_LOOK,   /* whether the binder hangs */
 	ALARM_N,
 };

@@ -30,8 +30,12 @@ enum keeper_type {
 	KEEPER_LOADING, /* holder: a broker is started, and will be READY */
 	KEEPER_PING,    /* keeper: does the loop turn? */
 	KEEPER_PONG,    /* broker: it does */
-	KEEPER_WANT_SPAWNER, /* broker: a connection to the spawner is needed */
-	KEEPER_SPAWNER,      /* keeper: it comes along; without: there is none to be had now */
+	/*
+	 * The broker is answered at once, or some seconds later if it asks often; an answer may also come to a
+	 * broker that has not asked, for one before it.
+	 */
+	KEEPER_WANT_SPAWNER, /* broker: I need a connection to capfs-spawner */
+	KEEPER_SPAWNER,      /* keeper: it comes along; without a descriptor: there is none to be had now */
 };
 
 /*

@@ -167,7 +167,8 @@ is_sound(const struct succession *h, const struct boot *boot)
 int
 succession_pass(const struct succession *h, bool on)
 {
-	const int fds[] = {h->lock_fd, h->state_fd, h->fuse_fd, h->peer_fd, h->program_fd, h->activation_fd};
+	const int fds[] = {h->lock_fd, h->state_fd, h->fuse_fd, h->peer_fd, h->program_fd, h->activation_fd,
+		h->minder ? h->minder_fd : -1, h->minder ? h->spawner_fd : -1};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < sizeof(fds) / sizeof(fds[0]); i++)

@@ -45,6 +45,12 @@ struct succession {
 	char mountpoint[PATH_MAX]; /* for all: the log tells it */
 	char device[MOUNTS_FIELD_BYTES];
 	int32_t activation_fd; /* the service manager's listener, or -1 */
+	/* of the keeper, by minder/start.c: */
+	pid_t minder;       /* 0: none, and the next two mean nothing */
+	int32_t minder_fd;  /* the pair to it */
+	int32_t spawner_fd; /* the file of the listener that it has */
+	uint32_t spawner_missed; /* that there is no spawner was said */
+	uint32_t spawner_wanted; /* a broker waits for a connection to it */
 };
 
 /* For one that names no descriptors yet, as 0 would be one. */

@@ -201,6 +201,18 @@ fdstore_deinit(struct fdstore *s, bool shut_down)
 	s->fuse_fd = fd_close(s->fuse_fd);
 }
 
+void
+fdstore_take_mount(struct fdstore *s, struct boot *boot, char device[MOUNTS_FIELD_BYTES], int *ret_fuse_fd)
+{
+	*ret_fuse_fd = take_fd(s->fuse_fd);
+	boot->init = s->boot.init;
+	boot->instance = s->boot.instance;
+	memcpy(boot->bind_dir, s->boot.bind_dir, sizeof(boot->bind_dir));
+	memcpy(device, s->succession.device, MOUNTS_FIELD_BYTES);
+	boot->resumed = true;
+	log_message(LOG_NOTICE, "going on with the mount and %zu sockets of before", s->n_sockets);
+}
+
 /* Where systemd has not said that it keeps something, all is done as without it. */
 size_t
 fdstore_max(void)

@@ -32,6 +32,12 @@ int fdstore_receive(struct fdstore *ret, char ret_activation[108]);
 /* Closes what is left in it, shutting sockets down when they are of no use to anybody any more. */
 void fdstore_deinit(struct fdstore *s, bool shut_down);
 
+/*
+ * What BOOT, DEVICE and *RET_FUSE_FD must be of the mount that S has: INIT and the instance are those of before,
+ * as the kernel speaks as it was told then, and brokers know their records by the instance.
+ */
+void fdstore_take_mount(struct fdstore *s, struct boot *boot, char device[MOUNTS_FIELD_BYTES], int *ret_fuse_fd);
+
 /* How many descriptors systemd would keep for us; 0: it does not. */
 size_t fdstore_max(void);
 
