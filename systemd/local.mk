@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Units, in the directories that configure found. Those of users and of the system have the same names,
 # so each set is made in a directory of its own.
-system_fixed_units = systemd/capfsd.socket systemd/cap.mount systemd/cap.automount
+system_fixed_units = systemd/capfsd.socket systemd/capfs-spawner.socket systemd/cap.mount systemd/cap.automount
 EXTRA_DIST += $(system_fixed_units) \
 	systemd/capfsd.service.in systemd/capfsd@.service.in systemd/capfs-serve@.service.in \
 	systemd/capfsd-user.service.in systemd/capfsd-user@.service.in \
 	systemd/capfs-serve-user@.service.in \
+	systemd/capfs-spawner.service.in systemd/capfs-spawner-user.service.in \
 	systemd/capfsd.sysusers.conf systemd/capfsd.tmpfiles.conf
 
 # Slower and slower, and never given up; systemd before 254 waits the same time again and again.
@@ -16,20 +17,22 @@ restart_steps = s,@restart_steps[@],,
 endif
 
 make_unit = $(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,@sbindir[@],$(sbindir),g' \
-	-e 's,@bindir[@],$(bindir),g' -e '$(restart_steps)' $< >$@-t && mv $@-t $@
+	-e 's,@bindir[@],$(bindir),g' -e 's,@pkglibexecdir[@],$(pkglibexecdir),g' -e '$(restart_steps)' $< >$@-t && mv $@-t $@
 
 systemdsystemunit_DATA = \
 	systemd/system/capfsd.service systemd/system/capfsd@.service \
-	systemd/system/capfs-serve@.service $(system_fixed_units)
+	systemd/system/capfs-serve@.service systemd/system/capfs-spawner.service $(system_fixed_units)
 systemduserunit_DATA = \
 	systemd/user/capfsd.service systemd/user/capfsd@.service \
-	systemd/user/capfs-serve@.service systemd/capfsd.socket
+	systemd/user/capfs-serve@.service systemd/user/capfs-spawner.service \
+	systemd/capfsd.socket systemd/capfs-spawner.socket
 sysusers_DATA = systemd/sysusers.d/capfsd.conf
 tmpfiles_DATA = systemd/tmpfiles.d/capfsd.conf
 made_units = \
 	systemd/system/capfsd.service systemd/system/capfsd@.service \
-	systemd/system/capfs-serve@.service \
+	systemd/system/capfs-serve@.service systemd/system/capfs-spawner.service \
 	systemd/user/capfsd.service systemd/user/capfsd@.service systemd/user/capfs-serve@.service \
+	systemd/user/capfs-spawner.service \
 	$(sysusers_DATA) $(tmpfiles_DATA)
 CLEANFILES += $(made_units)
 
@@ -44,6 +47,10 @@ systemd/user/capfsd.service: systemd/capfsd-user.service.in Makefile
 systemd/user/capfsd@.service: systemd/capfsd-user@.service.in Makefile
 	$(make_unit)
 systemd/user/capfs-serve@.service: systemd/capfs-serve-user@.service.in Makefile
+	$(make_unit)
+systemd/system/capfs-spawner.service: systemd/capfs-spawner.service.in Makefile
+	$(make_unit)
+systemd/user/capfs-spawner.service: systemd/capfs-spawner-user.service.in Makefile
 	$(make_unit)
 systemd/sysusers.d/capfsd.conf: systemd/capfsd.sysusers.conf Makefile
 	$(make_unit)

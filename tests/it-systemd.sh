@@ -169,8 +169,8 @@ unit stop capfs-serve@echo.service
 t_ok "stop" unit stop capfsd.service
 t_is "leaves_no_process" "" "$(processes)"
 t_is "no_mount" "" "$(grep ' /cap ' /proc/self/mountinfo)"
-t_is "nothing_in_run_but_the_socket" control "$(ls /run/capfsd)"
-t_is "which_starts_it_again" init "$(capctl show label)"
+t_is "nothing_in_run_but_the_sockets" "control spawner" "$(echo $(ls /run/capfsd))"
+t_is "of_which_one_starts_it_again" init "$(capctl show label)"
 t_is "with_the_tree_of_before" app "$(ls /cap/sessions)"
 t_like "its_grants_and_their_limits" '^conns limit=3' cat /cap/sessions/app/caps/echo/info
 t_ok "the_state_is_where_the_unit_says" test -f /var/lib/capfsd/cap/state/state.mdb
@@ -251,17 +251,51 @@ before=$(ticks)
 sleep 6
 t_is "P18_idle_it_does_nothing" "$before" "$(ticks)"
 t_is "P18_and_has_logged_nothing" "" "$(cat /run/logs/cap*.log)"
-unit stop capfs-serve@echo.service capfsd.service capfsd.socket
-t_is "the_socket_leaves_no_name" "" "$(ls /run/capfsd)"
+unit stop capfs-serve@echo.service capfsd.service capfsd.socket capfs-spawner.socket
+t_is "the_sockets_leave_no_name" "" "$(ls /run/capfsd)"
+
+# --- the spawner's own unit ---
+
+# By a program that stands for it, and does not notify.
+install -D "$(program tests/played-spawner)" /usr/local/libexec/capfsd/capfs-spawner
+drop_in capfs-spawner.service '[Service]\nType=simple\n'
+ask() { # Prints the pid of who answers.
+	timeout 60 /usr/local/libexec/capfsd/capfs-spawner --ask /run/capfsd/spawner
+}
+of_it() { # KEY
+	sed -n "s/^$1:[[:space:]]*//p" "/proc/$(property MainPID capfs-spawner.service)/status"
+}
+unit start capfsd.service
+t_is "with_the_daemon_comes_its_socket" active "$(unit is-active capfs-spawner.socket)"
+t_is "and_no_spawner" inactive "$(unit is-active capfs-spawner.service)"
+t_is "only_its_owner_can_connect_there" "600 0" "$(stat -c '%a %u' /run/capfsd/spawner)"
+spawner=$(ask)
+t_is "which_the_first_connection_starts" "$spawner" "$(property MainPID capfs-spawner.service)"
+t_is "programs_have_no_filter_from_it" 0 "$(of_it Seccomp)"
+t_is "no_new_privs_and_the_capabilities_of_the_unit" "1 00000000002001e4" "$(of_it NoNewPrivs) $(of_it CapBnd)"
+unit restart capfsd.service
+t_is "a_restart_of_the_daemon_is_none_of_its" "$spawner" "$(ask)"
+unit stop capfsd.service
+t_is "nor_is_a_stop" "$spawner" "$(ask)"
+kill -9 "$spawner"
+another_spawner() {
+	[ "$(ask)" != "$spawner" ] && is capfs-spawner.service active
+}
+t_ok "another_comes_after_kill_9" wait_for 10 another_spawner
+unit stop capfs-spawner.service capfs-spawner.socket capfsd.socket
+drop_out capfs-spawner.service
+t_is "stopped_it_leaves_nothing" "" "$(processes; ls /run/capfsd)"
+rm /usr/local/libexec/capfsd/capfs-spawner*
+rm -rf /var/lib/capfsd
 
 # --- other instances, mounts --------------------------------------------------------------------
 
 mkdir -p /srv/app-data
 t_ok "another_instance" unit start "$(systemd-escape -p --template=capfsd@.service /srv/app-data)"
 t_is "is_mounted_where_its_name_says" init "$(cat /srv/app-data/label)"
-t_is "and_has_a_run_directory_of_its_own" 'srv-app\x2ddata' "$(ls /run/capfsd)"
+t_is "and_has_a_run_directory_of_its_own" 'spawner srv-app\x2ddata' "$(echo $(ls /run/capfsd))"
 unit stop "$(systemd-escape -p --template=capfsd@.service /srv/app-data)"
-t_is "which_goes_with_it" "" "$(ls /run/capfsd)"
+t_is "which_goes_with_it" spawner "$(ls /run/capfsd)"
 
 t_ok "cap.mount" unit start cap.mount
 t_is "answers" init "$(cat /cap/label)"

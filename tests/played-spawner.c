@@ -13,7 +13,8 @@
  * PROGRAM.mode has one word, if it is there: deaf (accepts nothing), dies (at once), stays (SIGTERM is ignored).
  *
  *	played-spawner --listen PATH	listens there by itself, as systemd would for it
- *	played-spawner --ask KEEPER	connects to the spawner of that keeper's minder, and prints its pid
+ *	played-spawner --ask WHOM	connects to that path, or to the spawner of the keeper of that pid, and
+ *					prints its pid
  */
 #include "config.h"
 
@@ -182,7 +183,9 @@ connect_of(int fd, const char *keeper)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char target[PATH_MAX];
 
-	for (int i = 3; i < 64; i++) {
+	if (keeper[0] == '/')
+		snprintf(address.sun_path, sizeof(address.sun_path), "%s", keeper);
+	for (int i = 3; keeper[0] != '/' && i < 64; i++) {
 		ssize_t n;
 
 		snprintf(address.sun_path, sizeof(address.sun_path), "/proc/%s/fd/%d", keeper, i);

@@ -29,7 +29,8 @@ gather() { # system|user
 	mkdir "$TMP/$1"
 	cp "$top_srcdir"/systemd/*.socket "$top_builddir/systemd/$1"/* "$TMP/$1/"
 	[ "$1" = user ] || cp "$top_srcdir"/systemd/*.*mount "$TMP/$1/"
-	sed -i -e "s,^ExecStart=[^ ]*/capfsd,ExecStart=$builddir/capfsd/capfsd," \
+	sed -i -e "s,^ExecStart=[^ ]*/capfs-spawner,ExecStart=$builddir/tests/played-spawner," \
+		-e "s,^ExecStart=[^ ]*/capfsd,ExecStart=$builddir/capfsd/capfsd," \
 		-e "s,^ExecStart=[^ ]*/capctl,ExecStart=$builddir/capctl/capctl," "$TMP/$1"/*.service
 }
 
