@@ -260,6 +260,8 @@ harness_init() {
 	CAPFSD=$(program capfsd/capfsd)
 	CAP=$(program capctl/capctl)
 	PROBE=$(program tests/probe)
+	# Daemons of before know of none.
+	SPAWNER_OPTION=--spawner=$(cd "$top_builddir" && pwd)/spawner/capfs-spawner
 	CAPFS_LIBEXEC=$(dirname "$(program helpers/capfs-relay)")
 	export CAPFS CAPFS_LIBEXEC
 	export LD_LIBRARY_PATH="$top_builddir/libcap-client/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
@@ -297,7 +299,7 @@ answers() {
 harness_launch() {
 	local limit=()
 	[ -z "${NOFILE:-}" ] || limit=(prlimit "--nofile=$NOFILE")
-	${limit[@]+"${limit[@]}"} "$CAPFSD" --run-dir="$RUN" "$@" "$CAPFS" >>"$TMP/log" 2>&1 &
+	${limit[@]+"${limit[@]}"} "$CAPFSD" --run-dir="$RUN" ${SPAWNER_OPTION:+"$SPAWNER_OPTION"} "$@" "$CAPFS" >>"$TMP/log" 2>&1 &
 	KEEPER=$!
 }
 

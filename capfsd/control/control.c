@@ -464,6 +464,7 @@ control_perform(struct control *c, struct exchange *x)
 		log_poisoned(c, id);
 		return refuse(&x->request, EIO, "this request ended the daemon twice");
 	}
+	programs_catch_up(c->controls->programs, c->memo->record.cookie);
 	r = perform(x);
 	if (page)
 		boot_page_leave(page);

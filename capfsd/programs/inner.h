@@ -107,6 +107,8 @@ int init_new(struct programs *programs, struct session *s, int fd, struct memo *
 struct init *init_find(struct programs *programs, const struct session *s);
 /* Sends what there is to be sent. */
 void init_pump(struct init *i);
+/* Takes what it has said, without waiting for the loop. I may be gone after it. */
+void init_look(struct init *i);
 /* Has it say all once more. */
 void init_sync(struct init *i);
 /* All of its processes are gone. Frees it. */

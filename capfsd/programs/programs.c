@@ -181,6 +181,32 @@ programs_connection_found(struct programs *programs, uint64_t connection)
 	}
 }
 
+/* One that was asked for by this connection, and of which no more is known than that it was begun. */
+static struct init *
+find_unsure(struct programs *programs, uint64_t connection)
+{
+	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
+
+	for (; link; link = index_next(link)) {
+		struct running *r = container_of(link, struct running, connection_link);
+		const struct program_record *record = &r->program->record;
+
+		if (record->connection == connection && record->phase == PHASE_STARTING &&
+			record->flags & PROGRAM_LAUNCHED && r->init)
+			return r->init;
+	}
+	return NULL;
+}
+
+void
+programs_catch_up(struct programs *programs, uint64_t connection)
+{
+	struct init *i = find_unsure(programs, connection);
+
+	if (i)
+		init_look(i);
+}
+
 /* It may be in a hook of the model: what follows from it is done when that is over. */
 static void
 orphan(struct running *r)

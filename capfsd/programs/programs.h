@@ -65,6 +65,12 @@ void programs_wait(struct program *p, struct list *waiter);
 void programs_connection_found(struct programs *programs, uint64_t connection);
 void programs_connection_ended(struct programs *programs, uint64_t connection);
 
+/*
+ * Who has heard from its program that it runs shall find that it does: what inits have said of this
+ * connection's programs is heard now.
+ */
+void programs_catch_up(struct programs *programs, uint64_t connection);
+
 /* The model's hooks of these names. */
 struct entity;
 int programs_commanded(struct program *p, unsigned type, uint64_t value);
