@@ -38,6 +38,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability-record.h \
 	capfsd/kinds/capability.c \
 	capfsd/kinds/capability.h \
+	capfsd/kinds/confinement.c \
+	capfsd/kinds/confinement.h \
 	capfsd/kinds/derive.c \
 	capfsd/kinds/entrypoint.c \
 	capfsd/kinds/entrypoint.h \
@@ -80,10 +82,10 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/chmod.c \
 	capfsd/verbs/create.c \
 	capfsd/verbs/grant.c \
-	capfsd/verbs/identify.c \
-	capfsd/verbs/import.c \
+	capfsd/verbs/confine.c \
 	capfsd/verbs/names.c \
 	capfsd/verbs/object.c \
+	capfsd/verbs/passed.c \
 	capfsd/verbs/reduce.c \
 	capfsd/verbs/remove.c \
 	capfsd/verbs/replicate.c \

@@ -44,6 +44,7 @@ unit_tests = \
 	tests/test-manual \
 	tests/test-capctl \
 	tests/test-control \
+	tests/test-confine \
 	tests/test-programs \
 	tests/test-programs-crash \
 	tests/test-vouch \
@@ -456,6 +457,9 @@ tests_test_filter_SOURCES = tests/test-filter.c
 tests_test_filter_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_filter_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
+tests_test_confine_SOURCES = tests/test-confine.c tests/programs-world.c tests/programs-world.h $(sockets_web)
+tests_test_confine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_confine_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_programs_SOURCES = tests/test-programs.c tests/programs-world.c tests/programs-world.h $(sockets_web)
 tests_test_programs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_programs_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -127,6 +127,7 @@ spawn_stage(struct operation *o)
 	struct session *session = o->session;
 	struct program_record record = s->record;
 	const struct quota cost = {{[QUOTA_THREADS] = programs_has_init(s->programs, session) ? 1 : 2}};
+	struct confinement_record confinement;
 	enum quota_kind kind;
 	struct program *p;
 	int e;
@@ -140,6 +141,12 @@ spawn_stage(struct operation *o)
 	record.phase = PHASE_STARTING;
 	record.uid = session->record.uid;
 	record.gid = session->record.gid;
+	if (confinement_effective(session, &confinement)) {
+		if (confinement.uid != CONFINEMENT_NOBODY)
+			record.uid = record.gid = confinement.uid;
+		if (confinement.gid != CONFINEMENT_NOBODY)
+			record.gid = confinement.gid;
+	}
 	e = program_add(o->change, session, &record, &p);
 	if (e < 0)
 		return e;

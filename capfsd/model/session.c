@@ -177,8 +177,8 @@ session_is_closing(const struct entity *e)
 }
 
 /* Processes are outside of the model, and end when they do. */
-static bool
-has_processes(const struct session *s)
+bool
+session_has_processes(const struct session *s)
 {
 	return s->n_owned[ENTITY_PROGRAM] > 0 || s->charged.n[QUOTA_THREADS] > 0;
 }
@@ -186,7 +186,7 @@ has_processes(const struct session *s)
 static bool
 session_is_ending(const struct entity *e)
 {
-	return session_is_closing(e) && !has_processes(session_of(e));
+	return session_is_closing(e) && !session_has_processes(session_of(e));
 }
 
 void
@@ -239,7 +239,7 @@ session_reap(struct reaper *r, struct entity *e)
 			if (a)
 				return a;
 		}
-	return has_processes(s) ? 0 : reap_one(r, e);
+	return session_has_processes(s) ? 0 : reap_one(r, e);
 }
 
 /*

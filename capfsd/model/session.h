@@ -132,6 +132,8 @@ int session_close(struct change *ch, struct session *s);
  * gone. It pays for no other thread by then that is no serving one.
  */
 void session_settle(struct session *s);
+/* Are there any of either? */
+bool session_has_processes(const struct session *s);
 
 /*
  * Stages a move of AMOUNT (of all kinds or of none) from FROM to TO, one of which is the other's

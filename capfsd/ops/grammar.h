@@ -57,6 +57,19 @@ struct request;
 	X(PAUSE, "pause", true, "pause")                                                           \
 	X(RESUME, "resume", true, "resume")                                                        \
 	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
+	X(UID, "uid", false, "uid=N")                                                              \
+	X(GID, "gid", false, "gid=N")                                                              \
+	X(GROUPS, "groups", false, "groups=N,...")                                                 \
+	X(ROOT, "root", false, "root=DIR")                                                         \
+	X(RO, "ro", false, "ro=PATH,...")                                                          \
+	X(RW, "rw", false, "rw=PATH,...")                                                          \
+	X(CWD, "cwd", false, "cwd=DIR")                                                            \
+	X(NET, "net", false, "net=none|host")                                                      \
+	X(PROC, "proc", false, "proc=yes|no")                                                      \
+	X(DEV, "dev", false, "dev=yes|no")                                                         \
+	X(SECCOMP, "seccomp", false, "seccomp=yes|no")                                             \
+	X(LANDLOCK, "landlock", false, "landlock=yes|no")                                          \
+	X(RLIMITS, "rlimits", false, "rlimits=NAME:N[:N],...")                                     \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

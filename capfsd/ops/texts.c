@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/error.h"
@@ -98,4 +99,92 @@ text_program(const struct program_record *p, const char *separator, struct text 
 		text_addf(t, "%sstime_usec=%" PRIu64 "%smaxrss_kib=%" PRIu64, separator, p->stime_usec,
 			separator, p->maxrss_kib);
 	}
+}
+
+static const char *const rlimit_names[PLAN_RLIMITS] = {
+	[RLIMIT_CPU] = "cpu",
+	[RLIMIT_FSIZE] = "fsize",
+	[RLIMIT_DATA] = "data",
+	[RLIMIT_STACK] = "stack",
+	[RLIMIT_CORE] = "core",
+	[RLIMIT_RSS] = "rss",
+	[RLIMIT_NPROC] = "nproc",
+	[RLIMIT_NOFILE] = "nofile",
+	[RLIMIT_MEMLOCK] = "memlock",
+	[RLIMIT_AS] = "as",
+	[RLIMIT_LOCKS] = "locks",
+	[RLIMIT_SIGPENDING] = "sigpending",
+	[RLIMIT_MSGQUEUE] = "msgqueue",
+	[RLIMIT_NICE] = "nice",
+	[RLIMIT_RTPRIO] = "rtprio",
+	[RLIMIT_RTTIME] = "rttime",
+};
+
+int
+rlimit_find(const char *name, size_t n)
+{
+	for (int i = 0; i < PLAN_RLIMITS; i++)
+		if (strlen(rlimit_names[i]) == n && memcmp(rlimit_names[i], name, n) == 0)
+			return i;
+	return -1;
+}
+
+static void
+add_binds(const struct confinement_record *c, bool writable, const char *key, struct text *t)
+{
+	bool first = true;
+
+	for (uint32_t i = 0; i < c->n_binds; i++) {
+		if ((c->binds[i].writable != 0) != writable)
+			continue;
+		text_addf(t, "%s%s", first ? key : ",", c->binds[i].path);
+		first = false;
+	}
+	if (!first)
+		text_add(t, "\n");
+}
+
+static void
+add_rlimits(const struct confinement_record *c, struct text *t)
+{
+	bool first = true;
+
+	for (int i = 0; i < PLAN_RLIMITS; i++) {
+		if (!(c->rlimits_set & 1U << i))
+			continue;
+		text_addf(t, "%s%s:%" PRIu64, first ? "rlimits=" : ",", rlimit_names[i], c->rlimits[i][0]);
+		if (c->rlimits[i][1] != c->rlimits[i][0])
+			text_addf(t, ":%" PRIu64, c->rlimits[i][1]);
+		first = false;
+	}
+	if (!first)
+		text_add(t, "\n");
+}
+
+void
+text_confinement(const struct confinement_record *c, struct text *t)
+{
+	static const struct {
+		uint32_t flag;
+		const char *key;
+	} flags[] = {
+		{PLAN_PROC, "proc"}, {PLAN_DEV, "dev"}, {PLAN_SECCOMP, "seccomp"}, {PLAN_LANDLOCK, "landlock"}};
+
+	if (c->uid != CONFINEMENT_NOBODY)
+		text_addf(t, "uid=%" PRIu32 "\n", c->uid);
+	if (c->gid != CONFINEMENT_NOBODY)
+		text_addf(t, "gid=%" PRIu32 "\n", c->gid);
+	for (uint32_t i = 0; i < c->n_groups; i++)
+		text_addf(t, "%s%" PRIu32 "%s", i == 0 ? "groups=" : ",", c->groups[i],
+			i + 1 == c->n_groups ? "\n" : "");
+	if (*c->root)
+		text_addf(t, "root=%s\n", c->root);
+	add_binds(c, false, "ro=", t);
+	add_binds(c, true, "rw=", t);
+	if (*c->cwd)
+		text_addf(t, "cwd=%s\n", c->cwd);
+	text_addf(t, "net=%s\n", c->flags & PLAN_NET ? "host" : "none");
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		text_addf(t, "%s=%s\n", flags[i].key, c->flags & flags[i].flag ? "yes" : "no");
+	add_rlimits(c, t);
 }

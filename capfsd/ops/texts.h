@@ -27,7 +27,13 @@ void text_slot(const struct capability *c, struct text *t);
  */
 void text_where(const char *path, size_t n, struct text *t);
 
+struct confinement_record;
 struct program_record;
+
+/* A word a line, as they are written to `confine`; only those that say something. */
+void text_confinement(const struct confinement_record *c, struct text *t);
+/* The number of the rlimit of that name, without RLIMIT_; -1: there is none. */
+int rlimit_find(const char *name, size_t n);
 
 /*
  * What has become of a program, in words with SEPARATOR between them: "state=running pid=4711", "state=failed

@@ -22,15 +22,15 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/programs/inner.h"
 
-/* "sessions/a/sessions/b" */
+/* "sessions/a/sessions/b", seen from FROM, which is S or above it. */
 static int
-write_path(const struct session *s, char *buffer, size_t size)
+write_path(const struct session *from, const struct session *s, char *buffer, size_t size)
 {
 	const struct session *path[SESSION_DEPTH_MAX + 1];
 	cleanup_text struct text t = {};
 	size_t n = 0;
 
-	for (; s->parent; s = s->parent)
+	for (; s != from; s = s->parent)
 		path[n++] = s;
 	while (n-- > 0)
 		text_addf(&t, "%ssessions/%s", t.n > 0 ? "/" : "", path[n]->entity.name);
@@ -42,28 +42,69 @@ write_path(const struct session *s, char *buffer, size_t size)
 	return 0;
 }
 
-/* Its session's owner is who it runs as. */
+/* Whom it runs as is in its own record; what it may, in the session's confinement. */
+static void
+write_plan(const struct running *r, struct process_plan *plan)
+{
+	struct confinement_record c;
+
+	plan->uid = r->program->record.uid;
+	plan->gid = r->program->record.gid;
+	if (!confinement_effective(r->program->session, &c))
+		return;
+	plan->flags = c.flags;
+	plan->n_groups = c.n_groups;
+	plan->n_binds = c.n_binds;
+	plan->rlimits_set = c.rlimits_set;
+	memcpy(plan->groups, c.groups, sizeof(plan->groups));
+	memcpy(plan->rlimits, c.rlimits, sizeof(plan->rlimits));
+	memcpy(plan->root, c.root, sizeof(plan->root));
+	memcpy(plan->cwd, c.cwd, sizeof(plan->cwd));
+	memcpy(plan->binds, c.binds, sizeof(plan->binds));
+}
+
+/* The nearest session above that runs confined: what is made in there cannot get out. NULL: none. */
+static struct init *
+find_above(struct programs *programs, const struct session *s)
+{
+	struct confinement_record c;
+
+	for (s = s->parent; s; s = s->parent) {
+		struct init *i = init_find(programs, s);
+
+		if (i && !i->ending && confinement_effective(s, &c))
+			return i;
+	}
+	return NULL;
+}
+
+/* The spawner makes the init of a session, or the init of one above it that is confined, inside of that. */
 static int
-ask_spawner(struct programs *programs, struct running *r)
+ask_first(struct programs *programs, struct running *r)
 {
 	struct {
 		struct process_record record;
 		struct process_plan plan;
-	} start = {
-		.record = {.type = PROCESS_START,
-			.thread = r->program->entity.id,
-			.session = r->program->session->entity.id},
-		.plan = {.uid = r->program->record.uid, .gid = r->program->record.gid},
-	};
+	} start = {.record = {.type = PROCESS_START,
+			   .thread = r->program->entity.id,
+			   .session = r->program->session->entity.id}};
+	struct init *above = find_above(programs, r->program->session);
 	ssize_t n;
-	int e = write_path(r->program->session, start.plan.session, sizeof(start.plan.session));
+	int e;
 
+	e = write_path(above ? above->session : programs->sockets->model->root, r->program->session,
+		start.plan.session, sizeof(start.plan.session));
 	if (e < 0)
 		return e;
-	n = msg_send(programs->spawner_fd, &start, sizeof(start), NULL, 0, MSG_DONTWAIT);
-	if (n >= 0)
-		r->asked_usec = core_now(programs->sockets);
-	return n < 0 ? (int)n : 0;
+	write_plan(r, &start.plan);
+	n = msg_send(above ? above->fd : programs->spawner_fd, &start, sizeof(start), NULL, 0, MSG_DONTWAIT);
+	if (n == -EAGAIN)
+		watch_set(above ? &above->watch : &programs->spawner_watch, EPOLLIN | EPOLLOUT);
+	if (n < 0)
+		return (int)n;
+	r->asked_usec = core_now(programs->sockets);
+	r->above = above;
+	return 0;
 }
 
 /* Is another one of its session, which has no init yet, asked for already? It brings the init. */
@@ -103,10 +144,10 @@ programs_pump(struct programs *programs)
 			r->asked_usec = 0;
 			init_pump(i);
 		} else if (!i && !r->asked_usec && !is_awaited(programs, r)) {
-			if (programs->spawner_fd < 0)
+			if (programs->spawner_fd < 0 && !find_above(programs, r->program->session))
 				want_spawner(programs);
-			else if (ask_spawner(programs, r) == -EAGAIN)
-				watch_set(&programs->spawner_watch, EPOLLIN | EPOLLOUT);
+			else
+				(void)ask_first(programs, r);
 		}
 	}
 	loop_arm(programs->timer, START_USEC);
@@ -117,6 +158,7 @@ programs_ask(struct running *r)
 {
 	r->n_tries++;
 	r->asked_usec = 0;
+	r->above = NULL;
 	list_unlink(&r->link);
 	list_append(&r->programs->asking, &r->link);
 }
@@ -132,6 +174,8 @@ fail_asking(struct programs *programs, int error)
 
 		if (e < 0)
 			break;
+		if (r->above)
+			continue;
 		list_unlink(&r->link);
 		e = report_failed(r, STEP_NONE, error);
 	}
@@ -180,14 +224,14 @@ asking_stop(struct programs *programs)
 		core_close(programs->sockets, programs->spawner_fd, programs->sockets->model->root);
 }
 
-static void
-spawner_lost(struct programs *programs)
+/* ABOVE, or the spawner if that is NULL, is gone: what was asked for there is asked for again. */
+void
+asking_lost(struct programs *programs, const struct init *above)
 {
-	asking_stop(programs);
 	list_for_each_safe (l, &programs->asking) {
 		struct running *r = list_entry(l, struct running, link);
 
-		if (!r->asked_usec)
+		if (!r->asked_usec || r->above != above)
 			continue;
 		if (r->n_tries < TRIES_MAX) {
 			programs_ask(r);
@@ -202,8 +246,8 @@ spawner_lost(struct programs *programs)
  * The init of a session has begun, with its first program. Its record is stored before its program is
  * anybody's: so a later broker can explain every init whose program a client may have spoken to.
  */
-static int
-on_first_launch(struct programs *programs, struct running *r, int *launch_fd, int *init_fd)
+int
+asking_launched(struct programs *programs, struct running *r, int *launch_fd, int *init_fd)
 {
 	struct session *s = r->program->session;
 	struct memo *memo;
@@ -246,17 +290,28 @@ on_first_launch(struct programs *programs, struct running *r, int *launch_fd, in
 	return 0;
 }
 
-/* A program that waits for a first init; NULL: it does not, any more. */
-static struct running *
-find_asking(struct programs *programs, uint64_t id)
+struct running *
+asking_find(struct programs *programs, const struct init *above, uint64_t id)
 {
 	list_for_each (l, &programs->asking) {
 		struct running *r = list_entry(l, struct running, link);
 
-		if (r->program->entity.id == id && r->asked_usec)
+		if (r->program->entity.id == id && r->asked_usec && r->above == above)
 			return r;
 	}
 	return NULL;
+}
+
+int
+asking_failed(struct programs *programs, struct running *r, const struct process_record *record)
+{
+	int e;
+
+	list_unlink(&r->link);
+	e = report_failed(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
+		record->error > 0 ? record->error : EPROTO);
+	programs_pump(programs);
+	return e;
 }
 
 static bool
@@ -276,19 +331,16 @@ spawner_on_io(void *data)
 		return false;
 	}
 	if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
-		spawner_lost(programs);
+		asking_stop(programs);
+		asking_lost(programs, NULL);
 		programs_pump(programs);
 		return false;
 	}
-	r = n == sizeof(record) ? find_asking(programs, record.thread) : NULL;
+	r = n == sizeof(record) ? asking_find(programs, NULL, record.thread) : NULL;
 	if (r && record.type == PROCESS_LAUNCH && n_fds == 2)
-		e = on_first_launch(programs, r, &fds[0], &fds[1]);
-	else if (r && record.type == PROCESS_FAILED) {
-		list_unlink(&r->link);
-		e = report_failed(r, record.step > 0 && record.step < STEP_N ? record.step : STEP_NONE,
-			record.error > 0 ? record.error : EPROTO);
-		programs_pump(programs);
-	}
+		e = asking_launched(programs, r, &fds[0], &fds[1]);
+	else if (r && record.type == PROCESS_FAILED)
+		e = asking_failed(programs, r, &record);
 	/* Both are the daemon's own ends, in which nobody has left anything. */
 	for (size_t i = 0; i < n_fds; i++)
 		fd_close(fds[i]);

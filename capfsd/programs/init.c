@@ -278,13 +278,13 @@ init_on_io(void *data)
 {
 	struct init *i = data;
 	struct process_record record = {};
-	cleanup_close int fd = -1;
+	int fds[2] = {-1, -1}, e = 0;
+	struct running *first;
 	size_t n_fds = 0;
 	pid_t pid = 0;
 	ssize_t n;
-	int e = 0;
 
-	n = msg_receive_from(i->fd, &record, sizeof(record), &fd, 1, &n_fds, &pid, MSG_DONTWAIT);
+	n = msg_receive_from(i->fd, &record, sizeof(record), fds, 2, &n_fds, &pid, MSG_DONTWAIT);
 	if (n == -EAGAIN) {
 		init_pump(i);
 		return false;
@@ -293,11 +293,18 @@ init_on_io(void *data)
 		init_lost(i);
 		return false;
 	}
-	if (n != sizeof(record))
-		return true;
-	for (size_t k = 0; k < sizeof(reports) / sizeof(reports[0]); k++)
+	/* It has made the init of a session below, or failed to. */
+	first = n == sizeof(record) ? asking_find(i->programs, i, record.thread) : NULL;
+	if (first && record.type == PROCESS_LAUNCH && n_fds == 2)
+		e = asking_launched(i->programs, first, &fds[0], &fds[1]);
+	else if (first && record.type == PROCESS_FAILED)
+		e = asking_failed(i->programs, first, &record);
+	for (size_t k = 0; !first && n == sizeof(record) && k < sizeof(reports) / sizeof(reports[0]); k++)
 		if (reports[k].type == record.type)
-			e = reports[k].obey(i, find_running(i, record.thread), &record, pid, &fd);
+			e = reports[k].obey(i, find_running(i, record.thread), &record, pid, &fds[0]);
+	/* All are the daemon's own ends, in which nobody has left anything. */
+	fd_close(fds[0]);
+	fd_close(fds[1]);
 	/* What had no room in the store is said again. */
 	if (e == -ENOSPC || e == -ENOMEM) {
 		i->behind = true;
@@ -340,6 +347,7 @@ init_lost(struct init *i)
 		else
 			e = report_failed(r, STEP_NONE, ECONNRESET);
 	}
+	asking_lost(programs, i);
 	init_free(i);
 	session_settle(s);
 	programs_check(programs, e);

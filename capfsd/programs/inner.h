@@ -22,7 +22,8 @@
 struct running {
 	struct programs *programs;
 	struct program *program;
-	struct init *init;          /* NULL: none has it yet */
+	struct init *init;          /* NULL: none has it yet … */
+	struct init *above;         /* … and it was asked for at this one; NULL: at the spawner */
 	struct list link;           /* programs.asking, while the spawner is to be asked; else init.programs */
 	struct index_link connection_link; /* programs.by_connection, while it is … */
 	bool indexed;                      /* … there */
@@ -95,6 +96,12 @@ void running_close_launch(struct running *r);
 void programs_ask(struct running *r);
 /* Asks for those that can be asked for. */
 void programs_pump(struct programs *programs);
+/* The one of that id that was asked for at ABOVE, NULL: at the spawner, and has not come; NULL: none. */
+struct running *asking_find(struct programs *programs, const struct init *above, uint64_t id);
+/* It has, with an init for its session; or it will not. Takes what it uses. Returns: 0 or -errno. */
+int asking_launched(struct programs *programs, struct running *r, int *launch_fd, int *init_fd);
+int asking_failed(struct programs *programs, struct running *r, const struct process_record *record);
+void asking_lost(struct programs *programs, const struct init *above);
 /* Returns: 0 or -errno. */
 int asking_init(struct programs *programs);
 void asking_stop(struct programs *programs);

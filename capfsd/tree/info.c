@@ -221,6 +221,18 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	text_add(t, "\n");
 }
 
+/* What is in effect, also by sessions above. */
+void
+info_confine(struct request *r, struct entity *e, struct text *t)
+{
+	struct confinement_record effective;
+
+	if (confinement_effective(session_of(e), &effective))
+		text_confinement(&effective, t);
+	else
+		text_add(t, "none\n");
+}
+
 /* A line for each word, as those of a thread. */
 void
 info_program(struct request *r, struct entity *e, struct text *t)

@@ -40,6 +40,7 @@ static const struct row session_rows[] = {
 	ROW(11, "transfer_quota", ROW_COMMAND, .verb = &verb_transfer_quota),
 	ROW(12, "events", ROW_LOG, ),
 	ROW(13, "control", ROW_SOCKET, ),
+	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
 };
 
 static const struct row capability_rows[] = {

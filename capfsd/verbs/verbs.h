@@ -30,7 +30,8 @@
 	X(ALIAS, alias)                                                                            \
 	X(HEALTH, health)                                                                          \
 	X(SPAWN, spawn)                                                                            \
-	X(CTL, ctl)
+	X(CTL, ctl)                                                                                \
+	X(CONFINE, confine)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

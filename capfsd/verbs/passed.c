@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ * What another session has passed on.
+ *
+ * identify: tells whom such a capability leads to, before it is imported or used. That the asker may use it is
+ * proved by then; whose it is, and whether whoever passed it on may use it, too, is told here. Nothing is
+ * changed, counted or logged.
+ *
  * import: a session takes what another one has passed on to it in a message. Which capability that
  * is has been proved to control/vouch.c; here it is a grant without a name: whoever passes a
  * capability on delegates it, so it must hold `grant`, and may end what was made of it.
@@ -14,7 +20,7 @@
 #include "capfsd/verbs/verbs.h"
 
 static int
-stage(struct operation *o)
+import_stage(struct operation *o)
 {
 	struct capability *source = capability_of(o->subject), *made = NULL;
 	const struct word *as = &o->command.value[KEY_AS];
@@ -51,5 +57,39 @@ const struct verb verb_import = {
 	.lasting = true,
 	.keys = KEY_BIT(KEY_AS),
 	.wordless = true,
-	.stage = stage,
+	.stage = import_stage,
+};
+
+/* A slot that the asker has already is named, so that it need not import one. */
+static int
+identify_stage(struct operation *o)
+{
+	struct capability *c = capability_of(o->subject);
+	const struct service service = capability_service(c);
+	const struct capability *slot;
+	struct text *t = &o->request->text;
+
+	o->unchanged = true;
+	if (o->text.n > 0)
+		return refuse(o->request, EINVAL, "identify takes no text");
+	if (!capability_is_live(c))
+		return refuse(o->request, ENOENT, "the capability has ended");
+	text_addf(t, "object=%" PRIu64 " badge=0x%" PRIx64 " capability=%" PRIu64 " type=%s rights=",
+		service.object, service.badge, c->entity.id, capability_type(c)->name);
+	rights_format(capability_rights(c), t);
+	text_add(t, " owner=");
+	session_label(service.entrypoint ? service.entrypoint->session : entity_session(c->target), t);
+	text_add(t, " holder=");
+	session_label(c->session, t);
+	text_addf(t, " vouched=%s", o->vouched ? "yes" : "no");
+	slot = capability_slot_in(o->request->model, o->session, c);
+	if (slot)
+		text_addf(t, " slot=%s", slot->entity.name);
+	return 0;
+}
+
+const struct verb verb_identify = {
+	.name = "identify",
+	.quiet = true,
+	.stage = identify_stage,
 };
