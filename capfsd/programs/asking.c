@@ -97,27 +97,43 @@ ask_first(struct programs *programs, struct running *r)
 	if (e < 0)
 		return e;
 	write_plan(r, &start.plan);
+	if (index_add(&programs->asked, &r->asked_link, index_hash_id(r->program->session->entity.id)) < 0)
+		return -ENOMEM;
+	r->awaited = true;
 	n = msg_send(above ? above->fd : programs->spawner_fd, &start, sizeof(start), NULL, 0, MSG_DONTWAIT);
 	if (n == -EAGAIN)
 		watch_set(above ? &above->watch : &programs->spawner_watch, EPOLLIN | EPOLLOUT);
-	if (n < 0)
+	if (n < 0) {
+		index_remove(&programs->asked, &r->asked_link);
+		r->awaited = false;
 		return (int)n;
+	}
 	r->asked_usec = core_now(programs->sockets);
 	r->above = above;
 	return 0;
 }
 
-/* Is another one of its session, which has no init yet, asked for already? It brings the init. */
+/* Is one of its session, which has no init yet, asked for already? That brings the init. */
 static bool
-is_awaited(const struct programs *programs, const struct running *r)
+is_awaited(const struct programs *programs, const struct session *s)
 {
-	list_for_each (i, (struct list *)(uintptr_t)&programs->asking) {
-		const struct running *other = list_entry(i, struct running, link);
+	struct index_link *link = index_first(&programs->asked, index_hash_id(s->entity.id));
 
-		if (other != r && other->asked_usec && other->program->session == r->program->session)
+	for (; link; link = index_next(link))
+		if (container_of(link, struct running, asked_link)->program->session == s)
 			return true;
-	}
 	return false;
+}
+
+void
+asking_leave(struct running *r)
+{
+	if (r->awaited)
+		index_remove(&r->programs->asked, &r->asked_link);
+	r->awaited = false;
+	r->asked_usec = 0;
+	r->above = NULL;
+	list_unlink(&r->link);
 }
 
 static void
@@ -138,12 +154,11 @@ programs_pump(struct programs *programs)
 		struct init *i = init_find(programs, r->program->session);
 
 		if (i && !i->ending) {
-			list_unlink(&r->link);
+			asking_leave(r);
 			list_append(&i->programs_of_it, &r->link);
 			r->init = i;
-			r->asked_usec = 0;
 			init_pump(i);
-		} else if (!i && !r->asked_usec && !is_awaited(programs, r)) {
+		} else if (!i && !r->asked_usec && !is_awaited(programs, r->program->session)) {
 			if (programs->spawner_fd < 0 && !find_above(programs, r->program->session))
 				want_spawner(programs);
 			else
@@ -157,9 +172,7 @@ void
 programs_ask(struct running *r)
 {
 	r->n_tries++;
-	r->asked_usec = 0;
-	r->above = NULL;
-	list_unlink(&r->link);
+	asking_leave(r);
 	list_append(&r->programs->asking, &r->link);
 }
 
@@ -176,7 +189,7 @@ fail_asking(struct programs *programs, int error)
 			break;
 		if (r->above)
 			continue;
-		list_unlink(&r->link);
+		asking_leave(r);
 		e = report_failed(r, STEP_NONE, error);
 	}
 	programs_check(programs, e);
@@ -200,7 +213,7 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 				r->program->record.flags & PROGRAM_LAUNCHED || !r->asked_usec || e < 0)
 				continue;
 			if (now - r->asked_usec >= START_USEC) {
-				list_unlink(&r->link);
+				asking_leave(r);
 				r->init = NULL;
 				e = report_failed(r, STEP_NONE, ETIMEDOUT);
 			} else {
@@ -237,7 +250,7 @@ asking_lost(struct programs *programs, const struct init *above)
 			programs_ask(r);
 			continue;
 		}
-		list_unlink(&r->link);
+		asking_leave(r);
 		programs_check(programs, report_failed(r, STEP_NONE, ECONNRESET));
 	}
 }
@@ -263,7 +276,7 @@ asking_launched(struct programs *programs, struct running *r, int *launch_fd, in
 	e = memo ? init_new(programs, s, *init_fd, memo, &i) : -ENOMEM;
 	if (e) {
 		memo_drop(programs->sockets, memo);
-		list_unlink(&r->link);
+		asking_leave(r);
 		return report_failed(r, STEP_NONE, e < 0 ? -e : e);
 	}
 	*init_fd = -1;
@@ -276,14 +289,15 @@ asking_launched(struct programs *programs, struct running *r, int *launch_fd, in
 	if (e < 0) {
 		init_free(i);
 		session_settle(s);
-		list_unlink(&r->link);
+		asking_leave(r);
 		(void)report_failed(r, STEP_NONE, -e);
 		return e;
 	}
 	memo_stored(programs->sockets, memo);
-	list_unlink(&r->link);
+	asking_leave(r);
 	list_append(&i->programs_of_it, &r->link);
 	r->init = i;
+	r->asked_usec = core_now(programs->sockets);
 	r->launch_fd = take_fd(*launch_fd);
 	running_resume(r);
 	programs_pump(programs);
@@ -307,7 +321,7 @@ asking_failed(struct programs *programs, struct running *r, const struct process
 {
 	int e;
 
-	list_unlink(&r->link);
+	asking_leave(r);
 	e = report_failed(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
 		record->error > 0 ? record->error : EPROTO);
 	programs_pump(programs);
@@ -386,5 +400,6 @@ void
 asking_deinit(struct programs *programs)
 {
 	asking_stop(programs);
+	index_deinit(&programs->asked);
 	programs->timer = sd_event_source_disable_unref(programs->timer);
 }

@@ -33,8 +33,10 @@ static bool init_on_io(void *data);
 struct init *
 init_find(struct programs *programs, const struct session *s)
 {
-	list_for_each (i, &programs->inits) {
-		struct init *init = list_entry(i, struct init, link);
+	struct index_link *link = index_first(&programs->by_session, index_hash_id(s->entity.id));
+
+	for (; link; link = index_next(link)) {
+		struct init *init = container_of(link, struct init, session_link);
 
 		if (init->session == s)
 			return init;
@@ -52,6 +54,8 @@ init_free(struct init *i)
 	assert(list_empty(&i->programs_of_it));
 	watch_remove(&i->watch);
 	list_unlink(&i->link);
+	if (i->indexed)
+		index_remove(&i->programs->by_session, &i->session_link);
 	core_close(i->programs->sockets, i->fd, i->session);
 	memo_drop(i->programs->sockets, i->memo);
 	charge_deinit(&i->charge);
@@ -74,7 +78,10 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 	list_append(&programs->inits, &i->link);
 	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
 		return EDQUOT;
-	r = msg_ask_sender(fd);
+	r = index_add(&programs->by_session, &i->session_link, index_hash_id(s->entity.id));
+	i->indexed = r == 0;
+	if (r == 0)
+		r = msg_ask_sender(fd);
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);
 	if (r == 0)

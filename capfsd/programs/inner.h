@@ -30,6 +30,8 @@ struct running {
 	struct list waiters;
 	struct list ended_link;     /* programs.ended: its connection has ended, or it has */
 	uint64_t asked_usec;        /* 0: not yet */
+	struct index_link asked_link; /* programs.asked, while it is … */
+	bool awaited;                 /* … there */
 	unsigned n_tries;
 	int launch_fd;              /* -1: none */
 	bool known;                 /* an init has named it since this broker is there */
@@ -44,6 +46,8 @@ struct init {
 	struct programs *programs;
 	struct session *session;
 	struct list link;     /* programs.inits */
+	struct index_link session_link; /* programs.by_session */
+	bool indexed;
 	struct list programs_of_it; /* of struct running */
 	struct watch watch;
 	struct charge charge;
@@ -62,7 +66,8 @@ struct programs {
 	const struct programs_ops *ops;
 	void *data;
 	struct list inits, asking, ended;
-	struct index by_connection;
+	struct index by_connection, by_session;
+	struct index asked; /* of `asking` those that were, by session: at most one of each */
 	struct watch spawner_watch;
 	struct payer *payer;
 	sd_event_source *timer;
@@ -94,6 +99,8 @@ void running_close_launch(struct running *r);
 
 /* It is to be asked for (again). */
 void programs_ask(struct running *r);
+/* It is in no list, and asked for nowhere. */
+void asking_leave(struct running *r);
 /* Asks for those that can be asked for. */
 void programs_pump(struct programs *programs);
 /* The one of that id that was asked for at ABOVE, NULL: at the spawner, and has not come; NULL: none. */

@@ -99,7 +99,7 @@ running_free(struct running *r)
 {
 	running_resume(r);
 	running_close_launch(r);
-	list_unlink(&r->link);
+	asking_leave(r);
 	list_unlink(&r->ended_link);
 	running_unindex(r);
 	endpoint_set_slot(&r->program->entity, NULL);
@@ -262,7 +262,7 @@ settle_orphan(struct running *r)
 	record->connection = 0;
 	e = change_commit(ch);
 	if (e == 0 && !r->init && p->record.phase == PHASE_STARTING) {
-		list_unlink(&r->link);
+		asking_leave(r);
 		e = report_failed(r, STEP_NONE, ECONNRESET);
 	}
 	return e;
@@ -488,6 +488,7 @@ programs_free(struct programs *programs)
 		init_free(list_entry(list_first(&programs->inits), struct init, link));
 	asking_deinit(programs);
 	index_deinit(&programs->by_connection);
+	index_deinit(&programs->by_session);
 	free(programs);
 	return NULL;
 }
