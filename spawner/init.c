@@ -368,7 +368,7 @@ serve(struct init *i)
 
 /* --- the begin ------------------------------------------------------------------------------------- */
 
-/* SIGCHLD, and of a bare one SIGTERM, which whoever made it sends for the end; nobody inside could be kept from it. */
+/* SIGCHLD, and of a bare one SIGTERM, by which whoever made it ends it: from inside anybody could end a confined one. */
 static int
 listen_to_signals(bool confined)
 {

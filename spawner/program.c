@@ -397,10 +397,10 @@ go_to(struct program_arena *a, const char *directory)
 static void
 lock_files(struct program_arena *a)
 {
-	int r;
+	int r, program = a->hello.flags & HELLO_EXEC_FD ? (int)a->hello.n_fds - 1 : -1;
 
 	enter(a, STEP_LANDLOCK);
-	r = a->all->plan->flags & PLAN_LANDLOCK ? restrict_files() : 0;
+	r = a->all->plan->flags & PLAN_LANDLOCK ? restrict_files(program) : 0;
 	if (r != 0)
 		fail(a, r);
 }

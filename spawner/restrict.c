@@ -197,6 +197,7 @@ restrict_calls(const struct restrict_filter *filter)
 
 #define VERSION_FLAG 1
 #define RULE_PATH_BENEATH 1
+#define RIGHTS_TO_EXECUTE 5 /* and to read: else the kernel does not open it for that */
 #define SCOPES 3 /* abstract sockets, signals */
 
 /* How many rights on files each version has, from the first on; later ones have no more. */
@@ -235,25 +236,35 @@ make_ruleset(long v, uint64_t files)
 	return raw(SYS_landlock_create_ruleset, &a, n, 0);
 }
 
-int
-restrict_files(void)
+/* Files without a place, such as memfd_create(2) makes, cannot be named, and need not be. */
+static long
+add_rule(long ruleset, long file, uint64_t allowed)
 {
-	struct beneath all = {};
+	const struct beneath rule = {.allowed = allowed, .parent = (int32_t)file};
+	long r = raw(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0);
+
+	return r == -EBADFD ? 0 : r;
+}
+
+int
+restrict_files(int program)
+{
 	long v = version(), fd, root, r;
+	uint64_t all;
 
 	if (v < 1)
 		return v == 0 || v == -ENOSYS ? EOPNOTSUPP : (int)-v;
-	all.allowed = (UINT64_C(1) << rights[v > RIGHTS_VERSION_MAX ? RIGHTS_VERSION_MAX - 1 : v - 1]) - 1;
-	fd = make_ruleset(v, all.allowed);
+	all = (UINT64_C(1) << rights[v > RIGHTS_VERSION_MAX ? RIGHTS_VERSION_MAX - 1 : v - 1]) - 1;
+	fd = make_ruleset(v, all);
 	if (fd < 0)
 		return (int)-fd;
-	root = raw(SYS_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
-	r = root;
+	r = root = raw(SYS_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
 	if (root >= 0) {
-		all.parent = (int32_t)root;
-		r = raw(SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, &all, 0);
+		r = add_rule(fd, root, all);
 		raw(SYS_close, root);
 	}
+	if (r == 0 && program >= 0)
+		r = add_rule(fd, program, RIGHTS_TO_EXECUTE);
 	if (r == 0)
 		r = raw(SYS_landlock_restrict_self, fd, 0);
 	raw(SYS_close, fd);

@@ -24,6 +24,7 @@ bool restrict_has_scopes(void);
 
 /*
  * This process and its children reach files below their own root alone, also by directories that they are given,
- * and no abstract sockets of others and no signals to them. Returns: 0 or an errno.
+ * and no abstract sockets of others and no signals to them. PROGRAM may be executed wherever it is; -1: there is none.
+ * Returns: 0 or an errno.
  */
-int restrict_files(void);
+int restrict_files(int program);

@@ -75,6 +75,7 @@ unit_tests = \
 	tests/test-turns \
 	tests/test-kept \
 	tests/test-spawner \
+	tests/test-spawner-broker \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -479,3 +480,6 @@ spawner_world = tests/spawner-world.c tests/spawner-world.h
 tests_test_spawner_SOURCES = tests/test-spawner.c $(spawner_world)
 tests_test_spawner_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_spawner_LDADD = tests/libfixture.la
+tests_test_spawner_broker_SOURCES = tests/test-spawner-broker.c $(spawner_world)
+tests_test_spawner_broker_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spawner_broker_LDADD = tests/libfixture.la

@@ -24,7 +24,7 @@
 int
 world_kinds(void)
 {
-	return geteuid() == 0 ? 2 : 1;
+	return geteuid() == 0 ? 4 : 2;
 }
 
 static const char *
@@ -150,6 +150,7 @@ world_bind(struct world *w, struct process_plan *p)
 	snprintf(p->binds[0].path, sizeof(p->binds[0].path), "/usr");
 	snprintf(p->binds[1].path, sizeof(p->binds[1].path), "/etc");
 	snprintf(p->binds[2].path, sizeof(p->binds[2].path), "%s", w->directory);
+	p->binds[2].writable = 1;
 	p->n_binds = 3;
 }
 
@@ -404,4 +405,30 @@ await_byte(int fd)
 
 	ck_assert_msg(poll(&p, 1, WORLD_MSEC) == 1, "nothing comes");
 	return read(fd, &byte, 1) == 1 ? byte : -1;
+}
+
+char *
+await_text(int fd, char *text, size_t size)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ssize_t n;
+
+	ck_assert_int_eq(poll(&p, 1, WORLD_MSEC), 1);
+	n = read(fd, text, size - 1);
+	text[n < 0 ? 0 : n] = '\0';
+	return text;
+}
+
+void
+check_failure(struct process_record r, int step, int error)
+{
+	ck_assert_msg(r.type == PROCESS_FAILED && r.step == step && r.error == error,
+		"type %u, step %d, error %d where step %d, error %d was due", r.type, r.step, r.error, step, error);
+}
+
+void
+close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
 }

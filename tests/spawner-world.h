@@ -13,6 +13,13 @@
 #include "tests/fixture.h"
 #include "wire/process.h"
 
+/* Words for a program. */
+#define WORDS(...) \
+	(const char *const[]) \
+	{ \
+		__VA_ARGS__, NULL \
+	}
+
 #define WORLD_USER 12345 /* whose programs root starts */
 #define WORLD_MSEC 20000 /* within which all comes, on a slow machine as well */
 
@@ -33,7 +40,7 @@ struct played {
 	uint64_t session, thread;
 };
 
-/* What a loop test has: 0 the user's, 1 root's. */
+/* For loop tests: 0 a user's spawner, 1 that and confined sessions; root has 2 and 3 as well, by a spawner of root's. */
 int world_kinds(void);
 
 void world_begin(struct world *w, bool privileged, const char *option);
@@ -83,7 +90,13 @@ void played_run(struct played *s, const char *const *words, const int *fds, size
 /* One more; returns its thread. */
 uint64_t played_run_more(struct played *s, const char *const *words, const int *fds, size_t n_fds);
 
+/* R says that a start has failed at STEP with ERROR. */
+void check_failure(struct process_record r, int step, int error);
+
+/* What comes from FD next, as text. */
+char *await_text(int fd, char *text, size_t size);
 /* Until a byte, or the end, comes from FD. Returns: the byte, -1. */
 int await_byte(int fd);
 /* Until the process of PIDFD is gone. */
 void await_end(int pidfd);
+void close_all(const int *fds, size_t n);

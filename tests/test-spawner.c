@@ -20,21 +20,26 @@
 #include "base/fd.h"
 #include "tests/spawner-world.h"
 
-#define WORDS(...) \
-	(const char *const[]) \
-	{ \
-		__VA_ARGS__, NULL \
-	}
-
 static struct world w;
 static struct process_plan plan;
 static struct played s;
 
+/* KIND: 0 a user's, 1 that and confined, 2 and 3 the same of root's spawner. */
 static void
-begin(int privileged)
+prepare(int kind)
 {
-	world_begin(&w, privileged, NULL);
+	world_begin(&w, kind & 2, NULL);
 	world_plan(&w, &plan, 0);
+	if (kind & 1) {
+		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
+		world_bind(&w, &plan);
+	}
+}
+
+static void
+begin(int kind)
+{
+	prepare(kind);
 	world_session(&w, &plan, &s);
 }
 
@@ -75,8 +80,7 @@ START_TEST(core_flag_is_told)
 	int status, own;
 	pid_t pid;
 
-	world_begin(&w, _i, NULL);
-	world_plan(&w, &plan, 0);
+	prepare(_i);
 	chmod(w.directory, 0777);
 	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
 	plan.rlimits_set = 1U << RLIMIT_CORE;
@@ -98,18 +102,6 @@ START_TEST(core_flag_is_told)
 }
 END_TEST
 
-static char *
-read_text(int fd, char *text, size_t size)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	ssize_t n;
-
-	ck_assert_int_eq(poll(&p, 1, WORLD_MSEC), 1);
-	n = read(fd, text, size - 1);
-	text[n < 0 ? 0 : n] = '\0';
-	return text;
-}
-
 START_TEST(program_leads_its_session_as_its_user)
 {
 	char path[100], text[100], wanted[100];
@@ -120,7 +112,7 @@ START_TEST(program_leads_its_session_as_its_user)
 	snprintf(path, sizeof(path), "%s/spawned", w.directory);
 	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
 	ck_assert_int_eq(client_send(&w, s.launch, argv, env, &pair[1], 1, HELLO_LISTEN_PID), 0);
-	read_text(pair[0], text, sizeof(text));
+	await_text(pair[0], text, sizeof(text));
 	ck_assert_int_eq(sscanf(text, "%d %d %d %d %d", &pid, &leader, &listen_pid, &uid, &gid), 5);
 	snprintf(wanted, sizeof(wanted), "%d %d %d %u %u\n", pid, pid, pid, (unsigned)w.uid, (unsigned)w.gid);
 	ck_assert_str_eq(text, wanted);
@@ -151,13 +143,6 @@ random_table(int *fds, size_t max)
 		left--;
 	}
 	return n;
-}
-
-static void
-close_all(const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		close(fds[i]);
 }
 
 START_TEST(C01_C09_program_has_exactly_its_descriptors)
@@ -201,6 +186,81 @@ START_TEST(program_notices_a_wrong_table)
 }
 END_TEST
 
+START_TEST(program_can_be_a_descriptor)
+{
+	char path[128], number[] = "1";
+	char *argv[] = {(char[]){"anything"}, (char[]){"table"}, number, NULL};
+	int zero = 0, fds[2] = {memfd_create("number", MFD_CLOEXEC), -1};
+
+	begin(_i);
+	ck_assert_int_eq(write(fds[0], &zero, sizeof(zero)), sizeof(zero));
+	snprintf(path, sizeof(path), "%s/spawned", w.directory);
+	fds[1] = open(path, O_PATH | O_CLOEXEC);
+	ck_assert_int_eq(client_send(&w, s.launch, argv, NULL, fds, 2, HELLO_EXEC_FD), 0);
+	broker_await(s.fd, PROCESS_INITED);
+	broker_await(s.fd, PROCESS_RUNNING);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+	close_all(fds, 2);
+	end();
+}
+END_TEST
+
+START_TEST(limits_are_set_or_the_start_fails)
+{
+	char text[64];
+	int pair[2];
+
+	prepare(_i);
+	plan.rlimits_set = 1U << RLIMIT_NOFILE | 1U << RLIMIT_CORE;
+	plan.rlimits[RLIMIT_NOFILE][0] = 100;
+	plan.rlimits[RLIMIT_NOFILE][1] = 200;
+	world_session(&w, &plan, &s);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("limit", "7"), &pair[1], 1);
+	ck_assert_str_eq(await_text(pair[0], text, sizeof(text)), "100 200\n");
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(working_directory_is_the_plans)
+{
+	int pair[2];
+
+	prepare(_i);
+	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
+	world_session(&w, &plan, &s);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("cat", "cap/label"), &pair[1], 1);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(thousand_starts_leave_nothing)
+{
+	struct process_record r;
+	uint64_t thread;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	ack(s.thread);
+	for (int i = 0; i < 1000; i++) {
+		thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
+		ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
+		ack(thread);
+	}
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	broker_await(s.fd, PROCESS_SYNCED);
+	thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
+	r = broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_uint_eq(r.thread, thread);
+	end();
+}
+END_TEST
+
 /* --- starts that fail -------------------------------------------------------------------------------- */
 
 static struct process_record
@@ -229,13 +289,6 @@ fail_to_start(char *const *argv, const int *fds, size_t n_fds, uint32_t flags)
 	close(launch);
 	ack(thread);
 	return r;
-}
-
-static void
-check_failure(const struct process_record r, int step, int error)
-{
-	ck_assert_msg(r.step == step && r.error == error, "step %d, error %d where %d, %d was due", r.step, r.error, step,
-		error);
 }
 
 static int
@@ -285,25 +338,6 @@ START_TEST(C04_failed_start_says_where_and_why)
 }
 END_TEST
 
-START_TEST(program_can_be_a_descriptor)
-{
-	char path[128], number[] = "1";
-	char *argv[] = {(char[]){"anything"}, (char[]){"table"}, number, NULL};
-	int zero = 0, fds[2] = {memfd_create("number", MFD_CLOEXEC), -1};
-
-	begin(_i);
-	ck_assert_int_eq(write(fds[0], &zero, sizeof(zero)), sizeof(zero));
-	snprintf(path, sizeof(path), "%s/spawned", w.directory);
-	fds[1] = open(path, O_PATH | O_CLOEXEC);
-	ck_assert_int_eq(client_send(&w, s.launch, argv, NULL, fds, 2, HELLO_EXEC_FD), 0);
-	broker_await(s.fd, PROCESS_INITED);
-	broker_await(s.fd, PROCESS_RUNNING);
-	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
-	close_all(fds, 2);
-	end();
-}
-END_TEST
-
 START_TEST(S18_failed_start_leaves_the_callers_table)
 {
 	cleanup_free int *before = NULL, *after = NULL;
@@ -322,369 +356,6 @@ START_TEST(S18_failed_start_leaves_the_callers_table)
 	ck_assert_uint_eq(n_after, n_before);
 	ck_assert_mem_eq(after, before, n_before * sizeof(*before));
 	close_all(fds, 2);
-	end();
-}
-END_TEST
-
-START_TEST(limits_are_set_or_the_start_fails)
-{
-	char text[64];
-	int pair[2];
-
-	world_begin(&w, _i, NULL);
-	world_plan(&w, &plan, 0);
-	plan.rlimits_set = 1U << RLIMIT_NOFILE | 1U << RLIMIT_CORE;
-	plan.rlimits[RLIMIT_NOFILE][0] = 100;
-	plan.rlimits[RLIMIT_NOFILE][1] = 200;
-	world_session(&w, &plan, &s);
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("limit", "7"), &pair[1], 1);
-	ck_assert_str_eq(read_text(pair[0], text, sizeof(text)), "100 200\n");
-	close_all(pair, 2);
-	end();
-}
-END_TEST
-
-START_TEST(working_directory_is_the_plans)
-{
-	int pair[2];
-
-	world_begin(&w, _i, NULL);
-	world_plan(&w, &plan, 0);
-	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
-	world_session(&w, &plan, &s);
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("cat", "cap/label"), &pair[1], 1);
-	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
-	close_all(pair, 2);
-	end();
-}
-END_TEST
-
-/* --- the broker's side ------------------------------------------------------------------------------- */
-
-START_TEST(end_is_kept_until_it_is_acknowledged)
-{
-	struct process_record r;
-
-	begin(_i);
-	played_run(&s, WORDS("exit", "5"), NULL, 0);
-	broker_await(s.fd, PROCESS_EXITED);
-	for (int i = 0; i < 3; i++) {
-		broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-		r = broker_await(s.fd, PROCESS_STATE);
-		ck_assert_uint_eq(r.thread, s.thread);
-		ck_assert_uint_eq(r.flags, PHASE_EXITED);
-		ck_assert_int_eq(WEXITSTATUS(r.status), 5);
-		broker_await(s.fd, PROCESS_SYNCED);
-	}
-	ack(s.thread);
-	r = (struct process_record){.type = PROCESS_SYNC, .serial = 77};
-	broker_send(s.fd, &r, NULL);
-	ck_assert_uint_eq(broker_await(s.fd, PROCESS_SYNCED).serial, 77);
-	end();
-}
-END_TEST
-
-/* The next broker has the same pair, and knows nothing of what the last one has read. */
-START_TEST(sync_tells_each_phase)
-{
-	struct process_record r;
-	unsigned seen = 0;
-	uint64_t starting, sleeping;
-	int launch, pair[2];
-
-	begin(_i);
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("exit", "5"), NULL, 0);
-	broker_await(s.fd, PROCESS_EXITED);
-	sleeping = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
-	launch = played_launch(&s, &starting);
-	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-	for (int i = 0; i < 3; i++) {
-		r = broker_await(s.fd, PROCESS_STATE);
-		ck_assert_uint_eq(r.flags, r.thread == s.thread ? PHASE_EXITED
-				: r.thread == sleeping		? PHASE_RUNNING
-								: PHASE_STARTING);
-		seen |= r.thread == s.thread ? 1 : r.thread == sleeping ? 2 : r.thread == starting ? 4 : 8;
-	}
-	ck_assert_uint_eq(seen, 7);
-	broker_await(s.fd, PROCESS_SYNCED);
-	close(launch);
-	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
-	close_all(pair, 2);
-	end();
-}
-END_TEST
-
-START_TEST(start_twice_starts_once)
-{
-	struct process_record r = {.type = PROCESS_START};
-	uint64_t thread;
-	int launch;
-
-	begin(_i);
-	/* Of a session: the same is on its way, another thread has to wait. */
-	r.session = s.session;
-	r.thread = s.thread;
-	broker_send(w.fd, &r, &plan);
-	r.thread = 999;
-	broker_send(w.fd, &r, &plan);
-	r = broker_await(w.fd, PROCESS_FAILED);
-	ck_assert_uint_eq(r.thread, 999);
-	ck_assert_int_eq(r.error, EBUSY);
-	/* Of a thread: its state is said. */
-	played_run(&s, WORDS("exit", "0"), NULL, 0);
-	broker_await(s.fd, PROCESS_EXITED);
-	launch = played_launch(&s, &thread);
-	broker_ask(s.fd, PROCESS_START, s.session, thread);
-	r = broker_await(s.fd, PROCESS_STATE);
-	ck_assert_uint_eq(r.thread, thread);
-	ck_assert_uint_eq(r.flags, PHASE_STARTING);
-	client_run(&w, launch, WORDS("exit", "0"), NULL, 0);
-	broker_await(s.fd, PROCESS_RUNNING);
-	broker_await(s.fd, PROCESS_EXITED);
-	end();
-}
-END_TEST
-
-/* The signal was sent when the next answer comes, but may not have been taken yet. */
-static void
-await_stopped(uint32_t pid)
-{
-	char path[40], text[512];
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	do {
-		cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-		ck_assert_int_ge(fd, 0);
-		read_text(fd, text, sizeof(text));
-	} while (!strstr(text, ") T "));
-}
-
-START_TEST(kill_pause_and_resume_reach_the_program)
-{
-	struct process_record r = {.type = PROCESS_KILL, .signal = SIGUSR1}, state;
-	int pair[2];
-
-	begin(_i);
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("sleep"), &pair[1], 1);
-	ck_assert_int_eq(await_byte(pair[0]), 's');
-	broker_ask(s.fd, PROCESS_PAUSE, s.session, s.thread);
-	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-	state = broker_await(s.fd, PROCESS_STATE);
-	broker_await(s.fd, PROCESS_SYNCED);
-	await_stopped(state.pid);
-	/* It waits for SIGCONT. */
-	r.thread = s.thread;
-	broker_send(s.fd, &r, NULL);
-	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-	ck_assert_uint_eq(broker_await(s.fd, PROCESS_STATE).flags, PHASE_RUNNING);
-	broker_await(s.fd, PROCESS_SYNCED);
-	broker_ask(s.fd, PROCESS_RESUME, s.session, s.thread);
-	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGUSR1);
-	/* All of the session; and a number that is no signal does nothing. */
-	r.thread = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
-	ck_assert_int_eq(await_byte(pair[0]), 's');
-	r.signal = 0;
-	broker_send(s.fd, &r, NULL);
-	r.signal = 1000;
-	broker_send(s.fd, &r, NULL);
-	r = (struct process_record){.type = PROCESS_KILL, .signal = SIGKILL};
-	broker_send(s.fd, &r, NULL);
-	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGKILL);
-	close_all(pair, 2);
-	end();
-}
-END_TEST
-
-START_TEST(affinity_is_set)
-{
-	struct process_record r = {.type = PROCESS_AFFINITY, .cookie = 1};
-	char path[64], text[4096];
-	cleanup_close int fd = -1;
-	int pair[2];
-
-	begin(_i);
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("sleep"), &pair[1], 1);
-	ck_assert_int_eq(await_byte(pair[0]), 's');
-	r.thread = s.thread;
-	broker_send(s.fd, &r, NULL);
-	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-	r = broker_await(s.fd, PROCESS_STATE);
-	snprintf(path, sizeof(path), "/proc/%u/status", r.pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_ptr_nonnull(strstr(read_text(fd, text, sizeof(text)), "Cpus_allowed_list:\t0\n"));
-	close_all(pair, 2);
-	end();
-}
-END_TEST
-
-/* The daemon's byte comes when it is there, and its end of the socket goes with it. */
-static void
-leave_a_daemon(int *ret_fd)
-{
-	int pair[2];
-
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("daemon"), &pair[1], 1);
-	close(pair[1]);
-	broker_await(s.fd, PROCESS_EXITED);
-	ck_assert_int_eq(await_byte(pair[0]), 's');
-	*ret_fd = pair[0];
-}
-
-START_TEST(end_takes_those_that_have_forked_twice)
-{
-	int fd;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	broker_ask(s.fd, PROCESS_END, s.session, 0);
-	ck_assert_int_eq(await_byte(fd), -1);
-	await_end(s.pidfd);
-	close(fd);
-	end();
-}
-END_TEST
-
-START_TEST(lost_pair_is_the_end)
-{
-	int fd;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	played_end(&s);
-	ck_assert_int_eq(await_byte(fd), -1);
-	close(fd);
-	end();
-}
-END_TEST
-
-START_TEST(spawner_ends_a_session)
-{
-	int fd;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	broker_ask(w.fd, PROCESS_END, s.session, 0);
-	ck_assert_int_eq(await_byte(fd), -1);
-	close(fd);
-	end();
-}
-END_TEST
-
-/* Whoever has lost its init is killed by the spawner. */
-START_TEST(killed_init_takes_all_with_it)
-{
-	struct process_record r;
-	int fd;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	broker_ask(w.fd, PROCESS_SYNC, 0, 0);
-	r = broker_await(w.fd, PROCESS_STATE);
-	ck_assert_uint_eq(r.session, s.session);
-	broker_await(w.fd, PROCESS_SYNCED);
-	ck_assert_int_eq(kill((pid_t)r.pid, SIGKILL), 0);
-	ck_assert_int_eq(await_byte(fd), -1);
-	close(fd);
-	played_end(&s);
-	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, SIGKILL);
-	world_end(&w);
-}
-END_TEST
-
-/* As long as there is a process of its session; then 5 seconds, for the next start. */
-START_TEST(init_ends_when_it_has_nothing_to_do)
-{
-	struct pollfd p;
-	int fd;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	ack(s.thread);
-	p = (struct pollfd){.fd = s.pidfd, .events = POLLIN};
-	ck_assert_int_eq(poll(&p, 1, 6000), 0);
-	broker_send(s.fd, &(struct process_record){.type = PROCESS_KILL, .signal = SIGKILL}, NULL);
-	broker_await(s.fd, PROCESS_ORPHAN);
-	ck_assert_int_eq(poll(&p, 1, 1000), 0);
-	await_end(s.pidfd);
-	close(fd);
-	played_end(&s);
-	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, 0);
-	world_end(&w);
-}
-END_TEST
-
-START_TEST(init_goes_on_without_its_spawner)
-{
-	int fd, status;
-
-	begin(_i);
-	leave_a_daemon(&fd);
-	kill(w.pid, SIGKILL);
-	waitpid(w.pid, &status, 0);
-	ck_assert_int_eq(played_run_more(&s, WORDS("exit", "3"), NULL, 0) != 0, 1);
-	ck_assert_int_eq(WEXITSTATUS(broker_await(s.fd, PROCESS_EXITED).status), 3);
-	played_end(&s);
-	ck_assert_int_eq(await_byte(fd), -1);
-	close(fd);
-	close(w.fd);
-	fixture_remove(w.directory);
-}
-END_TEST
-
-START_TEST(session_below_is_made_by_the_init)
-{
-	struct process_record failed;
-	struct process_plan below;
-	struct played b;
-
-	begin(_i);
-	played_run(&s, WORDS("exit", "0"), NULL, 0);
-	broker_await(s.fd, PROCESS_EXITED);
-	below = plan;
-	/* Only below, and only of the same user. */
-	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
-	ck_assert_int_eq(failed.error, EINVAL);
-	snprintf(below.session, sizeof(below.session), "sessions/a/sessions/b");
-	below.uid++;
-	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
-	ck_assert_int_eq(failed.error, EPERM);
-	below.uid--;
-	ck_assert(world_make(&w, s.fd, &below, &b, &failed));
-	played_run(&b, WORDS("exit", "9"), NULL, 0);
-	ck_assert_int_eq(WEXITSTATUS(broker_await(b.fd, PROCESS_EXITED).status), 9);
-	played_end(&b);
-	ck_assert_uint_eq(broker_await(s.fd, PROCESS_ENDED).session, b.session);
-	end();
-}
-END_TEST
-
-START_TEST(thousand_starts_leave_nothing)
-{
-	struct process_record r;
-	uint64_t thread;
-
-	begin(_i);
-	played_run(&s, WORDS("exit", "0"), NULL, 0);
-	broker_await(s.fd, PROCESS_EXITED);
-	ack(s.thread);
-	for (int i = 0; i < 1000; i++) {
-		thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
-		ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
-		ack(thread);
-	}
-	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
-	broker_await(s.fd, PROCESS_SYNCED);
-	thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
-	r = broker_await(s.fd, PROCESS_EXITED);
-	ck_assert_uint_eq(r.thread, thread);
 	end();
 }
 END_TEST
@@ -708,19 +379,5 @@ main(void)
 	t = fixture_case(suite, "failures", 120);
 	tcase_add_loop_test(t, C04_failed_start_says_where_and_why, 0, n);
 	tcase_add_loop_test(t, S18_failed_start_leaves_the_callers_table, 0, n);
-	t = fixture_case(suite, "broker", 120);
-	tcase_add_loop_test(t, end_is_kept_until_it_is_acknowledged, 0, n);
-	tcase_add_loop_test(t, sync_tells_each_phase, 0, n);
-	tcase_add_loop_test(t, start_twice_starts_once, 0, n);
-	tcase_add_loop_test(t, kill_pause_and_resume_reach_the_program, 0, n);
-	tcase_add_loop_test(t, affinity_is_set, 0, n);
-	t = fixture_case(suite, "ends", 120);
-	tcase_add_loop_test(t, end_takes_those_that_have_forked_twice, 0, n);
-	tcase_add_loop_test(t, lost_pair_is_the_end, 0, n);
-	tcase_add_loop_test(t, spawner_ends_a_session, 0, n);
-	tcase_add_loop_test(t, killed_init_takes_all_with_it, 0, n);
-	tcase_add_loop_test(t, init_ends_when_it_has_nothing_to_do, 0, n);
-	tcase_add_loop_test(t, init_goes_on_without_its_spawner, 0, n);
-	tcase_add_loop_test(t, session_below_is_made_by_the_init, 0, n);
 	return fixture_main(suite);
 }

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What brokers ask of inits and of the spawner, and the ends of both. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "tests/spawner-world.h"
+
+static struct world w;
+static struct process_plan plan;
+static struct played s;
+
+/* KIND: 0 a user's, 1 that and confined, 2 and 3 the same of root's spawner. */
+static void
+prepare(int kind)
+{
+	world_begin(&w, kind & 2, NULL);
+	world_plan(&w, &plan, 0);
+	if (kind & 1) {
+		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
+		world_bind(&w, &plan);
+	}
+}
+
+static void
+begin(int kind)
+{
+	prepare(kind);
+	world_session(&w, &plan, &s);
+}
+
+static void
+end(void)
+{
+	played_end(&s);
+	broker_await(w.fd, PROCESS_ENDED);
+	world_end(&w);
+}
+
+static void
+ack(uint64_t thread)
+{
+	broker_ask(s.fd, PROCESS_ACK, s.session, thread);
+}
+
+START_TEST(end_is_kept_until_it_is_acknowledged)
+{
+	struct process_record r;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "5"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	for (int i = 0; i < 3; i++) {
+		broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+		r = broker_await(s.fd, PROCESS_STATE);
+		ck_assert_uint_eq(r.thread, s.thread);
+		ck_assert_uint_eq(r.flags, PHASE_EXITED);
+		ck_assert_int_eq(WEXITSTATUS(r.status), 5);
+		broker_await(s.fd, PROCESS_SYNCED);
+	}
+	ack(s.thread);
+	r = (struct process_record){.type = PROCESS_SYNC, .serial = 77};
+	broker_send(s.fd, &r, NULL);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_SYNCED).serial, 77);
+	end();
+}
+END_TEST
+
+/* The next broker has the same pair, and knows nothing of what the last one has read. */
+START_TEST(sync_tells_each_phase)
+{
+	struct process_record r;
+	unsigned seen = 0;
+	uint64_t starting, sleeping;
+	int launch, pair[2];
+
+	begin(_i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("exit", "5"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	sleeping = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
+	launch = played_launch(&s, &starting);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	for (int i = 0; i < 3; i++) {
+		r = broker_await(s.fd, PROCESS_STATE);
+		ck_assert_uint_eq(r.flags, r.thread == s.thread ? PHASE_EXITED
+				: r.thread == sleeping		? PHASE_RUNNING
+								: PHASE_STARTING);
+		seen |= r.thread == s.thread ? 1 : r.thread == sleeping ? 2 : r.thread == starting ? 4 : 8;
+	}
+	ck_assert_uint_eq(seen, 7);
+	broker_await(s.fd, PROCESS_SYNCED);
+	close(launch);
+	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(start_twice_starts_once)
+{
+	struct process_record r = {.type = PROCESS_START};
+	uint64_t thread;
+	int launch;
+
+	begin(_i);
+	/* Of a session: the same is on its way, another thread has to wait. */
+	r.session = s.session;
+	r.thread = s.thread;
+	broker_send(w.fd, &r, &plan);
+	r.thread = 999;
+	broker_send(w.fd, &r, &plan);
+	r = broker_await(w.fd, PROCESS_FAILED);
+	ck_assert_uint_eq(r.thread, 999);
+	ck_assert_int_eq(r.error, EBUSY);
+	/* Of a thread: its state is said. */
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	launch = played_launch(&s, &thread);
+	broker_ask(s.fd, PROCESS_START, s.session, thread);
+	r = broker_await(s.fd, PROCESS_STATE);
+	ck_assert_uint_eq(r.thread, thread);
+	ck_assert_uint_eq(r.flags, PHASE_STARTING);
+	client_run(&w, launch, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_RUNNING);
+	broker_await(s.fd, PROCESS_EXITED);
+	end();
+}
+END_TEST
+
+/* The signal was sent when the next answer comes, but may not have been taken yet. PID is as the init sees it. */
+static void
+await_stopped(uint32_t pid)
+{
+	char path[40], text[512];
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	do {
+		cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		ck_assert_int_ge(fd, 0);
+		await_text(fd, text, sizeof(text));
+	} while (!strstr(text, ") T "));
+}
+
+START_TEST(kill_pause_and_resume_reach_the_program)
+{
+	struct process_record r = {.type = PROCESS_KILL, .signal = SIGUSR1}, state;
+	int pair[2];
+
+	begin(2 * _i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	broker_ask(s.fd, PROCESS_PAUSE, s.session, s.thread);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	state = broker_await(s.fd, PROCESS_STATE);
+	broker_await(s.fd, PROCESS_SYNCED);
+	await_stopped(state.pid);
+	/* It waits for SIGCONT. */
+	r.thread = s.thread;
+	broker_send(s.fd, &r, NULL);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_STATE).flags, PHASE_RUNNING);
+	broker_await(s.fd, PROCESS_SYNCED);
+	broker_ask(s.fd, PROCESS_RESUME, s.session, s.thread);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGUSR1);
+	/* All of the session; and a number that is no signal does nothing. */
+	r.thread = played_run_more(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	r.signal = 0;
+	broker_send(s.fd, &r, NULL);
+	r.signal = 1000;
+	broker_send(s.fd, &r, NULL);
+	r = (struct process_record){.type = PROCESS_KILL, .signal = SIGKILL};
+	broker_send(s.fd, &r, NULL);
+	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGKILL);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+START_TEST(affinity_is_set)
+{
+	struct process_record r = {.type = PROCESS_AFFINITY, .cookie = 1};
+	char path[64], text[4096];
+	cleanup_close int fd = -1;
+	int pair[2];
+
+	begin(2 * _i);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("sleep"), &pair[1], 1);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	r.thread = s.thread;
+	broker_send(s.fd, &r, NULL);
+	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
+	r = broker_await(s.fd, PROCESS_STATE);
+	snprintf(path, sizeof(path), "/proc/%u/status", r.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_ptr_nonnull(strstr(await_text(fd, text, sizeof(text)), "Cpus_allowed_list:\t0\n"));
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+/* The daemon's byte comes when it is there, and its end of the socket goes with it. */
+static void
+leave_a_daemon(int *ret_fd)
+{
+	int pair[2];
+
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("daemon"), &pair[1], 1);
+	close(pair[1]);
+	broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	*ret_fd = pair[0];
+}
+
+START_TEST(end_takes_those_that_have_forked_twice)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(s.fd, PROCESS_END, s.session, 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	await_end(s.pidfd);
+	close(fd);
+	end();
+}
+END_TEST
+
+START_TEST(lost_pair_is_the_end)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	played_end(&s);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	end();
+}
+END_TEST
+
+START_TEST(spawner_ends_a_session)
+{
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(w.fd, PROCESS_END, s.session, 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	end();
+}
+END_TEST
+
+/* Whoever has lost its init is killed by the spawner. */
+START_TEST(killed_init_takes_all_with_it)
+{
+	struct process_record r;
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	broker_ask(w.fd, PROCESS_SYNC, 0, 0);
+	r = broker_await(w.fd, PROCESS_STATE);
+	ck_assert_uint_eq(r.session, s.session);
+	broker_await(w.fd, PROCESS_SYNCED);
+	ck_assert_int_eq(kill((pid_t)r.pid, SIGKILL), 0);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	played_end(&s);
+	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, SIGKILL);
+	world_end(&w);
+}
+END_TEST
+
+/* As long as there is a process of its session; then 5 seconds, for the next start. */
+START_TEST(init_ends_when_it_has_nothing_to_do)
+{
+	struct pollfd p;
+	int fd;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	ack(s.thread);
+	p = (struct pollfd){.fd = s.pidfd, .events = POLLIN};
+	ck_assert_int_eq(poll(&p, 1, 6000), 0);
+	broker_send(s.fd, &(struct process_record){.type = PROCESS_KILL, .signal = SIGKILL}, NULL);
+	broker_await(s.fd, PROCESS_ORPHAN);
+	ck_assert_int_eq(poll(&p, 1, 1000), 0);
+	await_end(s.pidfd);
+	close(fd);
+	played_end(&s);
+	ck_assert_int_eq(broker_await(w.fd, PROCESS_ENDED).status, 0);
+	world_end(&w);
+}
+END_TEST
+
+START_TEST(init_goes_on_without_its_spawner)
+{
+	int fd, status;
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	kill(w.pid, SIGKILL);
+	waitpid(w.pid, &status, 0);
+	ck_assert_int_eq(played_run_more(&s, WORDS("exit", "3"), NULL, 0) != 0, 1);
+	ck_assert_int_eq(WEXITSTATUS(broker_await(s.fd, PROCESS_EXITED).status), 3);
+	played_end(&s);
+	ck_assert_int_eq(await_byte(fd), -1);
+	close(fd);
+	close(w.fd);
+	fixture_remove(w.directory);
+}
+END_TEST
+
+START_TEST(session_below_is_made_by_the_init)
+{
+	struct process_record failed;
+	struct process_plan below;
+	struct played b;
+
+	begin(_i);
+	played_run(&s, WORDS("exit", "0"), NULL, 0);
+	broker_await(s.fd, PROCESS_EXITED);
+	below = plan;
+	/* Only below, and only of the same user. */
+	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
+	ck_assert_int_eq(failed.error, EINVAL);
+	snprintf(below.session, sizeof(below.session), "sessions/a/sessions/b");
+	below.uid++;
+	ck_assert(!world_make(&w, s.fd, &below, &b, &failed));
+	ck_assert_int_eq(failed.error, EPERM);
+	below.uid--;
+	ck_assert(world_make(&w, s.fd, &below, &b, &failed));
+	played_run(&b, WORDS("exit", "9"), NULL, 0);
+	ck_assert_int_eq(WEXITSTATUS(broker_await(b.fd, PROCESS_EXITED).status), 9);
+	played_end(&b);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_ENDED).session, b.session);
+	end();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("spawner-broker");
+	TCase *t = fixture_case(suite, "broker", 120);
+	int n = world_kinds();
+
+	tcase_add_loop_test(t, end_is_kept_until_it_is_acknowledged, 0, n);
+	tcase_add_loop_test(t, sync_tells_each_phase, 0, n);
+	tcase_add_loop_test(t, start_twice_starts_once, 0, n);
+	tcase_add_loop_test(t, kill_pause_and_resume_reach_the_program, 0, n / 2);
+	tcase_add_loop_test(t, affinity_is_set, 0, n / 2);
+	t = fixture_case(suite, "ends", 120);
+	tcase_add_loop_test(t, end_takes_those_that_have_forked_twice, 0, n);
+	tcase_add_loop_test(t, lost_pair_is_the_end, 0, n);
+	tcase_add_loop_test(t, spawner_ends_a_session, 0, n);
+	tcase_add_loop_test(t, killed_init_takes_all_with_it, 0, n);
+	tcase_add_loop_test(t, init_ends_when_it_has_nothing_to_do, 0, n);
+	tcase_add_loop_test(t, init_goes_on_without_its_spawner, 0, n);
+	tcase_add_loop_test(t, session_below_is_made_by_the_init, 0, n);
+	return fixture_main(suite);
+}
