@@ -168,6 +168,19 @@ wait_for 5 test -S "$UNIT/spawner"
 hostile unit --spawner="$PLAYED"
 t_ok "the_units_was_asked" attached "$TMP/libexec/unit.saw"
 t_ok "and_no_other_was_started" not test -e "$SAW"
+# Again, by the first broker of an upgrade: the keeper becomes another binary between its last question and the
+# answer, and owes that all the same.
+rm "$HOSTILE_DONE"
+before=$(grep -c '^attach' "$TMP/libexec/unit.saw")
+: >"$TMP/log"
+kill -HUP "$KEEPER"
+t_ok "upgrade_under_a_broker_that_asks" wait_for 60 grep -q 'upgraded: ' "$TMP/log"
+given=$(sed -n 's/^hostile: \([0-9]*\) connections/\1/p' "$TMP/log")
+one_more() {
+	[ "$(grep -c '^attach' "$TMP/libexec/unit.saw")" -gt $((before + ${given:-99})) ]
+}
+t_ok "its_last_question_is_answered_by_the_new_keeper" wait_for 10 one_more
+wait_for 5 answers
 harness_stop
 t_ok "it_goes_on_without_the_daemon" not gone "$unit"
 

@@ -30,6 +30,7 @@
 #include "capfsd/start/binary.h"
 
 #define END_MSEC 2000 /* for the spawner, which waits for nobody */
+#define KILL_MSEC 500
 
 struct minder {
 	const char *path;
@@ -183,7 +184,8 @@ minder_main(pid_t parent, const char *path)
 		r = turn(&m);
 	if (m.spawner.pid) {
 		child_signal(&m.spawner, SIGTERM);
-		child_wait(m.spawner.pid, END_MSEC);
+		if (child_wait(m.spawner.pid, END_MSEC) == -ETIMEDOUT)
+			child_end(&m.spawner, KILL_MSEC);
 	}
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
