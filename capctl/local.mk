@@ -2,6 +2,7 @@
 # Everything but main.c is a library of its own, so that the tests can link it.
 noinst_LTLIBRARIES += capctl/libcapctl.la
 capctl_libcapctl_la_SOURCES = \
+	capctl/cmd-args.c \
 	capctl/cmd-delegate.c \
 	capctl/cmd-events.c \
 	capctl/cmd-graph.c \
@@ -12,7 +13,8 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \
-	capctl/supervisor.c capctl/supervisor.h
+	capctl/supervisor.c capctl/supervisor.h \
+	capctl/value.c capctl/value.h
 capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
 bin_PROGRAMS += capctl/capctl

@@ -24,6 +24,10 @@ static const struct command *const commands[] = {
 	&command_session_close,
 	&command_transfer_quota,
 	&command_serve,
+	&command_args_get,
+	&command_args_list,
+	&command_args_show,
+	&command_args_encode,
 	&command_events,
 	&command_graph,
 };

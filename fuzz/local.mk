@@ -2,6 +2,7 @@
 # One fuzzer for each decoder of what others send. With --enable-fuzzers they are libFuzzer's, see
 # tools/fuzz; else they run the files that they are given. tests/test-corpus.sh gives them fuzz/corpus.
 fuzzers = \
+	fuzz/fuzz-args \
 	fuzz/fuzz-call \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
@@ -14,7 +15,8 @@ fuzzers = \
 	fuzz/fuzz-request \
 	fuzz/fuzz-server \
 	fuzz/fuzz-taken \
-	fuzz/fuzz-tree
+	fuzz/fuzz-tree \
+	fuzz/fuzz-yaml
 check_PROGRAMS += $(fuzzers)
 EXTRA_DIST += fuzz/corpus
 
@@ -56,6 +58,13 @@ fuzz_fuzz_frame_LDADD = $(fuzz_client_libs)
 fuzz_fuzz_server_SOURCES = fuzz/fuzz-server.c $(fuzz_common)
 fuzz_fuzz_server_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_server_LDADD = $(fuzz_client_libs)
+
+fuzz_fuzz_args_SOURCES = fuzz/fuzz-args.c $(fuzz_common)
+fuzz_fuzz_args_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_args_LDADD = $(fuzz_client_libs)
+fuzz_fuzz_yaml_SOURCES = fuzz/fuzz-yaml.c $(fuzz_common)
+fuzz_fuzz_yaml_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_yaml_LDADD = $(fuzz_client_libs)
 
 fuzz_fuzz_command_SOURCES = fuzz/fuzz-command.c $(fuzz_model)
 fuzz_fuzz_command_LDFLAGS = $(fuzz_ldflags)

@@ -22,6 +22,7 @@
  *	fork		an object belongs to the process that made it. In a child every function
  *			gives -ECHILD, and the destructors only close the child's descriptors, so
  *			that the parent's connections go on. The child makes objects of its own.
+ *			An argument tree goes on in a child, which has a copy of it.
  *
  * Besides those that are listed, a function may give -ENOMEM, -EMFILE, -ENFILE, -ECHILD.
  */
@@ -48,6 +49,7 @@ typedef struct capc_session capc_session;
 typedef struct capc capc;
 typedef struct capc_entrypoint capc_entrypoint;
 typedef struct capc_request capc_request;
+typedef struct capc_args capc_args;
 
 /*
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
@@ -654,6 +656,200 @@ CAPC_PUBLIC int capc_reply(capc_request *r, const struct capc_msg *m);
  * Returns: as capc_reply().
  */
 CAPC_PUBLIC int capc_reply_error(capc_request *r, int error, const char *reason);
+
+/*
+ * ---- Argument trees ---------------------------------------------------------------------------
+ *
+ * What a program is started with: scalars, sequences and maps, with descriptors as leaves; see
+ * capfs-args(5), which has the text, the encoding and the bounds. Nothing here asks a daemon.
+ *
+ * PATH leads from the root to a value: keys of maps and indexes of sequences, joined by '.', as
+ * "web.listen.0"; "" is the root. A '.' or '\' that belongs to a key has a '\' before it. A path
+ * that is no path is -EINVAL everywhere. A key has 1 to 255 bytes of UTF-8 without control
+ * characters.
+ */
+#define CAPC_ARGS_BYTES_MAX (1 << 20)  /* of an encoded tree, and of a YAML text */
+#define CAPC_ARGS_DEPTH_MAX 64         /* components of a path */
+#define CAPC_ARGS_VALUES_MAX (1 << 16) /* in a tree, with sequences and maps */
+#define CAPC_ARGS_FDS_MAX 4000         /* in a tree */
+#define CAPC_ARGS_BIG_MAX 1024         /* bytes of an integer */
+#define CAPC_ARGS_KEY_MAX 255          /* bytes of a key */
+#define CAPC_ARGS_FD_TAG 51965         /* the tag of a descriptor in CBOR */
+
+enum capc_type {
+	CAPC_NULL,
+	CAPC_BOOL,
+	CAPC_INT,
+	CAPC_BIG, /* an integer for which 64 bits with a sign are not enough */
+	CAPC_FLOAT,
+	CAPC_STRING,
+	CAPC_BINARY,
+	CAPC_TIME,
+	CAPC_FD,
+	CAPC_SEQUENCE,
+	CAPC_MAP,
+};
+
+struct capc_string {
+	const char *data; /* UTF-8, not terminated; it may have a NUL inside */
+	size_t n;         /* bytes */
+};
+
+struct capc_binary {
+	const void *data;
+	size_t n;
+};
+
+/* As CBOR has it: N, the bytes with the most significant one first; or -1 - N. */
+struct capc_big {
+	const uint8_t *data;
+	size_t n;
+	bool negative;
+};
+
+struct capc_time {
+	int64_t sec; /* since 1970 in UTC, in the years 0 to 9999 */
+	uint32_t nsec;
+};
+
+struct capc_value {
+	enum capc_type type;
+	union {
+		bool boolean;
+		int64_t integer;
+		double real;
+		struct capc_string string;
+		struct capc_binary binary;
+		struct capc_big big;
+		struct capc_time time;
+		int fd;
+		size_t n_items; /* of a sequence or a map */
+	};
+};
+
+/*
+ * Opens the tree that this process was started with, in the memfd whose number is in $CAP_ARGS_FD.
+ * Both stay open, for programs that this one starts.
+ *
+ * Returns: 0, -ENOENT (there is none), -EBADF (the memfd is not open, or not one of the descriptors
+ * that the tree names), -EBADMSG (it is not sealed, or is no tree; the variable is no number).
+ */
+CAPC_PUBLIC int capc_args_open(capc_args **ret);
+
+/* Makes a tree to be filled: a map without keys. */
+CAPC_PUBLIC int capc_args_new(capc_args **ret);
+
+/*
+ * Frees a tree, and closes the descriptors that it has as duplicates or from parsing; those of
+ * capc_args_open() are the process's own and stay open. Takes NULL. Returns: NULL.
+ */
+CAPC_PUBLIC capc_args *capc_args_free(capc_args *a);
+
+/*
+ * Looks a value up. What it points to belongs to A, until A is freed or that value is set; its
+ * descriptor is borrowed. In a tree that was sealed a descriptor is the number that the program
+ * will have it under; capc_args_fd() has it here.
+ *
+ * Returns: 0, -ENOENT (no such key or index), -ENOTDIR (PATH goes on behind what is neither a
+ * sequence nor a map).
+ */
+CAPC_PUBLIC int capc_args_get(const capc_args *a, const char *path, struct capc_value *ret);
+
+/*
+ * The same for one type. A string is a terminated copy, which belongs to the caller (free); a
+ * descriptor is borrowed.
+ *
+ * Returns: as capc_args_get(); -EPROTOTYPE (another type), -ERANGE (an integer that is too large or
+ * negative), -EILSEQ (a string with a NUL inside).
+ */
+CAPC_PUBLIC int capc_args_get_string(const capc_args *a, const char *path, char **ret);
+CAPC_PUBLIC int capc_args_get_int(const capc_args *a, const char *path, int64_t *ret);
+CAPC_PUBLIC int capc_args_get_uint(const capc_args *a, const char *path, uint64_t *ret);
+CAPC_PUBLIC int capc_args_get_bool(const capc_args *a, const char *path, bool *ret);
+CAPC_PUBLIC int capc_args_get_fd(const capc_args *a, const char *path, int *ret);
+
+/*
+ * Calls EACH for every item of the sequence or map at PATH, in their order, until it returns other
+ * than 0. EACH must not change A. What it is given lasts until it returns.
+ *
+ * each  path: of the item, for capc_args_get(); key: its own, or NULL in a sequence
+ *
+ * Returns: 0, what EACH returned, -ENOTDIR (neither a sequence nor a map), -errno as capc_args_get().
+ */
+CAPC_PUBLIC int capc_args_each(const capc_args *a, const char *path,
+	int (*each)(const char *path, const char *key, const struct capc_value *v, void *data), void *data);
+
+/*
+ * Sets the value at PATH, in place of what is there, and makes the maps on the way. The index of a
+ * sequence that is its length, or "-", appends. Of a sequence or a map only an empty one can be set.
+ * All is copied, and a descriptor duplicated, unless it is the number of one that A has: then both
+ * places name the same. A CAPC_BIG for which an integer is enough becomes one.
+ *
+ * Returns: 0, -ENOENT (an index beyond the end), -ENOTDIR, -EINVAL (a type, an index, a time or a big
+ * integer that is none), -EILSEQ (a string or a key is not as it must be), -EBADF, -E2BIG (a bound of
+ * capfs-args(5)), -EROFS (A was sealed, or is that of this process).
+ */
+CAPC_PUBLIC int capc_args_set(capc_args *a, const char *path, const struct capc_value *v);
+
+/*
+ * Encodes A into a sealed memfd, and seals A itself. The program finds its descriptors, each once, from
+ * the number FIRST on in the order of capc_args_fd(), which is that in which they first appear in
+ * the tree. The memfd's number is the caller's to choose, and goes to the program as $CAP_ARGS_FD;
+ * FIRST + capc_args_n_fds() is a good one.
+ *
+ * ret_memfd  CLOEXEC, belongs to the caller
+ *
+ * Returns: 0, -E2BIG (longer than CAPC_ARGS_BYTES_MAX), -ERANGE (FIRST is too large for a descriptor),
+ * -EROFS (A was sealed, or is that of this process).
+ */
+CAPC_PUBLIC int capc_args_seal(capc_args *a, int first, int *ret_memfd);
+
+/* How many descriptors a tree has that was sealed; 0 for any other. */
+CAPC_PUBLIC size_t capc_args_n_fds(const capc_args *a);
+
+/*
+ * The descriptor number I of a tree that was sealed, borrowed.
+ *
+ * ret_label  may be NULL; the path at which it first appears, "web.listen"; belongs to A
+ *
+ * Returns: the descriptor; -EINVAL (there are not so many); -EBADF (nothing was opened:
+ * CAPC_ARGS_DRY).
+ */
+CAPC_PUBLIC int capc_args_fd(const capc_args *a, size_t i, const char **ret_label);
+
+/*
+ * Resolves a leaf of which this library knows nothing.
+ *
+ * tag   "cap" of !cap, "session" of !session
+ * text  what stands behind it, "kv rights=call"; "" for nothing
+ * ret   what the leaf becomes, any scalar. A descriptor is taken; a string or bytes are copied and need to
+ *       last until the next call
+ * ret_reason  may be set in a refusal, to one line that free() takes
+ *
+ * Returns: 0 or -errno.
+ */
+typedef int capc_args_resolver(
+	const char *tag, const char *text, struct capc_value *ret, char **ret_reason, void *data);
+
+#define CAPC_ARGS_DRY 1 /* open nothing: all is checked but what is outside of the text */
+
+/*
+ * Makes a tree of a YAML text as capfs-args(5) has it, and opens what its leaves say, with the rights of
+ * this process.
+ *
+ * name        of the text, for reasons: "app.yaml"
+ * flags       0 or CAPC_ARGS_DRY: descriptors are -1, and the tree can be sealed only to be looked at
+ * resolve     NULL: !cap and !session are refused, or in CAPC_ARGS_DRY descriptors like any
+ * ret_reason  may be NULL; always written: why it was refused, "app.yaml:3:7: …", or NULL; belongs to
+ *             the caller (free)
+ *
+ * Returns: 0, -EINVAL (no YAML, or not as it must be), -EEXIST (a key comes twice), -EILSEQ (no UTF-8), -E2BIG
+ * (a bound), -EISDIR (a directory), -EBADF (!fd of what is not open), -EOPNOTSUPP (nothing resolves a
+ * leaf), any errno of open(2), bind(2), connect(2), or of RESOLVE. Blocks as open(2) does, and
+ * for at most 30 seconds a connection.
+ */
+CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *name, unsigned flags,
+	capc_args_resolver *resolve, void *data, capc_args **ret, char **ret_reason);
 
 #ifdef __cplusplus
 }

@@ -20,8 +20,10 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/serving.h \
 	libcap-client/session.c \
 	libcap-client/timer.c \
-	libcap-client/window.c
-libcap_client_libinner_la_LIBADD = wire/libwire.la base/libbase.la
+	libcap-client/window.c \
+	$(args_sources)
+libcap_client_libinner_la_CFLAGS = $(AM_CFLAGS) $(CBOR_CFLAGS) $(YAML_CFLAGS)
+libcap_client_libinner_la_LIBADD = wire/libwire.la base/libbase.la $(CBOR_LIBS) $(YAML_LIBS)
 
 lib_LTLIBRARIES += libcap-client/libcap-client.la
 include_HEADERS += libcap-client/cap-client.h

@@ -88,6 +88,13 @@ for page in "$man"/*.3; do
 	t_ok "example_of_$name.3_has_at_most_40_lines" test "$(wc -l <"$TMP/$name.c")" -le 40
 done
 
+# One makes an argument tree, for the other.
+t_is "capc_args_open.3_prints_what_capc_args_new.3_has_made" \
+	$'shop 4\nstarted\nname: type 5, name\nworkers: type 2, workers\nlog: type 8, log' \
+	"$("$TMP/capc_args_new" shop "$TMP/capc_args_open" 2>&1)"
+t_like "capc_args_open.3_says_that_it_has_none" 'no arguments: No such file' "$TMP/capc_args_open"
+t_like "capc_args_new.3_says_what_it_wants" 'usage: .* NAME PROGRAM' "$TMP/capc_args_new"
+
 if ! cannot=$(harness_check); then
 	t_skip "the_examples_do_what_they_say" "${cannot#*SKIP }"
 	t_done

@@ -42,6 +42,10 @@ unit_tests = \
 	tests/test-lists \
 	tests/test-delegate \
 	tests/test-manual \
+	tests/test-args \
+	tests/test-args-memory \
+	tests/test-args-paths \
+	tests/test-args-yaml \
 	tests/test-capctl \
 	tests/test-control \
 	tests/test-confine \
@@ -86,6 +90,7 @@ integration_tests = \
 	tests/it-activation.sh \
 	tests/it-adding.sh \
 	tests/it-alias.sh \
+	tests/it-args.sh \
 	tests/it-aside.sh \
 	tests/it-backoff.sh \
 	tests/it-call.sh \
@@ -138,6 +143,7 @@ integration_tests = \
 
 # Programs that the scripts use.
 test_tools = \
+	tests/args-run \
 	tests/call-service \
 	tests/caller \
 	tests/direct \
@@ -195,6 +201,8 @@ tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h
 tests_probe_LDADD = base/libbase.la
 tests_played_spawner_SOURCES = tests/played-spawner.c
 tests_played_spawner_LDADD = base/libbase.la
+tests_args_run_SOURCES = tests/args-run.c
+tests_args_run_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_direct_SOURCES = tests/direct.c
@@ -342,6 +350,21 @@ tests_test_open_LDADD = $(client_test_ldadd)
 tests_test_server_SOURCES = tests/test-server.c $(played_server) $(played_daemon)
 tests_test_server_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_server_LDADD = $(client_test_ldadd)
+args_world = tests/args-world.c tests/args-world.h
+tests_test_args_SOURCES = tests/test-args.c $(args_world)
+tests_test_args_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_args_LDADD = $(client_test_ldadd) -lm
+tests_test_args_memory_SOURCES = tests/test-args-memory.c
+tests_test_args_memory_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_args_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	-Wl,--wrap=reallocarray,--wrap=strdup
+tests_test_args_memory_LDADD = tests/libfixture.la libcap-client/libinner.la
+tests_test_args_paths_SOURCES = tests/test-args-paths.c $(args_world)
+tests_test_args_paths_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_args_paths_LDADD = $(client_test_ldadd)
+tests_test_args_yaml_SOURCES = tests/test-args-yaml.c $(args_world)
+tests_test_args_yaml_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_args_yaml_LDADD = $(client_test_ldadd)
 both = tests/both.c tests/both.h $(played_daemon)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_server) $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread

@@ -5,7 +5,7 @@
 # What building, testing and showing need on Debian and Ubuntu; sourced.
 
 PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
-	liblmdb-dev libseccomp-dev check)
+	liblmdb-dev libseccomp-dev libcbor-dev libyaml-dev check)
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
 	systemd util-linux mount)
 # Small programs that read and write, each in its own way; larger ones (node, php, ruby, vim) are tried where they are.
