@@ -41,6 +41,33 @@ msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fds, int f
 	return sent < 0 ? -errno : sent;
 }
 
+/* Room for what the kernel adds when it is asked for credentials, and for what it is told. */
+union credentials {
+	char buffer[CMSG_SPACE(sizeof(struct ucred))];
+	struct cmsghdr align;
+};
+
+ssize_t
+msg_send_as(int fd, const void *data, size_t n, uid_t uid, gid_t gid, int flags)
+{
+	struct ucred who = {.pid = getpid(), .uid = uid, .gid = gid};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = n};
+	union credentials credentials = {};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = credentials.buffer,
+		.msg_controllen = sizeof(credentials.buffer)};
+	struct cmsghdr *c = &credentials.align;
+	ssize_t sent;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_CREDENTIALS;
+	c->cmsg_len = CMSG_LEN(sizeof(who));
+	memcpy(CMSG_DATA(c), &who, sizeof(who));
+	do
+		sent = sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR && (flags & MSG_DONTWAIT));
+	return sent < 0 ? -errno : sent;
+}
+
 /* Collects the descriptors of MSG; those above FDS_MAX are closed. Returns how many there were. */
 static size_t
 collect_fds(struct msghdr *msg, int *ret_fds, size_t fds_max)
@@ -203,12 +230,6 @@ msg_take(int fd)
 	msg.msg_controllen = sizeof(control.buffer);
 	(void)receive(fd, &msg, MSG_DONTWAIT);
 }
-
-/* Room for what the kernel adds when it is asked for credentials. */
-union credentials {
-	char buffer[CMSG_SPACE(sizeof(struct ucred))];
-	struct cmsghdr align;
-};
 
 static int
 ask_credentials(int fd, int on)

@@ -20,6 +20,13 @@
 ssize_t msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fds, int flags);
 
 /*
+ * Sends N bytes without descriptors, with the credentials of this process, as the kernel lets it state them:
+ * another UID or GID than its own needs CAP_SETUID or CAP_SETGID.
+ * Returns: as msg_send(); -EPERM, -EINVAL (there is no such uid or gid in this user namespace).
+ */
+ssize_t msg_send_as(int fd, const void *data, size_t n, uid_t uid, gid_t gid, int flags);
+
+/*
  * Receives one message of at most SIZE bytes and FDS_MAX descriptors, all CLOEXEC.
  * FLAGS are those of recvmsg(2); with MSG_PEEK no descriptor is taken and *RET_N_FDS tells 1 when
  * the message carries any.
