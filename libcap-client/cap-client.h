@@ -50,6 +50,7 @@ typedef struct capc capc;
 typedef struct capc_entrypoint capc_entrypoint;
 typedef struct capc_request capc_request;
 typedef struct capc_args capc_args;
+typedef struct capc_thread capc_thread;
 
 /*
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
@@ -850,6 +851,118 @@ typedef int capc_args_resolver(
  */
 CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *name, unsigned flags,
 	capc_args_resolver *resolve, void *data, capc_args **ret, char **ret_reason);
+
+/*
+ * ---- Programs ---------------------------------------------------------------------------------
+ *
+ * A program is started in a session, is one of its threads, and ends with it. Only the program itself ever gets
+ * what is given to it, over a socket pair that the daemon hands out: neither the daemon nor what it starts
+ * programs with has the arguments, the environment or a descriptor. As the caller has these, so they stay: copies
+ * are sent, whatever comes of it. Nothing of the caller is forked.
+ *
+ * The program is the leader of a session (setsid(2)) and a child of a process of the daemon's. It runs as the
+ * owner of its session, whose limits and confinement it has, with no capabilities and no supplementary groups;
+ * its signals are at their defaults, and none is blocked.
+ */
+
+#define CAPC_SPAWN_DIE_WITH 1 /* it is killed when the caller's session connection ends, however that comes */
+/*
+ * It is told of the descriptors from 3 on as by a service manager: LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID are
+ * put into its environment, for sd_listen_fds_with_names(3). Where there are none, none of these is left there.
+ */
+#define CAPC_SPAWN_LISTEN 2
+/*
+ * Nobody waits for it: how it ended is not kept. Without this flag it is until capc_thread_wait() has given it or
+ * the connection of the capc_session has ended, and counts as one of the session's threads as long.
+ */
+#define CAPC_SPAWN_DETACHED 4
+#define CAPC_SPAWN_EXEC_FD 8 /* exec_fd is the program, as for fexecve(3) */
+
+/* What is to be started. All of it is borrowed until the function returns. */
+struct capc_spawn {
+	size_t size;         /* sizeof(struct capc_spawn): it grows at its end, where zeros mean nothing */
+	const char *session; /* "app" or "app/db": one below; NULL: this one */
+	const char *name;    /* for people, one word, in `info` of the thread; NULL: none */
+	/*
+	 * Ends with NULL, has at least one, of which the first is also the path of the program, as its session
+	 * sees it, but with CAPC_SPAWN_EXEC_FD.
+	 */
+	char *const *argv;
+	char *const *envp; /* "KEY=VALUE", ends with NULL; NULL: nothing at all */
+	/*
+	 * The program has exactly these, as 0 to n_fds - 1, in this order. One may be there more than once. No
+	 * directories, also not with O_PATH: they would lead it out of its confinement.
+	 */
+	const int *fds;
+	/* What they are called, or NULL each, or NULL: at most 255 bytes, no ':' and no control characters. */
+	const char *const *labels;
+	size_t n_fds; /* at most 4096 */
+	int exec_fd;  /* with CAPC_SPAWN_EXEC_FD alone; the program does not get it. No script */
+	unsigned flags; /* CAPC_SPAWN_X */
+};
+
+/*
+ * Starts a program, and returns when it runs, or will not.
+ *
+ * timeout     of all of it
+ * ret         belongs to the caller (capc_thread_free()); S must outlive it
+ * ret_reason  may be NULL; always written: why not, in one line, which capc_session_reason() has too, or NULL
+ *             when nobody said; belongs to the caller (free). Of a start that failed in the new process it
+ *             begins with "step NAME", NAME being one of hello creds cgroup uid ns root bind proc dev cap pivot
+ *             fork fds place limits caps landlock seccomp exec
+ *
+ * Returns: 0; after any error nothing of it runs. Without asking: -EINVAL (no argv, a label, name or flag that
+ * cannot be), -EBADF, -E2BIG (more than 4096 descriptors, arguments or variables, or 256 KiB of the last two),
+ * -EOPNOTSUPP (what a later version of the structure has). The daemon's refusals: -ECONNREFUSED (nothing starts
+ * programs), -EOPNOTSUPP (this daemon never does), -EDQUOT (threads of the session), -EACCES, -EBUSY, -ENOENT (no
+ * such session), -errno as capc_write(). -EPERM: the session has another owner, and the caller is not root. Of
+ * the new process, by execve(2) with "step exec": -ENOENT, -EACCES, -ENOEXEC and others; -EISDIR with "step
+ * place"; any that a system call of another step gives; -ECONNRESET (it was killed). -ETIMEDOUT: it is being
+ * killed; where the daemon has not even answered it will end by itself, and counts until S is freed. Blocks.
+ */
+CAPC_PUBLIC int capc_spawn(capc_session *s, const struct capc_spawn *p, uint64_t timeout, capc_thread **ret,
+	char **ret_reason);
+
+/* The name of its directory in threads/ of its session, "7.3"; belongs to T. */
+CAPC_PUBLIC const char *capc_thread_id(const capc_thread *t);
+
+/* How a program ended. */
+struct capc_exit {
+	int status;    /* as of waitpid(2), with what WIFEXITED() and the others look at */
+	int error;     /* 0; else it did not even start, and this is the errno of `step` */
+	char step[16]; /* "exec", as for capc_spawn(); "" else */
+	/* Of it and of those of its children that it has waited for, as of getrusage(2): */
+	uint64_t utime_usec, stime_usec;
+	uint64_t maxrss_kib;
+};
+
+/*
+ * Waits until T has ended, be it before or after the call, and tells how; further calls tell the same at once.
+ *
+ * While it waits, nothing else can be asked through the session: capc_thread_ctl() of the same program, too, needs
+ * another one (capc_write() to its `ctl`).
+ *
+ * timeout  0: looks; CAPC_FOREVER
+ *
+ * Returns: 0, -ETIMEDOUT (it has not ended), -ENOENT (it was started with CAPC_SPAWN_DETACHED, and has ended
+ * before), -errno as capc_write(). Blocks for at most TIMEOUT, and by the session's timeout longer where no
+ * daemon answers.
+ */
+CAPC_PUBLIC int capc_thread_wait(capc_thread *t, uint64_t timeout, struct capc_exit *ret);
+
+/*
+ * Writes a command to the thread's `ctl`: "kill"; "signal=N", to the process that was started; "pause" and
+ * "resume", of all its processes; "affinity=0-1", the CPUs that it may run on.
+ *
+ * ret_reason  may be NULL; always written: the reason of a refusal, or NULL; belongs to the caller (free)
+ *
+ * Returns: 0, -ENOENT, -ESRCH (it has ended), -EINVAL, -errno as capc_write(). Blocks for at most the session's
+ * timeout.
+ */
+CAPC_PUBLIC int capc_thread_ctl(capc_thread *t, const char *command, char **ret_reason);
+
+/* Frees the handle; the program goes on. Takes NULL. Returns: NULL. */
+CAPC_PUBLIC capc_thread *capc_thread_free(capc_thread *t);
 
 #ifdef __cplusplus
 }

@@ -55,9 +55,8 @@ add_slot(struct text *t, const char *slot)
 	text_add(t, slot);
 }
 
-/* "app/db" is sessions/app/sessions/db. */
-static void
-add_session(struct text *t, const char *name)
+void
+session_node_add(struct text *t, const char *name)
 {
 	while (*name) {
 		size_t n = strcspn(name, "/");
@@ -217,7 +216,7 @@ capc_session_create(struct capc_session *s, const char *name, const char *quota)
 	session_begin(s);
 	if (!*name)
 		return -EINVAL;
-	add_session(&path, name);
+	session_node_add(&path, name);
 	text_add(&text, quota ? quota : "");
 	return session_do_text(s, WIRE_CREATE, &path, &text, NULL);
 }
@@ -309,7 +308,7 @@ capc_session_close(struct capc_session *s, const char *name, unsigned flags)
 	session_begin(s);
 	if (!*name || flags & ~(unsigned)CAPC_CLOSE_ALL)
 		return -EINVAL;
-	add_session(&path, name);
+	session_node_add(&path, name);
 	r = text_done(&path);
 	if (r < 0)
 		return r;

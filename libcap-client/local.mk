@@ -16,6 +16,9 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/objects.c \
 	libcap-client/pass.c \
 	libcap-client/private.h \
+	libcap-client/programs/launch.c libcap-client/programs/launch.h \
+	libcap-client/programs/spawn.c \
+	libcap-client/programs/thread.c libcap-client/programs/thread.h \
 	libcap-client/server.c \
 	libcap-client/serving.h \
 	libcap-client/session.c \

@@ -17,6 +17,7 @@
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *	timer.c		… and what is to be done later
  *	limits.c	which of these calls may be
+ *	programs/	starting programs and waiting for them
  *
  * No socket is made non-blocking, since that would show in every duplicate: all sending and
  * receiving is MSG_DONTWAIT, and waits in poll(2).
@@ -95,6 +96,9 @@ int close_owned(int fd, pid_t owner);
  */
 void session_begin(struct capc_session *s);
 
+/* A refusal that is not the daemon's, with its reason. */
+void session_refused(struct capc_session *s, const char *reason);
+
 uint64_t session_deadline(const struct capc_session *s);
 
 /* Its directory in the file system, or -EOPNOTSUPP: there is none in sight; -ECHILD. */
@@ -106,6 +110,10 @@ int session_root(const struct capc_session *s);
  */
 int session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	char **ret_text, uint64_t deadline);
+
+/* The same with an offset. */
+int session_do_at(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t offset, char **ret_text, uint64_t deadline);
 
 /* As capc_list(). */
 int session_list(struct capc_session *s, const char *node,
@@ -134,6 +142,9 @@ int slot_node(const char *slot, const char *node, struct text *ret);
 
 /* The value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
 const char *result_find(const char *result, const char *key, size_t *ret_n);
+
+/* The directory of the session below that is called NAME: "app/db" is sessions/app/sessions/db. */
+void session_node_add(struct text *t, const char *name);
 
 /* " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE would not be one word. */
 int command_add(struct text *t, const char *key, const char *value);

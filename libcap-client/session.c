@@ -200,6 +200,13 @@ session_begin(struct capc_session *s)
 	free(take_ptr(s->reason));
 }
 
+void
+session_refused(struct capc_session *s, const char *reason)
+{
+	session_begin(s);
+	s->reason = strdup(reason);
+}
+
 static int
 session_check(const struct capc_session *s)
 {
@@ -375,10 +382,19 @@ int
 session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	char **ret_text, uint64_t deadline)
 {
+	return session_do_at(s, op, node, text, 0, ret_text, deadline);
+}
+
+int
+session_do_at(struct capc_session *s, enum wire_op op, const char *node, const char *text,
+	uint64_t offset, char **ret_text, uint64_t deadline)
+{
 	struct wire_request q = request_make(op, node, text);
 	struct wire_reply reply;
-	int r = session_ask(s, &q, deadline, &reply, NULL);
+	int r;
 
+	q.offset = offset;
+	r = session_ask(s, &q, deadline, &reply, NULL);
 	if (!ret_text)
 		return r;
 	*ret_text = NULL;

@@ -13,7 +13,8 @@ function_pages = \
 	man/capc_export.3 \
 	man/capc_grant.3 \
 	man/capc_read.3 \
-	man/capc_session_open.3
+	man/capc_session_open.3 \
+	man/capc_spawn.3
 dist_man_MANS += man/cap-client.3 $(function_pages)
 
 # Every function is found under its own name, too: a page that only names the page of its group.

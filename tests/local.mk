@@ -27,6 +27,9 @@ unit_tests = \
 	tests/test-wire \
 	tests/test-activate \
 	tests/test-client \
+	tests/test-spawn-client \
+	tests/test-spawn-failures \
+	tests/test-thread-client \
 	tests/test-session \
 	tests/test-open \
 	tests/test-call \
@@ -335,6 +338,17 @@ tests_test_activate_LDADD = $(client_test_ldadd)
 tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
 tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_client_LDADD = $(client_test_ldadd)
+spawn_world = tests/spawn-world.c tests/spawn-world.h tests/played-program.c tests/played-program.h \
+	$(played_daemon)
+tests_test_spawn_client_SOURCES = tests/test-spawn-client.c $(spawn_world)
+tests_test_spawn_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_spawn_client_LDADD = $(client_test_ldadd)
+tests_test_spawn_failures_SOURCES = tests/test-spawn-failures.c $(spawn_world)
+tests_test_spawn_failures_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_spawn_failures_LDADD = $(client_test_ldadd)
+tests_test_thread_client_SOURCES = tests/test-thread-client.c $(spawn_world)
+tests_test_thread_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_thread_client_LDADD = $(client_test_ldadd)
 tests_test_session_SOURCES = tests/test-session.c $(played_daemon)
 tests_test_session_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_session_LDADD = $(client_test_ldadd)

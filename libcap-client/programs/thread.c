@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "libcap-client/programs/thread.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/number.h"
+
+#define ABANDON_USEC UINT64_C(1000000) /* so long at most does the next request wait for it */
+
+int
+thread_new(struct capc_session *s, const char *threads, const char *id, struct capc_thread **ret)
+{
+	cleanup_text struct text node = {};
+	struct capc_thread *t;
+	uint64_t a, b;
+
+	if (strchr(id, '/') || number_parse_pair(id, &a, &b) < 0)
+		return -EBADMSG;
+	text_addf(&node, "%s/%s", threads, id);
+	if (text_done(&node) < 0)
+		return -ENOMEM;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->session = s;
+	t->node = text_take(&node);
+	t->id = t->node + strlen(threads) + 1;
+	*ret = t;
+	return 0;
+}
+
+struct capc_thread *
+capc_thread_free(struct capc_thread *t)
+{
+	if (!t)
+		return NULL;
+	free(t->node);
+	free(t);
+	return NULL;
+}
+
+const char *
+capc_thread_id(const struct capc_thread *t)
+{
+	return t->id;
+}
+
+static int
+control(struct capc_thread *t, const char *command, char **ret_text, uint64_t deadline)
+{
+	cleanup_text struct text node = {};
+
+	text_addf(&node, "%s/ctl", t->node);
+	if (text_done(&node) < 0)
+		return -ENOMEM;
+	return session_do(t->session, WIRE_WRITE, node.data, command, ret_text, deadline);
+}
+
+void
+thread_abandon(struct capc_thread *t, bool kill)
+{
+	uint64_t now = now_usec();
+
+	/* The answers come too late on purpose, and are discarded. */
+	if (kill)
+		(void)control(t, "kill", NULL, now);
+	(void)session_do_at(t->session, WIRE_WAIT, t->node, NULL, ABANDON_USEC, NULL, now);
+}
+
+int
+capc_thread_ctl(struct capc_thread *t, const char *command, char **ret_reason)
+{
+	char *text = NULL;
+	int r;
+
+	session_begin(t->session);
+	r = t->ended ? -ENOENT : control(t, command, &text, session_deadline(t->session));
+	if (r == 0)
+		free(take_ptr(text));
+	if (ret_reason)
+		*ret_reason = take_ptr(text);
+	free(text);
+	return r;
+}
+
+/* The number behind KEY, at most MAX. Returns: 0, -EBADMSG. */
+static int
+number_of(const char *text, const char *key, uint64_t max, uint64_t *ret)
+{
+	size_t n;
+	const char *value = result_find(text, key, &n);
+
+	return value && number_parse(value, n, false, ret) == 0 && *ret <= max ? 0 : -EBADMSG;
+}
+
+static bool
+word_is(const char *text, const char *key, const char *word)
+{
+	size_t n;
+	const char *value = result_find(text, key, &n);
+
+	return value && n == strlen(word) && memcmp(value, word, n) == 0;
+}
+
+static int
+parse_exited(const char *text, struct capc_exit *ret)
+{
+	uint64_t status;
+
+	if (number_of(text, "status=", 0xffff, &status) < 0 ||
+		number_of(text, "utime_usec=", UINT64_MAX, &ret->utime_usec) < 0 ||
+		number_of(text, "stime_usec=", UINT64_MAX, &ret->stime_usec) < 0 ||
+		number_of(text, "maxrss_kib=", UINT64_MAX, &ret->maxrss_kib) < 0)
+		return -EBADMSG;
+	ret->status = (int)status;
+	return 0;
+}
+
+static int
+parse_failed(const char *text, struct capc_exit *ret)
+{
+	size_t n_step, n_name;
+	const char *step = result_find(text, "step=", &n_step);
+	const char *name = result_find(text, "errno=", &n_name);
+
+	if (!step || n_step >= sizeof(ret->step) || !name)
+		return -EBADMSG;
+	memcpy(ret->step, step, n_step);
+	ret->error = error_number(name, n_name);
+	return ret->error > 0 ? 0 : -EBADMSG;
+}
+
+/* "thread=7.3 state=exited status=0 …" */
+static int
+parse_end(const struct capc_thread *t, const char *text, struct capc_exit *ret)
+{
+	struct capc_exit end = {};
+	int r = -EBADMSG;
+
+	if (!word_is(text, "thread=", t->id))
+		return r;
+	if (word_is(text, "state=", "exited"))
+		r = parse_exited(text, &end);
+	else if (word_is(text, "state=", "failed"))
+		r = parse_failed(text, &end);
+	if (r == 0)
+		*ret = end;
+	return r;
+}
+
+int
+capc_thread_wait(struct capc_thread *t, uint64_t timeout, struct capc_exit *ret)
+{
+	cleanup_free char *text = NULL;
+	uint64_t deadline;
+	int r = 0;
+
+	if (!t->ended) {
+		session_begin(t->session);
+		/*
+		 * It is the daemon that looks at the clock: whoever stopped waiting a moment before it
+		 * answered would have lost the only answer that has the status.
+		 */
+		deadline = session_deadline(t->session);
+		deadline = timeout > UINT64_MAX - deadline ? UINT64_MAX : deadline + timeout;
+		r = session_do_at(t->session, WIRE_WAIT, t->node, NULL, timeout, &text, deadline);
+		if (r == 0)
+			r = parse_end(t, text, &t->exit);
+		t->ended = r == 0;
+	}
+	if (r == 0)
+		*ret = t->exit;
+	return r;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A program that was started, as its session names it. */
+#pragma once
+
+#include "libcap-client/private.h"
+
+struct capc_thread {
+	struct capc_session *session;
+	char *node; /* "sessions/app/threads/7.3" */
+	const char *id; /* in it */
+	bool ended;
+	struct capc_exit exit; /* then; the daemon tells it once */
+};
+
+/* The thread ID ("7.3") in the directory THREADS. Returns: 0, -EBADMSG (that is no id), -ENOMEM. */
+int thread_new(struct capc_session *s, const char *threads, const char *id, struct capc_thread **ret);
+
+/*
+ * Nobody will ask for T: what its session keeps of it is to go, and with KILL itself, too. Waits for nothing,
+ * and is in vain where the connection has ended.
+ */
+void thread_abandon(struct capc_thread *t, bool kill);
