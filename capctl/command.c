@@ -45,6 +45,20 @@ complain_usage(const char *format, ...)
 }
 
 int
+command_usage(const struct command *c, FILE *f)
+{
+	fprintf(f, "usage: capctl %s %s\n", c->name, c->arguments);
+	return STATUS_USAGE;
+}
+
+int
+command_version(void)
+{
+	puts("capctl (capfsd) " PACKAGE_VERSION);
+	return output_done(STATUS_DONE);
+}
+
+int
 output_done(int status)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/text.h"
 #include "capctl/names.h"
@@ -35,13 +36,14 @@ struct command {
 	const char *arguments;
 	const char *summary;
 	uint32_t options; /* beside the global ones */
+	bool own_options; /* its function gets all words behind its name, and that as the first */
 	int n_min, n_max; /* words; n_max -1: any number */
 	int (*run)(struct context *x, int argc, char **argv);
 };
 
 extern const struct command command_alias, command_args_encode, command_args_get, command_args_list,
 	command_args_show, command_drop, command_events, command_grant, command_graph,
-	command_holders, command_reduce, command_replicate, command_revoke, command_serve, command_session_close,
+	command_holders, command_reduce, command_replicate, command_revoke, command_run, command_serve, command_session_close,
 	command_session_create, command_show, command_transfer, command_transfer_quota, command_tree,
 	command_unalias;
 
@@ -86,6 +88,10 @@ int complain(int error, const char *reason, const char *format, ...)
 
 /* "capctl: …". Returns: STATUS_USAGE. */
 int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* How C is used. Returns: STATUS_USAGE. */
+int command_usage(const struct command *c, FILE *f);
+int command_version(void);
 
 /* Lets go of stdout. Returns: STATUS, or STATUS_FAILED when not everything could be written. */
 int output_done(int status);

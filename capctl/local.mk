@@ -13,9 +13,13 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \
+	capctl/run/cmd-run.c capctl/run/run.h \
+	capctl/run/find.c \
+	capctl/run/forward.c capctl/run/forward.h \
+	capctl/run/words.c capctl/run/words.h \
 	capctl/supervisor.c capctl/supervisor.h \
 	capctl/value.c capctl/value.h
-capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
+capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la -lpthread
 
 bin_PROGRAMS += capctl/capctl
 capctl_capctl_SOURCES = capctl/main.c

@@ -23,6 +23,7 @@ static const struct command *const commands[] = {
 	&command_session_create,
 	&command_session_close,
 	&command_transfer_quota,
+	&command_run,
 	&command_serve,
 	&command_args_get,
 	&command_args_list,
@@ -52,20 +53,6 @@ print_help(void)
 	return output_done(STATUS_DONE);
 }
 
-static int
-print_version(void)
-{
-	puts("capctl (capfsd) " PACKAGE_VERSION);
-	return output_done(STATUS_DONE);
-}
-
-static int
-print_usage(const struct command *c, FILE *f)
-{
-	fprintf(f, "usage: capctl %s %s\n", c->name, c->arguments);
-	return STATUS_USAGE;
-}
-
 /* How many words of ARGV are the command's name; 0: it is another one. */
 static int
 match(const struct command *c, int argc, char **argv)
@@ -89,33 +76,40 @@ print_usage_of(const char *word)
 
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (strncmp(commands[i]->name, word, n) == 0 && commands[i]->name[n] == ' ') {
-			print_usage(commands[i], stderr);
+			command_usage(commands[i], stderr);
 			found = true;
 		}
 	return found;
 }
 
-static int
-run(const struct command *c, struct context *x, int argc, char **argv)
+static void
+set_place(struct context *x)
 {
-	int status, first;
-
-	/* ARGV[0] is the last word of the command's name: getopt_long skips it. */
-	first = options_parse(&x->options, argc, argv, OPTIONS_GLOBAL | c->options, false);
-	if (first < 0)
-		return print_usage(c, stderr);
-	if (options_have(&x->options, OPTION_HELP)) {
-		print_usage(c, stdout);
-		return output_done(STATUS_DONE);
-	}
-	if (options_have(&x->options, OPTION_VERSION))
-		return print_version();
-	if (argc - first < c->n_min || (c->n_max >= 0 && argc - first > c->n_max))
-		return print_usage(c, stderr);
 	x->place.root = x->options.cap ? x->options.cap : getenv("CAPFS");
 	if (!x->place.root || !*x->place.root)
 		x->place.root = "/cap";
 	x->place.session = x->options.session;
+}
+
+static int
+run(const struct command *c, struct context *x, int argc, char **argv)
+{
+	int status, first = 0;
+
+	/* ARGV[0] is the last word of the command's name: getopt_long skips it. */
+	if (!c->own_options)
+		first = options_parse(&x->options, argc, argv, OPTIONS_GLOBAL | c->options, false);
+	if (first < 0)
+		return command_usage(c, stderr);
+	if (options_have(&x->options, OPTION_HELP)) {
+		command_usage(c, stdout);
+		return output_done(STATUS_DONE);
+	}
+	if (options_have(&x->options, OPTION_VERSION))
+		return command_version();
+	if (argc - first < c->n_min || (c->n_max >= 0 && argc - first > c->n_max))
+		return command_usage(c, stderr);
+	set_place(x);
 	status = c->run(x, argc - first, argv + first);
 	context_deinit(x);
 	return output_done(status);
@@ -132,7 +126,7 @@ main(int argc, char **argv)
 	if (options_have(&x.options, OPTION_HELP) && first == argc)
 		return print_help();
 	if (options_have(&x.options, OPTION_VERSION))
-		return print_version();
+		return command_version();
 	if (first == argc)
 		return complain_usage("no command; capctl --help lists them");
 	for (size_t i = 0; i < N_COMMANDS; i++) {

@@ -130,6 +130,28 @@ t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
 job "$TMP/capc_attach" >"$TMP/upper"
 t_ok "capc_attach.3_serves" wait_for 10 test -d "$CAPFS/caps/upper"
 t_is "capc_attach.3_answers" HELLO "$(run cap-client upper hello)"
+# Programs are no user's but their session's, which is not root's.
+if is_root; then user=nobody; else user=$(id -un); fi
+[ -d "$CAPFS/sessions/app" ] || "$CAP" session create app --owner="$user" caps=8 sockets=32 threads=8
+if cannot=$("$CAP" run --session=app -- /bin/true 2>&1); then
+	"$CAP" grant echo app >/dev/null
+	t_is "capc_spawn.3_runs_a_program" "a b" \
+		"$(CAPFS=$CAPFS/sessions/app run capc_spawn echo /bin/echo a b)"
+	"$CAP" session close app --all
+	capctl() {
+		"$CAP" "$@"
+	}
+	id=
+	example "$man/capctl-run.1" indent | sed "s,/cap/,$CAPFS/,; s,/tmp/log,$TMP/log,; s/kv/echo/g; s/owner=app/owner=$user/" \
+		>"$TMP/run.sh"
+	# shellcheck disable=SC1091 # it was just made
+	. "$TMP/run.sh" >"$TMP/ran" 2>&1
+	t_is "capctl-run.1_does_what_it_says" $'hello\nLISTEN_FDNAMES=log\nLISTEN_FDS=1\nLISTEN_PID=' \
+		"$(sed -n '/^hello$/p; s/^\(LISTEN_PID=\)[0-9][0-9]*$/\1/; /^LISTEN_/p' "$TMP/ran" | sort -f)"
+	t_ok "and_what_goes_on_can_be_ended" wait_for 10 not test -e "$CAPFS/sessions/app/threads/$id"
+else
+	t_skip "capc_spawn.3_runs_a_program" "${cannot//#/}"
+fi
 t_like "capc_attach.3_refuses" 'at most 256 bytes' run cap-client upper "$(printf '%300s' x)"
 harness_stop
 t_done

@@ -50,6 +50,7 @@ unit_tests = \
 	tests/test-args-paths \
 	tests/test-args-yaml \
 	tests/test-capctl \
+	tests/test-run \
 	tests/test-control \
 	tests/test-confine \
 	tests/test-programs \
@@ -349,6 +350,9 @@ tests_test_spawn_failures_LDADD = $(client_test_ldadd)
 tests_test_thread_client_SOURCES = tests/test-thread-client.c $(spawn_world)
 tests_test_thread_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_thread_client_LDADD = $(client_test_ldadd)
+tests_test_run_SOURCES = tests/test-run.c tests/played-program.c tests/played-program.h $(played_daemon)
+tests_test_run_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_run_LDADD = capctl/libcapctl.la $(client_test_ldadd)
 tests_test_session_SOURCES = tests/test-session.c $(played_daemon)
 tests_test_session_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_session_LDADD = $(client_test_ldadd)

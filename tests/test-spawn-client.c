@@ -116,14 +116,14 @@ START_TEST(the_daemon_is_told_where_and_how)
 		.flags = CAPC_SPAWN_DIE_WITH};
 
 	starts(&p);
-	played_asked(&d, WIRE_SPAWN, "sessions/app/sessions/db/threads", "fds=0 name=kv die keep");
+	played_asked(&d, WIRE_SPAWN, "sessions/app/sessions/db/threads", "descriptors=0 name=kv die keep");
 	played_answer(&d, WIRE_WRITE, 0, "", -1);
 	ck_assert_int_eq(capc_thread_ctl(thread, "pause", NULL), 0);
 	played_asked(&d, WIRE_WRITE, "sessions/app/sessions/db/threads/7.3/ctl", "pause");
 	next_program();
 	p = (struct capc_spawn){.size = sizeof(p), .argv = true_argv, .flags = CAPC_SPAWN_DETACHED};
 	starts(&p);
-	played_asked(&d, WIRE_SPAWN, "threads", "fds=0");
+	played_asked(&d, WIRE_SPAWN, "threads", "descriptors=0");
 }
 END_TEST
 
@@ -178,7 +178,7 @@ START_TEST(a_refusal_has_the_daemons_reason)
 	ck_assert_int_eq(spawn(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv}, LONG),
 		-errors[_i]);
 	ck_assert_str_eq(reason, "step ns: because");
-	played_asked(&d, WIRE_SPAWN, "threads", "fds=0 keep");
+	played_asked(&d, WIRE_SPAWN, "threads", "descriptors=0 keep");
 	played_quiet(&d);
 }
 END_TEST

@@ -109,7 +109,7 @@ START_TEST(C04_what_is_detached_is_gone)
 	ck_assert_int_eq(spawn(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv,
 				       .flags = CAPC_SPAWN_DETACHED}, LONG), -ENOENT);
 	played_program_end(&program);
-	played_asked(&d, WIRE_SPAWN, "threads", "fds=0");
+	played_asked(&d, WIRE_SPAWN, "threads", "descriptors=0");
 	played_quiet(&d);
 }
 END_TEST

@@ -22,7 +22,7 @@ setup(void)
 {
 	spawn_setup();
 	starts(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv});
-	played_asked(&d, WIRE_SPAWN, "threads", "fds=0 keep");
+	played_asked(&d, WIRE_SPAWN, "threads", "descriptors=0 keep");
 }
 
 static void

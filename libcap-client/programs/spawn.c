@@ -182,7 +182,7 @@ make_request(const struct capc_spawn *p, struct text *node, struct text *command
 
 	session_node_add(node, p->session ? p->session : "");
 	text_addf(node, "%sthreads", node->n > 0 ? "/" : "");
-	text_addf(command, "fds=%zu", p->n_fds);
+	text_addf(command, "descriptors=%zu", p->n_fds);
 	r = command_add(command, "name", p->name);
 	if (r < 0)
 		return r;

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* capctl run: a program in a session, with what it is given, for as long as it runs. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "capctl/command.h"
+#include "capctl/run/forward.h"
+#include "capctl/run/run.h"
+#include "capctl/run/words.h"
+
+#define STANDARD 3 /* stdin, stdout, stderr */
+
+/* What the program gets; behind the standard three its own, which are closed here once it has them. */
+struct table {
+	int *fds;
+	char **labels;
+	size_t n;
+};
+
+static void
+table_deinit(struct table *t)
+{
+	for (size_t i = STANDARD; i < t->n; i++)
+		if (t->fds[i] >= STANDARD)
+			close(t->fds[i]);
+	for (size_t i = 0; i < t->n; i++)
+		free(t->labels[i]);
+	free(t->fds);
+	free(t->labels);
+	*t = (struct table){};
+}
+
+static int
+table_add(struct table *t, int fd, const char *label)
+{
+	t->fds[t->n] = fd;
+	t->labels[t->n] = strdup(label);
+	return t->labels[t->n++] ? 0 : complain(ENOMEM, NULL, "%s", label);
+}
+
+/* --- before anything is opened here --- */
+
+/* Else one of our own would be taken for it. */
+static int
+open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd < STANDARD);
+	if (fd < 0)
+		return complain(errno, NULL, "/dev/null");
+	close(fd);
+	return 0;
+}
+
+static int
+check_fd(int fd, const char *label)
+{
+	struct statx st;
+
+	if (fcntl(fd, F_GETFD) < 0)
+		return complain(EBADF, "there is no such descriptor", "%s: %d", label, fd);
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 && S_ISDIR(st.stx_mode))
+		return complain(EISDIR, "a directory is not given to a program: it leads to all that is around it",
+			"%s", label);
+	return 0;
+}
+
+static int
+check_fds(const struct run_words *w)
+{
+	static const char *const standard[] = {"stdin", "stdout", "stderr"};
+	int status = open_standard();
+
+	for (int i = 0; i < STANDARD && status == 0; i++)
+		status = check_fd(i, standard[i]);
+	for (size_t i = 0; i < w->n_given && status == 0; i++)
+		if (!w->given[i].slot)
+			status = check_fd(w->given[i].fd, w->given[i].label);
+	return status;
+}
+
+/* --- what it gets --- */
+
+static int
+open_slot(struct context *x, const struct run_given *g, uint64_t timeout, struct table *t)
+{
+	cleanup_text struct text node = {};
+	int status = context_node(x, "caps", g->slot, &node), fd;
+	capc *c;
+
+	if (status != 0)
+		return status;
+	if (node_kind(node.data) != NODE_SLOT)
+		return complain_usage("'%s' is not a slot", g->slot);
+	fd = capc_open(x->session, node.data, timeout, &c);
+	if (fd == 0)
+		fd = capc_take_fd(c);
+	if (fd < 0)
+		return complain(fd, capc_session_reason(x->session), "%s", g->slot);
+	return table_add(t, fd, g->label ? g->label : node_name(node.data));
+}
+
+static int
+fill(struct context *x, const struct run_words *w, struct table *t)
+{
+	static const char *const standard[] = {"stdin", "stdout", "stderr"};
+	int status = 0;
+
+	t->fds = calloc(STANDARD + w->n_given, sizeof(*t->fds));
+	t->labels = calloc(STANDARD + w->n_given, sizeof(*t->labels));
+	if (!t->fds || !t->labels)
+		return complain(ENOMEM, NULL, "run");
+	for (int i = 0; i < STANDARD && status == 0; i++)
+		status = table_add(t, i, standard[i]);
+	for (size_t i = 0; i < w->n_given && status == 0; i++) {
+		const struct run_given *g = &w->given[i];
+
+		status = g->slot ? open_slot(x, g, w->timeout_usec, t) : table_add(t, g->fd, g->label);
+	}
+	return status;
+}
+
+/* The session that NODE is, as the library calls it: "app/db" for sessions/app/sessions/db. */
+static int
+session_name(const char *node, struct text *ret)
+{
+	while (*node) {
+		size_t n;
+
+		node += strlen("sessions/");
+		n = strcspn(node, "/");
+		text_addf(ret, "%s%.*s", ret->n > 0 ? "/" : "", (int)n, node);
+		node += n + (node[n] == '/');
+	}
+	return text_done(ret);
+}
+
+/* --- how it began and ended --- */
+
+static int
+status_of_failure(int error, const char *step)
+{
+	return error == ENOENT && strcmp(step, "exec") == 0 ? STATUS_NO_FILE : STATUS_CANNOT;
+}
+
+/* "step exec: there is no such program": what failed stands before the error, why behind it. */
+static int
+complain_start(int r, const char *reason, const char *program)
+{
+	int n = 0;
+	char step[16] = "";
+
+	if (!reason || sscanf(reason, "step %15[a-z0-9]%n", step, &n) != 1) {
+		complain(r, reason, "%s", program);
+		return STATUS_CANNOT;
+	}
+	reason += n;
+	complain(r, strncmp(reason, ": ", 2) == 0 ? reason + 2 : NULL, "%s: step %s", program, step);
+	return status_of_failure(abs(r), step);
+}
+
+static int
+status_of(const struct capc_exit *e, const char *program)
+{
+	if (e->error) {
+		complain(e->error, NULL, "%s: step %s", program, e->step);
+		return status_of_failure(e->error, e->step);
+	}
+	return WIFSIGNALED(e->status) ? STATUS_SIGNAL + WTERMSIG(e->status) : WEXITSTATUS(e->status);
+}
+
+static int
+wait_for(struct context *x, capc_thread *t, const char *session, const char *program)
+{
+	cleanup_text struct text node = {};
+	struct capc_exit e;
+	struct forward f;
+	int forwarding, r;
+
+	text_addf(&node, "%s%sthreads/%s", session, *session ? "/" : "", capc_thread_id(t));
+	r = text_done(&node);
+	forwarding = r < 0 ? r : forward_start(&f, x->options.cap, node.data);
+	if (forwarding < 0)
+		complain(forwarding, NULL, "%s: signals are not passed on", program);
+	r = capc_thread_wait(t, CAPC_FOREVER, &e);
+	if (forwarding == 0)
+		forward_end(&f);
+	if (r < 0) {
+		complain(r, capc_session_reason(x->session), "%s: it was started, how it ended is not known",
+			program);
+		return STATUS_LOST;
+	}
+	return status_of(&e, program);
+}
+
+static int
+start(struct context *x, const struct run_words *w, const char *session, char **argv, capc_thread **ret)
+{
+	cleanup(table_deinit) struct table table = {};
+	cleanup_free char **env = run_words_environment(w, environ), *reason = NULL;
+	cleanup_text struct text name = {};
+	struct capc_spawn p = {.size = sizeof(p)};
+	int r = fill(x, w, &table);
+
+	if (r != 0)
+		return r == STATUS_USAGE ? STATUS_USAGE : STATUS_CANNOT;
+	if (!env || session_name(session, &name) < 0) {
+		complain(ENOMEM, NULL, "run");
+		return STATUS_CANNOT;
+	}
+	p.session = name.data;
+	p.name = w->name;
+	p.argv = argv;
+	p.envp = env;
+	p.fds = table.fds;
+	p.labels = (const char *const *)table.labels;
+	p.n_fds = table.n;
+	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
+		(w->detach ? CAPC_SPAWN_DETACHED : 0);
+	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);
+	return r < 0 ? complain_start(r, reason, argv[0]) : 0;
+}
+
+static int
+start_and_wait(struct context *x, const struct run_words *w, const char *session, char **argv)
+{
+	capc_thread *t;
+	int status = start(x, w, session, argv, &t);
+
+	if (status != 0)
+		return status;
+	if (w->detach)
+		puts(capc_thread_id(t));
+	else
+		status = wait_for(x, t, session, argv[0]);
+	capc_thread_free(t);
+	return status;
+}
+
+/* --- the command --- */
+
+/* As it is given to the program, too. */
+static int
+find(char **argv, struct text *ret)
+{
+	int r = run_find(argv[0], getenv("PATH"), ret);
+
+	if (r == 0) {
+		argv[0] = ret->data;
+		return 0;
+	}
+	complain(r, r == -ENOENT ? "it is in no directory of PATH" : NULL, "%s", argv[0]);
+	return r == -ENOENT ? STATUS_NO_FILE : STATUS_CANNOT;
+}
+
+static int
+run_program(struct context *x, const struct run_words *w, char **argv)
+{
+	cleanup_text struct text session = {}, program = {};
+	int status;
+
+	if (w->session)
+		x->place.session = w->session;
+	/* The words first, since they are ours to get right. */
+	if (context_session(x, &session) != 0)
+		return STATUS_USAGE;
+	if (w->name && !name_is_valid(w->name, strlen(w->name)))
+		return complain_usage("'%s' cannot be the name of a program", w->name);
+	if (session.data && node_kind(session.data) != NODE_SESSION)
+		return complain_usage("'%s' is not a session", session.data);
+	status = find(argv, &program);
+	if (status == 0 && (check_fds(w) != 0 || context_open(x) != 0))
+		status = STATUS_CANNOT;
+	return status ? status : start_and_wait(x, w, session.data ? session.data : "", argv);
+}
+
+static int
+run_run(struct context *x, int argc, char **argv)
+{
+	cleanup(run_words_deinit) struct run_words w;
+	int first = run_words_parse(&w, argc, argv);
+
+	if (first < 0)
+		return command_usage(&command_run, stderr);
+	if (w.help)
+		return command_usage(&command_run, stdout), STATUS_DONE;
+	if (w.version)
+		return command_version();
+	if (first == argc)
+		return command_usage(&command_run, stderr);
+	return run_program(x, &w, argv + first);
+}
+
+const struct command command_run = {
+	.name = "run",
+	.arguments = "[--session=SESSION] [--cap SLOT[=NAME]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM [ARGUMENT…]",
+	.summary = "run a program in a session, with capabilities and descriptors",
+	.own_options = true,
+	.n_max = -1,
+	.run = run_run,
+};

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capctl/run/words.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "capctl/command.h"
+
+#define TIMEOUT_MAX 1000000000 /* seconds */
+
+enum {
+	WORD_CAP = 256,
+	WORD_FD,
+	WORD_ENV,
+	WORD_CLEAR_ENV,
+	WORD_DETACH,
+	WORD_NAME,
+	WORD_DIE_WITH,
+	WORD_TIMEOUT,
+};
+
+static const struct option options[] = {
+	{"session", required_argument, NULL, 's'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"cap", required_argument, NULL, WORD_CAP},
+	{"fd", required_argument, NULL, WORD_FD},
+	{"env", required_argument, NULL, WORD_ENV},
+	{"clear-env", no_argument, NULL, WORD_CLEAR_ENV},
+	{"detach", no_argument, NULL, WORD_DETACH},
+	{"name", required_argument, NULL, WORD_NAME},
+	{"die-with", no_argument, NULL, WORD_DIE_WITH},
+	{"timeout", required_argument, NULL, WORD_TIMEOUT},
+	{},
+};
+
+/* What stands before the '=' of WORD stays there. Returns: what stands behind it, or NULL. */
+static char *
+cut(char *word)
+{
+	char *value = strchr(word, '=');
+
+	if (value)
+		*value++ = '\0';
+	return value;
+}
+
+/* As others will look for it. */
+static int
+check_label(const char *label)
+{
+	if (name_is_valid(label, strlen(label)))
+		return 0;
+	complain_usage("'%s' cannot be the name of a descriptor", label);
+	return -EINVAL;
+}
+
+/* SLOT[=NAME] */
+static int
+add_slot(struct run_words *w, char *word)
+{
+	struct run_given *g = &w->given[w->n_given++];
+
+	g->fd = -1;
+	g->slot = word;
+	g->label = cut(word);
+	return g->label ? check_label(g->label) : 0;
+}
+
+/* NAME=N */
+static int
+add_fd(struct run_words *w, char *word)
+{
+	struct run_given *g = &w->given[w->n_given++];
+	char *value = cut(word);
+	uint64_t n;
+
+	if (!value || number_parse(value, strlen(value), false, &n) < 0 || n > INT_MAX) {
+		complain_usage("--fd takes NAME=N, a number of a descriptor");
+		return -EINVAL;
+	}
+	g->label = word;
+	g->fd = (int)n;
+	return check_label(g->label);
+}
+
+static int
+add_env(struct run_words *w, char *word)
+{
+	if (!strchr(word, '=') || word[0] == '=') {
+		complain_usage("--env takes KEY=VALUE, not '%s'", word);
+		return -EINVAL;
+	}
+	w->env[w->n_env++] = word;
+	return 0;
+}
+
+static int
+set_timeout(struct run_words *w, const char *word)
+{
+	uint64_t n;
+
+	if (number_parse(word, strlen(word), false, &n) < 0 || n == 0 || n > TIMEOUT_MAX) {
+		complain_usage("--timeout takes a number of seconds, not '%s'", word);
+		return -EINVAL;
+	}
+	w->timeout_usec = n * 1000000;
+	return 0;
+}
+
+static int
+take(struct run_words *w, int c, char *value)
+{
+	switch (c) {
+	case 's':
+		w->session = value;
+		return 0;
+	case 'h':
+		w->help = true;
+		return 0;
+	case 'V':
+		w->version = true;
+		return 0;
+	case WORD_CAP:
+		return add_slot(w, value);
+	case WORD_FD:
+		return add_fd(w, value);
+	case WORD_ENV:
+		return add_env(w, value);
+	case WORD_CLEAR_ENV:
+		w->clear_env = true;
+		return 0;
+	case WORD_DETACH:
+		w->detach = true;
+		return 0;
+	case WORD_NAME:
+		w->name = value;
+		return 0;
+	case WORD_DIE_WITH:
+		w->die_with = true;
+		return 0;
+	case WORD_TIMEOUT:
+		return set_timeout(w, value);
+	default:
+		return -EINVAL;
+	}
+}
+
+int
+run_words_parse(struct run_words *w, int argc, char **argv)
+{
+	int c, r = 0;
+
+	*w = (struct run_words){.timeout_usec = CAPC_TIMEOUT_USEC};
+	/* There are no more of them than words. */
+	w->given = calloc((size_t)argc, sizeof(*w->given));
+	w->env = calloc((size_t)argc, sizeof(*w->env));
+	if (!w->given || !w->env) {
+		complain(ENOMEM, NULL, "run");
+		return -EINVAL;
+	}
+	optind = 0; /* starts glibc's scanner anew */
+	while (r == 0 && (c = getopt_long(argc, argv, "+s:hV", options, NULL)) != -1)
+		r = take(w, c, optarg);
+	if (r == 0 && w->detach && w->die_with) {
+		complain_usage("--die-with does not go with --detach: capctl is gone at once");
+		r = -EINVAL;
+	}
+	return r < 0 ? r : optind;
+}
+
+void
+run_words_deinit(struct run_words *w)
+{
+	free(w->given);
+	free(w->env);
+}
+
+/* Puts VARIABLE in the place of one with the same key, if there is such a one. Returns: how many there are. */
+static size_t
+put(char **all, size_t n, char *variable)
+{
+	size_t n_key = strcspn(variable, "=") + 1;
+
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(all[i], variable, n_key) == 0) {
+			all[i] = variable;
+			return n;
+		}
+	all[n] = variable;
+	return n + 1;
+}
+
+char **
+run_words_environment(const struct run_words *w, char *const *inherited)
+{
+	size_t n = 0, n_inherited = 0;
+	char **all;
+
+	while (!w->clear_env && inherited[n_inherited])
+		n_inherited++;
+	all = calloc(n_inherited + w->n_env + 1, sizeof(*all));
+	if (!all)
+		return NULL;
+	for (; n < n_inherited; n++)
+		all[n] = inherited[n];
+	for (size_t i = 0; i < w->n_env; i++)
+		n = put(all, n, w->env[i]);
+	return all;
+}

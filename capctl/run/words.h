@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The options of `capctl run`, which are its own: some may come many times, and their order counts. What they
+ * name is a word of the command line each, which is cut where its '=' was.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A descriptor that the program gets. */
+struct run_given {
+	const char *slot; /* … by this word; NULL: it is the descriptor FD of ours */
+	const char *label; /* NULL: as the slot is called */
+	int fd;
+};
+
+struct run_words {
+	const char *session, *name;
+	struct run_given *given; /* in their order */
+	size_t n_given;
+	char **env; /* KEY=VALUE */
+	size_t n_env;
+	bool help, version, clear_env, detach, die_with;
+	uint64_t timeout_usec;
+};
+
+/*
+ * ARGV[0] is the command's name. The first word that is no option is the program. Complains to stderr.
+ * Returns: the index of that word, ARGC if there is none, or -EINVAL. run_words_deinit() in any case.
+ */
+int run_words_parse(struct run_words *w, int argc, char **argv);
+void run_words_deinit(struct run_words *w);
+
+/*
+ * The environment of the program: what is inherited, which may be left out, and what was given, each key once.
+ * Returns: an array that ends with NULL (free it, not what is in it), or NULL: there is no memory.
+ */
+char **run_words_environment(const struct run_words *w, char *const *inherited);
