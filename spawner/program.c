@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -469,6 +470,11 @@ program_main(void *p)
 	receive(a);
 	take_words(a);
 	raw(SYS_setsid);
+	/*
+	 * Of a bare session nobody else ends it when its init is killed: a spawner that came later is no parent of
+	 * what is left then. It is kept by execve(2), unless that gives privilege.
+	 */
+	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	set_limits(a);
 	go_to(a, a->all->plan->cwd);
 	lock_files(a);

@@ -31,7 +31,7 @@ struct table {
 static void
 table_deinit(struct table *t)
 {
-	for (size_t i = STANDARD; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++)
 		if (t->fds[i] >= STANDARD)
 			close(t->fds[i]);
 	for (size_t i = 0; i < t->n; i++)
@@ -114,6 +114,15 @@ open_slot(struct context *x, const struct run_given *g, uint64_t timeout, struct
 	return table_add(t, fd, g->label ? g->label : node_name(node.data));
 }
 
+/* Who reads a detached program's name from a pipe would wait for the program's end, too. */
+static int
+add_null(struct table *t, const char *label)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? complain(errno, NULL, "/dev/null") : table_add(t, fd, label);
+}
+
 static int
 fill(struct context *x, const struct run_words *w, struct table *t)
 {
@@ -125,7 +134,7 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 	if (!t->fds || !t->labels)
 		return complain(ENOMEM, NULL, "run");
 	for (int i = 0; i < STANDARD && status == 0; i++)
-		status = table_add(t, i, standard[i]);
+		status = w->detach && i != STDERR_FILENO ? add_null(t, standard[i]) : table_add(t, i, standard[i]);
 	for (size_t i = 0; i < w->n_given && status == 0; i++) {
 		const struct run_given *g = &w->given[i];
 

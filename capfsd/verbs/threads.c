@@ -137,7 +137,8 @@ ctl_stage(struct operation *o)
 
 	if (!program_is_live(p))
 		return refuse(o->request, ESRCH, "it has ended");
-	if (p->record.phase != PHASE_RUNNING)
+	/* Who has given up a start need not wait for what becomes of it. */
+	if (p->record.phase != PHASE_RUNNING && !command_has(&o->command, KEY_KILL))
 		return refuse(o->request, EAGAIN, "it is being started");
 	if (command_has(&o->command, KEY_PAUSE) || command_has(&o->command, KEY_RESUME))
 		return set_paused(o, command_has(&o->command, KEY_PAUSE));
