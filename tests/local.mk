@@ -84,6 +84,7 @@ unit_tests = \
 	tests/test-kept \
 	tests/test-spawner \
 	tests/test-spawner-broker \
+	tests/test-spawner-confined \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -166,7 +167,8 @@ test_tools = \
 	tests/passing \
 	tests/played-spawner \
 	tests/probe \
-	tests/spawned
+	tests/spawned \
+	tests/ways-out
 
 check_PROGRAMS += $(test_tools)
 check_LTLIBRARIES =
@@ -224,6 +226,7 @@ tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libb
 tests_fd_bomb_SOURCES = tests/fd-bomb.c
 tests_fd_bomb_LDADD = base/libbase.la
 tests_spawned_SOURCES = tests/spawned.c
+tests_ways_out_SOURCES = tests/ways-out.c
 
 tests_hostile_file_SOURCES = tests/hostile-file.c
 tests_hostile_file_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
@@ -524,3 +527,6 @@ tests_test_spawner_LDADD = tests/libfixture.la
 tests_test_spawner_broker_SOURCES = tests/test-spawner-broker.c $(spawner_world)
 tests_test_spawner_broker_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_spawner_broker_LDADD = tests/libfixture.la
+tests_test_spawner_confined_SOURCES = tests/test-spawner-confined.c $(spawner_world)
+tests_test_spawner_confined_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spawner_confined_LDADD = tests/libfixture.la

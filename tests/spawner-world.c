@@ -27,8 +27,8 @@ world_kinds(void)
 	return geteuid() == 0 ? 4 : 2;
 }
 
-static const char *
-built(const char *program, char path[static 512])
+const char *
+world_built(const char *program, char path[static 512])
 {
 	const char *top = getenv("top_builddir");
 
@@ -40,7 +40,7 @@ static void
 copy_program(const struct world *w)
 {
 	char path[512], bytes[65536];
-	cleanup_close int from = open(built("tests/spawned", path), O_RDONLY | O_CLOEXEC);
+	cleanup_close int from = open(world_built("tests/spawned", path), O_RDONLY | O_CLOEXEC);
 	cleanup_close int to = -1;
 	ssize_t n;
 
@@ -80,7 +80,7 @@ be_spawner(const struct world *w, int fd, const char *option)
 {
 	char path[512], number[32];
 	char *argv[] = {(char[]){"capfs-spawner"}, number, (char *)(uintptr_t)option, NULL};
-	int program = open(built("spawner/capfs-spawner", path), O_RDONLY | O_CLOEXEC);
+	int program = open(world_built("spawner/capfs-spawner", path), O_RDONLY | O_CLOEXEC);
 
 	snprintf(number, sizeof(number), "--fd=%d", fd);
 	fd_set_cloexec(fd, false);

@@ -43,6 +43,9 @@ struct played {
 /* For loop tests: 0 a user's spawner, 1 that and confined sessions; root has 2 and 3 as well, by a spawner of root's. */
 int world_kinds(void);
 
+/* Where a program of the build tree is. */
+const char *world_built(const char *program, char path[static 512]);
+
 void world_begin(struct world *w, bool privileged, const char *option);
 /* The spawner ends, with status 0, and leaves no process. */
 void world_end(struct world *w);
