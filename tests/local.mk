@@ -86,6 +86,7 @@ unit_tests = \
 	tests/test-spawner-broker \
 	tests/test-spawner-confined \
 	tests/test-spawner-hostile \
+	tests/test-spawner-kills \
 	tests/test-upgrade
 script_tests = \
 	tests/test-corpus.sh \
@@ -534,3 +535,6 @@ tests_test_spawner_confined_LDADD = tests/libfixture.la
 tests_test_spawner_hostile_SOURCES = tests/test-spawner-hostile.c $(spawner_world)
 tests_test_spawner_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_spawner_hostile_LDADD = tests/libfixture.la
+tests_test_spawner_kills_SOURCES = tests/test-spawner-kills.c $(spawner_world)
+tests_test_spawner_kills_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spawner_kills_LDADD = tests/libfixture.la

@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Clients and brokers that do not keep to the protocol, or go away in the middle of it, and processes that are killed. */
+/* Clients and brokers that do not keep to the protocol, or go away in the middle of it. */
 #include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,7 +19,6 @@
 #include "tests/spawner-world.h"
 
 #define N_RECORDS 3000
-#define N_KILLS 300
 
 static struct world w;
 static struct process_plan plan;
@@ -395,8 +390,15 @@ pretend_to_be_client(int launch)
 	send(launch, bytes, h.n_bytes < 4096 ? h.n_bytes : 4096, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* The pairs of sessions are kept: an init that has lost its own starts nothing. */
+struct pairs {
+	int fds[N_RECORDS];
+	size_t n;
+	bool are_kept;
+};
+
 static void
-take_answers(int fd, bool *any_running)
+take_answers(int fd, struct pairs *pairs)
 {
 	struct process_record r;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -406,23 +408,38 @@ take_answers(int fd, bool *any_running)
 
 		if (!broker_receive(fd, &r, fds))
 			_exit(2);
-		*any_running = *any_running || r.type == PROCESS_RUNNING || r.type == PROCESS_EXITED;
 		if (fds[0] >= 0)
 			pretend_to_be_client(fds[0]);
-		if (fds[1] >= 0 && rand() % 4 == 0)
-			recv(fds[1], &r, sizeof(r), MSG_DONTWAIT);
 		fd_close(fds[0]);
-		fd_close(fds[1]);
+		if (fds[1] >= 0 && pairs->are_kept)
+			pairs->fds[pairs->n++] = fds[1];
+		else
+			fd_close(fds[1]);
 	}
+}
+
+/* Until all are at their ends, or one says that it runs. */
+static bool
+any_runs(const struct pairs *pairs)
+{
+	struct process_record r;
+	int fds[2];
+
+	for (size_t i = 0; i < pairs->n; i++)
+		while (broker_receive(pairs->fds[i], &r, fds))
+			if (r.type == PROCESS_RUNNING || r.type == PROCESS_EXITED)
+				return true;
+	return false;
 }
 
 static void __attribute__((noreturn))
 be_hostile(int fd, bool becomes_other)
 {
 	static char bytes[sizeof(struct process_record) + sizeof(struct process_plan)];
-	bool any_running = false;
+	static struct pairs pairs;
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
+	pairs.are_kept = becomes_other;
 	if (becomes_other && (setgroups(0, NULL) < 0 || setresgid(999, 999, 999) < 0 || setresuid(999, 999, 999) < 0))
 		_exit(3);
 	srand(7);
@@ -432,9 +449,11 @@ be_hostile(int fd, bool becomes_other)
 
 		poll(&p, 1, WORLD_MSEC);
 		msg_send(fd, bytes, n, &null, rand() % 4 == 0, MSG_DONTWAIT);
-		take_answers(fd, &any_running);
+		take_answers(fd, &pairs);
 	}
-	_exit(any_running);
+	if (becomes_other && pairs.n < 20)
+		_exit(4);
+	_exit(any_runs(&pairs));
 }
 
 /* Behind all that is still to be read. */
@@ -469,10 +488,7 @@ START_TEST(S07_hostile_broker_starts_nothing)
 		be_hostile(w.fd, w.privileged);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFEXITED(status));
-	if (w.privileged)
-		ck_assert_int_eq(WEXITSTATUS(status), 0);
-	else
-		ck_assert_int_le(WEXITSTATUS(status), 1);
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
 	snprintf(path, sizeof(path), "%s/owned", w.directory);
 	if (w.privileged)
 		ck_assert_int_ne(access(path, F_OK), 0);
@@ -481,101 +497,6 @@ START_TEST(S07_hostile_broker_starts_nothing)
 	broker_await(s.fd, PROCESS_EXITED);
 	played_end(&s);
 	world_end(&w);
-}
-END_TEST
-
-/* --- kills ----------------------------------------------------------------------------------------- */
-
-enum victim { SPAWNER, INIT, PROGRAM, CLIENT, BROKER, N_VICTIMS };
-
-static void
-wait_a_little(void)
-{
-	nanosleep(&(struct timespec){.tv_nsec = rand() % 3000000}, NULL);
-}
-
-/* All that the session has, the daemon too, holds ALIVE. */
-static void
-run_something(int alive, enum victim victim)
-{
-	struct process_record r;
-	uint64_t thread;
-	int launch, with[2];
-
-	client_run(&w, s.launch, WORDS(rand() % 2 ? "daemon" : "sleep"), &alive, 1);
-	s.launch = -1;
-	ck_assert(broker_receive(s.fd, &r, with));
-	s.pidfd = with[0];
-	r = (struct process_record){.type = PROCESS_KILL, .signal = SIGKILL, .thread = s.thread};
-	broker_ask(s.fd, PROCESS_START, s.session, thread = ++w.last_id);
-	if (victim == PROGRAM) {
-		wait_a_little();
-		broker_send(s.fd, &r, NULL);
-	}
-	do {
-		if (!broker_receive(s.fd, &r, with))
-			return;
-		launch = with[0];
-	} while (launch < 0);
-	if (victim == CLIENT)
-		wait_a_little();
-	else
-		client_send(&w, launch, some_argv, NULL, &alive, 1, 0);
-	close(launch);
-}
-
-static void
-kill_one(enum victim victim)
-{
-	struct process_record r = {};
-
-	if (victim == SPAWNER)
-		kill(w.pid, SIGKILL);
-	if (victim != INIT)
-		return;
-	broker_ask(w.fd, PROCESS_SYNC, 0, 0);
-	r = broker_await(w.fd, PROCESS_STATE);
-	ck_assert_int_gt((pid_t)r.pid, 1);
-	kill((pid_t)r.pid, SIGKILL);
-}
-
-/* Nobody is left who was ever below us: those would be ours to wait for. */
-static void
-await_nobody(void)
-{
-	while (waitpid(-1, NULL, 0) > 0)
-		;
-	ck_assert_int_eq(errno, ECHILD);
-}
-
-START_TEST(kills_at_any_time_leave_nothing)
-{
-	int n = N_KILLS / (geteuid() == 0 ? 4 : 2);
-
-	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	srand((unsigned)_i + 1);
-	for (int i = 0; i < n; i++) {
-		enum victim victim = (enum victim)(rand() % N_VICTIMS);
-		int alive[2];
-
-		prepare(_i);
-		ck_assert_int_eq(fd_socketpair(SOCK_STREAM, alive), 0);
-		world_session(&w, &plan, &s);
-		run_something(alive[1], victim);
-		close(alive[1]);
-		wait_a_little();
-		kill_one(victim);
-		wait_a_little();
-		s.launch = fd_close(s.launch);
-		s.fd = fd_close(s.fd);
-		w.fd = fd_close(w.fd);
-		while (await_byte(alive[0]) >= 0)
-			;
-		close(alive[0]);
-		await_nobody();
-		s.pidfd = fd_close(s.pidfd);
-		fixture_remove(w.directory);
-	}
 }
 END_TEST
 
@@ -594,7 +515,5 @@ main(void)
 	t = fixture_case(suite, "brokers", 120);
 	tcase_add_loop_test(t, bad_plans_are_refused, 0, n / 2);
 	tcase_add_loop_test(t, S07_hostile_broker_starts_nothing, 0, n / 2);
-	t = fixture_case(suite, "kills", 240);
-	tcase_add_loop_test(t, kills_at_any_time_leave_nothing, 0, n);
 	return fixture_main(suite);
 }

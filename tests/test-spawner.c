@@ -238,15 +238,41 @@ START_TEST(working_directory_is_the_plans)
 }
 END_TEST
 
+/* Of the spawner and its children, which only root may know. */
+static size_t
+count_descriptors(void)
+{
+	char path[64];
+	size_t n = 0;
+	int child = 0;
+	cleanup_fclose FILE *children = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)w.pid, (int)w.pid);
+	children = fopen(path, "re");
+	ck_assert_ptr_nonnull(children);
+	for (int pid = w.pid; pid > 0; pid = fscanf(children, "%d", &child) == 1 ? child : 0) {
+		cleanup_closedir DIR *dir = NULL;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+		dir = opendir(path);
+		while (dir && readdir(dir))
+			n++;
+	}
+	ck_assert_int_gt(child, 0);
+	return n;
+}
+
 START_TEST(thousand_starts_leave_nothing)
 {
 	struct process_record r;
 	uint64_t thread;
+	size_t n_before;
 
 	begin(_i);
 	played_run(&s, WORDS("exit", "0"), NULL, 0);
 	broker_await(s.fd, PROCESS_EXITED);
 	ack(s.thread);
+	n_before = count_descriptors();
 	for (int i = 0; i < 1000; i++) {
 		thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
 		ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
@@ -254,6 +280,7 @@ START_TEST(thousand_starts_leave_nothing)
 	}
 	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
 	broker_await(s.fd, PROCESS_SYNCED);
+	ck_assert_uint_eq(count_descriptors(), n_before);
 	thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
 	r = broker_await(s.fd, PROCESS_EXITED);
 	ck_assert_uint_eq(r.thread, thread);
