@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
@@ -125,6 +125,16 @@ make_confined(struct birth *b, const struct process_hello *hello)
 	_exit(EXIT_SUCCESS);
 }
 
+/* What a service of root's has that no user's process should be given: its keys, and being the last one killed. */
+static void
+leave_root_behind(void)
+{
+	cleanup_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	(void)!write(fd, "0", 1);
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 void
 doorman_main(struct birth *b)
 {
@@ -136,6 +146,7 @@ doorman_main(struct birth *b)
 	prctl(PR_SET_NAME, TITLE);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	leave_root_behind();
 	hello_set_deadline(HELLO_SEC);
 	r = hello_receive(b->launch, &b->plan, &hello, &step);
 	if (r != 0)

@@ -193,7 +193,7 @@ signal_all(struct init *i, int signal)
 	if (i->place->confined)
 		kill(-1, signal);
 	else
-		self_for_each_child(signal_child, &s);
+		self_for_each_child(i->place->proc_fd, signal_child, &s);
 }
 
 static void
@@ -238,7 +238,7 @@ set_affinity(struct init *i, const struct process_record *r)
 static void
 end_children(struct init *i)
 {
-	if (self_for_each_child(kill_child, NULL) < 0)
+	if (self_for_each_child(i->place->proc_fd, kill_child, NULL) < 0)
 		threads_kill(&i->threads);
 }
 

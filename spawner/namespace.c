@@ -97,18 +97,17 @@ drop_capabilities(void)
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-/* For sessions below that are made from here, which write their maps. Without it they have ours, or none. */
+/*
+ * For sessions below that are made from here, which write their maps there, and find their children. Where none can
+ * be mounted, as in a container, there will be no confined ones below.
+ */
 static void
 keep_proc(struct birth *b)
 {
 	static const char *const no_options[] = {NULL};
-	bool visible = b->plan.flags & PLAN_PROC;
-	int proc = visible ? -1 : mounts_new("proc", no_options, 0);
 
-	if (proc < 0 && !visible)
-		return;
 	fd_close(b->place->proc_fd);
-	b->place->proc_fd = proc;
+	b->place->proc_fd = b->plan.flags & PLAN_PROC ? -1 : mounts_new("proc", no_options, 0);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include "spawner/self.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -45,13 +46,16 @@ self_adopt(void)
 }
 
 int
-self_for_each_child(void (*f)(void *context, pid_t pid), void *context)
+self_for_each_child(int proc, void (*f)(void *context, pid_t pid), void *context)
 {
-	cleanup_fclose FILE *list = fopen("/proc/thread-self/children", "re");
+	const char *path = proc < 0 ? "/proc/thread-self/children" : "thread-self/children";
+	cleanup_close int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	cleanup_fclose FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
 	int pid;
 
 	if (!list)
 		return -errno;
+	take_fd(fd);
 	while (fscanf(list, "%d", &pid) == 1)
 		f(context, (pid_t)pid);
 	return 0;

@@ -14,7 +14,8 @@ void self_title(const char *name, const char *rest);
 void self_adopt(void);
 
 /*
- * Calls F with each child of ours. It may miss one while another ends, for which there is a SIGCHLD: then is the
+ * Calls F with each child of ours, as PROC knows it, which is a /proc of our own pid namespace; -1: it is at its
+ * usual place. It may miss one while another ends, for which there is a SIGCHLD: then is the
  * time to look again. Returns: 0, -errno: -ENOENT where the kernel does not list them.
  */
-int self_for_each_child(void (*f)(void *context, pid_t pid), void *context);
+int self_for_each_child(int proc, void (*f)(void *context, pid_t pid), void *context);

@@ -180,7 +180,7 @@ reap(struct spawner *s)
 		inits_reaped(&s->inits, pid, status);
 	s->has_children = pid == 0;
 	if (any && s->has_children && !inits_are_coming(&s->inits))
-		(void)self_for_each_child(kill_orphan, s);
+		(void)self_for_each_child(-1, kill_orphan, s);
 }
 
 /* --- the loop -------------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#define THREADS_MAX 65536 /* far above any quota */
+
 void
 threads_init(struct threads *all)
 {
@@ -46,7 +48,7 @@ threads_find_pid(const struct threads *all, pid_t pid)
 struct thread *
 threads_add(struct threads *all, uint64_t id, uint64_t session)
 {
-	struct thread *t = calloc(1, sizeof(*t));
+	struct thread *t = all->n < THREADS_MAX ? calloc(1, sizeof(*t)) : NULL;
 
 	if (!t || index_reserve(&all->by_pid, all->n + 1) < 0 ||
 		index_add(&all->by_id, &t->by_id, index_hash_id(id)) < 0) {

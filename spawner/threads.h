@@ -33,7 +33,7 @@ void threads_init(struct threads *all);
 struct thread *threads_find(const struct threads *all, uint64_t id);
 struct thread *threads_find_pid(const struct threads *all, pid_t pid);
 
-/* Returns: a new one, which starts; NULL: no memory. */
+/* Returns: a new one, which starts; NULL: no memory, or there are too many. */
 struct thread *threads_add(struct threads *all, uint64_t id, uint64_t session);
 void threads_remove(struct threads *all, struct thread *t);
 

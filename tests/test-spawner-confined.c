@@ -235,12 +235,13 @@ END_TEST
 static void
 refused_at(int step, int error)
 {
+	char *argv[] = {(char[]){"/bin/true"}, NULL};
 	struct process_record r;
 	int with[2];
 
 	world_session(&w, &plan, &s);
-	client_run(&w, s.launch, WORDS("exit", "0"), NULL, 0);
-	s.launch = -1;
+	/* A user's does not wait for it, and may have failed already. */
+	client_send(&w, s.launch, argv, NULL, NULL, 0, 0);
 	ck_assert(broker_receive(s.fd, &r, with));
 	check_failure(r, step, error);
 	/* It was the only word, and nobody is left who could say another one. */
@@ -338,6 +339,7 @@ START_TEST(session_below_is_at_least_as_confined)
 }
 END_TEST
 
+#ifndef HAVE_SANITIZERS /* programs made with them need it */
 /* Without a /proc of its own, too, where the maps of the next one have to be written. */
 START_TEST(sessions_nest_without_proc)
 {
@@ -345,6 +347,7 @@ START_TEST(sessions_nest_without_proc)
 	struct process_plan below;
 	struct played b;
 	char text[64];
+	int pair[2];
 
 	prepare(_i, PLAN_CONFINED);
 	world_session(&w, &plan, &s);
@@ -356,9 +359,22 @@ START_TEST(sessions_nest_without_proc)
 	ck_assert_int_ne(cat(&b, "/proc/self/status", text, sizeof(text)), 0);
 	played_end(&b);
 	broker_await(s.fd, PROCESS_ENDED);
+	/* A bare one finds its children there. */
+	below.flags = 0;
+	below.n_binds = 0;
+	ck_assert(world_make(&w, s.fd, &below, &b, &failed));
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&b, WORDS("daemon"), &pair[1], 1);
+	close(pair[1]);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	played_end(&b);
+	ck_assert_int_eq(await_byte(pair[0]), -1);
+	close(pair[0]);
+	broker_await(s.fd, PROCESS_ENDED);
 	end();
 }
 END_TEST
+#endif
 
 int
 main(void)
@@ -375,6 +391,8 @@ main(void)
 	tcase_add_loop_test(t, failed_confinement_says_where, 0, n);
 	tcase_add_loop_test(t, root_can_be_a_directory, 0, n);
 	tcase_add_loop_test(t, session_below_is_at_least_as_confined, 0, n);
+#ifndef HAVE_SANITIZERS
 	tcase_add_loop_test(t, sessions_nest_without_proc, 0, n);
+#endif
 	return fixture_main(suite);
 }

@@ -73,6 +73,7 @@ START_TEST(program_starts_and_its_end_is_told)
 }
 END_TEST
 
+#ifndef HAVE_SANITIZERS /* which see to it that there is none */
 /* As the kernel says it of a child of our own that has ended in the same way. */
 START_TEST(core_flag_is_told)
 {
@@ -101,6 +102,7 @@ START_TEST(core_flag_is_told)
 	end();
 }
 END_TEST
+#endif
 
 START_TEST(program_leads_its_session_as_its_user)
 {
@@ -395,7 +397,9 @@ main(void)
 	int n = world_kinds();
 
 	tcase_add_loop_test(t, program_starts_and_its_end_is_told, 0, n);
+#ifndef HAVE_SANITIZERS
 	tcase_add_loop_test(t, core_flag_is_told, 0, n);
+#endif
 	tcase_add_loop_test(t, program_leads_its_session_as_its_user, 0, n);
 	tcase_add_loop_test(t, C01_C09_program_has_exactly_its_descriptors, 0, n);
 	tcase_add_loop_test(t, program_notices_a_wrong_table, 0, n);
