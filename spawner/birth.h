@@ -12,13 +12,13 @@
 
 /* Of whoever makes inits. */
 struct birthplace {
-	char mount[PATH_MAX];	/* where the tree is to be found from here */
+	char mount[PATH_MAX];		  /* where the tree is to be found from here */
 	char session[PLAN_SESSION_BYTES]; /* and of which session it is the directory */
 	struct plan_scope scope;
 	bool privileged; /* its children become others before they are inits */
 	bool confined;
 	const struct process_plan *above; /* of whose session all that are made are parts; NULL: of none */
-	int proc_fd; /* of /proc, where it has none in its root; else -1 */
+	int proc_fd;			  /* of /proc, where it has none in its root; else -1 */
 	const struct restrict_filter *filter;
 };
 
@@ -28,7 +28,10 @@ struct birth {
 	struct process_plan plan;
 	uint64_t thread, session;
 	int launch, reports; /* its ends */
-	/* What a doorman shares with the spawner: where the pid of the init that it makes goes; NULL: it is none. */
+	/*
+	 * What a doorman shares with the spawner: where the pid of the init that it makes goes; NULL: it is
+	 * none.
+	 */
 	uint32_t *pids, *ret_pid;
 	size_t pids_bytes;
 };

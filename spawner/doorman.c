@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * It gives nothing away before it knows for whom: the kernel's word comes first, with HELLO. Of what the plan says
- * root looks at the numbers and at the session's path, which has no other characters than names have; all other
- * paths are for the session's own user to look up.
+ * It gives nothing away before it knows for whom: the kernel's word comes first, with HELLO. Of what the plan
+ * says root looks at the numbers and at the session's path, which has no other characters than names have;
+ * all other paths are for the session's own user to look up.
  */
 #include "config.h"
 
@@ -31,7 +31,10 @@
 
 #define TITLE "capfs-doorman"
 
-/* Afterwards only CAP_SETPCAP would allow it, which goes with the uid. The kernel says EINVAL of what it has not. */
+/*
+ * Afterwards only CAP_SETPCAP would allow it, which goes with the uid. The kernel says EINVAL of what it has
+ * not.
+ */
 static int
 empty_bounding_set(void)
 {
@@ -125,7 +128,10 @@ make_confined(struct birth *b, const struct process_hello *hello)
 	_exit(EXIT_SUCCESS);
 }
 
-/* What a service of root's has that no user's process should be given: its keys, and being the last one killed. */
+/*
+ * What a service of root's has that no user's process should be given: its keys, and being the last one
+ * killed.
+ */
 static void
 leave_root_behind(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Root's part of a session: all that a privileged spawner does for somebody else, in a process of its own, which
- * the client or the mount may hold up.
+ * Root's part of a session: all that a privileged spawner does for somebody else, in a process of its own,
+ * which the client or the mount may hold up.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The only place that decides as whom a program runs: its plan names a user, which a broker wrote, and the kernel
- * another one, which nobody can forge. They are the same or there is no program.
+ * The only place that decides as whom a program runs: its plan names a user, which a broker wrote, and the
+ * kernel another one, which nobody can forge. They are the same or there is no program.
  */
 #include "config.h"
 
@@ -39,7 +39,8 @@ is_valid(const struct process_hello *h)
 static bool
 is_of(const struct msghdr *m, const struct process_plan *plan)
 {
-	const struct cmsghdr *c = m->msg_controllen >= CMSG_LEN(sizeof(struct ucred)) ? CMSG_FIRSTHDR(m) : NULL;
+	const struct cmsghdr *c =
+		m->msg_controllen >= CMSG_LEN(sizeof(struct ucred)) ? CMSG_FIRSTHDR(m) : NULL;
 	const struct ucred *u = c ? (const struct ucred *)(const void *)CMSG_DATA(c) : NULL;
 
 	if (!u || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * It is the first process of a confined session's namespaces, so that its end is that of all; of a bare session it
- * is the parent of whoever has lost his own, and ends only when it has no child left. What a program's end was is
- * kept until the broker knows it for good.
+ * It is the first process of a confined session's namespaces, so that its end is that of all; of a bare
+ * session it is the parent of whoever has lost his own, and ends only when it has no child left. What a
+ * program's end was is kept until the broker knows it for good.
  */
 #include "config.h"
 
@@ -34,7 +34,7 @@
 #include "spawner/program.h"
 #include "spawner/threads.h"
 
-#define IDLE_MSEC 5000    /* for the next program of the session to find it */
+#define IDLE_MSEC 5000 /* for the next program of the session to find it */
 #define RECORDS_A_TURN 64
 #define ORPHANS_UNSENT_MAX 64 /* told for information: behind so many they are left out */
 
@@ -86,8 +86,11 @@ start(struct init *i, uint64_t id)
 	}
 	t = threads_add(&i->threads, id, i->session);
 	if (!t) {
-		r = (struct process_record){.type = PROCESS_FAILED, .thread = id, .session = i->session,
-			.step = STEP_FORK, .error = ENOMEM};
+		r = (struct process_record){.type = PROCESS_FAILED,
+			.thread = id,
+			.session = i->session,
+			.step = STEP_FORK,
+			.error = ENOMEM};
 		channel_send(&i->channel, &r, NULL, 0);
 		return;
 	}
@@ -232,8 +235,8 @@ set_affinity(struct init *i, const struct process_record *r)
 /* --- the end --------------------------------------------------------------------------------------- */
 
 /*
- * Again at each turn, since whoever is killed leaves children, who are ours then. Where the kernel does not list
- * them, those go that we know.
+ * Again at each turn, since whoever is killed leaves children, who are ours then. Where the kernel does not
+ * list them, those go that we know.
  */
 static void
 end_children(struct init *i)
@@ -368,7 +371,10 @@ serve(struct init *i)
 
 /* --- the begin ------------------------------------------------------------------------------------- */
 
-/* SIGCHLD, and of a bare one SIGTERM, by which whoever made it ends it: from inside anybody could end a confined one. */
+/*
+ * SIGCHLD, and of a bare one SIGTERM, by which whoever made it ends it: from inside anybody could end a
+ * confined one.
+ */
 static int
 listen_to_signals(bool confined)
 {

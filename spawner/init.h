@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The init of a session: it starts its programs, waits for them, and tells its broker; nothing can hold it up. */
+/*
+ * The init of a session: it starts its programs, waits for them, and tells its broker; nothing can hold it
+ * up.
+ */
 #pragma once
 
 struct birth;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An init is made by a fork of this process, with more or less between that and its work: nothing, where it is of
- * our own user; namespaces, where it is confined; a doorman, where it becomes somebody else's. A doorman of a
- * confined one makes a sibling of itself and ends. That is our child, too, of which the kernel writes the pid into
- * memory that both have.
+ * An init is made by a fork of this process, with more or less between that and its work: nothing, where it
+ * is of our own user; namespaces, where it is confined; a doorman, where it becomes somebody else's. A
+ * doorman of a confined one makes a sibling of itself and ends. That is our child, too, of which the kernel
+ * writes the pid into memory that both have.
  */
 #include "config.h"
 
@@ -116,7 +116,10 @@ end(struct inits *all, struct init_child *i, int status)
 	free(i);
 }
 
-/* The end of a doorman is that of the session only if it has made no init; which may even have ended before it. */
+/*
+ * The end of a doorman is that of the session only if it has made no init; which may even have ended before
+ * it.
+ */
 bool
 inits_reaped(struct inits *all, pid_t pid, int status)
 {
@@ -162,8 +165,8 @@ inits_have(const struct inits *all, pid_t pid)
 }
 
 /*
- * The kernel ends all that a confined one has with it. A bare one has to do that itself, and be asked; while it is
- * still a doorman it has nothing, and that signal ends it.
+ * The kernel ends all that a confined one has with it. A bare one has to do that itself, and be asked; while
+ * it is still a doorman it has nothing, and that signal ends it.
  */
 void
 inits_end(struct inits *all, const struct channel *c, uint64_t session)

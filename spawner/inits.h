@@ -14,7 +14,7 @@
 struct inits {
 	struct list list;
 	size_t n;
-	uint32_t *pids; /* where the kernel writes the pids of those that doormen make; NULL: there are no doormen */
+	uint32_t *pids; /* where the kernel writes those of what doormen make; NULL: there are no doormen */
 	size_t pids_bytes;
 };
 
@@ -22,11 +22,12 @@ struct inits {
 int inits_init(struct inits *all, bool with_doormen);
 
 /*
- * Makes an init for the session and the thread that R names, by the plan of N bytes at DATA. C is told: LAUNCH,
- * with both descriptors, or FAILED; and at its end ENDED. It is told nothing if this init is there already.
+ * Makes an init for the session and the thread that R names, by the plan of N bytes at DATA. C is told:
+ * LAUNCH, with both descriptors, or FAILED; and at its end ENDED. It is told nothing if this init is there
+ * already.
  */
-void inits_start(struct inits *all, struct birthplace *place, struct channel *c, const struct process_record *r,
-	const void *data, size_t n);
+void inits_start(struct inits *all, struct birthplace *place, struct channel *c,
+	const struct process_record *r, const void *data, size_t n);
 
 /* PID has ended. Returns: was it one of ours, or on the way to be? */
 bool inits_reaped(struct inits *all, pid_t pid, int status);

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What stands at PATH below DIRECTORY ("": that itself), with what is mounted below if ALL. Returns: it, -errno. */
+/*
+ * What stands at PATH below DIRECTORY ("": that itself), with what is mounted below if ALL. Returns: it,
+ * -errno.
+ */
 int mounts_clone(int directory, const char *path, bool all);
 
 /* A new file system. OPTIONS are names and values in turn, up to NULL. Returns: it, -errno. */

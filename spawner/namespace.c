@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The user namespace makes the rest possible for anybody, and is where the same code serves root and users: all
- * that is built here is built with capabilities that mean nothing outside. It has one user, who is the same inside
- * and outside; no other number is mapped.
+ * The user namespace makes the rest possible for anybody, and is where the same code serves root and users:
+ * all that is built here is built with capabilities that mean nothing outside. It has one user, who is the
+ * same inside and outside; no other number is mapped.
  */
 #include "config.h"
 
@@ -27,7 +27,7 @@
 #include "spawner/mounts.h"
 #include "spawner/root.h"
 
-#define NAMESPACES                                                                                     \
+#define NAMESPACES \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 pid_t
@@ -98,8 +98,8 @@ drop_capabilities(void)
 }
 
 /*
- * For sessions below that are made from here, which write their maps there, and find their children. Where none can
- * be mounted, as in a container, there will be no confined ones below.
+ * For sessions below that are made from here, which write their maps there, and find their children. Where
+ * none can be mounted, as in a container, there will be no confined ones below.
  */
 static void
 keep_proc(struct birth *b)

@@ -9,15 +9,15 @@ struct birth;
 struct process_plan;
 
 /*
- * fork(2) into all the namespaces of a session. With RET_PID the child is a sibling of this process, and its pid
- * stands there before it runs. Returns: as fork(2).
+ * fork(2) into all the namespaces of a session. With RET_PID the child is a sibling of this process, and its
+ * pid stands there before it runs. Returns: as fork(2).
  */
 pid_t namespace_fork(const struct process_plan *plan, uint32_t *ret_pid);
 
 /*
- * The child goes on: it has the user and group of its plan, a root of its own and no capabilities; or it fails,
- * for all to know. Own: it was made by a process of the same user. Given: it has its maps already, and TREE, which
- * is closed, is a mount of the session's directory.
+ * The child goes on: it has the user and group of its plan, a root of its own and no capabilities; or it
+ * fails, for all to know. Own: it was made by a process of the same user. Given: it has its maps already, and
+ * TREE, which is closed, is a mount of the session's directory.
  */
 void namespace_enter_own(struct birth *b);
 void namespace_enter_given(struct birth *b, int tree);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The broker may be anybody who has taken over the daemon's: each number is a bound before it is used as one, and
- * each text ends where its room does.
+ * The broker may be anybody who has taken over the daemon's: each number is a bound before it is used as one,
+ * and each text ends where its room does.
  */
 #include "config.h"
 
@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define ALL_FLAGS                                                                                      \
-	(PLAN_CONFINED | PLAN_NET | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK |              \
+#define ALL_FLAGS                                                                         \
+	(PLAN_CONFINED | PLAN_NET | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK | \
 		PLAN_OPEN_SOCKETS | PLAN_NO_PRIVS)
 #define SESSIONS "sessions/"
 
@@ -70,13 +70,28 @@ is_path_or_none(const char *path)
 	return !*path || plan_path_is_clean(path);
 }
 
+/* A session has a /proc and a /cap of its own, which nothing else takes the place of. */
+static bool
+is_bindable(const char *path)
+{
+	static const char *const own[] = {"/proc", "/cap"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		size_t n = strlen(own[i]);
+
+		if (strncmp(path, own[i], n) == 0 && (!path[n] || path[n] == '/'))
+			return false;
+	}
+	return plan_path_is_clean(path);
+}
+
 static bool
 texts_are_valid(const struct process_plan *p)
 {
 	if (!ENDS(p->session) || !ENDS(p->root) || !ENDS(p->cwd))
 		return false;
 	for (size_t i = 0; i < PLAN_BINDS_MAX; i++)
-		if (!ENDS(p->binds[i].path) || (i < p->n_binds && !plan_path_is_clean(p->binds[i].path)))
+		if (!ENDS(p->binds[i].path) || (i < p->n_binds && !is_bindable(p->binds[i].path)))
 			return false;
 	return plan_session_is_valid(p->session) && is_path_or_none(p->root) &&
 	       (is_path_or_none(p->cwd) || strcmp(p->cwd, "/") == 0);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Is what a broker asks for a plan, and one that may be carried out here? Everything else reads plans as they are. */
+/*
+ * Is what a broker asks for a plan, and one that may be carried out here? Everything else reads plans as they
+ * are.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +29,7 @@ bool plan_session_is_valid(const char *session);
 int plan_decode(const void *data, size_t n, const struct plan_scope *scope, struct process_plan *ret);
 
 /*
- * Makes P at least as narrow as ABOVE where the kernel does not see to it: in limits and in what programs take away
- * from themselves. Returns: 0, -EINVAL: P is not for a session below.
+ * Makes P at least as narrow as ABOVE where the kernel does not see to it: in limits and in what programs
+ * take away from themselves. Returns: 0, -EINVAL: P is not for a session below.
  */
 int plan_inherit(struct process_plan *p, const struct process_plan *above);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Below the line, what runs in the half-started program. Its descriptors are its own, its memory is the init's: it
- * writes to its arena and to its stack, which lies there too. A descriptor of the client's arrives at the number
- * at which it stays, since all numbers before it are taken and all behind are free; so none is copied and none is
- * closed, which for a file of a stranger may take for ever.
+ * Below the line, what runs in the half-started program. Its descriptors are its own, its memory is the
+ * init's: it writes to its arena and to its stack, which lies there too. A descriptor of the client's arrives
+ * at the number at which it stays, since all numbers before it are taken and all behind are free; so none is
+ * copied and none is closed, which for a file of a stranger may take for ever.
  */
 #include "config.h"
 
@@ -27,11 +27,6 @@
 #define GUARD_BYTES 65536 /* a page, of whatever size these are */
 #define PID_BYTES 40
 
-union control {
-	char buffer[CMSG_SPACE(HELLO_PACKET_FDS * sizeof(int))];
-	struct cmsghdr align;
-};
-
 struct program_arena {
 	struct program_arena *next;
 	struct program *owner;
@@ -46,7 +41,7 @@ struct program_arena {
 	int step, error;
 	bool runs;
 	/* what it needs on its way */
-	union control control;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(HELLO_PACKET_FDS * sizeof(int))];
 	char listen_pid[PID_BYTES];
 	char *argv[HELLO_STRINGS_MAX + 1], *env[HELLO_STRINGS_MAX + 1];
 	char bytes[HELLO_BYTES_MAX];
@@ -196,8 +191,8 @@ enter(struct program_arena *a, int step)
 }
 
 /*
- * Closing comes first of all: one of those that we have copies of is the client's end of our own pair, and while
- * we had it we would wait for a client that has gone.
+ * Closing comes first of all: one of those that we have copies of is the client's end of our own pair, and
+ * while we had it we would wait for a client that has gone.
  */
 static void
 begin(struct program_arena *a)
@@ -274,7 +269,7 @@ receive_packet(struct program_arena *a, uint32_t n_bytes, uint32_t *n_fds)
 	if (room > HELLO_PACKET_FDS)
 		room = HELLO_PACKET_FDS;
 	if (room > 0) {
-		m.msg_control = a->control.buffer;
+		m.msg_control = a->control;
 		m.msg_controllen = CMSG_SPACE(room * sizeof(int));
 	}
 	do
@@ -289,8 +284,8 @@ receive_packet(struct program_arena *a, uint32_t n_bytes, uint32_t *n_fds)
 }
 
 /*
- * A directory leads out of any root: by `..`, which nothing but Landlock bounds. What a file is, is known here
- * without asking whoever serves it.
+ * A directory leads out of any root: by `..`, which nothing but Landlock bounds. What a file is, is known
+ * here without asking whoever serves it.
  */
 static void
 refuse_directories(struct program_arena *a)
@@ -406,7 +401,10 @@ lock_files(struct program_arena *a)
 		fail(a, r);
 }
 
-/* Whoever cannot be known to run does not. This waits for a broker that does not read, and nobody waits for us. */
+/*
+ * Whoever cannot be known to run does not. This waits for a broker that does not read, and nobody waits for
+ * us.
+ */
 static void
 announce(struct program_arena *a)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A program from its clone(2) to its execve(2): it takes its descriptors and words from the client itself, so that
- * nobody else ever has them. It uses the memory of the init that made it, in an arena that nobody else uses then.
+ * A program from its clone(2) to its execve(2): it takes its descriptors and words from the client itself, so
+ * that nobody else ever has them. It uses the memory of the init that made it, in an arena that nobody else
+ * uses then.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ struct program_arena;
 struct programs {
 	const struct process_plan *plan;
 	const struct restrict_filter *filter;
-	int reports; /* the init's pair with the broker: the program says there that it runs */
+	int reports;	      /* the init's pair with the broker: the program says there that it runs */
 	struct rlimit nofile; /* as it was before the init took all */
 	struct program_arena *arenas;
 	size_t n_arenas;
@@ -35,8 +36,8 @@ struct program {
 };
 
 /*
- * Makes P, whose client is at the other end of LAUNCH, which stays the caller's. HELLO: what was received of it
- * already; NULL: nothing. Returns: 0 or -errno: -EAGAIN, too many wait for their clients.
+ * Makes P, whose client is at the other end of LAUNCH, which stays the caller's. HELLO: what was received of
+ * it already; NULL: nothing. Returns: 0 or -errno: -EAGAIN, too many wait for their clients.
  */
 int program_start(struct programs *all, struct program *p, int launch, const struct process_hello *hello);
 

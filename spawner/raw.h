@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * System calls of a process that shares its memory with the one that made it, until it executes: errno would be
- * the other's as well, so nothing of the C library's is called there that sets it.
+ * System calls of a process that shares its memory with the one that made it, until it executes: errno would
+ * be the other's as well, so nothing of the C library's is called there that sets it.
  */
 #pragma once
 
@@ -18,7 +18,10 @@
 #endif
 #endif
 
-/* Sanitizers keep books about memory that a second process would spoil: there, and where we cannot, it is copied. */
+/*
+ * Sanitizers keep books about memory that a second process would spoil: there, and where we cannot, it is
+ * copied.
+ */
 #if !defined(RAW_SANITIZED) && (defined(__x86_64__) || defined(__aarch64__))
 #define RAW_SHARES_MEMORY 1
 #else

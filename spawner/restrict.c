@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Namespaces and Landlock are what confines; this closes what they leave: ways around them (io_uring), ways to have
- * capabilities again (user namespaces), and parts of the kernel that few programs need and many bugs were in. All
- * else is allowed, as nobody knows what programs there will be.
+ * Namespaces and Landlock are what confines; this closes what they leave: ways around them (io_uring), ways
+ * to have capabilities again (user namespaces), and parts of the kernel that few programs need and many bugs
+ * were in. All else is allowed, as nobody knows what programs there will be.
  *
  * The numbers of Landlock are written out, since headers are often older than the kernel.
  */
@@ -141,14 +141,14 @@ add_rules(scmp_filter_ctx filter)
 	for (size_t i = 0; r == 0 && i < sizeof(refused_with) / sizeof(refused_with[0]); i++) {
 		const struct refusal *s = &refused_with[i];
 
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO((uint32_t)s->error), s->call, s->n, s->args);
+		r = seccomp_rule_add_array(
+			filter, SCMP_ACT_ERRNO((uint32_t)s->error), s->call, s->n, s->args);
 	}
 	return r < 0 ? r : refuse_families(filter);
 }
 
 /* The library writes to a file only, in all its versions. */
-static int
-export(scmp_filter_ctx filter, struct restrict_filter *ret)
+static int export(scmp_filter_ctx filter, struct restrict_filter *ret)
 {
 	cleanup_close int fd = memfd_create("filter", MFD_CLOEXEC);
 	ssize_t n;
@@ -174,7 +174,10 @@ restrict_make_filter(struct restrict_filter *ret)
 
 	if (!filter)
 		return -ENOMEM;
-	/* Calls of other architectures, also of x32, have other numbers, and would pass for what they are not. */
+	/*
+	 * Calls of other architectures, also of x32, have other numbers, and would pass for what they are
+	 * not.
+	 */
 	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
@@ -198,7 +201,7 @@ restrict_calls(const struct restrict_filter *filter)
 #define VERSION_FLAG 1
 #define RULE_PATH_BENEATH 1
 #define RIGHTS_TO_EXECUTE 5 /* and to read: else the kernel does not open it for that */
-#define SCOPES 3 /* abstract sockets, signals */
+#define SCOPES 3	    /* abstract sockets, signals */
 
 /* How many rights on files each version has, from the first on; later ones have no more. */
 static const unsigned char rights[] = {13, 14, 15, 15, 16};

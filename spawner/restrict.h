@@ -23,8 +23,8 @@ int restrict_calls(const struct restrict_filter *filter);
 bool restrict_has_scopes(void);
 
 /*
- * This process and its children reach files below their own root alone, also by directories that they are given,
- * and no abstract sockets of others and no signals to them. PROGRAM may be executed wherever it is; -1: there is none.
- * Returns: 0 or an errno.
+ * This process and its children reach files below their own root alone, also by directories that they are
+ * given, and no abstract sockets of others and no signals to them. PROGRAM may be executed wherever it is;
+ * -1: there is none. Returns: 0 or an errno.
  */
 int restrict_files(int program);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * It is put on top of the old root, where nothing of that is hidden by it, since our paths still begin below; when
- * all is in its place, it becomes the root and the old one is let go. What is looked up is looked up as the
- * session's own user, and what of it is mounted is looked at as it is: no link leads anywhere.
+ * It is put on top of the old root, where nothing of that is hidden by it, since our paths still begin below;
+ * when all is in its place, it becomes the root and the old one is let go. What is looked up is looked up as
+ * the session's own user, and what of it is mounted is looked at as it is: no link leads anywhere.
  */
 #include "config.h"
 
@@ -33,8 +33,9 @@
 static int
 open_component(int directory, const char *name, bool is_file)
 {
-	int made = is_file ? openat(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644)
-			   : mkdirat(directory, name, 0755);
+	int made =
+		is_file ? openat(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644)
+			: mkdirat(directory, name, 0755);
 	int error = made < 0 && errno != EEXIST ? errno : 0;
 	int fd;
 
@@ -233,8 +234,8 @@ put_on_top(int root)
 static int
 change_root(int root)
 {
-	if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || syscall(SYS_umount2, ".", DETACH) < 0 ||
-		chdir("/") < 0)
+	if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+		syscall(SYS_umount2, ".", DETACH) < 0 || chdir("/") < 0)
 		return -errno;
 	return mounts_restrict(root, MOUNT_ATTR_RDONLY, false);
 }
@@ -258,9 +259,7 @@ root_make(const struct process_plan *plan, int tree, int *ret_step)
 		r = make_tmp(root);
 	if (r < 0)
 		return r;
-	*ret_step = STEP_BIND;
-	r = bind_all(root, plan);
-	if (r == 0 && plan->flags & PLAN_PROC) {
+	if (plan->flags & PLAN_PROC) {
 		*ret_step = STEP_PROC;
 		r = make_proc(root);
 	}
@@ -268,6 +267,11 @@ root_make(const struct process_plan *plan, int tree, int *ret_step)
 		*ret_step = STEP_DEV;
 		r = make_dev(root);
 	}
+	if (r < 0)
+		return r;
+	/* Behind these, or what is bound below /dev and /tmp would be hidden. */
+	*ret_step = STEP_BIND;
+	r = bind_all(root, plan);
 	if (r < 0)
 		return r;
 	*ret_step = STEP_CAP;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The spawner makes inits for the sessions of any number of daemons, and waits for them; all else is between these
- * and their brokers. It opens nothing that a client names, and has no descriptor of a client's. It has no state:
- * another one takes its place, while those that were made go on.
+ * The spawner makes inits for the sessions of any number of daemons, and waits for them; all else is between
+ * these and their brokers. It opens nothing that a client names, and has no descriptor of a client's. It has
+ * no state: another one takes its place, while those that were made go on.
  */
 #include "config.h"
 
@@ -96,7 +96,8 @@ accept_one(struct spawner *s)
 
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 && (peer.uid == 0 || peer.uid == geteuid()))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+		(peer.uid == 0 || peer.uid == geteuid()))
 		add(s, fd);
 	else
 		close(fd);
@@ -108,8 +109,8 @@ attach(struct connection *c, const struct channel_packet *p)
 {
 	const char *path = (const char *)p->rest;
 
-	if (p->record.type != PROCESS_ATTACH || p->n_rest == 0 || path[p->n_rest - 1] || p->n_rest > PATH_MAX ||
-		strlen(path) + 1 != p->n_rest || !plan_path_is_clean(path))
+	if (p->record.type != PROCESS_ATTACH || p->n_rest == 0 || path[p->n_rest - 1] ||
+		p->n_rest > PATH_MAX || strlen(path) + 1 != p->n_rest || !plan_path_is_clean(path))
 		return -EPROTO;
 	memcpy(c->place.mount, path, p->n_rest);
 	c->is_attached = true;
@@ -163,8 +164,8 @@ kill_orphan(void *context, pid_t pid)
 }
 
 /*
- * Who is our child and no init has lost its own, and its session with it. Each one that is killed may leave others,
- * for whom we come here again.
+ * Who is our child and no init has lost its own, and its session with it. Each one that is killed may leave
+ * others, for whom we come here again.
  */
 static void
 reap(struct spawner *s)
@@ -237,8 +238,8 @@ has_listener(void)
 	const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
 	uint64_t wanted, count;
 
-	return pid && n && number_parse(pid, strlen(pid), false, &wanted) == 0 && wanted == (uint64_t)getpid() &&
-	       number_parse(n, strlen(n), false, &count) == 0 && count >= 1;
+	return pid && n && number_parse(pid, strlen(pid), false, &wanted) == 0 &&
+	       wanted == (uint64_t)getpid() && number_parse(n, strlen(n), false, &count) == 0 && count >= 1;
 }
 
 /* As sd_notify(3). */
@@ -309,8 +310,8 @@ add_inherited(struct spawner *s, const char *number)
 {
 	uint64_t fd;
 
-	if (number_parse(number, strlen(number), false, &fd) < 0 || fd > INT_MAX || fd_set_cloexec((int)fd, true) < 0 ||
-		add(s, (int)fd) < 0) {
+	if (number_parse(number, strlen(number), false, &fd) < 0 || fd > INT_MAX ||
+		fd_set_cloexec((int)fd, true) < 0 || add(s, (int)fd) < 0) {
 		fprintf(stderr, "capfs-spawner: --fd: not a connection: '%s'\n", number);
 		return -EINVAL;
 	}

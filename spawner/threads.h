@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The threads of a session, as its init knows them: from START until the broker has acknowledged their ends. */
+/* The threads of a session, as its init knows them: from START until their ends are acknowledged. */
 #pragma once
 
 #include <stddef.h>
@@ -15,7 +15,7 @@
 struct thread {
 	struct list link;
 	struct index_link by_id, by_pid;
-	struct program program; /* its pid is 0 when there is no process */
+	struct program program;	  /* its pid is 0 when there is no process */
 	enum process_phase phase; /* STARTING: or RUNNING, which the program knows */
 	int status;
 	pid_t last_pid;

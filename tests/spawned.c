@@ -4,10 +4,10 @@
  *
  *	exit N		ends with that status
  *	signal N	ends by that signal
- *	table N		has the descriptors 0 to N-1 and no other, each with its number in it (memfd), else exits with 1
- *	sleep		until it is ended; with descriptors, a byte to 0 when it is there
- *	daemon		leaves one behind that has forked twice and sleeps, with its byte to 0, and ends
- *	self		its pid, its session's leader, $LISTEN_PID, its uid and gid, to 0
+ *	table N		has the descriptors 0 to N-1 and no other, each with its number in it (memfd), else
+ *exits with 1 sleep		until it is ended; with descriptors, a byte to 0 when it is there daemon
+ *leaves one behind that has forked twice and sleeps, with its byte to 0, and ends self		its pid, its
+ *session's leader, $LISTEN_PID, its uid and gid, to 0
  *	limit N		the soft and hard limit of that number, to 0
  *	cat FILE	FILE, to 0
  */
@@ -93,7 +93,8 @@ main(int argc, char *argv[])
 	if (strcmp(what, "cat") == 0)
 		show_file(word);
 	if (strcmp(what, "limit") == 0 && getrlimit((__rlimit_resource_t)n, &limit) == 0)
-		dprintf(0, "%llu %llu\n", (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+		dprintf(0, "%llu %llu\n", (unsigned long long)limit.rlim_cur,
+			(unsigned long long)limit.rlim_max);
 	if (strcmp(what, "self") == 0)
 		dprintf(0, "%d %d %s %d %d\n", (int)getpid(), (int)getsid(0),
 			getenv("LISTEN_PID") ? getenv("LISTEN_PID") : "-", (int)getuid(), (int)getgid());

@@ -56,8 +56,8 @@ copy_program(const struct world *w)
 static void
 make_directory(struct world *w)
 {
-	static const char *const below[] = {"cap", "cap/sessions", "cap/sessions/a", "cap/sessions/a/sessions",
-		"cap/sessions/a/sessions/b", "cap/sessions/other"};
+	static const char *const below[] = {"cap", "cap/sessions", "cap/sessions/a",
+		"cap/sessions/a/sessions", "cap/sessions/a/sessions/b", "cap/sessions/other"};
 	char path[512];
 
 	fixture_directory(w->directory);
@@ -85,7 +85,8 @@ be_spawner(const struct world *w, int fd, const char *option)
 	snprintf(number, sizeof(number), "--fd=%d", fd);
 	fd_set_cloexec(fd, false);
 	if (geteuid() == 0 && !w->privileged &&
-		(setgroups(0, NULL) < 0 || setresgid(w->gid, w->gid, w->gid) < 0 || setresuid(w->uid, w->uid, w->uid) < 0))
+		(setgroups(0, NULL) < 0 || setresgid(w->gid, w->gid, w->gid) < 0 ||
+			setresuid(w->uid, w->uid, w->uid) < 0))
 		_exit(99);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fexecve(program, argv, environ);
@@ -204,7 +205,8 @@ broker_await(int fd, enum process_type type)
 		fd_close(fds[0]);
 		fd_close(fds[1]);
 	} while (r.type == PROCESS_ORPHAN && type != PROCESS_ORPHAN);
-	ck_assert_msg(r.type == type, "type %u (step %d, error %d) where %d was due", r.type, r.step, r.error, type);
+	ck_assert_msg(r.type == type, "type %u (step %d, error %d) where %d was due", r.type, r.step, r.error,
+		type);
 	return r;
 }
 
@@ -423,7 +425,8 @@ void
 check_failure(struct process_record r, int step, int error)
 {
 	ck_assert_msg(r.type == PROCESS_FAILED && r.step == step && r.error == error,
-		"type %u, step %d, error %d where step %d, error %d was due", r.type, r.step, r.error, step, error);
+		"type %u, step %d, error %d where step %d, error %d was due", r.type, r.step, r.error, step,
+		error);
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The built capfs-spawner, and whoever speaks with it: keeper, broker and client are played by the test. A test
- * that root runs has the spawner as root and once more as a user; programs are never root's.
+ * The built capfs-spawner, and whoever speaks with it: keeper, broker and client are played by the test. A
+ * test that root runs has the spawner as root and once more as a user; programs are never root's.
  */
 #pragma once
 
@@ -14,9 +14,9 @@
 #include "wire/process.h"
 
 /* Words for a program. */
-#define WORDS(...) \
-	(const char *const[]) \
-	{ \
+#define WORDS(...)                \
+	(const char *const[])     \
+	{                         \
 		__VA_ARGS__, NULL \
 	}
 
@@ -40,7 +40,10 @@ struct played {
 	uint64_t session, thread;
 };
 
-/* For loop tests: 0 a user's spawner, 1 that and confined sessions; root has 2 and 3 as well, by a spawner of root's. */
+/*
+ * For loop tests: 0 a user's spawner, 1 that and confined sessions; root has 2 and 3 as well, by a spawner of
+ * root's.
+ */
 int world_kinds(void);
 
 /* Where a program of the build tree is. */
@@ -76,12 +79,13 @@ int played_launch(struct played *s, uint64_t *ret_thread);
 
 /* --- the client --- */
 
-void client_fill(struct process_hello *h, char *const *argv, char *const *env, size_t n_fds, char **ret_bytes);
+void client_fill(
+	struct process_hello *h, char *const *argv, char *const *env, size_t n_fds, char **ret_bytes);
 /* As USER, which only root can be if it is not. Returns: 0 or -errno. */
 int client_hello(int launch, const struct process_hello *h, uid_t uid, gid_t gid);
 /* All of it, as the world's user. Returns: 0 or -errno. */
-int client_send(struct world *w, int launch, char *const *argv, char *const *env, const int *fds, size_t n_fds,
-	uint32_t flags);
+int client_send(struct world *w, int launch, char *const *argv, char *const *env, const int *fds,
+	size_t n_fds, uint32_t flags);
 /* What the program says, or {-1, -1}: the end came first. */
 struct process_answer client_receive(int launch);
 

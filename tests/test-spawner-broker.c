@@ -97,9 +97,9 @@ START_TEST(sync_tells_each_phase)
 	broker_ask(s.fd, PROCESS_SYNC, s.session, 0);
 	for (int i = 0; i < 3; i++) {
 		r = broker_await(s.fd, PROCESS_STATE);
-		ck_assert_uint_eq(r.flags, r.thread == s.thread ? PHASE_EXITED
-				: r.thread == sleeping		? PHASE_RUNNING
-								: PHASE_STARTING);
+		ck_assert_uint_eq(r.flags, r.thread == s.thread	  ? PHASE_EXITED
+					   : r.thread == sleeping ? PHASE_RUNNING
+								  : PHASE_STARTING);
 		seen |= r.thread == s.thread ? 1 : r.thread == sleeping ? 2 : r.thread == starting ? 4 : 8;
 	}
 	ck_assert_uint_eq(seen, 7);
@@ -142,7 +142,10 @@ START_TEST(start_twice_starts_once)
 }
 END_TEST
 
-/* The signal was sent when the next answer comes, but may not have been taken yet. PID is as the init sees it. */
+/*
+ * The signal was sent when the next answer comes, but may not have been taken yet. PID is as the init sees
+ * it.
+ */
 static void
 await_stopped(uint32_t pid)
 {

@@ -80,7 +80,9 @@ make_outside(struct outside *o)
 
 	memcpy(a.sun_path + 1, o->abstract, n);
 	o->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(o->listener, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)), 0);
+	ck_assert_int_eq(bind(o->listener, (struct sockaddr *)&a,
+				 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)),
+		0);
 	ck_assert_int_eq(listen(o->listener, 1), 0);
 	snprintf(o->pid, sizeof(o->pid), "%d", (int)getpid());
 	snprintf(o->file, sizeof(o->file), "%s/outside", w.directory);
@@ -267,8 +269,8 @@ END_TEST
 
 START_TEST(root_can_be_a_directory)
 {
-	static const char *const places[] = {"root", "root/tmp", "root/usr", "root/etc", "root/proc", "root/dev",
-		"root/cap"};
+	static const char *const places[] = {
+		"root", "root/tmp", "root/usr", "root/etc", "root/proc", "root/dev", "root/cap"};
 	char path[512], text[64];
 
 	prepare(_i, CONFINED);

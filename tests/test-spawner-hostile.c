@@ -195,10 +195,12 @@ START_TEST(hello_of_another_user_is_refused)
 	client_fill(&h, some_argv, NULL, 0, &bytes);
 	for (int i = 0; i < 4; i++) {
 		/* In a user namespace there is no other number than that of its user. */
-		static const int difference[4][2] = {{1, 0}, {0, 1}, {-WORLD_USER, -WORLD_USER}, {-WORLD_USER, 0}};
+		static const int difference[4][2] = {
+			{1, 0}, {0, 1}, {-WORLD_USER, -WORLD_USER}, {-WORLD_USER, 0}};
 		int launch = played_launch(&s, &thread);
 
-		ck_assert_int_eq(client_hello(launch, &h, w.uid + difference[i][0], w.gid + difference[i][1]), 0);
+		ck_assert_int_eq(
+			client_hello(launch, &h, w.uid + difference[i][0], w.gid + difference[i][1]), 0);
 		check_refused(launch, STEP_CREDS, EPERM);
 	}
 	played_end(&s);
@@ -239,9 +241,11 @@ END_TEST
 static int
 spoil_plan(struct process_plan *p, int how)
 {
-	static const char *const sessions[] = {"..", "/etc", "sessions", "sessions/", "sessions/..", "sessions/a/", "sessions/.a",
-		"sessions/a/b", "sessions/a/sessions", "sessions/a//sessions/b", "sessions/a b", "sessions//a"};
-	static const char *const paths[] = {"usr", "/usr/..", "/usr/../etc", "/", "/usr/", "//usr", "/./usr", ""};
+	static const char *const sessions[] = {"..", "/etc", "sessions", "sessions/", "sessions/..",
+		"sessions/a/", "sessions/.a", "sessions/a/b", "sessions/a/sessions", "sessions/a//sessions/b",
+		"sessions/a b", "sessions//a"};
+	static const char *const paths[] = {
+		"usr", "/usr/..", "/usr/../etc", "/", "/usr/", "//usr", "/./usr", "/proc", "/cap/x", ""};
 
 	if (how < 12) {
 		snprintf(p->session, sizeof(p->session), "%s", sessions[how]);
@@ -250,58 +254,58 @@ spoil_plan(struct process_plan *p, int how)
 	p->flags = PLAN_CONFINED;
 	p->n_binds = 1;
 	snprintf(p->binds[0].path, sizeof(p->binds[0].path), "/usr");
-	if (how < 20) {
+	if (how < 22) {
 		snprintf(p->binds[0].path, sizeof(p->binds[0].path), "%s", paths[how - 12]);
 		return EINVAL;
 	}
 	switch (how) {
-	case 20:
+	case 22:
 		memset(p->session, 'a', sizeof(p->session));
 		return EINVAL;
-	case 21:
+	case 23:
 		memset(p->binds[PLAN_BINDS_MAX - 1].path, 'a', sizeof(p->binds[0].path));
 		return EINVAL;
-	case 22:
+	case 24:
 		p->n_binds = PLAN_BINDS_MAX + 1;
 		return EINVAL;
-	case 23:
+	case 25:
 		p->n_groups = PLAN_GROUPS_MAX + 1;
 		return EINVAL;
-	case 24:
+	case 26:
 		p->uid = UINT32_MAX;
 		return EINVAL;
-	case 25:
+	case 27:
 		p->uid = 0;
 		return EPERM;
-	case 26:
+	case 28:
 		p->gid = 0;
 		return EPERM;
-	case 27:
+	case 29:
 		p->flags = 1U << 30;
 		return EINVAL;
-	case 28:
+	case 30:
 		p->flags = PLAN_CONFINED | PLAN_OPEN_SOCKETS;
 		return EOPNOTSUPP;
-	case 29:
+	case 31:
 		p->flags = PLAN_CONFINED | PLAN_NET;
 		return EOPNOTSUPP;
-	case 30:
+	case 32:
 		p->flags = PLAN_SECCOMP;
 		return EINVAL;
-	case 31:
+	case 33:
 		p->rlimits_set = 1U << 20;
 		return EINVAL;
-	case 32:
+	case 34:
 		p->rlimits_set = 1;
 		p->rlimits[0][0] = 2;
 		return EINVAL;
-	case 33:
+	case 35:
 		snprintf(p->cwd, sizeof(p->cwd), "relative");
 		return EINVAL;
-	case 34:
+	case 36:
 		snprintf(p->root, sizeof(p->root), "/a/../b");
 		return EINVAL;
-	case 35:
+	case 37:
 		p->memory_max = 1 << 20;
 		return EOPNOTSUPP;
 	default:
@@ -354,7 +358,8 @@ randomize(void *data, size_t n)
 static size_t
 random_packet(char *bytes)
 {
-	struct process_record r = {.type = PROCESS_START, .session = (uint64_t)rand() % 50 + 1, .thread = (uint64_t)rand()};
+	struct process_record r = {
+		.type = PROCESS_START, .session = (uint64_t)rand() % 50 + 1, .thread = (uint64_t)rand()};
 	struct process_plan p;
 	size_t n = sizeof(r) + sizeof(p);
 
@@ -440,7 +445,8 @@ be_hostile(int fd, bool becomes_other)
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	pairs.are_kept = becomes_other;
-	if (becomes_other && (setgroups(0, NULL) < 0 || setresgid(999, 999, 999) < 0 || setresuid(999, 999, 999) < 0))
+	if (becomes_other &&
+		(setgroups(0, NULL) < 0 || setresgid(999, 999, 999) < 0 || setresuid(999, 999, 999) < 0))
 		_exit(3);
 	srand(7);
 	for (int i = 0; i < N_RECORDS; i++) {
@@ -465,13 +471,18 @@ serve_as_before(void)
 
 	world_plan(&w, &plan, 0);
 	broker_send(w.fd, &r, &plan);
-	while (broker_receive(w.fd, &r, fds) && !(r.type == PROCESS_LAUNCH && r.session == UINT64_C(1) << 62)) {
+	while (broker_receive(w.fd, &r, fds) &&
+		!(r.type == PROCESS_LAUNCH && r.session == UINT64_C(1) << 62)) {
 		fd_close(fds[0]);
 		fd_close(fds[1]);
 	}
 	ck_assert_uint_eq(r.type, PROCESS_LAUNCH);
-	s = (struct played){
-		.world = &w, .launch = fds[0], .fd = fds[1], .pidfd = -1, .session = r.session, .thread = r.thread};
+	s = (struct played){.world = &w,
+		.launch = fds[0],
+		.fd = fds[1],
+		.pidfd = -1,
+		.session = r.session,
+		.thread = r.thread};
 }
 
 START_TEST(S07_hostile_broker_starts_nothing)
@@ -483,7 +494,7 @@ START_TEST(S07_hostile_broker_starts_nothing)
 	prepare(_i * 2);
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
-	/* A user's broker is that user's: it may start what it likes. Here is only whether the spawner lives. */
+	/* A user's broker is that user's, and may start what it likes: the spawner is to outlive it. */
 	if (pid == 0)
 		be_hostile(w.fd, w.privileged);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);

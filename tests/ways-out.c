@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Run inside a confined session it tries all ways out of it that are known, and prints one line for each that is
- * open, to descriptor 0; 1 is a terminal that belongs to somebody else, 2 a file that was opened only to be read.
- * Words: the pid of a process outside, the name of an abstract socket and the path of a file that are there. Exits
- * with the number of those that are open, or with 99 when something that has to work inside does not.
+ * Run inside a confined session it tries all ways out of it that are known, and prints one line for each that
+ * is open, to descriptor 0; 1 is a terminal that belongs to somebody else, 2 a file that was opened only to
+ * be read. Words: the pid of a process outside, the name of an abstract socket and the path of a file that
+ * are there. Exits with the number of those that are open, or with 99 when something that has to work inside
+ * does not.
  */
 #include "config.h"
 
@@ -101,9 +102,11 @@ try_files(const char *path)
 static void
 try_sockets(const char *abstract)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	char name[108] = {};
-	static const int families[] = {AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG, AF_KEY, AF_BLUETOOTH, AF_TIPC, AF_XDP};
+	static const int families[] = {
+		AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG, AF_KEY, AF_BLUETOOTH, AF_TIPC, AF_XDP};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	strncpy(name + 1, abstract, sizeof(name) - 2);
@@ -121,7 +124,8 @@ try_processes(pid_t outside)
 	char bytes[8];
 	struct iovec local = {bytes, sizeof(bytes)}, remote = {(void *)&n_open, sizeof(bytes)};
 	struct rlimit limit = {64, 64};
-	static const char *const files[] = {"mem", "environ", "maps", "exe", "root", "cwd", "fd", "ns/mnt", "ns/pid"};
+	static const char *const files[] = {
+		"mem", "environ", "maps", "exe", "root", "cwd", "fd", "ns/mnt", "ns/pid"};
 	int pidfd = (int)syscall(SYS_pidfd_open, 1, 0), n = 0;
 
 	TRY("signal to a process outside", kill(outside, 0));
