@@ -75,13 +75,13 @@ open_place(int root, const char *path, bool is_file)
 static int
 attach(int root, const char *path, bool is_file, int mount)
 {
-	cleanup_close int closed = mount;
+	cleanup_close int own = mount;
 	cleanup_close int place = -1;
 
-	if (mount < 0)
-		return mount;
+	if (own < 0)
+		return own;
 	place = open_place(root, path, is_file);
-	return place < 0 ? place : mounts_attach(mount, place);
+	return place < 0 ? place : mounts_attach(own, place);
 }
 
 static int
