@@ -57,6 +57,20 @@ ack(uint64_t thread)
 	broker_ask(s.fd, PROCESS_ACK, s.session, thread);
 }
 
+/* The daemon's byte comes when it is there, and its end of the socket goes with it. */
+static void
+leave_a_daemon(int *ret_fd)
+{
+	int pair[2];
+
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("daemon"), &pair[1], 1);
+	close(pair[1]);
+	broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_int_eq(await_byte(pair[0]), 's');
+	*ret_fd = pair[0];
+}
+
 START_TEST(end_is_kept_until_it_is_acknowledged)
 {
 	struct process_record r;
@@ -106,6 +120,37 @@ START_TEST(sync_tells_each_phase)
 	broker_await(s.fd, PROCESS_SYNCED);
 	close(launch);
 	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
+	close_all(pair, 2);
+	end();
+}
+END_TEST
+
+/* Nothing is lost, and programs go on, while nobody reads what the init says. */
+START_TEST(broker_that_does_not_read_loses_nothing)
+{
+	struct process_record r = {.type = PROCESS_SYNC};
+	uint64_t n_sent = 0, thread;
+	int launch, fd, pair[2];
+
+	begin(_i);
+	leave_a_daemon(&fd);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	launch = played_launch(&s, &thread);
+	/* Until there is room neither way. */
+	for (struct pollfd p = {.fd = s.fd, .events = POLLOUT}; poll(&p, 1, 500) == 1; n_sent++) {
+		r.serial = n_sent;
+		if (send(s.fd, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			break;
+	}
+	ck_assert_uint_gt(n_sent, 100);
+	for (uint64_t n = 0; n < n_sent; n++) {
+		ck_assert_uint_eq(broker_await(s.fd, PROCESS_STATE).type, PROCESS_STATE);
+		broker_await(s.fd, PROCESS_STATE);
+		ck_assert_uint_eq(broker_await(s.fd, PROCESS_SYNCED).serial, n);
+	}
+	client_run(&w, launch, WORDS("sleep"), &pair[1], 1);
+	broker_await(s.fd, PROCESS_RUNNING);
+	close(fd);
 	close_all(pair, 2);
 	end();
 }
@@ -220,20 +265,6 @@ START_TEST(affinity_is_set)
 	end();
 }
 END_TEST
-
-/* The daemon's byte comes when it is there, and its end of the socket goes with it. */
-static void
-leave_a_daemon(int *ret_fd)
-{
-	int pair[2];
-
-	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
-	played_run(&s, WORDS("daemon"), &pair[1], 1);
-	close(pair[1]);
-	broker_await(s.fd, PROCESS_EXITED);
-	ck_assert_int_eq(await_byte(pair[0]), 's');
-	*ret_fd = pair[0];
-}
 
 START_TEST(end_takes_those_that_have_forked_twice)
 {
@@ -372,6 +403,7 @@ main(void)
 
 	tcase_add_loop_test(t, end_is_kept_until_it_is_acknowledged, 0, n);
 	tcase_add_loop_test(t, sync_tells_each_phase, 0, n);
+	tcase_add_loop_test(t, broker_that_does_not_read_loses_nothing, 0, n);
 	tcase_add_loop_test(t, start_twice_starts_once, 0, n);
 	tcase_add_loop_test(t, kill_pause_and_resume_reach_the_program, 0, n / 2);
 	tcase_add_loop_test(t, affinity_is_set, 0, n / 2);
