@@ -10,8 +10,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 union control {
-	char buffer[CMSG_SPACE(MSG_FDS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+	char buffer[CMSG_SPACE(MSG_FDS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;
 };
 
@@ -105,23 +112,27 @@ receive(int fd, struct msghdr *msg, int flags)
 	return n < 0 ? -errno : n;
 }
 
-static pid_t
-find_sender(struct msghdr *msg)
+static void
+find_sender(struct msghdr *msg, struct msg_sender *ret)
 {
-	struct ucred sender;
+	struct ucred credentials;
 
+	*ret = (struct msg_sender){.pidfd = -1};
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+		if (c->cmsg_level != SOL_SOCKET)
 			continue;
-		memcpy(&sender, CMSG_DATA(c), sizeof(sender));
-		return sender.pid;
+		if (c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&credentials, CMSG_DATA(c), sizeof(credentials));
+			ret->pid = credentials.pid;
+		} else if (c->cmsg_type == SCM_PIDFD) {
+			memcpy(&ret->pidfd, CMSG_DATA(c), sizeof(ret->pidfd));
+		}
 	}
-	return 0;
 }
 
 static ssize_t
 receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
-	bool *ret_lost, pid_t *ret_pid, int flags)
+	bool *ret_lost, struct msg_sender *ret_sender, int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -130,15 +141,15 @@ receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size
 	ssize_t n;
 
 	/* Without room none is installed: to close a stranger's file may take as long as he likes. */
-	if (fds_max > 0 || ret_pid) {
+	if (fds_max > 0 || ret_sender) {
 		msg.msg_control = control.buffer;
 		msg.msg_controllen = sizeof(control.buffer);
 	}
 	n = receive(fd, &msg, flags);
 	if (n < 0)
 		return n;
-	if (ret_pid)
-		*ret_pid = find_sender(&msg);
+	if (ret_sender)
+		find_sender(&msg, ret_sender);
 	n_fds = collect_fds(&msg, ret_fds, fds_max);
 	*ret_lost = msg.msg_flags & MSG_CTRUNC;
 	if (n_fds > fds_max || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
@@ -162,11 +173,16 @@ msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 
 ssize_t
 msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
-	pid_t *ret_pid, int flags)
+	struct msg_sender *ret, int flags)
 {
 	bool lost = false;
-	ssize_t n = receive_from(fd, data, size, ret_fds, fds_max, ret_n_fds, &lost, ret_pid, flags);
+	ssize_t n;
 
+	*ret = (struct msg_sender){.pidfd = -1};
+	n = receive_from(fd, data, size, ret_fds, fds_max, ret_n_fds, &lost, ret, flags);
+
+	if (n < 0 || lost)
+		ret->pidfd = ret->pidfd >= 0 ? (close(ret->pidfd), -1) : -1;
 	return n >= 0 && lost ? -EBADMSG : n;
 }
 
@@ -238,8 +254,11 @@ ask_credentials(int fd, int on)
 }
 
 int
-msg_ask_sender(int fd)
+msg_ask_sender(int fd, bool pidfd)
 {
+	int on = pidfd;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on));
 	return ask_credentials(fd, 1);
 }
 

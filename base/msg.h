@@ -43,14 +43,17 @@ ssize_t msg_receive(int fd, void *data, size_t size, int *ret_fds, size_t fds_ma
 ssize_t msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 	size_t *ret_n_fds, bool *ret_lost, int flags);
 
-/*
- * As msg_receive(), on a socket of which msg_ask_sender() was called before the message was sent: *RET_PID is
- * who has sent it, 0: nobody that the kernel could tell.
- */
+/* Who has sent a message, as the kernel tells. */
+struct msg_sender {
+	pid_t pid; /* 0: nobody that it could tell */
+	int pidfd; /* -1: likewise, or none was asked for; else the caller's */
+};
+
+/* As msg_receive(), on a socket of which msg_ask_sender() was called before the message was sent. */
 ssize_t msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
-	pid_t *ret_pid, int flags);
-/* Returns: 0 or -errno. */
-int msg_ask_sender(int fd);
+	struct msg_sender *ret, int flags);
+/* With PIDFD, a pidfd too, where the kernel (6.5) has it. Returns: 0 or -errno. */
+int msg_ask_sender(int fd, bool pidfd);
 
 /*
  * As msg_receive() with MSG_DONTWAIT on a SEQPACKET socket, but -EMFILE when there is no room for

@@ -47,6 +47,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/expiry.h \
 	capfsd/kinds/kinds.c \
 	capfsd/kinds/kinds.h \
+	capfsd/kinds/labels.c \
+	capfsd/kinds/labels.h \
 	capfsd/kinds/limits.c \
 	capfsd/kinds/methods.c \
 	capfsd/kinds/methods.h \

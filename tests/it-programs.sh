@@ -61,6 +61,10 @@ t_is "S17_a_program_has_what_it_was_given" "0 1 2" \
 	"$(run -- /bin/sh -c 'for i in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$i ] && echo $i; done' </dev/null | xargs)"
 t_is "and_what_is_named" "3 log:more" \
 	"$(run --fd=log=5 --fd=more=6 -- /bin/sh -c 'read -r x <&4; echo $x $LISTEN_FDNAMES' 5</dev/null 6<<<3 </dev/null)"
+t_is "S27_from_outside_one_sees_what_is_what" "0 stdin,1 stdout,2 stderr,3 log," \
+	"$(id=$("$CAP" --cap="$CAPFS" run --session=app --detach --fd=log=5 -- /bin/sleep 1000 5</dev/null)
+	tr '\n' , <"$app/threads/$id/fds"
+	say kill "$app/threads/$id/ctl")"
 t_is "it_runs_as_the_sessions_owner" "$OWNER" "$(run -- /usr/bin/id -u)"
 run -- /bin/sh -c 'exit 7'
 t_is "its_status_is_told" 7 $?

@@ -5,9 +5,13 @@
 
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/msg.h"
@@ -99,6 +103,40 @@ played_report(int fd, enum process_type type, uint64_t thread, int first, int se
 	played_tell(fd, &record, NULL, 0);
 }
 
+/* Has the broker something to read there? The other end of FD is in this process. */
+static bool
+is_sent(int fd)
+{
+	int n = 0;
+
+	return ioctl(fd, TIOCOUTQ, &n) == 0 && n > 0;
+}
+
+pid_t
+played_say(int fd, const struct process_record *record)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (msg_send(fd, record, sizeof(*record), NULL, 0, 0) != sizeof(*record))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	ck_assert_int_gt(pid, 0);
+	while (!is_sent(fd))
+		sched_yield();
+	world_settle(&w);
+	return pid;
+}
+
+void
+played_end(pid_t pid)
+{
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
 /* Gives the first program's ends. Returns: the program's end of the launch pair. */
 int
 played_launch_first(uint64_t thread)
@@ -112,7 +150,7 @@ played_launch_first(uint64_t thread)
 	played_tell(spawner, &record, (int[]){launch[1], r[1]}, 2);
 	close(launch[1]);
 	close(r[1]);
-	played_report(init, PROCESS_INITED, 0, 0, 0);
+	played_end(played_say(init, &(struct process_record){.type = PROCESS_INITED}));
 	return world_own(&w, launch[0]);
 }
 
@@ -133,7 +171,7 @@ played_ask(enum wire_op op, const char *path, uint64_t offset, const char *text)
 {
 	struct wire_request m = {.op = op, .serial = ++serial, .offset = offset, .path = path,
 		.n_path = strlen(path), .text = text, .n_text = strlen(text)};
-	uint8_t buffer[512];
+	uint8_t buffer[8192];
 	int n = wire_request_encode(&m, buffer, sizeof(buffer));
 
 	ck_assert_int_eq(send(control, buffer, (size_t)n, 0), n);

@@ -20,6 +20,9 @@ void played_come(void);
 uint32_t played_said(int fd, struct process_record *ret, struct process_plan *ret_plan);
 void played_tell(int fd, const struct process_record *record, const int *fds, size_t n);
 void played_report(int fd, enum process_type type, uint64_t thread, int first, int second);
+/* A process of its own says this, and goes on; its end. */
+pid_t played_say(int fd, const struct process_record *record);
+void played_end(pid_t pid);
 /* Gives the first program's ends, of `init` too. Returns: the program's end of the launch pair. */
 int played_launch_first(uint64_t thread);
 int played_launch_next(uint64_t thread);

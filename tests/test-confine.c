@@ -29,11 +29,11 @@ START_TEST(what_is_written_is_shown)
 	played_begin();
 	ck_assert_str_eq(shown("sessions/app/confine"), "none\n");
 	ck_assert_int_eq(confine("sessions/app/confine",
-				 "uid=1000 gid=100 groups=4,5 ro=/usr,/etc rw=/srv/app cwd=/srv/app "
+				 "uid=1000 gid=100 ro=/usr,/etc rw=/srv/app cwd=/srv/app "
 				 "rlimits=nofile:1K,core:0:unlimited dev=no"),
 		0);
 	ck_assert_str_eq(shown("sessions/app/confine"),
-		"uid=1000\ngid=100\ngroups=4,5\nro=/usr,/etc\nrw=/srv/app\ncwd=/srv/app\nnet=none\nproc=yes\ndev=no\n"
+		"uid=1000\ngid=100\nro=/usr,/etc\nrw=/srv/app\ncwd=/srv/app\nnet=none\nproc=yes\ndev=no\n"
 		"seccomp=yes\nlandlock=yes\nrlimits=core:0:18446744073709551615,nofile:1024\n");
 	ck_assert(world_has_event(&w, " confine session=init/app "));
 	world_restart(&w);
@@ -44,7 +44,7 @@ END_TEST
 
 START_TEST(nonsense_is_refused)
 {
-	static const char *const bad[] = {"", "uid=-1", "uid=4294967295", "uid=x", "groups=1,,2", "groups=x", "ro=usr",
+	static const char *const bad[] = {"", "uid=-1", "uid=4294967295", "uid=x", "ro=usr",
 		"ro=/", "ro=/usr/", "ro=//usr", "ro=/usr/../etc", "ro=/usr/./lib", "ro=/usr,", "rw=/a,b", "net=yes",
 		"proc=maybe", "rlimits=nofile", "rlimits=files:3", "rlimits=nofile:9:8", "rlimits=nofile:x",
 		"root=relative", "cwd=..", "ro=/a ro=/b", "unknown=1"};
@@ -84,7 +84,6 @@ START_TEST(a_confined_session_is_only_confined_more)
 		{"proc=yes", EPERM},
 		{"uid=5", 0},
 		{"uid=6", EPERM},
-		{"groups=1", EPERM},
 		{"root=/srv", EPERM},
 	};
 
@@ -142,14 +141,13 @@ START_TEST(the_spawner_is_told)
 	struct process_plan plan;
 
 	played_begin();
-	ck_assert_int_eq(confine("sessions/app/confine", "uid=77 gid=78 groups=9 ro=/usr rw=/srv rlimits=nofile:7"), 0);
+	ck_assert_int_eq(confine("sessions/app/confine", "uid=77 gid=78 ro=/usr rw=/srv rlimits=nofile:7"), 0);
 	played_come();
 	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
 	ck_assert_uint_eq(played_said(spawner, &record, &plan), PROCESS_START);
 	ck_assert_uint_eq(plan.uid, 77);
 	ck_assert_uint_eq(plan.gid, 78);
-	ck_assert_uint_eq(plan.n_groups, 1);
-	ck_assert_uint_eq(plan.groups[0], 9);
+	ck_assert_uint_eq(plan.n_groups, 0);
 	ck_assert_uint_eq(plan.flags, PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK);
 	ck_assert_uint_eq(plan.n_binds, 2);
 	ck_assert_str_eq(plan.binds[0].path, "/usr");

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "tests/fixture.h"
 #include "tests/programs-world.h"
@@ -71,7 +72,7 @@ START_TEST(G10_no_end_is_lost_with_a_broker)
 	state.status = 9;
 	ck_assert(!played_is_answered());
 	played_tell(init, &state, NULL, 0);
-	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
 	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
 	ck_assert(played_is_answered());
 	ck_assert_ptr_nonnull(strstr(a.text, "status=9 "));
@@ -93,7 +94,7 @@ START_TEST(what_an_init_does_not_name_has_failed)
 	played_find();
 	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
 	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 1);
-	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
 	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
 }
 END_TEST
@@ -115,13 +116,44 @@ START_TEST(G62_a_session_ends_with_its_last_process)
 	if (_i == 1) {
 		world_restart(&w);
 		ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
-		played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+		played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
 	}
 	world_close(&w, init);
 	world_settle(&w);
 	ck_assert(world_reply(&w, c, &a));
 	ck_assert_uint_eq(a.m.error, 0);
 	ck_assert_ptr_null(entity_find_name(w.model, root()->entity.id, ENTITY_SESSION, "app", 3));
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
+/* A session is gone when its init's process is, which is a moment later than its socket. */
+START_TEST(G62_the_process_of_an_init_is_waited_for)
+{
+	struct process_record record;
+	pid_t pid;
+	int c;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	world_restart(&w);
+	played_find();
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	played_tell(init, &(struct process_record){.type = PROCESS_STATE, .thread = id, .flags = PHASE_RUNNING}, NULL, 0);
+	pid = played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial});
+	c = world_control(&w, root());
+	world_send(c, WIRE_REMOVE, 9000, "sessions/app", "");
+	world_settle(&w);
+	/* The other process has it, too. */
+	ck_assert_int_eq(shutdown(init, SHUT_RDWR), 0);
+	world_settle(&w);
+	ck_assert(!world_reply(&w, c, &a));
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+	played_end(pid);
+	world_settle(&w);
+	ck_assert(world_reply(&w, c, &a));
+	ck_assert_uint_eq(a.m.error, 0);
 	ck_assert_ptr_null(entity_find(w.model, id));
 }
 END_TEST
@@ -163,6 +195,7 @@ main(void)
 	tcase_add_test(t, G10_no_end_is_lost_with_a_broker);
 	tcase_add_test(t, what_an_init_does_not_name_has_failed);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
+	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

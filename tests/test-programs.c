@@ -100,6 +100,48 @@ START_TEST(G65_its_end_may_come_before_it_is_waited_for)
 }
 END_TEST
 
+/* More than one record has, over a restart; paid for as long as they are there. */
+START_TEST(S27_descriptors_are_shown_as_they_were_called)
+{
+	char words[4096] = "descriptors=300 labels=", wanted[64], path[64];
+	struct process_record record;
+	uint64_t before, id;
+	const char *text;
+
+	played_begin();
+	before = played_used().n[QUOTA_RAM];
+	for (int i = 0; i < 300; i++)
+		sprintf(words + strlen(words), "%sfd.%d", i ? "," : "", i);
+	snprintf(path, sizeof(path), "threads/%s/fds", played_run(words, &id));
+	for (int restarted = 0; restarted < 2; restarted++) {
+		ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, path, "", &a), 0);
+		text = a.text;
+		for (int i = 0; i < 300; i++) {
+			int n = sprintf(wanted, "%d fd.%d\n", i, i);
+
+			ck_assert_msg(strncmp(text, wanted, (size_t)n) == 0, "%d: %.20s", i, text);
+			text += n;
+		}
+		ck_assert_str_eq(text, "");
+		world_restart(&w);
+		played_find();
+		ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+		played_tell(init,
+			&(struct process_record){.type = PROCESS_STATE, .thread = id, .flags = PHASE_RUNNING}, NULL, 0);
+		played_tell(init,
+			&(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	}
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	/* Its two events are left. */
+	ck_assert_uint_lt(played_used().n[QUOTA_RAM] - before, 1024);
+	ck_assert_uint_eq(app->n_owned[ENTITY_LABELS], 0);
+	/* Others have names for none. */
+	snprintf(path, sizeof(path), "threads/%s/fds", played_run("descriptors=2", &id));
+	ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, path, "", &a), 0);
+	ck_assert_str_eq(a.text, "0 -\n1 -\n");
+}
+END_TEST
+
 START_TEST(without_a_spawner_nothing_is_started)
 {
 	played_begin();
@@ -126,6 +168,9 @@ START_TEST(bad_requests_start_nothing)
 		{"threads", "descriptors=1 name=a/b", EINVAL},
 		{"threads", "descriptors=1 name=a-name-that-is-longer-than-31-bytes", EINVAL},
 		{"threads", "descriptors=1 uid=0", EINVAL},
+		{"threads", "descriptors=2 labels=a", EINVAL},
+		{"threads", "descriptors=2 labels=a,", EINVAL},
+		{"threads", "descriptors=1 labels=a;b", EINVAL},
 		{"caps", "descriptors=1", EINVAL},
 		{"nowhere", "descriptors=1", ENOENT},
 	};
@@ -310,6 +355,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, S07_a_program_is_started_shown_and_waited_for);
 	tcase_add_test(t, G65_its_end_may_come_before_it_is_waited_for);
+	tcase_add_test(t, S27_descriptors_are_shown_as_they_were_called);
 	tcase_add_test(t, without_a_spawner_nothing_is_started);
 	tcase_add_test(t, bad_requests_start_nothing);
 	tcase_add_test(t, Z80_G63_threads_are_paid_for);

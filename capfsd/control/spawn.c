@@ -96,6 +96,24 @@ struct spawning {
 	struct program_record record;
 };
 
+/* Returns: how many there are; SIZE_MAX: some are none. */
+static size_t
+count_labels(const struct word *labels)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+/-";
+	size_t n = 1, length = 0;
+
+	for (size_t i = 0; i < labels->n; i++) {
+		if (labels->p[i] == ',' && length > 0)
+			n++, length = 0;
+		else if (labels->p[i] == ',' || !memchr(allowed, labels->p[i], sizeof(allowed) - 1))
+			return SIZE_MAX;
+		else
+			length++;
+	}
+	return length > 0 ? n : SIZE_MAX;
+}
+
 static bool
 decode(struct operation *o, struct program_record *record)
 {
@@ -114,6 +132,8 @@ decode(struct operation *o, struct program_record *record)
 	if (command_has(c, KEY_NAME))
 		memcpy(record->title, name->p, name->n);
 	record->n_fds = (uint32_t)n_fds;
+	if (command_has(c, KEY_LABELS) && count_labels(&c->value[KEY_LABELS]) != n_fds)
+		return refuse(r, EINVAL, "as many labels as descriptors, of A-Z, a-z, 0-9 and ._:@+/-");
 	record->flags = (command_has(c, KEY_DIE) ? PROGRAM_DIE : 0) |
 		(command_has(c, KEY_KEEP) ? PROGRAM_KEEP : 0);
 	return true;
@@ -123,6 +143,7 @@ decode(struct operation *o, struct program_record *record)
 static int
 spawn_stage(struct operation *o)
 {
+	const struct word *labels = &o->command.value[KEY_LABELS];
 	struct spawning *s = o->state;
 	struct session *session = o->session;
 	struct program_record record = s->record;
@@ -152,6 +173,11 @@ spawn_stage(struct operation *o)
 		return e;
 	if (e > 0)
 		return refuse_quota(o->request, session, QUOTA_THREADS);
+	e = labels_add(o->change, p, labels->p, labels->n);
+	if (e < 0)
+		return e;
+	if (e > 0)
+		return refuse_quota(o->request, session, QUOTA_RAM);
 	o->request->made = &p->entity;
 	operation_tell(o, session, " thread=%s uid=%u descriptors=%" PRIu32 "%s%s", p->entity.name,
 		(unsigned)record.uid, record.n_fds, record.title[0] ? " name=" : "", record.title);
@@ -169,7 +195,8 @@ spawn_done(struct operation *o, bool committed)
 
 const struct verb verb_spawn = {
 	VERB_ROW(SPAWN, spawn),
-	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP),
+	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP) |
+		KEY_BIT(KEY_LABELS),
 	.required = KEY_BIT(KEY_DESCRIPTORS),
 	.stage = spawn_stage,
 	.done = spawn_done,
@@ -298,7 +325,7 @@ wait_stage(struct operation *o)
 	text_addf(&o->request->text, "thread=%s ", p->entity.name);
 	text_program(&p->record, " ", &o->request->text);
 	o->unchanged = p->record.connection != x->control->memo->record.cookie;
-	return o->unchanged ? 0 : change_drop(o->change, &p->entity);
+	return o->unchanged ? 0 : program_drop(o->change, p);
 }
 
 static const struct verb verb_wait = {.name = "wait", .quiet = true, .wordless = true, .stage = wait_stage};

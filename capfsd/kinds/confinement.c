@@ -39,7 +39,7 @@ confinement_session(const struct entity *e)
 static bool
 is_valid(const struct confinement_record *r)
 {
-	if (r->n_groups > PLAN_GROUPS_MAX || r->n_binds > PLAN_BINDS_MAX || !ENDS(r->root) || !ENDS(r->cwd))
+	if (r->n_binds > PLAN_BINDS_MAX || !ENDS(r->root) || !ENDS(r->cwd))
 		return false;
 	for (uint32_t i = 0; i < PLAN_BINDS_MAX; i++)
 		if (!ENDS(r->binds[i].path))
@@ -183,26 +183,6 @@ tighten_rlimits(const struct confinement_record *base, struct confinement_record
 	}
 }
 
-static bool
-has_group(const struct confinement_record *r, uint32_t group)
-{
-	for (uint32_t i = 0; i < r->n_groups; i++)
-		if (r->groups[i] == group)
-			return true;
-	return false;
-}
-
-static void
-tighten_groups(const struct confinement_record *base, const struct confinement_record *with,
-	struct confinement_record *ret)
-{
-	memset(ret->groups, 0, sizeof(ret->groups));
-	ret->n_groups = 0;
-	for (uint32_t i = 0; i < with->n_groups; i++)
-		if (has_group(base, with->groups[i]))
-			ret->groups[ret->n_groups++] = with->groups[i];
-}
-
 #define FLAGS_THAT_LOOSEN (PLAN_NET | PLAN_PROC | PLAN_DEV)
 
 void
@@ -219,7 +199,6 @@ confinement_tighten(const struct confinement_record *base, const struct confinem
 		ret->gid = base->gid;
 	memcpy(ret->root, base->root, sizeof(ret->root));
 	tighten_binds(base, with, ret);
-	tighten_groups(base, with, ret);
 	tighten_rlimits(base, ret);
 }
 

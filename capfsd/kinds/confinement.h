@@ -24,12 +24,11 @@ struct confinement_record {
 	uint64_t session;
 	uint32_t uid, gid;
 	uint32_t flags; /* enum plan_flags */
-	uint32_t n_groups;
-	uint32_t groups[PLAN_GROUPS_MAX];
 	uint32_t rlimits_set;
 	uint32_t n_binds;
+	uint32_t reserved_too;
 	uint64_t rlimits[PLAN_RLIMITS][2];
-	uint64_t reserved[8];
+	uint64_t reserved[24];
 	char root[PLAN_PATH_BYTES];
 	char cwd[PLAN_PATH_BYTES];
 	struct plan_bind binds[PLAN_BINDS_MAX];

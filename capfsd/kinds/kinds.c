@@ -15,4 +15,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_ALIAS] = &alias_kind,
 	[ENTITY_PROGRAM] = &program_kind,
 	[ENTITY_CONFINEMENT] = &confinement_kind,
+	[ENTITY_LABELS] = &labels_kind,
 };

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "capfsd/kinds/labels.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
@@ -18,6 +19,12 @@
 #include "wire/process.h"
 
 _Static_assert(sizeof(struct program_record) == 160, "stored");
+
+static void
+program_init(struct model *m, struct entity *e)
+{
+	list_init(&program_of(e)->labels);
+}
 
 static struct place
 program_place(const struct entity *e)
@@ -81,6 +88,7 @@ const struct kind program_kind = {
 	.record_bytes = sizeof(struct program_record),
 	.cost = {{[QUOTA_THREADS] = 1}},
 	.later = true,
+	.init = program_init,
 	.place = program_place,
 	.session = program_session,
 	.resolve = program_resolve,
@@ -130,4 +138,12 @@ program_add(struct change *ch, struct session *s, const struct program_record *r
 	(*ret)->record.number = ++session->threads_made;
 	r = change_add(ch, e);
 	return r;
+}
+
+int
+program_drop(struct change *ch, struct program *p)
+{
+	int r = labels_drop(ch, p);
+
+	return r < 0 ? r : change_drop(ch, &p->entity);
 }

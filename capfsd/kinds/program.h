@@ -51,6 +51,7 @@ struct program {
 	struct entity entity; /* its name is its id, "7.1" */
 	struct program_record record;
 	struct session *session;
+	struct list labels; /* of struct labels, entity.owner_link */
 };
 
 static inline struct program *
@@ -64,6 +65,8 @@ bool program_is_live(const struct program *p);
 /* It does not; is somebody still to be told? */
 bool program_is_asked_about(const struct program *p);
 
+/* Stages its end, with all that belongs to it. Returns: 0 or -errno. */
+int program_drop(struct change *ch, struct program *p);
 /*
  * Stages one of S, whose RECORD has what is asked; session and number are set here. Returns: 0, QUOTA_E_EXCEEDED,
  * or -errno.

@@ -50,6 +50,7 @@ struct request;
 	X(ERROR, "error", false, "error=ERRNO")                                                    \
 	X(DESCRIPTORS, "descriptors", false, "descriptors=N")                                      \
 	X(NAME, "name", false, "name=NAME")                                                        \
+	X(LABELS, "labels", false, "labels=NAME,...")                                              \
 	X(DIE, "die", true, "die")                                                                 \
 	X(KEEP, "keep", true, "keep")                                                              \
 	X(KILL, "kill", true, "kill")                                                              \
@@ -59,7 +60,6 @@ struct request;
 	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
 	X(UID, "uid", false, "uid=N")                                                              \
 	X(GID, "gid", false, "gid=N")                                                              \
-	X(GROUPS, "groups", false, "groups=N,...")                                                 \
 	X(ROOT, "root", false, "root=DIR")                                                         \
 	X(RO, "ro", false, "ro=PATH,...")                                                          \
 	X(RW, "rw", false, "rw=PATH,...")                                                          \

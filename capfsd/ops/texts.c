@@ -174,9 +174,6 @@ text_confinement(const struct confinement_record *c, struct text *t)
 		text_addf(t, "uid=%" PRIu32 "\n", c->uid);
 	if (c->gid != CONFINEMENT_NOBODY)
 		text_addf(t, "gid=%" PRIu32 "\n", c->gid);
-	for (uint32_t i = 0; i < c->n_groups; i++)
-		text_addf(t, "%s%" PRIu32 "%s", i == 0 ? "groups=" : ",", c->groups[i],
-			i + 1 == c->n_groups ? "\n" : "");
 	if (*c->root)
 		text_addf(t, "root=%s\n", c->root);
 	add_binds(c, false, "ro=", t);

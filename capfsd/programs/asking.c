@@ -22,6 +22,8 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/programs/inner.h"
 
+#define AGAIN_USEC 10000
+
 /* "sessions/a/sessions/b", seen from FROM, which is S or above it. */
 static int
 write_path(const struct session *from, const struct session *s, char *buffer, size_t size)
@@ -53,10 +55,8 @@ write_plan(const struct running *r, struct process_plan *plan)
 	if (!confinement_effective(r->program->session, &c))
 		return;
 	plan->flags = c.flags;
-	plan->n_groups = c.n_groups;
 	plan->n_binds = c.n_binds;
 	plan->rlimits_set = c.rlimits_set;
-	memcpy(plan->groups, c.groups, sizeof(plan->groups));
 	memcpy(plan->rlimits, c.rlimits, sizeof(plan->rlimits));
 	memcpy(plan->root, c.root, sizeof(plan->root));
 	memcpy(plan->cwd, c.cwd, sizeof(plan->cwd));
@@ -316,11 +316,27 @@ asking_find(struct programs *programs, const struct init *above, uint64_t id)
 	return NULL;
 }
 
+static bool
+is_early(struct programs *programs, struct running *r)
+{
+	uint64_t now = core_now(programs->sockets);
+
+	r->busy_usec = r->busy_usec ? r->busy_usec : now;
+	return now - r->busy_usec < START_USEC;
+}
+
 int
 asking_failed(struct programs *programs, struct running *r, const struct process_record *record)
 {
 	int e;
 
+	/* The session's last init is not quite gone. Asked again, for as long as a start may take. */
+	if (record->error == EBUSY && record->step == STEP_NONE && is_early(programs, r)) {
+		asking_leave(r);
+		list_append(&programs->asking, &r->link);
+		core_resume_later(programs->sockets, AGAIN_USEC);
+		return 0;
+	}
 	asking_leave(r);
 	e = report_failed(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
 		record->error > 0 ? record->error : EPROTO);

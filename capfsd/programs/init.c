@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -53,6 +54,8 @@ init_free(struct init *i)
 		return NULL;
 	assert(list_empty(&i->programs_of_it));
 	watch_remove(&i->watch);
+	watch_remove(&i->end_watch);
+	fd_close(i->pidfd);
 	list_unlink(&i->link);
 	if (i->indexed)
 		index_remove(&i->programs->by_session, &i->session_link);
@@ -73,7 +76,7 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 		return -ENOMEM;
 	i->programs = programs;
 	i->session = s;
-	i->fd = -1;
+	i->fd = i->pidfd = -1;
 	list_init(&i->programs_of_it);
 	list_append(&programs->inits, &i->link);
 	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
@@ -81,7 +84,7 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 	r = index_add(&programs->by_session, &i->session_link, index_hash_id(s->entity.id));
 	i->indexed = r == 0;
 	if (r == 0)
-		r = msg_ask_sender(fd);
+		r = msg_ask_sender(fd, true);
 	if (r == 0)
 		r = fd_set_nonblock(fd, true);
 	if (r == 0)
@@ -171,7 +174,8 @@ find_running(struct init *i, uint64_t id)
 
 /* The client's end. Of one that is not wanted any more the other end learns that, and fails. */
 static int
-on_launch(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+on_launch(struct init *i, struct running *r, const struct process_record *record,
+	const struct msg_sender *sender, int *fd)
 {
 	if (!r || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING)
 		return 0;
@@ -181,9 +185,10 @@ on_launch(struct init *i, struct running *r, const struct process_record *record
 }
 
 static int
-on_running(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+on_running(struct init *i, struct running *r, const struct process_record *record,
+	const struct msg_sender *sender, int *fd)
 {
-	return r && r->program->record.phase == PHASE_STARTING ? report_running(r, pid) : 0;
+	return r && r->program->record.phase == PHASE_STARTING ? report_running(r, sender->pid) : 0;
 }
 
 /*
@@ -202,7 +207,8 @@ is_lost(const struct running *r, const struct process_record *record)
  * broker.
  */
 static int
-on_end(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+on_end(struct init *i, struct running *r, const struct process_record *record,
+	const struct msg_sender *sender, int *fd)
 {
 	const struct process_record ack = {.type = PROCESS_ACK, .thread = record->thread};
 
@@ -218,17 +224,21 @@ on_end(struct init *i, struct running *r, const struct process_record *record, p
 }
 
 static int
-on_state(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd)
+on_state(struct init *i, struct running *r, const struct process_record *record,
+	const struct msg_sender *sender, int *fd)
 {
+	struct confinement_record c;
+
 	if (record->flags == PHASE_FAILED || record->flags == PHASE_EXITED)
-		return on_end(i, r, record, pid, fd);
+		return on_end(i, r, record, sender, fd);
 	if (!r)
 		return 0;
 	r->known = true;
 	r->asked_usec = core_now(i->programs->sockets);
-	if (record->flags == PHASE_RUNNING && r->program->record.phase == PHASE_STARTING)
-		return report_running(r, (pid_t)record->pid);
-	return 0;
+	if (record->flags != PHASE_RUNNING || r->program->record.phase != PHASE_STARTING)
+		return 0;
+	/* Its own word was lost with a broker. A confined init has other numbers. */
+	return report_running(r, confinement_effective(i->session, &c) ? 0 : (pid_t)record->pid);
 }
 
 /*
@@ -236,7 +246,8 @@ on_state(struct init *i, struct running *r, const struct process_record *record,
  * client's end or its own was lost with a broker.
  */
 static int
-on_synced(struct init *i, struct running *none, const struct process_record *record, pid_t pid, int *fd)
+on_synced(struct init *i, struct running *none, const struct process_record *record,
+	const struct msg_sender *sender, int *fd)
 {
 	int e = 0;
 
@@ -257,25 +268,50 @@ on_synced(struct init *i, struct running *none, const struct process_record *rec
 	return e;
 }
 
-static int
-on_inited(struct init *i, struct running *none, const struct process_record *record, pid_t pid, int *fd)
+/* Whose process it is only itself can say: the programs speak by the same socket. */
+static void
+keep_pidfd(struct init *i, struct msg_sender *sender)
 {
-	i->pid = pid;
-	return 0;
+	if (i->pidfd < 0 && sender->pidfd >= 0) {
+		i->pidfd = take_fd(sender->pidfd);
+		(void)msg_ask_sender(i->fd, false);
+	}
 }
 
 static const struct {
 	enum process_type type;
-	int (*obey)(struct init *i, struct running *r, const struct process_record *record, pid_t pid, int *fd);
+	int (*obey)(struct init *i, struct running *r, const struct process_record *record, const struct msg_sender *sender, int *fd);
 } reports[] = {
 	{PROCESS_LAUNCH, on_launch},
-	{PROCESS_INITED, on_inited},
 	{PROCESS_RUNNING, on_running},
 	{PROCESS_FAILED, on_end},
 	{PROCESS_EXITED, on_end},
 	{PROCESS_STATE, on_state},
 	{PROCESS_SYNCED, on_synced},
 };
+
+static bool
+init_on_end(void *data)
+{
+	init_lost(data);
+	return false;
+}
+
+/*
+ * The process ends a moment after its socket: a confined one when all that was in its namespace has. Until then
+ * there is something of the session that runs.
+ */
+static void
+init_over(struct init *i)
+{
+	struct pollfd p = {.fd = i->pidfd, .events = POLLIN};
+
+	watch_remove(&i->watch);
+	if (i->pidfd < 0 || poll(&p, 1, 0) != 0 ||
+		watch_add(i->programs->sockets->watches, &i->end_watch, &i->session->payer, i->pidfd, EPOLLIN,
+			init_on_end, i) < 0)
+		init_lost(i);
+}
 
 #define LOOK_MAX 64 /* records: whoever has an init can make it say more than anybody reads */
 
@@ -286,20 +322,23 @@ init_on_io(void *data)
 	struct init *i = data;
 	struct process_record record = {};
 	int fds[2] = {-1, -1}, e = 0;
+	struct msg_sender sender;
 	struct running *first;
 	size_t n_fds = 0;
-	pid_t pid = 0;
 	ssize_t n;
 
-	n = msg_receive_from(i->fd, &record, sizeof(record), fds, 2, &n_fds, &pid, MSG_DONTWAIT);
+	n = msg_receive_from(i->fd, &record, sizeof(record), fds, 2, &n_fds, &sender, MSG_DONTWAIT);
 	if (n == -EAGAIN) {
 		init_pump(i);
 		return false;
 	}
 	if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
-		init_lost(i);
+		init_over(i);
 		return false;
 	}
+	if (n == sizeof(record) && (record.type == PROCESS_INITED || record.type == PROCESS_SYNCED))
+		keep_pidfd(i, &sender);
+	fd_close(sender.pidfd);
 	/* It has made the init of a session below, or failed to. */
 	first = n == sizeof(record) ? asking_find(i->programs, i, record.thread) : NULL;
 	if (first && record.type == PROCESS_LAUNCH && n_fds == 2)
@@ -308,7 +347,7 @@ init_on_io(void *data)
 		e = asking_failed(i->programs, first, &record);
 	for (size_t k = 0; !first && n == sizeof(record) && k < sizeof(reports) / sizeof(reports[0]); k++)
 		if (reports[k].type == record.type)
-			e = reports[k].obey(i, find_running(i, record.thread), &record, pid, &fds[0]);
+			e = reports[k].obey(i, find_running(i, record.thread), &record, &sender, &fds[0]);
 	/* All are the daemon's own ends, in which nobody has left anything. */
 	fd_close(fds[0]);
 	fd_close(fds[1]);

@@ -30,6 +30,7 @@ struct running {
 	struct list waiters;
 	struct list ended_link;     /* programs.ended: its connection has ended, or it has */
 	uint64_t asked_usec;        /* 0: not yet */
+	uint64_t busy_usec;         /* when an init of before was in the way first */
 	struct index_link asked_link; /* programs.asked, while it is … */
 	bool awaited;                 /* … there */
 	unsigned n_tries;
@@ -54,8 +55,9 @@ struct init {
 	struct memo *memo;
 	uint64_t sync;        /* the serial of a SYNC that was not answered yet; 0: none … */
 	bool synced;          /* … and it has been sent */
-	pid_t pid;            /* as the kernel told */
+	struct watch end_watch;
 	int fd;
+	int pidfd;            /* -1: not known (yet) */
 	bool behind;          /* something that it said could not be stored */
 	bool ending;          /* it is told to end all, or will be */
 	bool told;            /* … and was */
@@ -130,9 +132,6 @@ void init_lost(struct init *i);
 struct init *init_free(struct init *i);
 /* Returns: 0, or -errno: -EAGAIN. */
 int init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie);
-
-/* A record, and at most two descriptors with it; PID is the sender's as the kernel told, 0: unknown. */
-ssize_t process_receive(int fd, struct process_record *ret, int fds[2], size_t *ret_n_fds, pid_t *ret_pid);
 
 /* --- report.c --- */
 

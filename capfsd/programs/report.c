@@ -133,5 +133,5 @@ report_drop(struct running *r)
 {
 	struct change *ch = change_begin(r->programs->sockets->model);
 
-	return commit(ch, change_drop(ch, &r->program->entity));
+	return commit(ch, program_drop(ch, r->program));
 }

@@ -16,7 +16,9 @@
 #include "capfsd/tree/info.h"
 
 #include <inttypes.h>
+#include <string.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
@@ -245,6 +247,27 @@ info_program(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\ndescriptors=%" PRIu32 "\n", p->uid, p->gid, p->n_fds);
 	if (p->title[0])
 		text_addf(t, "name=%s\n", p->title);
+}
+
+void
+info_program_fds(struct request *r, struct entity *e, struct text *t)
+{
+	const struct program *p = program_of(e);
+	cleanup_text struct text labels = {};
+	const char *label;
+
+	labels_text(p, &labels);
+	if (text_done(&labels) < 0) {
+		t->failed = true;
+		return;
+	}
+	label = labels.n > 0 ? labels.data : "";
+	for (uint32_t i = 0; i < p->record.n_fds; i++) {
+		size_t n = strcspn(label, ",");
+
+		text_addf(t, "%" PRIu32 " %.*s\n", i, n > 0 ? (int)n : 1, n > 0 ? label : "-");
+		label += n + (label[n] != '\0');
+	}
 }
 
 void

@@ -18,6 +18,7 @@ void info_capability(struct request *r, struct entity *e, struct text *t);
 void info_entrypoint(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
 void info_confine(struct request *r, struct entity *e, struct text *t);
+void info_program_fds(struct request *r, struct entity *e, struct text *t);
 void info_program(struct request *r, struct entity *e, struct text *t);
 
 /* May that text change without notice? */

@@ -73,6 +73,7 @@ static const struct row program_rows[] = {
 	ROW(0, NULL, ROW_DIRECTORY, ),
 	ROW(1, "info", ROW_INFO, .read = info_program),
 	ROW(2, "ctl", ROW_COMMAND, .verb = &verb_ctl),
+	ROW(3, "fds", ROW_INFO, .read = info_program_fds),
 };
 
 /* Where its entrypoint listens, the slots have its socket in their directories. */

@@ -112,25 +112,6 @@ take_id(struct operation *o, enum key key, uint32_t *ret)
 }
 
 static bool
-take_groups(struct operation *o, struct confinement_record *c)
-{
-	struct word left = o->command.value[KEY_GROUPS], one;
-
-	if (!command_has(&o->command, KEY_GROUPS))
-		return true;
-	memset(c->groups, 0, sizeof(c->groups));
-	for (c->n_groups = 0; next_item(&left, &one); c->n_groups++) {
-		uint64_t id;
-
-		if (c->n_groups == PLAN_GROUPS_MAX || number_parse(one.p, one.n, false, &id) < 0 ||
-			id >= CONFINEMENT_NOBODY)
-			return refuse(o->request, EINVAL, "'groups=' wants at most %d numbers", PLAN_GROUPS_MAX);
-		c->groups[c->n_groups] = (uint32_t)id;
-	}
-	return true;
-}
-
-static bool
 take_flag(struct operation *o, enum key key, const char *yes, const char *no, uint32_t flag,
 	struct confinement_record *c)
 {
@@ -191,7 +172,7 @@ take_rlimits(struct operation *o, struct confinement_record *c)
 static bool
 take_all(struct operation *o, struct confinement_record *c)
 {
-	return take_id(o, KEY_UID, &c->uid) && take_id(o, KEY_GID, &c->gid) && take_groups(o, c) &&
+	return take_id(o, KEY_UID, &c->uid) && take_id(o, KEY_GID, &c->gid) &&
 	       take_path(o, KEY_ROOT, c->root, sizeof(c->root)) && take_path(o, KEY_CWD, c->cwd, sizeof(c->cwd)) &&
 	       take_binds(o, KEY_RO, false, c) && take_binds(o, KEY_RW, true, c) &&
 	       take_flag(o, KEY_NET, "host", "none", PLAN_NET, c) &&
@@ -232,7 +213,7 @@ stage(struct operation *o)
 }
 
 #define KEYS_CONFINE                                                                                           \
-	(KEY_BIT(KEY_UID) | KEY_BIT(KEY_GID) | KEY_BIT(KEY_GROUPS) | KEY_BIT(KEY_ROOT) | KEY_BIT(KEY_RO) |     \
+	(KEY_BIT(KEY_UID) | KEY_BIT(KEY_GID) | KEY_BIT(KEY_ROOT) | KEY_BIT(KEY_RO) |     \
 		KEY_BIT(KEY_RW) | KEY_BIT(KEY_CWD) | KEY_BIT(KEY_NET) | KEY_BIT(KEY_PROC) | KEY_BIT(KEY_DEV) | \
 		KEY_BIT(KEY_SECCOMP) | KEY_BIT(KEY_LANDLOCK) | KEY_BIT(KEY_RLIMITS))
 

@@ -18,6 +18,7 @@
 #define FLAGS (CAPC_SPAWN_DIE_WITH | CAPC_SPAWN_LISTEN | CAPC_SPAWN_DETACHED | CAPC_SPAWN_EXEC_FD)
 #define LISTEN_FIRST 3 /* of sd_listen_fds(3) */
 #define LABEL_MAX 255  /* … and of its names */
+#define LABELS_MAX 30000 /* bytes that the daemon is told of them; a request has 32768 */
 #define UNKNOWN "unknown"
 
 /* --- what is said --- */
@@ -175,6 +176,26 @@ make_fds(const struct capc_spawn *p, int **ret, size_t *ret_n)
 
 /* --- the daemon's part --- */
 
+/* With what the daemon does not show replaced; without them where they would not fit. */
+static void
+add_labels(const struct capc_spawn *p, struct text *t)
+{
+	static const char shown[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+/-";
+	size_t n = 0;
+
+	for (size_t i = 0; p->labels && i < p->n_fds; i++)
+		n += strlen(p->labels[i] ? p->labels[i] : "") + 2;
+	if (n == 0 || n > LABELS_MAX)
+		return;
+	for (size_t i = 0; i < p->n_fds; i++) {
+		const char *label = p->labels[i] && *p->labels[i] ? p->labels[i] : "-";
+
+		text_add(t, i == 0 ? " labels=" : ",");
+		for (; *label; label++)
+			text_add_n(t, memchr(shown, *label, sizeof(shown) - 1) ? label : "_", 1);
+	}
+}
+
 static int
 make_request(const struct capc_spawn *p, struct text *node, struct text *command)
 {
@@ -186,6 +207,7 @@ make_request(const struct capc_spawn *p, struct text *node, struct text *command
 	r = command_add(command, "name", p->name);
 	if (r < 0)
 		return r;
+	add_labels(p, command);
 	if (p->flags & CAPC_SPAWN_DIE_WITH)
 		text_add(command, " die");
 	if (!(p->flags & CAPC_SPAWN_DETACHED))
