@@ -53,9 +53,8 @@ static int
 park(struct exchange *x, struct program *p)
 {
 	spawn_forget(x->control);
-	programs_wait(p, &x->control->parked_link);
-	x->parked = true;
-	return 0;
+	x->parked = programs_wait(p, &x->control->parked_link);
+	return x->parked ? 0 : refuse(&x->request, ENOMEM, "the daemon is out of memory");
 }
 
 /* All whose time is over are performed once more, and see that. */

@@ -108,7 +108,7 @@ program_is_asked_about(const struct program *p)
 {
 	uint8_t flags = p->record.flags;
 
-	if (!p->record.connection)
+	if (!p->record.connection || p->session->record.state != SESSION_RUNNING)
 		return false;
 	return p->record.phase == PHASE_FAILED ? !(flags & PROGRAM_LAUNCHED) : flags & PROGRAM_KEEP;
 }

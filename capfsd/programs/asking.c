@@ -23,6 +23,7 @@
 #include "capfsd/programs/inner.h"
 
 #define AGAIN_USEC 10000
+#define LOOK_USEC (START_USEC / 6)
 
 /* "sessions/a/sessions/b", seen from FROM, which is S or above it. */
 static int
@@ -165,7 +166,7 @@ programs_pump(struct programs *programs)
 				(void)ask_first(programs, r);
 		}
 	}
-	loop_arm(programs->timer, START_USEC);
+	loop_arm(programs->timer, LOOK_USEC);
 }
 
 void
@@ -195,34 +196,40 @@ fail_asking(struct programs *programs, int error)
 	programs_check(programs, e);
 }
 
-/* A process that was asked for and never came: who waits for it is told. */
+/* Does a client still wait for its end of R's launch pair? */
+static bool
+is_waited_for(const struct running *r)
+{
+	const struct program_record *record = &r->program->record;
+
+	return record->phase == PHASE_STARTING && !(record->flags & PROGRAM_LAUNCHED) && r->launch_fd < 0;
+}
+
+/* A process that never came: who waits for it is told. What the keeper was asked may have been lost. */
 static int
 on_time(sd_event_source *source, uint64_t usec, void *data)
 {
 	struct programs *programs = data;
-	uint64_t now = core_now(programs->sockets), next = START_USEC;
 	struct model *m = programs->sockets->model;
+	uint64_t now = core_now(programs->sockets);
 	bool left = false;
 	int e = 0;
 
+	programs->wanted = false;
 	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
 		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM]) {
 			struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
 
-			if (!r || r->program->record.phase != PHASE_STARTING || r->launch_fd >= 0 ||
-				r->program->record.flags & PROGRAM_LAUNCHED || !r->asked_usec || e < 0)
+			if (!r || !is_waited_for(r) || e < 0)
 				continue;
-			if (now - r->asked_usec >= START_USEC) {
-				asking_leave(r);
-				r->init = NULL;
+			if (now - r->since_usec >= START_USEC)
 				e = report_failed(r, STEP_NONE, ETIMEDOUT);
-			} else {
+			else
 				left = true;
-			}
 		}
 	programs_check(programs, e);
 	if (left)
-		loop_arm(programs->timer, next);
+		programs_pump(programs);
 	return 0;
 }
 
@@ -316,22 +323,14 @@ asking_find(struct programs *programs, const struct init *above, uint64_t id)
 	return NULL;
 }
 
-static bool
-is_early(struct programs *programs, struct running *r)
-{
-	uint64_t now = core_now(programs->sockets);
-
-	r->busy_usec = r->busy_usec ? r->busy_usec : now;
-	return now - r->busy_usec < START_USEC;
-}
-
 int
 asking_failed(struct programs *programs, struct running *r, const struct process_record *record)
 {
 	int e;
 
 	/* The session's last init is not quite gone. Asked again, for as long as a start may take. */
-	if (record->error == EBUSY && record->step == STEP_NONE && is_early(programs, r)) {
+	if (record->error == EBUSY && record->step == STEP_NONE &&
+		core_now(programs->sockets) - r->since_usec < START_USEC) {
 		asking_leave(r);
 		list_append(&programs->asking, &r->link);
 		core_resume_later(programs->sockets, AGAIN_USEC);

@@ -177,7 +177,8 @@ static int
 on_launch(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	if (!r || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING)
+	if (!r || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING ||
+		r->program->record.flags & PROGRAM_LAUNCHED)
 		return 0;
 	r->launch_fd = take_fd(*fd);
 	running_resume(r);
@@ -385,6 +386,7 @@ init_lost(struct init *i)
 		r->init = NULL;
 		r->kill = 0;
 		running_close_launch(r);
+		/* Those for whose end the store has no room now are looked at again. */
 		if (e < 0)
 			continue;
 		if (r->program->record.phase == PHASE_STARTING && r->n_tries < TRIES_MAX &&
@@ -396,6 +398,10 @@ init_lost(struct init *i)
 	asking_lost(programs, i);
 	init_free(i);
 	session_settle(s);
+	if (e < 0) {
+		programs->settled = false;
+		core_resume_later(programs->sockets, RETRY_USEC);
+	}
 	programs_check(programs, e);
 	programs_pump(programs);
 }

@@ -29,8 +29,8 @@ struct running {
 	bool indexed;                      /* … there */
 	struct list waiters;
 	struct list ended_link;     /* programs.ended: its connection has ended, or it has */
+	uint64_t since_usec;        /* it is being started, or was found by this broker */
 	uint64_t asked_usec;        /* 0: not yet */
-	uint64_t busy_usec;         /* when an init of before was in the way first */
 	struct index_link asked_link; /* programs.asked, while it is … */
 	bool awaited;                 /* … there */
 	unsigned n_tries;

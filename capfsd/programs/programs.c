@@ -49,6 +49,7 @@ running_new(struct programs *programs, struct program *p)
 	r->programs = programs;
 	r->program = p;
 	r->launch_fd = -1;
+	r->since_usec = core_now(programs->sockets);
 	list_init(&r->link);
 	list_init(&r->waiters);
 	list_init(&r->ended_link);
@@ -162,10 +163,14 @@ programs_return_launch(struct program *p, int fd)
 	running_of(p)->launch_fd = fd;
 }
 
-void
+bool
 programs_wait(struct program *p, struct list *waiter)
 {
-	list_append(&running_of(p)->waiters, waiter);
+	struct running *r = running_of(p);
+
+	if (r)
+		list_append(&r->waiters, waiter);
+	return r;
 }
 
 void
@@ -361,7 +366,7 @@ settle_found(struct programs *programs, struct running *r)
 
 	if (p->record.connection && !r->connected)
 		orphan(r);
-	if (r->init)
+	if (r->init || !list_empty(&r->link))
 		return 0;
 	if (!program_is_live(p))
 		return program_is_asked_about(p) || r->orphaned ? 0 : report_drop(r);

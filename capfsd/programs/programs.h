@@ -58,8 +58,11 @@ int programs_take_launch(struct program *p);
 void programs_return_launch(struct program *p, int fd);
 /* P has failed, and who asked for it is told: it goes. Returns: 0 or -errno. */
 int programs_forget(struct program *p);
-/* WAITER is in a list of P's until something becomes of that, or it is unlinked. */
-void programs_wait(struct program *p, struct list *waiter);
+/*
+ * WAITER is in a list of P's until something becomes of that, or it is unlinked. Returns: false: there was no
+ * memory for P.
+ */
+bool programs_wait(struct program *p, struct list *waiter);
 
 /* The control connection with this cookie is there, as before a broker died; or it has ended. */
 void programs_connection_found(struct programs *programs, uint64_t connection);

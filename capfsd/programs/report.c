@@ -88,6 +88,8 @@ end(struct running *r, const struct program_record *as)
 	tell(p, p->record.phase == PHASE_FAILED ? "spawn" : "exit");
 	if (i)
 		(void)init_tell(i, PROCESS_ACK, r, 0, 0);
+	asking_leave(r);
+	r->init = NULL;
 	running_close_launch(r);
 	running_resume(r);
 	return program_is_asked_about(p) ? 0 : report_drop(r);
