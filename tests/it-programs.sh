@@ -132,6 +132,12 @@ t_is "another_init_comes" 0 $?
 id=$(run --detach -- /bin/sleep 1000)
 pid=$(field "$id" pid)
 harness_pids
+kill -HUP "$KEEPER"
+t_ok "an_upgrade" wait_for 20 another_broker "$BROKER"
+t_ok "leaves_it_running" runs "$id"
+run -- /bin/true
+t_is "and_more_can_be_started" 0 $?
+harness_pids
 kill -9 "$HOLDER"
 t_ok "kill_9_of_the_holder_ends_all" wait_for 20 is_gone "$pid"
 t_ok "and_another_one_comes" wait_for 20 another_broker "$BROKER"
@@ -155,7 +161,7 @@ say affinity=0 "$ctl"
 t_ok "G64_affinity" wait_for 5 grep -q '^Cpus_allowed_list:.0$' "/proc/$pid/status"
 t_fails EINVAL "G64_nonsense" say run "$ctl"
 say signal=15 "$ctl"
-t_ok "G64_a_signal" wait_for 10 has_event "thread=$id .*signal=15"
+t_ok "G64_a_signal" wait_for 10 has_event "exit .*thread=$id .*signal=15"
 t_fails ENOENT "it_is_gone" cat "$app/threads/$id/info"
 
 # --- the end of a session ---

@@ -8,6 +8,7 @@
 . "$(dirname "$0")/harness.sh"
 [ -n "${BEFORE:-}" ] || harness_skip "BEFORE does not name an earlier capfsd"
 harness_check
+SPAWNER_OPTION='' # of which the earlier one may know nothing
 : "${UPGRADES:=20}"
 
 mkdir "$TMP/sbin"
