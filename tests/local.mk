@@ -135,6 +135,7 @@ integration_tests = \
 	tests/it-sessions.sh \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
+	tests/it-programs.sh \
 	tests/it-spawner.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
