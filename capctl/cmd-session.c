@@ -3,93 +3,12 @@
 #include "config.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/number.h"
+#include "base/cleanup.h"
 #include "capctl/command.h"
-
-/* A server whose entrypoint was ended needs this long at most to be noticed. */
-
-struct owner {
-	uid_t uid;
-	gid_t gid;
-	mode_t mode; /* -1: unchanged, like the other two */
-};
-
-static int
-parse_id(const char *word, size_t n, unsigned *ret)
-{
-	uint64_t id;
-
-	if (number_parse(word, n, false, &id) < 0 || id >= UINT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)id;
-	return 0;
-}
-
-/* USER or USER:GROUP, by name or number; a user's own group goes with the user. */
-static int
-parse_owner(const char *word, struct owner *ret)
-{
-	size_t n = strcspn(word, ":");
-	cleanup_free char *user = strndup(word, n);
-	const char *group = word[n] ? word + n + 1 : NULL;
-	const struct passwd *pw;
-	const struct group *gr;
-
-	if (!user)
-		return complain(ENOMEM, NULL, "--owner");
-	pw = getpwnam(user);
-	if (pw) {
-		ret->uid = pw->pw_uid;
-		ret->gid = pw->pw_gid;
-	} else if (parse_id(user, n, &ret->uid) < 0) {
-		return complain_usage("there is no user '%s'", user);
-	}
-	if (!group)
-		return 0;
-	gr = getgrnam(group);
-	if (gr)
-		ret->gid = gr->gr_gid;
-	else if (parse_id(group, strlen(group), &ret->gid) < 0)
-		return complain_usage("there is no group '%s'", group);
-	return 0;
-}
-
-static int
-parse_mode(const char *word, struct owner *ret)
-{
-	char *end;
-	unsigned long mode = strtoul(word, &end, 8);
-
-	if (*word < '0' || *word > '7' || *end || mode > 0777)
-		return complain_usage("'%s' is not an octal mode", word);
-	ret->mode = (mode_t)mode;
-	return 0;
-}
-
-/* By the file system: the kernel's rules decide who may. Returns: 0 or -errno. */
-static int
-set_owner(const char *root, const char *node, const struct owner *o)
-{
-	cleanup_text struct text path = {};
-
-	text_addf(&path, "%s/%s", root, node);
-	if (text_done(&path) < 0)
-		return -ENOMEM;
-	/* The mode first: after chown(2) only root may. */
-	if (o->mode != (mode_t)-1 && chmod(path.data, o->mode) < 0)
-		return -errno;
-	if ((o->uid != (uid_t)-1 || o->gid != (gid_t)-1) && chown(path.data, o->uid, o->gid) < 0)
-		return -errno;
-	return 0;
-}
+#include "capctl/owner.h"
 
 static int
 create(struct context *x, const char *node, const char *name, const char *quota,
@@ -101,7 +20,7 @@ create(struct context *x, const char *node, const char *name, const char *quota,
 
 	if (e < 0)
 		return complain(e, reason, "session create %s", name);
-	e = set_owner(x->place.root, node, owner);
+	e = owner_set(x->place.root, node, owner);
 	if (e == 0)
 		return STATUS_DONE;
 	/* All or nothing: a session with the wrong owner is in nobody's interest. */
@@ -114,15 +33,15 @@ create(struct context *x, const char *node, const char *name, const char *quota,
 static int
 run_create(struct context *x, int argc, char **argv)
 {
-	struct owner owner = {(uid_t)-1, (gid_t)-1, (mode_t)-1};
+	struct owner owner = OWNER_UNCHANGED;
 	cleanup_text struct text node = {};
 	cleanup_text struct text quota = {};
 	int status = STATUS_DONE;
 
 	if (x->options.owner)
-		status = parse_owner(x->options.owner, &owner);
+		status = owner_parse(x->options.owner, &owner);
 	if (status == STATUS_DONE && x->options.mode)
-		status = parse_mode(x->options.mode, &owner);
+		status = owner_parse_mode(x->options.mode, &owner);
 	if (status == STATUS_DONE)
 		status = context_session(x, &node);
 	if (status == STATUS_DONE)

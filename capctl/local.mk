@@ -13,6 +13,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \
+	capctl/owner.c capctl/owner.h \
 	capctl/run/cmd-run.c capctl/run/run.h \
 	capctl/run/find.c \
 	capctl/run/forward.c capctl/run/forward.h \
