@@ -15,8 +15,12 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/options.c capctl/options.h \
 	capctl/owner.c capctl/owner.h \
 	capctl/run/cmd-run.c capctl/run/run.h \
+	capctl/run/file.c capctl/run/file.h \
 	capctl/run/find.c \
 	capctl/run/forward.c capctl/run/forward.h \
+	capctl/run/resolve.c capctl/run/resolve.h \
+	capctl/run/table.c capctl/run/table.h \
+	capctl/run/tree.c capctl/run/tree.h \
 	capctl/run/words.c capctl/run/words.h \
 	capctl/supervisor.c capctl/supervisor.h \
 	capctl/value.c capctl/value.h

@@ -15,38 +15,27 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capctl/command.h"
+#include "capctl/run/file.h"
 #include "capctl/run/forward.h"
+#include "capctl/run/resolve.h"
 #include "capctl/run/run.h"
+#include "capctl/run/table.h"
 #include "capctl/run/words.h"
 
-#define STANDARD 3 /* stdin, stdout, stderr */
-
-/* What the program gets; behind the standard three its own, which are closed here once it has them. */
-struct table {
-	int *fds;
-	char **labels;
-	size_t n;
+/* What is to be started. */
+struct start {
+	const struct run_words *words;
+	const char *session; /* its node, "" for ours */
+	char **argv;
+	struct run_tree *tree; /* without a name: there is none */
+	struct run_file file;  /* without words: there is none */
 };
 
 static void
-table_deinit(struct table *t)
+start_deinit(struct start *s)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->fds[i] >= STANDARD)
-			close(t->fds[i]);
-	for (size_t i = 0; i < t->n; i++)
-		free(t->labels[i]);
-	free(t->fds);
-	free(t->labels);
-	*t = (struct table){};
-}
-
-static int
-table_add(struct table *t, int fd, const char *label)
-{
-	t->fds[t->n] = fd;
-	t->labels[t->n] = strdup(label);
-	return t->labels[t->n++] ? 0 : complain(ENOMEM, NULL, "%s", label);
+	run_tree_deinit(s->tree);
+	run_file_deinit(&s->file);
 }
 
 /* --- before anything is opened here --- */
@@ -100,15 +89,12 @@ open_slot(struct context *x, const struct run_given *g, uint64_t timeout, struct
 {
 	cleanup_text struct text node = {};
 	int status = context_node(x, "caps", g->slot, &node), fd;
-	capc *c;
 
 	if (status != 0)
 		return status;
 	if (node_kind(node.data) != NODE_SLOT)
 		return complain_usage("'%s' is not a slot", g->slot);
-	fd = capc_open(x->session, node.data, timeout, &c);
-	if (fd == 0)
-		fd = capc_take_fd(c);
+	fd = run_open_slot(x, node.data, timeout);
 	if (fd < 0)
 		return complain(fd, capc_session_reason(x->session), "%s", g->slot);
 	return table_add(t, fd, g->label ? g->label : node_name(node.data));
@@ -129,10 +115,6 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 	static const char *const standard[] = {"stdin", "stdout", "stderr"};
 	int status = 0;
 
-	t->fds = calloc(STANDARD + w->n_given, sizeof(*t->fds));
-	t->labels = calloc(STANDARD + w->n_given, sizeof(*t->labels));
-	if (!t->fds || !t->labels)
-		return complain(ENOMEM, NULL, "run");
 	for (int i = 0; i < STANDARD && status == 0; i++)
 		status = w->detach && i != STDERR_FILENO ? add_null(t, standard[i]) : table_add(t, i, standard[i]);
 	for (size_t i = 0; i < w->n_given && status == 0; i++) {
@@ -141,6 +123,23 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 		status = g->slot ? open_slot(x, g, w->timeout_usec, t) : table_add(t, g->fd, g->label);
 	}
 	return status;
+}
+
+/* Behind all that: the tree's descriptors, and the tree. */
+static int
+add_tree(struct context *x, const struct start *s, struct table *t)
+{
+	struct resolving g = {.context = x, .session = s->session, .timeout_usec = s->words->timeout_usec};
+	struct run_tree *tree = s->tree;
+	int status = run_tree_open(tree, run_resolve, &g, (int)t->n);
+
+	for (size_t i = 0; status == 0 && i < capc_args_n_fds(tree->given); i++) {
+		const char *label;
+		int fd = capc_args_fd(tree->given, i, &label);
+
+		status = table_lend(t, fd, *label ? label : "arg");
+	}
+	return status ? status : table_lend(t, tree->memfd, "args");
 }
 
 /* The session that NODE is, as the library calls it: "app/db" for sessions/app/sessions/db. */
@@ -216,24 +215,54 @@ wait_for(struct context *x, capc_thread *t, const char *session, const char *pro
 	return status_of(&e, program);
 }
 
+/* What the file says, then what was said here. Where the tree is, if there is one, is in BUFFER, and may go last. */
+static char **
+environment(const struct start *s, const struct table *t, char buffer[32])
+{
+	struct run_words all = *s->words;
+	size_t n = 0;
+	char **ret;
+
+	all.env = calloc(s->file.n_env + s->words->n_env + 1, sizeof(*all.env));
+	if (!all.env)
+		return NULL;
+	for (size_t i = 0; i < s->file.n_env; i++)
+		all.env[n++] = s->file.env[i];
+	for (size_t i = 0; i < s->words->n_env; i++)
+		all.env[n++] = s->words->env[i];
+	if (s->tree->name) {
+		snprintf(buffer, 32, "CAP_ARGS_FD=%zu", t->n - 1);
+		all.env[n++] = buffer;
+	}
+	all.n_env = n;
+	ret = run_words_environment(&all, environ);
+	free(all.env);
+	return ret;
+}
+
 static int
-start(struct context *x, const struct run_words *w, const char *session, char **argv, capc_thread **ret)
+start(struct context *x, const struct start *s, capc_thread **ret)
 {
 	cleanup(table_deinit) struct table table = {};
-	cleanup_free char **env = run_words_environment(w, environ), *reason = NULL;
+	cleanup_free char **env = NULL, *reason = NULL;
 	cleanup_text struct text name = {};
+	const struct run_words *w = s->words;
 	struct capc_spawn p = {.size = sizeof(p)};
+	char tree[32];
 	int r = fill(x, w, &table);
 
+	if (r == 0 && s->tree->name)
+		r = add_tree(x, s, &table);
 	if (r != 0)
 		return r == STATUS_USAGE ? STATUS_USAGE : STATUS_CANNOT;
-	if (!env || session_name(session, &name) < 0) {
+	env = environment(s, &table, tree);
+	if (!env || session_name(s->session, &name) < 0) {
 		complain(ENOMEM, NULL, "run");
 		return STATUS_CANNOT;
 	}
 	p.session = name.data;
-	p.name = w->name;
-	p.argv = argv;
+	p.name = w->name ? w->name : s->file.name;
+	p.argv = s->argv;
 	p.envp = env;
 	p.fds = table.fds;
 	p.labels = (const char *const *)table.labels;
@@ -241,21 +270,26 @@ start(struct context *x, const struct run_words *w, const char *session, char **
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
 		(w->detach ? CAPC_SPAWN_DETACHED : 0);
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);
-	return r < 0 ? complain_start(r, reason, argv[0]) : 0;
+	if (r < 0)
+		return complain_start(r, reason, s->argv[0]);
+	run_tree_keep(s->tree);
+	return 0;
 }
 
 static int
-start_and_wait(struct context *x, const struct run_words *w, const char *session, char **argv)
+start_and_wait(struct context *x, struct start *s)
 {
 	capc_thread *t;
-	int status = start(x, w, session, argv, &t);
+	int status = start(x, s, &t);
 
+	/* The program alone has them now, and others see when it closes them. */
+	run_tree_deinit(s->tree);
 	if (status != 0)
 		return status;
-	if (w->detach)
+	if (s->words->detach)
 		puts(capc_thread_id(t));
 	else
-		status = wait_for(x, t, session, argv[0]);
+		status = wait_for(x, t, s->session, s->argv[0]);
 	capc_thread_free(t);
 	return status;
 }
@@ -277,24 +311,68 @@ find(char **argv, struct text *ret)
 }
 
 static int
-run_program(struct context *x, const struct run_words *w, char **argv)
+run_program(struct context *x, struct start *s)
 {
 	cleanup_text struct text session = {}, program = {};
+	const struct run_words *w = s->words;
+	const char *name = w->name ? w->name : s->file.name;
+	char *first = s->argv[0];
 	int status;
 
-	if (w->session)
-		x->place.session = w->session;
+	if (w->session || s->file.session)
+		x->place.session = w->session ? w->session : s->file.session;
 	/* The words first, since they are ours to get right. */
 	if (context_session(x, &session) != 0)
 		return STATUS_USAGE;
-	if (w->name && !name_is_valid(w->name, strlen(w->name)))
-		return complain_usage("'%s' cannot be the name of a program", w->name);
+	if (name && !name_is_valid(name, strlen(name)))
+		return complain_usage("'%s' cannot be the name of a program", name);
 	if (session.data && node_kind(session.data) != NODE_SESSION)
 		return complain_usage("'%s' is not a session", session.data);
-	status = find(argv, &program);
+	s->session = session.data ? session.data : "";
+	status = find(s->argv, &program);
 	if (status == 0 && (check_fds(w) != 0 || context_open(x) != 0))
 		status = STATUS_CANNOT;
-	return status ? status : start_and_wait(x, w, session.data ? session.data : "", argv);
+	if (status == 0)
+		status = start_and_wait(x, s);
+	s->argv[0] = first;
+	return status;
+}
+
+/* All of the text is checked before anything is asked or made. */
+static int
+read_tree(struct start *s, const char *file, bool is_program)
+{
+	capc_args *checked;
+	int status = run_tree_read(s->tree, file);
+
+	if (status == 0)
+		status = run_tree_check(s->tree, &checked);
+	if (status != 0)
+		return STATUS_CANNOT;
+	if (is_program) {
+		s->tree->root = "args";
+		status = run_file_take(&s->file, s->tree, checked, s->argv + 1);
+		s->argv = s->file.argv;
+	}
+	capc_args_free(checked);
+	return status;
+}
+
+static int
+run_words(struct context *x, const struct run_words *w, char **argv)
+{
+	struct run_tree tree = {.memfd = -1};
+	cleanup(start_deinit) struct start s = {.words = w, .argv = argv, .tree = &tree};
+	bool is_program = !w->ended && run_file_is(argv[0]);
+	int status = 0;
+
+	if (is_program && w->args)
+		return complain_usage("--args does not go with a file that has a tree of its own");
+	/* Else what is opened here could be taken for one of these. */
+	if (is_program || w->args)
+		status = check_fds(w) != 0 ? STATUS_CANNOT
+					   : read_tree(&s, is_program ? argv[0] : w->args, is_program);
+	return status ? status : run_program(x, &s);
 }
 
 static int
@@ -311,12 +389,12 @@ run_run(struct context *x, int argc, char **argv)
 		return command_version();
 	if (first == argc)
 		return command_usage(&command_run, stderr);
-	return run_program(x, &w, argv + first);
+	return run_words(x, &w, argv + first);
 }
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--session=SESSION] [--cap SLOT[=NAME]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM [ARGUMENT…]",
+	.arguments = "[--session=SESSION] [--cap SLOT[=NAME]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
 	.summary = "run a program in a session, with capabilities and descriptors",
 	.own_options = true,
 	.n_max = -1,

@@ -23,6 +23,7 @@ enum {
 	WORD_NAME,
 	WORD_DIE_WITH,
 	WORD_TIMEOUT,
+	WORD_ARGS,
 };
 
 static const struct option options[] = {
@@ -37,6 +38,7 @@ static const struct option options[] = {
 	{"name", required_argument, NULL, WORD_NAME},
 	{"die-with", no_argument, NULL, WORD_DIE_WITH},
 	{"timeout", required_argument, NULL, WORD_TIMEOUT},
+	{"args", required_argument, NULL, WORD_ARGS},
 	{},
 };
 
@@ -147,6 +149,9 @@ take(struct run_words *w, int c, char *value)
 		return 0;
 	case WORD_TIMEOUT:
 		return set_timeout(w, value);
+	case WORD_ARGS:
+		w->args = value;
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -172,6 +177,7 @@ run_words_parse(struct run_words *w, int argc, char **argv)
 		complain_usage("--die-with does not go with --detach: capctl is gone at once");
 		r = -EINVAL;
 	}
+	w->ended = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 	return r < 0 ? r : optind;
 }
 

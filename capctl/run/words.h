@@ -17,12 +17,13 @@ struct run_given {
 };
 
 struct run_words {
-	const char *session, *name;
+	const char *session, *name, *args;
 	struct run_given *given; /* in their order */
 	size_t n_given;
 	char **env; /* KEY=VALUE */
 	size_t n_env;
 	bool help, version, clear_env, detach, die_with;
+	bool ended; /* the options, by "--": what follows is a program and no file of one */
 	uint64_t timeout_usec;
 };
 

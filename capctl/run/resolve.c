@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "capctl/run/resolve.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+int
+run_open_slot(struct context *x, const char *node, uint64_t timeout)
+{
+	capc *c;
+	int fd = capc_open(x->session, node, timeout, &c);
+
+	return fd < 0 ? fd : capc_take_fd(c);
+}
+
+static int __attribute__((format(printf, 3, 4)))
+refuse(char **ret_reason, int error, const char *format, ...)
+{
+	cleanup_text struct text t = {};
+	va_list args;
+
+	va_start(args, format);
+	text_vaddf(&t, format, args);
+	va_end(args);
+	if (text_done(&t) == 0)
+		*ret_reason = text_take(&t);
+	return error;
+}
+
+static int
+give_fd(int fd, struct capc_value *ret)
+{
+	if (fd < 0)
+		return fd;
+	*ret = (struct capc_value){.type = CAPC_FD, .fd = fd};
+	return 0;
+}
+
+/* SLOT [REDUCTIONS] */
+static int
+resolve_cap(const struct resolving *g, const char *text, struct capc_value *ret, char **ret_reason)
+{
+	struct context *x = g->context;
+	size_t n = strcspn(text, " \t\n");
+	cleanup_free char *slot = strndup(text, n);
+	cleanup_text struct text node = {};
+	int fd;
+
+	if (!slot)
+		return -ENOMEM;
+	if (text[n + strspn(text + n, " \t\n")])
+		return refuse(ret_reason, -EOPNOTSUPP, "a slot is opened as it is: grant it with these limits before");
+	if (word_node(&x->place, "caps", slot, &node) < 0 || text_done(&node) < 0 || node_kind(node.data) != NODE_SLOT)
+		return refuse(ret_reason, -EINVAL, "'%s' is not a slot", slot);
+	fd = run_open_slot(x, node.data, g->timeout_usec);
+	if (fd < 0)
+		return refuse(ret_reason, fd, "%s",
+			*capc_session_reason(x->session) ? capc_session_reason(x->session) : strerror(-fd));
+	return give_fd(fd, ret);
+}
+
+/*
+ * A connection to its control socket, which is what capc_session_from_fd() takes; what leads to the socket itself
+ * could be opened by nobody.
+ */
+static int
+open_control(const char *path, uint64_t timeout)
+{
+	capc_session *s;
+	int fd, r = capc_session_open(path, timeout, &s);
+
+	if (r < 0)
+		return r;
+	fd = capc_session_fd(s);
+	if (fd >= 0)
+		fd = fd_dup(fd);
+	capc_session_free(s);
+	return fd;
+}
+
+/* [PATH] */
+static int
+resolve_session(const struct resolving *g, const char *text, struct capc_value *ret, char **ret_reason)
+{
+	struct context *x = g->context;
+	cleanup_text struct text node = {}, path = {};
+	int fd;
+
+	text_add(&node, *text ? "" : g->session);
+	if (*text && x->place.session && session_node(x->place.session, &node) < 0)
+		return -EINVAL;
+	if (*text && session_node(text, &node) < 0)
+		return refuse(ret_reason, -EINVAL, "'%s' is not the name of a session", text);
+	text_addf(&path, "%s/%s", x->place.root, node.n > 0 ? node.data : "");
+	if (text_done(&node) < 0 || text_done(&path) < 0)
+		return -ENOMEM;
+	fd = open_control(path.data, g->timeout_usec);
+	if (fd < 0)
+		return refuse(ret_reason, fd, "%s", fd == -ENOENT ? "there is no such session" : strerror(-fd));
+	return give_fd(fd, ret);
+}
+
+int
+run_resolve(const char *tag, const char *text, struct capc_value *ret, char **ret_reason, void *data)
+{
+	if (strcmp(tag, "cap") == 0)
+		return resolve_cap(data, text, ret, ret_reason);
+	if (strcmp(tag, "session") == 0)
+		return resolve_session(data, text, ret, ret_reason);
+	return refuse(ret_reason, -EOPNOTSUPP, "nothing is known of it");
+}

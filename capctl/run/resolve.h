@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* !cap and !session of an argument tree: what the session has, with the rights of this process. */
+#pragma once
+
+#include "capctl/command.h"
+
+struct resolving {
+	struct context *context;
+	const char *session; /* the node of the one that the program runs in */
+	uint64_t timeout_usec;
+};
+
+/* For capc_args_parse_yaml(), with a struct resolving. */
+int run_resolve(const char *tag, const char *text, struct capc_value *ret, char **ret_reason, void *data);
+
+/* Connects through the slot of a node. Returns: a descriptor, or -errno; capc_session_reason() has why. */
+int run_open_slot(struct context *x, const char *node, uint64_t timeout);
