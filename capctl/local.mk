@@ -14,11 +14,13 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \
 	capctl/owner.c capctl/owner.h \
+	capctl/run/child.c capctl/run/child.h \
 	capctl/run/cmd-run.c capctl/run/run.h \
 	capctl/run/file.c capctl/run/file.h \
 	capctl/run/find.c \
 	capctl/run/forward.c capctl/run/forward.h \
 	capctl/run/resolve.c capctl/run/resolve.h \
+	capctl/run/settle.c capctl/run/settle.h \
 	capctl/run/table.c capctl/run/table.h \
 	capctl/run/tree.c capctl/run/tree.h \
 	capctl/run/words.c capctl/run/words.h \

@@ -93,7 +93,7 @@ refused() { # TEXT REASON
 }
 refused 'a: [1' "EINVAL: bad.yaml:2:1: did not find expected ',' or ']' while parsing a flow sequence"
 refused 'a: !cap echo conns=2' \
-	"EOPNOTSUPP: bad.yaml:1:4: !cap echo conns=2: a slot is opened as it is: grant it with these limits before"
+	"EOPNOTSUPP: bad.yaml:1:4: !cap echo conns=2: limits are of a session of the program's own: --new"
 refused 'a: !cap ../x' "EINVAL: bad.yaml:1:4: !cap ../x: '../x' is not a slot"
 refused 'a: !session none' "ENOENT: bad.yaml:1:4: !session none: there is no such session"
 

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capctl/command.h"
+#include "capctl/run/child.h"
 #include "capctl/run/file.h"
 #include "capctl/run/forward.h"
 #include "capctl/run/resolve.h"
@@ -29,6 +30,7 @@ struct start {
 	char **argv;
 	struct run_tree *tree; /* without a name: there is none */
 	struct run_file file;  /* without words: there is none */
+	struct child *child;   /* the session, if it was made for the program, else NULL */
 };
 
 static void
@@ -120,7 +122,10 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 	for (size_t i = 0; i < w->n_given && status == 0; i++) {
 		const struct run_given *g = &w->given[i];
 
-		status = g->slot ? open_slot(x, g, w->timeout_usec, t) : table_add(t, g->fd, g->label);
+		if (!g->slot)
+			status = table_add(t, g->fd, g->label);
+		else if (!w->is_new)
+			status = open_slot(x, g, w->timeout_usec, t);
 	}
 	return status;
 }
@@ -129,7 +134,10 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 static int
 add_tree(struct context *x, const struct start *s, struct table *t)
 {
-	struct resolving g = {.context = x, .session = s->session, .timeout_usec = s->words->timeout_usec};
+	struct resolving g = {.context = x,
+		.session = s->session,
+		.child = s->child,
+		.timeout_usec = s->words->timeout_usec};
 	struct run_tree *tree = s->tree;
 	int status = run_tree_open(tree, run_resolve, &g, (int)t->n);
 
@@ -215,17 +223,32 @@ wait_for(struct context *x, capc_thread *t, const char *session, const char *pro
 	return status_of(&e, program);
 }
 
-/* What the file says, then what was said here. Where the tree is, if there is one, is in BUFFER, and may go last. */
+/* Where programs find a session that was made for them. */
+static char *
+place_of_child(const struct context *x, const struct child *c)
+{
+	cleanup_text struct text place = {};
+	char root[PATH_MAX];
+
+	if (c->is_confined)
+		return strdup("CAPFS=/cap");
+	text_addf(&place, "CAPFS=%s/%s", realpath(x->place.root, root) ? root : x->place.root, c->node.data);
+	return text_done(&place) < 0 ? NULL : text_take(&place);
+}
+
+/* First of all where its session is, in PLACE or NULL; then what the file says, then what was said here. */
 static char **
-environment(const struct start *s, const struct table *t, char buffer[32])
+environment(const struct start *s, char *place, const struct table *t, char buffer[32])
 {
 	struct run_words all = *s->words;
 	size_t n = 0;
 	char **ret;
 
-	all.env = calloc(s->file.n_env + s->words->n_env + 1, sizeof(*all.env));
+	all.env = calloc(s->file.n_env + s->words->n_env + 2, sizeof(*all.env));
 	if (!all.env)
 		return NULL;
+	if (place)
+		all.env[n++] = place;
 	for (size_t i = 0; i < s->file.n_env; i++)
 		all.env[n++] = s->file.env[i];
 	for (size_t i = 0; i < s->words->n_env; i++)
@@ -244,7 +267,7 @@ static int
 start(struct context *x, const struct start *s, capc_thread **ret)
 {
 	cleanup(table_deinit) struct table table = {};
-	cleanup_free char **env = NULL, *reason = NULL;
+	cleanup_free char **env = NULL, *reason = NULL, *place = NULL;
 	cleanup_text struct text name = {};
 	const struct run_words *w = s->words;
 	struct capc_spawn p = {.size = sizeof(p)};
@@ -255,8 +278,9 @@ start(struct context *x, const struct start *s, capc_thread **ret)
 		r = add_tree(x, s, &table);
 	if (r != 0)
 		return r == STATUS_USAGE ? STATUS_USAGE : STATUS_CANNOT;
-	env = environment(s, &table, tree);
-	if (!env || session_name(s->session, &name) < 0) {
+	place = s->child ? place_of_child(x, s->child) : NULL;
+	env = environment(s, place, &table, tree);
+	if (!env || (s->child && !place) || session_name(s->session, &name) < 0) {
 		complain(ENOMEM, NULL, "run");
 		return STATUS_CANNOT;
 	}
@@ -269,6 +293,8 @@ start(struct context *x, const struct start *s, capc_thread **ret)
 	p.n_fds = table.n;
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
 		(w->detach ? CAPC_SPAWN_DETACHED : 0);
+	if (forward_kept())
+		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);
 	if (r < 0)
 		return complain_start(r, reason, s->argv[0]);
@@ -287,10 +313,32 @@ start_and_wait(struct context *x, struct start *s)
 	if (status != 0)
 		return status;
 	if (s->words->detach)
-		puts(capc_thread_id(t));
+		printf("%s%s%s\n", s->child ? s->child->name : "", s->child ? " " : "", capc_thread_id(t));
 	else
 		status = wait_for(x, t, s->session, s->argv[0]);
 	capc_thread_free(t);
+	return status;
+}
+
+/* The session goes with its program. One that goes on without us keeps its own. */
+static int
+start_in_child(struct context *x, struct start *s)
+{
+	cleanup(child_deinit) struct child c = {};
+	const char *parent = s->session;
+	int status;
+
+	forward_keep();
+	status = child_make(&c, x, s->words, parent, s->argv[0]);
+	if (status != 0)
+		return status;
+	s->child = &c;
+	s->session = c.node.data;
+	status = start_and_wait(x, s);
+	if (!s->words->detach || status != 0)
+		child_close(&c, x);
+	s->child = NULL;
+	s->session = parent;
 	return status;
 }
 
@@ -333,7 +381,7 @@ run_program(struct context *x, struct start *s)
 	if (status == 0 && (check_fds(w) != 0 || context_open(x) != 0))
 		status = STATUS_CANNOT;
 	if (status == 0)
-		status = start_and_wait(x, s);
+		status = w->is_new ? start_in_child(x, s) : start_and_wait(x, s);
 	s->argv[0] = first;
 	return status;
 }
@@ -394,7 +442,7 @@ run_run(struct context *x, int argc, char **argv)
 
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--session=SESSION] [--cap SLOT[=NAME]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
+	.arguments = "[--session=SESSION] [--new] [--cap SLOT[=NAME][,LIMIT…]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
 	.summary = "run a program in a session, with capabilities and descriptors",
 	.own_options = true,
 	.n_max = -1,

@@ -98,6 +98,31 @@ is_ignored(int signal)
 	return sigaction(signal, NULL, &a) == 0 && a.sa_handler == SIG_IGN;
 }
 
+static volatile sig_atomic_t kept; /* a handler has no other place */
+
+static void
+keep(int signal)
+{
+	kept = signal;
+}
+
+void
+forward_keep(void)
+{
+	/* Without SA_RESTART. */
+	const struct sigaction a = {.sa_handler = keep};
+
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		if (ends_us(forwarded[i]) && !is_ignored(forwarded[i]))
+			sigaction(forwarded[i], &a, NULL);
+}
+
+int
+forward_kept(void)
+{
+	return kept;
+}
+
 int
 forward_start(struct forward *f, const char *root, const char *node)
 {
@@ -122,6 +147,8 @@ forward_start(struct forward *f, const char *root, const char *node)
 		fd_close(f->signal_fd);
 		fd_close(f->end_fd);
 	}
+	if (r == 0 && kept)
+		kill(getpid(), kept);
 	return -r;
 }
 

@@ -21,6 +21,13 @@ struct forward {
 	pthread_t thread;
 };
 
+/*
+ * Until forward_start(): what would end this process is kept for the program, and ends calls that wait. Where there
+ * will be no program, forward_kept() says what came, or 0.
+ */
+void forward_keep(void);
+int forward_kept(void);
+
 /* From now on; what is ignored here stays so. ROOT and NODE are borrowed. Returns: 0, -errno. */
 int forward_start(struct forward *f, const char *root, const char *node);
 void forward_end(struct forward *f);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "capctl/run/settle.h"
 
 int
 run_open_slot(struct context *x, const char *node, uint64_t timeout)
@@ -42,26 +43,59 @@ give_fd(int fd, struct capc_value *ret)
 	return 0;
 }
 
-/* SLOT [REDUCTIONS] */
+static const char *
+why(const struct context *x, int error)
+{
+	const char *reason = capc_session_reason(x->session);
+
+	return *reason ? reason : strerror(-error);
+}
+
+/* In the program's own session, by a grant unless --cap has made it already. NODE is the slot's, here and there. */
+static int
+grant(const struct resolving *g, const char *slot, const char *limits, struct text *node, char **ret_reason)
+{
+	const char *there = *limits ? NULL : child_slot(g->child, slot);
+	cleanup_free char *made = NULL;
+	cleanup_text struct text how = {};
+	int r = run_limits(limits, &how);
+
+	if (r < 0)
+		return refuse(ret_reason, r, "'%s' are no limits", limits);
+	if (!there)
+		r = child_grant(g->child, g->context, node->data, how.data, &made);
+	if (r < 0)
+		return refuse(ret_reason, r, "%s", why(g->context, r));
+	text_reset(node);
+	text_add(node, g->session);
+	node_append(node, "caps");
+	node_append(node, there ? there : made);
+	return text_done(node);
+}
+
+/* SLOT [LIMITS] */
 static int
 resolve_cap(const struct resolving *g, const char *text, struct capc_value *ret, char **ret_reason)
 {
 	struct context *x = g->context;
 	size_t n = strcspn(text, " \t\n");
+	const char *limits = text + n + strspn(text + n, " \t\n");
 	cleanup_free char *slot = strndup(text, n);
 	cleanup_text struct text node = {};
-	int fd;
+	int fd, r;
 
 	if (!slot)
 		return -ENOMEM;
-	if (text[n + strspn(text + n, " \t\n")])
-		return refuse(ret_reason, -EOPNOTSUPP, "a slot is opened as it is: grant it with these limits before");
+	if (*limits && !g->child)
+		return refuse(ret_reason, -EOPNOTSUPP, "limits are of a session of the program's own: --new");
 	if (word_node(&x->place, "caps", slot, &node) < 0 || text_done(&node) < 0 || node_kind(node.data) != NODE_SLOT)
 		return refuse(ret_reason, -EINVAL, "'%s' is not a slot", slot);
+	r = g->child ? grant(g, slot, limits, &node, ret_reason) : 0;
+	if (r < 0)
+		return r;
 	fd = run_open_slot(x, node.data, g->timeout_usec);
 	if (fd < 0)
-		return refuse(ret_reason, fd, "%s",
-			*capc_session_reason(x->session) ? capc_session_reason(x->session) : strerror(-fd));
+		return refuse(ret_reason, fd, "%s", why(x, fd));
 	return give_fd(fd, ret);
 }
 

@@ -2,11 +2,12 @@
 /* !cap and !session of an argument tree: what the session has, with the rights of this process. */
 #pragma once
 
-#include "capctl/command.h"
+#include "capctl/run/child.h"
 
 struct resolving {
 	struct context *context;
 	const char *session; /* the node of the one that the program runs in */
+	struct child *child; /* NULL, or that one, as it was made for the program */
 	uint64_t timeout_usec;
 };
 

@@ -24,6 +24,12 @@ enum {
 	WORD_DIE_WITH,
 	WORD_TIMEOUT,
 	WORD_ARGS,
+	WORD_NEW,
+	WORD_PROFILE,
+	WORD_WORKSPACE,
+	WORD_UID,
+	WORD_CONFINE,
+	WORD_QUOTA,
 };
 
 static const struct option options[] = {
@@ -39,6 +45,11 @@ static const struct option options[] = {
 	{"die-with", no_argument, NULL, WORD_DIE_WITH},
 	{"timeout", required_argument, NULL, WORD_TIMEOUT},
 	{"args", required_argument, NULL, WORD_ARGS},
+	{"new", optional_argument, NULL, WORD_NEW},
+	{"workspace", required_argument, NULL, WORD_WORKSPACE},
+	{"uid", required_argument, NULL, WORD_UID},
+	{"confine", required_argument, NULL, WORD_CONFINE},
+	{"quota", required_argument, NULL, WORD_QUOTA},
 	{},
 };
 
@@ -63,13 +74,18 @@ check_label(const char *label)
 	return -EINVAL;
 }
 
-/* SLOT[=NAME] */
+/* SLOT[=NAME][,LIMIT...] */
 static int
 add_slot(struct run_words *w, char *word)
 {
 	struct run_given *g = &w->given[w->n_given++];
+	char *comma = strchr(word, ',');
 
 	g->fd = -1;
+	if (comma) {
+		*comma = '\0';
+		g->limits = comma + 1;
+	}
 	g->slot = word;
 	g->label = cut(word);
 	return g->label ? check_label(g->label) : 0;
@@ -117,6 +133,47 @@ set_timeout(struct run_words *w, const char *word)
 }
 
 static int
+set_new_name(struct run_words *w, const char *name)
+{
+	w->is_new = true;
+	if (name && !name_is_valid(name, strlen(name))) {
+		complain_usage("'%s' cannot be the name of a session", name);
+		return -EINVAL;
+	}
+	w->new_name = name;
+	return 0;
+}
+
+/* What makes a session of the program's own. */
+static int
+take_of_new(struct run_words *w, int c, char *value)
+{
+	switch (c) {
+	case WORD_NEW:
+		return set_new_name(w, value);
+	case WORD_PROFILE:
+		w->profile = value;
+		w->is_new = true;
+		return 0;
+	case WORD_WORKSPACE:
+		w->workspace = value;
+		w->is_new = true;
+		return 0;
+	case WORD_UID:
+		w->uid = value;
+		return 0;
+	case WORD_CONFINE:
+		w->confine[w->n_confine++] = value;
+		return 0;
+	case WORD_QUOTA:
+		w->quota[w->n_quota++] = value;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int
 take(struct run_words *w, int c, char *value)
 {
 	switch (c) {
@@ -153,8 +210,43 @@ take(struct run_words *w, int c, char *value)
 		w->args = value;
 		return 0;
 	default:
+		return take_of_new(w, c, value);
+	}
+}
+
+static int
+check_together(const struct run_words *w)
+{
+	if (w->detach && w->die_with) {
+		complain_usage("--die-with does not go with --detach: capctl is gone at once");
 		return -EINVAL;
 	}
+	if (!w->is_new && (w->uid || w->n_confine > 0 || w->n_quota > 0)) {
+		complain_usage("--uid, --confine and --quota are of a session of the program's own: --new");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < w->n_given && !w->is_new; i++)
+		if (w->given[i].limits) {
+			complain_usage("--cap=%s: limits are of a session of the program's own: --new",
+				w->given[i].slot);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+const char *
+run_words_profile(int argc, char **argv)
+{
+	const char *profile = NULL;
+	int c, said = opterr;
+
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+s:hV", options, NULL)) != -1 && c != '?')
+		if (c == WORD_PROFILE)
+			profile = optarg;
+	opterr = said;
+	return profile;
 }
 
 int
@@ -166,17 +258,17 @@ run_words_parse(struct run_words *w, int argc, char **argv)
 	/* There are no more of them than words. */
 	w->given = calloc((size_t)argc, sizeof(*w->given));
 	w->env = calloc((size_t)argc, sizeof(*w->env));
-	if (!w->given || !w->env) {
+	w->confine = calloc((size_t)argc, sizeof(*w->confine));
+	w->quota = calloc((size_t)argc, sizeof(*w->quota));
+	if (!w->given || !w->env || !w->confine || !w->quota) {
 		complain(ENOMEM, NULL, "run");
 		return -EINVAL;
 	}
 	optind = 0; /* starts glibc's scanner anew */
 	while (r == 0 && (c = getopt_long(argc, argv, "+s:hV", options, NULL)) != -1)
 		r = take(w, c, optarg);
-	if (r == 0 && w->detach && w->die_with) {
-		complain_usage("--die-with does not go with --detach: capctl is gone at once");
-		r = -EINVAL;
-	}
+	if (r == 0 && !w->help && !w->version)
+		r = check_together(w);
 	w->ended = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 	return r < 0 ? r : optind;
 }
@@ -186,6 +278,8 @@ run_words_deinit(struct run_words *w)
 {
 	free(w->given);
 	free(w->env);
+	free(w->confine);
+	free(w->quota);
 }
 
 /* Puts VARIABLE in the place of one with the same key, if there is such a one. Returns: how many there are. */

@@ -13,16 +13,22 @@
 struct run_given {
 	const char *slot; /* … by this word; NULL: it is the descriptor FD of ours */
 	const char *label; /* NULL: as the slot is called */
+	const char *limits; /* of the slot, as they were written, or NULL */
 	int fd;
 };
 
 struct run_words {
 	const char *session, *name, *args;
+	/* Of a session of the program's own, each NULL unless it was said. */
+	const char *new_name, *profile, *workspace, *uid;
+	char **confine, **quota; /* words KEY=VALUE with blanks in between */
+	size_t n_confine, n_quota;
 	struct run_given *given; /* in their order */
 	size_t n_given;
 	char **env; /* KEY=VALUE */
 	size_t n_env;
 	bool help, version, clear_env, detach, die_with;
+	bool is_new; /* there is one */
 	bool ended; /* the options, by "--": what follows is a program and no file of one */
 	uint64_t timeout_usec;
 };
@@ -32,6 +38,8 @@ struct run_words {
  * Returns: the index of that word, ARGC if there is none, or -EINVAL. run_words_deinit() in any case.
  */
 int run_words_parse(struct run_words *w, int argc, char **argv);
+/* What --profile has in ARGV, which stays as it is; NULL: none. Says nothing. */
+const char *run_words_profile(int argc, char **argv);
 void run_words_deinit(struct run_words *w);
 
 /*
