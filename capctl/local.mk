@@ -19,6 +19,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/run/file.c capctl/run/file.h \
 	capctl/run/find.c \
 	capctl/run/forward.c capctl/run/forward.h \
+	capctl/run/profile.c capctl/run/profile.h \
 	capctl/run/resolve.c capctl/run/resolve.h \
 	capctl/run/settle.c capctl/run/settle.h \
 	capctl/run/table.c capctl/run/table.h \
@@ -26,6 +27,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/run/words.c capctl/run/words.h \
 	capctl/supervisor.c capctl/supervisor.h \
 	capctl/value.c capctl/value.h
+capctl_libcapctl_la_CPPFLAGS = $(AM_CPPFLAGS) -DPROFILES='"$(pkgdatadir)/profiles"'
 capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la -lpthread
 
 bin_PROGRAMS += capctl/capctl

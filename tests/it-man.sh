@@ -142,16 +142,17 @@ if cannot=$("$CAP" run --session=app -- /bin/true 2>&1); then
 		"$CAP" "$@"
 	}
 	id=
-	example "$man/capctl-run.1" indent | sed "s,/cap/,$CAPFS/,; s,/tmp/,$TMP/,g; s/kv/echo/g; s/owner=app/owner=$user/" \
+	example "$man/capctl-run.1" indent | sed "s,> /cap/,> $CAPFS/,; s,/tmp/,$TMP/,g; s/kv/echo/g; s/\(owner\|uid\)=app/\1=$user/" \
 		>"$TMP/run.sh"
 	# Where another user can reach it.
-	mkdir "$TMP/bin"
+	mkdir "$TMP/bin" "$TMP/work"
+	export CAPFS_PROFILES=$top_srcdir/profiles
 	cp -L "$CAP" "$library/libcap-client.so"* "$TMP/bin"
 	PATH=$TMP/bin:$PATH LD_LIBRARY_PATH=$TMP/bin:$LD_LIBRARY_PATH
 	# shellcheck disable=SC1091 # it was just made
 	. "$TMP/run.sh" >"$TMP/ran" 2>&1
-	t_is "capctl-run.1_does_what_it_says" $'good morning\nhello\nLISTEN_FDNAMES=log\nLISTEN_FDS=1\nLISTEN_PID=' \
-		"$(sed -n '/^hello$/p; /^good/p; s/^\(LISTEN_PID=\)[0-9][0-9]*$/\1/; /^LISTEN_/p' "$TMP/ran" | sort -f)"
+	t_is "capctl-run.1_does_what_it_says" $'echo\ngood morning\nhello\nLISTEN_FDNAMES=log\nLISTEN_FDS=1\nLISTEN_PID=\nwork' \
+		"$(sed -n '/^echo$/p; /^hello$/p; /^good/p; s,^/.*/work$,work,p; s/^\(LISTEN_PID=\)[0-9][0-9]*$/\1/; /^LISTEN_/p' "$TMP/ran" | sort -f)"
 	t_ok "and_what_goes_on_can_be_ended" wait_for 10 not test -e "$CAPFS/sessions/app/threads/$id"
 else
 	t_skip "capc_spawn.3_runs_a_program" "${cannot//#/}"

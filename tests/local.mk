@@ -51,6 +51,7 @@ unit_tests = \
 	tests/test-args-yaml \
 	tests/test-capctl \
 	tests/test-run \
+	tests/test-run-words \
 	tests/test-control \
 	tests/test-confine \
 	tests/test-programs \
@@ -356,6 +357,10 @@ tests_test_spawn_failures_LDADD = $(client_test_ldadd)
 tests_test_thread_client_SOURCES = tests/test-thread-client.c $(spawn_world)
 tests_test_thread_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_thread_client_LDADD = $(client_test_ldadd)
+tests_test_run_words_SOURCES = tests/test-run-words.c
+tests_test_run_words_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_run_words_LDADD = capctl/libcapctl.la $(client_test_ldadd)
+
 tests_test_run_SOURCES = tests/test-run.c tests/played-program.c tests/played-program.h $(played_daemon)
 tests_test_run_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_run_LDADD = capctl/libcapctl.la $(client_test_ldadd)

@@ -18,6 +18,7 @@
 #include "capctl/run/child.h"
 #include "capctl/run/file.h"
 #include "capctl/run/forward.h"
+#include "capctl/run/profile.h"
 #include "capctl/run/resolve.h"
 #include "capctl/run/run.h"
 #include "capctl/run/table.h"
@@ -424,7 +425,7 @@ run_words(struct context *x, const struct run_words *w, char **argv)
 }
 
 static int
-run_run(struct context *x, int argc, char **argv)
+run_parsed(struct context *x, int argc, char **argv)
 {
 	cleanup(run_words_deinit) struct run_words w;
 	int first = run_words_parse(&w, argc, argv);
@@ -440,9 +441,22 @@ run_run(struct context *x, int argc, char **argv)
 	return run_words(x, &w, argv + first);
 }
 
+static int
+run_run(struct context *x, int argc, char **argv)
+{
+	cleanup(profile_deinit) struct profile p = {};
+	const char *profile = run_words_profile(argc, argv);
+
+	if (!profile)
+		return run_parsed(x, argc, argv);
+	if (profile_read(&p, profile, argc, argv) != 0)
+		return STATUS_USAGE;
+	return run_parsed(x, p.argc, p.argv);
+}
+
 const struct command command_run = {
 	.name = "run",
-	.arguments = "[--session=SESSION] [--new] [--cap SLOT[=NAME][,LIMIT…]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
+	.arguments = "[--session=SESSION] [--new | --profile=NAME] [--cap SLOT[=NAME][,LIMIT…]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
 	.summary = "run a program in a session, with capabilities and descriptors",
 	.own_options = true,
 	.n_max = -1,

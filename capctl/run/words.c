@@ -46,6 +46,7 @@ static const struct option options[] = {
 	{"timeout", required_argument, NULL, WORD_TIMEOUT},
 	{"args", required_argument, NULL, WORD_ARGS},
 	{"new", optional_argument, NULL, WORD_NEW},
+	{"profile", required_argument, NULL, WORD_PROFILE},
 	{"workspace", required_argument, NULL, WORD_WORKSPACE},
 	{"uid", required_argument, NULL, WORD_UID},
 	{"confine", required_argument, NULL, WORD_CONFINE},
