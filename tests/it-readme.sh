@@ -10,7 +10,7 @@ harness_check
 for program in lighttpd redis-server curl; do
 	have "$program" || harness_skip "no $program"
 done
-harness_start
+harness_start --quota=threads=64
 
 mkdir "$TMP/www"
 echo 'a page' >"$TMP/www/index.html"
@@ -32,10 +32,16 @@ sed -n '/^Try it/q; s/^    \$ //p' "$top_srcdir/README" >"$TMP/first"
 sed -n '/^Use$/,$ s/^    \$ //p' "$top_srcdir/README" >"$TMP/use"
 t_ok "readme_has_commands" test "$(cat "$TMP/first" "$TMP/use" | wc -l)" -ge 14
 
+export CAPFS_PROFILES=$top_srcdir/profiles AS_NOBODY=''
+if is_root; then AS_NOBODY=yes; fi
 # As README has them, less its remarks behind several blanks; a server goes to the background.
 while IFS= read -r line; do
 	line=${line%%    *}
-	line=${line//\/cap\//$CAPFS/}
+	# What a program sees as /cap is its session.
+	case $line in
+	'capctl run'*) line=${line//--uid=nobody /${AS_NOBODY:+--uid=nobody }} ;;
+	*) line=${line//\/cap\//$CAPFS/} ;;
+	esac
 	line=${line//\/run\/redis\/redis.sock/$TMP/redis.sock}
 	line=${line//site.conf/$TMP/site.conf}
 	line=${line//--owner=app/--owner=$(id -un)}
