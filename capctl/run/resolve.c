@@ -4,11 +4,16 @@
 #include "capctl/run/resolve.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "capctl/run/settle.h"
 
 int
@@ -101,21 +106,27 @@ resolve_cap(const struct resolving *g, const char *text, struct capc_value *ret,
 
 /*
  * A connection to its control socket, which is what capc_session_from_fd() takes; what leads to the socket itself
- * could be opened by nobody.
+ * could be opened by nobody. It is made here, since a capc_session keeps its own to itself.
  */
 static int
 open_control(const char *path, uint64_t timeout)
 {
-	capc_session *s;
-	int fd, r = capc_session_open(path, timeout, &s);
+	const struct timeval limit = {.tv_sec = (time_t)(timeout / 1000000), .tv_usec = (suseconds_t)(timeout % 1000000)};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	cleanup_close int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	if (r < 0)
-		return r;
-	fd = capc_session_fd(s);
-	if (fd >= 0)
-		fd = fd_dup(fd);
-	capc_session_free(s);
-	return fd;
+	if (directory < 0 || fd < 0)
+		return -errno;
+	/* The path may be longer than an address is. */
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control", directory);
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){}, sizeof(limit)) < 0)
+		return -errno;
+	return take_fd(fd);
 }
 
 /* [PATH] */
