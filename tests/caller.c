@@ -3,6 +3,7 @@
  *	caller serve ROOT NAME		a service of the library's protocol, in slot NAME; empty replies
  *	caller call ROOT SLOT		for each line "METHOD N": N calls over one connection, and then a line
  *					of how many had which answer: "ok=3 EDQUOT=2"
+ *	caller label N			the label of the session whose control socket is the descriptor N
  */
 #include "config.h"
 
@@ -84,9 +85,23 @@ call(const char *root, const char *slot)
 	return 0;
 }
 
+static int
+label(int fd)
+{
+	const char *label = NULL;
+	capc_session *s;
+
+	if (capc_session_from_fd(fd, &s) == 0)
+		label = capc_session_label(s);
+	puts(label ? label : "none");
+	return label ? 0 : 1;
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "label") == 0)
+		return label(atoi(argv[2]));
 	if (argc == 4 && strcmp(argv[1], "serve") == 0)
 		return serve(argv[2], argv[3]);
 	if (argc == 4 && strcmp(argv[1], "call") == 0)

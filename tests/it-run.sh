@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2016,SC2012,SC2011 # what is in quotes is for programs; names are plain
 # Conformance: S17 S27 C04 C06
 #
 # capctl run with all that it makes for a program: argument trees with the descriptors that they name, sessions of a
@@ -64,12 +65,14 @@ t_is "C06_a_program_reads_its_tree" shop "$(get name)"
 t_is "C06_all_of_it" $'- 1\n- \n  - "two"\n  - \n    three: 3.5\n- null' "$(get list | sed 's/: *$/:/; s/-$/- /')"
 t_is "S27_behind_the_standard_three" 3 "$(get log)"
 t_is "S27_once_each" 3 "$(get 'a:b c.again')"
-t_is "S27_in_the_order_of_their_first_use" "4 5 6 7" "$(echo $(get 'a:b c.kv') $(get in) $(get web) $(get above))"
-# shellcheck disable=SC2016 # it is the program's
+t_is "S27_in_the_order_of_their_first_use" "4 5 6 7" \
+	"$({ get 'a:b c.kv'; get in; get web; get above; } | xargs)"
 t_is "S17_S27_the_program_has_these_and_no_others" "0 1 2 3 4 5 6 7 8 CAP_ARGS_FD=8 LISTEN_FDS=6" "$(
 	run --args=app.yaml --clear-env -- /bin/sh -c 'for i in 0 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e /proc/$$/fd/$i ] && echo $i; done; env | grep -e ^CAP_ -e ^LISTEN_FDS=' | sort | xargs)"
 t_is "LISTEN_FDNAMES_has_their_paths" "LISTEN_FDNAMES=log:a_b_c.kv:in:web:above:args" \
 	"$(run --args=app.yaml -- /usr/bin/env | grep LISTEN_FDNAMES)"
+t_is "a_session_is_a_connection_to_its_control_socket" init/app \
+	"$(run --args=app.yaml -- /bin/sh -c "exec '$TMP/bin/caller' label \$('$CAP' args get above)")"
 t_is "behind_those_of_the_command_line" $'LISTEN_FDNAMES=kv:log:a_b_c.kv\n5\n11' "$(
 	sed /^in/,\$d app.yaml >short.yaml
 	run --cap=echo=kv --args=short.yaml -- /usr/bin/env | grep LISTEN_FDNAMES | sed 's/:args$//'
@@ -97,6 +100,7 @@ refused() { # TEXT REASON
 refused 'a: [1' "EINVAL: bad.yaml:2:1: did not find expected ',' or ']' while parsing a flow sequence"
 refused 'a: !cap echo conns=2' \
 	"EOPNOTSUPP: bad.yaml:1:4: !cap echo conns=2: limits are of a session of the program's own: --new"
+refused 'a: !fd 5' "EBADF: bad.yaml:1:4: the descriptor 5 is not open"
 refused 'a: !cap ../x' "EINVAL: bad.yaml:1:4: !cap ../x: '../x' is not a slot"
 refused 'a: !session none' "ENOENT: bad.yaml:1:4: !session none: there is no such session"
 
@@ -143,6 +147,9 @@ derived() {
 quotas=$(grep -v '^ram' "$CAPFS/quota")
 t_is "a_program_has_a_session_of_its_own" "init/sh-1 $OWNER" \
 	"$(new -- /bin/sh -c 'cat $CAPFS/label; id -u' | xargs)"
+printf 'mine: !session\nother: !session app\n' >both.yaml
+t_is "C06_it_is_that_of_its_tree" "init/sh-1 init/app" \
+	"$(new --args=both.yaml -- /bin/sh -c "'$TMP/bin/caller' label 3; '$TMP/bin/caller' label 4" | xargs)"
 t_is "which_is_closed_with_it" app "$(sessions)"
 t_is "it_has_what_it_is_granted" "e limit=2 rights=call" "$(
 	new --cap=echo=e,conns=2,rights=call,expires=30m -- /bin/sh -c \

@@ -329,6 +329,19 @@ START_TEST(labels_are_what_may_be_one)
 }
 END_TEST
 
+START_TEST(small_numbers_can_be_kept_free)
+{
+	cleanup(reserve_release) struct reserve r = {};
+	int fd;
+
+	ck_assert_int_eq(reserve_fds(&r), 0);
+	ck_assert_uint_gt(r.n, 0);
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, RESERVED_FDS);
+	close(fd);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -350,6 +363,7 @@ suite(void)
 	tcase_add_loop_test(c, C04_wrong_files_are_refused, 0, N(wrong_files));
 	tcase_add_test(c, S27_a_tree_is_cut_out_of_its_file);
 	tcase_add_test(c, labels_are_what_may_be_one);
+	tcase_add_test(c, small_numbers_can_be_kept_free);
 	suite_add_tcase(s, c);
 	return s;
 }

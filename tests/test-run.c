@@ -507,7 +507,7 @@ END_TEST
 
 START_TEST(the_environment_has_each_key_once)
 {
-	char *inherited[] = {W("PATH=/bin"), W("A=1"), W("AA=1"), NULL};
+	char *inherited[] = {W("PATH=/bin"), W("CAP_ARGS_FD=3"), W("A=1"), W("AA=1"), NULL};
 	char *argv[] = {W("run"), W("--env"), W("A=2"), W("--env=C="), W("-s"), W("app"), W("ls"), W("--env=D=1"),
 		NULL};
 	cleanup(run_words_deinit) struct run_words w;

@@ -32,11 +32,13 @@ struct start {
 	struct run_tree *tree; /* without a name: there is none */
 	struct run_file file;  /* without words: there is none */
 	struct child *child;   /* the session, if it was made for the program, else NULL */
+	struct reserve reserve; /* while there is a tree to be opened */
 };
 
 static void
 start_deinit(struct start *s)
 {
+	reserve_release(&s->reserve);
 	run_tree_deinit(s->tree);
 	run_file_deinit(&s->file);
 }
@@ -133,14 +135,17 @@ fill(struct context *x, const struct run_words *w, struct table *t)
 
 /* Behind all that: the tree's descriptors, and the tree. */
 static int
-add_tree(struct context *x, const struct start *s, struct table *t)
+add_tree(struct context *x, struct start *s, struct table *t)
 {
 	struct resolving g = {.context = x,
 		.session = s->session,
 		.child = s->child,
 		.timeout_usec = s->words->timeout_usec};
 	struct run_tree *tree = s->tree;
-	int status = run_tree_open(tree, run_resolve, &g, (int)t->n);
+	int status;
+
+	reserve_release(&s->reserve);
+	status = run_tree_open(tree, run_resolve, &g, (int)t->n);
 
 	for (size_t i = 0; status == 0 && i < capc_args_n_fds(tree->given); i++) {
 		const char *label;
@@ -265,7 +270,7 @@ environment(const struct start *s, char *place, const struct table *t, char buff
 }
 
 static int
-start(struct context *x, const struct start *s, capc_thread **ret)
+start(struct context *x, struct start *s, capc_thread **ret)
 {
 	cleanup(table_deinit) struct table table = {};
 	cleanup_free char **env = NULL, *reason = NULL, *place = NULL;
@@ -379,7 +384,7 @@ run_program(struct context *x, struct start *s)
 		return complain_usage("'%s' is not a session", session.data);
 	s->session = session.data ? session.data : "";
 	status = find(s->argv, &program);
-	if (status == 0 && (check_fds(w) != 0 || context_open(x) != 0))
+	if (status == 0 && (check_fds(w) != 0 || (s->tree->name && reserve_fds(&s->reserve) != 0) || context_open(x) != 0))
 		status = STATUS_CANNOT;
 	if (status == 0)
 		status = w->is_new ? start_in_child(x, s) : start_and_wait(x, s);

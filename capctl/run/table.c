@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -106,4 +107,27 @@ table_lend(struct table *t, int fd, const char *label)
 	if (status == 0)
 		make_label(t->labels[t->n - 1]);
 	return status;
+}
+
+void
+reserve_release(struct reserve *r)
+{
+	while (r->n > 0)
+		close(r->fds[--r->n]);
+}
+
+int
+reserve_fds(struct reserve *r)
+{
+	int fd;
+
+	/* The lowest that is free, each time. */
+	while (r->n < RESERVED_FDS && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
+		if (fd >= RESERVED_FDS) {
+			close(fd);
+			return 0;
+		}
+		r->fds[r->n++] = fd;
+	}
+	return r->n == RESERVED_FDS ? 0 : complain(errno, NULL, "/dev/null");
 }

@@ -20,3 +20,18 @@ int table_add(struct table *t, int fd, const char *label);
 /* As LABEL, or what is nearest to it and may be one. Nothing is added after it. */
 int table_lend(struct table *t, int fd, const char *label);
 void table_deinit(struct table *t);
+
+#define RESERVED_FDS 128
+
+/*
+ * Small numbers that are not open, and stay so while others are opened: who names one of them names nothing, and
+ * must not be given what happens to have it.
+ */
+struct reserve {
+	int fds[RESERVED_FDS];
+	size_t n;
+};
+
+/* Returns: 0, or an exit status, having said why. */
+int reserve_fds(struct reserve *r);
+void reserve_release(struct reserve *r);

@@ -309,8 +309,9 @@ run_words_environment(const struct run_words *w, char *const *inherited)
 	all = calloc(n_inherited + w->n_env + 1, sizeof(*all));
 	if (!all)
 		return NULL;
-	for (; n < n_inherited; n++)
-		all[n] = inherited[n];
+	for (size_t i = 0; i < n_inherited; i++)
+		if (strncmp(inherited[i], "CAP_ARGS_FD=", strlen("CAP_ARGS_FD=")) != 0)
+			all[n++] = inherited[i];
 	for (size_t i = 0; i < w->n_env; i++)
 		n = put(all, n, w->env[i]);
 	return all;

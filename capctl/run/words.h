@@ -44,6 +44,7 @@ void run_words_deinit(struct run_words *w);
 
 /*
  * The environment of the program: what is inherited, which may be left out, and what was given, each key once.
+ * What says where the tree of this process is, is not inherited: its descriptors are not.
  * Returns: an array that ends with NULL (free it, not what is in it), or NULL: there is no memory.
  */
 char **run_words_environment(const struct run_words *w, char *const *inherited);
