@@ -67,7 +67,7 @@ static int
 call(const char *root, const char *slot)
 {
 	unsigned method, n;
-	capc_session *s;
+	capc_session *s = NULL;
 	capc *c;
 	int r;
 
@@ -76,6 +76,7 @@ call(const char *root, const char *slot)
 		r = capc_open(s, slot, CAPC_TIMEOUT_USEC, &c);
 	if (r < 0) {
 		fprintf(stderr, "%s: %s\n", slot, error_name(-r));
+		capc_session_free(s);
 		return 1;
 	}
 	while (scanf("%u %u", &method, &n) == 2)
@@ -89,12 +90,13 @@ static int
 label(int fd)
 {
 	const char *label = NULL;
-	capc_session *s;
+	capc_session *s = NULL;
 
 	if (capc_session_from_fd(fd, &s) == 0)
 		label = capc_session_label(s);
 	puts(label ? label : "none");
-	return label ? 0 : 1;
+	capc_session_free(s);
+	return 0;
 }
 
 int

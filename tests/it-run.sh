@@ -199,15 +199,30 @@ kill -TERM "$slow"
 wait "$slow"
 t_is "is_ended_by_a_signal" 143 $?
 t_is "and_its_session_with_it" app "$(sessions)"
+job "$CAP" run --new=slow "${USER_OPTION[@]}" -- /bin/sh -c 'while [ ! -e '"$TMP"'/go ]; do sleep 0.1; done; exit 5'
+slow=${HARNESS_JOBS[-1]}
+t_ok "one_that_waits" wait_for 10 there_is slow
+harness_pids
+old=$BROKER
+kill -9 "$BROKER"
+another_broker() {
+	harness_pids && [ "$BROKER" != "$old" ] && ls "$CAPFS"
+}
+t_ok "whose_broker_is_killed" wait_for 20 another_broker
+: >go
+wait "$slow"
+t_is "has_its_status" 5 $?
+t_is "and_its_session_is_closed_by_the_next_one" app "$(sessions)"
 mkfifo fifo
 echo 'a: !file fifo' >fifo.yaml
-job "$CAP" run --new=slow "${USER_OPTION[@]}" --args=fifo.yaml -- /bin/true
+job "$CAP" run --new=slow "${USER_OPTION[@]}" --args=fifo.yaml -- /bin/true 2>said
 slow=${HARNESS_JOBS[-1]}
 t_ok "one_that_is_not_started_yet" wait_for 10 test -d "$CAPFS/sessions/slow"
 sleep 0.3
 kill -TERM "$slow"
 wait "$slow"
 t_ok "C04_is_not_started" test $? -gt 100
+t_like "and_says_so" "EINTR: fifo.yaml:1:4: 'fifo' cannot be opened" cat said
 none_is_left signal
 
 read -r name id < <("$CAP" run --new --detach "${USER_OPTION[@]}" -- /bin/sleep 1000)
@@ -239,6 +254,12 @@ for profile in tool service agent; do
 done
 t_is "tool_has_its_limits" 256 "$(by tool -- /bin/sh -c 'ulimit -n')"
 t_is "what_is_said_here_is_stronger_than_a_profile" 64 "$(by tool --confine=rlimits=nofile:64 -- /bin/sh -c 'ulimit -n')"
+cat >tool.yaml <<'EOT'
+program: [sh, -c, 'cat <&4; echo " $A $(ls /cap/caps)"']
+env: {A: b}
+args: {kv: !cap echo conns=1, in: !file in.txt}
+EOT
+t_is "C06_a_file_by_a_profile" "text b echo" "$(by tool tool.yaml | xargs)"
 agent() {
 	by agent --workspace=work "$@"
 }

@@ -125,27 +125,25 @@ create_named(struct child *c, struct context *x, const char *name, const char *p
 
 /*
  * By the file system, too: where one of the same name was closed a moment ago the kernel may still lead there, and
- * who only holds on to what it finds, as to make it a program's /cap, would hold on to that.
+ * who only holds on to what it finds, as to make it a program's /cap, would hold on to that. Where the file system
+ * is not to be seen from here nobody is misled.
  */
-static int
+static void
 see(const struct child *c, const struct context *x)
 {
 	cleanup_text struct text path = {};
 	struct statx st;
 
 	text_addf(&path, "%s/%s", x->place.root, c->node.data);
-	if (text_done(&path) < 0)
-		return -ENOMEM;
-	return statx(AT_FDCWD, path.data, AT_STATX_FORCE_SYNC, STATX_INO, &st) < 0 ? -errno : 0;
+	if (text_done(&path) == 0)
+		(void)!statx(AT_FDCWD, path.data, AT_STATX_FORCE_SYNC, STATX_INO, &st);
 }
 
 static int
 own(struct child *c, struct context *x, const struct owner *owner)
 {
-	int r = see(c, x);
+	int r = owner_set(x->place.root, c->node.data, owner);
 
-	if (r == 0)
-		r = owner_set(x->place.root, c->node.data, owner);
 	if (r == 0)
 		return 0;
 	complain(r, NULL, "session %s: owner", c->name);
@@ -253,8 +251,10 @@ child_make(struct child *c, struct context *x, const struct run_words *w, const 
 	if (status != 0)
 		return status == STATUS_USAGE ? status : STATUS_CANNOT;
 	status = create_named(c, x, w->new_name, program, quota.data);
-	if (status == 0)
+	if (status == 0) {
+		see(c, x);
 		status = own(c, x, &owner);
+	}
 	if (status == 0)
 		status = confine(c, x, confinement.data);
 	if (status == 0)

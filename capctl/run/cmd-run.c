@@ -384,7 +384,8 @@ run_program(struct context *x, struct start *s)
 		return complain_usage("'%s' is not a session", session.data);
 	s->session = session.data ? session.data : "";
 	status = find(s->argv, &program);
-	if (status == 0 && (check_fds(w) != 0 || (s->tree->name && reserve_fds(&s->reserve) != 0) || context_open(x) != 0))
+	if (status == 0 && (check_fds(w) != 0 || (s->tree->name && reserve_fds(&s->reserve) != 0) ||
+				   context_open(x) != 0))
 		status = STATUS_CANNOT;
 	if (status == 0)
 		status = w->is_new ? start_in_child(x, s) : start_and_wait(x, s);
