@@ -182,6 +182,12 @@ none_is_left quota
 echo 'c: !cap none' >>caps.yaml
 t_fails ENOENT "C04_no_such_leaf" new --args=caps.yaml -- /bin/true
 none_is_left leaf
+if is_root; then
+	t_is "C04_root_is_told_whom_a_program_is_to_be" \
+		"capctl: /bin/true: step start: EPERM: programs are not root's, --uid says whose" \
+		"$("$CAP" run --new -- /bin/true 2>&1)"
+	none_is_left root
+fi
 t_fails EEXIST "C04_one_that_is_there" timeout 60 "$CAP" run --new=app -- /bin/true
 t_ok "is_left_as_it_was" grep -q echo <(ls "$app/caps")
 back() {

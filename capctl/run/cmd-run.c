@@ -302,6 +302,8 @@ start(struct context *x, struct start *s, capc_thread **ret)
 	if (forward_kept())
 		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);
+	if (r == -EPERM && s->child && !w->uid && geteuid() == 0)
+		return complain_start(r, "step start: programs are not root's, --uid says whose", s->argv[0]);
 	if (r < 0)
 		return complain_start(r, reason, s->argv[0]);
 	run_tree_keep(s->tree);
