@@ -72,6 +72,7 @@ open_session(const struct birth *b)
 
 	if (mount < 0)
 		return -errno;
+	mounts_refresh(mount, session);
 	directory = (int)syscall(SYS_openat2, mount, session, &how, sizeof(how));
 	return directory < 0 ? -errno : mounts_clone(directory, "", false);
 }

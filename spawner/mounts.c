@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -73,4 +74,12 @@ mounts_separate(void)
 	const struct mount_attr a = {.propagation = PROPAGATION_PRIVATE};
 
 	return set_attributes(AT_FDCWD, "/", AT_RECURSIVE, &a);
+}
+
+void
+mounts_refresh(int dir, const char *path)
+{
+	struct statx found;
+
+	(void)statx(dir, path, AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC, STATX_TYPE, &found);
 }

@@ -22,3 +22,9 @@ int mounts_attach(int mount, int place);
 
 /* Nothing that happens to mounts here is seen outside, nor the other way round. Returns: 0, -errno. */
 int mounts_separate(void);
+
+/*
+ * To open a directory by its path alone asks nobody whether it is still there: the kernel may remember one of the
+ * same name that has gone. This has it ask, and look the name up again.
+ */
+void mounts_refresh(int dir, const char *path);

@@ -135,6 +135,7 @@ open_session(const struct birth *b)
 	const char *session = b->plan.session + strlen(b->place->session);
 
 	snprintf(path, sizeof(path), "%s/%s", b->place->mount, session);
+	mounts_refresh(AT_FDCWD, path);
 	return mounts_clone(AT_FDCWD, path, false);
 }
 
