@@ -99,6 +99,27 @@ START_TEST(what_an_init_does_not_name_has_failed)
 }
 END_TEST
 
+/* It was said to run, so how that ended is kept for who started it, whatever it ended by. */
+START_TEST(G10_an_end_with_the_init_is_told)
+{
+	char path[64];
+	uint64_t id;
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &id));
+	if (_i == 1)
+		played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+	init = world_close(&w, init);
+	world_settle(&w);
+	if (_i == 0)
+		played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, 0);
+	ck_assert_ptr_nonnull(strstr(a.text, "state=failed step=start errno=ECONNRESET"));
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
 START_TEST(G62_a_session_ends_with_its_last_process)
 {
 	struct process_record record;
@@ -194,6 +215,7 @@ main(void)
 	tcase_add_loop_test(t, a_broker_that_dies_starts_one_program, 0, 3);
 	tcase_add_test(t, G10_no_end_is_lost_with_a_broker);
 	tcase_add_test(t, what_an_init_does_not_name_has_failed);
+	tcase_add_loop_test(t, G10_an_end_with_the_init_is_told, 0, 2);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);

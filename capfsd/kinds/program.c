@@ -110,7 +110,8 @@ program_is_asked_about(const struct program *p)
 
 	if (!p->record.connection || p->session->record.state != SESSION_RUNNING)
 		return false;
-	return p->record.phase == PHASE_FAILED ? !(flags & PROGRAM_LAUNCHED) : flags & PROGRAM_KEEP;
+	/* Until it speaks to the program the answer to its request is due; after that the end is, if it asked for that. */
+	return (p->record.phase == PHASE_FAILED && !(flags & PROGRAM_LAUNCHED)) || flags & PROGRAM_KEEP;
 }
 
 int
