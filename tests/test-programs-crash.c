@@ -120,6 +120,34 @@ START_TEST(G10_an_end_with_the_init_is_told)
 }
 END_TEST
 
+/* What an init has said before it is asked is not taken back by what it does not name then. */
+START_TEST(G10_an_end_before_the_next_broker_asks_stays)
+{
+	struct process_record record, state = {.type = PROCESS_EXITED, .status = 7 << 8};
+	char path[64];
+	uint64_t id;
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &id));
+	state.thread = id;
+	world_kill(&w);
+	ck_assert_int_eq(send(init, &state, sizeof(state), 0), sizeof(state));
+	world_start(&w);
+	world_settle(&w);
+	played_find();
+	while (played_said(init, &record, NULL) != PROCESS_SYNC)
+		ck_assert_uint_eq(record.type, PROCESS_ACK);
+	state.type = PROCESS_STATE;
+	state.flags = PHASE_EXITED;
+	played_tell(init, &state, NULL, 0);
+	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}, NULL, 0);
+	played_ask(WIRE_WAIT, path, 0, "");
+	ck_assert(played_is_answered());
+	ck_assert_ptr_nonnull(strstr(a.text, "state=exited"));
+	ck_assert_ptr_nonnull(strstr(a.text, "status=1792 "));
+}
+END_TEST
+
 START_TEST(G62_a_session_ends_with_its_last_process)
 {
 	struct process_record record;
@@ -216,6 +244,7 @@ main(void)
 	tcase_add_test(t, G10_no_end_is_lost_with_a_broker);
 	tcase_add_test(t, what_an_init_does_not_name_has_failed);
 	tcase_add_loop_test(t, G10_an_end_with_the_init_is_told, 0, 2);
+	tcase_add_test(t, G10_an_end_before_the_next_broker_asks_stays);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);

@@ -243,8 +243,8 @@ on_state(struct init *i, struct running *r, const struct process_record *record,
 }
 
 /*
- * All that it has was named. What was not is either yet to be asked for, or gone without a word, as its
- * client's end or its own was lost with a broker.
+ * All that it has was named. What was not is over, as it has said before that; or it is yet to be asked for; or gone
+ * without a word, as its client's end or its own was lost with a broker.
  */
 static int
 on_synced(struct init *i, struct running *none, const struct process_record *record,
@@ -258,7 +258,7 @@ on_synced(struct init *i, struct running *none, const struct process_record *rec
 	list_for_each_safe (l, &i->programs_of_it) {
 		struct running *r = list_entry(l, struct running, link);
 
-		if (r->known || e < 0)
+		if (r->known || e < 0 || !program_is_live(r->program))
 			continue;
 		if (r->program->record.phase == PHASE_RUNNING || r->program->record.flags & PROGRAM_LAUNCHED)
 			e = report_failed(r, STEP_NONE, ECONNRESET);
