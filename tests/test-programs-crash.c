@@ -148,6 +148,25 @@ START_TEST(G10_an_end_before_the_next_broker_asks_stays)
 }
 END_TEST
 
+START_TEST(an_answer_to_a_predecessor_is_none)
+{
+	struct process_record record;
+	uint64_t id, serial;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	world_restart(&w);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	serial = record.serial;
+	world_restart(&w);
+	played_find();
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	ck_assert_uint_gt(record.serial, serial);
+	played_tell(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = serial}, NULL, 0);
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+}
+END_TEST
+
 START_TEST(G62_a_session_ends_with_its_last_process)
 {
 	struct process_record record;
@@ -245,6 +264,7 @@ main(void)
 	tcase_add_test(t, what_an_init_does_not_name_has_failed);
 	tcase_add_loop_test(t, G10_an_end_with_the_init_is_told, 0, 2);
 	tcase_add_test(t, G10_an_end_before_the_next_broker_asks_stays);
+	tcase_add_test(t, an_answer_to_a_predecessor_is_none);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);

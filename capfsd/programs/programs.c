@@ -460,6 +460,8 @@ programs_new(struct sockets *sockets, struct programs **ret)
 		return -ENOMEM;
 	programs->sockets = sockets;
 	programs->ops = &no_ops;
+	/* What an init has answered to a predecessor is no answer to us. */
+	programs->next_serial = core_now(sockets);
 	list_init(&programs->inits);
 	list_init(&programs->ended);
 	r = asking_init(programs);
