@@ -167,6 +167,29 @@ START_TEST(an_answer_to_a_predecessor_is_none)
 }
 END_TEST
 
+/* Its client speaks to it already, so that nobody would come to another one. */
+START_TEST(what_was_handed_out_is_not_begun_again)
+{
+	struct process_record record;
+	uint64_t id;
+	int launch;
+
+	played_begin();
+	played_come();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	id = record.thread;
+	launch = played_launch_first(id);
+	ck_assert_int_ge(launch, 0);
+	ck_assert(played_is_answered());
+	ck_assert_int_ge(a.fd, 0);
+	init = world_close(&w, init);
+	world_settle(&w);
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), 0);
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
 START_TEST(G62_a_session_ends_with_its_last_process)
 {
 	struct process_record record;
@@ -265,6 +288,7 @@ main(void)
 	tcase_add_loop_test(t, G10_an_end_with_the_init_is_told, 0, 2);
 	tcase_add_test(t, G10_an_end_before_the_next_broker_asks_stays);
 	tcase_add_test(t, an_answer_to_a_predecessor_is_none);
+	tcase_add_test(t, what_was_handed_out_is_not_begun_again);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);

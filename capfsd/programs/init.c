@@ -370,7 +370,8 @@ init_look(struct init *i)
 
 /*
  * Its end is that of all its programs: those of a confined session end with it, others are ended by it or by
- * the spawner. What was not started is asked for again, at the spawner.
+ * the spawner. What was not started is asked for again, at the spawner; but who speaks to a program already
+ * learns from its end of the launch pair that it is no more.
  */
 void
 init_lost(struct init *i)
@@ -389,8 +390,8 @@ init_lost(struct init *i)
 		/* Those for whose end the store has no room now are looked at again. */
 		if (e < 0)
 			continue;
-		if (r->program->record.phase == PHASE_STARTING && r->n_tries < TRIES_MAX &&
-			s->record.state == SESSION_RUNNING && !r->orphaned)
+		if (r->program->record.phase == PHASE_STARTING && !(r->program->record.flags & PROGRAM_LAUNCHED) &&
+			r->n_tries < TRIES_MAX && s->record.state == SESSION_RUNNING && !r->orphaned)
 			programs_ask(r);
 		else
 			e = report_failed(r, STEP_NONE, ECONNRESET);
