@@ -190,6 +190,35 @@ START_TEST(what_was_handed_out_is_not_begun_again)
 }
 END_TEST
 
+/* The spawner is not rid of it yet, though its socket has ended. */
+START_TEST(an_init_that_is_not_gone_yet_is_waited_for)
+{
+	struct process_record record;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	init = world_close(&w, init);
+	world_settle(&w);
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	id = record.thread;
+	if (_i == 0) {
+		record = (struct process_record){.type = PROCESS_FAILED, .thread = id, .error = EBUSY};
+		played_tell(spawner, &record, NULL, 0);
+		ck_assert(!played_is_answered());
+		ck_assert_uint_eq(played_said(spawner, &record, NULL), 0);
+	}
+	record = (struct process_record){.type = PROCESS_ENDED, .session = app->entity.id};
+	played_tell(spawner, &record, NULL, 0);
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	ck_assert_uint_eq(record.thread, id);
+	played_launch_first(id);
+	ck_assert(played_is_answered());
+	ck_assert_uint_eq(a.m.error, 0);
+}
+END_TEST
+
 START_TEST(G62_a_session_ends_with_its_last_process)
 {
 	struct process_record record;
@@ -289,6 +318,7 @@ main(void)
 	tcase_add_test(t, G10_an_end_before_the_next_broker_asks_stays);
 	tcase_add_test(t, an_answer_to_a_predecessor_is_none);
 	tcase_add_test(t, what_was_handed_out_is_not_begun_again);
+	tcase_add_loop_test(t, an_init_that_is_not_gone_yet_is_waited_for, 0, 2);
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);

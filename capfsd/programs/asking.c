@@ -22,7 +22,6 @@
 #include "capfsd/process/loop.h"
 #include "capfsd/programs/inner.h"
 
-#define AGAIN_USEC 10000
 #define LOOK_USEC (START_USEC / 6)
 
 /* "sessions/a/sessions/b", seen from FROM, which is S or above it. */
@@ -323,19 +322,33 @@ asking_find(struct programs *programs, const struct init *above, uint64_t id)
 	return NULL;
 }
 
+/*
+ * An init was asked for while the one before it, of which we know no more than that its socket has ended, was still
+ * on its way out: now it is gone. If this is of no news to who was asked, it knows the thread and does it once.
+ */
+void
+asking_ended(struct programs *programs, const struct init *above, uint64_t session)
+{
+	list_for_each_safe (l, &programs->asking) {
+		struct running *r = list_entry(l, struct running, link);
+
+		if (!r->awaited || r->above != above || r->program->session->entity.id != session)
+			continue;
+		asking_leave(r);
+		list_append(&programs->asking, &r->link);
+		break;
+	}
+	programs_pump(programs);
+}
+
+/* While an init of before ends it is busy, and says when that has ended. */
 int
 asking_failed(struct programs *programs, struct running *r, const struct process_record *record)
 {
 	int e;
 
-	/* The session's last init is not quite gone. Asked again, for as long as a start may take. */
-	if (record->error == EBUSY && record->step == STEP_NONE &&
-		core_now(programs->sockets) - r->since_usec < START_USEC) {
-		asking_leave(r);
-		list_append(&programs->asking, &r->link);
-		core_resume_later(programs->sockets, AGAIN_USEC);
+	if (record->step == STEP_NONE && record->error == EBUSY)
 		return 0;
-	}
 	asking_leave(r);
 	e = report_failed(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
 		record->error > 0 ? record->error : EPROTO);
@@ -370,6 +383,8 @@ spawner_on_io(void *data)
 		e = asking_launched(programs, r, &fds[0], &fds[1]);
 	else if (r && record.type == PROCESS_FAILED)
 		e = asking_failed(programs, r, &record);
+	if (n == sizeof(record) && record.type == PROCESS_ENDED)
+		asking_ended(programs, NULL, record.session);
 	/* Both are the daemon's own ends, in which nobody has left anything. */
 	for (size_t i = 0; i < n_fds; i++)
 		fd_close(fds[i]);

@@ -346,6 +346,8 @@ init_on_io(void *data)
 		e = asking_launched(i->programs, first, &fds[0], &fds[1]);
 	else if (first && record.type == PROCESS_FAILED)
 		e = asking_failed(i->programs, first, &record);
+	if (n == sizeof(record) && record.type == PROCESS_ENDED)
+		asking_ended(i->programs, i, record.session);
 	for (size_t k = 0; !first && n == sizeof(record) && k < sizeof(reports) / sizeof(reports[0]); k++)
 		if (reports[k].type == record.type)
 			e = reports[k].obey(i, find_running(i, record.thread), &record, &sender, &fds[0]);

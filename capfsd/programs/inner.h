@@ -110,6 +110,8 @@ struct running *asking_find(struct programs *programs, const struct init *above,
 /* It has, with an init for its session; or it will not. Takes what it uses. Returns: 0 or -errno. */
 int asking_launched(struct programs *programs, struct running *r, int *launch_fd, int *init_fd);
 int asking_failed(struct programs *programs, struct running *r, const struct process_record *record);
+/* An init for that session, made by ABOVE or the spawner, is gone. */
+void asking_ended(struct programs *programs, const struct init *above, uint64_t session);
 void asking_lost(struct programs *programs, const struct init *above);
 /* Returns: 0 or -errno. */
 int asking_init(struct programs *programs);
