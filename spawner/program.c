@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "spawner/hello.h"
 #include "spawner/restrict.h"
@@ -34,6 +35,7 @@ struct program_arena {
 	/* what the program begins with */
 	const struct programs *all;
 	uint64_t thread, session;
+	pid_t init;
 	int launch, reports;
 	bool has_hello;
 	struct process_hello hello;
@@ -142,6 +144,7 @@ program_start(struct programs *all, struct program *p, int launch, const struct 
 	a->all = all;
 	a->thread = p->thread;
 	a->session = p->session;
+	a->init = getpid();
 	a->launch = launch;
 	a->reports = all->reports;
 	a->has_hello = hello != NULL;
@@ -424,8 +427,9 @@ announce(struct program_arena *a)
 	do
 		n = raw(SYS_sendto, a->reports, &running, sizeof(running), MSG_NOSIGNAL, NULL, 0);
 	while (n == -EINTR);
+	/* The daemon is gone, and the init on its way out. */
 	if (n < 0)
-		fail(a, (int)-n);
+		fail(a, n == -EPIPE ? ECONNRESET : (int)-n);
 	tell_client(a, STEP_NONE, 0);
 }
 
@@ -457,6 +461,18 @@ execute(struct program_arena *a)
 	fail(a, (int)-r);
 }
 
+/*
+ * Of a bare session nobody else ends it when its init is killed: a spawner that came later is no parent of what is
+ * left then. It is kept by execve(2), unless that gives privilege. An init that is gone already has sent nothing.
+ */
+static void
+end_with_init(struct program_arena *a)
+{
+	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	if (raw(SYS_getppid) != a->init)
+		leave();
+}
+
 static int
 program_main(void *p)
 {
@@ -468,11 +484,7 @@ program_main(void *p)
 	receive(a);
 	take_words(a);
 	raw(SYS_setsid);
-	/*
-	 * Of a bare session nobody else ends it when its init is killed: a spawner that came later is no parent of
-	 * what is left then. It is kept by execve(2), unless that gives privilege.
-	 */
-	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	end_with_init(a);
 	set_limits(a);
 	go_to(a, a->all->plan->cwd);
 	lock_files(a);
