@@ -137,6 +137,7 @@ integration_tests = \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
 	tests/it-programs.sh \
+	tests/it-spawn-kills.sh \
 	tests/it-spawner.sh \
 	tests/it-systemd.sh \
 	tests/it-takeover.sh \
@@ -171,6 +172,7 @@ test_tools = \
 	tests/passing \
 	tests/played-spawner \
 	tests/probe \
+	tests/spawn-storm \
 	tests/spawned \
 	tests/ways-out
 
@@ -229,6 +231,8 @@ tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_fd_bomb_SOURCES = tests/fd-bomb.c
 tests_fd_bomb_LDADD = base/libbase.la
+tests_spawn_storm_SOURCES = tests/spawn-storm.c tests/storm-victims.c tests/storm-victims.h
+tests_spawn_storm_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_spawned_SOURCES = tests/spawned.c
 tests_ways_out_SOURCES = tests/ways-out.c
 

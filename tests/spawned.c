@@ -10,6 +10,7 @@
  *session's leader, $LISTEN_PID, its uid and gid, to 0
  *	limit N		the soft and hard limit of that number, to 0
  *	cat FILE	FILE, to 0
+ *	mark TOKEN N [S]	the 64-bit number TOKEN, to 0; ends with N, after S seconds
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -73,6 +74,18 @@ show_file(const char *path)
 		_exit(1);
 }
 
+/* One write: of those that write to the same file none is torn. */
+static int
+mark(const char *token, int status, int sec)
+{
+	unsigned long long number = strtoull(token, NULL, 10);
+
+	if (write(0, &number, sizeof(number)) != sizeof(number))
+		return 255;
+	sleep((unsigned)sec);
+	return status;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -82,6 +95,8 @@ main(int argc, char *argv[])
 
 	if (strcmp(what, "exit") == 0)
 		return n;
+	if (strcmp(what, "mark") == 0 && argc > 3)
+		return mark(word, atoi(argv[3]), argc > 4 ? atoi(argv[4]) : 0);
 	if (strcmp(what, "signal") == 0)
 		raise(n);
 	if (strcmp(what, "table") == 0)
