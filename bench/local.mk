@@ -10,6 +10,8 @@ bench_programs = \
 	bench/bench-restart \
 	bench/bench-scale \
 	bench/bench-socket \
+	bench/bench-spawn \
+	bench/tiny \
 	bench/bench-tree
 EXTRA_PROGRAMS += $(bench_programs)
 EXTRA_DIST += bench/run
@@ -40,6 +42,11 @@ bench_bench_scale_SOURCES = bench/bench-scale.c $(bench_common)
 bench_bench_scale_LDADD = $(bench_libs)
 bench_bench_socket_SOURCES = bench/bench-socket.c $(bench_common)
 bench_bench_socket_LDADD = $(bench_libs)
+bench_bench_spawn_SOURCES = bench/bench-spawn.c $(bench_common)
+bench_bench_spawn_LDADD = $(bench_libs)
+# Whose own begin is to be the least: libtool would take -static for its libraries alone.
+bench_tiny_SOURCES = bench/tiny.c
+bench_tiny_LDFLAGS = $(AM_LDFLAGS) -all-static
 bench_bench_tree_SOURCES = bench/bench-tree.c $(bench_common)
 bench_bench_tree_LDADD = base/libbase.la
 
