@@ -341,7 +341,7 @@ choose(void)
 static pid_t
 find(enum victim what, unsigned *session)
 {
-	unsigned long long token;
+	unsigned long long token = 0;
 	pid_t pid = 0;
 
 	*session = (unsigned)random() % (unsigned)victims.n_sessions;
