@@ -117,15 +117,15 @@ stage(struct operation *o)
 	answer = capability_originate(o->change, TYPE_NOTE, source->target, source->session, as->p,
 		as->n, RIGHT_CALL | RIGHTS_COMMON, o->request->uid, &made);
 	answer = stage_slot(o, answer, source, source->session, made);
-	if (command_has(&o->command, KEY_K12))
-		text_addf(&o->request->text, " k12=%.*s", (int)o->command.value[KEY_K12].n,
-			o->command.value[KEY_K12].p);
+	if (command_has(&o->command, KEY_K8))
+		text_addf(&o->request->text, " k8=%.*s", (int)o->command.value[KEY_K8].n,
+			o->command.value[KEY_K8].p);
 	return answer;
 }
 
 const struct verb verb_annotate = {
 	VERB_ROW(ANNOTATE, annotate),
-	.keys = KEY_BIT(KEY_AS) | KEY_BIT(KEY_K12),
+	.keys = KEY_BIT(KEY_AS) | KEY_BIT(KEY_K8),
 	.required = KEY_BIT(KEY_AS),
 	.right = RIGHT_GRANT,
 	.stage = stage,
@@ -137,11 +137,11 @@ edited verbs/verbs.h
 after tree/rows.c '"as", ROW_DIRECTORY' '	ROW(11, "annotate", ROW_COMMAND, .verb = &verb_annotate),'
 # Keys of its own: many of them.
 keys=
-for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+for i in 1 2 3 4 5 6 7 8; do
 	keys="$keys X(K$i, \"k$i\", false, \"k$i=WORD\")"
 done
 sed -i "s/^\(\tX(HOLD, \"hold\", false, \"hold=N\")\).*/\1$keys \\\\/" ops/grammar.h
-grep -q K12 ops/grammar.h || { echo "Bail out! no list of keys" && exit 1; }
+grep -q K8 ops/grammar.h || { echo "Bail out! no list of keys" && exit 1; }
 edited ops/grammar.h
 add_source verbs/annotate.c verbs/verbs.c
 at_most_three a_verb
@@ -159,7 +159,7 @@ C
 edited tree/info.c
 after tree/info.h 'void info_label' 'void info_slots(struct request *r, struct entity *e, struct text *t);'
 rows=
-for i in 14 15 16 17 18 19; do
+for i in 15 16 17 18 19 20; do
 	rows="$rows	ROW($i, \"slots$i\", ROW_INFO, .read = info_slots),\n"
 done
 after tree/rows.c '"control", ROW_SOCKET' "${rows%??}"
@@ -204,15 +204,15 @@ t_ok "a_service" serve echo --proxy="$TMP/echo.sock"
 
 echo_dir=$CAPFS/caps/echo
 t_like "the_keeper_heard_the_record" 'the broker says hello' cat "$TMP/log"
-t_is "the_usage_of_the_verb_comes_from_its_row" "as=NAME [k12=WORD]" "$(cat "$echo_dir/annotate")"
+t_is "the_usage_of_the_verb_comes_from_its_row" "as=NAME [k8=WORD]" "$(cat "$echo_dir/annotate")"
 annotate() { # TEXT: prints the reply or the refusal
 	exec 5<>"$echo_dir/annotate"
 	printf '%s\n' "$1" 2>/dev/null >&5
 	cat <&5
 	exec 5>&-
 }
-t_like "the_verb_is_done" '^slot=memo id=[0-9]* k12=last$' annotate 'as=memo k12=last'
-t_like "a_key_that_it_has_not_is_refused" "unknown key 'k11'" annotate 'as=other k11=x'
+t_like "the_verb_is_done" '^slot=memo id=[0-9]* k8=last$' annotate 'as=memo k8=last'
+t_like "a_key_that_it_has_not_is_refused" "unknown key 'k7'" annotate 'as=other k7=x'
 t_like "it_is_an_event" ' annotate session=init slot=memo id=[0-9]* ' cat "$CAPFS/events"
 t_like "so_is_its_refusal" 'refused annotate session=init slot=echo ' cat "$CAPFS/events"
 t_is "and_both_are_counted" "1 1" "$(sed -n \
@@ -231,14 +231,14 @@ t_is "the_other_type_is_served" x "$(timeout 10 "$PROBE" ask "$echo_dir/socket" 
 
 # The kernel keeps what a file's size is until it is told otherwise.
 before=$(cat "$memo/info")
-for i in 14 15 16 17 18 19; do
+for i in 15 16 17 18 19 20; do
 	t_is "slots${i}_is_shown" 2 "$(cat "$CAPFS/slots$i")"
 	stat -c %s "$CAPFS/slots$i" >"$TMP/size$i"
 done
 for i in 1 2 3 4 5 6 7 8; do
 	say "as=copy$i" "$echo_dir/replicate"
 done
-for i in 14 15 16 17 18 19; do
+for i in 15 16 17 18 19 20; do
 	t_is "the_size_of_row_${i}_is_told_anew" "2 3" "$(cat "$TMP/size$i") $(stat -c %s "$CAPFS/slots$i")"
 done
 

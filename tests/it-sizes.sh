@@ -85,12 +85,14 @@ needs() {
 # --- the files: one of each kind
 
 t_ok "a_service" serve date --inetd -- /bin/date
-"$CAP" session create app caps=20000 ram=200M >/dev/null
+"$CAP" session create app caps=20000 ram=200M threads=4 >/dev/null
 app=$CAPFS/sessions/app
 say 'to=app rights=call,grant' "$CAPFS/caps/date/grant"
-! is_root || chown 12345 "$app"
+! is_root || chown 12345:12345 "$app"
+t_ok "a_program" "$CAP" run --session=app --detach -- /bin/sleep 1000
 mapfile -t FILES < <(
-	cd "$CAPFS" && find . -path ./sessions -prune -o -type f -printf '%P\n' | sort |
+	cd "$CAPFS" && { find . -path ./sessions -prune -o -type f -printf '%P\n' && find sessions/app/threads -type f; } |
+		sort |
 		awk -F/ '!seen[$(NF > 2 ? 1 : 0) "/" $NF]++'
 )
 rows() { # of the files that can be read, as rows.c has them

@@ -47,7 +47,9 @@ gone() { # PID…
 }
 # What programs inherit of privilege and limits.
 inherited() { # PID
-	grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Speculation|SigIgn)' "/proc/$1/status"
+	# 32 and 33 are the C library's own, which its posix_spawn(3) leaves ignored.
+	grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Speculation|SigIgn)' "/proc/$1/status" |
+		sed 's/^\(SigIgn:.0000000\)18/\100/'
 	sed 's/  */ /g' "/proc/$1/limits"
 }
 # This shell's own, with no signal ignored.
