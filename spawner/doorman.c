@@ -58,6 +58,15 @@ become(const struct process_plan *p)
 	return p->uid != 0 && setresuid(0, 0, 0) == 0 ? -EPERM : 0;
 }
 
+/* What is left in the client's queue goes with this process, which may take long: not as root. */
+static void __attribute__((noreturn))
+turn_away(struct birth *b, int step, int error)
+{
+	(void)become(&b->plan);
+	birth_fail(b, step, error);
+	_exit(EXIT_FAILURE);
+}
+
 /* The session's directory as a mount of its own, in no namespace yet. */
 static int
 open_session(const struct birth *b)
@@ -90,7 +99,7 @@ write_map(pid_t pid, const char *name, uint32_t id)
 }
 
 static void __attribute__((noreturn))
-be_confined(struct birth *b, const struct process_hello *hello, int tree, const int go[2])
+be_confined(struct birth *b, int tree, const int go[2])
 {
 	const int more[] = {tree, go[0]};
 	char byte;
@@ -101,11 +110,11 @@ be_confined(struct birth *b, const struct process_hello *hello, int tree, const 
 		_exit(EXIT_FAILURE);
 	close(go[0]);
 	namespace_enter_given(b, tree);
-	init_main(b, hello);
+	init_main(b, NULL);
 }
 
 static void __attribute__((noreturn))
-make_confined(struct birth *b, const struct process_hello *hello)
+make_confined(struct birth *b)
 {
 	int go[2], tree = open_session(b), r;
 	pid_t pid;
@@ -118,12 +127,12 @@ make_confined(struct birth *b, const struct process_hello *hello)
 	if (pid < 0)
 		birth_fail(b, STEP_NS, errno);
 	if (pid == 0)
-		be_confined(b, hello, tree, go);
+		be_confined(b, tree, go);
 	r = write_map(pid, "gid_map", b->plan.gid);
 	if (r == 0)
 		r = write_map(pid, "uid_map", b->plan.uid);
 	if (r < 0)
-		birth_fail(b, STEP_NS, -r);
+		turn_away(b, STEP_NS, -r);
 	if (write(go[1], "", 1) != 1)
 		_exit(EXIT_FAILURE);
 	_exit(EXIT_SUCCESS);
@@ -145,7 +154,6 @@ leave_root_behind(void)
 void
 doorman_main(struct birth *b)
 {
-	struct process_hello hello;
 	sigset_t none;
 	int step, r;
 
@@ -154,15 +162,15 @@ doorman_main(struct birth *b)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	leave_root_behind();
-	hello_set_deadline(HELLO_SEC);
-	r = hello_receive(b->launch, &b->plan, &hello, &step);
+	r = hello_peek(b->launch, &b->plan, &step);
 	if (r != 0)
-		birth_fail(b, step, r);
-	if (b->plan.flags & PLAN_CONFINED)
-		make_confined(b, &hello);
-	hello_set_deadline(0);
+		turn_away(b, step, r);
+	if (b->plan.flags & PLAN_CONFINED) {
+		hello_set_deadline(HELLO_SEC);
+		make_confined(b);
+	}
 	r = become(&b->plan);
 	if (r < 0)
 		birth_fail(b, STEP_UID, -r);
-	init_main(b, &hello);
+	init_main(b, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "spawner/hello.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/time.h>
 
@@ -48,8 +49,8 @@ is_of(const struct msghdr *m, const struct process_plan *plan)
 	return u->uid == plan->uid && u->gid == plan->gid && (plan->n_groups == 0 || u->uid == 0);
 }
 
-int
-hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step)
+static int
+look(int fd, const struct process_plan *plan, int flags, struct process_hello *ret, int *ret_step)
 {
 	union credentials credentials;
 	struct iovec iov = {.iov_base = ret, .iov_len = sizeof(*ret)};
@@ -63,9 +64,10 @@ hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret
 
 	*ret_step = STEP_HELLO;
 	do
-		n = raw(SYS_recvmsg, fd, &m, MSG_CMSG_CLOEXEC);
+		n = raw(SYS_recvmsg, fd, &m, MSG_CMSG_CLOEXEC | flags);
 	while (n == -EINTR);
-	raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int));
+	if (!(flags & MSG_PEEK))
+		raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int));
 	if (n <= 0)
 		return n == 0 ? ECONNRESET : (int)-n;
 	if (n != sizeof(*ret) || m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !is_valid(ret))
@@ -74,4 +76,22 @@ hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret
 		return 0;
 	*ret_step = STEP_CREDS;
 	return EPERM;
+}
+
+int
+hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step)
+{
+	return look(fd, plan, 0, ret, ret_step);
+}
+
+int
+hello_peek(int fd, const struct process_plan *plan, int *ret_step)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct process_hello hello;
+
+	*ret_step = STEP_HELLO;
+	if (poll(&p, 1, HELLO_SEC * 1000) <= 0)
+		return ETIMEDOUT;
+	return look(fd, plan, MSG_PEEK | MSG_DONTWAIT, &hello, ret_step);
 }

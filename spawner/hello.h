@@ -16,3 +16,10 @@ void hello_set_deadline(unsigned sec);
  * packet that credentials come with, some descriptors would not. Returns: 0, an errno; *RET_STEP, where.
  */
 int hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step);
+
+/*
+ * The same for root, who takes nothing from that queue: the last reference to a descriptor that a client has put
+ * there goes with the message, and its file may then take as long as it likes. Waits for HELLO_SEC. Returns:
+ * likewise, ETIMEDOUT.
+ */
+int hello_peek(int fd, const struct process_plan *plan, int *ret_step);

@@ -250,6 +250,9 @@ count_fds(struct program_arena *a, const struct msghdr *m, uint32_t next)
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 		return 0;
 	n = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+	/* There is room for an even number. */
+	if (n > a->hello.n_fds - next)
+		fail(a, EBADMSG);
 	for (uint32_t i = 0; i < n; i++)
 		if (((const int *)(const void *)CMSG_DATA(c))[i] != (int)(next + i))
 			fail(a, EBADMSG);

@@ -208,6 +208,11 @@ if say "ro=/usr,/bin,/lib,/lib64 rlimits=nofile:64,core:0" "$CAPFS/sessions/box/
 	t_is "it_cannot_unmount_cap" "no" "$(box 'umount /cap 2>/dev/null && echo yes || echo no')"
 	id=$("$CAP" --cap="$CAPFS" run --session=box --detach -- /bin/sleep 1000)
 	t_fails EBUSY "Z81_a_confinement_stays_while_programs_run" say net=none "$CAPFS/sessions/box/confine"
+	if is_root; then
+		t_fails EBUSY "Z81_and_so_does_its_owner" chown 54321 "$CAPFS/sessions/box"
+		t_fails EPERM "nobody_but_root_names_another_user" as "$OWNER" bash -c \
+			"echo uid=33 >$CAPFS/sessions/other/confine"
+	fi
 	say kill "$CAPFS/sessions/box/threads/$id/ctl"
 	app=$CAPFS/sessions/box
 	t_ok "and_some_seconds_longer" wait_for 15 no_threads

@@ -33,11 +33,11 @@ START_TEST(what_is_written_is_shown)
 				 "rlimits=nofile:1K,core:0:unlimited dev=no"),
 		0);
 	ck_assert_str_eq(shown("sessions/app/confine"),
-		"uid=1000\ngid=100\nro=/usr,/etc\nrw=/srv/app\ncwd=/srv/app\nnet=none\nproc=yes\ndev=no\n"
+		"uid=1000\ngid=100\nro=/etc,/usr\nrw=/srv/app\ncwd=/srv/app\nnet=none\nproc=yes\ndev=no\n"
 		"seccomp=yes\nlandlock=yes\nrlimits=core:0:18446744073709551615,nofile:1024\n");
 	ck_assert(world_has_event(&w, " confine session=init/app "));
 	world_restart(&w);
-	ck_assert_ptr_nonnull(strstr(shown("sessions/app/confine"), "ro=/usr,/etc\n"));
+	ck_assert_ptr_nonnull(strstr(shown("sessions/app/confine"), "ro=/etc,/usr\n"));
 	ck_assert_str_eq(shown("confine"), "none\n");
 }
 END_TEST
@@ -119,6 +119,51 @@ START_TEST(it_is_inherited)
 }
 END_TEST
 
+/* What lies below something else is bound after it, and cannot be uncovered. */
+START_TEST(what_is_read_only_below_what_is_written_stays_so)
+{
+	struct process_record record;
+	struct process_plan plan;
+	int c;
+
+	played_begin();
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/srv/a/b,/usr rw=/srv/a,/srv/a/b/c"), 0);
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/usr"), EPERM);
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/usr rw=/srv/a"), EPERM);
+	c = world_control(&w, root());
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/in", "ram=16K", &a), 0);
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "ro=/usr rw=/srv/a"), EPERM);
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "ro=/srv/a/b rw=/srv/a"), 0);
+	played_come();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(spawner, &record, &plan), PROCESS_START);
+	ck_assert_uint_eq(plan.n_binds, 4);
+	ck_assert_str_eq(plan.binds[0].path, "/srv/a");
+	ck_assert_str_eq(plan.binds[1].path, "/srv/a/b");
+	ck_assert_uint_eq(plan.binds[1].writable, 0);
+	ck_assert_str_eq(plan.binds[2].path, "/srv/a/b/c");
+	ck_assert_str_eq(plan.binds[3].path, "/usr");
+}
+END_TEST
+
+/* A session whose parent is confined meanwhile would go on without that. */
+START_TEST(nor_is_one_confined_above_what_runs)
+{
+	struct process_record record;
+	int c;
+
+	played_begin();
+	c = world_control(&w, app);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/in", "threads=2 ram=16K sockets=4", &a), 0);
+	played_come();
+	played_ask(WIRE_SPAWN, "sessions/in/threads", 0, "descriptors=0");
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/usr"), EBUSY);
+	played_report(spawner, PROCESS_FAILED, record.thread, STEP_FORK, EAGAIN);
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/usr"), 0);
+}
+END_TEST
+
 START_TEST(Z81_where_a_program_runs_it_stays)
 {
 	uint64_t id;
@@ -150,10 +195,10 @@ START_TEST(the_spawner_is_told)
 	ck_assert_uint_eq(plan.n_groups, 0);
 	ck_assert_uint_eq(plan.flags, PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK);
 	ck_assert_uint_eq(plan.n_binds, 2);
-	ck_assert_str_eq(plan.binds[0].path, "/usr");
-	ck_assert_uint_eq(plan.binds[0].writable, 0);
-	ck_assert_str_eq(plan.binds[1].path, "/srv");
-	ck_assert_uint_eq(plan.binds[1].writable, 1);
+	ck_assert_str_eq(plan.binds[0].path, "/srv");
+	ck_assert_uint_eq(plan.binds[0].writable, 1);
+	ck_assert_str_eq(plan.binds[1].path, "/usr");
+	ck_assert_uint_eq(plan.binds[1].writable, 0);
 	ck_assert_uint_eq(plan.rlimits_set, 1U << RLIMIT_NOFILE);
 	ck_assert_uint_eq(plan.rlimits[RLIMIT_NOFILE][0], 7);
 }
@@ -176,7 +221,7 @@ START_TEST(S09_below_a_confined_session_its_init_is_asked)
 	played_ask(WIRE_SPAWN, "sessions/in/threads", 0, "descriptors=0");
 	ck_assert_uint_eq(played_said(spawner, &record, NULL), 0);
 	ck_assert_uint_eq(played_said(init, &record, &plan), PROCESS_START);
-	ck_assert_str_eq(plan.session, "sessions/in");
+	ck_assert_str_eq(plan.session, "sessions/app/sessions/in");
 	ck_assert(plan.flags & PLAN_CONFINED);
 	if (_i == 1) {
 		/* That init is gone, with all that was in it. */
@@ -212,6 +257,8 @@ main(void)
 	tcase_add_test(t, nonsense_is_refused);
 	tcase_add_test(t, a_confined_session_is_only_confined_more);
 	tcase_add_test(t, it_is_inherited);
+	tcase_add_test(t, what_is_read_only_below_what_is_written_stays_so);
+	tcase_add_test(t, nor_is_one_confined_above_what_runs);
 	tcase_add_test(t, Z81_where_a_program_runs_it_stays);
 	tcase_add_test(t, the_spawner_is_told);
 	tcase_add_loop_test(t, S09_below_a_confined_session_its_init_is_asked, 0, 2);

@@ -215,7 +215,7 @@ START_TEST(S17_S27_C09_a_program_gets_what_it_is_to_have_and_nothing_else)
 		W("--"), W("/bin/true"), W("-x")));
 	store = serve_open("sessions/app/sessions/db/caps/kv");
 	cache = serve_open("sessions/app/sessions/db/caps/cache");
-	serve_spawn("sessions/app/sessions/db/threads", "descriptors=6 name=nn keep");
+	serve_spawn("sessions/app/sessions/db/threads", "descriptors=6 name=nn labels=stdin,stdout,stderr,store,log,cache keep");
 	ck_assert_int_eq(stat("/dev/zero", &zero), 0);
 	ck_assert_uint_eq(program.hello.n_fds, 6);
 	ck_assert_uint_eq(program.hello.flags, HELLO_LISTEN_PID);
@@ -248,7 +248,7 @@ START_TEST(G65_its_status_is_that_of_the_program)
 	char answer[128];
 
 	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	/* It is the path that was found. */
 	ck_assert_str_eq(program.bytes, "/bin/true");
 	ck_assert_uint_eq(program.hello.argc, 1);
@@ -272,7 +272,7 @@ START_TEST(C04_a_failed_start_names_the_step)
 {
 	begin(WORDS(W("/no")));
 	program.answers[0] = (struct process_answer){.step = failed[_i].step, .error = failed[_i].error};
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	ends(failed[_i].status, "", failed[_i].err);
 }
 END_TEST
@@ -289,7 +289,7 @@ static const struct {
 START_TEST(C04_a_refused_start_has_the_daemons_reason)
 {
 	begin(WORDS(W("/no")));
-	serve(control, WIRE_SPAWN, "threads", "descriptors=3 keep", refused[_i].error, refused[_i].reason, -1);
+	serve(control, WIRE_SPAWN, "threads", "descriptors=3 labels=stdin,stdout,stderr keep", refused[_i].error, refused[_i].reason, -1);
 	ends(126, "", refused[_i].err);
 }
 END_TEST
@@ -305,7 +305,7 @@ END_TEST
 START_TEST(one_that_is_detached_is_not_waited_for)
 {
 	begin(WORDS(W("--detach"), W("true")));
-	serve_spawn("threads", "descriptors=3");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr");
 	ends(0, "7.3\n", "");
 }
 END_TEST
@@ -313,7 +313,7 @@ END_TEST
 START_TEST(one_that_is_to_die_with_it_is_asked_for_so)
 {
 	begin(WORDS(W("--die-with"), W("true")));
-	serve_spawn("threads", "descriptors=3 die keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr die keep");
 	serve_wait(0);
 	ends(0, "", "");
 }
@@ -322,7 +322,7 @@ END_TEST
 START_TEST(a_daemon_may_go_while_it_runs)
 {
 	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	control = fd_close(control);
 	ends(125, "", "capctl: /bin/true: it was started, how it ended is not known: ECONNRESET: "
@@ -352,7 +352,7 @@ START_TEST(signals_are_the_programs)
 	int other = -1;
 
 	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	/* From here on it has blocked them. */
 	await(control);
 	ck_assert_int_eq(kill(capctl, signals[_i].signal), 0);
@@ -371,7 +371,7 @@ START_TEST(to_stop_it_is_to_stop_the_program)
 	int other = -1, status;
 
 	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGTSTP), 0);
 	commands(&other, "pause", 0);
@@ -392,7 +392,7 @@ START_TEST(what_is_ignored_is_not_passed_on)
 	begin_ignoring(WORDS(W("true")), SIGHUP);
 	control = accept_control();
 	serve(control, WIRE_READ, "label", "", 0, "init\n", -1);
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGHUP), 0);
 	ck_assert_int_eq(kill(capctl, SIGUSR1), 0);
@@ -408,7 +408,7 @@ START_TEST(one_that_cannot_be_passed_on_ends_capctl)
 	int other = -1;
 
 	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 keep");
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGTERM), 0);
 	commands(&other, "signal=15", EACCES);

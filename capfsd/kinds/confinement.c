@@ -8,6 +8,7 @@
 #include "capfsd/kinds/confinement.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "capfsd/model/change.h"
@@ -154,6 +155,15 @@ find_bind(const struct confinement_record *r, const char *path)
 	return found;
 }
 
+/* In the order in which they are bound: a directory before what lies in it. */
+static int
+compare_binds(const void *a, const void *b)
+{
+	const struct plan_bind *one = a, *other = b;
+
+	return strcmp(one->path, other->path);
+}
+
 static void
 tighten_binds(const struct confinement_record *base, const struct confinement_record *with,
 	struct confinement_record *ret)
@@ -168,6 +178,19 @@ tighten_binds(const struct confinement_record *base, const struct confinement_re
 		ret->binds[ret->n_binds] = *b;
 		ret->binds[ret->n_binds++].writable = b->writable && over->writable;
 	}
+	/* What BASE keeps from being written stays so below what is written to. */
+	for (uint32_t i = 0; i < base->n_binds; i++) {
+		const struct plan_bind *b = &base->binds[i];
+		struct plan_bind *over = (struct plan_bind *)(uintptr_t)find_bind(ret, b->path);
+
+		if (b->writable || !over || !over->writable)
+			continue;
+		if (ret->n_binds < PLAN_BINDS_MAX)
+			ret->binds[ret->n_binds++] = *b;
+		else
+			over->writable = false;
+	}
+	qsort(ret->binds, ret->n_binds, sizeof(ret->binds[0]), compare_binds);
 }
 
 static void

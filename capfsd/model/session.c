@@ -180,7 +180,7 @@ session_is_closing(const struct entity *e)
 bool
 session_has_processes(const struct session *s)
 {
-	return s->n_owned[ENTITY_PROGRAM] > 0 || s->charged.n[QUOTA_THREADS] > 0;
+	return s->n_owned[ENTITY_PROGRAM] > 0 || s->has_init;
 }
 
 static bool

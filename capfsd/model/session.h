@@ -61,6 +61,7 @@ struct session {
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
+	bool has_init;             /* programs': there is one */
 	uint8_t owner_told;        /* fs's: the last owner_changed that the kernel was told of */
 	struct event_rate audited; /* the broker's: what of its events went to the journal */
 };
@@ -127,10 +128,7 @@ int session_create(struct change *ch, struct session *parent, const char *name, 
  */
 int session_close(struct change *ch, struct session *s);
 
-/*
- * S, if it is being closed, may have waited for this: a program of it, or what its programs are started by, is
- * gone. It pays for no other thread by then that is no serving one.
- */
+/* S, if it is being closed, may have waited for this: a program of it, or its init, is gone. */
 void session_settle(struct session *s);
 /* Are there any of either? */
 bool session_has_processes(const struct session *s);

@@ -24,15 +24,15 @@
 
 #define LOOK_USEC (START_USEC / 6)
 
-/* "sessions/a/sessions/b", seen from FROM, which is S or above it. */
+/* "sessions/a/sessions/b" */
 static int
-write_path(const struct session *from, const struct session *s, char *buffer, size_t size)
+write_path(const struct session *s, char *buffer, size_t size)
 {
 	const struct session *path[SESSION_DEPTH_MAX + 1];
 	cleanup_text struct text t = {};
 	size_t n = 0;
 
-	for (; s != from; s = s->parent)
+	for (; s->parent; s = s->parent)
 		path[n++] = s;
 	while (n-- > 0)
 		text_addf(&t, "%ssessions/%s", t.n > 0 ? "/" : "", path[n]->entity.name);
@@ -92,8 +92,7 @@ ask_first(struct programs *programs, struct running *r)
 	ssize_t n;
 	int e;
 
-	e = write_path(above ? above->session : programs->sockets->model->root, r->program->session,
-		start.plan.session, sizeof(start.plan.session));
+	e = write_path(r->program->session, start.plan.session, sizeof(start.plan.session));
 	if (e < 0)
 		return e;
 	write_plan(r, &start.plan);
@@ -145,6 +144,16 @@ want_spawner(struct programs *programs)
 	programs->ops->want_spawner(programs->data);
 }
 
+/* What is not for want of room is no better later. */
+static void
+give_up(struct programs *programs, struct running *r, int e)
+{
+	if (e == 0 || e == -EAGAIN || e == -EPIPE || e == -ECONNRESET)
+		return;
+	asking_leave(r);
+	programs_check(programs, report_failed(r, STEP_NONE, -e));
+}
+
 /* Those of a session that has an init by now go to that. */
 void
 programs_pump(struct programs *programs)
@@ -162,7 +171,7 @@ programs_pump(struct programs *programs)
 			if (programs->spawner_fd < 0 && !find_above(programs, r->program->session))
 				want_spawner(programs);
 			else
-				(void)ask_first(programs, r);
+				give_up(programs, r, ask_first(programs, r));
 		}
 	}
 	loop_arm(programs->timer, LOOK_USEC);

@@ -57,8 +57,10 @@ init_free(struct init *i)
 	watch_remove(&i->end_watch);
 	fd_close(i->pidfd);
 	list_unlink(&i->link);
-	if (i->indexed)
+	if (i->indexed) {
 		index_remove(&i->programs->by_session, &i->session_link);
+		i->session->has_init = false;
+	}
 	core_close(i->programs->sockets, i->fd, i->session);
 	memo_drop(i->programs->sockets, i->memo);
 	charge_deinit(&i->charge);
@@ -82,7 +84,7 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
 		return EDQUOT;
 	r = index_add(&programs->by_session, &i->session_link, index_hash_id(s->entity.id));
-	i->indexed = r == 0;
+	i->indexed = s->has_init = r == 0;
 	if (r == 0)
 		r = msg_ask_sender(fd, true);
 	if (r == 0)
@@ -177,7 +179,7 @@ static int
 on_launch(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	if (!r || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING ||
+	if (!r || r->orphaned || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING ||
 		r->program->record.flags & PROGRAM_LAUNCHED)
 		return 0;
 	r->launch_fd = take_fd(*fd);

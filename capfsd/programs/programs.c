@@ -54,6 +54,7 @@ running_new(struct programs *programs, struct program *p)
 	list_init(&r->waiters);
 	list_init(&r->ended_link);
 	r->indexed = p->record.connection;
+	r->orphaned = !r->indexed;
 	if (r->indexed &&
 		index_add(&programs->by_connection, &r->connection_link, index_hash_id(p->record.connection)) < 0) {
 		free(r);
@@ -369,7 +370,7 @@ settle_found(struct programs *programs, struct running *r)
 	if (r->init || !list_empty(&r->link))
 		return 0;
 	if (!program_is_live(p))
-		return program_is_asked_about(p) || r->orphaned ? 0 : report_drop(r);
+		return program_is_asked_about(p) || !list_empty(&r->ended_link) ? 0 : report_drop(r);
 	if (p->record.phase == PHASE_RUNNING || p->record.flags & PROGRAM_LAUNCHED || r->orphaned)
 		return report_failed(r, STEP_NONE, ECONNRESET);
 	programs_ask(r);

@@ -33,6 +33,9 @@ own_session(struct operation *o)
 
 	if (!record)
 		return -ENOMEM;
+	if (session_has_processes(session_of(o->subject)) &&
+		((to->uid != (uid_t)-1 && to->uid != record->uid) || (to->gid != (gid_t)-1 && to->gid != record->gid)))
+		return refuse(o->request, EBUSY, "a program of it runs, as its owner");
 	old = *record;
 	record->uid = to->uid != (uid_t)-1 ? to->uid : record->uid;
 	record->gid = to->gid != (gid_t)-1 ? to->gid : record->gid;

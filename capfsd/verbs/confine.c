@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -182,6 +183,28 @@ take_all(struct operation *o, struct confinement_record *c)
 	       take_flag(o, KEY_LANDLOCK, "yes", "no", PLAN_LANDLOCK, c) && take_rlimits(o, c);
 }
 
+/* Who asks for a program believes what the daemon says of whose it is to be: root would claim to be anybody. */
+static bool
+may_name(struct operation *o, enum key key, uint32_t own)
+{
+	uint64_t id;
+
+	if (!command_has(&o->command, key) || o->request->uid == 0)
+		return true;
+	if (!command_number(o->request, &o->command, key, &id))
+		return false;
+	return id == own || refuse(o->request, EPERM, "only root names others than oneself");
+}
+
+/* Deeper ones are bound later: what is bound last lies on top. */
+static int
+compare_binds(const void *a, const void *b)
+{
+	const struct plan_bind *one = a, *other = b;
+
+	return strcmp(one->path, other->path);
+}
+
 static int
 stage(struct operation *o)
 {
@@ -190,14 +213,19 @@ stage(struct operation *o)
 	bool confined = confinement_effective(s, &effective);
 	int e;
 
-	if (session_has_processes(s))
-		return refuse(o->request, EBUSY, "a program of it runs");
+	for (const struct session *below = s; below; below = session_next_below(s, (struct session *)(uintptr_t)below))
+		if (session_has_processes(below))
+			return refuse(o->request, EBUSY, "a program of %s runs",
+				below == s ? "it" : "a session below");
+	if (!may_name(o, KEY_UID, o->request->uid) || !may_name(o, KEY_GID, o->request->gid))
+		return 0;
 	if (confined)
 		wanted = effective;
 	else
 		confinement_default(&wanted);
 	if (!take_all(o, &wanted))
 		return 0;
+	qsort(wanted.binds, wanted.n_binds, sizeof(wanted.binds[0]), compare_binds);
 	if (confined) {
 		confinement_tighten(&effective, &wanted, &tight);
 		wanted.session = tight.session;
