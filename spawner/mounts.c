@@ -6,8 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,6 +21,7 @@
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
+#define LINKS_MAX 40
 #define PROPAGATION_PRIVATE (UINT64_C(1) << 18) /* MS_PRIVATE */
 
 int
@@ -82,4 +86,75 @@ mounts_refresh(int dir, const char *path)
 	struct statx found;
 
 	(void)statx(dir, path, AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC, STATX_TYPE, &found);
+}
+
+/* Puts what the link LINK, in the directory AT, leads to in front of what is LEFT of a path. */
+static int
+follow(int at, int link, char left[PATH_MAX])
+{
+	char target[PATH_MAX];
+	ssize_t n;
+
+	if (faccessat(at, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) == 0)
+		return -ELOOP;
+	n = readlinkat(link, "", target, sizeof(target));
+	if (n < 0)
+		return -errno;
+	if ((size_t)n + 1 + strlen(left) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memmove(left + n + 1, left, strlen(left) + 1);
+	memcpy(left, target, (size_t)n);
+	left[n] = '/';
+	return 0;
+}
+
+/* Takes the next component of LEFT into NAME. Returns: is there one? */
+static bool
+next_component(char left[PATH_MAX], char name[NAME_MAX + 1])
+{
+	size_t start = strspn(left, "/"), n = strcspn(left + start, "/");
+
+	if (n == 0 || n > NAME_MAX)
+		return false;
+	memcpy(name, left + start, n);
+	name[n] = '\0';
+	memmove(left, left + start + n, strlen(left + start + n) + 1);
+	return true;
+}
+
+int
+mounts_look_up(const char *path)
+{
+	cleanup_close int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char left[PATH_MAX], name[NAME_MAX + 1];
+	int n_links = 0;
+
+	if (at < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(left))
+		return -ENAMETOOLONG;
+	strcpy(left, path);
+	while (next_component(left, name)) {
+		cleanup_close int next = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		struct stat st;
+		int r = 0;
+
+		if (next < 0 || fstat(next, &st) < 0)
+			return -errno;
+		if (!S_ISLNK(st.st_mode)) {
+			fd_close(at);
+			at = take_fd(next);
+			continue;
+		}
+		r = ++n_links > LINKS_MAX ? -ELOOP : follow(at, next, left);
+		if (r < 0)
+			return r;
+		if (left[0] == '/') {
+			fd_close(at);
+			at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+			if (at < 0)
+				return -errno;
+		}
+	}
+	return take_fd(at);
 }

@@ -28,3 +28,10 @@ int mounts_separate(void);
  * same name that has gone. This has it ask, and look the name up again.
  */
 void mounts_refresh(int dir, const char *path);
+
+/*
+ * Opens the absolute PATH to be cloned. A link is followed only where nobody of this process's rights can have put
+ * it, so that what may write below one path cannot choose what is found at another. Returns: a descriptor with
+ * O_PATH; -errno: -ELOOP.
+ */
+int mounts_look_up(const char *path);

@@ -2,7 +2,7 @@
 /*
  * It is put on top of the old root, where nothing of that is hidden by it, since our paths still begin below;
  * when all is in its place, it becomes the root and the old one is let go. What is looked up is looked up as
- * the session's own user, and what of it is mounted is looked at as it is: no link leads anywhere.
+ * the session's own user; a link leads somewhere only where that user cannot have put it.
  */
 #include "config.h"
 
@@ -101,9 +101,17 @@ make_tmp(int root)
 }
 
 static int
+clone_path(const char *path)
+{
+	cleanup_close int found = mounts_look_up(path);
+
+	return found < 0 ? found : mounts_clone(found, "", true);
+}
+
+static int
 bind(int root, const struct plan_bind *b)
 {
-	cleanup_close int mount = mounts_clone(AT_FDCWD, b->path, true);
+	cleanup_close int mount = clone_path(b->path);
 	struct stat st;
 	int r;
 
@@ -217,7 +225,7 @@ open_root(const struct process_plan *plan)
 	cleanup_close int root = -1;
 	int r = 0;
 
-	root = *plan->root ? mounts_clone(AT_FDCWD, plan->root, true) : mounts_new("tmpfs", options, OURS);
+	root = *plan->root ? clone_path(plan->root) : mounts_new("tmpfs", options, OURS);
 	if (root >= 0 && *plan->root)
 		r = mounts_restrict(root, OURS | MOUNT_ATTR_RDONLY, true);
 	return r < 0 ? r : take_fd(root);

@@ -206,6 +206,14 @@ if say "ro=/usr,/bin,/lib,/lib64 rlimits=nofile:64,core:0" "$CAPFS/sessions/box/
 	t_is "a_limit" 64 "$(box 'ulimit -n')"
 	t_is "it_writes_nowhere_but_in_tmp" "yes" "$(box 'echo x >/tmp/x && ! echo x >/usr/x && ! echo x >/x && echo yes' 2>/dev/null)"
 	t_is "it_cannot_unmount_cap" "no" "$(box 'umount /cap 2>/dev/null && echo yes || echo no')"
+	# A session below it, for which a program has put a link where it may write.
+	mkdir -p "$TMP/work" "$TMP/secret"
+	if is_root; then chown "$OWNER:$GROUP" "$TMP/work"; fi
+	ln -s "$TMP/secret" "$TMP/work/link"
+	if is_root; then chown -h "$OWNER:$GROUP" "$TMP/work/link"; fi
+	session trap
+	say "ro=/usr,/bin,/lib,/lib64 rw=$TMP/work/link" "$CAPFS/sessions/trap/confine"
+	t_fails ELOOP "nobody_binds_what_another_ones_link_leads_to" "$CAP" --cap="$CAPFS" run --session=trap -- /bin/true
 	id=$("$CAP" --cap="$CAPFS" run --session=box --detach -- /bin/sleep 1000)
 	t_fails EBUSY "Z81_a_confinement_stays_while_programs_run" say net=none "$CAPFS/sessions/box/confine"
 	if is_root; then
