@@ -30,8 +30,8 @@ gather() { # system|user
 	cp "$top_srcdir"/systemd/*.socket "$top_builddir/systemd/$1"/* "$TMP/$1/"
 	[ "$1" = user ] || cp "$top_srcdir"/systemd/*.*mount "$TMP/$1/"
 	sed -i -e "s,^ExecStart=[^ ]*/capfs-spawner,ExecStart=$builddir/tests/played-spawner," \
-		-e "s,^ExecStart=[^ ]*/capfsd,ExecStart=$builddir/capfsd/capfsd," \
-		-e "s,^ExecStart=[^ ]*/capctl,ExecStart=$builddir/capctl/capctl," "$TMP/$1"/*.service
+		-e "s,^ExecStart=[^ ]*/capfsd\( \|$\),ExecStart=$builddir/capfsd/capfsd\1," \
+		-e "s,^ExecStart=[^ ]*/capctl\( \|$\),ExecStart=$builddir/capctl/capctl\1," "$TMP/$1"/*.service
 }
 
 verified() { # system|user UNIT
