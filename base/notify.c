@@ -13,6 +13,42 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
+int
+notify_address(const char *path, struct sockaddr_un *ret, socklen_t *ret_n)
+{
+	size_t n = strlen(path);
+
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (n >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(ret->sun_path, path, n);
+	if (path[0] == '@')
+		ret->sun_path[0] = '\0';
+	*ret_n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+	return 0;
+}
+
+int
+notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address;
+	cleanup_close int fd = -1;
+	socklen_t n;
+	int r;
+
+	if (!path || !*path)
+		return 0;
+	r = notify_address(path, &address, &n);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+		sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, n) < 0)
+		return -errno;
+	return 0;
+}
+
 /* Bound to a name that the kernel chooses. */
 int
 notify_listen(void)

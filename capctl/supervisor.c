@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,16 +49,7 @@ find_manager(struct supervisor *v)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 
-	if (!path || !*path)
-		return 0;
-	if (strlen(path) >= sizeof(v->manager.sun_path))
-		return -ENAMETOOLONG;
-	v->manager.sun_family = AF_UNIX;
-	memcpy(v->manager.sun_path, path, strlen(path));
-	v->n_manager = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-	if (path[0] == '@')
-		v->manager.sun_path[0] = '\0';
-	return 0;
+	return path && *path ? notify_address(path, &v->manager, &v->n_manager) : 0;
 }
 
 static int

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/notify.h"
 #include "helpers/child.h"
 #include "helpers/sockets.h"
 

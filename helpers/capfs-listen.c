@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/list.h"
+#include "base/notify.h"
 #include "helpers/loop.h"
 #include "helpers/message.h"
 #include "helpers/service.h"

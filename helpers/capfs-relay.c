@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/notify.h"
 #include "helpers/backend.h"
 #include "helpers/health.h"
 #include "helpers/message.h"

@@ -5,15 +5,10 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-#include "base/cleanup.h"
 
 #define LIMIT_PERIOD_USEC 1000000
 #define LIMIT_BURST 5
@@ -71,29 +66,4 @@ message_limited(struct message_limit *l, uint64_t now_usec, const char *format, 
 	va_start(args, format);
 	print(suffix, format, args);
 	va_end(args);
-}
-
-int
-notify(const char *state)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = getenv("NOTIFY_SOCKET");
-	cleanup_close int fd = -1;
-	socklen_t n_address;
-
-	if (!path || !*path)
-		return 0;
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	n_address = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-	if (path[0] == '@') /* the abstract name space: the first byte is NUL */
-		address.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, n_address) <
-		0)
-		return -errno;
-	return 0;
 }

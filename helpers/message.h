@@ -15,9 +15,3 @@ struct message_limit {
 
 void message_limited(struct message_limit *l, uint64_t now_usec, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-
-/*
- * Tells the service manager at $NOTIFY_SOCKET, as sd_notify(3) does; without one it does nothing.
- * Returns: 0 or -errno.
- */
-int notify(const char *state);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/notify.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "helpers/message.h"

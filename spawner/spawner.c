@@ -17,13 +17,13 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/notify.h"
 #include "base/number.h"
 #include "spawner/channel.h"
 #include "spawner/self.h"
@@ -242,26 +242,6 @@ has_listener(void)
 	       wanted == (uint64_t)getpid() && number_parse(n, strlen(n), false, &count) == 0 && count >= 1;
 }
 
-/* As sd_notify(3). */
-static void
-say_ready(void)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	cleanup_close int fd = -1;
-	size_t n = path ? strlen(path) : 0;
-
-	if (n < 2 || n >= sizeof(a.sun_path))
-		return;
-	memcpy(a.sun_path, path, n);
-	if (path[0] == '@')
-		a.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&a,
-			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-}
-
 static void
 reset_signals(void)
 {
@@ -378,7 +358,7 @@ main(int argc, char *argv[])
 		fprintf(stderr, "capfs-spawner: %s\n", error_name(r));
 		return EXIT_FAILURE;
 	}
-	say_ready();
+	(void)notify("READY=1");
 	self_init(argc, argv);
 	while (is_wanted(&s))
 		turn(&s);

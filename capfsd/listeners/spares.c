@@ -19,13 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "base/notify.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/process/records.h"
@@ -55,25 +55,22 @@ struct spares {
 
 static int spares_on_timer(sd_event_source *source, uint64_t usec, void *data);
 
-/* A name that begins with "@" is one of the abstract namespace, whose first byte is 0. */
 static int
 open_notify(const char *path)
 {
 	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t n = strlen(path);
+	struct sockaddr_un address;
+	socklen_t n;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	if (n >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+	if (path[0] != '/' && path[0] != '@')
 		return -EINVAL;
-	memcpy(address.sun_path, path, n);
-	if (path[0] == '@')
-		address.sun_path[0] = '\0';
-	if (connect(fd, (struct sockaddr *)&address,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
-		return -errno;
-	return take_fd(fd);
+	r = notify_address(path, &address, &n);
+	if (r < 0)
+		return r;
+	return connect(fd, (struct sockaddr *)&address, n) < 0 ? -errno : take_fd(fd);
 }
 
 /* What still waits is sent by the next broker, which watches the same sockets. */
