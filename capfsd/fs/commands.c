@@ -85,10 +85,7 @@ mark(struct fs *fs, uint64_t number, uint64_t fh, struct fs_half *h, int error)
 	h->error = error;
 	h->stored = true;
 	record = make_record(fs, number, h);
-	if (fs_half_note(ch, fh, &record, &h->text) < 0)
-		change_abort(ch);
-	else
-		error_trace(change_commit(ch));
+	error_trace(change_finish(ch, fs_half_note(ch, fh, &record, &h->text)));
 }
 
 static void

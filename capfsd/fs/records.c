@@ -111,10 +111,7 @@ fs_record_drop(struct fs *fs, uint64_t key)
 {
 	struct change *ch = change_begin(fs->model);
 
-	if (change_note(ch, key, NULL, 0) < 0)
-		change_abort(ch);
-	else
-		error_trace(change_commit(ch));
+	error_trace(change_finish(ch, change_note(ch, key, NULL, 0)));
 }
 
 void

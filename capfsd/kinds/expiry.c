@@ -209,12 +209,7 @@ expire_slice(struct model *m, uint64_t now, unsigned n, uint64_t *ret_next)
 	if (!ended)
 		return -ENOMEM;
 	ch = change_begin(m);
-	r = stage_expired(ch, now, n, ended, &n_ended, ret_next);
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	r = change_commit(ch);
+	r = change_finish(ch, stage_expired(ch, now, n, ended, &n_ended, ret_next));
 	for (unsigned i = 0; r == 0 && i < n_ended; i++)
 		tell_expired(m, ended[i]);
 	return r;

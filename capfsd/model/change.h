@@ -94,3 +94,5 @@ void change_spare_notes(struct change *ch);
  */
 int change_commit(struct change *ch);
 void change_abort(struct change *ch);
+/* Commits what was staged with E = 0, else aborts it. Returns: E, or as change_commit(). */
+int change_finish(struct change *ch, int e);

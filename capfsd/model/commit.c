@@ -315,3 +315,12 @@ change_commit(struct change *ch)
 	change_end(ch, true);
 	return 0;
 }
+
+int
+change_finish(struct change *ch, int e)
+{
+	if (e == 0)
+		return change_commit(ch);
+	change_abort(ch);
+	return e;
+}

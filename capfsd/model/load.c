@@ -230,10 +230,7 @@ drop_orphans(struct model *m)
 	ch = change_begin(m);
 	for (size_t i = 0; r == 0 && i < m->n_orphans; i++)
 		r = change_note(ch, STORE_KEY(STORE_LATER, m->orphans[i]), NULL, 0);
-	if (r < 0)
-		change_abort(ch);
-	else
-		r = change_commit(ch);
+	r = change_finish(ch, r);
 	free(take_ptr(m->orphans));
 	m->n_orphans = 0;
 	return r == -ENOSPC ? 0 : r;

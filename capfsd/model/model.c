@@ -121,7 +121,6 @@ model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const stru
 {
 	struct change *ch;
 	struct entity *e;
-	int r;
 
 	assert(!m->root && m->header.next_id == 1);
 	e = entity_new(m, ENTITY_SESSION, "init", strlen("init"));
@@ -136,12 +135,7 @@ model_create_root(struct model *m, uid_t uid, gid_t gid, mode_t mode, const stru
 		.state = SESSION_RUNNING,
 	};
 	ch = change_begin(m);
-	r = change_add(ch, e);
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	return change_commit(ch);
+	return change_finish(ch, change_add(ch, e));
 }
 
 /*
@@ -165,10 +159,7 @@ model_set_root_limit(struct model *m, const struct quota *limit)
 		return 0;
 	ch = change_begin(m);
 	record = change_edit(ch, &root->entity);
-	if (!record) {
-		change_abort(ch);
-		return -ENOMEM;
-	}
-	record->limit = wanted;
-	return change_commit(ch);
+	if (record)
+		record->limit = wanted;
+	return change_finish(ch, record ? 0 : -ENOMEM);
 }

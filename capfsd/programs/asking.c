@@ -296,11 +296,7 @@ asking_launched(struct programs *programs, struct running *r, int *launch_fd, in
 	}
 	*init_fd = -1;
 	ch = change_begin(programs->sockets->model);
-	e = memo_stage(memo, ch, "", 0);
-	if (e == 0)
-		e = change_commit(ch);
-	else
-		change_abort(ch);
+	e = change_finish(ch, memo_stage(memo, ch, "", 0));
 	if (e < 0) {
 		init_free(i);
 		session_settle(s);

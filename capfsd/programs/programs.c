@@ -261,12 +261,9 @@ settle_orphan(struct running *r)
 	}
 	ch = change_begin(r->programs->sockets->model);
 	record = change_edit(ch, &p->entity);
-	if (!record) {
-		change_abort(ch);
-		return -ENOMEM;
-	}
-	record->connection = 0;
-	e = change_commit(ch);
+	if (record)
+		record->connection = 0;
+	e = change_finish(ch, record ? 0 : -ENOMEM);
 	if (e == 0 && !r->init && p->record.phase == PHASE_STARTING) {
 		asking_leave(r);
 		e = report_failed(r, STEP_NONE, ECONNRESET);

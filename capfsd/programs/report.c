@@ -20,16 +20,6 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/programs/inner.h"
 
-static int
-commit(struct change *ch, int e)
-{
-	if (e == 0)
-		e = change_commit(ch);
-	else
-		change_abort(ch);
-	return e;
-}
-
 static void
 tell(const struct program *p, const char *verb)
 {
@@ -66,7 +56,7 @@ report_running(struct running *r, pid_t pid)
 		record->pid = (uint32_t)pid;
 		record->started_usec = m->now_usec();
 	}
-	return commit(ch, record ? 0 : -ENOMEM);
+	return change_finish(ch, record ? 0 : -ENOMEM);
 }
 
 /* One that nobody asks about goes right after that. */
@@ -78,11 +68,11 @@ end(struct running *r, const struct program_record *as)
 	struct change *ch = change_begin(m);
 	struct program_record *record = change_edit(ch, &p->entity);
 	struct init *i = r->init;
-	int e = record ? 0 : -ENOMEM;
+	int e;
 
 	if (record)
 		*record = *as;
-	e = commit(ch, e);
+	e = change_finish(ch, record ? 0 : -ENOMEM);
 	if (e < 0)
 		return e;
 	tell(p, p->record.phase == PHASE_FAILED ? "spawn" : "exit");
@@ -135,5 +125,5 @@ report_drop(struct running *r)
 {
 	struct change *ch = change_begin(r->programs->sockets->model);
 
-	return commit(ch, program_drop(ch, r->program));
+	return change_finish(ch, program_drop(ch, r->program));
 }

@@ -295,12 +295,7 @@ queue_page(struct channel *channel, struct capability *c)
 	if (!capability_counts_calls(c))
 		return 0;
 	ch = change_begin(channel->sockets->model);
-	r = pages_stage(channel, ch, c);
-	if (r < 0) {
-		change_abort(ch);
-		return r;
-	}
-	r = change_commit(ch);
+	r = change_finish(ch, pages_stage(channel, ch, c));
 	if (r < 0)
 		return r;
 	pages_publish(channel, c);

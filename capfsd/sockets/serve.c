@@ -232,12 +232,7 @@ detach(struct sockets *sockets, struct endpoint *endpoint)
 	if (r < 0)
 		return r;
 	ch = change_begin(sockets->model);
-	r = entrypoint_detach(ch, endpoint->entrypoint);
-	if (r) {
-		change_abort(ch);
-		return r;
-	}
-	r = change_commit(ch);
+	r = change_finish(ch, entrypoint_detach(ch, endpoint->entrypoint));
 	if (r == 0)
 		endpoint->pages = pages_free(endpoint->pages);
 	return r;
