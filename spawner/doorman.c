@@ -28,26 +28,14 @@
 #include "spawner/init.h"
 #include "spawner/mounts.h"
 #include "spawner/namespace.h"
+#include "spawner/self.h"
 
 #define TITLE "capfs-doorman"
-
-/*
- * Afterwards only CAP_SETPCAP would allow it, which goes with the uid. The kernel says EINVAL of what it has
- * not.
- */
-static int
-empty_bounding_set(void)
-{
-	for (int capability = 0; capability < 64; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
-			return -errno;
-	return 0;
-}
 
 static int
 become(const struct process_plan *p)
 {
-	int r = p->uid == 0 ? 0 : empty_bounding_set();
+	int r = p->uid == 0 ? 0 : self_bound();
 
 	if (r < 0)
 		return r;
@@ -86,18 +74,6 @@ open_session(const struct birth *b)
 	return directory < 0 ? -errno : mounts_clone(directory, "", false);
 }
 
-static int
-write_map(pid_t pid, const char *name, uint32_t id)
-{
-	char path[40], map[40];
-	cleanup_close int fd = -1;
-	int n = snprintf(map, sizeof(map), "%u %u 1\n", id, id);
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd < 0 || write(fd, map, (size_t)n) != n ? -errno : 0;
-}
-
 static void __attribute__((noreturn))
 be_confined(struct birth *b, int tree, const int go[2])
 {
@@ -117,6 +93,7 @@ static void __attribute__((noreturn))
 make_confined(struct birth *b)
 {
 	int go[2], tree = open_session(b), r;
+	char process[16];
 	pid_t pid;
 
 	if (tree < 0)
@@ -128,9 +105,8 @@ make_confined(struct birth *b)
 		birth_fail(b, STEP_NS, errno);
 	if (pid == 0)
 		be_confined(b, tree, go);
-	r = write_map(pid, "gid_map", b->plan.gid);
-	if (r == 0)
-		r = write_map(pid, "uid_map", b->plan.uid);
+	snprintf(process, sizeof(process), "%d", (int)pid);
+	r = namespace_write_maps(-1, process, &b->plan);
 	if (r < 0)
 		turn_away(b, STEP_NS, -r);
 	if (write(go[1], "", 1) != 1)

@@ -7,10 +7,12 @@
 
 #include "spawner/hello.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/time.h>
 
+#include "base/fd.h"
 #include "spawner/raw.h"
 
 #define HELLO_FLAGS (HELLO_EXEC_FD | HELLO_LISTEN_PID)
@@ -19,6 +21,18 @@ union credentials {
 	char buffer[CMSG_SPACE(sizeof(struct ucred))];
 	struct cmsghdr align;
 };
+
+int
+hello_pair(int ret_pair[2])
+{
+	int r;
+
+	ret_pair[0] = ret_pair[1] = -1;
+	r = fd_socketpair(SOCK_SEQPACKET, ret_pair);
+	if (r == 0 && setsockopt(ret_pair[0], SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)) < 0)
+		r = -errno;
+	return r;
+}
 
 void
 hello_set_deadline(unsigned sec)

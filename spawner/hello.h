@@ -8,6 +8,12 @@
 
 #define HELLO_SEC 30 /* that a client has from the begin until all has come */
 
+/*
+ * A launch pair. The first end is the program's, where the kernel says of each message who has sent it; from the
+ * begin, as it notes that when a message is sent. Returns: 0 or -errno, and the caller closes what is not -1.
+ */
+int hello_pair(int ret_pair[2]);
+
 /* Ends this process when the client takes longer, with SIGALRM. */
 void hello_set_deadline(unsigned sec);
 

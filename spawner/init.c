@@ -29,6 +29,7 @@
 #include "base/fd.h"
 #include "spawner/birth.h"
 #include "spawner/channel.h"
+#include "spawner/hello.h"
 #include "spawner/self.h"
 #include "spawner/inits.h"
 #include "spawner/program.h"
@@ -76,7 +77,7 @@ static void
 start(struct init *i, uint64_t id)
 {
 	struct thread *t = threads_find(&i->threads, id);
-	cleanup_close int launch = -1;
+	cleanup_close int launch = -1, client = -1;
 	struct process_record r;
 	int pair[2], error;
 
@@ -94,23 +95,18 @@ start(struct init *i, uint64_t id)
 		channel_send(&i->channel, &r, NULL, 0);
 		return;
 	}
-	error = fd_socketpair(SOCK_SEQPACKET, pair);
-	if (error < 0) {
-		fail(i, t, STEP_FORK, -error);
-		return;
-	}
+	error = hello_pair(pair);
 	launch = pair[0];
-	error = setsockopt(launch, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)) < 0 ? -errno : 0;
+	client = pair[1];
 	if (error == 0)
 		error = program_start(&i->programs, &t->program, launch, NULL);
 	if (error < 0) {
-		fd_close(pair[1]);
 		fail(i, t, STEP_FORK, -error);
 		return;
 	}
 	threads_started(&i->threads, t);
 	thread_describe(t, PROCESS_LAUNCH, &r);
-	channel_send(&i->channel, &r, &pair[1], 1);
+	channel_send(&i->channel, &r, (int[]){take_fd(client)}, 1);
 }
 
 static void

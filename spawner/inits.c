@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "spawner/doorman.h"
+#include "spawner/hello.h"
 #include "spawner/init.h"
 #include "spawner/namespace.h"
 
@@ -234,13 +235,10 @@ make_process(struct birth *b)
 static int
 make_pairs(int launch[2], int reports[2])
 {
-	int r = fd_socketpair(SOCK_SEQPACKET, launch);
+	int r = hello_pair(launch);
 
 	if (r == 0)
 		r = fd_socketpair(SOCK_SEQPACKET, reports);
-	/* Before anybody can send: it is what is noted with a message that tells who has sent it. */
-	if (r == 0 && setsockopt(launch[0], SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)) < 0)
-		r = -errno;
 	if (r == 0)
 		(void)fd_refuse_descriptors(reports[0]);
 	return r;

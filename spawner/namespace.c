@@ -26,6 +26,7 @@
 #include "spawner/birth.h"
 #include "spawner/mounts.h"
 #include "spawner/root.h"
+#include "spawner/self.h"
 
 #define NAMESPACES \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -46,39 +47,45 @@ namespace_fork(const struct process_plan *plan, uint32_t *ret_pid)
 	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
 }
 
-/* Through a file of /proc, which is at PROC, or at its usual place. */
+/* A file of PROCESS in a /proc, which is at PROC; -1: at its usual place. */
 static int
-write_own(int proc, const char *name, const char *text)
+write_file(int proc, const char *process, const char *name, const char *text)
 {
-	char path[32];
+	char path[48];
 	cleanup_close int fd = -1;
 
-	snprintf(path, sizeof(path), "%sself/%s", proc < 0 ? "/proc/" : "", name);
+	snprintf(path, sizeof(path), "%s%s/%s", proc < 0 ? "/proc/" : "", process, name);
 	fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
 	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
 static int
-write_map(int proc, const char *name, uint32_t id)
+write_map(int proc, const char *process, const char *name, uint32_t id)
 {
 	char map[32];
 
 	snprintf(map, sizeof(map), "%u %u 1\n", id, id);
-	return write_own(proc, name, map);
+	return write_file(proc, process, name, map);
+}
+
+int
+namespace_write_maps(int proc, const char *process, const struct process_plan *plan)
+{
+	int r = write_map(proc, process, "gid_map", plan->gid);
+
+	return r < 0 ? r : write_map(proc, process, "uid_map", plan->uid);
 }
 
 /* One's own files of /proc are root's, who is somebody else, unless one can be traced. */
 static int
-write_maps(const struct birth *b)
+write_own_maps(const struct birth *b)
 {
 	int proc = b->place->proc_fd, r;
 
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	r = write_own(proc, "setgroups", "deny");
+	r = write_file(proc, "self", "setgroups", "deny");
 	if (r == 0)
-		r = write_map(proc, "gid_map", b->plan.gid);
-	if (r == 0)
-		r = write_map(proc, "uid_map", b->plan.uid);
+		r = namespace_write_maps(proc, "self", &b->plan);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return r;
 }
@@ -89,9 +96,10 @@ drop_capabilities(void)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
 
-	for (int capability = 0; capability < 64; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
-			return -errno;
+	int r = self_bound();
+
+	if (r < 0)
+		return r;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return -errno;
 	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
@@ -145,7 +153,7 @@ namespace_enter_own(struct birth *b)
 	int r, tree;
 
 	birth_begin(b, NULL, 0);
-	r = write_maps(b);
+	r = write_own_maps(b);
 	if (r < 0)
 		birth_fail(b, STEP_NS, -r);
 	tree = open_session(b);

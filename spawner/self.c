@@ -45,6 +45,16 @@ self_adopt(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
+/* The kernel says EINVAL of capabilities that it does not have. */
+int
+self_bound(void)
+{
+	for (int capability = 0; capability < 64; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+			return -errno;
+	return 0;
+}
+
 int
 self_for_each_child(int proc, void (*f)(void *context, pid_t pid), void *context)
 {

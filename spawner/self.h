@@ -17,6 +17,12 @@ void self_title(const char *name, const char *rest);
 void self_adopt(void);
 
 /*
+ * No program that we become can get a capability; afterwards only CAP_SETPCAP would allow this, which goes with
+ * the uid. Returns: 0 or -errno.
+ */
+int self_bound(void);
+
+/*
  * Calls F with each child of ours, as PROC knows it, which is a /proc of our own pid namespace; -1: it is at
  * its usual place. It may miss one while another ends, for which there is a SIGCHLD: then is the time to look
  * again. Returns: 0, -errno: -ENOENT where the kernel does not list them.

@@ -226,7 +226,7 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 	programs->wanted = false;
 	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
 		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM]) {
-			struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+			struct running *r = running_at(l);
 
 			if (!r || !is_waited_for(r) || e < 0)
 				continue;

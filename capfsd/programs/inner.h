@@ -86,6 +86,13 @@ running_of(const struct program *p)
 	return (struct running *)(uintptr_t)p->entity.slots[1];
 }
 
+/* Of the program that is linked at I in what its session owns. */
+static inline struct running *
+running_at(struct list *i)
+{
+	return running_of(program_of(list_entry(i, struct entity, owner_link)));
+}
+
 /* --- programs.c --- */
 
 /* An error that the next broker may not meet, if it is one, ends this one. */

@@ -124,18 +124,31 @@ programs_start(struct programs *programs, struct program *p)
 	programs_pump(programs);
 }
 
+/* The next one that this connection has asked for, behind LAST; NULL: the first. Returns: NULL: there is none. */
+static struct running *
+next_of(struct programs *programs, uint64_t connection, const struct running *last)
+{
+	struct index_link *link = last
+		? index_next(&last->connection_link)
+		: index_first(&programs->by_connection, index_hash_id(connection));
+
+	for (; link; link = index_next(link)) {
+		struct running *r = container_of(link, struct running, connection_link);
+
+		if (r->program->record.connection == connection)
+			return r;
+	}
+	return NULL;
+}
+
 struct program *
 programs_find(struct programs *programs, uint64_t connection, uint64_t serial)
 {
-	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
+	struct running *r = next_of(programs, connection, NULL);
 
-	for (; link; link = index_next(link)) {
-		struct program *p = container_of(link, struct running, connection_link)->program;
-
-		if (p->record.connection == connection && p->record.serial == serial)
-			return p;
-	}
-	return NULL;
+	while (r && r->program->record.serial != serial)
+		r = next_of(programs, connection, r);
+	return r ? r->program : NULL;
 }
 
 bool
@@ -177,28 +190,18 @@ programs_wait(struct program *p, struct list *waiter)
 void
 programs_connection_found(struct programs *programs, uint64_t connection)
 {
-	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
-
-	for (; link; link = index_next(link)) {
-		struct running *r = container_of(link, struct running, connection_link);
-
-		if (r->program->record.connection == connection)
-			r->connected = true;
-	}
+	for (struct running *r = next_of(programs, connection, NULL); r; r = next_of(programs, connection, r))
+		r->connected = true;
 }
 
 /* One that was asked for by this connection, and of which no more is known than that it was begun. */
 static struct init *
 find_unsure(struct programs *programs, uint64_t connection)
 {
-	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
-
-	for (; link; link = index_next(link)) {
-		struct running *r = container_of(link, struct running, connection_link);
+	for (struct running *r = next_of(programs, connection, NULL); r; r = next_of(programs, connection, r)) {
 		const struct program_record *record = &r->program->record;
 
-		if (record->connection == connection && record->phase == PHASE_STARTING &&
-			record->flags & PROGRAM_LAUNCHED && r->init)
+		if (record->phase == PHASE_STARTING && record->flags & PROGRAM_LAUNCHED && r->init)
 			return r->init;
 	}
 	return NULL;
@@ -228,14 +231,8 @@ orphan(struct running *r)
 void
 programs_connection_ended(struct programs *programs, uint64_t connection)
 {
-	struct index_link *link = index_first(&programs->by_connection, index_hash_id(connection));
-
-	for (; link; link = index_next(link)) {
-		struct running *r = container_of(link, struct running, connection_link);
-
-		if (r->program->record.connection == connection)
-			orphan(r);
-	}
+	for (struct running *r = next_of(programs, connection, NULL); r; r = next_of(programs, connection, r))
+		orphan(r);
 }
 
 /*
@@ -310,7 +307,7 @@ programs_changed(struct programs *programs, const struct entity *e)
 		end_init(i);
 	/* Those that have none yet. */
 	list_for_each (l, &session_of(e)->owned[ENTITY_PROGRAM]) {
-		struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+		struct running *r = running_at(l);
 
 		if (r && !r->init)
 			orphan(r);
@@ -345,7 +342,7 @@ on_adopt(void *data, struct adopted *found)
 	found->memo = NULL;
 	i->ending = i->session->record.state == SESSION_CLOSING;
 	list_for_each (l, &i->session->owned[ENTITY_PROGRAM]) {
-		struct running *r = running_of(program_of(list_entry(l, struct entity, owner_link)));
+		struct running *r = running_at(l);
 
 		if (!program_is_live(r->program))
 			continue;
@@ -384,8 +381,7 @@ settle(struct programs *programs)
 	for (struct session *s = m->root; s && e == 0; s = session_next_below(m->root, s))
 		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM])
 			if (e == 0)
-				e = settle_found(programs,
-					running_of(program_of(list_entry(l, struct entity, owner_link))));
+				e = settle_found(programs, running_at(l));
 	programs->settled = e == 0;
 	return e;
 }
