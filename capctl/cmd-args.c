@@ -42,24 +42,6 @@ open_own(capc_args **ret)
 	return r < 0 ? complain(r, why(r), "args") : STATUS_DONE;
 }
 
-/* "-" is stdin. What is longer than a tree's text may be is cut off one byte behind that. */
-static int
-read_file(const char *name, struct text *t)
-{
-	bool is_stdin = strcmp(name, "-") == 0;
-	cleanup_fclose FILE *f = is_stdin ? fdopen(dup(STDIN_FILENO), "r") : fopen(name, "re");
-	char buffer[4096];
-	size_t n;
-
-	if (!f)
-		return complain(errno, NULL, "%s", name);
-	while (t->n <= CAPC_ARGS_BYTES_MAX && (n = fread(buffer, 1, sizeof(buffer), f)) > 0)
-		text_add_n(t, buffer, n);
-	if (ferror(f))
-		return complain(errno, NULL, "%s", name);
-	return text_done(t) < 0 ? complain(ENOMEM, NULL, "%s", name) : STATUS_DONE;
-}
-
 /* The tree of a file as a program would have it; nothing that it names is opened. */
 static int
 load(const char *name, capc_args **ret, int *ret_memfd)
@@ -67,7 +49,7 @@ load(const char *name, capc_args **ret, int *ret_memfd)
 	cleanup_free char *reason = NULL;
 	cleanup_args capc_args *a = NULL;
 	cleanup_text struct text t = {};
-	int status = read_file(name, &t), r;
+	int status = value_read(name, &t), r;
 
 	if (status != STATUS_DONE)
 		return status;

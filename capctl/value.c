@@ -3,11 +3,34 @@
 
 #include "capctl/value.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "capctl/command.h"
+
+int
+value_read(const char *file, struct text *t)
+{
+	bool is_stdin = strcmp(file, "-") == 0;
+	cleanup_fclose FILE *f = is_stdin ? fdopen(dup(STDIN_FILENO), "r") : fopen(file, "re");
+	char buffer[4096];
+	size_t n;
+
+	if (!f)
+		return complain(errno, NULL, "%s", file);
+	while (t->n <= CAPC_ARGS_BYTES_MAX && (n = fread(buffer, 1, sizeof(buffer), f)) > 0)
+		text_add_n(t, buffer, n);
+	if (ferror(f))
+		return complain(errno, NULL, "%s", file);
+	return text_done(t) < 0 ? complain(ENOMEM, NULL, "%s", file) : STATUS_DONE;
+}
 
 /* --- strings --- */
 

@@ -7,6 +7,12 @@
 #include "base/text.h"
 #include "libcap-client/cap-client.h"
 
+/*
+ * The YAML in a file; "-" is stdin. What is longer than a tree's text may be is cut off one byte behind that, and
+ * refused as such. Returns: 0, or an exit status, having said why.
+ */
+int value_read(const char *file, struct text *t);
+
 /* A scalar, or a sequence or map without items. A descriptor is "!fd 3". */
 void value_add(struct text *t, const struct capc_value *v);
 

@@ -29,12 +29,13 @@
 #include "spawner/namespace.h"
 
 #define INITS_MAX 4096
+#define NOT_YET 1 /* in the word of a doorman that has made nothing, where no pid can be that */
 
 struct init_child {
 	struct list link;
 	uint64_t session, thread;
 	pid_t pid;
-	uint32_t *sibling; /* what a doorman makes; NULL: there is no doorman */
+	uint32_t *word; /* where the pid of what its doorman makes will be; NULL: there is no doorman */
 	bool is_confined;
 	struct channel *channel; /* who is told; NULL: nobody any more */
 };
@@ -100,10 +101,13 @@ find(const struct inits *all, const struct channel *c, uint64_t session)
 
 /* --- ends ------------------------------------------------------------------------------------------ */
 
-static bool
-has_come(const struct init_child *i)
+/* What its doorman has made. 0: nothing (yet), or there is none. */
+static pid_t
+sibling_of(const struct init_child *i)
 {
-	return !i->sibling || __atomic_load_n(i->sibling, __ATOMIC_ACQUIRE) != 0;
+	uint32_t pid = i->word ? __atomic_load_n(i->word, __ATOMIC_ACQUIRE) : NOT_YET;
+
+	return pid == NOT_YET ? 0 : (pid_t)pid;
 }
 
 static void
@@ -112,8 +116,8 @@ end(struct inits *all, struct init_child *i, int status)
 	tell(i->channel, i, PROCESS_ENDED, status);
 	list_unlink(&i->link);
 	all->n--;
-	if (i->sibling)
-		*i->sibling = 0;
+	if (i->word)
+		*i->word = 0;
 	free(i);
 }
 
@@ -126,7 +130,7 @@ inits_reaped(struct inits *all, pid_t pid, int status)
 {
 	list_for_each(link, &all->list) {
 		struct init_child *i = list_entry(link, struct init_child, link);
-		pid_t sibling = i->sibling ? (pid_t)__atomic_load_n(i->sibling, __ATOMIC_ACQUIRE) : 0;
+		pid_t sibling = sibling_of(i);
 
 		if (pid != i->pid && pid != sibling)
 			continue;
@@ -147,7 +151,7 @@ inits_are_coming(const struct inits *all)
 	list_for_each(link, &all->list) {
 		const struct init_child *i = list_entry(link, struct init_child, link);
 
-		if (i->sibling && i->is_confined && (pid_t)*i->sibling != i->pid)
+		if (i->word && i->is_confined && sibling_of(i) != i->pid)
 			return true;
 	}
 	return false;
@@ -159,7 +163,7 @@ inits_have(const struct inits *all, pid_t pid)
 	list_for_each(link, &all->list) {
 		const struct init_child *i = list_entry(link, struct init_child, link);
 
-		if (i->pid == pid || (i->sibling && (pid_t)*i->sibling == pid))
+		if (i->pid == pid || sibling_of(i) == pid)
 			return true;
 	}
 	return false;
@@ -177,8 +181,8 @@ inits_end(struct inits *all, const struct channel *c, uint64_t session)
 	if (!i)
 		return;
 	kill(i->pid, i->is_confined ? SIGKILL : SIGTERM);
-	if (i->sibling && has_come(i))
-		kill((pid_t)*i->sibling, SIGKILL);
+	if (sibling_of(i))
+		kill(sibling_of(i), SIGKILL);
 }
 
 void
@@ -247,15 +251,9 @@ make_pairs(int launch[2], int reports[2])
 static uint32_t *
 free_word(const struct inits *all)
 {
-	for (size_t n = 0; all->pids && n < INITS_MAX; n++) {
-		uint32_t *word = &all->pids[n];
-		bool taken = *word != 0;
-
-		list_for_each(link, &all->list)
-			taken = taken || list_entry(link, struct init_child, link)->sibling == word;
-		if (!taken)
-			return word;
-	}
+	for (size_t n = 0; all->pids && n < INITS_MAX; n++)
+		if (all->pids[n] == 0)
+			return &all->pids[n];
 	return NULL;
 }
 
@@ -279,10 +277,15 @@ add(struct inits *all, struct channel *c, struct birth *b, int fds[2])
 		return r;
 	b->launch = launch;
 	b->reports = reports;
-	i->sibling = b->ret_pid = free_word(all);
+	i->word = b->ret_pid = free_word(all);
+	if (i->word)
+		*i->word = NOT_YET;
 	pid = make_process(b);
-	if (pid < 0)
+	if (pid < 0) {
+		if (i->word)
+			*i->word = 0;
 		return pid;
+	}
 	i->session = b->session;
 	i->thread = b->thread;
 	i->pid = pid;
@@ -303,8 +306,8 @@ is_there(struct inits *all, const struct channel *c, uint64_t session, uint64_t 
 	struct init_child *i = find(all, c, session);
 	int status;
 
-	if (i && has_come(i) && i->sibling)
-		i->pid = (pid_t)*i->sibling;
+	if (i && sibling_of(i))
+		i->pid = sibling_of(i);
 	if (i && waitpid(i->pid, &status, WNOHANG) == i->pid) {
 		inits_reaped(all, i->pid, status);
 		i = find(all, c, session);

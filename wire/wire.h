@@ -45,6 +45,10 @@ enum wire_op {
 /* The extended attribute of a `socket` that takes the challenge. */
 #define WIRE_VOUCH_ATTRIBUTE "capfs.vouch"
 
+/* Of what the label of a descriptor of a program's consists, in a WIRE_SPAWN and where it is shown. */
+#define WIRE_LABEL_CHARACTERS \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+/-"
+
 #define WIRE_REPLY 0x80  /* or'ed to the op of a reply; `op` of struct wire_reply is without it */
 #define WIRE_MORE 1      /* flag of a reply: go on at `value` */
 

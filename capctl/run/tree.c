@@ -12,24 +12,13 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capctl/command.h"
+#include "capctl/value.h"
 
 int
 run_tree_read(struct run_tree *t, const char *file)
 {
-	bool is_stdin = strcmp(file, "-") == 0;
-	cleanup_fclose FILE *f = is_stdin ? fdopen(dup(STDIN_FILENO), "r") : fopen(file, "re");
-	char buffer[4096];
-	size_t n;
-
-	*t = (struct run_tree){.name = is_stdin ? "stdin" : file, .root = "", .memfd = -1};
-	if (!f)
-		return complain(errno, NULL, "%s", file);
-	/* What is longer than a text may be is cut off one byte behind that, and refused as such. */
-	while (t->text.n <= CAPC_ARGS_BYTES_MAX && (n = fread(buffer, 1, sizeof(buffer), f)) > 0)
-		text_add_n(&t->text, buffer, n);
-	if (ferror(f))
-		return complain(errno, NULL, "%s", file);
-	return text_done(&t->text) < 0 ? complain(ENOMEM, NULL, "%s", file) : 0;
+	*t = (struct run_tree){.name = strcmp(file, "-") == 0 ? "stdin" : file, .root = "", .memfd = -1};
+	return value_read(file, &t->text);
 }
 
 static int

@@ -99,7 +99,7 @@ struct spawning {
 static size_t
 count_labels(const struct word *labels)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+/-";
+	static const char allowed[] = WIRE_LABEL_CHARACTERS;
 	size_t n = 1, length = 0;
 
 	for (size_t i = 0; i < labels->n; i++) {

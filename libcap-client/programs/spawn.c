@@ -180,7 +180,7 @@ make_fds(const struct capc_spawn *p, int **ret, size_t *ret_n)
 static void
 add_labels(const struct capc_spawn *p, struct text *t)
 {
-	static const char shown[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+/-";
+	static const char shown[] = WIRE_LABEL_CHARACTERS;
 	size_t n = 0;
 
 	for (size_t i = 0; p->labels && i < p->n_fds; i++)
