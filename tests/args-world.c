@@ -16,6 +16,15 @@
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
+capc_args *
+new_args(void)
+{
+	capc_args *a = NULL;
+
+	ck_assert_int_eq(capc_args_new(&a), 0);
+	return a;
+}
+
 static int
 open_memfd(int fd, capc_args **ret)
 {

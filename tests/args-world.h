@@ -6,6 +6,10 @@
 
 #include "libcap-client/cap-client.h"
 
+#define PLACE 600 /* where no test has anything open */
+
+capc_args *new_args(void);
+
 /*
  * Opens N bytes as this process's tree, as if it had been started with them; the memfd is closed again.
  * Returns: as capc_args_open().

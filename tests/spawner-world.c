@@ -155,6 +155,17 @@ world_bind(struct world *w, struct process_plan *p)
 	p->n_binds = 3;
 }
 
+void
+world_prepare(struct world *w, struct process_plan *p, int kind)
+{
+	world_begin(w, kind & 2, NULL);
+	world_plan(w, p, 0);
+	if (kind & 1) {
+		p->flags = WORLD_CONFINED;
+		world_bind(w, p);
+	}
+}
+
 /* --- the broker ------------------------------------------------------------------------------------ */
 
 void
@@ -253,6 +264,14 @@ played_end(struct played *s)
 	if (s->pidfd >= 0)
 		await_end(s->pidfd);
 	s->pidfd = fd_close(s->pidfd);
+}
+
+void
+world_over(struct played *s)
+{
+	played_end(s);
+	broker_await(s->world->fd, PROCESS_ENDED);
+	world_end(s->world);
 }
 
 int

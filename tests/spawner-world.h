@@ -21,6 +21,7 @@
 	}
 
 #define WORLD_USER 12345 /* whose programs root starts */
+#define WORLD_CONFINED (PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK)
 #define WORLD_MSEC 20000 /* within which all comes, on a slow machine as well */
 
 struct world {
@@ -58,6 +59,9 @@ void world_plan(struct world *w, struct process_plan *p, uint32_t flags);
 /* /usr and /etc, and where the program is. */
 void world_bind(struct world *w, struct process_plan *p);
 
+/* A world with its plan, of a kind of world_kinds(). */
+void world_prepare(struct world *w, struct process_plan *p, int kind);
+
 /* Sends what is asked; with a plan, it is for the spawner, or for the init of a session above. */
 void broker_ask(int fd, enum process_type type, uint64_t session, uint64_t thread);
 void broker_send(int fd, const struct process_record *r, const struct process_plan *p);
@@ -73,6 +77,8 @@ bool world_make(struct world *w, int above, const struct process_plan *p, struct
 /* The same, which succeeds; its init is there as well, if it does not wait for the client first. */
 void world_session(struct world *w, const struct process_plan *p, struct played *ret);
 void played_end(struct played *s);
+/* The session ends, whose end the spawner tells, and its world with it. */
+void world_over(struct played *s);
 
 /* Starts one more thread. Returns: the client's end. */
 int played_launch(struct played *s, uint64_t *ret_thread);

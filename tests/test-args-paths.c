@@ -18,17 +18,6 @@
 #include "tests/args-world.h"
 #include "tests/fixture.h"
 
-#define PLACE 600 /* where no test has anything open */
-
-static capc_args *
-new_args(void)
-{
-	capc_args *a = NULL;
-
-	ck_assert_int_eq(capc_args_new(&a), 0);
-	return a;
-}
-
 static int
 get(const capc_args *a, const char *path)
 {

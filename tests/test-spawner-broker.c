@@ -24,31 +24,11 @@ static struct world w;
 static struct process_plan plan;
 static struct played s;
 
-/* KIND: 0 a user's, 1 that and confined, 2 and 3 the same of root's spawner. */
-static void
-prepare(int kind)
-{
-	world_begin(&w, kind & 2, NULL);
-	world_plan(&w, &plan, 0);
-	if (kind & 1) {
-		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
-		world_bind(&w, &plan);
-	}
-}
-
 static void
 begin(int kind)
 {
-	prepare(kind);
+	world_prepare(&w, &plan, kind);
 	world_session(&w, &plan, &s);
-}
-
-static void
-end(void)
-{
-	played_end(&s);
-	broker_await(w.fd, PROCESS_ENDED);
-	world_end(&w);
 }
 
 static void
@@ -90,7 +70,7 @@ START_TEST(end_is_kept_until_it_is_acknowledged)
 	r = (struct process_record){.type = PROCESS_SYNC, .serial = 77};
 	broker_send(s.fd, &r, NULL);
 	ck_assert_uint_eq(broker_await(s.fd, PROCESS_SYNCED).serial, 77);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -121,7 +101,7 @@ START_TEST(sync_tells_each_phase)
 	close(launch);
 	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -152,7 +132,7 @@ START_TEST(broker_that_does_not_read_loses_nothing)
 	broker_await(s.fd, PROCESS_RUNNING);
 	close(fd);
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -183,7 +163,7 @@ START_TEST(start_twice_starts_once)
 	client_run(&w, launch, WORDS("exit", "0"), NULL, 0);
 	broker_await(s.fd, PROCESS_RUNNING);
 	broker_await(s.fd, PROCESS_EXITED);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -238,7 +218,7 @@ START_TEST(kill_pause_and_resume_reach_the_program)
 	broker_send(s.fd, &r, NULL);
 	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGKILL);
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -262,7 +242,7 @@ START_TEST(affinity_is_set)
 	ck_assert_int_ge(fd, 0);
 	ck_assert_ptr_nonnull(strstr(await_text(fd, text, sizeof(text)), "Cpus_allowed_list:\t0\n"));
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -276,7 +256,7 @@ START_TEST(end_takes_those_that_have_forked_twice)
 	ck_assert_int_eq(await_byte(fd), -1);
 	await_end(s.pidfd);
 	close(fd);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -289,7 +269,7 @@ START_TEST(lost_pair_is_the_end)
 	played_end(&s);
 	ck_assert_int_eq(await_byte(fd), -1);
 	close(fd);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -302,7 +282,7 @@ START_TEST(spawner_ends_a_session)
 	broker_ask(w.fd, PROCESS_END, s.session, 0);
 	ck_assert_int_eq(await_byte(fd), -1);
 	close(fd);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -390,7 +370,7 @@ START_TEST(session_below_is_made_by_the_init)
 	ck_assert_int_eq(WEXITSTATUS(broker_await(b.fd, PROCESS_EXITED).status), 9);
 	played_end(&b);
 	ck_assert_uint_eq(broker_await(s.fd, PROCESS_ENDED).session, b.session);
-	end();
+	world_over(&s);
 }
 END_TEST
 

@@ -21,8 +21,6 @@
 #include "base/fd.h"
 #include "tests/spawner-world.h"
 
-#define CONFINED (PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK)
-
 static struct world w;
 static struct process_plan plan;
 static struct played s;
@@ -34,14 +32,6 @@ prepare(int kind, uint32_t flags)
 	world_begin(&w, kind, NULL);
 	world_plan(&w, &plan, flags);
 	world_bind(&w, &plan);
-}
-
-static void
-end(void)
-{
-	played_end(&s);
-	broker_await(w.fd, PROCESS_ENDED);
-	world_end(&w);
 }
 
 /* Something outside for each way to lead to. */
@@ -142,14 +132,14 @@ START_TEST(all_ways_out_are_closed)
 	char text[4096];
 	int n_open;
 
-	prepare(_i, CONFINED);
+	prepare(_i, WORLD_CONFINED);
 	plan.n_binds = 2;
 	make_outside(&o);
 	world_session(&w, &plan, &s);
 	n_open = try_ways_out(&o, text, sizeof(text));
 	ck_assert_msg(n_open == 0, "open: %s", text);
 	close_outside(&o);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -160,7 +150,7 @@ START_TEST(network_opens_no_more_than_that)
 	char text[4096];
 	int n_open;
 
-	prepare(_i, CONFINED | PLAN_NET);
+	prepare(_i, WORLD_CONFINED | PLAN_NET);
 	plan.n_binds = 2;
 	make_outside(&o);
 	world_session(&w, &plan, &s);
@@ -168,7 +158,7 @@ START_TEST(network_opens_no_more_than_that)
 	ck_assert_str_eq(text, "network of the host\n");
 	ck_assert_int_eq(n_open, 1);
 	close_outside(&o);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -185,7 +175,7 @@ START_TEST(ways_out_are_found)
 	ck_assert_int_gt(try_ways_out(&o, text, sizeof(text)), 0);
 	ck_assert_ptr_nonnull(strstr(text, "user namespace by unshare\n"));
 	close_outside(&o);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -214,7 +204,7 @@ START_TEST(one_user_is_mapped_and_no_capability_left)
 	char text[8192], wanted[64];
 	unsigned inside, outside, count;
 
-	prepare(_i, CONFINED);
+	prepare(_i, WORLD_CONFINED);
 	world_session(&w, &plan, &s);
 	ck_assert_int_eq(cat(&s, "/proc/self/uid_map", text, sizeof(text)), 0);
 	ck_assert_int_eq(sscanf(text, "%u %u %u", &inside, &outside, &count), 3);
@@ -230,7 +220,7 @@ START_TEST(one_user_is_mapped_and_no_capability_left)
 		ck_assert_ptr_nonnull(strstr(text, "CapAmb:\t0000000000000000\n"));
 		ck_assert_ptr_nonnull(strstr(text, "NoNewPrivs:\t1\n"));
 	}
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -254,13 +244,13 @@ refused_at(int step, int error)
 
 START_TEST(failed_confinement_says_where)
 {
-	prepare(_i, CONFINED);
+	prepare(_i, WORLD_CONFINED);
 	snprintf(plan.binds[1].path, sizeof(plan.binds[1].path), "/there/is/none");
 	refused_at(STEP_BIND, ENOENT);
 	world_bind(&w, &plan);
 	snprintf(plan.session, sizeof(plan.session), "sessions/none");
 	refused_at(STEP_CAP, ENOENT);
-	world_plan(&w, &plan, CONFINED);
+	world_plan(&w, &plan, WORLD_CONFINED);
 	snprintf(plan.root, sizeof(plan.root), "/there/is/none");
 	refused_at(STEP_ROOT, ENOENT);
 	world_end(&w);
@@ -273,7 +263,7 @@ START_TEST(root_can_be_a_directory)
 		"root", "root/tmp", "root/usr", "root/etc", "root/proc", "root/dev", "root/cap"};
 	char path[512], text[64];
 
-	prepare(_i, CONFINED);
+	prepare(_i, WORLD_CONFINED);
 	snprintf(plan.root, sizeof(plan.root), "%s/root", w.directory);
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", w.directory, places[i]);
@@ -289,7 +279,7 @@ START_TEST(root_can_be_a_directory)
 	ck_assert_int_eq(symlink("usr/lib64", path), 0);
 	world_session(&w, &plan, &s);
 	ck_assert_int_eq(cat(&s, "/cap/label", text, sizeof(text)), 0);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -301,7 +291,7 @@ START_TEST(session_below_is_at_least_as_confined)
 	char text[8192];
 	int fd, pair[2];
 
-	prepare(_i, CONFINED);
+	prepare(_i, WORLD_CONFINED);
 	plan.rlimits_set = 1U << 7;
 	plan.rlimits[7][0] = plan.rlimits[7][1] = 500;
 	world_session(&w, &plan, &s);
@@ -337,7 +327,7 @@ START_TEST(session_below_is_at_least_as_confined)
 	await_end(b.pidfd);
 	close(fd);
 	played_end(&b);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -373,7 +363,7 @@ START_TEST(sessions_nest_without_proc)
 	ck_assert_int_eq(await_byte(pair[0]), -1);
 	close(pair[0]);
 	broker_await(s.fd, PROCESS_ENDED);
-	end();
+	world_over(&s);
 }
 END_TEST
 #endif

@@ -24,30 +24,10 @@ static struct world w;
 static struct process_plan plan;
 static struct played s;
 
-/* KIND: as in world_kinds(). */
-static void
-prepare(int kind)
-{
-	world_begin(&w, kind & 2, NULL);
-	world_plan(&w, &plan, 0);
-	if (kind & 1) {
-		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
-		world_bind(&w, &plan);
-	}
-}
-
-static void
-end(void)
-{
-	played_end(&s);
-	broker_await(w.fd, PROCESS_ENDED);
-	world_end(&w);
-}
-
 static void
 begin(int kind)
 {
-	prepare(kind);
+	world_prepare(&w, &plan, kind);
 	world_session(&w, &plan, &s);
 	played_run(&s, WORDS("exit", "0"), NULL, 0);
 	broker_await(s.fd, PROCESS_EXITED);
@@ -87,7 +67,7 @@ START_TEST(client_that_goes_away_is_a_failed_start)
 	ck_assert_int_gt(msg_send(launch, bytes, h.n_bytes, (int[]){0}, 1, 0), 0);
 	close(launch);
 	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_FDS, ECONNRESET);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -148,7 +128,7 @@ START_TEST(malformed_hello_is_refused)
 	launch = played_launch(&s, &thread);
 	ck_assert_int_gt(msg_send(launch, &h, sizeof(h), (int[]){0, 1}, 2, 0), 0);
 	check_refused(launch, STEP_HELLO, EBADMSG);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -177,7 +157,7 @@ START_TEST(more_than_was_said_is_refused)
 	send_parts(0, 0, 0, "/bin/true", 2);
 	send_parts(0, 0, 0, "/bin\0true", 1);
 	send_parts(0, 0, 0, "/bin/true!", 1);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -212,7 +192,7 @@ START_TEST(hello_of_another_user_is_refused)
 		ck_assert(broker_receive(s.fd, &r, with));
 	while (r.type == PROCESS_INITED && (fd_close(with[0]), true));
 	check_failure(r, STEP_CREDS, EPERM);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -231,7 +211,7 @@ START_TEST(silent_client_is_not_waited_for)
 	ck_assert(broker_receive(s.fd, &r, with));
 	check_failure(r, STEP_HELLO, ETIMEDOUT);
 	close(launch);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -318,7 +298,7 @@ START_TEST(bad_plans_are_refused)
 	struct process_record failed;
 	int error;
 
-	prepare(_i * 2);
+	world_prepare(&w, &plan, _i * 2);
 	for (int how = 0;; how++) {
 		world_plan(&w, &plan, 0);
 		error = spoil_plan(&plan, how);
@@ -491,7 +471,7 @@ START_TEST(S07_hostile_broker_starts_nothing)
 	int status;
 	pid_t pid;
 
-	prepare(_i * 2);
+	world_prepare(&w, &plan, _i * 2);
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	/* A user's broker is that user's, and may start what it likes: the spawner is to outlive it. */

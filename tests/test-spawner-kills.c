@@ -20,18 +20,6 @@ static struct world w;
 static struct process_plan plan;
 static struct played s;
 
-/* KIND: as in world_kinds(). */
-static void
-prepare(int kind)
-{
-	world_begin(&w, kind & 2, NULL);
-	world_plan(&w, &plan, 0);
-	if (kind & 1) {
-		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
-		world_bind(&w, &plan);
-	}
-}
-
 static char *const some_argv[] = {(char[]){"/bin/true"}, NULL};
 
 enum victim { SPAWNER, INIT, PROGRAM, CLIENT, BROKER, N_VICTIMS };
@@ -106,7 +94,7 @@ START_TEST(kills_at_any_time_leave_nothing)
 		enum victim victim = (enum victim)(rand() % N_VICTIMS);
 		int alive[2];
 
-		prepare(_i);
+		world_prepare(&w, &plan, _i);
 		ck_assert_int_eq(fd_socketpair(SOCK_STREAM, alive), 0);
 		world_session(&w, &plan, &s);
 		run_something(alive[1], victim);

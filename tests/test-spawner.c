@@ -24,31 +24,11 @@ static struct world w;
 static struct process_plan plan;
 static struct played s;
 
-/* KIND: 0 a user's, 1 that and confined, 2 and 3 the same of root's spawner. */
-static void
-prepare(int kind)
-{
-	world_begin(&w, kind & 2, NULL);
-	world_plan(&w, &plan, 0);
-	if (kind & 1) {
-		plan.flags = PLAN_CONFINED | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK;
-		world_bind(&w, &plan);
-	}
-}
-
 static void
 begin(int kind)
 {
-	prepare(kind);
+	world_prepare(&w, &plan, kind);
 	world_session(&w, &plan, &s);
-}
-
-static void
-end(void)
-{
-	played_end(&s);
-	broker_await(w.fd, PROCESS_ENDED);
-	world_end(&w);
 }
 
 static void
@@ -69,7 +49,7 @@ START_TEST(program_starts_and_its_end_is_told)
 	ck_assert_uint_gt(r.maxrss_kib, 0);
 	r.thread = played_run_more(&s, WORDS("signal", "15"), NULL, 0);
 	ck_assert_uint_eq(broker_await(s.fd, PROCESS_EXITED).status, SIGTERM);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -81,7 +61,7 @@ START_TEST(core_flag_is_told)
 	int status, own;
 	pid_t pid;
 
-	prepare(_i);
+	world_prepare(&w, &plan, _i);
 	chmod(w.directory, 0777);
 	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
 	plan.rlimits_set = 1U << RLIMIT_CORE;
@@ -99,7 +79,7 @@ START_TEST(core_flag_is_told)
 	status = broker_await(s.fd, PROCESS_EXITED).status;
 	ck_assert_int_eq(status, own);
 	ck_assert_int_eq(WTERMSIG(status), SIGABRT);
-	end();
+	world_over(&s);
 }
 END_TEST
 #endif
@@ -120,7 +100,7 @@ START_TEST(program_leads_its_session_as_its_user)
 	ck_assert_str_eq(text, wanted);
 	close(pair[0]);
 	close(pair[1]);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -169,7 +149,7 @@ START_TEST(C01_C09_program_has_exactly_its_descriptors)
 		close_all(fds, n);
 	}
 	ck_assert_uint_gt(n_big, 5);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -184,7 +164,7 @@ START_TEST(program_notices_a_wrong_table)
 	played_run(&s, WORDS("table", "1"), fds, 2);
 	ck_assert_int_ne(broker_await(s.fd, PROCESS_EXITED).status, 0);
 	close_all(fds, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -203,7 +183,7 @@ START_TEST(program_can_be_a_descriptor)
 	broker_await(s.fd, PROCESS_RUNNING);
 	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
 	close_all(fds, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -212,7 +192,7 @@ START_TEST(limits_are_set_or_the_start_fails)
 	char text[64];
 	int pair[2];
 
-	prepare(_i);
+	world_prepare(&w, &plan, _i);
 	plan.rlimits_set = 1U << RLIMIT_NOFILE | 1U << RLIMIT_CORE;
 	plan.rlimits[RLIMIT_NOFILE][0] = 100;
 	plan.rlimits[RLIMIT_NOFILE][1] = 200;
@@ -221,7 +201,7 @@ START_TEST(limits_are_set_or_the_start_fails)
 	played_run(&s, WORDS("limit", "7"), &pair[1], 1);
 	ck_assert_str_eq(await_text(pair[0], text, sizeof(text)), "100 200\n");
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -229,14 +209,14 @@ START_TEST(working_directory_is_the_plans)
 {
 	int pair[2];
 
-	prepare(_i);
+	world_prepare(&w, &plan, _i);
 	snprintf(plan.cwd, sizeof(plan.cwd), "%s", w.directory);
 	world_session(&w, &plan, &s);
 	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
 	played_run(&s, WORDS("cat", "cap/label"), &pair[1], 1);
 	ck_assert_int_eq(broker_await(s.fd, PROCESS_EXITED).status, 0);
 	close_all(pair, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -286,7 +266,7 @@ START_TEST(thousand_starts_leave_nothing)
 	thread = played_run_more(&s, WORDS("exit", "0"), NULL, 0);
 	r = broker_await(s.fd, PROCESS_EXITED);
 	ck_assert_uint_eq(r.thread, thread);
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -363,7 +343,7 @@ START_TEST(C04_failed_start_says_where_and_why)
 		close(launch);
 		check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_FDS, ECONNRESET);
 	}
-	end();
+	world_over(&s);
 }
 END_TEST
 
@@ -385,7 +365,7 @@ START_TEST(S18_failed_start_leaves_the_callers_table)
 	ck_assert_uint_eq(n_after, n_before);
 	ck_assert_mem_eq(after, before, n_before * sizeof(*before));
 	close_all(fds, 2);
-	end();
+	world_over(&s);
 }
 END_TEST
 
