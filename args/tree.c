@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/number.h"
 
 struct capc_args *
@@ -42,18 +43,12 @@ key_hash(const struct capc_args *a, const struct args_node *map, const char *key
 }
 
 static struct args_node *
-node_of(struct index_link *link)
-{
-	return (struct args_node *)((char *)link - offsetof(struct args_node, link));
-}
-
-static struct args_node *
 key_find(const struct capc_args *a, const struct args_node *map, const char *key, size_t n_key)
 {
 	struct index_link *link = index_first(&a->keys, key_hash(a, map, key, n_key));
 
 	for (; link; link = index_next(link)) {
-		struct args_node *node = node_of(link);
+		struct args_node *node = container_of(link, struct args_node, link);
 
 		if (node->parent == map && node->n_key == n_key &&
 			memcmp(node->key, key, n_key) == 0)

@@ -11,33 +11,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/path.h"
+
 #define ALL_FLAGS                                                                         \
 	(PLAN_CONFINED | PLAN_NET | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK | \
 		PLAN_OPEN_SOCKETS | PLAN_NO_PRIVS)
 #define SESSIONS "sessions/"
 
 #define ENDS(text) (memchr((text), '\0', sizeof(text)) != NULL)
-
-static bool
-is_component(const char *s, size_t n)
-{
-	return n > 0 && !(n == 1 && s[0] == '.') && !(n == 2 && s[0] == '.' && s[1] == '.');
-}
-
-bool
-plan_path_is_clean(const char *path)
-{
-	if (path[0] != '/' || !path[1])
-		return false;
-	while (*path == '/') {
-		size_t n = strcspn(path + 1, "/");
-
-		if (!is_component(path + 1, n))
-			return false;
-		path += 1 + n;
-	}
-	return true;
-}
 
 static bool
 is_name_character(char c)
@@ -67,7 +48,7 @@ plan_session_is_valid(const char *session)
 static bool
 is_path_or_none(const char *path)
 {
-	return !*path || plan_path_is_clean(path);
+	return !*path || path_is_clean(path, strlen(path));
 }
 
 /* A session has a /proc and a /cap of its own, which nothing else takes the place of. */
@@ -76,13 +57,10 @@ is_bindable(const char *path)
 {
 	static const char *const own[] = {"/proc", "/cap"};
 
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-		size_t n = strlen(own[i]);
-
-		if (strncmp(path, own[i], n) == 0 && (!path[n] || path[n] == '/'))
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (path_is_below(path, own[i]))
 			return false;
-	}
-	return plan_path_is_clean(path);
+	return path_is_clean(path, strlen(path));
 }
 
 static bool

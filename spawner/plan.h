@@ -19,9 +19,6 @@ struct plan_scope {
 	bool root;   /* … root's too */
 };
 
-/* An absolute path without `.`, `..`, empty components and a slash at its end. */
-bool plan_path_is_clean(const char *path);
-
 /* (sessions/NAME)*, where names have letters, digits, `_`, `.`, `-`, and do not begin with `.`. */
 bool plan_session_is_valid(const char *session);
 

@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "base/notify.h"
 #include "base/number.h"
+#include "base/path.h"
 #include "spawner/channel.h"
 #include "spawner/self.h"
 #include "spawner/inits.h"
@@ -110,7 +111,7 @@ attach(struct connection *c, const struct channel_packet *p)
 	const char *path = (const char *)p->rest;
 
 	if (p->record.type != PROCESS_ATTACH || p->n_rest == 0 || path[p->n_rest - 1] ||
-		p->n_rest > PATH_MAX || strlen(path) + 1 != p->n_rest || !plan_path_is_clean(path))
+		p->n_rest > PATH_MAX || strlen(path) + 1 != p->n_rest || !path_is_clean(path, p->n_rest - 1))
 		return -EPROTO;
 	memcpy(c->place.mount, path, p->n_rest);
 	c->is_attached = true;

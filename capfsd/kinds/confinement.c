@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
@@ -133,15 +134,6 @@ confinement_effective(const struct session *s, struct confinement_record *ret)
 	return own || confined;
 }
 
-/* Is PATH that directory, or below it? */
-static bool
-is_below(const char *path, const char *directory)
-{
-	size_t n = strlen(directory);
-
-	return strncmp(path, directory, n) == 0 && (path[n] == '\0' || path[n] == '/');
-}
-
 /* The nearest above a path says whether it can be written. NULL: it is not there. */
 static const struct plan_bind *
 find_bind(const struct confinement_record *r, const char *path)
@@ -149,19 +141,24 @@ find_bind(const struct confinement_record *r, const char *path)
 	const struct plan_bind *found = NULL;
 
 	for (uint32_t i = 0; i < r->n_binds; i++)
-		if (is_below(path, r->binds[i].path) &&
+		if (path_is_below(path, r->binds[i].path) &&
 			(!found || strlen(r->binds[i].path) > strlen(found->path)))
 			found = &r->binds[i];
 	return found;
 }
 
-/* In the order in which they are bound: a directory before what lies in it. */
 static int
 compare_binds(const void *a, const void *b)
 {
 	const struct plan_bind *one = a, *other = b;
 
 	return strcmp(one->path, other->path);
+}
+
+void
+confinement_sort(struct confinement_record *record)
+{
+	qsort(record->binds, record->n_binds, sizeof(record->binds[0]), compare_binds);
 }
 
 static void
@@ -190,7 +187,7 @@ tighten_binds(const struct confinement_record *base, const struct confinement_re
 		else
 			over->writable = false;
 	}
-	qsort(ret->binds, ret->n_binds, sizeof(ret->binds[0]), compare_binds);
+	confinement_sort(ret);
 }
 
 static void

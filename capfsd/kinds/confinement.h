@@ -54,6 +54,9 @@ struct confinement *confinement_own(const struct session *s);
 /* What is in effect in S. Returns: is it confined? */
 bool confinement_effective(const struct session *s, struct confinement_record *ret);
 
+/* A directory before what lies in it: in the order in which they are bound. */
+void confinement_sort(struct confinement_record *record);
+
 /* The one of both that WITH is, as far as BASE allows. */
 void confinement_tighten(const struct confinement_record *base, const struct confinement_record *with,
 	struct confinement_record *ret);

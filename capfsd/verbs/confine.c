@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "base/number.h"
+#include "base/path.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/verbs/verbs.h"
@@ -32,37 +33,13 @@ next_item(struct word *left, struct word *ret)
 }
 
 static bool
-is_component(const char *p, size_t n)
-{
-	return n > 0 && !(n == 1 && p[0] == '.') && !(n == 2 && p[0] == '.' && p[1] == '.');
-}
-
-/* Absolute, without what would make it another one: "//", ".", "..", a slash at its end. */
-static bool
-is_clean(const struct word *w)
-{
-	const char *p = w->p, *end = w->p + w->n;
-
-	if (w->n < 2 || *p != '/')
-		return false;
-	while (p < end) {
-		const char *slash = memchr(p + 1, '/', (size_t)(end - p - 1)), *stop = slash ? slash : end;
-
-		if (!is_component(p + 1, (size_t)(stop - p - 1)))
-			return false;
-		p = stop;
-	}
-	return true;
-}
-
-static bool
 take_path(struct operation *o, enum key key, char *ret, size_t size)
 {
 	const struct word *w = &o->command.value[key];
 
 	if (!command_has(&o->command, key))
 		return true;
-	if (!is_clean(w) || w->n >= size)
+	if (!path_is_clean(w->p, w->n) || w->n >= size)
 		return refuse(o->request, EINVAL, "'%s=' wants a plain absolute path of less than %zu bytes",
 			key_name(key), size);
 	memset(ret, 0, size);
@@ -88,7 +65,7 @@ take_binds(struct operation *o, enum key key, bool writable, struct confinement_
 
 		if (c->n_binds == PLAN_BINDS_MAX)
 			return refuse(o->request, EINVAL, "at most %d paths are bound", PLAN_BINDS_MAX);
-		if (!is_clean(&one) || one.n >= sizeof(b->path))
+		if (!path_is_clean(one.p, one.n) || one.n >= sizeof(b->path))
 			return refuse(o->request, EINVAL, "'%s=' wants plain absolute paths of less than %zu bytes",
 				key_name(key), sizeof(b->path));
 		memcpy(b->path, one.p, one.n);
@@ -196,15 +173,6 @@ may_name(struct operation *o, enum key key, uint32_t own)
 	return id == own || refuse(o->request, EPERM, "only root names others than oneself");
 }
 
-/* Deeper ones are bound later: what is bound last lies on top. */
-static int
-compare_binds(const void *a, const void *b)
-{
-	const struct plan_bind *one = a, *other = b;
-
-	return strcmp(one->path, other->path);
-}
-
 static int
 stage(struct operation *o)
 {
@@ -225,7 +193,7 @@ stage(struct operation *o)
 		confinement_default(&wanted);
 	if (!take_all(o, &wanted))
 		return 0;
-	qsort(wanted.binds, wanted.n_binds, sizeof(wanted.binds[0]), compare_binds);
+	confinement_sort(&wanted);
 	if (confined) {
 		confinement_tighten(&effective, &wanted, &tight);
 		wanted.session = tight.session;
