@@ -162,6 +162,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/record.h \
 	capfsd/listeners/spares.c \
 	capfsd/listeners/spares.h \
+	capfsd/programs/again.c \
 	capfsd/programs/asking.c \
 	capfsd/programs/init.c \
 	capfsd/programs/inner.h \

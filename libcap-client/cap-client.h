@@ -877,6 +877,15 @@ CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *nam
  */
 #define CAPC_SPAWN_DETACHED 4
 #define CAPC_SPAWN_EXEC_FD 8 /* exec_fd is the program, as for fexecve(3) */
+/*
+ * It runs again when it has ended: unless it was by exit(0); always. Each time with the same words and the same
+ * descriptors, open files and not copies of these, so that what one run has read is not there for the next. They
+ * are kept by a process of the session's, which counts as one of its threads. The pauses between short runs become
+ * longer, from a tenth of a second to a minute. It is over, and capc_thread_wait() returns, when it ends in another
+ * way than that, by CAPC_THREAD_KILL, or with its session; or when the first run does not begin.
+ */
+#define CAPC_SPAWN_RESTART 32
+#define CAPC_SPAWN_RESTART_ALWAYS 64
 
 /* What is to be started. All of it is borrowed until the function returns. */
 struct capc_spawn {
@@ -952,7 +961,7 @@ CAPC_PUBLIC int capc_thread_wait(capc_thread *t, uint64_t timeout, struct capc_e
 
 /*
  * Writes a command to the thread's `ctl`: "kill"; "signal=N", to the process that was started; "pause" and
- * "resume", of all its processes; "affinity=0-1", the CPUs that it may run on.
+ * "resume", of all its processes; "affinity=0-1", the CPUs that it may run on; "restart=no", of one that runs again.
  *
  * ret_reason  may be NULL; always written: the reason of a refusal, or NULL; belongs to the caller (free)
  *

@@ -74,7 +74,7 @@ fail(struct init *i, struct thread *t, int step, int error)
 
 /* The client's end is the broker's to hand out. */
 static void
-start(struct init *i, uint64_t id)
+start(struct init *i, uint64_t id, bool keep)
 {
 	struct thread *t = threads_find(&i->threads, id);
 	cleanup_close int launch = -1, client = -1;
@@ -95,6 +95,7 @@ start(struct init *i, uint64_t id)
 		channel_send(&i->channel, &r, NULL, 0);
 		return;
 	}
+	t->program.is_kept = keep;
 	error = hello_pair(pair);
 	launch = pair[0];
 	client = pair[1];
@@ -113,12 +114,31 @@ static void
 start_first(struct init *i, const struct birth *b, const struct process_hello *hello)
 {
 	struct thread *t = threads_add(&i->threads, b->thread, i->session);
-	int r = t ? program_start(&i->programs, &t->program, b->launch, hello) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (t) {
+		t->program.is_kept = b->keep;
+		r = program_start(&i->programs, &t->program, b->launch, hello);
+	}
 	if (r < 0)
 		birth_fail(b, STEP_FORK, -r);
 	threads_started(&i->threads, t);
 	close(b->launch);
+}
+
+/* What was asked for before is not done twice. */
+static void
+start_again(struct init *i, uint64_t id, uint64_t run)
+{
+	struct thread *t = threads_find(&i->threads, id);
+	int r;
+
+	if (!t || t->is_over || run != (uint64_t)t->program.run + 1 || t->phase == PHASE_STARTING)
+		return;
+	t->phase = PHASE_STARTING;
+	r = program_again(&t->program);
+	if (r < 0)
+		fail(i, t, STEP_FORK, -r);
 }
 
 static void
@@ -136,6 +156,9 @@ reaped(struct init *i, pid_t pid, int status, const struct rusage *usage)
 	if (t) {
 		threads_ended(&i->threads, t, status, usage);
 		tell(i, t, t->phase == PHASE_EXITED ? PROCESS_EXITED : PROCESS_FAILED);
+	} else if ((t = threads_find_starter(&i->threads, pid))) {
+		if (threads_starter_ended(&i->threads, t, status))
+			tell(i, t, PROCESS_FAILED);
 	} else if (!inits_reaped(&i->inits, pid, status) && i->channel.n_unsent < ORPHANS_UNSENT_MAX) {
 		channel_send(&i->channel, &orphan, NULL, 0);
 	}
@@ -200,7 +223,13 @@ signal_thread(struct init *i, uint64_t id, int signal, bool group)
 {
 	struct thread *t = threads_find(&i->threads, id);
 
-	if (!t || t->program.pid <= 0)
+	if (!t)
+		return;
+	threads_look(&i->threads, t);
+	/* Who has given up a start has given up all of it. */
+	if (t->program.pid <= 0 && t->program.starter > 0 && t->program.run == 0 && t->phase == PHASE_STARTING)
+		kill(t->program.starter, signal);
+	if (t->program.pid <= 0)
 		return;
 	/* It leads no group before it has got as far as that. */
 	if (!group || kill(-t->program.pid, signal) < 0)
@@ -224,6 +253,8 @@ set_affinity(struct init *i, const struct process_record *r)
 	struct thread *t = threads_find(&i->threads, r->thread);
 	uint64_t mask[16] = {r->cookie};
 
+	if (t)
+		threads_look(&i->threads, t);
 	if (t && t->program.pid > 0)
 		syscall(SYS_sched_setaffinity, t->program.pid, sizeof(mask), mask);
 }
@@ -270,8 +301,12 @@ msec_to_live(struct init *i)
 static void
 sync_all(struct init *i, uint64_t serial)
 {
-	list_for_each(link, &i->threads.list)
-		tell(i, list_entry(link, struct thread, link), PROCESS_STATE);
+	list_for_each(link, &i->threads.list) {
+		struct thread *t = list_entry(link, struct thread, link);
+
+		if (!t->is_over)
+			tell(i, t, PROCESS_STATE);
+	}
 	inits_tell(&i->inits, &i->channel, serial);
 }
 
@@ -281,7 +316,7 @@ acknowledge(struct init *i, uint64_t id)
 	struct thread *t = threads_find(&i->threads, id);
 
 	if (t && (t->phase == PHASE_EXITED || t->phase == PHASE_FAILED))
-		threads_remove(&i->threads, t);
+		threads_acknowledge(&i->threads, t);
 }
 
 static void
@@ -294,7 +329,10 @@ handle(struct init *i, const struct channel_packet *p)
 		if (p->n_rest > 0)
 			inits_start(&i->inits, i->place, &i->channel, r, p->rest, p->n_rest);
 		else if (r->thread != 0)
-			start(i, r->thread);
+			start(i, r->thread, r->flags & START_KEEP);
+		break;
+	case PROCESS_AGAIN:
+		start_again(i, r->thread, r->cookie);
 		break;
 	case PROCESS_KILL:
 		send_signal(i, r, r->signal, false);

@@ -27,8 +27,10 @@
 #include "spawner/hello.h"
 #include "spawner/init.h"
 #include "spawner/namespace.h"
+#include "spawner/raw.h"
 
 #define INITS_MAX 4096
+#define KEPT_MAX 6 /* descriptors of who is born */
 #define NOT_YET 1 /* in the word of a doorman that has made nothing, where no pid can be that */
 
 struct init_child {
@@ -213,6 +215,35 @@ inits_leave(struct inits *all, const struct channel *c)
 
 /* --- begin ----------------------------------------------------------------------------------------- */
 
+void
+birth_begin(struct birth *b, const int *more, size_t n)
+{
+	int kept[KEPT_MAX] = {b->launch, b->reports, b->place->proc_fd};
+
+	if (n > 0)
+		memcpy(kept + 3, more, n * sizeof(*more));
+	raw_close_all_but(kept, 3 + n);
+}
+
+/* Nothing was sent before this, so that there is room for it. */
+void
+birth_fail(const struct birth *b, int step, int error)
+{
+	const struct process_record failed = {
+		.type = PROCESS_FAILED,
+		.thread = b->thread,
+		.session = b->session,
+		.step = step,
+		.error = error,
+		.version = PROCESS_VERSION,
+	};
+	const struct process_answer answer = {.step = step, .error = error};
+
+	send(b->reports, &failed, sizeof(failed), MSG_NOSIGNAL | MSG_DONTWAIT);
+	send(b->launch, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+	_exit(EXIT_FAILURE);
+}
+
 static void __attribute__((noreturn))
 be_born(struct birth *b)
 {
@@ -325,6 +356,7 @@ inits_start(struct inits *all, struct birthplace *place, struct channel *c, cons
 		.place = place,
 		.thread = r->thread,
 		.session = r->session,
+		.keep = r->flags & START_KEEP,
 		.pids = all->pids,
 		.pids_bytes = all->pids_bytes,
 	};

@@ -2,7 +2,7 @@
 # It is root's, and lives on while the daemon is replaced: nothing of capfsd/, and no library but libseccomp.
 noinst_LTLIBRARIES += spawner/libspawner.la
 spawner_libspawner_la_SOURCES = wire/process.h \
-	spawner/birth.c spawner/birth.h \
+	spawner/birth.h \
 	spawner/channel.c spawner/channel.h \
 	spawner/doorman.c spawner/doorman.h \
 	spawner/hello.c spawner/hello.h \
@@ -16,6 +16,7 @@ spawner_libspawner_la_SOURCES = wire/process.h \
 	spawner/restrict.c spawner/restrict.h \
 	spawner/root.c spawner/root.h \
 	spawner/self.c spawner/self.h \
+	spawner/starting.c spawner/starting.h \
 	spawner/threads.c spawner/threads.h
 spawner_libspawner_la_CFLAGS = $(AM_CFLAGS) $(SECCOMP_CFLAGS)
 spawner_libspawner_la_LIBADD = base/libbase.la $(SECCOMP_LIBS)

@@ -1,57 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Below the line, what runs in the half-started program. Its descriptors are its own, its memory is the
- * init's: it writes to its arena and to its stack, which lies there too. A descriptor of the client's arrives
- * at the number at which it stays, since all numbers before it are taken and all behind are free; so none is
- * copied and none is closed, which for a file of a stranger may take for ever.
+ * An init's part of its programs: the arenas, and what the programs say there of themselves.
  */
 #include "config.h"
 
 #include "spawner/program.h"
 
-#include <fcntl.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "spawner/hello.h"
-#include "spawner/restrict.h"
 #include "spawner/raw.h"
+#include "spawner/starting.h"
 
-#define ARENAS_MAX 256 /* of an init, for as many programs that wait for their clients */
+#define ARENAS_MAX 256 /* of an init, for as many programs that wait for their clients, or are kept */
 #define STACK_BYTES 32768
 #define GUARD_BYTES 65536 /* a page, of whatever size these are */
-#define PID_BYTES 40
-
-struct program_arena {
-	struct program_arena *next;
-	struct program *owner;
-	int tid; /* cleared by the kernel when the process has other memory, or none */
-	/* what the program begins with */
-	const struct programs *all;
-	uint64_t thread, session;
-	pid_t init;
-	int launch, reports;
-	bool has_hello;
-	struct process_hello hello;
-	/* what it says of itself */
-	int step, error;
-	bool runs;
-	/* what it needs on its way */
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(HELLO_PACKET_FDS * sizeof(int))];
-	char listen_pid[PID_BYTES];
-	char *argv[HELLO_STRINGS_MAX + 1], *env[HELLO_STRINGS_MAX + 1];
-	char bytes[HELLO_BYTES_MAX];
-};
-
 #define ARENA_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct program_arena))
-
-static int program_main(void *p);
 
 static struct program_arena *
 make_arena(struct programs *all)
@@ -94,15 +63,53 @@ program_look(struct program *p)
 	p->step = __atomic_load_n(&a->step, __ATOMIC_ACQUIRE);
 	p->error = __atomic_load_n(&a->error, __ATOMIC_ACQUIRE);
 	p->runs = __atomic_load_n(&a->runs, __ATOMIC_ACQUIRE) && p->error == 0;
+	if (p->is_kept)
+		p->pid = __atomic_load_n(&a->child, __ATOMIC_ACQUIRE);
+}
+
+static void
+leave_arena(struct program *p)
+{
+	if (p->arena)
+		p->arena->owner = NULL;
+	p->arena = NULL;
 }
 
 void
 program_ended(struct program *p)
 {
 	program_look(p);
+	p->pid = 0;
 	if (p->arena)
-		p->arena->owner = NULL;
-	p->arena = NULL;
+		__atomic_store_n(&p->arena->child, 0, __ATOMIC_RELEASE);
+	if (p->starter == 0)
+		leave_arena(p);
+}
+
+void
+program_starter_ended(struct program *p)
+{
+	program_look(p);
+	p->starter = 0;
+	if (p->pid == 0)
+		leave_arena(p);
+}
+
+int
+program_again(struct program *p)
+{
+	struct program_arena *a = p->arena;
+
+	p->run++;
+	if (p->starter == 0)
+		return -ECHILD;
+	a->step = STEP_FORK;
+	a->error = 0;
+	a->runs = false;
+	p->runs = false;
+	__atomic_store_n(&a->run, p->run, __ATOMIC_RELEASE);
+	raw(SYS_futex, &a->run, FUTEX_WAKE, INT_MAX, NULL);
+	return 0;
 }
 
 /* One whose program has memory of its own by now is free before that ends. */
@@ -110,12 +117,28 @@ static struct program_arena *
 find_arena(struct programs *all)
 {
 	for (struct program_arena *a = all->arenas; a; a = a->next) {
-		if (a->owner && RAW_SHARES_MEMORY && __atomic_load_n(&a->tid, __ATOMIC_ACQUIRE) == 0)
-			program_ended(a->owner);
+		struct program *p = a->owner;
+
+		if (p && RAW_SHARES_MEMORY && __atomic_load_n(&a->tid, __ATOMIC_ACQUIRE) == 0) {
+			program_look(p);
+			leave_arena(p);
+		}
 		if (!a->owner)
 			return a;
 	}
 	return make_arena(all);
+}
+
+static pid_t
+make_starter(struct program_arena *a)
+{
+	pid_t pid;
+
+	a->tid = 1;
+	pid = fork();
+	if (pid == 0)
+		starting_keep(a);
+	return pid;
 }
 
 static pid_t
@@ -125,11 +148,11 @@ make_process(struct program_arena *a)
 
 #if RAW_SHARES_MEMORY
 	a->tid = 1;
-	pid = clone(program_main, a, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, a, NULL, NULL, &a->tid);
+	pid = clone(starting_main, a, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, a, NULL, NULL, &a->tid);
 #else
 	pid = fork();
 	if (pid == 0)
-		program_main(a);
+		starting_main(a);
 #endif
 	return pid;
 }
@@ -138,6 +161,7 @@ int
 program_start(struct programs *all, struct program *p, int launch, const struct process_hello *hello)
 {
 	struct program_arena *a = find_arena(all);
+	pid_t pid;
 
 	if (!a)
 		return -EAGAIN;
@@ -153,345 +177,16 @@ program_start(struct programs *all, struct program *p, int launch, const struct 
 	a->step = STEP_HELLO;
 	a->error = 0;
 	a->runs = false;
-	p->pid = make_process(a);
-	if (p->pid < 0)
+	a->run = p->run = 0;
+	a->child = 0;
+	pid = p->is_kept ? make_starter(a) : make_process(a);
+	if (pid < 0)
 		return -errno;
+	if (p->is_kept)
+		p->starter = pid;
+	else
+		p->pid = pid;
 	a->owner = p;
 	p->arena = a;
 	return 0;
-}
-
-/* --- in the program -------------------------------------------------------------------------------- */
-
-static void __attribute__((noreturn))
-leave(void)
-{
-	for (;;)
-		raw(SYS_exit_group, 127);
-}
-
-static void
-tell_client(const struct program_arena *a, int step, int error)
-{
-	const struct process_answer answer = {.step = step, .error = error};
-
-	raw(SYS_sendto, a->launch, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-}
-
-/* The broker is told by the init, which sees us end and then finds the reason here. */
-static void __attribute__((noreturn))
-fail(struct program_arena *a, int error)
-{
-	__atomic_store_n(&a->error, error, __ATOMIC_RELEASE);
-	tell_client(a, a->step, error);
-	leave();
-}
-
-static void
-enter(struct program_arena *a, int step)
-{
-	__atomic_store_n(&a->step, step, __ATOMIC_RELEASE);
-}
-
-/*
- * Closing comes first of all: one of those that we have copies of is the client's end of our own pair, and
- * while we had it we would wait for a client that has gone.
- */
-static void
-begin(struct program_arena *a)
-{
-	const char default_action[64] = {};
-	const uint64_t no_signals = 0;
-	int kept[] = {a->launch, a->reports};
-
-	raw_close_all_but(kept, 2);
-	raw(SYS_rt_sigaction, SIGPIPE, default_action, NULL, sizeof(no_signals));
-	raw(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof(no_signals));
-	hello_set_deadline(HELLO_SEC);
-}
-
-static void
-say_hello(struct program_arena *a)
-{
-	int r = 0, step = STEP_HELLO;
-
-	if (!a->has_hello)
-		r = hello_receive(a->launch, a->all->plan, &a->hello, &step);
-	enter(a, step);
-	if (r != 0)
-		fail(a, r);
-}
-
-/* Both pairs go to numbers above all that the client sends. */
-static void
-make_room(struct program_arena *a)
-{
-	long launch, reports;
-	int kept[2];
-
-	enter(a, STEP_PLACE);
-	launch = raw(SYS_fcntl, a->launch, F_DUPFD_CLOEXEC, a->hello.n_fds);
-	reports = raw(SYS_fcntl, a->reports, F_DUPFD_CLOEXEC, a->hello.n_fds);
-	/* Only above its limit is a number invalid. */
-	if (launch < 0 || reports < 0)
-		fail(a, EMFILE);
-	a->launch = kept[0] = (int)launch;
-	a->reports = kept[1] = (int)reports;
-	raw_close_all_but(kept, 2);
-}
-
-/* Those that have come are to be the next ones. Returns: how many. */
-static uint32_t
-count_fds(struct program_arena *a, const struct msghdr *m, uint32_t next)
-{
-	const struct cmsghdr *c = m->msg_controllen > 0 ? CMSG_FIRSTHDR(m) : NULL;
-	uint32_t n;
-
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-		return 0;
-	n = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-	/* There is room for an even number. */
-	if (n > a->hello.n_fds - next)
-		fail(a, EBADMSG);
-	for (uint32_t i = 0; i < n; i++)
-		if (((const int *)(const void *)CMSG_DATA(c))[i] != (int)(next + i))
-			fail(a, EBADMSG);
-	return n;
-}
-
-/* Returns: the number of bytes that have come. */
-static uint32_t
-receive_packet(struct program_arena *a, uint32_t n_bytes, uint32_t *n_fds)
-{
-	char byte;
-	uint32_t n_left = a->hello.n_bytes - n_bytes, room = a->hello.n_fds - *n_fds;
-	struct iovec iov = {
-		.iov_base = n_left > 0 ? a->bytes + n_bytes : &byte,
-		.iov_len = n_left > 0 ? n_left : 1,
-	};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	long n;
-
-	if (room > HELLO_PACKET_FDS)
-		room = HELLO_PACKET_FDS;
-	if (room > 0) {
-		m.msg_control = a->control;
-		m.msg_controllen = CMSG_SPACE(room * sizeof(int));
-	}
-	do
-		n = raw(SYS_recvmsg, a->launch, &m, 0);
-	while (n == -EINTR);
-	if (n <= 0)
-		fail(a, n == 0 ? ECONNRESET : (int)-n);
-	if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-		fail(a, EBADMSG);
-	*n_fds += count_fds(a, &m, *n_fds);
-	return n_left > 0 ? (uint32_t)n : 0;
-}
-
-/*
- * A directory leads out of any root: by `..`, which nothing but Landlock bounds. What a file is, is known
- * here without asking whoever serves it.
- */
-static void
-refuse_directories(struct program_arena *a)
-{
-	struct statx st;
-
-	for (uint32_t i = 0; i < a->hello.n_fds; i++) {
-		long r = raw(SYS_statx, i, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st);
-
-		if (r < 0 || S_ISDIR(st.stx_mode))
-			fail(a, r < 0 ? (int)-r : EISDIR);
-	}
-}
-
-static void
-receive(struct program_arena *a)
-{
-	uint32_t n_bytes = 0, n_fds = 0;
-
-	enter(a, STEP_FDS);
-	while (n_bytes < a->hello.n_bytes || n_fds < a->hello.n_fds)
-		n_bytes += receive_packet(a, n_bytes, &n_fds);
-	refuse_directories(a);
-	if (a->hello.flags & HELLO_EXEC_FD)
-		raw(SYS_fcntl, a->hello.n_fds - 1, F_SETFD, FD_CLOEXEC);
-}
-
-/* Returns: what is behind the N strings that begin at S. */
-static char *
-split(struct program_arena *a, char *s, char **strings, uint32_t n)
-{
-	const char *end = a->bytes + a->hello.n_bytes;
-
-	for (uint32_t i = 0; i < n; i++) {
-		strings[i] = s;
-		while (s < end && *s)
-			s++;
-		if (s == end)
-			fail(a, EBADMSG);
-		s++;
-	}
-	strings[n] = NULL;
-	return s;
-}
-
-/* Nobody knows the number before us, and the program compares it with its own (sd_listen_fds(3)). */
-static void
-write_listen_pid(struct program_arena *a)
-{
-	static const char name[] = "LISTEN_PID=";
-	char digits[20], *out = a->listen_pid + sizeof(name) - 1;
-	long pid = raw(SYS_getpid);
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < a->hello.envc; i++)
-		if (strncmp(a->env[i], name, sizeof(name) - 1) == 0)
-			a->env[i] = a->listen_pid;
-	memcpy(a->listen_pid, name, sizeof(name) - 1);
-	for (; pid > 0; pid /= 10)
-		digits[n++] = (char)('0' + pid % 10);
-	while (n > 0)
-		*out++ = digits[--n];
-	*out = '\0';
-}
-
-static void
-take_words(struct program_arena *a)
-{
-	char *s = split(a, a->bytes, a->argv, a->hello.argc);
-
-	s = split(a, s, a->env, a->hello.envc);
-	if (s != a->bytes + a->hello.n_bytes)
-		fail(a, EBADMSG);
-	if (a->hello.flags & HELLO_LISTEN_PID)
-		write_listen_pid(a);
-}
-
-static void
-set_limits(struct program_arena *a)
-{
-	const struct process_plan *p = a->all->plan;
-	long r = 0;
-
-	enter(a, STEP_LIMITS);
-	if (!(p->rlimits_set & 1U << RLIMIT_NOFILE))
-		r = raw(SYS_prlimit64, 0, RLIMIT_NOFILE, &a->all->nofile, NULL);
-	for (int i = 0; r == 0 && i < PLAN_RLIMITS; i++)
-		if (p->rlimits_set & 1U << i)
-			r = raw(SYS_prlimit64, 0, i, p->rlimits[i], NULL);
-	if (r < 0)
-		fail(a, (int)-r);
-}
-
-static void
-go_to(struct program_arena *a, const char *directory)
-{
-	long r;
-
-	enter(a, STEP_ROOT);
-	r = *directory ? raw(SYS_chdir, directory) : 0;
-	if (r < 0)
-		fail(a, (int)-r);
-}
-
-static void
-lock_files(struct program_arena *a)
-{
-	int r, program = a->hello.flags & HELLO_EXEC_FD ? (int)a->hello.n_fds - 1 : -1;
-
-	enter(a, STEP_LANDLOCK);
-	r = a->all->plan->flags & PLAN_LANDLOCK ? restrict_files(program) : 0;
-	if (r != 0)
-		fail(a, r);
-}
-
-/*
- * Whoever cannot be known to run does not. This waits for a broker that does not read, and nobody waits for
- * us.
- */
-static void
-announce(struct program_arena *a)
-{
-	const struct process_record running = {
-		.type = PROCESS_RUNNING,
-		.thread = a->thread,
-		.session = a->session,
-		.pid = (uint32_t)raw(SYS_getpid),
-		.version = PROCESS_VERSION,
-	};
-	long n;
-
-	enter(a, STEP_EXEC);
-	hello_set_deadline(0);
-	/* Before it is said, so that the init never says less than the broker knows. */
-	__atomic_store_n(&a->runs, true, __ATOMIC_RELEASE);
-	do
-		n = raw(SYS_sendto, a->reports, &running, sizeof(running), MSG_NOSIGNAL, NULL, 0);
-	while (n == -EINTR);
-	/* The daemon is gone, and the init on its way out. */
-	if (n < 0)
-		fail(a, n == -EPIPE ? ECONNRESET : (int)-n);
-	tell_client(a, STEP_NONE, 0);
-}
-
-static void
-filter_calls(struct program_arena *a)
-{
-	int r;
-
-	enter(a, STEP_SECCOMP);
-	r = a->all->plan->flags & PLAN_SECCOMP ? restrict_calls(a->all->filter) : 0;
-	if (r != 0)
-		fail(a, r);
-}
-
-static void __attribute__((noreturn))
-execute(struct program_arena *a)
-{
-	long r;
-
-	enter(a, STEP_EXEC);
-	if (a->hello.flags & HELLO_EXEC_FD) {
-		r = raw(SYS_execveat, a->hello.n_fds - 1, "", a->argv, a->env, AT_EMPTY_PATH);
-		/* A script: its interpreter would have to open a descriptor that it does not get. */
-		if (r == -ENOENT)
-			r = -ENOEXEC;
-	} else {
-		r = raw(SYS_execve, a->argv[0], a->argv, a->env);
-	}
-	fail(a, (int)-r);
-}
-
-/*
- * Of a bare session nobody else ends it when its init is killed: a spawner that came later is no parent of what is
- * left then. It is kept by execve(2), unless that gives privilege. An init that is gone already has sent nothing.
- */
-static void
-end_with_init(struct program_arena *a)
-{
-	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
-	if (raw(SYS_getppid) != a->init)
-		leave();
-}
-
-static int
-program_main(void *p)
-{
-	struct program_arena *a = p;
-
-	begin(a);
-	say_hello(a);
-	make_room(a);
-	receive(a);
-	take_words(a);
-	raw(SYS_setsid);
-	end_with_init(a);
-	set_limits(a);
-	go_to(a, a->all->plan->cwd);
-	lock_files(a);
-	announce(a);
-	filter_calls(a);
-	execute(a);
 }

@@ -30,7 +30,10 @@ struct programs {
 struct program {
 	struct program_arena *arena; /* while it uses one */
 	uint64_t thread, session;
-	pid_t pid;
+	bool is_kept; /* what it begins with is, so that it can run again */
+	uint32_t run; /* how often it has */
+	pid_t pid;     /* 0: there is no process */
+	pid_t starter; /* who keeps it; 0: nobody */
 	bool runs;	 /* it has said so, and is another program by now, or about to be */
 	int step, error; /* it has failed there; else where it was seen last, and 0 */
 };
@@ -41,11 +44,15 @@ struct program {
  */
 int program_start(struct programs *all, struct program *p, int launch, const struct process_hello *hello);
 
+/* Runs P, which has ended, once more. Returns: 0, -ECHILD: what it begins with is lost. */
+int program_again(struct program *p);
+
 /* Looks what has become of P. */
 void program_look(struct program *p);
 
-/* P has ended, and has no arena any more. */
+/* P has ended; or who keeps it has. With the last of both it has no arena any more. */
 void program_ended(struct program *p);
+void program_starter_ended(struct program *p);
 
 /* Gives up the memory of another init's programs, which a child of it has come by. */
 void programs_forget(struct programs *all);

@@ -16,6 +16,7 @@ threads_init(struct threads *all)
 {
 	*all = (struct threads){};
 	list_init(&all->list);
+	list_init(&all->kept);
 }
 
 struct thread *
@@ -30,8 +31,8 @@ threads_find(const struct threads *all, uint64_t id)
 	return NULL;
 }
 
-struct thread *
-threads_find_pid(const struct threads *all, pid_t pid)
+static struct thread *
+find_pid(const struct threads *all, pid_t pid)
 {
 	uint64_t hash = index_hash_id((uint64_t)pid);
 
@@ -44,13 +45,61 @@ threads_find_pid(const struct threads *all, pid_t pid)
 	return NULL;
 }
 
+struct thread *
+threads_find_starter(const struct threads *all, pid_t pid)
+{
+	uint64_t hash = index_hash_id((uint64_t)pid);
+
+	for (struct index_link *l = index_first(&all->by_starter, hash); l; l = index_next(l)) {
+		struct thread *t = container_of(l, struct thread, by_starter);
+
+		if (t->program.starter == pid)
+			return t;
+	}
+	return NULL;
+}
+
+static void
+index_pid(struct index *index, struct index_link *link, pid_t pid)
+{
+	int r = index_add(index, link, index_hash_id((uint64_t)pid));
+
+	/* There is room: threads_add(). */
+	assert(r == 0);
+	(void)r;
+}
+
+void
+threads_look(struct threads *all, struct thread *t)
+{
+	program_look(&t->program);
+	if (t->has_pid || t->program.pid <= 0)
+		return;
+	index_pid(&all->by_pid, &t->by_pid, t->program.pid);
+	t->has_pid = true;
+	t->last_pid = t->program.pid;
+}
+
+/* A starter makes processes without asking, and of some the first that is known is their end. */
+struct thread *
+threads_find_pid(struct threads *all, pid_t pid)
+{
+	struct thread *t = find_pid(all, pid);
+
+	if (t)
+		return t;
+	list_for_each(link, &all->kept)
+		threads_look(all, list_entry(link, struct thread, kept_link));
+	return find_pid(all, pid);
+}
+
 /* Room for its pid as well, so that nothing can fail once there is a process. */
 struct thread *
 threads_add(struct threads *all, uint64_t id, uint64_t session)
 {
 	struct thread *t = all->n < THREADS_MAX ? calloc(1, sizeof(*t)) : NULL;
 
-	if (!t || index_reserve(&all->by_pid, all->n + 1) < 0 ||
+	if (!t || index_reserve(&all->by_pid, all->n + 1) < 0 || index_reserve(&all->by_starter, all->n + 1) < 0 ||
 		index_add(&all->by_id, &t->by_id, index_hash_id(id)) < 0) {
 		free(t);
 		return NULL;
@@ -58,6 +107,7 @@ threads_add(struct threads *all, uint64_t id, uint64_t session)
 	t->program.thread = id;
 	t->program.session = session;
 	t->phase = PHASE_STARTING;
+	list_init(&t->kept_link);
 	list_append(&all->list, &t->link);
 	all->n++;
 	return t;
@@ -66,7 +116,8 @@ threads_add(struct threads *all, uint64_t id, uint64_t session)
 void
 threads_remove(struct threads *all, struct thread *t)
 {
-	assert(t->program.pid <= 0);
+	assert(t->program.pid <= 0 && t->program.starter <= 0);
+	list_unlink(&t->kept_link);
 	index_remove(&all->by_id, &t->by_id);
 	list_unlink(&t->link);
 	all->n--;
@@ -76,11 +127,22 @@ threads_remove(struct threads *all, struct thread *t)
 void
 threads_started(struct threads *all, struct thread *t)
 {
-	int r = index_add(&all->by_pid, &t->by_pid, index_hash_id((uint64_t)t->program.pid));
+	if (t->program.starter > 0) {
+		index_pid(&all->by_starter, &t->by_starter, t->program.starter);
+		list_append(&all->kept, &t->kept_link);
+	}
+	threads_look(all, t);
+}
 
-	assert(r == 0);
-	(void)r;
-	t->last_pid = t->program.pid;
+void
+threads_acknowledge(struct threads *all, struct thread *t)
+{
+	if (t->program.starter <= 0) {
+		threads_remove(all, t);
+		return;
+	}
+	t->is_over = true;
+	kill(t->program.starter, SIGKILL);
 }
 
 /* Killed before it could say anything, by its deadline or by somebody. */
@@ -94,13 +156,33 @@ void
 threads_ended(struct threads *all, struct thread *t, int status, const struct rusage *usage)
 {
 	index_remove(&all->by_pid, &t->by_pid);
+	t->has_pid = false;
 	program_ended(&t->program);
-	t->program.pid = 0;
 	t->status = status;
 	t->usage = *usage;
 	t->phase = t->program.runs ? PHASE_EXITED : PHASE_FAILED;
 	if (t->phase == PHASE_FAILED && t->program.error == 0)
 		t->program.error = silent_end(status);
+}
+
+/* While its program runs, or was not heard of, that goes on. */
+bool
+threads_starter_ended(struct threads *all, struct thread *t, int status)
+{
+	threads_look(all, t);
+	index_remove(&all->by_starter, &t->by_starter);
+	list_unlink(&t->kept_link);
+	program_starter_ended(&t->program);
+	if (t->is_over) {
+		threads_remove(all, t);
+		return false;
+	}
+	if (t->phase != PHASE_STARTING || t->program.pid > 0)
+		return false;
+	t->phase = PHASE_FAILED;
+	if (t->program.error == 0)
+		t->program.error = silent_end(status);
+	return true;
 }
 
 void
@@ -111,6 +193,8 @@ threads_kill(const struct threads *all)
 
 		if (t->program.pid > 0)
 			kill(t->program.pid, SIGKILL);
+		if (t->program.starter > 0)
+			kill(t->program.starter, SIGKILL);
 	}
 }
 
@@ -133,12 +217,18 @@ thread_describe(struct thread *t, enum process_type type, struct process_record 
 		.flags = type == PROCESS_STATE ? phase : 0,
 		.thread = t->program.thread,
 		.session = t->program.session,
-		.pid = (uint32_t)t->last_pid,
+		.pid = (uint32_t)(t->program.pid > 0 ? t->program.pid : t->last_pid),
 		.version = PROCESS_VERSION,
+		.serial = t->program.run,
 	};
 	if (phase == PHASE_FAILED) {
 		ret->step = t->program.step;
 		ret->error = t->program.error;
+	}
+	/* For whoever would have it run again. */
+	if (phase == PHASE_EXITED && t->program.is_kept && t->program.starter == 0) {
+		ret->step = STEP_FORK;
+		ret->error = ECHILD;
 	}
 	if (phase == PHASE_EXITED) {
 		ret->status = t->status;

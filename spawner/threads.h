@@ -2,6 +2,7 @@
 /* The threads of a session, as its init knows them: from START until their ends are acknowledged. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -14,7 +15,10 @@
 
 struct thread {
 	struct list link;
-	struct index_link by_id, by_pid;
+	struct list kept_link; /* threads.kept, while its starter is there */
+	struct index_link by_id, by_pid, by_starter;
+	bool has_pid; /* it is in by_pid */
+	bool is_over; /* acknowledged, and gone with its starter */
 	struct program program;	  /* its pid is 0 when there is no process */
 	enum process_phase phase; /* STARTING: or RUNNING, which the program knows */
 	int status;
@@ -23,23 +27,32 @@ struct thread {
 };
 
 struct threads {
-	struct list list;
+	struct list list, kept;
 	size_t n;
-	struct index by_id, by_pid;
+	struct index by_id, by_pid, by_starter;
 };
 
 void threads_init(struct threads *all);
 
 struct thread *threads_find(const struct threads *all, uint64_t id);
-struct thread *threads_find_pid(const struct threads *all, pid_t pid);
+/* Whose program, and whose starter, PID is. NULL: nobody's. */
+struct thread *threads_find_pid(struct threads *all, pid_t pid);
+struct thread *threads_find_starter(const struct threads *all, pid_t pid);
 
 /* Returns: a new one, which starts; NULL: no memory, or there are too many. */
 struct thread *threads_add(struct threads *all, uint64_t id, uint64_t session);
 void threads_remove(struct threads *all, struct thread *t);
+/* Its end is known for good. What is kept of it goes as well. */
+void threads_acknowledge(struct threads *all, struct thread *t);
 
 /* Its program has a process, and has none any more: PHASE_EXITED, or PHASE_FAILED if it had not begun. */
 void threads_started(struct threads *all, struct thread *t);
 void threads_ended(struct threads *all, struct thread *t, int status, const struct rusage *usage);
+/* Its starter is gone, and T with it if nothing else is left to be told. Returns: has its start failed by that? */
+bool threads_starter_ended(struct threads *all, struct thread *t, int status);
+
+/* Looks what its program says of itself; which process of a starter's it is. */
+void threads_look(struct threads *all, struct thread *t);
 
 void threads_kill(const struct threads *all);
 

@@ -142,7 +142,7 @@ if cannot=$("$CAP" run --session=app -- /bin/true 2>&1); then
 		"$CAP" "$@"
 	}
 	id=
-	example "$man/capctl-run.1" indent | sed "s,> /cap/,> $CAPFS/,; s,/tmp/,$TMP/,g; s/kv/echo/g; s/\(owner\|uid\)=app/\1=$user/" \
+	example "$man/capctl-run.1" indent | sed "s,/tmp/,$TMP/,g; s,> /cap/,> $CAPFS/,; s/kv/echo/g; s/\(owner\|uid\)=app/\1=$user/" \
 		>"$TMP/run.sh"
 	# Where another user can reach it.
 	mkdir "$TMP/bin" "$TMP/work"

@@ -137,6 +137,7 @@ integration_tests = \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
 	tests/it-programs.sh \
+	tests/it-restart.sh \
 	tests/it-spawn-kills.sh \
 	tests/it-spawner.sh \
 	tests/it-systemd.sh \

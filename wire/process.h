@@ -21,13 +21,19 @@ enum process_type {
 	/*
 	 * broker to the spawner, or to the init of the session above: make an init for `session` by the plan that
 	 * follows in the same packet, whose first program is `thread`. To an init without a plan: start `thread`.
+	 * `flags`: START_KEEP.
 	 */
 	PROCESS_START,
 	PROCESS_KILL,     /* send `signal` to `thread`; 0: to all of the session */
 	PROCESS_PAUSE,    /* `thread`; 0: all */
 	PROCESS_RESUME,
 	PROCESS_AFFINITY, /* `thread` runs on the CPUs of the mask `cookie` */
-	PROCESS_AGAIN,    /* start once more what `thread` was started with, as the thread `cookie` */
+	/*
+	 * `thread`, which has ended and was started with START_KEEP, is to run for the `cookie`th time after the
+	 * first. Where what it was started with is lost, EXITED, or the FAILED that answers this, has STEP_FORK and
+	 * ECHILD.
+	 */
+	PROCESS_AGAIN,
 	PROCESS_END,      /* all of it */
 	PROCESS_ACK,      /* the end of `thread` is known for good, forget it */
 	PROCESS_SYNC,     /* say the state of all: STATE for each, then SYNCED, with this `serial` */
@@ -45,6 +51,8 @@ enum process_type {
 	PROCESS_SYNCED,
 	PROCESS_ENDED,   /* spawner: the init of `session` has ended with `status` */
 };
+
+#define START_KEEP 1 /* what it is started with is kept, so that it can run again */
 
 /* Where a start failed; the words are process_steps[]. */
 enum process_step {
@@ -86,6 +94,7 @@ enum process_phase {
 	PHASE_RUNNING,
 	PHASE_FAILED,
 	PHASE_EXITED,
+	PHASE_WAITING, /* the daemon's alone: it has ended, and is to run again */
 };
 
 struct process_record {
@@ -100,7 +109,7 @@ struct process_record {
 	uint32_t pid; /* as the sender sees it: information only */
 	uint32_t version;
 	uint64_t utime_usec, stime_usec, maxrss_kib;
-	uint64_t serial;
+	uint64_t serial; /* of SYNC and SYNCED; of what is said of a thread, how often it had run before */
 	uint64_t reserved;
 };
 

@@ -205,9 +205,16 @@ status_of(const struct capc_exit *e, const char *program)
 	return WIFSIGNALED(e->status) ? STATUS_SIGNAL + WTERMSIG(e->status) : WEXITSTATUS(e->status);
 }
 
-static int
-wait_for(struct context *x, capc_thread *t, const char *session, const char *program)
+static unsigned
+restart_of(const struct start *s)
 {
+	return s->words->restart ? s->words->restart : s->file.restart;
+}
+
+static int
+wait_for(struct context *x, capc_thread *t, const struct start *s)
+{
+	const char *session = s->session, *program = s->argv[0];
 	cleanup_text struct text node = {};
 	struct capc_exit e;
 	struct forward f;
@@ -215,7 +222,7 @@ wait_for(struct context *x, capc_thread *t, const char *session, const char *pro
 
 	text_addf(&node, "%s%sthreads/%s", session, *session ? "/" : "", capc_thread_id(t));
 	r = text_done(&node);
-	forwarding = r < 0 ? r : forward_start(&f, x->options.cap, node.data);
+	forwarding = r < 0 ? r : forward_start(&f, x->options.cap, node.data, restart_of(s));
 	if (forwarding < 0)
 		complain(forwarding, NULL, "%s: signals are not passed on", program);
 	r = capc_thread_wait(t, CAPC_FOREVER, &e);
@@ -298,7 +305,7 @@ start(struct context *x, struct start *s, capc_thread **ret)
 	p.labels = (const char *const *)table.labels;
 	p.n_fds = table.n;
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
-		(w->detach ? CAPC_SPAWN_DETACHED : 0);
+		(w->detach ? CAPC_SPAWN_DETACHED : 0) | restart_of(s);
 	if (forward_kept())
 		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);
@@ -323,7 +330,7 @@ start_and_wait(struct context *x, struct start *s)
 	if (s->words->detach)
 		printf("%s%s%s\n", s->child ? s->child->name : "", s->child ? " " : "", capc_thread_id(t));
 	else
-		status = wait_for(x, t, s->session, s->argv[0]);
+		status = wait_for(x, t, s);
 	capc_thread_free(t);
 	return status;
 }

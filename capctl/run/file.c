@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "capctl/command.h"
 #include "capctl/run/run.h"
+#include "capctl/run/words.h"
 #include "capctl/value.h"
 
 bool
@@ -151,6 +152,18 @@ take_env(const struct taker *t, const struct capc_value *v)
 	return capc_args_each(t->args, "env", take_variable, (void *)(uintptr_t)t);
 }
 
+static int
+take_restart(const struct taker *t, const struct capc_value *v)
+{
+	cleanup_free char *word = NULL;
+	int status = take_string(t, "restart", v, &word);
+
+	if (status != 0)
+		return status;
+	t->file->restart = run_words_restart(word);
+	return t->file->restart ? 0 : refuse(t, "restart", "it is on-failure or always");
+}
+
 /* That is read when it is opened. */
 static int
 take_args(const struct taker *t, const struct capc_value *v)
@@ -167,6 +180,7 @@ static const struct {
 	{"name", take_name},
 	{"env", take_env},
 	{"args", take_args},
+	{"restart", take_restart},
 };
 
 static int
@@ -175,7 +189,7 @@ take_key(const char *path, const char *key, const struct capc_value *v, void *da
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, key) == 0)
 			return keys[i].take(data, v);
-	return refuse(data, path, "it is none of program, session, name, env, args");
+	return refuse(data, path, "it is none of program, session, name, env, args, restart");
 }
 
 int

@@ -12,6 +12,7 @@ struct run_file {
 	char **env;  /* KEY=VALUE */
 	char *session, *name;
 	size_t n_own, n_env;
+	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */
 };
 
 /* Whether the word that stands for the program is such a file. */

@@ -59,8 +59,15 @@ pass_on(struct forward *f, int signal)
 {
 	cleanup_free char *reason = NULL;
 	char buffer[24];
-	int r = write_command(f, forward_command(signal, buffer), &reason);
+	int r = 0;
 
+	if (f->restarts && ends_us(signal))
+		r = write_command(f, "restart=no", &reason);
+	if (r == 0)
+		r = write_command(f, forward_command(signal, buffer), &reason);
+	/* Between two runs there is nobody to be told. */
+	if (f->restarts && r == -EAGAIN)
+		r = 0;
 	if (r < 0 && r != -ENOENT && r != -ESRCH) {
 		complain(r, reason, "signal %d", signal);
 		f->session = capc_session_free(f->session);
@@ -124,11 +131,11 @@ forward_kept(void)
 }
 
 int
-forward_start(struct forward *f, const char *root, const char *node)
+forward_start(struct forward *f, const char *root, const char *node, bool restarts)
 {
 	int r;
 
-	*f = (struct forward){.root = root, .node = node, .signal_fd = -1, .end_fd = -1};
+	*f = (struct forward){.root = root, .node = node, .restarts = restarts, .signal_fd = -1, .end_fd = -1};
 	sigemptyset(&f->signals);
 	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
 		if (!is_ignored(forwarded[i]))

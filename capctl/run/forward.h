@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 
 #include "base/cleanup.h"
 #include "libcap-client/cap-client.h"
@@ -15,6 +16,7 @@
 struct forward {
 	const char *root; /* where the daemon is, as for capc_session_open() */
 	const char *node; /* the thread's directory */
+	bool restarts; /* it would run again */
 	capc_session *session; /* once there was something to say */
 	sigset_t signals;
 	int signal_fd, end_fd;
@@ -28,8 +30,11 @@ struct forward {
 void forward_keep(void);
 int forward_kept(void);
 
-/* From now on; what is ignored here stays so. ROOT and NODE are borrowed. Returns: 0, -errno. */
-int forward_start(struct forward *f, const char *root, const char *node);
+/*
+ * From now on; what is ignored here stays so. ROOT and NODE are borrowed. RESTARTS: whose end is asked for is not to
+ * run again. Returns: 0, -errno.
+ */
+int forward_start(struct forward *f, const char *root, const char *node, bool restarts);
 void forward_end(struct forward *f);
 
 /* What is written for a signal: "signal=15", "pause", "resume". */

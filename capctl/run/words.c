@@ -30,6 +30,7 @@ enum {
 	WORD_UID,
 	WORD_CONFINE,
 	WORD_QUOTA,
+	WORD_RESTART,
 };
 
 static const struct option options[] = {
@@ -51,6 +52,7 @@ static const struct option options[] = {
 	{"uid", required_argument, NULL, WORD_UID},
 	{"confine", required_argument, NULL, WORD_CONFINE},
 	{"quota", required_argument, NULL, WORD_QUOTA},
+	{"restart", required_argument, NULL, WORD_RESTART},
 	{},
 };
 
@@ -133,6 +135,14 @@ set_timeout(struct run_words *w, const char *word)
 	return 0;
 }
 
+unsigned
+run_words_restart(const char *word)
+{
+	if (strcmp(word, "on-failure") == 0)
+		return CAPC_SPAWN_RESTART;
+	return strcmp(word, "always") == 0 ? CAPC_SPAWN_RESTART_ALWAYS : 0;
+}
+
 static int
 set_new_name(struct run_words *w, const char *name)
 {
@@ -207,6 +217,12 @@ take(struct run_words *w, int c, char *value)
 		return 0;
 	case WORD_TIMEOUT:
 		return set_timeout(w, value);
+	case WORD_RESTART:
+		w->restart = run_words_restart(value);
+		if (w->restart)
+			return 0;
+		complain_usage("--restart takes on-failure or always, not '%s'", value);
+		return -EINVAL;
 	case WORD_ARGS:
 		w->args = value;
 		return 0;

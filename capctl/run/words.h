@@ -30,6 +30,7 @@ struct run_words {
 	bool help, version, clear_env, detach, die_with;
 	bool is_new; /* there is one */
 	bool ended; /* the options, by "--": what follows is a program and no file of one */
+	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */
 	uint64_t timeout_usec;
 };
 
@@ -41,6 +42,9 @@ int run_words_parse(struct run_words *w, int argc, char **argv);
 /* What --profile has in ARGV, which stays as it is; NULL: none. Says nothing. */
 const char *run_words_profile(int argc, char **argv);
 void run_words_deinit(struct run_words *w);
+
+/* The flag of capc_spawn that WORD stands for, 0: none. */
+unsigned run_words_restart(const char *word);
 
 /*
  * The environment of the program: what is inherited, which may be left out, and what was given, each key once.

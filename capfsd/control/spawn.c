@@ -135,7 +135,10 @@ decode(struct operation *o, struct program_record *record)
 		return refuse(r, EINVAL, "as many labels as descriptors, of A-Z, a-z, 0-9 and ._:@+/-");
 	record->flags = (command_has(c, KEY_DIE) ? PROGRAM_DIE : 0) |
 		(command_has(c, KEY_KEEP) ? PROGRAM_KEEP : 0);
-	return true;
+	if (!command_has(c, KEY_RESTART))
+		return true;
+	record->flags |= PROGRAM_KEPT;
+	return take_restart(o, &record->restart);
 }
 
 /* The first program of a session needs an init, which its session pays for as well. */
@@ -146,7 +149,7 @@ spawn_stage(struct operation *o)
 	struct spawning *s = o->state;
 	struct session *session = o->session;
 	struct program_record record = s->record;
-	const struct quota cost = {{[QUOTA_THREADS] = programs_has_init(s->programs, session) ? 1 : 2}};
+	struct quota cost = {{[QUOTA_THREADS] = programs_has_init(s->programs, session) ? 1 : 2}};
 	struct confinement_record confinement;
 	enum quota_kind kind;
 	struct program *p;
@@ -156,6 +159,8 @@ spawn_stage(struct operation *o)
 		return refuse(o->request, ECONNREFUSED, "the session is being closed");
 	if (!decode(o, &record))
 		return 0;
+	if (record.flags & PROGRAM_KEPT)
+		cost.n[QUOTA_THREADS]++;
 	if (!change_affords(o->change, session, &cost, &kind))
 		return refuse_quota(o->request, session, kind);
 	record.phase = PHASE_STARTING;
@@ -195,7 +200,7 @@ spawn_done(struct operation *o, bool committed)
 const struct verb verb_spawn = {
 	VERB_ROW(SPAWN, spawn),
 	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP) |
-		KEY_BIT(KEY_LABELS),
+		KEY_BIT(KEY_LABELS) | KEY_BIT(KEY_RESTART),
 	.required = KEY_BIT(KEY_DESCRIPTORS),
 	.stage = spawn_stage,
 	.done = spawn_done,

@@ -53,7 +53,7 @@ program_resolve(struct model *m, struct entity *e)
 	if (!p->session)
 		return entity_find(m, p->record.session) ? -EBADMSG : -ENOENT;
 	if (p->record.number > p->session->record.threads_made || p->record.phase < PHASE_STARTING ||
-		p->record.phase > PHASE_EXITED || p->record.step >= STEP_N ||
+		p->record.phase > PHASE_WAITING || p->record.step >= STEP_N || p->record.restart >= RESTART_N ||
 		p->record.title[PROGRAM_TITLE_BYTES - 1])
 		return -EBADMSG;
 	thread_format(p->record.session, p->record.number, name);
@@ -100,7 +100,13 @@ const struct kind program_kind = {
 bool
 program_is_live(const struct program *p)
 {
-	return p->record.phase <= PHASE_RUNNING;
+	return p->record.phase <= PHASE_RUNNING || p->record.phase == PHASE_WAITING;
+}
+
+bool
+program_is_given_up(const struct program *p)
+{
+	return p->record.phase == PHASE_WAITING && p->record.restart == RESTART_NO;
 }
 
 bool

@@ -24,7 +24,18 @@ enum program_flags {
 	PROGRAM_DIE = 1,  /* it ends with the connection that asked for it */
 	PROGRAM_KEEP = 2, /* … and is there until that has waited for it */
 	PROGRAM_LAUNCHED = 4, /* who asked speaks to it directly, and learns from it whether it runs */
+	PROGRAM_KEPT = 8, /* so is what it was started with, and it can run again */
 };
+
+/* When it is to run again, after it has ended. */
+enum program_restart {
+	RESTART_NO,
+	RESTART_ON_FAILURE, /* if it was not by exit(0) */
+	RESTART_ALWAYS,
+	RESTART_N,
+};
+
+#define PROGRAM_RESTART_WORDS {[RESTART_NO] = "no", [RESTART_ON_FAILURE] = "on-failure", [RESTART_ALWAYS] = "always"}
 
 struct program_record {
 	uint64_t session;
@@ -33,7 +44,10 @@ struct program_record {
 	uint64_t serial;     /* … and that of its request */
 	uint64_t started_usec, ended_usec; /* CLOCK_REALTIME; 0: not yet */
 	uint64_t utime_usec, stime_usec, maxrss_kib;
-	uint64_t reserved[3];
+	uint64_t again_usec; /* CLOCK_REALTIME: when it is to run again, while it waits for that */
+	uint32_t n_restarts; /* how often it has ended, and was to run again */
+	uint32_t n_quick;    /* of these, how often in a row it had not run for long */
+	uint64_t reserved;
 	uint32_t pid;    /* as the kernel told; shown, never used */
 	uint32_t uid, gid;
 	uint32_t n_fds;
@@ -43,7 +57,8 @@ struct program_record {
 	uint8_t phase;   /* enum process_phase */
 	uint8_t flags;
 	uint8_t paused;
-	uint8_t reserved_too[4];
+	uint8_t restart; /* enum program_restart */
+	uint8_t reserved_too[3];
 	char title[PROGRAM_TITLE_BYTES]; /* as who asked called it; terminated */
 };
 
@@ -60,8 +75,10 @@ program_of(const struct entity *e)
 	return container_of((struct entity *)(uintptr_t)e, struct program, entity);
 }
 
-/* Will it run, or does it? */
+/* Will it run, also once more, or does it? */
 bool program_is_live(const struct program *p);
+/* Does it wait to run again, and was told not to? */
+bool program_is_given_up(const struct program *p);
 /* It does not; is somebody still to be told? */
 bool program_is_asked_about(const struct program *p);
 

@@ -53,6 +53,7 @@ struct request;
 	X(LABELS, "labels", false, "labels=NAME,...")                                              \
 	X(DIE, "die", true, "die")                                                                 \
 	X(KEEP, "keep", true, "keep")                                                              \
+	X(RESTART, "restart", false, "restart=no|on-failure|always")                               \
 	X(KILL, "kill", true, "kill")                                                              \
 	X(SIGNAL, "signal", false, "signal=N")                                                     \
 	X(PAUSE, "pause", true, "pause")                                                           \

@@ -93,6 +93,13 @@ text_program(const struct program_record *p, const char *separator, struct text 
 		text_addf(t, "state=failed%sstep=%s%serrno=%s", separator, steps[p->step], separator,
 			error_name(p->error));
 		break;
+	case PHASE_WAITING:
+		text_addf(t, "state=waiting%s", separator);
+		if (p->error)
+			text_addf(t, "step=%s%serrno=%s", steps[p->step], separator, error_name(p->error));
+		else
+			text_addf(t, "status=%" PRId32, p->status);
+		break;
 	default:
 		text_addf(t, "state=exited%sstatus=%" PRId32 "%sutime_usec=%" PRIu64, separator, p->status,
 			separator, p->utime_usec);

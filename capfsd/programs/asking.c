@@ -86,6 +86,7 @@ ask_first(struct programs *programs, struct running *r)
 		struct process_record record;
 		struct process_plan plan;
 	} start = {.record = {.type = PROCESS_START,
+			   .flags = start_flags(r),
 			   .thread = r->program->entity.id,
 			   .session = r->program->session->entity.id}};
 	struct init *above = find_above(programs, r->program->session);

@@ -105,6 +105,7 @@ init_tell(struct init *i, enum process_type type, const struct running *r, int32
 	const struct process_record record = {
 		.type = type,
 		.session = i->session->entity.id,
+		.flags = type == PROCESS_START ? start_flags(r) : 0,
 		.thread = r ? r->program->entity.id : 0,
 		.signal = signal,
 		.cookie = cookie,
@@ -117,11 +118,24 @@ init_tell(struct init *i, enum process_type type, const struct running *r, int32
 	return n < 0 ? (int)n : 0;
 }
 
+static bool
+is_to_be_asked_for(const struct running *r)
+{
+	const struct program_record *record = &r->program->record;
+
+	if (r->asked_usec)
+		return false;
+	return record->phase == PHASE_STARTING ||
+		(record->phase == PHASE_WAITING && r->due && record->restart != RESTART_NO);
+}
+
 /* Each is asked for once, and again only when an init of before has not heard of it. */
 static bool
 pump_one(struct init *i, struct running *r)
 {
+	const struct program_record *record = &r->program->record;
 	uint64_t now = core_now(i->programs->sockets);
+	int e;
 
 	if (r->kill && init_tell(i, PROCESS_KILL, r, r->kill, 0) == 0)
 		r->kill = 0;
@@ -129,9 +143,13 @@ pump_one(struct init *i, struct running *r)
 		r->pause = 0;
 	if (r->kill || r->pause)
 		return false;
-	if (r->asked_usec || r->program->record.phase != PHASE_STARTING)
+	if (!is_to_be_asked_for(r))
 		return true;
-	if (init_tell(i, PROCESS_START, r, 0, 0) < 0)
+	if (record->phase == PHASE_STARTING)
+		e = init_tell(i, PROCESS_START, r, 0, 0);
+	else
+		e = init_tell(i, PROCESS_AGAIN, r, 0, record->n_restarts);
+	if (e < 0)
 		return false;
 	r->asked_usec = now ? now : 1;
 	return true;
@@ -187,11 +205,21 @@ on_launch(struct init *i, struct running *r, const struct process_record *record
 	return 0;
 }
 
+/* Does that one begin whose begin is waited for? */
+static bool
+is_to_run(const struct running *r, const struct process_record *record)
+{
+	enum process_phase phase = r->program->record.phase;
+
+	return (phase == PHASE_STARTING || phase == PHASE_WAITING) &&
+		record->serial == r->program->record.n_restarts;
+}
+
 static int
 on_running(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	return r && r->program->record.phase == PHASE_STARTING ? report_running(r, sender->pid) : 0;
+	return r && is_to_run(r, record) ? report_running(r, sender->pid) : 0;
 }
 
 /*
@@ -215,6 +243,12 @@ on_end(struct init *i, struct running *r, const struct process_record *record,
 {
 	const struct process_record ack = {.type = PROCESS_ACK, .thread = record->thread};
 
+	/* Known, and one run further. */
+	if (r && program_is_live(r->program) && record->serial < r->program->record.n_restarts) {
+		r->known = true;
+		r->asked_usec = 0;
+		return 0;
+	}
 	if (r && program_is_live(r->program) && !is_lost(r, record))
 		return report_end(r, record);
 	(void)msg_send(i->fd, &ack, sizeof(ack), NULL, 0, MSG_DONTWAIT);
@@ -238,7 +272,7 @@ on_state(struct init *i, struct running *r, const struct process_record *record,
 		return 0;
 	r->known = true;
 	r->asked_usec = core_now(i->programs->sockets);
-	if (record->flags != PHASE_RUNNING || r->program->record.phase != PHASE_STARTING)
+	if (record->flags != PHASE_RUNNING || !is_to_run(r, record))
 		return 0;
 	/* Its own word was lost with a broker. A confined init has other numbers. */
 	return report_running(r, confinement_effective(i->session, &c) ? 0 : (pid_t)record->pid);
@@ -262,7 +296,7 @@ on_synced(struct init *i, struct running *none, const struct process_record *rec
 
 		if (r->known || e < 0 || !program_is_live(r->program))
 			continue;
-		if (r->program->record.phase == PHASE_RUNNING || r->program->record.flags & PROGRAM_LAUNCHED)
+		if (r->program->record.phase != PHASE_STARTING || r->program->record.flags & PROGRAM_LAUNCHED)
 			e = report_failed(r, STEP_NONE, ECONNRESET);
 		else
 			r->asked_usec = 0;

@@ -35,6 +35,9 @@ struct running {
 	bool awaited;                 /* … there */
 	unsigned n_tries;
 	int launch_fd;              /* -1: none */
+	struct charge charge;       /* of its starter, if it has one */
+	sd_event_source *timer;     /* of its next run; NULL: it was never waited for */
+	bool due;                   /* it is time for that */
 	bool known;                 /* an init has named it since this broker is there */
 	bool connected;             /* … and its connection is there */
 	bool orphaned;
@@ -93,6 +96,13 @@ running_at(struct list *i)
 	return running_of(program_of(list_entry(i, struct entity, owner_link)));
 }
 
+/* How it is asked for. */
+static inline uint32_t
+start_flags(const struct running *r)
+{
+	return r->program->record.flags & PROGRAM_KEPT ? START_KEEP : 0;
+}
+
 /* --- programs.c --- */
 
 /* An error that the next broker may not meet, if it is one, ends this one. */
@@ -142,11 +152,23 @@ struct init *init_free(struct init *i);
 /* Returns: 0, or -errno: -EAGAIN. */
 int init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie);
 
+/* --- again.c --- */
+
+/* What it is started with is kept, which the session pays for. */
+void again_keep(struct running *r);
+/* Is one that has ended as RECORD says, by this REPORT, to run again? RECORD then says when. */
+bool again_is_wanted(const struct running *r, const struct process_record *report, struct program_record *record);
+/* It waits for that. Returns: 0 or -errno. */
+int again_wait(struct running *r);
+void again_deinit(struct running *r);
+
 /* --- report.c --- */
 
 /* What an init says of one of its programs is stored; only then it may forget. Returns: 0 or -errno. */
 int report_running(struct running *r, pid_t pid);
 int report_end(struct running *r, const struct process_record *record);
+/* One that was to run again is not to, for good. */
+int report_given_up(struct running *r);
 /* It cannot be started. */
 int report_failed(struct running *r, enum process_step step, int error);
 /* Nobody waits for it (any more), and it is over: it goes. */

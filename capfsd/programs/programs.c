@@ -39,6 +39,14 @@ programs_check(struct programs *programs, int e)
 		core_fail(programs->sockets, e);
 }
 
+static void
+running_unindex(struct running *r)
+{
+	if (r->indexed)
+		index_remove(&r->programs->by_connection, &r->connection_link);
+	r->indexed = false;
+}
+
 struct running *
 running_new(struct programs *programs, struct program *p)
 {
@@ -60,6 +68,13 @@ running_new(struct programs *programs, struct program *p)
 		free(r);
 		return NULL;
 	}
+	if (p->record.phase == PHASE_WAITING && again_wait(r) < 0) {
+		again_deinit(r);
+		running_unindex(r);
+		free(r);
+		return NULL;
+	}
+	again_keep(r);
 	endpoint_set_slot(&p->entity, r);
 	return r;
 }
@@ -89,18 +104,11 @@ running_resume(struct running *r)
 }
 
 static void
-running_unindex(struct running *r)
-{
-	if (r->indexed)
-		index_remove(&r->programs->by_connection, &r->connection_link);
-	r->indexed = false;
-}
-
-static void
 running_free(struct running *r)
 {
 	running_resume(r);
 	running_close_launch(r);
+	again_deinit(r);
 	asking_leave(r);
 	list_unlink(&r->ended_link);
 	running_unindex(r);
@@ -218,14 +226,18 @@ programs_catch_up(struct programs *programs, uint64_t connection)
 
 /* It may be in a hook of the model: what follows from it is done when that is over. */
 static void
+settle_later(struct running *r)
+{
+	list_unlink(&r->ended_link);
+	list_append(&r->programs->ended, &r->ended_link);
+	core_resume_later(r->programs->sockets, 0);
+}
+
+static void
 orphan(struct running *r)
 {
-	struct programs *programs = r->programs;
-
 	r->orphaned = true;
-	list_unlink(&r->ended_link);
-	list_append(&programs->ended, &r->ended_link);
-	core_resume_later(programs->sockets, 0);
+	settle_later(r);
 }
 
 void
@@ -260,12 +272,23 @@ settle_orphan(struct running *r)
 	record = change_edit(ch, &p->entity);
 	if (record)
 		record->connection = 0;
+	if (record && record->flags & PROGRAM_DIE)
+		record->restart = RESTART_NO;
 	e = change_finish(ch, record ? 0 : -ENOMEM);
 	if (e == 0 && !r->init && p->record.phase == PHASE_STARTING) {
 		asking_leave(r);
 		e = report_failed(r, STEP_NONE, ECONNRESET);
 	}
 	return e;
+}
+
+/* Once nobody asks about it any more, that it is given up is its end. */
+static int
+settle_ended(struct running *r)
+{
+	bool is_left = r->orphaned && r->program->record.connection;
+
+	return program_is_given_up(r->program) && !is_left ? report_given_up(r) : settle_orphan(r);
 }
 
 /* --- the model --- */
@@ -300,6 +323,8 @@ programs_changed(struct programs *programs, const struct entity *e)
 {
 	struct init *i;
 
+	if (e->kind == ENTITY_PROGRAM && program_is_given_up(program_of(e)) && running_of(program_of(e)))
+		settle_later(running_of(program_of(e)));
 	if (e->kind != ENTITY_SESSION || session_of(e)->record.state != SESSION_CLOSING)
 		return;
 	i = init_find(programs, session_of(e));
@@ -365,7 +390,7 @@ settle_found(struct programs *programs, struct running *r)
 		return 0;
 	if (!program_is_live(p))
 		return program_is_asked_about(p) || !list_empty(&r->ended_link) ? 0 : report_drop(r);
-	if (p->record.phase == PHASE_RUNNING || p->record.flags & PROGRAM_LAUNCHED || r->orphaned)
+	if (p->record.phase != PHASE_STARTING || p->record.flags & PROGRAM_LAUNCHED || r->orphaned)
 		return report_failed(r, STEP_NONE, ECONNRESET);
 	programs_ask(r);
 	return 0;
@@ -408,7 +433,7 @@ on_resume(void *data)
 		struct running *r = list_entry(list_first(&programs->ended), struct running, ended_link);
 
 		list_unlink(&r->ended_link);
-		e = settle_orphan(r);
+		e = settle_ended(r);
 		if (e < 0)
 			list_append(&programs->ended, &r->ended_link);
 	}

@@ -12,6 +12,7 @@
  *
  *	programs	all of them, the spawner, what a predecessor left
  *	init		the init of one session: what is asked of it, and what it says
+ *	again		when one that has ended runs once more
  *	report		what has become of a program, in the model
  */
 #pragma once

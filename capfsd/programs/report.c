@@ -21,10 +21,9 @@
 #include "capfsd/programs/inner.h"
 
 static void
-tell(const struct program *p, const char *verb)
+tell(const struct program *p, const struct program_record *record, const char *verb)
 {
 	cleanup_text struct text fields = {};
-	const struct program_record *record = &p->record;
 	const struct event event = {
 		.verb = verb,
 		.error = record->phase == PHASE_FAILED ? record->error : 0,
@@ -40,6 +39,8 @@ tell(const struct program *p, const char *verb)
 			WCOREDUMP(record->status) ? " core=yes" : "");
 	else if (record->phase == PHASE_EXITED)
 		text_addf(&fields, " code=%d", WEXITSTATUS(record->status));
+	if (p->record.phase == PHASE_WAITING)
+		text_addf(&fields, " restart_msec=%" PRIu64, (record->again_usec - record->ended_usec) / 1000);
 	if (text_done(&fields) == 0)
 		event_log(p->session->model, p->session, &event);
 }
@@ -59,6 +60,25 @@ report_running(struct running *r, pid_t pid)
 	return change_finish(ch, record ? 0 : -ENOMEM);
 }
 
+/* Its init keeps what it needs for that, and is not told that its end is known. */
+static int
+wait_for_next(struct running *r, const struct program_record *as)
+{
+	struct change *ch = change_begin(r->programs->sockets->model);
+	struct program_record *record = change_edit(ch, &r->program->entity);
+	int e;
+
+	if (record) {
+		*record = *as;
+		record->phase = PHASE_WAITING;
+	}
+	e = change_finish(ch, record ? 0 : -ENOMEM);
+	if (e < 0)
+		return e;
+	tell(r->program, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
+	return again_wait(r);
+}
+
 /* One that nobody asks about goes right after that. */
 static int
 end(struct running *r, const struct program_record *as)
@@ -68,6 +88,7 @@ end(struct running *r, const struct program_record *as)
 	struct change *ch = change_begin(m);
 	struct program_record *record = change_edit(ch, &p->entity);
 	struct init *i = r->init;
+	bool given_up = program_is_given_up(p);
 	int e;
 
 	if (record)
@@ -75,7 +96,8 @@ end(struct running *r, const struct program_record *as)
 	e = change_finish(ch, record ? 0 : -ENOMEM);
 	if (e < 0)
 		return e;
-	tell(p, p->record.phase == PHASE_FAILED ? "spawn" : "exit");
+	if (!given_up)
+		tell(p, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (i)
 		(void)init_tell(i, PROCESS_ACK, r, 0, 0);
 	asking_leave(r);
@@ -96,15 +118,28 @@ report_end(struct running *r, const struct process_record *report)
 	record.paused = 0;
 	if (failed) {
 		record.phase = PHASE_FAILED;
+		record.status = 0;
 		record.step = report->step > 0 && report->step < STEP_N ? (uint8_t)report->step : STEP_NONE;
 		record.error = report->error > 0 ? report->error : ECONNRESET;
 	} else {
 		record.phase = PHASE_EXITED;
+		record.step = STEP_NONE;
+		record.error = 0;
 		record.status = report->status & 0xffff;
 		record.utime_usec = report->utime_usec;
 		record.stime_usec = report->stime_usec;
 		record.maxrss_kib = report->maxrss_kib;
 	}
+	return again_is_wanted(r, report, &record) ? wait_for_next(r, &record) : end(r, &record);
+}
+
+/* Its last end was told. */
+int
+report_given_up(struct running *r)
+{
+	struct program_record record = r->program->record;
+
+	record.phase = record.error ? PHASE_FAILED : PHASE_EXITED;
 	return end(r, &record);
 }
 

@@ -239,6 +239,7 @@ info_confine(struct request *r, struct entity *e, struct text *t)
 void
 info_program(struct request *r, struct entity *e, struct text *t)
 {
+	static const char *const words[] = PROGRAM_RESTART_WORDS;
 	const struct program_record *p = &program_of(e)->record;
 
 	text_program(p, "\n", t);
@@ -247,6 +248,8 @@ info_program(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\ndescriptors=%" PRIu32 "\n", p->uid, p->gid, p->n_fds);
 	if (p->title[0])
 		text_addf(t, "name=%s\n", p->title);
+	if (p->flags & PROGRAM_KEPT)
+		text_addf(t, "restart=%s\nrestarts=%" PRIu32 "\n", words[p->restart], p->n_restarts);
 }
 
 void

@@ -129,6 +129,54 @@ set_paused(struct operation *o, bool paused)
 	return 0;
 }
 
+static const char *const restart_words[] = PROGRAM_RESTART_WORDS;
+
+bool
+take_restart(struct operation *o, uint8_t *ret)
+{
+	for (uint8_t i = 0; i < RESTART_N; i++)
+		if (command_is(&o->command, KEY_RESTART, restart_words[i])) {
+			*ret = i;
+			return true;
+		}
+	return refuse(o->request, EINVAL, "'restart=' wants no, on-failure or always");
+}
+
+static int
+set_restart(struct operation *o)
+{
+	struct program *p = program_of(o->subject);
+	struct program_record *record;
+	uint8_t restart;
+
+	if (!take_restart(o, &restart))
+		return 0;
+	if (!(p->record.flags & PROGRAM_KEPT))
+		return refuse(o->request, EOPNOTSUPP, "what it was started with is not kept");
+	record = change_edit(o->change, &p->entity);
+	if (!record)
+		return -ENOMEM;
+	o->unchanged = record->restart == restart;
+	record->restart = restart;
+	operation_tell(o, p->session, " thread=%s restart=%s uid=%u", p->entity.name,
+		restart_words[restart], (unsigned)o->request->uid);
+	return 0;
+}
+
+/* It does not run again: what is stored says so before it ends. */
+static int
+kill_for_good(struct operation *o)
+{
+	struct program *p = program_of(o->subject);
+	struct program_record *record = change_edit(o->change, &p->entity);
+
+	if (!record)
+		return -ENOMEM;
+	o->unchanged = record->restart == RESTART_NO;
+	record->restart = RESTART_NO;
+	return send_signal(o, SIGKILL);
+}
+
 static int
 ctl_stage(struct operation *o)
 {
@@ -137,14 +185,16 @@ ctl_stage(struct operation *o)
 
 	if (!program_is_live(p))
 		return refuse(o->request, ESRCH, "it has ended");
+	if (command_has(&o->command, KEY_RESTART))
+		return set_restart(o);
 	/* Who has given up a start need not wait for what becomes of it. */
 	if (p->record.phase != PHASE_RUNNING && !command_has(&o->command, KEY_KILL))
 		return refuse(o->request, EAGAIN, "it is being started");
 	if (command_has(&o->command, KEY_PAUSE) || command_has(&o->command, KEY_RESUME))
 		return set_paused(o, command_has(&o->command, KEY_PAUSE));
-	o->unchanged = true;
 	if (command_has(&o->command, KEY_KILL))
-		return send_signal(o, SIGKILL);
+		return kill_for_good(o);
+	o->unchanged = true;
 	if (command_has(&o->command, KEY_AFFINITY))
 		return set_affinity(o);
 	return command_number(o->request, &o->command, KEY_SIGNAL, &signal) ? send_signal(o, signal) : 0;
@@ -153,13 +203,15 @@ ctl_stage(struct operation *o)
 static void
 ctl_done(struct operation *o, bool committed)
 {
-	if (committed)
+	const struct command *c = &o->command;
+
+	if (committed && (command_has(c, KEY_PAUSE) || command_has(c, KEY_RESUME)))
 		(void)command(o, program_of(o->subject)->record.paused ? PROCESS_PAUSE : PROCESS_RESUME, 0);
 }
 
 #define COMMANDS                                                                                               \
 	(KEY_BIT(KEY_KILL) | KEY_BIT(KEY_SIGNAL) | KEY_BIT(KEY_PAUSE) | KEY_BIT(KEY_RESUME) |                  \
-		KEY_BIT(KEY_AFFINITY))
+		KEY_BIT(KEY_AFFINITY) | KEY_BIT(KEY_RESTART))
 
 const struct verb verb_ctl = {
 	VERB_ROW(CTL, ctl),

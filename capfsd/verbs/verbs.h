@@ -55,3 +55,6 @@ extern const struct verb verb_identify, verb_call, verb_write;
 
 /* "other", "grant", …: how each number is called in `metrics`. */
 extern const char *const verb_names[VERB_N];
+
+/* The value of `restart=`. Returns: is it one? Else the request is refused. */
+bool take_restart(struct operation *o, uint8_t *ret);

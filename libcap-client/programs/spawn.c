@@ -15,7 +15,9 @@
 #include "libcap-client/programs/launch.h"
 #include "libcap-client/programs/thread.h"
 
-#define FLAGS (CAPC_SPAWN_DIE_WITH | CAPC_SPAWN_LISTEN | CAPC_SPAWN_DETACHED | CAPC_SPAWN_EXEC_FD)
+#define RESTARTS (CAPC_SPAWN_RESTART | CAPC_SPAWN_RESTART_ALWAYS)
+#define FLAGS \
+	(CAPC_SPAWN_DIE_WITH | CAPC_SPAWN_LISTEN | CAPC_SPAWN_DETACHED | CAPC_SPAWN_EXEC_FD | RESTARTS)
 #define LISTEN_FIRST 3 /* of sd_listen_fds(3) */
 #define LABEL_MAX 255  /* … and of its names */
 #define LABELS_MAX 30000 /* bytes that the daemon is told of them; a request has 32768 */
@@ -56,7 +58,7 @@ is_label(const char *label)
 static int
 check_request(const struct capc_spawn *p)
 {
-	if (p->flags & ~(unsigned)FLAGS || !p->argv || !p->argv[0])
+	if (p->flags & ~(unsigned)FLAGS || !p->argv || !p->argv[0] || (p->flags & RESTARTS) == RESTARTS)
 		return -EINVAL;
 	if (p->n_fds > HELLO_FDS_MAX)
 		return -E2BIG;
@@ -212,6 +214,8 @@ make_request(const struct capc_spawn *p, struct text *node, struct text *command
 		text_add(command, " die");
 	if (!(p->flags & CAPC_SPAWN_DETACHED))
 		text_add(command, " keep");
+	if (p->flags & RESTARTS)
+		text_addf(command, " restart=%s", p->flags & CAPC_SPAWN_RESTART ? "on-failure" : "always");
 	return text_done(node) < 0 || text_done(command) < 0 ? -ENOMEM : 0;
 }
 
