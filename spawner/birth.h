@@ -22,6 +22,10 @@ struct birthplace {
 	const struct restrict_filter *filter;
 };
 
+/* What stands where a doorman shares a word with the spawner, and is no pid: it has made nothing; it is about to. */
+#define BIRTH_NOT_YET 1
+#define BIRTH_COMING UINT32_MAX
+
 /* Of the one that is made. */
 struct birth {
 	struct birthplace *place; /* its copy of where it is made, and later its own */

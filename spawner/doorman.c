@@ -100,6 +100,8 @@ make_confined(struct birth *b)
 		birth_fail(b, STEP_CAP, -tree);
 	if (pipe2(go, O_CLOEXEC) < 0)
 		birth_fail(b, STEP_NS, errno);
+	if (b->ret_pid)
+		__atomic_store_n(b->ret_pid, BIRTH_COMING, __ATOMIC_RELEASE);
 	pid = namespace_fork(&b->plan, b->ret_pid);
 	if (pid < 0)
 		birth_fail(b, STEP_NS, errno);
@@ -138,7 +140,7 @@ doorman_main(struct birth *b)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	leave_root_behind();
-	r = hello_peek(b->launch, &b->plan, &step);
+	r = hello_peek(b->launch, b->reports, &b->plan, &step);
 	if (r != 0)
 		turn_away(b, step, r);
 	if (b->plan.flags & PLAN_CONFINED) {

@@ -45,7 +45,9 @@ hello_set_deadline(unsigned sec)
 static bool
 is_valid(const struct process_hello *h)
 {
-	return h->magic == HELLO_MAGIC && h->n_fds <= HELLO_FDS_MAX && h->n_bytes <= HELLO_BYTES_MAX &&
+	uint32_t fds_max = HELLO_FDS_MAX + (h->flags & HELLO_EXEC_FD ? 1 : 0);
+
+	return h->magic == HELLO_MAGIC && h->n_fds <= fds_max && h->n_bytes <= HELLO_BYTES_MAX &&
 	       h->argc >= 1 && h->argc <= HELLO_STRINGS_MAX && h->envc <= HELLO_STRINGS_MAX &&
 	       h->n_bytes >= h->argc + h->envc && !(h->flags & ~(uint32_t)HELLO_FLAGS) &&
 	       !(h->flags & HELLO_EXEC_FD && h->n_fds == 0);
@@ -99,13 +101,15 @@ hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret
 }
 
 int
-hello_peek(int fd, const struct process_plan *plan, int *ret_step)
+hello_peek(int fd, int other, const struct process_plan *plan, int *ret_step)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = other}};
 	struct process_hello hello;
 
 	*ret_step = STEP_HELLO;
-	if (poll(&p, 1, HELLO_SEC * 1000) <= 0)
+	if (poll(p, 2, HELLO_SEC * 1000) <= 0)
 		return ETIMEDOUT;
+	if (p[1].revents)
+		return ECONNRESET;
 	return look(fd, plan, MSG_PEEK | MSG_DONTWAIT, &hello, ret_step);
 }

@@ -25,7 +25,7 @@ int hello_receive(int fd, const struct process_plan *plan, struct process_hello 
 
 /*
  * The same for root, who takes nothing from that queue: the last reference to a descriptor that a client has put
- * there goes with the message, and its file may then take as long as it likes. Waits for HELLO_SEC. Returns:
- * likewise, ETIMEDOUT.
+ * there goes with the message, and its file may then take as long as it likes. Waits for HELLO_SEC, or until
+ * the socket OTHER has no other end. Returns: likewise, ETIMEDOUT.
  */
-int hello_peek(int fd, const struct process_plan *plan, int *ret_step);
+int hello_peek(int fd, int other, const struct process_plan *plan, int *ret_step);

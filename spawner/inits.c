@@ -31,7 +31,6 @@
 
 #define INITS_MAX 4096
 #define KEPT_MAX 6 /* descriptors of who is born */
-#define NOT_YET 1 /* in the word of a doorman that has made nothing, where no pid can be that */
 
 struct init_child {
 	struct list link;
@@ -107,9 +106,9 @@ find(const struct inits *all, const struct channel *c, uint64_t session)
 static pid_t
 sibling_of(const struct init_child *i)
 {
-	uint32_t pid = i->word ? __atomic_load_n(i->word, __ATOMIC_ACQUIRE) : NOT_YET;
+	uint32_t pid = i->word ? __atomic_load_n(i->word, __ATOMIC_ACQUIRE) : BIRTH_NOT_YET;
 
-	return pid == NOT_YET ? 0 : (pid_t)pid;
+	return pid == BIRTH_NOT_YET || pid == BIRTH_COMING ? 0 : (pid_t)pid;
 }
 
 static void
@@ -153,7 +152,7 @@ inits_are_coming(const struct inits *all)
 	list_for_each(link, &all->list) {
 		const struct init_child *i = list_entry(link, struct init_child, link);
 
-		if (i->word && i->is_confined && sibling_of(i) != i->pid)
+		if (i->word && __atomic_load_n(i->word, __ATOMIC_ACQUIRE) == BIRTH_COMING)
 			return true;
 	}
 	return false;
@@ -310,7 +309,7 @@ add(struct inits *all, struct channel *c, struct birth *b, int fds[2])
 	b->reports = reports;
 	i->word = b->ret_pid = free_word(all);
 	if (i->word)
-		*i->word = NOT_YET;
+		*i->word = BIRTH_NOT_YET;
 	pid = make_process(b);
 	if (pid < 0) {
 		if (i->word)

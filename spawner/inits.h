@@ -32,7 +32,7 @@ void inits_start(struct inits *all, struct birthplace *place, struct channel *c,
 /* PID has ended. Returns: was it one of ours, or on the way to be? */
 bool inits_reaped(struct inits *all, pid_t pid, int status);
 
-/* May a child of ours that we do not know be an init all the same, whose doorman has not ended? */
+/* May a child of ours that we do not know be an init all the same? Asked before inits_have(). */
 bool inits_are_coming(const struct inits *all);
 bool inits_have(const struct inits *all, pid_t pid);
 

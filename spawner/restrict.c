@@ -12,12 +12,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioprio.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,6 +113,15 @@ static const struct refusal refused_with[] = {
 	{SCMP_SYS(ioctl), EPERM, 1, {HAS(1, LOW_HALF, TIOCLINUX)}},
 	/* Limits of others, who have the same user: the init and the programs of a session. */
 	{SCMP_SYS(prlimit64), EPERM, 2, {IS_NOT(0, 0), IS_NOT(2, 0)}},
+	/* When the init runs, by its number or as one of its user: who starves it holds the end of the session. */
+	{SCMP_SYS(sched_setscheduler), EPERM, 1, {HAS(0, LOW_HALF, 1)}},
+	{SCMP_SYS(sched_setparam), EPERM, 1, {HAS(0, LOW_HALF, 1)}},
+	{SCMP_SYS(sched_setattr), EPERM, 1, {HAS(0, LOW_HALF, 1)}},
+	{SCMP_SYS(sched_setaffinity), EPERM, 1, {HAS(0, LOW_HALF, 1)}},
+	{SCMP_SYS(setpriority), EPERM, 1, {HAS(1, LOW_HALF, 1)}},
+	{SCMP_SYS(setpriority), EPERM, 1, {HAS(0, LOW_HALF, PRIO_USER)}},
+	{SCMP_SYS(ioprio_set), EPERM, 1, {HAS(1, LOW_HALF, 1)}},
+	{SCMP_SYS(ioprio_set), EPERM, 1, {HAS(0, LOW_HALF, IOPRIO_WHO_USER)}},
 };
 
 static int

@@ -160,7 +160,8 @@ kill_orphan(void *context, pid_t pid)
 {
 	const struct spawner *s = context;
 
-	if (!inits_have(&s->inits, pid))
+	/* In this order: who is coming is known by its number before that ends. */
+	if (!inits_are_coming(&s->inits) && !inits_have(&s->inits, pid))
 		kill(pid, SIGKILL);
 }
 
@@ -181,7 +182,7 @@ reap(struct spawner *s)
 	for (; (pid = waitpid(-1, &status, WNOHANG)) > 0; any = true)
 		inits_reaped(&s->inits, pid, status);
 	s->has_children = pid == 0;
-	if (any && s->has_children && !inits_are_coming(&s->inits))
+	if (any && s->has_children)
 		(void)self_for_each_child(-1, kill_orphan, s);
 }
 

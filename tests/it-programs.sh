@@ -83,6 +83,11 @@ t_fails EISDIR "P08_a_directory_is_not_given" run --fd=dir=5 -- /bin/true 5</
 t_ok "nothing_is_left_of_any" wait_for 10 no_programs
 t_ok "G63_nor_of_the_sessions_own_process_later" wait_for 15 no_threads
 
+for n in 0 1 2 3 253 506; do
+	t_is "C04_a_program_by_its_descriptor_behind_$n" "true:$n" \
+		"$("$(program tests/exec-fd)" "$CAPFS" app $n /bin/true /bin/false)"
+done
+
 # --- while the daemon's processes die ---
 
 id=$(run --detach -- /bin/sleep 1000)
@@ -214,6 +219,18 @@ if say "ro=/usr,/bin,/lib,/lib64 rlimits=nofile:64,core:0" "$CAPFS/sessions/box/
 	session trap
 	say "ro=/usr,/bin,/lib,/lib64 rw=$TMP/work/link" "$CAPFS/sessions/trap/confine"
 	t_fails ELOOP "nobody_binds_what_another_ones_link_leads_to" "$CAP" --cap="$CAPFS" run --session=trap -- /bin/true
+	# Also where he may write no more, in a directory that is his.
+	mkdir "$TMP/work/x"
+	ln -s "$TMP/secret" "$TMP/work/x/keep"
+	session his
+	say "ro=/usr,/bin,/lib,/lib64 rw=$TMP/work/x/keep" "$CAPFS/sessions/his/confine"
+	if is_root; then
+		chown "$OWNER:0" "$TMP/work/x"
+		chown -h "$OWNER:0" "$TMP/work/x/keep"
+	fi
+	chmod 555 "$TMP/work/x"
+	t_fails ELOOP "nor_what_the_owner_of_a_directory_has_put_there" "$CAP" --cap="$CAPFS" run --session=his -- /bin/true
+	chmod 755 "$TMP/work/x"
 	id=$("$CAP" --cap="$CAPFS" run --session=box --detach -- /bin/sleep 1000)
 	t_fails EBUSY "Z81_a_confinement_stays_while_programs_run" say net=none "$CAPFS/sessions/box/confine"
 	if is_root; then

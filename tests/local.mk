@@ -173,6 +173,7 @@ test_tools = \
 	tests/passing \
 	tests/played-spawner \
 	tests/probe \
+	tests/exec-fd \
 	tests/spawn-storm \
 	tests/spawned \
 	tests/ways-out
@@ -232,6 +233,8 @@ tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_fd_bomb_SOURCES = tests/fd-bomb.c
 tests_fd_bomb_LDADD = base/libbase.la
+tests_exec_fd_SOURCES = tests/exec-fd.c
+tests_exec_fd_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_spawn_storm_SOURCES = tests/spawn-storm.c tests/storm-victims.c tests/storm-victims.h
 tests_spawn_storm_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_spawned_SOURCES = tests/spawned.c

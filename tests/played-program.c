@@ -70,9 +70,7 @@ larger(size_t a, size_t b)
 static bool
 is_complete(const struct played_program *p)
 {
-	size_t n = p->hello.n_fds + ((p->hello.flags & HELLO_EXEC_FD) != 0);
-
-	return p->n_bytes >= p->hello.n_bytes && p->n_fds >= n;
+	return p->n_bytes >= p->hello.n_bytes && p->n_fds >= p->hello.n_fds;
 }
 
 static int

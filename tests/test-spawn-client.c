@@ -76,7 +76,7 @@ START_TEST(the_program_itself_goes_last)
 	table[3] = files[49];
 	starts(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv, .fds = table,
 		.n_fds = 3, .flags = CAPC_SPAWN_EXEC_FD, .exec_fd = table[3]});
-	ck_assert_uint_eq(program.hello.n_fds, 3);
+	ck_assert_uint_eq(program.hello.n_fds, 4);
 	ck_assert_uint_eq(program.hello.flags, HELLO_EXEC_FD);
 	has_files(4);
 	close_files();

@@ -374,6 +374,21 @@ START_TEST(session_below_is_made_by_the_init)
 }
 END_TEST
 
+/* Its client has thirty seconds; nobody else is to wait for that. */
+START_TEST(whose_broker_leaves_waits_for_no_client)
+{
+	struct process_record failed;
+	int launch;
+
+	world_prepare(&w, &plan, _i);
+	ck_assert(world_make(&w, -1, &plan, &s, &failed));
+	launch = s.launch;
+	s.launch = -1;
+	world_over(&s);
+	close(launch);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -395,5 +410,6 @@ main(void)
 	tcase_add_loop_test(t, init_ends_when_it_has_nothing_to_do, 0, n);
 	tcase_add_loop_test(t, init_goes_on_without_its_spawner, 0, n);
 	tcase_add_loop_test(t, session_below_is_made_by_the_init, 0, n);
+	tcase_add_loop_test(t, whose_broker_leaves_waits_for_no_client, 0, n);
 	return fixture_main(suite);
 }

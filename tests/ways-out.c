@@ -124,6 +124,8 @@ try_processes(pid_t outside)
 	char bytes[8];
 	struct iovec local = {bytes, sizeof(bytes)}, remote = {(void *)&n_open, sizeof(bytes)};
 	struct rlimit limit = {64, 64};
+	struct sched_param idle = {};
+	uint64_t cpus[16] = {1};
 	static const char *const files[] = {
 		"mem", "environ", "maps", "exe", "root", "cwd", "fd", "ns/mnt", "ns/pid"};
 	int pidfd = (int)syscall(SYS_pidfd_open, 1, 0), n = 0;
@@ -144,6 +146,14 @@ try_processes(pid_t outside)
 	TRY("namespaces of init", setns(pidfd, CLONE_NEWNS | CLONE_NEWPID));
 	TRY_CALL(prlimit64, 1, RLIMIT_NOFILE, &limit, NULL);
 	TRY_CALL(prlimit64, 1L << 32 | 1, RLIMIT_NOFILE, &limit, NULL);
+	TRY_CALL(sched_setscheduler, 1, SCHED_IDLE, &idle);
+	TRY_CALL(sched_setparam, 1, &idle);
+	TRY_CALL(sched_setaffinity, 1, sizeof(cpus), cpus);
+	TRY_CALL(setpriority, PRIO_PROCESS, 1, 19);
+	TRY_CALL(setpriority, PRIO_PGRP, 1, 19);
+	TRY_CALL(setpriority, PRIO_USER, 0, 19);
+	TRY_CALL(ioprio_set, 1, 1, 3 << 13);
+	TRY_CALL(ioprio_set, 3, 0, 3 << 13);
 	/* None of them ends it, or we would not be here. */
 	kill(1, SIGTERM);
 	kill(1, SIGKILL);

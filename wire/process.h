@@ -164,7 +164,7 @@ struct process_plan {
 #define HELLO_PACKET_FDS 253
 
 enum hello_flags {
-	HELLO_EXEC_FD = 1,    /* the last descriptor is the program and is not among those that it gets */
+	HELLO_EXEC_FD = 1,    /* the last of the n_fds is the program and is not among those that it gets */
 	HELLO_LISTEN_PID = 2, /* the string LISTEN_PID= of the environment is to say the program's pid */
 };
 
@@ -175,7 +175,7 @@ enum hello_flags {
  */
 struct process_hello {
 	uint32_t magic;
-	uint32_t n_fds; /* the program has exactly these, as 0 to n-1 */
+	uint32_t n_fds; /* so many come, and the program has exactly these, as 0 to n-1 */
 	uint32_t n_bytes;
 	uint32_t argc, envc;
 	uint32_t flags;

@@ -151,8 +151,10 @@ make_hello(const struct capc_spawn *p, struct text *bytes, struct process_hello 
 		return -ENOMEM;
 	if (bytes->n > HELLO_BYTES_MAX)
 		return -E2BIG;
-	if (p->flags & CAPC_SPAWN_EXEC_FD)
+	if (p->flags & CAPC_SPAWN_EXEC_FD) {
 		hello.flags |= HELLO_EXEC_FD;
+		hello.n_fds++;
+	}
 	hello.n_bytes = (uint32_t)bytes->n;
 	*ret = hello;
 	return 0;
