@@ -136,7 +136,7 @@ check() { # bare|confined CONFINEMENT…
 	done
 	kill -9 "$pid"
 	t_ok "kill_9_of_it_in_a_pause_is_noticed" wait_for 10 is_over
-	t_ok "as_is_said_too" has_event "ECHILD" "$app/events"
+	t_ok "as_is_said_too" has_event "thread=$id .*\(ECHILD:\|signal=9\)\$" "$app/events"
 
 	rm -f "$work/runs"
 	id=$(run --detach --restart=on-failure --fd=lines=5 -- "$work/loop" "$work" 5<"$work/lines")

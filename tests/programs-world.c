@@ -18,6 +18,7 @@
 
 struct session *app;
 int control, spawner, init;
+int played_room;
 
 static uint64_t serial;
 
@@ -147,6 +148,8 @@ played_launch_first(uint64_t thread)
 	played_pair(launch);
 	played_pair(r);
 	init = world_own(&w, r[0]);
+	if (played_room > 0)
+		ck_assert_int_eq(setsockopt(r[1], SOL_SOCKET, SO_SNDBUF, &played_room, sizeof(played_room)), 0);
 	played_tell(spawner, &record, (int[]){launch[1], r[1]}, 2);
 	close(launch[1]);
 	close(r[1]);

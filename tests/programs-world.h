@@ -7,6 +7,7 @@
 
 extern struct session *app;
 extern int control, spawner, init; /* -1: there is none */
+extern int played_room;		   /* bytes that an init leaves unread; 0: as many as usual */
 
 void played_pair(int ret[2]);
 struct quota played_used(void);

@@ -10,6 +10,8 @@
 #include "tests/fixture.h"
 #include "tests/programs-world.h"
 
+#define MANY 12 /* programs, of which an init that does not read is told of few */
+
 /* The broker dies: 0 before the spawner has heard, 1 before it has answered, 2 after the client's end came. */
 START_TEST(a_broker_that_dies_starts_one_program)
 {
@@ -303,6 +305,107 @@ START_TEST(a_lost_init_is_replaced)
 }
 END_TEST
 
+/* An init that does not read: what it was not told is told when it does. */
+START_TEST(G10_each_end_is_acknowledged_at_last)
+{
+	struct process_record record;
+	uint64_t ids[MANY], id;
+	bool acknowledged[MANY] = {};
+	unsigned left = MANY, rounds = 0;
+
+	played_room = 4096;
+	played_begin();
+	ck_assert_int_eq(world_ask(&w, world_control(&w, root()), WIRE_WRITE, "transfer_quota", "to=app threads=20", &a), 0);
+	for (int i = 0; i < MANY; i++)
+		played_run("descriptors=0", &ids[i]);
+	for (int i = 0; i < MANY; i++)
+		played_report(init, PROCESS_EXITED, ids[i], 0, 0);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+	while (left > 0) {
+		uint32_t type = played_said(init, &record, NULL);
+
+		ck_assert_uint_lt(rounds, 5 * MANY);
+		for (int i = 0; type == PROCESS_ACK && i < MANY; i++)
+			if (record.thread == ids[i] && !acknowledged[i]) {
+				acknowledged[i] = true;
+				left--;
+			}
+		if (type == 0)
+			world_settle(&w);
+		rounds++;
+		if (type != PROCESS_SYNC)
+			continue;
+		id = record.serial;
+		for (int i = 0; i < MANY; i++)
+			if (!acknowledged[i])
+				played_report(init, PROCESS_STATE, ids[i], PHASE_EXITED, 0);
+		played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = id}));
+	}
+	/* It has told all, and is asked no more. */
+	world_settle(&w);
+	while (played_said(init, &record, NULL))
+		ck_assert_uint_eq(record.type, PROCESS_ACK);
+}
+END_TEST
+
+/* What cannot be done now is refused; but a pause is shown, and so it comes. */
+START_TEST(G64_what_an_init_has_no_room_for)
+{
+	struct process_record record;
+	char path[64];
+	uint64_t id;
+	int c, n = 0;
+
+	played_room = 4096;
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s/ctl", played_run("descriptors=0", &id));
+	c = world_control(&w, app);
+	while (world_ask(&w, c, WIRE_WRITE, path, "signal=10", &a) == 0)
+		n++;
+	ck_assert_uint_eq(a.m.error, EAGAIN);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, path, "kill", &a), EAGAIN);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_WRITE, path, "pause", &a), 0);
+	world_restart(&w);
+	played_find();
+	for (; n > 0; n--) {
+		ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_KILL);
+		ck_assert_int_eq(record.signal, 10);
+	}
+	world_settle(&w);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
+	played_report(init, PROCESS_STATE, id, PHASE_RUNNING, 0);
+	played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_PAUSE);
+	ck_assert_uint_eq(record.thread, id);
+}
+END_TEST
+
+/* Who waits for a client first is nobody's init yet: it is not asked to end, but left. */
+START_TEST(G62_one_that_is_on_its_way_holds_up_no_end)
+{
+	struct process_record record;
+	int launch[2], r[2];
+
+	played_begin();
+	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
+	played_come();
+	ck_assert_uint_eq(played_said(spawner, &record, NULL), PROCESS_START);
+	played_pair(launch);
+	played_pair(r);
+	played_tell(spawner, &(struct process_record){.type = PROCESS_LAUNCH, .thread = record.thread},
+		(int[]){launch[1], r[1]}, 2);
+	close(launch[1]);
+	close(r[1]);
+	ck_assert(played_is_answered());
+	ck_assert_int_eq(world_ask(&w, world_control(&w, root()), WIRE_REMOVE, "sessions/app", "", &a), 0);
+	while (played_said(r[0], &record, NULL))
+		continue;
+	ck_assert_int_eq(recv(r[0], &record, sizeof(record), MSG_DONTWAIT), 0);
+	close(launch[0]);
+	close(r[0]);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -322,6 +425,9 @@ main(void)
 	tcase_add_loop_test(t, G62_a_session_ends_with_its_last_process, 0, 2);
 	tcase_add_test(t, G62_the_process_of_an_init_is_waited_for);
 	tcase_add_test(t, a_lost_init_is_replaced);
+	tcase_add_test(t, G10_each_end_is_acknowledged_at_last);
+	tcase_add_test(t, G64_what_an_init_has_no_room_for);
+	tcase_add_test(t, G62_one_that_is_on_its_way_holds_up_no_end);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

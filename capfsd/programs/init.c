@@ -99,6 +99,27 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 	return 0;
 }
 
+static int
+init_send(struct init *i, const struct process_record *record)
+{
+	ssize_t n = msg_send(i->fd, record, sizeof(*record), NULL, 0, MSG_DONTWAIT);
+
+	if (n == -EAGAIN)
+		watch_set(&i->watch, EPOLLIN | EPOLLOUT);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Where there is no room for it the init is asked for all once more, until it was told of each. */
+void
+init_acknowledge(struct init *i, uint64_t thread)
+{
+	const struct process_record ack = {
+		.type = PROCESS_ACK, .thread = thread, .session = i->session->entity.id};
+
+	if (init_send(i, &ack) < 0)
+		i->unheard = true;
+}
+
 int
 init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie)
 {
@@ -111,11 +132,8 @@ init_tell(struct init *i, enum process_type type, const struct running *r, int32
 		.cookie = cookie,
 		.serial = type == PROCESS_SYNC ? i->sync : 0,
 	};
-	ssize_t n = msg_send(i->fd, &record, sizeof(record), NULL, 0, MSG_DONTWAIT);
 
-	if (n == -EAGAIN)
-		watch_set(&i->watch, EPOLLIN | EPOLLOUT);
-	return n < 0 ? (int)n : 0;
+	return init_send(i, &record);
 }
 
 static bool
@@ -137,22 +155,21 @@ pump_one(struct init *i, struct running *r)
 	uint64_t now = core_now(i->programs->sockets);
 	int e;
 
+	if (is_to_be_asked_for(r)) {
+		if (record->phase == PHASE_STARTING)
+			e = init_tell(i, PROCESS_START, r, 0, 0);
+		else
+			e = init_tell(i, PROCESS_AGAIN, r, 0, record->n_restarts);
+		if (e < 0)
+			return false;
+		r->asked_usec = now ? now : 1;
+	}
+	/* Of what it was not asked for it has heard nothing, and would not know whom that is for. */
 	if (r->kill && init_tell(i, PROCESS_KILL, r, r->kill, 0) == 0)
 		r->kill = 0;
 	if (!r->kill && r->pause && init_tell(i, r->pause, r, 0, 0) == 0)
 		r->pause = 0;
-	if (r->kill || r->pause)
-		return false;
-	if (!is_to_be_asked_for(r))
-		return true;
-	if (record->phase == PHASE_STARTING)
-		e = init_tell(i, PROCESS_START, r, 0, 0);
-	else
-		e = init_tell(i, PROCESS_AGAIN, r, 0, record->n_restarts);
-	if (e < 0)
-		return false;
-	r->asked_usec = now ? now : 1;
-	return true;
+	return !r->kill && !r->pause;
 }
 
 void
@@ -170,6 +187,10 @@ void
 init_pump(struct init *i)
 {
 	watch_set(&i->watch, EPOLLIN);
+	if (i->unheard && !i->sync) {
+		i->unheard = false;
+		init_sync(i);
+	}
 	if (i->sync && !i->synced)
 		i->synced = init_tell(i, PROCESS_SYNC, NULL, 0, 0) == 0;
 	if (i->sync)
@@ -241,8 +262,6 @@ static int
 on_end(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	const struct process_record ack = {.type = PROCESS_ACK, .thread = record->thread};
-
 	/* Known, and one run further. */
 	if (r && program_is_live(r->program) && record->serial < r->program->record.n_restarts) {
 		r->known = true;
@@ -251,7 +270,7 @@ on_end(struct init *i, struct running *r, const struct process_record *record,
 	}
 	if (r && program_is_live(r->program) && !is_lost(r, record))
 		return report_end(r, record);
-	(void)msg_send(i->fd, &ack, sizeof(ack), NULL, 0, MSG_DONTWAIT);
+	init_acknowledge(i, record->thread);
 	if (!r || !program_is_live(r->program))
 		return 0;
 	r->n_tries++;
@@ -373,8 +392,10 @@ init_on_io(void *data)
 		init_over(i);
 		return false;
 	}
-	if (n == sizeof(record) && (record.type == PROCESS_INITED || record.type == PROCESS_SYNCED))
+	if (n == sizeof(record) && (record.type == PROCESS_INITED || record.type == PROCESS_SYNCED)) {
+		i->introduced = true;
 		keep_pidfd(i, &sender);
+	}
 	fd_close(sender.pidfd);
 	/* It has made the init of a session below, or failed to. */
 	first = n == sizeof(record) ? asking_find(i->programs, i, record.thread) : NULL;
@@ -420,6 +441,7 @@ init_lost(struct init *i)
 
 	while (!list_empty(&i->programs_of_it)) {
 		struct running *r = list_entry(list_first(&i->programs_of_it), struct running, link);
+		bool is_killed = r->kill != 0;
 
 		list_unlink(&r->link);
 		r->init = NULL;
@@ -429,7 +451,8 @@ init_lost(struct init *i)
 		if (e < 0)
 			continue;
 		if (r->program->record.phase == PHASE_STARTING && !(r->program->record.flags & PROGRAM_LAUNCHED) &&
-			r->n_tries < TRIES_MAX && s->record.state == SESSION_RUNNING && !r->orphaned)
+			r->n_tries < TRIES_MAX && s->record.state == SESSION_RUNNING && !r->orphaned &&
+			!is_killed)
 			programs_ask(r);
 		else
 			e = report_failed(r, STEP_NONE, ECONNRESET);

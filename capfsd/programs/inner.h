@@ -62,6 +62,8 @@ struct init {
 	int fd;
 	int pidfd;            /* -1: not known (yet) */
 	bool behind;          /* something that it said could not be stored */
+	bool unheard;         /* it was not told of an end that is stored, and will say it again */
+	bool introduced;      /* it is there, and no longer on the way to it */
 	bool ending;          /* it is told to end all, or will be */
 	bool told;            /* … and was */
 };
@@ -149,6 +151,8 @@ void init_sync(struct init *i);
 /* All of its processes are gone. Frees it. */
 void init_lost(struct init *i);
 struct init *init_free(struct init *i);
+/* The end of that one is stored. */
+void init_acknowledge(struct init *i, uint64_t thread);
 /* Returns: 0, or -errno: -EAGAIN. */
 int init_tell(struct init *i, enum process_type type, const struct running *r, int32_t signal, uint64_t cookie);
 

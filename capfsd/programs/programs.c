@@ -10,6 +10,7 @@
 #include "capfsd/programs/programs.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -293,20 +294,20 @@ settle_ended(struct running *r)
 
 /* --- the model --- */
 
-/* What a signal or a pause has no room for now is sent later; of signals that wait the last one stands. */
+/* A signal is sent now or refused; a pause, which is stored, may be sent later. */
 int
 programs_commanded(struct program *p, unsigned type, uint64_t value)
 {
 	struct running *r = running_of(p);
 
-	if (!r || !r->init)
+	/* What it was not asked for yet it does not know. */
+	if (!r || !r->init || (p->record.phase == PHASE_STARTING && !r->asked_usec))
 		return -EAGAIN;
 	if (type == PROCESS_AFFINITY)
 		return init_tell(r->init, PROCESS_AFFINITY, r, 0, value);
 	if (type == PROCESS_KILL)
-		r->kill = (int)value;
-	else
-		r->pause = type;
+		return init_tell(r->init, PROCESS_KILL, r, (int)value, 0);
+	r->pause = type;
 	init_pump(r->init);
 	return 0;
 }
@@ -316,6 +317,28 @@ end_init(struct init *i)
 {
 	i->ending = true;
 	init_pump(i);
+	core_resume_later(i->programs->sockets, 0);
+}
+
+/*
+ * One that is on its way waits for its client first, and hears nothing. It has no program: that it has nobody to
+ * report to any more is its end.
+ */
+static void
+end_unborn(struct programs *programs)
+{
+	list_for_each_safe (l, &programs->inits) {
+		struct init *i = list_entry(l, struct init, link);
+
+		if (i->ending && !i->introduced)
+			init_look(i);
+	}
+	list_for_each_safe (l, &programs->inits) {
+		struct init *i = list_entry(l, struct init, link);
+
+		if (i->ending && !i->introduced)
+			init_lost(i);
+	}
 }
 
 void
@@ -365,6 +388,8 @@ on_adopt(void *data, struct adopted *found)
 		return false;
 	found->fd = -1;
 	found->memo = NULL;
+	/* As far as we know. */
+	i->introduced = true;
 	i->ending = i->session->record.state == SESSION_CLOSING;
 	list_for_each (l, &i->session->owned[ENTITY_PROGRAM]) {
 		struct running *r = running_at(l);
@@ -373,6 +398,11 @@ on_adopt(void *data, struct adopted *found)
 			continue;
 		r->init = i;
 		list_append(&i->programs_of_it, &r->link);
+		/* What was asked for last may not have been sent. */
+		if (r->program->record.paused)
+			r->pause = PROCESS_PAUSE;
+		if (r->program->record.flags & PROGRAM_DIE && !r->program->record.connection)
+			r->kill = SIGKILL;
 	}
 	init_sync(i);
 	return true;
@@ -440,6 +470,7 @@ on_resume(void *data)
 	programs_check(programs, e);
 	if (e < 0)
 		core_resume_later(programs->sockets, START_USEC / 30);
+	end_unborn(programs);
 	list_for_each (l, &programs->inits) {
 		struct init *i = list_entry(l, struct init, link);
 

@@ -99,7 +99,7 @@ end(struct running *r, const struct program_record *as)
 	if (!given_up)
 		tell(p, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (i)
-		(void)init_tell(i, PROCESS_ACK, r, 0, 0);
+		init_acknowledge(i, p->entity.id);
 	asking_leave(r);
 	r->init = NULL;
 	running_close_launch(r);
