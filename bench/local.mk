@@ -5,12 +5,14 @@ bench_programs = \
 	bench/bench-connect \
 	bench/bench-flood \
 	bench/bench-grant \
+	bench/bench-open \
 	bench/bench-peer-fs \
 	bench/bench-relay \
 	bench/bench-restart \
 	bench/bench-scale \
 	bench/bench-socket \
 	bench/bench-spawn \
+	bench/opener \
 	bench/tiny \
 	bench/bench-tree
 EXTRA_PROGRAMS += $(bench_programs)
@@ -30,6 +32,8 @@ bench_bench_flood_SOURCES = bench/bench-flood.c $(bench_common)
 bench_bench_flood_LDADD = $(bench_libs)
 bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
 bench_bench_grant_LDADD = $(bench_libs)
+bench_bench_open_SOURCES = bench/bench-open.c $(bench_common)
+bench_bench_open_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
 bench_bench_peer_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 bench_bench_peer_fs_LDADD = $(FUSE_LIBS)
@@ -47,6 +51,8 @@ bench_bench_spawn_LDADD = $(bench_libs)
 # Whose own begin is to be the least: libtool would take -static for its libraries alone.
 bench_tiny_SOURCES = bench/tiny.c
 bench_tiny_LDFLAGS = $(AM_LDFLAGS) -all-static
+bench_opener_SOURCES = bench/opener.c
+bench_opener_LDFLAGS = $(AM_LDFLAGS) -all-static
 bench_bench_tree_SOURCES = bench/bench-tree.c $(bench_common)
 bench_bench_tree_LDADD = base/libbase.la
 

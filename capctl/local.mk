@@ -16,6 +16,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/owner.c capctl/owner.h \
 	capctl/run/child.c capctl/run/child.h \
 	capctl/run/cmd-run.c capctl/run/run.h \
+	capctl/run/cmd-shell.c \
 	capctl/run/file.c capctl/run/file.h \
 	capctl/run/find.c \
 	capctl/run/forward.c capctl/run/forward.h \

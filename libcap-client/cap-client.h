@@ -878,11 +878,16 @@ CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *nam
 #define CAPC_SPAWN_DETACHED 4
 #define CAPC_SPAWN_EXEC_FD 8 /* exec_fd is the program, as for fexecve(3) */
 /*
+ * open(2) and openat(2) of a socket's node for reading and writing give it, and what it starts, a connected socket.
+ * Nothing that it executes gets privilege by that (no_new_privs).
+ */
+#define CAPC_SPAWN_OPEN_SOCKETS 16
+/*
  * It runs again when it has ended: unless it was by exit(0); always. Each time with the same words and the same
  * descriptors, open files and not copies of these, so that what one run has read is not there for the next. They
  * are kept by a process of the session's, which counts as one of its threads. The pauses between short runs become
  * longer, from a tenth of a second to a minute. It is over, and capc_thread_wait() returns, when it ends in another
- * way than that, by CAPC_THREAD_KILL, or with its session; or when the first run does not begin.
+ * way than that, by `kill` of capc_thread_ctl(), or with its session; or when the first run does not begin.
  */
 #define CAPC_SPAWN_RESTART 32
 #define CAPC_SPAWN_RESTART_ALWAYS 64

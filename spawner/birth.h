@@ -19,7 +19,7 @@ struct birthplace {
 	bool confined;
 	const struct process_plan *above; /* of whose session all that are made are parts; NULL: of none */
 	int proc_fd;			  /* of /proc, where it has none in its root; else -1 */
-	const struct restrict_filter *filter;
+	const struct restrict_filters *filters;
 };
 
 /* What stands where a doorman shares a word with the spawner, and is no pid: it has made nothing; it is about to. */

@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "spawner/raw.h"
 
-#define HELLO_FLAGS (HELLO_EXEC_FD | HELLO_LISTEN_PID)
+#define HELLO_FLAGS (HELLO_EXEC_FD | HELLO_LISTEN_PID | HELLO_OPEN_SOCKETS)
 
 union credentials {
 	char buffer[CMSG_SPACE(sizeof(struct ucred))];

@@ -30,6 +30,7 @@
 #include "spawner/birth.h"
 #include "spawner/channel.h"
 #include "spawner/hello.h"
+#include "spawner/opener/openers.h"
 #include "spawner/self.h"
 #include "spawner/inits.h"
 #include "spawner/program.h"
@@ -47,6 +48,7 @@ struct init {
 	struct programs programs;
 	struct threads threads;
 	struct inits inits;
+	struct openers openers;
 	int signal_fd;
 	bool has_children, ends;
 	uint64_t idle_since_msec; /* 0: it is not idle */
@@ -159,7 +161,8 @@ reaped(struct init *i, pid_t pid, int status, const struct rusage *usage)
 	} else if ((t = threads_find_starter(&i->threads, pid))) {
 		if (threads_starter_ended(&i->threads, t, status))
 			tell(i, t, PROCESS_FAILED);
-	} else if (!inits_reaped(&i->inits, pid, status) && i->channel.n_unsent < ORPHANS_UNSENT_MAX) {
+	} else if (!inits_reaped(&i->inits, pid, status) && !openers_reaped(&i->openers, pid, status) &&
+		   i->channel.n_unsent < ORPHANS_UNSENT_MAX) {
 		channel_send(&i->channel, &orphan, NULL, 0);
 	}
 }
@@ -202,7 +205,7 @@ signal_child(void *context, pid_t pid)
 
 	if (threads_find_pid(&s->init->threads, pid) && kill(-pid, s->signal) == 0)
 		return;
-	if (!inits_have(&s->init->inits, pid))
+	if (!inits_have(&s->init->inits, pid) && !openers_have(&s->init->openers, pid))
 		kill(pid, s->signal);
 }
 
@@ -282,18 +285,18 @@ end_if_done(struct init *i)
 	end_children(i);
 }
 
-static int
-msec_to_live(struct init *i)
+static uint64_t
+lives_until_msec(struct init *i)
 {
 	uint64_t now = clock_msec(CLOCK_MONOTONIC);
 
 	if (i->has_children || i->threads.n > 0 || i->channel.n_unsent > 0) {
 		i->idle_since_msec = 0;
-		return -1;
+		return UINT64_MAX;
 	}
 	if (i->idle_since_msec == 0)
 		i->idle_since_msec = now;
-	return now - i->idle_since_msec >= IDLE_MSEC ? 0 : (int)(i->idle_since_msec + IDLE_MSEC - now);
+	return i->idle_since_msec + IDLE_MSEC;
 }
 
 /* --- the broker ------------------------------------------------------------------------------------ */
@@ -390,16 +393,20 @@ serve(struct init *i)
 		struct pollfd p[] = {
 			{.fd = i->channel.fd, .events = channel_events(&i->channel)},
 			{.fd = i->signal_fd, .events = POLLIN},
+			{.fd = i->openers.fd, .events = POLLIN},
 		};
-		int msec = msec_to_live(i);
+		uint64_t end = lives_until_msec(i), due = openers_due_msec(&i->openers);
 
-		if (msec == 0)
+		if (end <= clock_msec(CLOCK_MONOTONIC))
 			_exit(EXIT_SUCCESS);
-		poll(p, 2, msec);
+		poll(p, 3, clock_until(&due, 1, end));
 		channel_flush(&i->channel);
 		receive(i);
+		openers_receive(&i->openers);
 		reap(i);
 		end_if_done(i);
+		if (!i->ends)
+			openers_renew(&i->openers);
 	}
 }
 
@@ -472,6 +479,7 @@ void
 init_main(struct birth *b, const struct process_hello *hello)
 {
 	struct init *i = calloc(1, sizeof(*i));
+	int r;
 
 	if (!i)
 		birth_fail(b, STEP_FORK, ENOMEM);
@@ -486,8 +494,12 @@ init_main(struct birth *b, const struct process_hello *hello)
 	self_adopt();
 	raise_limit(&i->programs.nofile);
 	i->programs.plan = &i->plan;
-	i->programs.filter = i->place->filter;
+	i->programs.filters = i->place->filters;
 	i->programs.reports = b->reports;
+	r = openers_init(&i->openers, *b->plan.session ? i->plan.session : "/", i->place->proc_fd, &i->programs,
+		&i->programs.openers);
+	if (r < 0)
+		birth_fail(b, STEP_FORK, -r);
 	threads_init(&i->threads);
 	channel_init(&i->channel, b->reports);
 	inits_init(&i->inits, false);

@@ -10,6 +10,8 @@ spawner_libspawner_la_SOURCES = wire/process.h \
 	spawner/inits.c spawner/inits.h \
 	spawner/mounts.c spawner/mounts.h \
 	spawner/namespace.c spawner/namespace.h \
+	spawner/opener/opener.c spawner/opener/opener.h \
+	spawner/opener/openers.c spawner/opener/openers.h \
 	spawner/plan.c spawner/plan.h \
 	spawner/program.c spawner/program.h \
 	spawner/raw.h \
@@ -19,7 +21,7 @@ spawner_libspawner_la_SOURCES = wire/process.h \
 	spawner/starting.c spawner/starting.h \
 	spawner/threads.c spawner/threads.h
 spawner_libspawner_la_CFLAGS = $(AM_CFLAGS) $(SECCOMP_CFLAGS)
-spawner_libspawner_la_LIBADD = base/libbase.la $(SECCOMP_LIBS)
+spawner_libspawner_la_LIBADD = base/libbase.la $(SECCOMP_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += spawner/capfs-spawner
 spawner_capfs_spawner_SOURCES = spawner/spawner.c

@@ -15,7 +15,7 @@
 
 #define ALL_FLAGS                                                                         \
 	(PLAN_CONFINED | PLAN_NET | PLAN_PROC | PLAN_DEV | PLAN_SECCOMP | PLAN_LANDLOCK | \
-		PLAN_OPEN_SOCKETS | PLAN_NO_PRIVS)
+		PLAN_NO_PRIVS)
 #define SESSIONS "sessions/"
 
 #define ENDS(text) (memchr((text), '\0', sizeof(text)) != NULL)
@@ -104,8 +104,6 @@ check_flags(const struct process_plan *p)
 {
 	if (p->flags & ~(uint32_t)ALL_FLAGS)
 		return -EINVAL;
-	if (p->flags & PLAN_OPEN_SOCKETS)
-		return -EOPNOTSUPP;
 	if (!(p->flags & PLAN_CONFINED))
 		return p->flags & ~(uint32_t)PLAN_NO_PRIVS || p->n_binds > 0 || *p->root ? -EINVAL : 0;
 	/* Abstract sockets belong to the network: nothing but Landlock keeps from those of the host. */

@@ -171,6 +171,7 @@ program_start(struct programs *all, struct program *p, int launch, const struct 
 	a->init = getpid();
 	a->launch = launch;
 	a->reports = all->reports;
+	a->openers = all->openers;
 	a->has_hello = hello != NULL;
 	if (hello)
 		a->hello = *hello;

@@ -19,8 +19,9 @@ struct program_arena;
 /* All programs of an init. */
 struct programs {
 	const struct process_plan *plan;
-	const struct restrict_filter *filter;
+	const struct restrict_filters *filters;
 	int reports;	      /* the init's pair with the broker: the program says there that it runs */
+	int openers;	      /* … and gives those what its opens are asked by, if it is to have one */
 	struct rlimit nofile; /* as it was before the init took all */
 	struct program_arena *arenas;
 	size_t n_arenas;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,6 +38,9 @@ CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
 #define CLONE_FLAGS 1 /* the argument of clone(2) that has them */
 #else
 #define CLONE_FLAGS 0
+#endif
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 #define LOW_HALF 0xffffffff /* of a number of which the kernel looks at no more */
 
@@ -177,8 +181,8 @@ static int export(scmp_filter_ctx filter, struct restrict_filter *ret)
 	return ret->n > 0 && ret->n < RESTRICT_FILTER_MAX ? 0 : -E2BIG;
 }
 
-int
-restrict_make_filter(struct restrict_filter *ret)
+static int
+make_calls(struct restrict_filter *ret)
 {
 	cleanup(seccomp_release_p) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
@@ -196,15 +200,81 @@ restrict_make_filter(struct restrict_filter *ret)
 	return r < 0 ? r : export(filter, ret);
 }
 
+/* To ask takes its time: nobody is asked about what is not opened as a socket would be, nearly all of it. */
+static int
+make_opens(struct restrict_filter *ret)
+{
+	cleanup(seccomp_release_p) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	const scmp_datum_t mask = O_ACCMODE | O_TRUNC | O_EXCL | O_PATH | O_DIRECTORY;
+	int r;
+
+	if (!filter)
+		return -ENOMEM;
+	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_NOTIFY, SCMP_SYS(open), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, mask, O_RDWR));
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, mask, O_RDWR));
+	return r < 0 ? r : export(filter, ret);
+}
+
+/* Of a kernel without notifications the library does not know them. */
 int
-restrict_calls(const struct restrict_filter *filter)
+restrict_make_filters(struct restrict_filters *ret)
+{
+	if (make_opens(&ret->opens) < 0)
+		ret->opens.n = 0;
+	return make_calls(&ret->calls);
+}
+
+static long
+set_filter(const struct restrict_filter *filter, unsigned flags)
 {
 	const struct sock_fprog f = {
 		.len = (unsigned short)filter->n,
 		.filter = (struct sock_filter *)filter->instructions,
 	};
 
-	return (int)-raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &f);
+	return raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &f);
+}
+
+int
+restrict_calls(const struct restrict_filter *filter)
+{
+	return (int)-set_filter(filter, 0);
+}
+
+/* Yama lets only a parent look into a process, or nobody, where its number is not 0. */
+static bool
+may_be_looked_into(void)
+{
+	long fd = raw(SYS_openat, AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC, 0);
+	char digit = '0';
+
+	if (fd < 0)
+		return true;
+	raw(SYS_read, fd, &digit, 1);
+	raw(SYS_close, fd);
+	return digit == '0';
+}
+
+/* A signal does not take back what was asked, else each of a service's connections could be one of several. */
+int
+restrict_opens(const struct restrict_filter *filter, int *ret_listener)
+{
+	long r;
+
+	if (filter->n == 0 || !may_be_looked_into())
+		return EOPNOTSUPP;
+	r = raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (r == 0)
+		r = set_filter(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+	if (r < 0)
+		return r == -EINVAL ? EOPNOTSUPP : (int)-r;
+	*ret_listener = (int)r;
+	return 0;
 }
 
 /* --- Landlock -------------------------------------------------------------------------------------- */

@@ -49,7 +49,7 @@ struct spawner {
 	bool root; /* programs may be root's */
 	bool has_children;
 	struct inits inits;
-	struct restrict_filter filter;
+	struct restrict_filters filters;
 };
 
 /* --- connections ----------------------------------------------------------------------------------- */
@@ -69,7 +69,7 @@ add(struct spawner *s, int fd)
 		.privileged = geteuid() == 0,
 		.scope = {.uid = geteuid(), .gid = getegid(), .others = geteuid() == 0, .root = s->root},
 		.proc_fd = -1,
-		.filter = &s->filter,
+		.filters = &s->filters,
 	};
 	list_append(&s->connections, &c->link);
 	s->n_connections++;
@@ -271,7 +271,7 @@ spawner_init(struct spawner *s)
 		return -errno;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	self_adopt();
-	r = restrict_make_filter(&s->filter);
+	r = restrict_make_filters(&s->filters);
 	return r < 0 ? r : inits_init(&s->inits, geteuid() == 0);
 }
 

@@ -71,9 +71,9 @@ begin(struct program_arena *a)
 {
 	const char default_action[64] = {};
 	const uint64_t no_signals = 0;
-	int kept[] = {a->launch, a->reports};
+	int kept[] = {a->launch, a->reports, a->openers};
 
-	raw_close_all_but(kept, 2);
+	raw_close_all_but(kept, 3);
 	raw(SYS_rt_sigaction, SIGPIPE, default_action, NULL, sizeof(no_signals));
 	raw(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof(no_signals));
 	hello_set_deadline(HELLO_SEC);
@@ -91,22 +91,28 @@ say_hello(struct program_arena *a)
 		fail(a, r);
 }
 
-/* Both pairs go to numbers above all that the client sends. */
+/* Only above its limit is a number invalid. */
+static int
+raise_fd(struct program_arena *a, int fd)
+{
+	long r = raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, a->hello.n_fds);
+
+	if (r < 0)
+		fail(a, EMFILE);
+	return (int)r;
+}
+
+/* The pairs go to numbers above all that the client sends. */
 static void
 make_room(struct program_arena *a)
 {
-	long launch, reports;
-	int kept[2];
+	int kept[3];
 
 	enter(a, STEP_PLACE);
-	launch = raw(SYS_fcntl, a->launch, F_DUPFD_CLOEXEC, a->hello.n_fds);
-	reports = raw(SYS_fcntl, a->reports, F_DUPFD_CLOEXEC, a->hello.n_fds);
-	/* Only above its limit is a number invalid. */
-	if (launch < 0 || reports < 0)
-		fail(a, EMFILE);
-	a->launch = kept[0] = (int)launch;
-	a->reports = kept[1] = (int)reports;
-	raw_close_all_but(kept, 2);
+	kept[0] = a->launch = raise_fd(a, a->launch);
+	kept[1] = a->reports = raise_fd(a, a->reports);
+	kept[2] = a->openers = a->hello.flags & HELLO_OPEN_SOCKETS ? raise_fd(a, a->openers) : -1;
+	raw_close_all_but(kept, 3);
 }
 
 /* Those that have come are to be the next ones. Returns: how many. */
@@ -237,6 +243,44 @@ take_words(struct program_arena *a)
 }
 
 static void
+send_to_openers(struct program_arena *a, int listener)
+{
+	char byte = 0;
+	struct iovec iov = {&byte, 1};
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = a->control,
+		.msg_controllen = CMSG_SPACE(sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	long r;
+
+	*c = (struct cmsghdr){
+		.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+	*(int *)(void *)CMSG_DATA(c) = listener;
+	do
+		r = raw(SYS_sendmsg, a->openers, &m, MSG_NOSIGNAL);
+	while (r == -EINTR);
+	if (r < 0)
+		fail(a, (int)-r);
+	raw(SYS_close, listener);
+}
+
+/* Before the limits, as it takes a number. What is opened here until the program executes is not asked about. */
+static void
+have_opens_asked(struct program_arena *a)
+{
+	int listener, r;
+
+	if (!(a->hello.flags & HELLO_OPEN_SOCKETS))
+		return;
+	enter(a, STEP_SECCOMP);
+	r = restrict_opens(&a->all->filters->opens, &listener);
+	if (r != 0)
+		fail(a, r);
+	send_to_openers(a, listener);
+}
+
+static void
 set_limits(struct program_arena *a)
 {
 	const struct process_plan *p = a->all->plan;
@@ -310,7 +354,7 @@ filter_calls(struct program_arena *a)
 	int r;
 
 	enter(a, STEP_SECCOMP);
-	r = a->all->plan->flags & PLAN_SECCOMP ? restrict_calls(a->all->filter) : 0;
+	r = a->all->plan->flags & PLAN_SECCOMP ? restrict_calls(&a->all->filters->calls) : 0;
 	if (r != 0)
 		fail(a, r);
 }
@@ -362,6 +406,7 @@ become(struct program_arena *a)
 		write_listen_pid(a);
 	raw(SYS_setsid);
 	end_with_init(a);
+	have_opens_asked(a);
 	set_limits(a);
 	go_to(a, a->all->plan->cwd);
 	lock_files(a);

@@ -21,7 +21,7 @@ struct program_arena {
 	const struct programs *all;
 	uint64_t thread, session;
 	pid_t init;
-	int launch, reports;
+	int launch, reports, openers;
 	bool has_hello;
 	struct process_hello hello;
 	uint32_t run; /* of one that is kept: how often it is to have run again; a futex, on which its starter waits */

@@ -124,6 +124,7 @@ integration_tests = \
 	tests/it-peers.sh \
 	tests/it-man.sh \
 	tests/it-metrics.sh \
+	tests/it-open-sockets.sh \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \
 	tests/it-persist.sh \
@@ -169,6 +170,7 @@ test_tools = \
 	tests/kill-early \
 	tests/kill-points \
 	tests/mass \
+	tests/opens \
 	tests/storm \
 	tests/passing \
 	tests/played-spawner \
@@ -209,6 +211,8 @@ tests_hostile_broker_LDADD = capfsd/libdaemon.la
 tests_hostile_broker_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=filter_broker
 tests_hang_SOURCES = tests/hang.c
 tests_hang_LDADD = base/libbase.la
+tests_opens_SOURCES = tests/opens.c
+tests_opens_LDADD = -lpthread
 tests_kill_early_SOURCES = tests/kill-early.c
 tests_kill_early_LDADD = base/libbase.la
 tests_probe_SOURCES = tests/probe.c tests/probe-socket.c tests/probe.h

@@ -39,7 +39,7 @@ for dir in capfsd/*/; do
 done
 nothing "every_room_is_in_the_list" "$unknown"
 nothing "no_include_goes_to_a_room_below" "$upward"
-nothing "nothing_above_the_daemon_includes_it" "$(grep -l '#include "capfsd/' args/*.[ch] base/*.[ch] wire/*.[ch] libcap-client/*.[ch] libcap-client/*/*.[ch] spawner/*.[ch])"
+nothing "nothing_above_the_daemon_includes_it" "$(grep -l '#include "capfsd/' args/*.[ch] base/*.[ch] wire/*.[ch] libcap-client/*.[ch] libcap-client/*/*.[ch] spawner/*.[ch] spawner/*/*.[ch])"
 nothing "the_model_knows_no_front" "$(grep -nE '#include [<"](linux/fuse|fuse|systemd/|sys/socket|libcap-client|wire/)' \
 	capfsd/model/*.[ch] capfsd/kinds/*.[ch] capfsd/ops/*.[ch] capfsd/verbs/*.[ch] capfsd/tree/*.[ch] |
 	grep -v wire/process.h)" # whose numbers for what becomes of a program are stored
@@ -49,15 +49,15 @@ lines() { # MAX FILE…: those with more
 	shift
 	wc -l "$@" | awk -v max="$max" '$2 != "total" && $1 > max { print $2, $1 }'
 }
-nothing "no_c_file_has_more_than_600_lines" "$(lines 600 args/*.c base/*.c wire/*.c libcap-client/*.c libcap-client/*/*.c capfsd/*.c capfsd/*/*.c spawner/*.c \
+nothing "no_c_file_has_more_than_600_lines" "$(lines 600 args/*.c base/*.c wire/*.c libcap-client/*.c libcap-client/*/*.c capfsd/*.c capfsd/*/*.c spawner/*.c spawner/*/*.c \
 	capctl/*.c capctl/*/*.c helpers/*.c metrics/*.c mount/*.c)"
 nothing "no_test_has_more_than_600_lines" "$(lines 600 tests/*.[ch] tests/*.sh)"
-nothing "no_header_has_more_than_250_lines" "$(lines 250 args/*.h base/*.h wire/*.h capfsd/*/*.h spawner/*.h capctl/*.h capctl/*/*.h helpers/*.h metrics/*.h mount/*.h \
+nothing "no_header_has_more_than_250_lines" "$(lines 250 args/*.h base/*.h wire/*.h capfsd/*/*.h spawner/*.h spawner/*/*.h capctl/*.h capctl/*/*.h helpers/*.h metrics/*.h mount/*.h \
 	$(ls libcap-client/*.h libcap-client/*/*.h | grep -v cap-client.h))"
 # It has privilege: a reviewer reads it in one sitting.
 n_keeper=$(cat capfsd/keeper/*.[ch] | wc -l)
 nothing "the_keeper_has_less_than_1000_lines" "$([ "$n_keeper" -lt 1000 ] || echo "$n_keeper")"
-nothing "no_directory_has_more_than_15_c_files" "$(for dir in args base wire libcap-client libcap-client/*/ spawner capfsd/*/ capctl capctl/*/ helpers metrics mount; do
+nothing "no_directory_has_more_than_15_c_files" "$(for dir in args base wire libcap-client libcap-client/*/ spawner spawner/*/ capfsd/*/ capctl capctl/*/ helpers metrics mount; do
 	[ "$(ls "$dir" | grep -c '\.c$')" -le 15 ] || echo "$dir"
 done)"
 echo "1..$n"

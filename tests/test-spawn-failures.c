@@ -71,6 +71,8 @@ static const struct {
 	{STEP_EXEC, ENOEXEC, "step exec: it is no program"},
 	{STEP_PLACE, EISDIR, "step place: a directory"},
 	{STEP_FDS, EMFILE, "step fds: it may not have so many"},
+	{STEP_SECCOMP, EBUSY, "step seccomp: somebody else is asked"},
+	{STEP_SECCOMP, EOPNOTSUPP, "step seccomp: open(2) of sockets needs Linux 5.19"},
 };
 
 START_TEST(C04_S18_a_failure_says_what_can_be_done)
@@ -98,6 +100,19 @@ START_TEST(C04_a_script_has_a_path)
 	played_program_end(&program);
 	ck_assert_str_eq(reason, "step exec: a script cannot be executed by its descriptor");
 	close_files();
+}
+END_TEST
+
+/* An image of before takes the flag for nonsense. */
+START_TEST(what_starts_programs_may_be_older)
+{
+	program.answers[0] = (struct process_answer){.step = STEP_HELLO, .error = EBADMSG};
+	answer();
+	ck_assert_int_eq(spawn(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv,
+				       .flags = CAPC_SPAWN_OPEN_SOCKETS}, LONG), -EOPNOTSUPP);
+	played_program_end(&program);
+	ck_assert_uint_eq(program.hello.flags, HELLO_OPEN_SOCKETS);
+	ck_assert_str_eq(reason, "step hello: what starts programs there is older than open(2) of sockets");
 }
 END_TEST
 
@@ -218,6 +233,7 @@ suite(void)
 	tcase_add_loop_test(c, C04_S18_a_failure_says_what_can_be_done, 0, N(told));
 	tcase_add_test(c, C04_S18_the_kernel_may_refuse_at_last);
 	tcase_add_test(c, C04_a_script_has_a_path);
+	tcase_add_test(c, what_starts_programs_may_be_older);
 	tcase_add_test(c, C04_what_is_detached_is_gone);
 	tcase_add_loop_test(c, S18_it_need_not_take_what_it_has_no_use_for, 0, 4);
 	tcase_add_loop_test(c, S18_it_may_end_without_a_word, 0, 4);

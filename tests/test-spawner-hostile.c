@@ -264,8 +264,8 @@ spoil_plan(struct process_plan *p, int how)
 		p->flags = 1U << 30;
 		return EINVAL;
 	case 30:
-		p->flags = PLAN_CONFINED | PLAN_OPEN_SOCKETS;
-		return EOPNOTSUPP;
+		p->flags = PLAN_CONFINED | 64;
+		return EINVAL;
 	case 31:
 		p->flags = PLAN_CONFINED | PLAN_NET;
 		return EOPNOTSUPP;

@@ -128,7 +128,7 @@ enum plan_flags {
 	PLAN_DEV = 8,
 	PLAN_SECCOMP = 16,
 	PLAN_LANDLOCK = 32,
-	PLAN_OPEN_SOCKETS = 64,
+	/* 64 was never asked for: that is each program's own, HELLO_OPEN_SOCKETS */
 	PLAN_NO_PRIVS = 128, /* no_new_privs without confinement */
 };
 
@@ -166,6 +166,11 @@ struct process_plan {
 enum hello_flags {
 	HELLO_EXEC_FD = 1,    /* the last of the n_fds is the program and is not among those that it gets */
 	HELLO_LISTEN_PID = 2, /* the string LISTEN_PID= of the environment is to say the program's pid */
+	/*
+	 * open(2) of a socket's node for reading and writing gives the program, and what it starts, a connected
+	 * socket. An older image refuses the flag, with STEP_HELLO and EBADMSG.
+	 */
+	HELLO_OPEN_SOCKETS = 4,
 };
 
 /*

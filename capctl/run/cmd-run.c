@@ -305,7 +305,8 @@ start(struct context *x, struct start *s, capc_thread **ret)
 	p.labels = (const char *const *)table.labels;
 	p.n_fds = table.n;
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
-		(w->detach ? CAPC_SPAWN_DETACHED : 0) | restart_of(s);
+		(w->detach ? CAPC_SPAWN_DETACHED : 0) | (w->open_sockets ? CAPC_SPAWN_OPEN_SOCKETS : 0) |
+		restart_of(s);
 	if (forward_kept())
 		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);

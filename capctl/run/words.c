@@ -31,6 +31,7 @@ enum {
 	WORD_CONFINE,
 	WORD_QUOTA,
 	WORD_RESTART,
+	WORD_OPEN_SOCKETS,
 };
 
 static const struct option options[] = {
@@ -53,6 +54,7 @@ static const struct option options[] = {
 	{"confine", required_argument, NULL, WORD_CONFINE},
 	{"quota", required_argument, NULL, WORD_QUOTA},
 	{"restart", required_argument, NULL, WORD_RESTART},
+	{"open-sockets", no_argument, NULL, WORD_OPEN_SOCKETS},
 	{},
 };
 
@@ -214,6 +216,9 @@ take(struct run_words *w, int c, char *value)
 		return 0;
 	case WORD_DIE_WITH:
 		w->die_with = true;
+		return 0;
+	case WORD_OPEN_SOCKETS:
+		w->open_sockets = true;
 		return 0;
 	case WORD_TIMEOUT:
 		return set_timeout(w, value);

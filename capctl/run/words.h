@@ -27,7 +27,7 @@ struct run_words {
 	size_t n_given;
 	char **env; /* KEY=VALUE */
 	size_t n_env;
-	bool help, version, clear_env, detach, die_with;
+	bool help, version, clear_env, detach, die_with, open_sockets;
 	bool is_new; /* there is one */
 	bool ended; /* the options, by "--": what follows is a program and no file of one */
 	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */

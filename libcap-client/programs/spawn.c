@@ -16,8 +16,9 @@
 #include "libcap-client/programs/thread.h"
 
 #define RESTARTS (CAPC_SPAWN_RESTART | CAPC_SPAWN_RESTART_ALWAYS)
-#define FLAGS \
-	(CAPC_SPAWN_DIE_WITH | CAPC_SPAWN_LISTEN | CAPC_SPAWN_DETACHED | CAPC_SPAWN_EXEC_FD | RESTARTS)
+#define FLAGS                                                                             \
+	(CAPC_SPAWN_DIE_WITH | CAPC_SPAWN_LISTEN | CAPC_SPAWN_DETACHED | CAPC_SPAWN_EXEC_FD | \
+		CAPC_SPAWN_OPEN_SOCKETS | RESTARTS)
 #define LISTEN_FIRST 3 /* of sd_listen_fds(3) */
 #define LABEL_MAX 255  /* … and of its names */
 #define LABELS_MAX 30000 /* bytes that the daemon is told of them; a request has 32768 */
@@ -155,6 +156,8 @@ make_hello(const struct capc_spawn *p, struct text *bytes, struct process_hello 
 		hello.flags |= HELLO_EXEC_FD;
 		hello.n_fds++;
 	}
+	if (p->flags & CAPC_SPAWN_OPEN_SOCKETS)
+		hello.flags |= HELLO_OPEN_SOCKETS;
 	hello.n_bytes = (uint32_t)bytes->n;
 	*ret = hello;
 	return 0;
@@ -290,6 +293,8 @@ static const struct hint {
 	{STEP_FDS, EMFILE, "it may not have so many descriptors"},
 	{STEP_FDS, EBADMSG, "descriptors were lost on the way"},
 	{STEP_PLACE, EISDIR, "a directory is not given to a program: it is a way up to all that its owner sees"},
+	{STEP_SECCOMP, EBUSY, "somebody else is asked about its system calls already"},
+	{STEP_SECCOMP, EOPNOTSUPP, "open(2) of sockets needs Linux 5.19, and kernel.yama.ptrace_scope to be 0"},
 	{STEP_EXEC, ENOENT, "there is no such program in its session, or not what interprets it"},
 	{STEP_EXEC, EACCES, "it may not be executed there"},
 	{STEP_EXEC, ENOEXEC, "it is no program of this machine, and no script that begins with #!"},
@@ -342,6 +347,9 @@ give_up(struct capc_session *s, const struct capc_spawn *p, const struct launch 
 		/* The kernel has closed it before the interpreter could have opened it. */
 		r = -ENOEXEC;
 		session_refused(s, "step exec: a script cannot be executed by its descriptor");
+	} else if (step == STEP_HELLO && r == -EBADMSG && p->flags & CAPC_SPAWN_OPEN_SOCKETS) {
+		r = -EOPNOTSUPP;
+		session_refused(s, "step hello: what starts programs there is older than open(2) of sockets");
 	} else if (known) {
 		explain(s, step, -r);
 	} else if (r == -EPERM) {
