@@ -107,6 +107,20 @@ capc_args_get(const capc_args *a, const char *path, struct capc_value *ret)
 	return r;
 }
 
+int
+capc_args_place(const capc_args *a, const char *path, struct capc_place *ret)
+{
+	struct args_node *node;
+	int r = args_find(a, path, &node);
+
+	if (r < 0)
+		return r;
+	if (node->place.line == 0)
+		return -ENODATA;
+	*ret = node->place;
+	return 0;
+}
+
 static int
 get_typed(const capc_args *a, const char *path, enum capc_type type, struct capc_value *ret)
 {

@@ -246,6 +246,7 @@ args_clear(struct capc_args *a, struct args_node *node)
 	node->size = 0;
 	node->fd = NULL;
 	node->value = (struct capc_value){};
+	node->place = (struct capc_place){};
 }
 
 /* The copy of N bytes, also of none. */

@@ -48,6 +48,7 @@ struct args_node {
 	struct args_node **items; /* value.n_items of them */
 	size_t size;
 	void *owned, *owned_key; /* the copies, if they are any */
+	struct capc_place place; /* of what was read from a text, else zeros */
 	struct index_link link;	 /* in capc_args.keys, when it has a key */
 };
 

@@ -29,6 +29,7 @@ struct reader {
 	capc_args_resolver *resolve;
 	void *data;
 	struct text reason;
+	yaml_mark_t end; /* of what was read */
 };
 
 /* --- reasons --- */
@@ -108,7 +109,12 @@ refuse_value(struct reader *r, const yaml_mark_t *mark, int error)
 static int
 next_event(struct reader *r, yaml_event_t *ret)
 {
-	return yaml_parser_parse(&r->yaml, ret) ? 0 : refuse_yaml(r);
+	if (!yaml_parser_parse(&r->yaml, ret))
+		return refuse_yaml(r);
+	/* What has no characters of its own, as the end of a block, stands where something else begins. */
+	if (ret->end_mark.index > ret->start_mark.index)
+		r->end = ret->end_mark;
+	return 0;
 }
 
 static void
@@ -458,7 +464,7 @@ read_collection(struct reader *r, const yaml_event_t *e, enum capc_type type, co
 
 /* At most as many are under way as a tree has levels: add_node() sees to it. */
 static int
-read_value(struct reader *r, const yaml_event_t *e, struct args_node *node)
+read_node(struct reader *r, const yaml_event_t *e, struct args_node *node)
 {
 	const char *tag;
 	int error = check_anchor(r, e);
@@ -474,6 +480,21 @@ read_value(struct reader *r, const yaml_event_t *e, struct args_node *node)
 	if (tag && (strcmp(tag, "!file") == 0 || strcmp(tag, "!socket") == 0))
 		return read_options(r, e, tag + 1, node);
 	return read_collection(r, e, CAPC_MAP, tag, YAML_TAG "map", node);
+}
+
+static int
+read_value(struct reader *r, const yaml_event_t *e, struct args_node *node)
+{
+	int error = read_node(r, e, node);
+
+	if (error == 0)
+		node->place = (struct capc_place){
+			.line = e->start_mark.line + 1,
+			.column = e->start_mark.column + 1,
+			.end_line = r->end.line + 1,
+			.end_column = r->end.column + 1,
+		};
+	return error;
 }
 
 /* --- the text --- */

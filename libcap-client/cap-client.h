@@ -852,6 +852,19 @@ typedef int capc_args_resolver(
 CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *name, unsigned flags,
 	capc_args_resolver *resolve, void *data, capc_args **ret, char **ret_reason);
 
+/* Of a value in its text, as people count: lines, and characters in them, from 1. */
+struct capc_place {
+	size_t line, column;         /* of its first character */
+	size_t end_line, end_column; /* of what is behind its last one */
+};
+
+/*
+ * Where a value of a tree of capc_args_parse_yaml() stands, for reasons of one's own.
+ *
+ * Returns: 0, -ENODATA (it is of no text, or was set since), -ENOENT, -ENOTDIR as capc_args_get().
+ */
+CAPC_PUBLIC int capc_args_place(const capc_args *a, const char *path, struct capc_place *ret);
+
 /*
  * ---- Programs ---------------------------------------------------------------------------------
  *

@@ -241,6 +241,43 @@ expect_bound(char *text, unsigned flags, int error, const char *reason)
 	free(text);
 }
 
+/* Comments behind it are not its own, wherever it ends. */
+static const struct {
+	const char *path;
+	struct capc_place place;
+} places[] = {
+	{"", {2, 1, 16, 6}},
+	{"a", {2, 4, 2, 5}},
+	{"\xc3\xa4", {4, 3, 5, 9}},
+	{"\xc3\xa4.b", {4, 6, 5, 9}},
+	{"\xc3\xa4.b.1", {5, 5, 5, 7}},
+	{"c.1.f", {8, 2, 8, 3}},
+	{"d", {10, 3, 10, 28}},
+	{"d.e", {10, 6, 10, 28}},
+	{"g", {11, 4, 14, 1}},
+	{"h", {16, 4, 16, 6}},
+};
+
+START_TEST(a_value_has_its_place_in_the_text)
+{
+	capc_args *a = yaml("# first\na: 1\n\xc3\xa4:\n  b: [1,\n    22 ] # more\n# of c\nc: [1, {f:\n 3}]\n"
+			    "d:\n  e: !!str 'quoted words \xc3\xa4'\ng: |\n  x\n  # y\n# of h\n\nh: ok # last\n# end\n");
+	struct capc_place p;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		const struct capc_place *wanted = &places[i].place;
+
+		ck_assert_int_eq(capc_args_place(a, places[i].path, &p), 0);
+		ck_assert_msg(memcmp(&p, wanted, sizeof(p)) == 0, "'%s' from %zu:%zu to %zu:%zu", places[i].path, p.line,
+			p.column, p.end_line, p.end_column);
+	}
+	ck_assert_int_eq(capc_args_place(a, "none", &p), -ENOENT);
+	set(a, "a", (struct capc_value){.type = CAPC_INT, .integer = 2});
+	ck_assert_int_eq(capc_args_place(a, "a", &p), -ENODATA);
+	capc_args_free(a);
+}
+END_TEST
+
 START_TEST(C08_bounds_of_a_text)
 {
 	static char text[CAPC_ARGS_BYTES_MAX + 1];
@@ -539,6 +576,7 @@ main(void)
 	tcase_add_loop_test(t, C06_a_word_has_its_meaning, 0, N_WORDS);
 	tcase_add_test(t, C06_sequences_and_maps);
 	tcase_add_loop_test(t, what_is_wrong_is_refused_where_it_stands, 0, N_BADS);
+	tcase_add_test(t, a_value_has_its_place_in_the_text);
 	tcase_add_test(t, C08_bounds_of_a_text);
 	tcase_add_test(t, S17_files_are_opened_as_it_is_said);
 	tcase_add_test(t, S17_sockets_listen_and_connect);
