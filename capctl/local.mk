@@ -23,6 +23,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/run/profile.c capctl/run/profile.h \
 	capctl/run/resolve.c capctl/run/resolve.h \
 	capctl/run/settle.c capctl/run/settle.h \
+	capctl/run/start.c capctl/run/start.h \
 	capctl/run/table.c capctl/run/table.h \
 	capctl/run/tree.c capctl/run/tree.h \
 	capctl/run/words.c capctl/run/words.h \
