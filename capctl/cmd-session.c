@@ -68,21 +68,6 @@ const struct command command_session_create = {
 	.run = run_create,
 };
 
-/* "sessions/app/sessions/db" as the library wants it: "app/db". */
-static void
-add_session_name(struct text *t, const char *node)
-{
-	bool is_name = false;
-
-	for (; *node; is_name = !is_name) {
-		size_t n = strcspn(node, "/");
-
-		if (is_name)
-			text_addf(t, "%s%.*s", t->n > 0 ? "/" : "", (int)n, node);
-		node += n + (node[n] == '/');
-	}
-}
-
 static int
 run_close(struct context *x, int argc, char **argv)
 {
@@ -96,7 +81,7 @@ run_close(struct context *x, int argc, char **argv)
 		return status;
 	if (!*argv[0] || session_node(argv[0], &node) < 0)
 		return complain_usage("'%s' cannot be the name of a session", argv[0]);
-	add_session_name(&name, node.data);
+	session_name(node.data, &name);
 	if (text_done(&node) < 0 || text_done(&name) < 0)
 		return complain(ENOMEM, NULL, "session close");
 	e = capc_session_close(x->session, name.data,

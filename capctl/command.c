@@ -12,6 +12,22 @@
 
 #include "base/error.h"
 
+static const char *complaint_place;
+
+void
+complain_at(const char *place)
+{
+	complaint_place = place;
+}
+
+static void
+begin_complaint(void)
+{
+	fputs("capctl: ", stderr);
+	if (complaint_place)
+		fprintf(stderr, "%s: ", complaint_place);
+}
+
 int
 complain(int error, const char *reason, const char *format, ...)
 {
@@ -20,7 +36,7 @@ complain(int error, const char *reason, const char *format, ...)
 
 	/* What was already printed belongs before the complaint about what was not. */
 	fflush(stdout);
-	fputs("capctl: ", stderr);
+	begin_complaint();
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -36,7 +52,7 @@ complain_usage(const char *format, ...)
 {
 	va_list args;
 
-	fputs("capctl: ", stderr);
+	begin_complaint();
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

@@ -41,7 +41,7 @@ struct command {
 	int (*run)(struct context *x, int argc, char **argv);
 };
 
-extern const struct command command_alias, command_args_encode, command_args_get, command_args_list,
+extern const struct command command_alias, command_apply, command_args_encode, command_args_get, command_args_list,
 	command_args_show, command_drop, command_events, command_grant, command_graph,
 	command_holders, command_reduce, command_replicate, command_revoke, command_run, command_serve, command_session_close,
 	command_session_create, command_shell, command_show, command_transfer, command_transfer_quota, command_tree,
@@ -81,6 +81,9 @@ struct name_list {
 /* The names in directory NODE/FOLDER, sorted. Returns: 0 or -errno. */
 int context_list(struct context *x, const char *node, const char *folder, struct name_list *ret);
 void name_list_deinit(struct name_list *l);
+
+/* Where what is complained about stands, "shop.yaml:3:5", or NULL; borrowed, until the next call. */
+void complain_at(const char *place);
 
 /* "capctl: WHAT: EDQUOT: REASON"; REASON may be NULL. Returns: STATUS_FAILED. */
 int complain(int error, const char *reason, const char *format, ...)

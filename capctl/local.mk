@@ -2,6 +2,12 @@
 # Everything but main.c is a library of its own, so that the tests can link it.
 noinst_LTLIBRARIES += capctl/libcapctl.la
 capctl_libcapctl_la_SOURCES = \
+	capctl/apply/apply.h \
+	capctl/apply/arguments.c capctl/apply/arguments.h \
+	capctl/apply/cmd-apply.c \
+	capctl/apply/entry.c \
+	capctl/apply/plan.c capctl/apply/plan.h \
+	capctl/apply/wire.c \
 	capctl/cmd-args.c \
 	capctl/cmd-delegate.c \
 	capctl/cmd-events.c \

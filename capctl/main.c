@@ -24,6 +24,7 @@ static const struct command *const commands[] = {
 	&command_session_close,
 	&command_transfer_quota,
 	&command_run,
+	&command_apply,
 	&command_shell,
 	&command_serve,
 	&command_args_get,

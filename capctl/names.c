@@ -79,6 +79,22 @@ session_node(const char *session, struct text *t)
 	return append_sessions(session, strlen(session), t);
 }
 
+void
+session_name(const char *node, struct text *t)
+{
+	bool is_name = false;
+
+	for (; *node; is_name = !is_name) {
+		size_t n = strcspn(node, "/");
+
+		if (is_name)
+			append_name(t, node, n);
+		node += n + (node[n] == '/');
+	}
+	if (!t->data)
+		text_add(t, "");
+}
+
 /* What follows PREFIX in PATH, both paths; NULL when PATH is not below it. */
 static const char *
 path_below(const char *path, const char *prefix)

@@ -29,6 +29,9 @@ bool name_is_valid(const char *name, size_t n);
  */
 int session_node(const char *session, struct text *t);
 
+/* The session of such a path as the library calls it: "app/db". text_done() tells of failures. */
+void session_name(const char *node, struct text *t);
+
 /* What a word is read against: the mount, the label of its session, and --session (or NULL). */
 struct place {
 	const char *root;

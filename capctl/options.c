@@ -48,6 +48,7 @@ static const struct row rows[] = {
 	{"lend-root", OPTION_LEND_ROOT, 0, false, 0},
 	{"send-proxy", OPTION_SEND_PROXY, 0, false, 0},
 	{"step-aside", OPTION_STEP_ASIDE, 0, false, 0},
+	{"stop", OPTION_STOP, 0, false, 0},
 	{"wait-backend", OPTION_WAIT_BACKEND, 0, VALUE(wait_backend)},
 };
 

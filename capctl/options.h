@@ -36,6 +36,7 @@ enum option_bit {
 	OPTION_SEND_PROXY = 1 << 27,
 	OPTION_WAIT_BACKEND = 1 << 28,
 	OPTION_STEP_ASIDE = 1 << 29,
+	OPTION_STOP = 1 << 30,
 };
 
 /* Every command takes these. */

@@ -6,6 +6,9 @@ noinst_PROGRAMS += \
 	examples/echo-client \
 	examples/echo-server \
 	examples/log-service \
+	examples/pages/pages-fetcher \
+	examples/pages/pages-front \
+	examples/pages/pages-worker \
 	examples/pass \
 	examples/pool \
 	examples/sealed
@@ -24,9 +27,19 @@ examples_sealed_CPPFLAGS = $(examples_cppflags)
 examples_sealed_LDADD = libcap-client/libcap-client.la
 examples_pass_CPPFLAGS = $(examples_cppflags)
 examples_pass_LDADD = libcap-client/libcap-client.la
+examples_pages_pages_fetcher_SOURCES = examples/pages/fetcher.c
+examples_pages_pages_fetcher_CPPFLAGS = $(examples_cppflags)
+examples_pages_pages_fetcher_LDADD = libcap-client/libcap-client.la
+examples_pages_pages_front_SOURCES = examples/pages/front.c
+examples_pages_pages_front_CPPFLAGS = $(examples_cppflags)
+examples_pages_pages_front_LDADD = libcap-client/libcap-client.la
+examples_pages_pages_worker_SOURCES = examples/pages/worker.c
+examples_pages_pages_worker_CPPFLAGS = $(examples_cppflags)
+examples_pages_pages_worker_LDADD = libcap-client/libcap-client.la
+EXTRA_DIST += examples/pages/pages.yaml
 
 installcheck-local:
-	@for program in $(srcdir)/examples/*.c; do \
+	@for program in $(srcdir)/examples/*.c $(srcdir)/examples/*/*.c; do \
 		$(CC) $(AM_CFLAGS) $(CFLAGS) $$program -o examples/installed \
 			`PKG_CONFIG_PATH=$(DESTDIR)$(pkgconfigdir) $(PKG_CONFIG) --cflags --libs cap-client` || exit 1; \
 	done

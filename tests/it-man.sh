@@ -154,6 +154,12 @@ if cannot=$("$CAP" run --session=app -- /bin/true 2>&1); then
 	t_is "capctl-run.1_does_what_it_says" $'echo\ngood morning\nhello\nLISTEN_FDNAMES=log\nLISTEN_FDS=1\nLISTEN_PID=\nwork' \
 		"$(sed -n '/^echo$/p; /^hello$/p; /^good/p; s,^/.*/work$,work,p; s/^\(LISTEN_PID=\)[0-9][0-9]*$/\1/; /^LISTEN_/p' "$TMP/ran" | sort -f)"
 	t_ok "and_what_goes_on_can_be_ended" wait_for 10 not test -e "$CAPFS/sessions/app/threads/$id"
+	cp "$(program helpers/capfs-inetd)" "$TMP/bin"
+	example "$man/capctl-apply.1" indent | sed "s,/tmp/,$TMP/,g; s/uid: app/uid: $user/" >"$TMP/apply.sh"
+	# shellcheck disable=SC1091 # it was just made
+	CAPFS_LIBEXEC=$TMP/bin . "$TMP/apply.sh" >"$TMP/ran" 2>&1
+	t_is "capctl-apply.1_does_what_it_says" "shop/echo: started shop/user: started shop: removed" \
+		"$(sed 's/ started .*/ started/' "$TMP/ran" | xargs)"
 else
 	t_skip "capc_spawn.3_runs_a_program" "${cannot//#/}"
 fi

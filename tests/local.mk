@@ -98,6 +98,7 @@ integration_tests = \
 	tests/it-activation.sh \
 	tests/it-adding.sh \
 	tests/it-alias.sh \
+	tests/it-apply.sh \
 	tests/it-args.sh \
 	tests/it-aside.sh \
 	tests/it-backoff.sh \

@@ -69,8 +69,6 @@ name_after(const char *program, unsigned n, char **ret)
 static int
 set_node(struct child *c)
 {
-	bool is_name = false;
-
 	text_reset(&c->node);
 	text_reset(&c->session);
 	text_add(&c->node, c->parent);
@@ -78,13 +76,7 @@ set_node(struct child *c)
 	node_append(&c->node, c->name);
 	if (text_done(&c->node) < 0)
 		return -ENOMEM;
-	for (const char *p = c->node.data; *p; is_name = !is_name) {
-		size_t n = strcspn(p, "/");
-
-		if (is_name)
-			text_addf(&c->session, "%s%.*s", c->session.n > 0 ? "/" : "", (int)n, p);
-		p += n + (p[n] == '/');
-	}
+	session_name(c->node.data, &c->session);
 	return text_done(&c->session);
 }
 

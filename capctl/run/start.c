@@ -88,7 +88,6 @@ open_slot(struct context *x, const struct run_given *g, uint64_t timeout, struct
 	return table_add(t, fd, g->label ? g->label : node_name(node.data));
 }
 
-/* Who reads a detached program's name from a pipe would wait for the program's end, too. */
 static int
 add_null(struct table *t, const char *label)
 {
@@ -98,13 +97,34 @@ add_null(struct table *t, const char *label)
 }
 
 static int
-fill(struct context *x, const struct run_words *w, struct table *t)
+add_output(const struct start *s, struct table *t, const char *label)
+{
+	int fd = open(s->output, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0640);
+
+	return fd < 0 ? complain(errno, NULL, "%s", s->output) : table_add(t, fd, label);
+}
+
+/* Who reads a detached program's name from a pipe would wait for the program's end, too. */
+static int
+add_standard(const struct start *s, struct table *t, int i)
 {
 	static const char *const standard[] = {"stdin", "stdout", "stderr"};
+
+	if (s->output && i != STDIN_FILENO)
+		return add_output(s, t, standard[i]);
+	if (s->words->detach && i != STDERR_FILENO)
+		return add_null(t, standard[i]);
+	return table_add(t, i, standard[i]);
+}
+
+static int
+fill(struct context *x, const struct start *s, struct table *t)
+{
+	const struct run_words *w = s->words;
 	int status = 0;
 
 	for (int i = 0; i < STANDARD && status == 0; i++)
-		status = w->detach && i != STDERR_FILENO ? add_null(t, standard[i]) : table_add(t, i, standard[i]);
+		status = add_standard(s, t, i);
 	for (size_t i = 0; i < w->n_given && status == 0; i++) {
 		const struct run_given *g = &w->given[i];
 
@@ -137,21 +157,6 @@ add_tree(struct context *x, struct start *s, struct table *t)
 		status = table_lend(t, fd, *label ? label : "arg");
 	}
 	return status ? status : table_lend(t, tree->memfd, "args");
-}
-
-/* The session that NODE is, as the library calls it: "app/db" for sessions/app/sessions/db. */
-static int
-session_name(const char *node, struct text *ret)
-{
-	while (*node) {
-		size_t n;
-
-		node += strlen("sessions/");
-		n = strcspn(node, "/");
-		text_addf(ret, "%s%.*s", ret->n > 0 ? "/" : "", (int)n, node);
-		node += n + (node[n] == '/');
-	}
-	return text_done(ret);
 }
 
 /* --- starting it --- */
@@ -233,7 +238,7 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 	const struct run_words *w = s->words;
 	struct capc_spawn p = {.size = sizeof(p)};
 	char tree[32];
-	int r = fill(x, w, &table);
+	int r = fill(x, s, &table);
 
 	if (r == 0 && s->tree->name)
 		r = add_tree(x, s, &table);
@@ -241,7 +246,8 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 		return r == STATUS_USAGE ? STATUS_USAGE : STATUS_CANNOT;
 	place = s->child ? place_of_child(x, s->child) : NULL;
 	env = environment(s, place, &table, tree);
-	if (!env || (s->child && !place) || session_name(s->session, &name) < 0) {
+	session_name(s->session, &name);
+	if (!env || (s->child && !place) || text_done(&name) < 0) {
 		complain(ENOMEM, NULL, "run");
 		return STATUS_CANNOT;
 	}

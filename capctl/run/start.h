@@ -18,6 +18,8 @@ struct start {
 	struct run_file file;  /* without words: there is none */
 	struct child *child;   /* the session, if it was made for the program, else NULL */
 	struct reserve reserve; /* while there is a tree to be opened */
+	/* What it has as its output where nobody waits for it: a file, "/dev/null"; NULL: stderr is ours. */
+	const char *output;
 };
 
 void start_deinit(struct start *s);
