@@ -97,6 +97,7 @@ script_tests = \
 integration_tests = \
 	tests/it-activation.sh \
 	tests/it-adding.sh \
+	tests/it-agent.sh \
 	tests/it-alias.sh \
 	tests/it-apply.sh \
 	tests/it-args.sh \
