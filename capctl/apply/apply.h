@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The slots of the file's sessions. What one of them serves is imported by the first session of the file, and
- * granted from there: so it is shown, and can be revoked, in one place.
+ * The slots of the file's sessions. What one of them serves is imported by the first session of the
+ * file, and granted from there: so it is shown, and can be revoked, in one place.
  */
 #pragma once
 
@@ -25,5 +25,6 @@ int wire_keep(struct apply *a, const struct entry *e, const struct use *u, bool 
 /* The slots that are not the file's are there. */
 int wire_check(struct apply *a, const struct entry *e);
 
-/* How the program of E is called while it runs: its digest; "": it does not run. Returns: 0, -errno. */
+/* How the program of E is called while it runs: its digest; "": it does not run. Returns: 0,
+ * -errno. */
 int apply_title(struct apply *a, const struct entry *e, struct text *ret);

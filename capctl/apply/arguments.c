@@ -30,8 +30,10 @@ character(const unsigned char *p, size_t n, bool *ret_break)
 
 	if (n_bytes > n)
 		n_bytes = n;
-	*ret_break = p[0] == '\n' || p[0] == '\r' || (n_bytes == 2 && memcmp(p, "\xc2\x85", 2) == 0) ||
-		     (n_bytes == 3 && (memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0));
+	*ret_break =
+		p[0] == '\n' || p[0] == '\r' || (n_bytes == 2 && memcmp(p, "\xc2\x85", 2) == 0) ||
+		(n_bytes == 3 &&
+			(memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0));
 	return p[0] == '\r' && n > 1 && p[1] == '\n' ? 2 : n_bytes;
 }
 
@@ -50,7 +52,8 @@ offset_of(const struct text *t, size_t line, size_t column)
 	return at;
 }
 
-/* Where it stands in the file it stands in its own text, too, so that all places are those of the file. */
+/* Where it stands in the file it stands in its own text, too, so that all places are those of the
+ * file. */
 static int
 cut(const struct plan *p, struct entry *e, const char *path)
 {
@@ -96,7 +99,8 @@ check_leaf(const char *tag, const char *text, struct capc_value *ret, char **ret
 			e->has_connections = true;
 			return 0;
 		}
-	return refuse(ret_reason, strpbrk(text, " \t") ? "limits stand at 'cap'" : "'cap' gives it no such slot");
+	return refuse(ret_reason,
+		strpbrk(text, " \t") ? "limits stand at 'cap'" : "'cap' gives it no such slot");
 }
 
 int
@@ -112,8 +116,8 @@ arguments_read(struct plan *p, struct entry *e)
 	if (r == 0)
 		r = cut(p, e, path.data);
 	if (r == 0)
-		r = capc_args_parse_yaml(e->tree.text.data, e->tree.text.n, p->tree.name, CAPC_ARGS_DRY, check_leaf, e, &args,
-			&reason);
+		r = capc_args_parse_yaml(e->tree.text.data, e->tree.text.n, p->tree.name,
+			CAPC_ARGS_DRY, check_leaf, e, &args, &reason);
 	if (r < 0)
 		return complain(r, reason, "%s", e->session.data);
 	capc_args_free(args);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * capctl apply: the sessions and programs of a file as it says. What they are is kept by nobody but the tree: each
- * program is called by the digest of what it was started from, and what has no program under its digest is made
- * anew. So whatever was half done is done by the next call.
+ * capctl apply: the sessions and programs of a file as it says. What they are is kept by nobody but
+ * the tree: each program is called by the digest of what it was started from, and what has no
+ * program under its digest is made anew. So whatever was half done is done by the next call.
  */
 #include "config.h"
 
@@ -20,7 +20,8 @@
 #include "capctl/run/settle.h"
 #include "capctl/run/start.h"
 
-#define GROUP_MODE 0711 /* who may not look into it passes it on the way to a session of its own */
+/* Who may not look into it passes it on the way to a session of its own. */
+#define GROUP_MODE 0711
 
 /* --- what is there --- */
 
@@ -48,10 +49,11 @@ add_title(struct apply *a, const struct entry *e, const char *id, struct text *r
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	field_find(info.data, NULL, "state", &state);
-	if (!field_find(info.data, NULL, "name", &name) || text_done(&name) < 0 || text_done(&state) < 0)
+	if (!field_find(info.data, NULL, "name", &name) || text_done(&name) < 0 ||
+		text_done(&state) < 0)
 		return text_done(&name) < 0 || text_done(&state) < 0 ? -ENOMEM : 0;
-	if (strncmp(name.data, PLAN_TITLE, strlen(PLAN_TITLE)) == 0 && state.n > 0 && strcmp(state.data, "exited") != 0 &&
-		strcmp(state.data, "failed") != 0)
+	if (strncmp(name.data, PLAN_TITLE, strlen(PLAN_TITLE)) == 0 && state.n > 0 &&
+		strcmp(state.data, "exited") != 0 && strcmp(state.data, "failed") != 0)
 		text_add(ret, name.data);
 	return text_done(ret);
 }
@@ -71,7 +73,8 @@ apply_title(struct apply *a, const struct entry *e, struct text *ret)
 	return r;
 }
 
-/* A descriptor that goes to what has ended stays one: whose argument it is, is started again with a new one. */
+/* A descriptor that goes to what has ended stays one: whose argument it is, is started again with a
+ * new one. */
 static bool
 loses_connections(const struct entry *e)
 {
@@ -90,7 +93,9 @@ look(struct apply *a, struct entry *e)
 	if (r < 0)
 		return complain(r, capc_session_reason(a->context->session), "%s", e->session.data);
 	/* A session of sessions is one that never had a program. */
-	e->is_kept = there && (!e->parent || e->parent->is_kept) && (e->has_program ? strcmp(title.data, e->digest) == 0 && !loses_connections(e) : !*title.data);
+	e->is_kept = there && (!e->parent || e->parent->is_kept) &&
+		     (e->has_program ? strcmp(title.data, e->digest) == 0 && !loses_connections(e)
+				     : !*title.data);
 	return 0;
 }
 
@@ -101,14 +106,17 @@ end(struct apply *a, const char *session)
 {
 	int r = capc_session_close(a->context->session, session, CAPC_CLOSE_ALL);
 
-	return r < 0 && r != -ENOENT ? complain(r, capc_session_reason(a->context->session), "%s", session) : 0;
+	return r < 0 && r != -ENOENT
+		       ? complain(r, capc_session_reason(a->context->session), "%s", session)
+		       : 0;
 }
 
 static bool
 is_of(const struct plan *p, const struct entry *group, const char *name)
 {
 	for (size_t i = 0; i < p->n; i++)
-		if (p->all[i]->parent == group && strcmp(node_name(p->all[i]->node.data), name) == 0)
+		if (p->all[i]->parent == group &&
+			strcmp(node_name(p->all[i]->node.data), name) == 0)
 			return true;
 	return false;
 }
@@ -120,7 +128,8 @@ end_others(struct apply *a, const struct entry *group)
 	int r = context_list(a->context, group->node.data, "sessions", &names), status = 0;
 
 	if (r < 0)
-		return complain(r, capc_session_reason(a->context->session), "%s", group->session.data);
+		return complain(
+			r, capc_session_reason(a->context->session), "%s", group->session.data);
 	for (size_t i = 0; i < names.n && status == 0; i++) {
 		cleanup_text struct text session = {};
 
@@ -143,7 +152,8 @@ end_changed(struct apply *a)
 
 	for (size_t i = 0; i < p->n && status == 0; i++)
 		if (!p->all[i]->has_program)
-			status = p->all[i]->is_kept ? end_others(a, p->all[i]) : end(a, p->all[i]->session.data);
+			status = p->all[i]->is_kept ? end_others(a, p->all[i])
+						    : end(a, p->all[i]->session.data);
 	for (size_t i = p->n_order; i-- > 0 && status == 0;)
 		if (!p->order[i]->is_kept)
 			status = end(a, p->order[i]->session.data);
@@ -190,7 +200,8 @@ transfer(struct apply *a, const struct entry *e, const char *way, const struct t
 	text_addf(&what, "%s: quota", e->session.data);
 	if (text_done(&above) < 0 || text_done(&how) < 0 || text_done(&what) < 0)
 		return plan_no_memory();
-	return context_write(a->context, above.data ? above.data : "", "transfer_quota", how.data, false, what.data);
+	return context_write(a->context, above.data ? above.data : "", "transfer_quota", how.data,
+		false, what.data);
 }
 
 static int
@@ -210,7 +221,8 @@ keep_quota(struct apply *a, const struct entry *e)
 	if (r == 0 && (text_done(&more) < 0 || text_done(&less) < 0))
 		r = -ENOMEM;
 	if (r < 0)
-		return complain(r, r == -EINVAL ? "this is no quota" : NULL, "%s: quota", e->session.data);
+		return complain(
+			r, r == -EINVAL ? "this is no quota" : NULL, "%s: quota", e->session.data);
 	if (status == 0)
 		status = transfer(a, e, "from", &less);
 	return status ? status : transfer(a, e, "to", &more);
@@ -223,7 +235,8 @@ make(struct apply *a, const struct entry *e, const char *above, struct child *re
 
 	/* Its slots are granted by us: they may come from anywhere in the file. */
 	w.n_given = 0;
-	return child_make(ret, a->context, &w, e->parent ? e->parent->node.data : above, node_name(e->node.data));
+	return child_make(ret, a->context, &w, e->parent ? e->parent->node.data : above,
+		node_name(e->node.data));
 }
 
 static int
@@ -280,8 +293,7 @@ grant_all(struct apply *a, const struct entry *e, struct child *c)
 static int
 start_in(struct apply *a, struct entry *e, struct child *c)
 {
-	cleanup(start_deinit) struct start s = {
-		.words = &e->words,
+	cleanup(start_deinit) struct start s = {.words = &e->words,
 		.argv = e->program,
 		.session = c->node.data,
 		.tree = &e->tree,
@@ -419,7 +431,9 @@ stop(struct apply *a)
 			printf("%s: removed\n", first->session.data);
 		return status;
 	}
-	return status < 0 ? complain(status, capc_session_reason(a->context->session), "%s", first->session.data) : status;
+	return status < 0 ? complain(status, capc_session_reason(a->context->session), "%s",
+				    first->session.data)
+			  : status;
 }
 
 static int

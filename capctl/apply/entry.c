@@ -14,7 +14,6 @@
 #include "capctl/run/settle.h"
 #include "capctl/run/start.h"
 
-
 void
 entry_free(struct entry *e)
 {
@@ -82,7 +81,8 @@ add_entry(struct plan *p, struct entry *e)
 }
 
 int
-entry_read(struct plan *p, struct entry *parent, const char *path, const char *key, const struct capc_value *v)
+entry_read(struct plan *p, struct entry *parent, const char *path, const char *key,
+	const struct capc_value *v)
 {
 	struct entry *e;
 
@@ -249,7 +249,8 @@ take_program(struct taker *t, const char *path, const char *key, const struct ca
 		return plan_refuse(t->plan, path, "it is a sequence of words, the program first");
 	t->entry->has_program = true;
 	t->entry->program = calloc(v->n_items + 1, sizeof(char *));
-	return t->entry->program ? capc_args_each(t->plan->args, path, take_program_word, t) : plan_no_memory();
+	return t->entry->program ? capc_args_each(t->plan->args, path, take_program_word, t)
+				 : plan_no_memory();
 }
 
 static int
@@ -345,12 +346,14 @@ take_key(const char *path, const char *key, const struct capc_value *v, void *da
 		if (strcmp(keys[i].key, key) != 0)
 			continue;
 		if (is_group && !keys[i].of_sessions)
-			return plan_refuse(t->plan, path, "a session that has others has nothing else but a quota");
+			return plan_refuse(t->plan, path,
+				"a session that has others has nothing else but a quota");
 		r = keys[i].take(t, path, key, v);
 		return r < 0 ? plan_no_memory() : r;
 	}
 	return plan_refuse(t->plan, path,
-		"it is none of program, sessions, quota, profile, confine, workspace, uid, cap, clear-env, timeout, env, output, args");
+		"it is none of program, sessions, quota, profile, confine, workspace, uid, cap, "
+		"clear-env, timeout, env, output, args");
 }
 
 static int

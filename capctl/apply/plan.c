@@ -79,8 +79,8 @@ plan_open(struct plan *p, struct context *x, const char *file)
 	status = run_tree_read(&p->tree, file);
 	if (status != 0)
 		return status;
-	r = capc_args_parse_yaml(p->tree.text.data ? p->tree.text.data : "", p->tree.text.n, p->tree.name, CAPC_ARGS_DRY,
-		NULL, NULL, &p->args, &reason);
+	r = capc_args_parse_yaml(p->tree.text.data ? p->tree.text.data : "", p->tree.text.n,
+		p->tree.name, CAPC_ARGS_DRY, NULL, NULL, &p->args, &reason);
 	if (r < 0)
 		return complain(r, reason, "apply");
 	if (capc_args_get(p->args, "", &v) < 0 || v.type != CAPC_MAP || v.n_items != 1)
@@ -112,11 +112,14 @@ find_user(const struct plan *p, struct entry *e, struct use *u)
 	u->from = find(p, word, (size_t)(colon - word));
 	complain_at(e->place);
 	if (!u->from)
-		return complain(ENOENT, "no session of the file is called so", "%s: %s", e->session.data, word);
+		return complain(ENOENT, "no session of the file is called so", "%s: %s",
+			e->session.data, word);
 	if (!u->from->has_program)
-		return complain(EINVAL, "that session has no program", "%s: %s", e->session.data, word);
+		return complain(
+			EINVAL, "that session has no program", "%s: %s", e->session.data, word);
 	if (!name_is_valid(u->slot, strlen(u->slot)))
-		return complain(EINVAL, "this cannot be the name of a slot", "%s: %s", e->session.data, word);
+		return complain(EINVAL, "this cannot be the name of a slot", "%s: %s",
+			e->session.data, word);
 	return 0;
 }
 
@@ -133,8 +136,8 @@ static int
 refuse_circle(struct entry *e, const struct use *u)
 {
 	complain_at(e->place);
-	return complain(ELOOP, "each of them would wait for the other one to serve", "%s uses %s, which uses it in turn",
-		e->session.data, u->from->session.data);
+	return complain(ELOOP, "each of them would wait for the other one to serve",
+		"%s uses %s, which uses it in turn", e->session.data, u->from->session.data);
 }
 
 /* As deep as the file has sessions at most; the file is no longer than a tree may be. */

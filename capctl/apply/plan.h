@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a file of `capctl apply` says: one session, and those below it, each with a program or with others. All of
- * it is found right, or refused where it stands, before anybody is asked for anything.
+ * What a file of `capctl apply` says: one session, and those below it, each with a program or with
+ * others. All of it is found right, or refused where it stands, before anybody is asked for
+ * anything.
  */
 #pragma once
 
@@ -18,9 +19,10 @@ struct entry;
 /* A slot that a session is granted. */
 struct use {
 	const struct run_given *given;
-	char *name; /* as the slot is called there */
-	struct entry *from; /* whose program serves it, or NULL: it is in the session that the file is applied in */
-	const char *slot; /* … as which slot; the word for it where there is no such */
+	char *name;	    /* as the slot is called there */
+	struct entry *from; /* whose program serves it, or NULL: it is in the session that the file
+			       is applied in */
+	const char *slot;   /* … as which slot; the word for it where there is no such */
 };
 
 struct entry {
@@ -57,15 +59,18 @@ struct plan {
 	struct context *context;
 	struct run_tree tree; /* all of the file */
 	capc_args *args;
-	struct entry **all; /* those that others are below come first; the first one is that of the file */
+	struct entry **
+		all; /* those that others are below come first; the first one is that of the file */
 	size_t n, size;
-	struct entry **order; /* the N_ORDER that have a program: who uses another one comes behind it */
+	struct entry *
+		*order; /* the N_ORDER that have a program: who uses another one comes behind it */
 	size_t n_order;
 };
 
 #define PLAN_TITLE "apply-" /* what digests begin with */
 
-/* The name of the session that the file is about. Complain. Return: 0, or an exit status. plan_deinit() in any case. */
+/* The name of the session that the file is about. Complain. Return: 0, or an exit status.
+ * plan_deinit() in any case. */
 int plan_open(struct plan *p, struct context *x, const char *file);
 /* All that it says. */
 int plan_read(struct plan *p);
@@ -74,13 +79,15 @@ void plan_deinit(struct plan *p);
 /* --- of plan.c alone: entry.c --- */
 
 /* Takes the map at PATH. Complains. Returns: 0, or an exit status. */
-int entry_read(struct plan *p, struct entry *parent, const char *path, const char *key, const struct capc_value *v);
+int entry_read(struct plan *p, struct entry *parent, const char *path, const char *key,
+	const struct capc_value *v);
 /* Once its keys are known: what they say together. */
 int entry_finish(struct plan *p, struct entry *e);
 void entry_free(struct entry *e);
 
 /* Complains about what stands at PATH. Returns: an exit status. */
-int plan_refuse(const struct plan *p, const char *path, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int plan_refuse(const struct plan *p, const char *path, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* "shop.yaml:3:5", or NULL: no memory. */
 char *plan_place(const struct plan *p, const char *path);
 int plan_no_memory(void);

@@ -61,7 +61,8 @@ runs(struct apply *a, const struct entry *e)
 	return r < 0 ? r : *title.data != '\0';
 }
 
-/* The events of the session that serves. Returns: a descriptor, or -1: then the time alone wakes us. */
+/* The events of the session that serves. Returns: a descriptor, or -1: then the time alone wakes
+ * us. */
 static int
 open_events(const struct apply *a, const struct entry *e)
 {
@@ -96,14 +97,15 @@ wait_served(struct apply *a, const struct entry *e, const struct use *u, const c
 		if (served > 0)
 			return 0;
 		if (served < 0 || running < 0)
-			return complain(served < 0 ? served : running, capc_session_reason(a->context->session), "%s",
+			return complain(served < 0 ? served : running,
+				capc_session_reason(a->context->session), "%s",
 				u->from->session.data);
 		if (!running)
-			return complain(EPIPE, "its program has ended before it served that", "%s: %s", u->from->session.data,
-				u->slot);
+			return complain(EPIPE, "its program has ended before it served that",
+				"%s: %s", u->from->session.data, u->slot);
 		if (clock_usec(CLOCK_MONOTONIC) >= end)
-			return complain(ETIMEDOUT, "its program does not serve that", "%s: %s", u->from->session.data,
-				u->slot);
+			return complain(ETIMEDOUT, "its program does not serve that", "%s: %s",
+				u->from->session.data, u->slot);
 		poll(&wanted, 1, LOOK_MSEC);
 	}
 }
@@ -131,14 +133,16 @@ import(struct apply *a, const struct use *u, const char *node, struct text *ret)
 
 	fd = capc_export(a->context->session, node);
 	if (fd < 0)
-		return complain(fd, capc_session_reason(a->context->session), "%s: %s", u->from->session.data, u->slot);
+		return complain(fd, capc_session_reason(a->context->session), "%s: %s",
+			u->from->session.data, u->slot);
 	r = import_name(u, &name);
 	if (r == 0)
 		r = capc_import(a->first, fd, name.n <= NAME_BYTES_MAX ? name.data : NULL, &slot);
 	else
 		close(fd);
 	if (r < 0)
-		return complain(r, capc_session_reason(a->first), "%s: %s", u->from->session.data, u->slot);
+		return complain(
+			r, capc_session_reason(a->first), "%s: %s", u->from->session.data, u->slot);
 	return slot_node(a->plan->all[0]->node.data, slot, ret) < 0 ? plan_no_memory() : 0;
 }
 
@@ -160,8 +164,8 @@ outside(struct apply *a, const struct entry *e, const struct use *u, struct text
 	if (text_done(&here) < 0)
 		return plan_no_memory();
 	if (strncmp(ret->data, here.data, here.n) != 0 || node_kind(ret->data) != NODE_SLOT)
-		return complain(EINVAL, "it is no slot of the session that the file is applied in", "%s: %s", e->session.data,
-			u->slot);
+		return complain(EINVAL, "it is no slot of the session that the file is applied in",
+			"%s: %s", e->session.data, u->slot);
 	return 0;
 }
 
@@ -178,8 +182,8 @@ wire_check(struct apply *a, const struct entry *e)
 			continue;
 		status = outside(a, e, &e->uses[i], &node);
 		if (status == 0 && !is_there(a, node.data, &r))
-			status = complain(r, r == -ENOENT ? "there is no such slot" : NULL, "%s: %s", e->session.data,
-				e->uses[i].slot);
+			status = complain(r, r == -ENOENT ? "there is no such slot" : NULL,
+				"%s: %s", e->session.data, e->uses[i].slot);
 	}
 	complain_at(NULL);
 	return status;
@@ -217,9 +221,10 @@ wire_grant(struct apply *a, const struct entry *e, const struct use *u, char **r
 		return complain(EINVAL, "these are no limits", "%s: %s", u->given->slot, limits);
 	r = text_done(&how);
 	if (r == 0)
-		r = capc_grant(a->context->session, node.data, receiver(a, e, u), how.data, ret_slot);
-	return r < 0 ? complain(r, capc_session_reason(a->context->session), "grant %s to %s", u->given->slot,
-			       e->session.data)
+		r = capc_grant(
+			a->context->session, node.data, receiver(a, e, u), how.data, ret_slot);
+	return r < 0 ? complain(r, capc_session_reason(a->context->session), "grant %s to %s",
+			       u->given->slot, e->session.data)
 		     : 0;
 }
 
@@ -236,7 +241,8 @@ wire_keep(struct apply *a, const struct entry *e, const struct use *u, bool *ret
 	if (is_there(a, node.data, &r))
 		return 0;
 	if (r != -ENOENT)
-		return complain(r, capc_session_reason(a->context->session), "%s: %s", e->session.data, u->name);
+		return complain(r, capc_session_reason(a->context->session), "%s: %s",
+			e->session.data, u->name);
 	*ret_made = true;
 	return wire_grant(a, e, u, &slot);
 }
