@@ -10,6 +10,8 @@
 #include "spawner/restrict.h"
 #include "wire/process.h"
 
+struct programs;
+
 /* Of whoever makes inits. */
 struct birthplace {
 	char mount[PATH_MAX];		  /* where the tree is to be found from here */
@@ -18,6 +20,7 @@ struct birthplace {
 	bool privileged; /* its children become others before they are inits */
 	bool confined;
 	const struct process_plan *above; /* of whose session all that are made are parts; NULL: of none */
+	struct programs *programs; /* of an init that makes others, which are not theirs; NULL: it has none */
 	int proc_fd;			  /* of /proc, where it has none in its root; else -1 */
 	const struct restrict_filters *filters;
 };

@@ -464,6 +464,9 @@ settle(struct init *i, struct birth *b)
 {
 	struct birthplace *place = b->place;
 
+	if (place->programs)
+		programs_forget(place->programs);
+	place->programs = &i->programs;
 	if (b->pids)
 		munmap(b->pids, b->pids_bytes);
 	place->privileged = false;

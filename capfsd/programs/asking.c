@@ -293,7 +293,9 @@ asking_launched(struct programs *programs, struct running *r, int *launch_fd, in
 	if (e) {
 		memo_drop(programs->sockets, memo);
 		asking_leave(r);
-		return report_failed(r, STEP_NONE, e < 0 ? -e : e);
+		e = report_failed(r, STEP_NONE, e < 0 ? -e : e);
+		programs_pump(programs);
+		return e;
 	}
 	*init_fd = -1;
 	ch = change_begin(programs->sockets->model);
