@@ -63,8 +63,10 @@ pass_on(struct forward *f, int signal)
 
 	if (f->restarts && ends_us(signal))
 		r = write_command(f, "restart=no", &reason);
-	if (r == 0)
+	if (r == 0) {
+		free(reason);
 		r = write_command(f, forward_command(signal, buffer), &reason);
+	}
 	/* Between two runs there is nobody to be told. */
 	if (f->restarts && r == -EAGAIN)
 		r = 0;
