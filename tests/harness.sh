@@ -289,6 +289,10 @@ harness_pids() {
 	HOLDER=${holder:-$HOLDER} BINDER=${binder:-$BINDER} BROKER=${broker:-$BROKER}
 	[ -n "$holder" ] && [ -n "$binder" ] && [ -n "$broker" ]
 }
+# Another one than PID is there, and answers.
+another_broker() { # PID
+	harness_pids && [ "$BROKER" != "$1" ] && ls "$CAPFS" >/dev/null 2>&1
+}
 
 answers() {
 	kill -0 "$KEEPER" 2>/dev/null || return 0 # it has ended: no use waiting

@@ -48,10 +48,6 @@ kill_broker() {
 	kill -9 "$BROKER"
 	wait_for 10 another_broker "$BROKER"
 }
-another_broker() { # PID
-	harness_pids
-	[ -n "$BROKER" ] && [ "$BROKER" != "$1" ] && ls "$CAPFS" >/dev/null 2>&1
-}
 is_gone() { # PID: or only waits for its parent to look
 	[ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
 }

@@ -49,9 +49,6 @@ is_over() {
 no_threads() {
 	grep -q '^threads limit=[0-9]* used=0 ' "$app/quota"
 }
-another() { # PID: runs now
-	is state running && ! is pid "$1"
-}
 kill_it() {
 	kill -"${1:-9}" "$(host_pid)"
 }
@@ -62,10 +59,6 @@ host_pid() {
 # The process that keeps what the one that runs was started with.
 starter() {
 	pgrep -P "$(awk '/^PPid:/ { print $2 }' "/proc/$(host_pid)/status")" -x capfs-starter
-}
-another_broker() { # PID
-	harness_pids
-	[ -n "$BROKER" ] && [ "$BROKER" != "$1" ] && ls "$CAPFS" >/dev/null 2>&1
 }
 
 cat >"$TMP/loop" <<-'EOF'

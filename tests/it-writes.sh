@@ -262,10 +262,6 @@ kill_broker() {
 	wait_for 10 another_broker "$before"
 }
 
-another_broker() { # PID
-	harness_pids && [ "$BROKER" != "$1" ]
-}
-
 begin killed
 t_ok "P14_P35_the_broker_is_killed" kill_broker
 t_is "P14_P35_half_of_it_was_not_done" "" "$(ls "$caps")"
