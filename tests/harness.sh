@@ -47,11 +47,13 @@ t_result() { # STATUS NAME [DIRECTIVE]
 	return 0
 }
 
+# The variables of these begin with t_: a function that is CMD sees them, in the place of its own caller's.
+
 t_ok() { # NAME CMD…
-	local name=$1
+	local t_name=$1
 	shift
 	"$@" >"$TMP/output" 2>&1
-	t_result $? "$name"
+	t_result $? "$t_name"
 }
 
 t_is() { # NAME WANTED GOT
@@ -61,21 +63,21 @@ t_is() { # NAME WANTED GOT
 }
 
 t_like() { # NAME REGEX CMD…
-	local name=$1 regex=$2
+	local t_name=$1 t_regex=$2
 	shift 2
 	"$@" >"$TMP/output" 2>&1
-	grep -Eq -- "$regex" "$TMP/output"
-	local status=$?
-	[ $status -eq 0 ] || echo "no line like: $regex" >>"$TMP/output"
-	t_result $status "$name"
+	grep -Eq -- "$t_regex" "$TMP/output"
+	local t_status=$?
+	[ $t_status -eq 0 ] || echo "no line like: $t_regex" >>"$TMP/output"
+	t_result $t_status "$t_name"
 }
 
 t_unlike() { # NAME REGEX CMD…
-	local name=$1 regex=$2
+	local t_name=$1 t_regex=$2
 	shift 2
 	"$@" >"$TMP/output" 2>&1
-	! grep -Eq -- "$regex" "$TMP/output"
-	t_result $? "$name"
+	! grep -Eq -- "$t_regex" "$TMP/output"
+	t_result $? "$t_name"
 }
 
 t_skip() { # NAME REASON
@@ -103,15 +105,15 @@ errno_text() {
 }
 
 t_fails() { # ERRNO NAME CMD…
-	local errno=$1 name=$2 status
+	local t_errno=$1 t_name=$2 t_status
 	shift 2
 	"$@" >"$TMP/output" 2>&1
-	status=$?
-	if [ $status -ne 0 ] && grep -qwe "$errno" -e "$(errno_text "$errno")" "$TMP/output"; then
-		t_result 0 "$name"
+	t_status=$?
+	if [ $t_status -ne 0 ] && grep -qwe "$t_errno" -e "$(errno_text "$t_errno")" "$TMP/output"; then
+		t_result 0 "$t_name"
 	else
-		echo "wanted $errno, got status $status" >>"$TMP/output"
-		t_result 1 "$name"
+		echo "wanted $t_errno, got status $t_status" >>"$TMP/output"
+		t_result 1 "$t_name"
 	fi
 }
 
