@@ -2,7 +2,8 @@
 /*
  * capctl serve: the helper that serves, and this process above it, which starts it again when it was killed
  * (supervisor.h). One that gives its listener away (--listen) is executed in place of capctl: its command
- * would have to be started anew as well.
+ * would have to be started anew as well. With --detach the daemon is what stands above it: it starts the helper when
+ * somebody calls, and it needs nobody else.
  *
  * Callers wait for the next helper: the entrypoint is attached with hold=N. That is over when we end.
  */
@@ -18,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "capctl/command.h"
+#include "capctl/run/start.h"
 #include "capctl/supervisor.h"
 
 #define HOLD "1024" /* callers may wait while a helper is started again */
@@ -136,6 +138,8 @@ check(const struct context *x, int argc, char **argv)
 			return complain_usage("--%s does not go with --%s%s",
 				options_name(o, passed[i].bit, &value), way_name,
 				passed[i].why_not ? passed[i].why_not : "");
+	if (options_have(o, OPTION_DETACH) && (o->given & (OPTION_ONCE | OPTION_USER | OPTION_LEND_ROOT)))
+		return complain_usage("--once, --user and --lend-root do not go with --detach: it stays, as its session's user");
 	if (!name_is_valid(argv[0], strlen(argv[0])))
 		return complain_usage("'%s' cannot be the name of an entrypoint", argv[0]);
 	return STATUS_DONE;
@@ -247,6 +251,53 @@ execute(struct context *x, char *helper, int argc, char **argv)
 	return status;
 }
 
+/* NAME and what the daemon is to know before the helper is there. */
+static void
+add_entrypoint(const struct options *o, const char *name, struct text *t)
+{
+	text_addf(t, "--serve=%s,socket=%s", name, o->socket ? o->socket : "stream");
+	if (o->as)
+		text_addf(t, ",as=%s", o->as);
+	if (o->hold)
+		text_addf(t, ",hold=%s", o->hold);
+	if (options_have(o, OPTION_FDS))
+		text_add(t, ",fds=yes");
+}
+
+/* As by `capctl run`. Nobody can wait for one who accepts by himself: such a one runs at once. */
+static int
+serve_detached(struct context *x, char *helper, int argc, char **argv)
+{
+	char command[] = "run", detach[] = "--detach", always[] = "--restart=always", end[] = "--";
+	cleanup(arguments_deinit) struct arguments a = {};
+	cleanup_text struct text node = {}, place = {}, serve = {};
+	cleanup_free char **words = NULL;
+	int n = 0, r;
+
+	if (context_session(x, &node) != 0 || context_open(x) != 0)
+		return STATUS_FAILED;
+	text_add(&place, "--env=");
+	r = start_place(x, node.data ? node.data : "", &place);
+	if (r < 0)
+		return complain(r, capc_session_reason(x->session), "serve");
+	/* The other command makes a connection of its own. */
+	context_deinit(x);
+	if (!x->options.wait || atol(x->options.wait) < WAIT_AGAIN)
+		options_set(&x->options, OPTION_WAIT, WAIT_AGAIN_TEXT);
+	make_arguments(&a, &x->options, helper, argc, argv);
+	add_entrypoint(&x->options, argv[0], &serve);
+	words = a.failed ? NULL : calloc((size_t)a.n + 6, sizeof(*words));
+	if (!words || text_done(&serve) < 0)
+		return complain(ENOMEM, NULL, "serve");
+	words[n++] = command;
+	words[n++] = detach;
+	words[n++] = place.data;
+	words[n++] = options_have(&x->options, OPTION_LISTEN) ? always : serve.data;
+	words[n++] = end;
+	memcpy(words + n, a.v, (size_t)a.n * sizeof(*words));
+	return command_run.run(x, n + a.n, words);
+}
+
 static int
 run_serve(struct context *x, int argc, char **argv)
 {
@@ -254,7 +305,7 @@ run_serve(struct context *x, int argc, char **argv)
 	cleanup_text struct text helper = {};
 	int status = check(x, argc, argv);
 
-	if (status == STATUS_DONE)
+	if (status == STATUS_DONE && !options_have(&x->options, OPTION_DETACH))
 		status = set_root(x);
 	if (status != STATUS_DONE)
 		return status;
@@ -265,7 +316,8 @@ run_serve(struct context *x, int argc, char **argv)
 								   : "capfs-inetd");
 	if (text_done(&helper) < 0)
 		return complain(ENOMEM, NULL, "serve");
-	return execute(x, helper.data, argc, argv);
+	return options_have(&x->options, OPTION_DETACH) ? serve_detached(x, helper.data, argc, argv)
+							: execute(x, helper.data, argc, argv);
 }
 
 const struct command command_serve = {
@@ -277,7 +329,7 @@ const struct command command_serve = {
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
 		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER |
 		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_STEP_ASIDE |
-		   OPTION_WAIT_BACKEND,
+		   OPTION_WAIT_BACKEND | OPTION_DETACH,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

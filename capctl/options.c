@@ -49,6 +49,7 @@ static const struct row rows[] = {
 	{"send-proxy", OPTION_SEND_PROXY, 0, false, 0},
 	{"step-aside", OPTION_STEP_ASIDE, 0, false, 0},
 	{"stop", OPTION_STOP, 0, false, 0},
+	{"detach", OPTION_DETACH, 0, false, 0},
 	{"wait-backend", OPTION_WAIT_BACKEND, 0, VALUE(wait_backend)},
 };
 

@@ -37,6 +37,7 @@ enum option_bit {
 	OPTION_WAIT_BACKEND = 1 << 28,
 	OPTION_STEP_ASIDE = 1 << 29,
 	OPTION_STOP = 1 << 30,
+	OPTION_DETACH = UINT32_C(1) << 31,
 };
 
 /* Every command takes these. */

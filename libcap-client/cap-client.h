@@ -926,6 +926,20 @@ struct capc_spawn {
 	size_t n_fds; /* at most 4096 */
 	int exec_fd;  /* with CAPC_SPAWN_EXEC_FD alone; the program does not get it. No script */
 	unsigned flags; /* CAPC_SPAWN_X */
+	/*
+	 * It is the command of this entrypoint of its session, which comes to be with an object and a slot of the
+	 * same name: it runs first when somebody connects there and nobody serves, attaches, and serves; when it has
+	 * ended it runs again for the next who comes. Meanwhile callers wait; they are told, by the end of their
+	 * connection, when a run has ended that never attached, and when the command is over. Restarts are as with
+	 * CAPC_SPAWN_RESTART_ALWAYS, or as the flags say. capc_spawn() returns when it may be called for. NULL: none.
+	 */
+	const char *serves;
+	/*
+	 * How, separated by blanks: "key=N", of the object as the server will add it (else 0), "socket=stream" (else
+	 * seqpacket), "protocol=calls", "as=SLOT", "hold=N", so many callers wait (else 1024), "fds=yes", they may send
+	 * descriptors. NULL: none of these.
+	 */
+	const char *serves_how;
 };
 
 /*

@@ -34,7 +34,7 @@ struct birth {
 	struct birthplace *place; /* its copy of where it is made, and later its own */
 	struct process_plan plan;
 	uint64_t thread, session;
-	bool keep; /* its first program is started with START_KEEP */
+	uint32_t flags; /* START_KEEP and START_LATER of its first program */
 	int launch, reports; /* its ends */
 	/*
 	 * What a doorman shares with the spawner: where the pid of the init that it makes goes; NULL: it is

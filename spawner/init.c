@@ -74,9 +74,16 @@ fail(struct init *i, struct thread *t, int step, int error)
 	tell(i, t, PROCESS_FAILED);
 }
 
+static void
+set_flags(struct thread *t, uint32_t flags)
+{
+	t->program.is_kept = flags & START_KEEP;
+	t->program.is_later = t->program.is_kept && flags & START_LATER;
+}
+
 /* The client's end is the broker's to hand out. */
 static void
-start(struct init *i, uint64_t id, bool keep)
+start(struct init *i, uint64_t id, uint32_t flags)
 {
 	struct thread *t = threads_find(&i->threads, id);
 	cleanup_close int launch = -1, client = -1;
@@ -97,7 +104,7 @@ start(struct init *i, uint64_t id, bool keep)
 		channel_send(&i->channel, &r, NULL, 0);
 		return;
 	}
-	t->program.is_kept = keep;
+	set_flags(t, flags);
 	error = hello_pair(pair);
 	launch = pair[0];
 	client = pair[1];
@@ -119,7 +126,7 @@ start_first(struct init *i, const struct birth *b, const struct process_hello *h
 	int r = -ENOMEM;
 
 	if (t) {
-		t->program.is_kept = b->keep;
+		set_flags(t, b->flags);
 		r = program_start(&i->programs, &t->program, b->launch, hello);
 	}
 	if (r < 0)
@@ -135,6 +142,8 @@ start_again(struct init *i, uint64_t id, uint64_t run)
 	struct thread *t = threads_find(&i->threads, id);
 	int r;
 
+	if (t)
+		threads_look(&i->threads, t);
 	if (!t || t->is_over || run != (uint64_t)t->program.run + 1 || t->phase == PHASE_STARTING)
 		return;
 	t->phase = PHASE_STARTING;
@@ -318,7 +327,9 @@ acknowledge(struct init *i, uint64_t id)
 {
 	struct thread *t = threads_find(&i->threads, id);
 
-	if (t && (t->phase == PHASE_EXITED || t->phase == PHASE_FAILED))
+	if (t)
+		threads_look(&i->threads, t);
+	if (t && (t->phase == PHASE_EXITED || t->phase == PHASE_FAILED || t->phase == PHASE_WAITING))
 		threads_acknowledge(&i->threads, t);
 }
 
@@ -332,7 +343,7 @@ handle(struct init *i, const struct channel_packet *p)
 		if (p->n_rest > 0)
 			inits_start(&i->inits, i->place, &i->channel, r, p->rest, p->n_rest);
 		else if (r->thread != 0)
-			start(i, r->thread, r->flags & START_KEEP);
+			start(i, r->thread, r->flags);
 		break;
 	case PROCESS_AGAIN:
 		start_again(i, r->thread, r->cookie);

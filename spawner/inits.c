@@ -355,7 +355,7 @@ inits_start(struct inits *all, struct birthplace *place, struct channel *c, cons
 		.place = place,
 		.thread = r->thread,
 		.session = r->session,
-		.keep = r->flags & START_KEEP,
+		.flags = r->flags,
 		.pids = all->pids,
 		.pids_bytes = all->pids_bytes,
 	};

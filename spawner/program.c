@@ -63,6 +63,7 @@ program_look(struct program *p)
 	p->step = __atomic_load_n(&a->step, __ATOMIC_ACQUIRE);
 	p->error = __atomic_load_n(&a->error, __ATOMIC_ACQUIRE);
 	p->runs = __atomic_load_n(&a->runs, __ATOMIC_ACQUIRE) && p->error == 0;
+	p->waits = __atomic_load_n(&a->waits, __ATOMIC_ACQUIRE) && p->run == 0;
 	if (p->is_kept)
 		p->pid = __atomic_load_n(&a->child, __ATOMIC_ACQUIRE);
 }
@@ -180,6 +181,8 @@ program_start(struct programs *all, struct program *p, int launch, const struct 
 	a->runs = false;
 	a->run = p->run = 0;
 	a->child = 0;
+	a->is_later = p->is_later;
+	a->waits = false;
 	pid = p->is_kept ? make_starter(a) : make_process(a);
 	if (pid < 0)
 		return -errno;

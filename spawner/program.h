@@ -32,6 +32,8 @@ struct program {
 	struct program_arena *arena; /* while it uses one */
 	uint64_t thread, session;
 	bool is_kept; /* what it begins with is, so that it can run again */
+	bool is_later; /* … and first of all is to wait until it is asked to */
+	bool waits;   /* it does */
 	uint32_t run; /* how often it has */
 	pid_t pid;     /* 0: there is no process */
 	pid_t starter; /* who keeps it; 0: nobody */

@@ -13,6 +13,7 @@
 
 #include "spawner/starting.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -448,6 +449,29 @@ run_program(struct program_arena *a)
 	become(a);
 }
 
+/* The client is told that all has come, and the broker that it may be asked for. */
+static void
+announce_kept(struct program_arena *a)
+{
+	const struct process_record kept = {
+		.type = PROCESS_STATE,
+		.flags = PHASE_WAITING,
+		.thread = a->thread,
+		.session = a->session,
+		.version = PROCESS_VERSION,
+	};
+	ssize_t n;
+
+	/* Before it is said, as in announce(). */
+	__atomic_store_n(&a->waits, true, __ATOMIC_RELEASE);
+	do
+		n = send(a->reports, &kept, sizeof(kept), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		fail(a, errno == EPIPE ? ECONNRESET : errno);
+	tell_client(a, STEP_NONE, 0);
+}
+
 /* No signal of the session's user but SIGKILL and SIGSTOP reaches it. */
 void
 starting_keep(struct program_arena *a)
@@ -459,8 +483,11 @@ starting_keep(struct program_arena *a)
 	raw(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, NULL, sizeof(all_signals));
 	self_title("capfs-starter", a->argv[0]);
 	end_with_init(a);
+	if (a->is_later)
+		announce_kept(a);
 	for (uint32_t run = 0;; run++) {
-		run_program(a);
+		if (run > 0 || !a->is_later)
+			run_program(a);
 		if (run == 0)
 			close(a->launch);
 		while (__atomic_load_n(&a->run, __ATOMIC_ACQUIRE) == run)

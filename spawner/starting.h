@@ -24,10 +24,12 @@ struct program_arena {
 	int launch, reports, openers;
 	bool has_hello;
 	struct process_hello hello;
+	bool is_later; /* nothing runs before it is asked for */
 	uint32_t run; /* of one that is kept: how often it is to have run again; a futex, on which its starter waits */
 	/* what it says of itself */
 	int step, error;
 	bool runs;
+	bool waits; /* of one that is_later: all is there */
 	pid_t child; /* of a starter's: its process, written by the kernel before that runs; 0: there is none */
 	/* what it needs on its way */
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(HELLO_PACKET_FDS * sizeof(int))];

@@ -73,6 +73,8 @@ void
 threads_look(struct threads *all, struct thread *t)
 {
 	program_look(&t->program);
+	if (t->phase == PHASE_STARTING && t->program.waits)
+		t->phase = PHASE_WAITING;
 	if (t->has_pid || t->program.pid <= 0)
 		return;
 	index_pid(&all->by_pid, &t->by_pid, t->program.pid);
@@ -212,6 +214,8 @@ thread_describe(struct thread *t, enum process_type type, struct process_record 
 	program_look(&t->program);
 	if (phase == PHASE_STARTING && t->program.runs)
 		phase = PHASE_RUNNING;
+	if (phase == PHASE_STARTING && t->program.waits)
+		phase = PHASE_WAITING;
 	*ret = (struct process_record){
 		.type = type,
 		.flags = type == PROCESS_STATE ? phase : 0,

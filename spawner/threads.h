@@ -20,7 +20,7 @@ struct thread {
 	bool has_pid; /* it is in by_pid */
 	bool is_over; /* acknowledged, and gone with its starter */
 	struct program program;	  /* its pid is 0 when there is no process */
-	enum process_phase phase; /* STARTING: or RUNNING, which the program knows */
+	enum process_phase phase; /* STARTING: or RUNNING or WAITING, which the program knows */
 	int status;
 	pid_t last_pid;
 	struct rusage usage;

@@ -126,6 +126,7 @@ integration_tests = \
 	tests/it-peers.sh \
 	tests/it-man.sh \
 	tests/it-metrics.sh \
+	tests/it-on-demand.sh \
 	tests/it-open-sockets.sh \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \

@@ -21,7 +21,7 @@ enum process_type {
 	/*
 	 * broker to the spawner, or to the init of the session above: make an init for `session` by the plan that
 	 * follows in the same packet, whose first program is `thread`. To an init without a plan: start `thread`.
-	 * `flags`: START_KEEP.
+	 * `flags`: START_KEEP, START_LATER.
 	 */
 	PROCESS_START,
 	PROCESS_KILL,     /* send `signal` to `thread`; 0: to all of the session */
@@ -52,7 +52,8 @@ enum process_type {
 	PROCESS_ENDED,   /* spawner: the init of `session` has ended with `status` */
 };
 
-#define START_KEEP 1 /* what it is started with is kept, so that it can run again */
+#define START_KEEP 1  /* what it is started with is kept, so that it can run again */
+#define START_LATER 2 /* … and not run at once, but told by STATE that it is there; an older image runs it */
 
 /* Where a start failed; the words are process_steps[]. */
 enum process_step {
@@ -94,7 +95,8 @@ enum process_phase {
 	PHASE_RUNNING,
 	PHASE_FAILED,
 	PHASE_EXITED,
-	PHASE_WAITING, /* the daemon's alone: it has ended, and is to run again */
+	/* It has ended, and is to run again: the daemon's alone. An init says so of one that has not run yet. */
+	PHASE_WAITING,
 };
 
 struct process_record {

@@ -145,7 +145,6 @@ own(struct child *c, struct context *x, const struct owner *owner)
 static int
 confine(struct child *c, struct context *x, const char *words)
 {
-	c->is_confined = *words;
 	if (!*words)
 		return 0;
 	return context_write(x, c->node.data, "confine", words, false, "confine") ? STATUS_CANNOT : 0;

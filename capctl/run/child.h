@@ -21,7 +21,7 @@ struct child {
 	struct text session; /* as the library calls it */
 	struct child_grant *grants;
 	size_t n_grants;
-	bool is_made, is_confined;
+	bool is_made;
 };
 
 /*

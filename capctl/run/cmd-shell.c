@@ -3,20 +3,18 @@
 #include "config.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "capctl/command.h"
 #include "capctl/run/run.h"
+#include "capctl/run/start.h"
 
-/* Where the shell finds the session: unless it is confined, where everybody does. */
 static int
 place_of_session(struct context *x, struct text *ret)
 {
-	cleanup_text struct text node = {}, confinement = {};
-	char root[PATH_MAX];
+	cleanup_text struct text node = {};
 	int r;
 
 	if (context_session(x, &node) != 0)
@@ -25,15 +23,8 @@ place_of_session(struct context *x, struct text *ret)
 		return complain_usage("'%s' is not a session", node.data);
 	if (context_open(x) != 0)
 		return STATUS_CANNOT;
-	r = context_read(x, node.data ? node.data : "", "confine", &confinement);
-	if (r == 0 && confinement.n > 0 && strcmp(confinement.data, "none\n") != 0)
-		text_add(ret, "--env=CAPFS=/cap");
-	else if (r == 0)
-		text_addf(ret, "--env=CAPFS=%s%s%s",
-			realpath(x->place.root, root) ? root : x->place.root, node.data ? "/" : "",
-			node.data ? node.data : "");
-	if (r == 0)
-		r = text_done(ret);
+	text_add(ret, "--env=");
+	r = start_place(x, node.data ? node.data : "", ret);
 	if (r == 0)
 		return 0;
 	complain(r, NULL, "shell");

@@ -32,6 +32,7 @@ run_file_deinit(struct run_file *f)
 	free(f->env);
 	free(f->session);
 	free(f->name);
+	free(f->serve);
 	*f = (struct run_file){};
 }
 
@@ -164,6 +165,12 @@ take_restart(const struct taker *t, const struct capc_value *v)
 	return t->file->restart ? 0 : refuse(t, "restart", "it is on-failure or always");
 }
 
+static int
+take_serve(const struct taker *t, const struct capc_value *v)
+{
+	return take_string(t, "serve", v, &t->file->serve);
+}
+
 /* That is read when it is opened. */
 static int
 take_args(const struct taker *t, const struct capc_value *v)
@@ -181,6 +188,7 @@ static const struct {
 	{"env", take_env},
 	{"args", take_args},
 	{"restart", take_restart},
+	{"serve", take_serve},
 };
 
 static int
@@ -189,7 +197,7 @@ take_key(const char *path, const char *key, const struct capc_value *v, void *da
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, key) == 0)
 			return keys[i].take(data, v);
-	return refuse(data, path, "it is none of program, session, name, env, args, restart");
+	return refuse(data, path, "it is none of program, session, name, env, args, restart, serve");
 }
 
 int

@@ -10,7 +10,7 @@
 struct run_file {
 	char **argv; /* ends with NULL; its first N_OWN words are its own, those behind are the caller's */
 	char **env;  /* KEY=VALUE */
-	char *session, *name;
+	char *session, *name, *serve;
 	size_t n_own, n_env;
 	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */
 };

@@ -183,17 +183,21 @@ complain_start(int r, const char *reason, const char *program)
 	return start_status(abs(r), step);
 }
 
-/* Where programs find a session that was made for them. */
-static char *
-place_of_child(const struct context *x, const struct child *c)
+int
+start_place(struct context *x, const char *node, struct text *t)
 {
-	cleanup_text struct text place = {};
+	cleanup_text struct text confinement = {};
 	char root[PATH_MAX];
+	int r = context_read(x, node, "confine", &confinement);
 
-	if (c->is_confined)
-		return strdup("CAPFS=/cap");
-	text_addf(&place, "CAPFS=%s/%s", realpath(x->place.root, root) ? root : x->place.root, c->node.data);
-	return text_done(&place) < 0 ? NULL : text_take(&place);
+	if (r < 0)
+		return r;
+	if (confinement.n > 0 && strcmp(confinement.data, "none\n") != 0)
+		text_add(t, "CAPFS=/cap");
+	else
+		text_addf(t, "CAPFS=%s%s%s", realpath(x->place.root, root) ? root : x->place.root,
+			*node ? "/" : "", node);
+	return text_done(t);
 }
 
 /* First of all where its session is, in PLACE or NULL; then what the file says, then what was said here. */
@@ -223,18 +227,41 @@ environment(const struct start *s, char *place, const struct table *t, char buff
 	return ret;
 }
 
+const char *
+start_serve(const struct start *s)
+{
+	return s->words->serve ? s->words->serve : s->file.serve;
+}
+
 unsigned
 start_restart(const struct start *s)
 {
-	return s->words->restart ? s->words->restart : s->file.restart;
+	unsigned restart = s->words->restart ? s->words->restart : s->file.restart;
+
+	return restart || !start_serve(s) ? restart : CAPC_SPAWN_RESTART_ALWAYS;
+}
+
+/* NAME[,WORD...]. The words are separated by blanks in what the daemon reads. Returns: 0 or -ENOMEM. */
+static int
+split_serve(const struct start *s, struct text *name, struct text *how)
+{
+	const char *serve = start_serve(s);
+	size_t n = serve ? strcspn(serve, ",") : 0;
+
+	text_add_n(name, serve ? serve : "", n);
+	text_add(how, serve && serve[n] ? serve + n + 1 : "");
+	for (size_t i = 0; i < how->n && !how->failed; i++)
+		if (how->data[i] == ',')
+			how->data[i] = ' ';
+	return text_done(name) < 0 || text_done(how) < 0 ? -ENOMEM : 0;
 }
 
 int
 start_program(struct context *x, struct start *s, capc_thread **ret)
 {
 	cleanup(table_deinit) struct table table = {};
-	cleanup_free char **env = NULL, *reason = NULL, *place = NULL;
-	cleanup_text struct text name = {};
+	cleanup_free char **env = NULL, *reason = NULL;
+	cleanup_text struct text place = {}, name = {}, serves = {}, how = {};
 	const struct run_words *w = s->words;
 	struct capc_spawn p = {.size = sizeof(p)};
 	char tree[32];
@@ -244,10 +271,14 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 		r = add_tree(x, s, &table);
 	if (r != 0)
 		return r == STATUS_USAGE ? STATUS_USAGE : STATUS_CANNOT;
-	place = s->child ? place_of_child(x, s->child) : NULL;
-	env = environment(s, place, &table, tree);
+	r = s->child ? start_place(x, s->session, &place) : 0;
+	if (r < 0) {
+		complain(r, capc_session_reason(x->session), "run");
+		return STATUS_CANNOT;
+	}
+	env = environment(s, place.data, &table, tree);
 	session_name(s->session, &name);
-	if (!env || (s->child && !place) || text_done(&name) < 0) {
+	if (!env || text_done(&name) < 0 || split_serve(s, &serves, &how) < 0) {
 		complain(ENOMEM, NULL, "run");
 		return STATUS_CANNOT;
 	}
@@ -261,6 +292,8 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
 		(w->detach ? CAPC_SPAWN_DETACHED : 0) | (w->open_sockets ? CAPC_SPAWN_OPEN_SOCKETS : 0) |
 		start_restart(s);
+	p.serves = start_serve(s) ? serves.data : NULL;
+	p.serves_how = how.n > 0 ? how.data : NULL;
 	if (forward_kept())
 		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);

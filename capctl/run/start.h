@@ -33,6 +33,15 @@ int start_find(char **argv, struct text *ret);
 /* Returns: 0, or an exit status, and then nothing of it runs. */
 int start_program(struct context *x, struct start *s, capc_thread **ret);
 
+/*
+ * Appends the variable by which a program of the session NODE, "" for ours, finds it: unless that is confined,
+ * where everybody does. Returns: 0 or -errno.
+ */
+int start_place(struct context *x, const char *node, struct text *t);
+
+/* NAME[,WORD...] of the entrypoint whose command it is, or NULL. */
+const char *start_serve(const struct start *s);
+
 /* One of CAPC_SPAWN_RESTART_X, or 0. */
 unsigned start_restart(const struct start *s);
 

@@ -32,6 +32,7 @@ enum {
 	WORD_QUOTA,
 	WORD_RESTART,
 	WORD_OPEN_SOCKETS,
+	WORD_SERVE,
 };
 
 static const struct option options[] = {
@@ -55,6 +56,7 @@ static const struct option options[] = {
 	{"quota", required_argument, NULL, WORD_QUOTA},
 	{"restart", required_argument, NULL, WORD_RESTART},
 	{"open-sockets", no_argument, NULL, WORD_OPEN_SOCKETS},
+	{"serve", required_argument, NULL, WORD_SERVE},
 	{},
 };
 
@@ -228,6 +230,9 @@ take(struct run_words *w, int c, char *value)
 			return 0;
 		complain_usage("--restart takes on-failure or always, not '%s'", value);
 		return -EINVAL;
+	case WORD_SERVE:
+		w->serve = value;
+		return 0;
 	case WORD_ARGS:
 		w->args = value;
 		return 0;

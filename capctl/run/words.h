@@ -19,6 +19,7 @@ struct run_given {
 
 struct run_words {
 	const char *session, *name, *args;
+	const char *serve; /* NAME[,WORD...], or NULL */
 	/* Of a session of the program's own, each NULL unless it was said. */
 	const char *new_name, *profile, *workspace, *uid;
 	char **confine, **quota; /* words KEY=VALUE with blanks in between */

@@ -122,9 +122,10 @@ attach_stage(struct operation *o)
 
 	answer = entrypoint_attach(
 		o->change, o->session, o->name.p, o->name.n, a->flags, r->pid, &e);
+	/* With a command callers wait for that, whatever its server says of others. */
 	if (answer == 0)
-		answer = entrypoint_wait(
-			o->change, e, (uint16_t)a->hold, (uint32_t)a->backlog);
+		answer = entrypoint_wait(o->change, e,
+			a->hold || !e->command ? (uint16_t)a->hold : e->record.hold, (uint32_t)a->backlog);
 	if (answer == 0)
 		answer = serve_stage(a->channel, o->change, e);
 	if (answer < 0)

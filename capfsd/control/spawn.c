@@ -90,9 +90,12 @@ spawn_deinit(struct controls *controls)
 
 /* --- spawn --- */
 
+#define HOLD_DEFAULT 1024 /* callers wait while a command is started */
+
 struct spawning {
 	struct programs *programs;
 	struct program_record record;
+	uint64_t hold, key; /* of the entrypoint and its object, if it is the command of one */
 };
 
 /* Returns: how many there are; SIZE_MAX: some are none. */
@@ -113,8 +116,41 @@ count_labels(const struct word *labels)
 	return length > 0 ? n : SIZE_MAX;
 }
 
+#define KEYS_OF_COMMANDS                                                                                       \
+	(KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) | KEY_BIT(KEY_HOLD) | \
+		KEY_BIT(KEY_FDS))
+
+/* The command of an entrypoint: it runs for those who call there. */
 static bool
-decode(struct operation *o, struct program_record *record)
+decode_command(struct operation *o, struct spawning *s, struct program_record *record)
+{
+	struct command *c = &o->command;
+
+	if (!command_has(c, KEY_SERVES))
+		return !(c->given & KEYS_OF_COMMANDS) ||
+			refuse(o->request, EINVAL, "key, as, socket, protocol, hold and fds go with 'serves='");
+	s->hold = HOLD_DEFAULT;
+	if (command_has(c, KEY_HOLD) && !command_number(o->request, c, KEY_HOLD, &s->hold))
+		return false;
+	if (command_has(c, KEY_KEY) && !command_number(o->request, c, KEY_KEY, &s->key))
+		return false;
+	if (s->hold < 1 || s->hold > ENTRYPOINT_HOLD_MAX)
+		return refuse(o->request, EINVAL, "1 to %d callers wait", ENTRYPOINT_HOLD_MAX);
+	if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "yes") && !command_is(c, KEY_FDS, "no"))
+		return refuse(o->request, EINVAL, "fds is yes or no");
+	if (!command_has(c, KEY_AS)) {
+		c->given |= KEY_BIT(KEY_AS);
+		c->value[KEY_AS] = c->value[KEY_SERVES];
+	}
+	record->flags |= PROGRAM_KEPT;
+	if (!command_has(c, KEY_RESTART))
+		record->restart = RESTART_ALWAYS;
+	return record->restart != RESTART_NO ||
+		refuse(o->request, EINVAL, "what runs when it is called for is started again");
+}
+
+static bool
+decode(struct operation *o, struct spawning *s, struct program_record *record)
 {
 	const struct command *c = &o->command;
 	const struct word *name = &c->value[KEY_NAME];
@@ -135,10 +171,31 @@ decode(struct operation *o, struct program_record *record)
 		return refuse(r, EINVAL, "as many labels as descriptors, of A-Z, a-z, 0-9 and ._:@+/-");
 	record->flags = (command_has(c, KEY_DIE) ? PROGRAM_DIE : 0) |
 		(command_has(c, KEY_KEEP) ? PROGRAM_KEEP : 0);
-	if (!command_has(c, KEY_RESTART))
-		return true;
-	record->flags |= PROGRAM_KEPT;
-	return take_restart(o, &record->restart);
+	if (command_has(c, KEY_RESTART)) {
+		record->flags |= PROGRAM_KEPT;
+		if (!take_restart(o, &record->restart))
+			return false;
+	}
+	return decode_command(o, s, record);
+}
+
+/* The entrypoint, an object and the slot of that, which a server finds when it comes. */
+static int
+stage_command(struct operation *o, const struct spawning *s, struct program_record *record)
+{
+	const struct word *name = &o->command.value[KEY_SERVES];
+	struct entrypoint *ep;
+	struct object *object;
+	int answer;
+
+	answer = entrypoint_prepare(o->change, o->session, name->p, name->n, (uint16_t)s->hold,
+		command_is(&o->command, KEY_FDS, "yes"), &ep);
+	if (answer > 0)
+		return refuse_entrypoint(o->request, answer, &(struct about){.session = o->session});
+	if (answer < 0)
+		return answer;
+	record->entrypoint = ep->entity.id;
+	return object_stage(o, ep, s->key, &object);
 }
 
 /* The first program of a session needs an init, which its session pays for as well. */
@@ -157,7 +214,7 @@ spawn_stage(struct operation *o)
 
 	if (session->record.state != SESSION_RUNNING)
 		return refuse(o->request, ECONNREFUSED, "the session is being closed");
-	if (!decode(o, &record))
+	if (!decode(o, s, &record))
 		return 0;
 	if (record.flags & PROGRAM_KEPT)
 		cost.n[QUOTA_THREADS]++;
@@ -172,6 +229,9 @@ spawn_stage(struct operation *o)
 		if (confinement.gid != CONFINEMENT_NOBODY)
 			record.gid = confinement.gid;
 	}
+	e = command_has(&o->command, KEY_SERVES) ? stage_command(o, s, &record) : 0;
+	if (e < 0 || o->request->error)
+		return e;
 	e = program_add(o->change, session, &record, &p);
 	if (e < 0)
 		return e;
@@ -200,7 +260,7 @@ spawn_done(struct operation *o, bool committed)
 const struct verb verb_spawn = {
 	VERB_ROW(SPAWN, spawn),
 	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP) |
-		KEY_BIT(KEY_LABELS) | KEY_BIT(KEY_RESTART),
+		KEY_BIT(KEY_LABELS) | KEY_BIT(KEY_RESTART) | KEY_BIT(KEY_SERVES) | KEYS_OF_COMMANDS,
 	.required = KEY_BIT(KEY_DESCRIPTORS),
 	.stage = spawn_stage,
 	.done = spawn_done,

@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "capfsd/kinds/object.h"
+#include "capfsd/kinds/program.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
@@ -107,7 +108,9 @@ entrypoint_applied(struct model *m, struct entity *e, const void *old)
 	if (ended)
 		entity_set_ending(m, e);
 	return (ended ? APPLIED_RESTRICTED : 0) |
-		(ep->record.thread != before->thread || ep->record.fds != before->fds ? APPLIED_BELOW : 0);
+		(ep->record.thread != before->thread || ep->record.fds != before->fds ||
+					ep->record.hold != before->hold
+				? APPLIED_BELOW : 0);
 }
 
 static struct session *
@@ -203,6 +206,7 @@ entrypoint_check(struct model *m, struct entity *e)
 	model_expect(ep->session->entity.id == ep->record.session);
 	model_expect(ep->n_objects == check_list(&ep->objects, ENTITY_OBJECT, e));
 	model_expect(ep->record.thread == (ep->thread ? ep->thread->entity.id : 0));
+	model_expect(!ep->command || program_entrypoint(ep->command) == ep || entrypoint_is_ending(e));
 	model_expect(!ep->thread ||
 		(ep->thread->serves == ep && ep->thread->session == ep->session));
 	if (list_first(&ep->session->owned[ENTITY_ENTRYPOINT]) == &e->owner_link)
@@ -238,40 +242,47 @@ const struct kind entrypoint_kind = {
 };
 
 /*
- * A server that comes again finds its entrypoint by the name, also one that the same change has
- * added, and takes it up if nobody serves it. The mode must be the one that it was made with: the
- * limits of the capabilities that exist were accepted for that. A thread is paid each time, the
- * entrypoint once.
+ * The one of that name, also one that the same change has added; NULL: there is none, and it may be made. The mode
+ * must be the one that it was made with: the limits of the capabilities that exist were accepted for that. With a
+ * command it stays, for that to be run again.
  */
 static int
-check_attach(struct change *ch, struct session *s, const char *name, size_t n_name, uint32_t flags,
+find_usable(struct change *ch, struct session *s, const char *name, size_t n_name, uint32_t flags, bool serve,
 	struct entrypoint **ret)
 {
-	struct quota cost = thread_kind.cost;
-	enum quota_kind kind;
+	const struct session_record *session = change_record(ch, &s->entity);
+	const struct entrypoint_record *record;
 	struct entity *e;
 
-	if (((const struct session_record *)change_record(ch, &s->entity))->state !=
-		SESSION_RUNNING)
+	*ret = NULL;
+	if (session->state != SESSION_RUNNING)
 		return ENTRYPOINT_E_CLOSING;
 	if (!name_is_valid(name, n_name))
 		return ENTRYPOINT_E_NAME;
 	e = entity_find_name(change_model(ch), s->entity.id, ENTITY_ENTRYPOINT, name, n_name);
 	if (!e)
 		e = change_find_added(ch, s->entity.id, ENTITY_ENTRYPOINT, name, n_name);
-	*ret = e ? entrypoint_of(e) : NULL;
-	if (e) {
-		const struct entrypoint_record *record = change_record(ch, e);
+	if (!e)
+		return 0;
+	record = change_record(ch, e);
+	if (record->flags & ENTRYPOINT_DEAD)
+		return ENTRYPOINT_E_CLOSING;
+	if (serve && record->thread)
+		return ENTRYPOINT_E_SERVED;
+	if ((record->flags ^ flags) & ENTRYPOINT_LISTEN)
+		return ENTRYPOINT_E_MODE;
+	*ret = entrypoint_of(e);
+	return (*ret)->command && (!serve || flags & ENTRYPOINT_ONCE) ? ENTRYPOINT_E_COMMAND : 0;
+}
 
-		if (record->flags & ENTRYPOINT_DEAD)
-			return ENTRYPOINT_E_CLOSING;
-		if (record->thread)
-			return ENTRYPOINT_E_SERVED;
-		if ((record->flags ^ flags) & ENTRYPOINT_LISTEN)
-			return ENTRYPOINT_E_MODE;
-	} else {
+/* COST, and that of EP, if that is yet to be made. */
+static int
+check_cost(struct change *ch, struct session *s, const struct entrypoint *ep, struct quota cost)
+{
+	enum quota_kind kind;
+
+	if (!ep)
 		cost.n[QUOTA_RAM] += entrypoint_kind.cost.n[QUOTA_RAM];
-	}
 	if (change_affords(ch, s, &cost, &kind))
 		return 0;
 	return kind == QUOTA_THREADS ? ENTRYPOINT_E_QUOTA_THREADS : ENTRYPOINT_E_QUOTA_RAM;
@@ -296,7 +307,8 @@ entrypoint_add(struct change *ch, struct session *s, const char *name, size_t n,
 }
 
 /*
- * The thread is staged first, since the record refers to it by its id. The number of the attachment
+ * A server that comes again finds its entrypoint by the name, and takes it up if nobody serves it. A thread is
+ * paid each time, the entrypoint once. The thread is staged first, since the record refers to it by its id. The number of the attachment
  * goes up each time, so that what an earlier server has counted in its pages is not taken for this
  * one's word. Nobody waits unless this server says so.
  */
@@ -309,7 +321,9 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	uint64_t thread;
 	int r;
 
-	r = check_attach(ch, s, name, n_name, flags, &ep);
+	r = find_usable(ch, s, name, n_name, flags, true, &ep);
+	if (r == 0)
+		r = check_cost(ch, s, ep, thread_kind.cost);
 	if (r == 0)
 		r = thread_add(ch, s, pid, &thread);
 	if (r == 0 && !ep)
@@ -325,6 +339,32 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->fds = !!(flags & ENTRYPOINT_FDS);
 	record->hold = 0;
 	record->backlog = 0;
+	*ret = ep;
+	return 0;
+}
+
+int
+entrypoint_prepare(struct change *ch, struct session *s, const char *name, size_t n_name, uint16_t hold,
+	bool fds, struct entrypoint **ret)
+{
+	struct entrypoint_record *record;
+	struct entrypoint *ep;
+	int r = find_usable(ch, s, name, n_name, 0, false, &ep);
+
+	if (r == 0 && ep && ep->record.flags & ENTRYPOINT_ONCE)
+		r = ENTRYPOINT_E_MODE;
+	if (r == 0)
+		r = check_cost(ch, s, ep, (struct quota){});
+	if (r == 0 && !ep)
+		r = entrypoint_add(ch, s, name, n_name, &ep);
+	if (r)
+		return r;
+	record = change_edit(ch, &ep->entity);
+	if (!record)
+		return -ENOMEM;
+	record->hold = hold;
+	if (!ep->thread)
+		record->fds = fds;
 	*ret = ep;
 	return 0;
 }

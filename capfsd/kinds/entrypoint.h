@@ -14,6 +14,7 @@
 
 struct change;
 struct kind;
+struct program;
 struct session;
 
 extern const struct kind entrypoint_kind;
@@ -45,6 +46,7 @@ struct entrypoint {
 	struct entrypoint_record record;
 	struct session *session;
 	struct thread *thread; /* NULL: detached */
+	struct program *command; /* that is run for those who call while nobody serves; NULL: none */
 	struct list objects;   /* of struct object */
 	uint64_t n_objects;
 	uint32_t n_connections, n_waiting;
@@ -77,6 +79,7 @@ enum {
 	ENTRYPOINT_E_CLOSING,
 	ENTRYPOINT_E_EXISTS, /* that key, with another socket type or protocol */
 	ENTRYPOINT_E_MODE,   /* it was made with the other one */
+	ENTRYPOINT_E_COMMAND, /* it has one */
 };
 
 /*
@@ -86,6 +89,13 @@ enum {
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,
 	uint32_t flags, pid_t pid, struct entrypoint **ret);
+
+/*
+ * Stages one that has a command, for which HOLD callers may wait: one that is there, served or not, or a new
+ * one. FDS: descriptors may be sent to it until its server says otherwise. Returns: 0, ENTRYPOINT_E_*; -errno.
+ */
+int entrypoint_prepare(struct change *ch, struct session *s, const char *name, size_t n_name, uint16_t hold,
+	bool fds, struct entrypoint **ret);
 
 /*
  * Stages how many callers may wait: HOLD while nobody serves E, BACKLOG, which is rounded up to a power of

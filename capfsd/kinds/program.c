@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/labels.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/model/change.h"
@@ -69,6 +70,35 @@ program_check(struct model *m, struct entity *e)
 	model_expect(p->record.number <= p->session->record.threads_made);
 }
 
+struct entrypoint *
+program_entrypoint(const struct program *p)
+{
+	struct entity *e = p->record.entrypoint ? entity_find(p->session->model, p->record.entrypoint) : NULL;
+
+	if (!e || e->kind != ENTITY_ENTRYPOINT || entrypoint_of(e)->session != p->session ||
+		entrypoint_of(e)->record.flags & ENTRYPOINT_DEAD)
+		return NULL;
+	return entrypoint_of(e);
+}
+
+static void
+program_link(struct model *m, struct entity *e)
+{
+	struct entrypoint *ep = program_entrypoint(program_of(e));
+
+	if (ep)
+		ep->command = program_of(e);
+}
+
+static void
+program_unlink(struct model *m, struct entity *e)
+{
+	struct entity *ep = entity_find(m, program_of(e)->record.entrypoint);
+
+	if (ep && ep->kind == ENTITY_ENTRYPOINT && entrypoint_of(ep)->command == program_of(e))
+		entrypoint_of(ep)->command = NULL;
+}
+
 /* With its session it is only waited for: nobody but the kernel can say that it is over. */
 static int
 program_reap(struct reaper *r, struct entity *e)
@@ -92,6 +122,8 @@ const struct kind program_kind = {
 	.place = program_place,
 	.session = program_session,
 	.resolve = program_resolve,
+	.link = program_link,
+	.unlink = program_unlink,
 	.gone = program_gone,
 	.reap = program_reap,
 	.check = program_check,
@@ -106,7 +138,8 @@ program_is_live(const struct program *p)
 bool
 program_is_given_up(const struct program *p)
 {
-	return p->record.phase == PHASE_WAITING && p->record.restart == RESTART_NO;
+	return p->record.phase == PHASE_WAITING &&
+		(p->record.restart == RESTART_NO || (p->record.entrypoint && !program_entrypoint(p)));
 }
 
 bool

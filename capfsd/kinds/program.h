@@ -13,6 +13,7 @@
 #include "capfsd/model/entity.h"
 
 struct change;
+struct entrypoint;
 struct kind;
 struct session;
 
@@ -45,9 +46,9 @@ struct program_record {
 	uint64_t started_usec, ended_usec; /* CLOCK_REALTIME; 0: not yet */
 	uint64_t utime_usec, stime_usec, maxrss_kib;
 	uint64_t again_usec; /* CLOCK_REALTIME: when it is to run again, while it waits for that */
-	uint32_t n_restarts; /* how often it has ended, and was to run again */
+	uint32_t n_restarts; /* how often it has ended, or was first waited with, and was to run after that */
 	uint32_t n_quick;    /* of these, how often in a row it had not run for long */
-	uint64_t reserved;
+	uint64_t entrypoint; /* whose command it is: it runs when somebody calls there; 0: of none */
 	uint32_t pid;    /* as the kernel told; shown, never used */
 	uint32_t uid, gid;
 	uint32_t n_fds;
@@ -77,7 +78,9 @@ program_of(const struct entity *e)
 
 /* Will it run, also once more, or does it? */
 bool program_is_live(const struct program *p);
-/* Does it wait to run again, and was told not to? */
+/* Whose command it is. NULL: of none, also of one that has ended. */
+struct entrypoint *program_entrypoint(const struct program *p);
+/* Does it wait to run again, and was told not to, or has lost what it is for? */
 bool program_is_given_up(const struct program *p);
 /* It does not; is somebody still to be told? */
 bool program_is_asked_about(const struct program *p);

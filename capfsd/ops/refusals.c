@@ -75,6 +75,7 @@ static const struct refusal entrypoint_refusals[] = {
 	[ENTRYPOINT_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[ENTRYPOINT_E_SERVED] = {EBUSY, "it is served by another"},
 	[ENTRYPOINT_E_MODE] = {EEXIST, "it is there with another mode"},
+	[ENTRYPOINT_E_COMMAND] = {EBUSY, "it has a command, and stays for that"},
 	[ENTRYPOINT_E_CLOSING] = {EBUSY, "the session is being closed"},
 };
 

@@ -3,7 +3,7 @@
  * Programs that run again when they have ended. What such a one is started with is kept by a process in its
  * session, and its init is asked to use it once more; when that is, is decided here. One that does not live long
  * runs ever more rarely, and one that has lived for a while begins anew: so it is throttled, and never given up
- * but by whoever asked for it.
+ * but by whoever asked for it. The command of an entrypoint waits for its first run as for all others.
  */
 #include "config.h"
 
@@ -11,6 +11,7 @@
 
 #include "base/backoff.h"
 #include "base/error.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/loop.h"
@@ -40,7 +41,7 @@ again_is_wanted(const struct running *r, const struct process_record *report, st
 	struct backoff backoff = {.first_usec = PAUSE_FIRST_USEC, .max_usec = PAUSE_MAX_USEC};
 
 	if (record->restart == RESTART_NO || r->program->session->record.state != SESSION_RUNNING || !r->init ||
-		r->init->ending)
+		r->init->ending || (record->entrypoint && !program_entrypoint(r->program)))
 		return false;
 	/* Who asked for it is told that it cannot begin. */
 	if (record->phase == PHASE_FAILED && record->n_restarts == 0)
@@ -86,6 +87,35 @@ again_wait(struct running *r)
 		return error_trace(e);
 	loop_arm(r->timer, pause < PAUSE_MAX_USEC ? pause : PAUSE_MAX_USEC);
 	return 0;
+}
+
+/* The command of an entrypoint is due when somebody calls there and nobody serves. */
+bool
+again_is_due(const struct running *r)
+{
+	const struct program_record *record = &r->program->record;
+	const struct entrypoint *ep = program_entrypoint(r->program);
+
+	if (record->phase != PHASE_WAITING || !r->due || record->restart == RESTART_NO)
+		return false;
+	return !record->entrypoint || (ep && !ep->thread && ep->n_waiting > 0);
+}
+
+void
+again_asked(struct running *r)
+{
+	const struct entrypoint *ep = program_entrypoint(r->program);
+
+	r->is_counted = ep;
+	r->n_served = ep ? ep->record.attachment : 0;
+}
+
+bool
+again_was_useless(const struct running *r)
+{
+	const struct entrypoint *ep = program_entrypoint(r->program);
+
+	return ep && r->is_counted && r->n_served == ep->record.attachment;
 }
 
 void

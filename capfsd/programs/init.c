@@ -143,8 +143,7 @@ is_to_be_asked_for(const struct running *r)
 
 	if (r->asked_usec)
 		return false;
-	return record->phase == PHASE_STARTING ||
-		(record->phase == PHASE_WAITING && r->due && record->restart != RESTART_NO);
+	return record->phase == PHASE_STARTING || again_is_due(r);
 }
 
 /* Each is asked for once, and again only when an init of before has not heard of it. */
@@ -162,6 +161,7 @@ pump_one(struct init *i, struct running *r)
 			e = init_tell(i, PROCESS_AGAIN, r, 0, record->n_restarts);
 		if (e < 0)
 			return false;
+		again_asked(r);
 		r->asked_usec = now ? now : 1;
 	}
 	/* Of what it was not asked for it has heard nothing, and would not know whom that is for. */
@@ -279,6 +279,16 @@ on_end(struct init *i, struct running *r, const struct process_record *record,
 	return 0;
 }
 
+/* It has not run yet, and does when it is asked to. */
+static int
+on_kept(struct running *r, const struct process_record *record)
+{
+	if (r->program->record.phase == PHASE_STARTING && is_to_run(r, record))
+		return report_kept(r);
+	r->asked_usec = 0;
+	return 0;
+}
+
 static int
 on_state(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
@@ -290,6 +300,8 @@ on_state(struct init *i, struct running *r, const struct process_record *record,
 	if (!r)
 		return 0;
 	r->known = true;
+	if (record->flags == PHASE_WAITING)
+		return on_kept(r, record);
 	r->asked_usec = core_now(i->programs->sockets);
 	if (record->flags != PHASE_RUNNING || !is_to_run(r, record))
 		return 0;

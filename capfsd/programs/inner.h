@@ -38,6 +38,8 @@ struct running {
 	struct charge charge;       /* of its starter, if it has one */
 	sd_event_source *timer;     /* of its next run; NULL: it was never waited for */
 	bool due;                   /* it is time for that */
+	uint32_t n_served;          /* of a command: how often its entrypoint had been when it was asked for … */
+	bool is_counted;            /* … by this broker */
 	bool known;                 /* an init has named it since this broker is there */
 	bool connected;             /* … and its connection is there */
 	bool orphaned;
@@ -102,7 +104,8 @@ running_at(struct list *i)
 static inline uint32_t
 start_flags(const struct running *r)
 {
-	return r->program->record.flags & PROGRAM_KEPT ? START_KEEP : 0;
+	return (r->program->record.flags & PROGRAM_KEPT ? START_KEEP : 0) |
+		(r->program->record.entrypoint ? START_LATER : 0);
 }
 
 /* --- programs.c --- */
@@ -164,12 +167,20 @@ void again_keep(struct running *r);
 bool again_is_wanted(const struct running *r, const struct process_record *report, struct program_record *record);
 /* It waits for that. Returns: 0 or -errno. */
 int again_wait(struct running *r);
+/* Does it, and is that over? */
+bool again_is_due(const struct running *r);
+/* It is asked for. */
+void again_asked(struct running *r);
+/* Of a command that has run since it was asked for: has it not served? */
+bool again_was_useless(const struct running *r);
 void again_deinit(struct running *r);
 
 /* --- report.c --- */
 
 /* What an init says of one of its programs is stored; only then it may forget. Returns: 0 or -errno. */
 int report_running(struct running *r, pid_t pid);
+/* All that it is started with is there, for when it is needed. */
+int report_kept(struct running *r);
 int report_end(struct running *r, const struct process_record *record);
 /* One that was to run again is not to, for good. */
 int report_given_up(struct running *r);

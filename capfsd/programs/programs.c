@@ -341,11 +341,27 @@ end_unborn(struct programs *programs)
 	}
 }
 
+/* Somebody may have called where it is wanted for that; or it is not wanted there any more. */
+static void
+look_at_command(struct program *p)
+{
+	struct running *r = p ? running_of(p) : NULL;
+
+	if (!r || p->record.phase != PHASE_WAITING)
+		return;
+	if (program_is_given_up(p))
+		settle_later(r);
+	else if (r->init && !r->asked_usec && again_is_due(r))
+		init_pump(r->init);
+}
+
 void
 programs_changed(struct programs *programs, const struct entity *e)
 {
 	struct init *i;
 
+	if (e->kind == ENTITY_ENTRYPOINT)
+		look_at_command(entrypoint_of(e)->command);
 	if (e->kind == ENTITY_PROGRAM && program_is_given_up(program_of(e)) && running_of(program_of(e)))
 		settle_later(running_of(program_of(e)));
 	if (e->kind != ENTITY_SESSION || session_of(e)->record.state != SESSION_CLOSING)

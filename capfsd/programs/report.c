@@ -19,6 +19,7 @@
 #include "capfsd/model/event.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/programs/inner.h"
+#include "capfsd/sockets/serve.h"
 
 static void
 tell(const struct program *p, const struct program_record *record, const char *verb)
@@ -60,23 +61,61 @@ report_running(struct running *r, pid_t pid)
 	return change_finish(ch, record ? 0 : -ENOMEM);
 }
 
-/* Its init keeps what it needs for that, and is not told that its end is known. */
 static int
-wait_for_next(struct running *r, const struct program_record *as)
+store_waiting(struct running *r, const struct program_record *as)
 {
 	struct change *ch = change_begin(r->programs->sockets->model);
 	struct program_record *record = change_edit(ch, &r->program->entity);
-	int e;
 
 	if (record) {
 		*record = *as;
 		record->phase = PHASE_WAITING;
 	}
-	e = change_finish(ch, record ? 0 : -ENOMEM);
+	return change_finish(ch, record ? 0 : -ENOMEM);
+}
+
+int
+report_kept(struct running *r)
+{
+	struct program_record record = r->program->record;
+	int e;
+
+	record.again_usec = r->programs->sockets->model->now_usec();
+	record.n_restarts++;
+	e = store_waiting(r, &record);
+	return e < 0 ? e : again_wait(r);
+}
+
+/*
+ * Its init keeps what it needs for that, and is not told that its end is known. Whom a command has left standing
+ * who has never served is not left to wait for one that may do the same.
+ */
+static int
+wait_for_next(struct running *r, const struct program_record *as)
+{
+	int e = store_waiting(r, as);
+
 	if (e < 0)
 		return e;
 	tell(r->program, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
+	if (again_was_useless(r))
+		serve_refuse(r->programs->sockets, program_entrypoint(r->program));
 	return again_wait(r);
+}
+
+/* Nobody is to wait for the server that P was. Returns: 0 or -ENOMEM. */
+static int
+end_hold(struct change *ch, const struct program *p)
+{
+	struct entrypoint *ep = program_entrypoint(p);
+	struct entrypoint_record *record;
+
+	if (!ep || ep->command != p)
+		return 0;
+	record = change_edit(ch, &ep->entity);
+	if (record)
+		record->hold = 0;
+	return record ? 0 : -ENOMEM;
 }
 
 /* One that nobody asks about goes right after that. */
@@ -93,9 +132,11 @@ end(struct running *r, const struct program_record *as)
 
 	if (record)
 		*record = *as;
-	e = change_finish(ch, record ? 0 : -ENOMEM);
+	e = change_finish(ch, record ? end_hold(ch, p) : -ENOMEM);
 	if (e < 0)
 		return e;
+	if (program_entrypoint(p))
+		serve_refuse(r->programs->sockets, program_entrypoint(p));
 	if (!given_up)
 		tell(p, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (i)

@@ -381,3 +381,12 @@ queue_end(struct channel *channel)
 				connection_bury(conn);
 		}
 }
+
+void
+queue_refuse(struct entrypoint *e)
+{
+	struct endpoint *endpoint = endpoint_find(e);
+
+	while (endpoint && !list_empty(&endpoint->queue))
+		connection_end(connection_at(list_first(&endpoint->queue)));
+}

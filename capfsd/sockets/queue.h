@@ -41,3 +41,5 @@ void queue_take(struct channel *channel);
  */
 void queue_give_back(struct channel *channel);
 void queue_end(struct channel *channel);
+/* Nobody is coming for those who wait at E: they are ended. */
+void queue_refuse(struct entrypoint *e);

@@ -305,6 +305,18 @@ serve_lost(struct channel *channel)
 	detach_or_retry(sockets, endpoint);
 }
 
+void
+serve_refuse(struct sockets *sockets, struct entrypoint *e)
+{
+	struct endpoint *endpoint = endpoint_find(e);
+
+	if (!endpoint || endpoint->channel)
+		return;
+	queue_refuse(e);
+	if (!e->record.hold)
+		close_listeners(sockets, e);
+}
+
 /* The store knows already: nothing is settled, and nobody waits here any more. */
 void
 serve_gone(struct entrypoint *e)

@@ -54,6 +54,9 @@ void serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int p
 /* The store says that E is served, but there is no channel. */
 void serve_orphan(struct sockets *sockets, struct entrypoint *e);
 
+/* Who waits for a server of E is told that none comes; later ones are refused, if none may wait. */
+void serve_refuse(struct sockets *sockets, struct entrypoint *e);
+
 /* E is gone. For hooks. */
 void serve_gone(struct entrypoint *e);
 /* Ends all channels, and forgets what the store was still to be told. */

@@ -149,6 +149,15 @@ capability_origin(const struct capability *c)
 	return c;
 }
 
+/* A command comes when somebody calls. */
+static const char *
+served_word(const struct entrypoint *ep)
+{
+	if (!ep || !ep->thread)
+		return ep && ep->command && program_is_live(ep->command) ? "starting" : "no";
+	return ep->thread->record.error ? "unreachable" : "yes";
+}
+
 /*
  * What it may is shown as it is in effect, with all its ancestors counted in, since that is what a
  * call meets; `holders` shows what each record says by itself. `revocation=new-only` warns that the
@@ -181,8 +190,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_slot(capability_origin(c), t);
 	text_addf(t, "\nmade=");
 	text_time(t, c->record.since_usec);
-	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid,
-		!ep || !ep->thread ? "no" : ep->thread->record.error ? "unreachable" : "yes",
+	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid, served_word(ep),
 		capability_service(c).listens ? "new-only" : "full");
 }
 
@@ -218,6 +226,8 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	if (ep->record.backlog)
 		text_addf(t, " backlog=%" PRIu32, entrypoint_backlog(ep));
 	text_addf(t, " fds=%s", ep->record.fds ? "yes" : "no");
+	if (ep->command)
+		text_addf(t, " command=%s", ep->command->entity.name);
 	if (ep->thread && ep->thread->record.error)
 		text_addf(t, " health=%s", error_name((int)ep->thread->record.error));
 	text_add(t, "\n");
@@ -241,6 +251,7 @@ info_program(struct request *r, struct entity *e, struct text *t)
 {
 	static const char *const words[] = PROGRAM_RESTART_WORDS;
 	const struct program_record *p = &program_of(e)->record;
+	const struct entrypoint *ep = program_entrypoint(program_of(e));
 
 	text_program(p, "\n", t);
 	text_add(t, "\nsession=");
@@ -248,6 +259,8 @@ info_program(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\ndescriptors=%" PRIu32 "\n", p->uid, p->gid, p->n_fds);
 	if (p->title[0])
 		text_addf(t, "name=%s\n", p->title);
+	if (ep)
+		text_addf(t, "serves=%s\n", ep->entity.name);
 	if (p->flags & PROGRAM_KEPT)
 		text_addf(t, "restart=%s\nrestarts=%" PRIu32 "\n", words[p->restart], p->n_restarts);
 }

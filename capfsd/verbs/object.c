@@ -74,26 +74,36 @@ parse_kind(struct request *r, const struct command *c, enum object_socket *ret_s
 	return true;
 }
 
-/* Object and slot come in one change: a server never finds one without the other. */
-static int
-stage_add(struct operation *operation, struct entrypoint *ep)
+int
+object_stage(struct operation *operation, struct entrypoint *ep, uint64_t key, struct object **ret)
 {
 	const struct command *c = &operation->command;
 	const struct about about = {.session = ep->session, .subject = ep->entity.name};
 	struct request *r = operation->request;
 	enum object_protocol protocol;
 	enum object_socket socket;
+	int answer;
+
+	if (!parse_kind(r, c, &socket, &protocol))
+		return 0;
+	answer = object_add(operation->change, ep, key, socket, protocol, ret);
+	if (answer > 0)
+		return refuse_object(r, answer, &about);
+	return answer == 0 && command_has(c, KEY_AS) ? stage_origin(operation, ep, *ret) : answer;
+}
+
+/* Object and slot come in one change: a server never finds one without the other. */
+static int
+stage_add(struct operation *operation, struct entrypoint *ep)
+{
+	struct request *r = operation->request;
 	struct object *o;
 	uint64_t key;
 	int answer;
 
-	if (!command_number(r, c, KEY_KEY, &key) || !parse_kind(r, c, &socket, &protocol))
+	if (!command_number(r, &operation->command, KEY_KEY, &key))
 		return 0;
-	answer = object_add(operation->change, ep, key, socket, protocol, &o);
-	if (answer > 0)
-		return refuse_object(r, answer, &about);
-	if (answer == 0 && command_has(c, KEY_AS))
-		answer = stage_origin(operation, ep, o);
+	answer = object_stage(operation, ep, key, &o);
 	if (answer < 0 || r->error)
 		return answer;
 	r->made = &o->entity;

@@ -56,5 +56,13 @@ extern const struct verb verb_identify, verb_call, verb_write;
 /* "other", "grant", …: how each number is called in `metrics`. */
 extern const char *const verb_names[VERB_N];
 
+/*
+ * Stages the object KEY of EP, which may be there, by the words socket=, protocol= and as=. Returns: 0, also if
+ * it is refused; -errno.
+ */
+struct entrypoint;
+struct object;
+int object_stage(struct operation *o, struct entrypoint *ep, uint64_t key, struct object **ret);
+
 /* The value of `restart=`. Returns: is it one? Else the request is refused. */
 bool take_restart(struct operation *o, uint8_t *ret);

@@ -59,7 +59,8 @@ is_label(const char *label)
 static int
 check_request(const struct capc_spawn *p)
 {
-	if (p->flags & ~(unsigned)FLAGS || !p->argv || !p->argv[0] || (p->flags & RESTARTS) == RESTARTS)
+	if (p->flags & ~(unsigned)FLAGS || !p->argv || !p->argv[0] || (p->flags & RESTARTS) == RESTARTS ||
+		(p->serves_how && !p->serves))
 		return -EINVAL;
 	if (p->n_fds > HELLO_FDS_MAX)
 		return -E2BIG;
@@ -221,6 +222,11 @@ make_request(const struct capc_spawn *p, struct text *node, struct text *command
 		text_add(command, " keep");
 	if (p->flags & RESTARTS)
 		text_addf(command, " restart=%s", p->flags & CAPC_SPAWN_RESTART ? "on-failure" : "always");
+	r = command_add(command, "serves", p->serves);
+	if (r < 0)
+		return r;
+	if (p->serves_how)
+		text_addf(command, " %s", p->serves_how);
 	return text_done(node) < 0 || text_done(command) < 0 ? -ENOMEM : 0;
 }
 
