@@ -163,6 +163,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/spares.c \
 	capfsd/listeners/spares.h \
 	capfsd/programs/again.c \
+	capfsd/programs/heart.c \
 	capfsd/programs/asking.c \
 	capfsd/programs/init.c \
 	capfsd/programs/inner.h \

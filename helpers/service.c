@@ -7,10 +7,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/notify.h"
 #include "base/number.h"
 #include "base/text.h"
@@ -93,6 +96,33 @@ say_refused(const struct service *s, int e, const char *what)
 	return e;
 }
 
+/* That it is not heard now is no reason to end: whoever does not hear it will see to that. */
+static void
+heart_run(struct source *source, uint32_t events)
+{
+	struct service *s = container_of(source, struct service, heart);
+	uint64_t n;
+
+	if (read(source->fd, &n, sizeof(n)) == sizeof(n))
+		(void)capc_heartbeat(s->session, HEALTH_TIMEOUT_USEC);
+}
+
+/* Twice as often as it has to be. Returns: 0 or -errno. */
+static int
+heart_start(struct service *s)
+{
+	uint64_t usec = capc_heartbeat_usec() / 2;
+	const struct timespec period = {(time_t)(usec / 1000000), (long)(usec % 1000000) * 1000};
+
+	if (usec == 0)
+		return 0;
+	s->heart.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->heart.fd < 0 ||
+		timerfd_settime(s->heart.fd, 0, &(struct itimerspec){period, period}, NULL) < 0)
+		return -errno;
+	return loop_add(s->loop, &s->heart, EPOLLIN);
+}
+
 /* One round of hand-overs. What the daemon does not take back is its end, or the entrypoint's. */
 static void
 service_run(struct source *source, uint32_t events)
@@ -114,6 +144,7 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 	int e;
 
 	*s = (struct service){.source = {.fd = -1, .run = service_run},
+		.heart = {.fd = -1, .run = heart_run},
 		.loop = l,
 		.name = o->name,
 		.listener = -1};
@@ -142,6 +173,8 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 		return e;
 	s->source.fd = capc_entrypoint_fd(s->entrypoint);
 	e = loop_add(l, &s->source, EPOLLIN);
+	if (e == 0)
+		e = heart_start(s);
 	if (e < 0)
 		return say_refused(s, e, "epoll");
 	if (!o->listen)
@@ -176,8 +209,11 @@ service_ready(const struct service *s)
 void
 service_deinit(struct service *s)
 {
-	if (s->loop)
+	if (s->loop) {
 		loop_remove(s->loop, &s->source);
+		loop_remove(s->loop, &s->heart);
+		s->heart.fd = fd_close(s->heart.fd);
+	}
 	s->listener = fd_close(s->listener);
 	s->entrypoint = capc_detach(s->entrypoint);
 	s->session = capc_session_free(s->session);

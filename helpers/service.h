@@ -35,6 +35,7 @@ struct service {
 	capc_entrypoint *entrypoint;
 	const char *name;
 	int listener; /* where it listens; belongs to who takes it */
+	struct source heart; /* says now and then that the loop turns, to who started us */
 	struct identity identity;
 };
 

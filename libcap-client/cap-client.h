@@ -940,6 +940,12 @@ struct capc_spawn {
 	 * descriptors. NULL: none of these.
 	 */
 	const char *serves_how;
+	/*
+	 * It has to call capc_heartbeat() at least once in so many seconds, at most 65535, and is killed when it has
+	 * missed heartbeat_max of these in a row, at most 255, 0: three. It finds CAPFS_THREAD and CAPFS_HEARTBEAT in
+	 * its environment for that. 0: it has not.
+	 */
+	unsigned heartbeat_sec, heartbeat_max;
 };
 
 /*
@@ -990,6 +996,18 @@ struct capc_exit {
  * daemon answers.
  */
 CAPC_PUBLIC int capc_thread_wait(capc_thread *t, uint64_t timeout, struct capc_exit *ret);
+
+/* Within so many microseconds this program has to call capc_heartbeat() again. 0: it was not started so. */
+CAPC_PUBLIC uint64_t capc_heartbeat_usec(void);
+
+/*
+ * Says that this program is well, which was started with a heartbeat in the session of S. It is best called where it
+ * would not come by if anything stood still, every half of capc_heartbeat_usec().
+ *
+ * Returns: 1; 0: nobody wants to know; -ENOENT (it was started in another session), -errno as capc_write(). Blocks
+ * for at most TIMEOUT.
+ */
+CAPC_PUBLIC int capc_heartbeat(capc_session *s, uint64_t timeout);
 
 /*
  * Writes a command to the thread's `ctl`: "kill"; "signal=N", to the process that was started; "pause" and

@@ -114,6 +114,7 @@ integration_tests = \
 	tests/it-fdstore.sh \
 	tests/it-backlog.sh \
 	tests/it-floods.sh \
+	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
 	tests/it-identity.sh \
 	tests/it-import.sh \

@@ -4,6 +4,8 @@
 #include "capctl/run/file.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +173,24 @@ take_serve(const struct taker *t, const struct capc_value *v)
 	return take_string(t, "serve", v, &t->file->serve);
 }
 
+/* 5, or "5:3". */
+static int
+take_heartbeat(const struct taker *t, const struct capc_value *v)
+{
+	cleanup_free char *word = NULL;
+	char digits[24];
+	int status = 0;
+
+	if (v->type == CAPC_INT)
+		snprintf(digits, sizeof(digits), "%" PRId64, v->integer);
+	else
+		status = take_string(t, "heartbeat", v, &word);
+	if (status != 0)
+		return status;
+	return run_words_heartbeat(word ? word : digits, &t->file->heartbeat) < 0
+		? refuse(t, "heartbeat", "it is SECONDS or SECONDS:N") : 0;
+}
+
 /* That is read when it is opened. */
 static int
 take_args(const struct taker *t, const struct capc_value *v)
@@ -189,6 +209,7 @@ static const struct {
 	{"args", take_args},
 	{"restart", take_restart},
 	{"serve", take_serve},
+	{"heartbeat", take_heartbeat},
 };
 
 static int
@@ -197,7 +218,7 @@ take_key(const char *path, const char *key, const struct capc_value *v, void *da
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, key) == 0)
 			return keys[i].take(data, v);
-	return refuse(data, path, "it is none of program, session, name, env, args, restart, serve");
+	return refuse(data, path, "it is none of program, session, name, env, args, restart, serve, heartbeat");
 }
 
 int

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "capctl/run/tree.h"
+#include "capctl/run/words.h"
 
 struct run_file {
 	char **argv; /* ends with NULL; its first N_OWN words are its own, those behind are the caller's */
@@ -13,6 +14,7 @@ struct run_file {
 	char *session, *name, *serve;
 	size_t n_own, n_env;
 	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */
+	struct run_heartbeat heartbeat;
 };
 
 /* Whether the word that stands for the program is such a file. */

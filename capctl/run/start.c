@@ -264,6 +264,7 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 	cleanup_text struct text place = {}, name = {}, serves = {}, how = {};
 	const struct run_words *w = s->words;
 	struct capc_spawn p = {.size = sizeof(p)};
+	struct run_heartbeat heartbeat;
 	char tree[32];
 	int r = fill(x, s, &table);
 
@@ -294,6 +295,9 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 		start_restart(s);
 	p.serves = start_serve(s) ? serves.data : NULL;
 	p.serves_how = how.n > 0 ? how.data : NULL;
+	heartbeat = w->heartbeat.sec ? w->heartbeat : s->file.heartbeat;
+	p.heartbeat_sec = heartbeat.sec;
+	p.heartbeat_max = heartbeat.max;
 	if (forward_kept())
 		return complain_usage("signal %d: it was not started", forward_kept()), STATUS_SIGNAL + forward_kept();
 	r = capc_spawn(x->session, &p, w->timeout_usec, ret, &reason);

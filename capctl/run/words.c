@@ -33,6 +33,7 @@ enum {
 	WORD_RESTART,
 	WORD_OPEN_SOCKETS,
 	WORD_SERVE,
+	WORD_HEARTBEAT,
 };
 
 static const struct option options[] = {
@@ -57,6 +58,7 @@ static const struct option options[] = {
 	{"restart", required_argument, NULL, WORD_RESTART},
 	{"open-sockets", no_argument, NULL, WORD_OPEN_SOCKETS},
 	{"serve", required_argument, NULL, WORD_SERVE},
+	{"heartbeat", required_argument, NULL, WORD_HEARTBEAT},
 	{},
 };
 
@@ -147,6 +149,21 @@ run_words_restart(const char *word)
 	return strcmp(word, "always") == 0 ? CAPC_SPAWN_RESTART_ALWAYS : 0;
 }
 
+int
+run_words_heartbeat(const char *word, struct run_heartbeat *ret)
+{
+	const char *colon = strchr(word, ':');
+	size_t n = colon ? (size_t)(colon - word) : strlen(word);
+	uint64_t sec, max = 0;
+
+	if (number_parse(word, n, false, &sec) < 0 || sec < 1 || sec > UINT16_MAX)
+		return -EINVAL;
+	if (colon && (number_parse(colon + 1, strlen(colon + 1), false, &max) < 0 || max < 1 || max > UINT8_MAX))
+		return -EINVAL;
+	*ret = (struct run_heartbeat){(unsigned)sec, (unsigned)max};
+	return 0;
+}
+
 static int
 set_new_name(struct run_words *w, const char *name)
 {
@@ -229,6 +246,11 @@ take(struct run_words *w, int c, char *value)
 		if (w->restart)
 			return 0;
 		complain_usage("--restart takes on-failure or always, not '%s'", value);
+		return -EINVAL;
+	case WORD_HEARTBEAT:
+		if (run_words_heartbeat(value, &w->heartbeat) == 0)
+			return 0;
+		complain_usage("--heartbeat takes SECONDS[:N], not '%s'", value);
 		return -EINVAL;
 	case WORD_SERVE:
 		w->serve = value;

@@ -17,6 +17,11 @@ struct run_given {
 	int fd;
 };
 
+/* As in struct capc_spawn. */
+struct run_heartbeat {
+	unsigned sec, max;
+};
+
 struct run_words {
 	const char *session, *name, *args;
 	const char *serve; /* NAME[,WORD...], or NULL */
@@ -32,6 +37,7 @@ struct run_words {
 	bool is_new; /* there is one */
 	bool ended; /* the options, by "--": what follows is a program and no file of one */
 	unsigned restart; /* one of CAPC_SPAWN_RESTART_X, or 0 */
+	struct run_heartbeat heartbeat;
 	uint64_t timeout_usec;
 };
 
@@ -46,6 +52,9 @@ void run_words_deinit(struct run_words *w);
 
 /* The flag of capc_spawn that WORD stands for, 0: none. */
 unsigned run_words_restart(const char *word);
+
+/* "SECONDS[:N]". Returns: 0 or -EINVAL. */
+int run_words_heartbeat(const char *word, struct run_heartbeat *ret);
 
 /*
  * The environment of the program: what is inherited, which may be left out, and what was given, each key once.

@@ -94,6 +94,12 @@ on_commanded(void *data, struct program *p, unsigned type, uint64_t value)
 }
 
 static void
+on_well(void *data, struct program *p)
+{
+	programs_well(p);
+}
+
+static void
 on_logged(void *data, struct session *s)
 {
 	struct fronts *f = data;
@@ -137,6 +143,7 @@ static const struct model_hooks model_hooks = {
 	.restricted = on_restricted,
 	.counted = on_counted,
 	.commanded = on_commanded,
+	.well = on_well,
 	.logged = on_logged,
 	.told = on_told,
 	.boarding = on_boarding,

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/number.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/disposal/disposal.h"
@@ -116,6 +117,26 @@ count_labels(const struct word *labels)
 	return length > 0 ? n : SIZE_MAX;
 }
 
+#define HEARTBEATS 3 /* that are missed, unless it is said how many */
+
+/* SECONDS[:N] */
+static bool
+decode_heartbeat(struct operation *o, struct program_record *record)
+{
+	const struct word *w = &o->command.value[KEY_HEARTBEAT];
+	const char *colon = memchr(w->p, ':', w->n);
+	size_t n = colon ? (size_t)(colon - w->p) : w->n;
+	uint64_t seconds, max = HEARTBEATS;
+
+	if (number_parse(w->p, n, false, &seconds) < 0 || seconds < 1 || seconds > UINT16_MAX ||
+		(colon && number_parse(colon + 1, w->n - n - 1, false, &max) < 0) || max < 1 || max > UINT8_MAX)
+		return refuse(o->request, EINVAL, "a heartbeat is 1 to %d seconds, of which 1 to %d are missed",
+			UINT16_MAX, UINT8_MAX);
+	record->heartbeat_sec = (uint16_t)seconds;
+	record->n_heartbeats = (uint8_t)max;
+	return true;
+}
+
 #define KEYS_OF_COMMANDS                                                                                       \
 	(KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) | KEY_BIT(KEY_HOLD) | \
 		KEY_BIT(KEY_FDS))
@@ -176,6 +197,8 @@ decode(struct operation *o, struct spawning *s, struct program_record *record)
 		if (!take_restart(o, &record->restart))
 			return false;
 	}
+	if (command_has(c, KEY_HEARTBEAT) && !decode_heartbeat(o, record))
+		return false;
 	return decode_command(o, s, record);
 }
 
@@ -260,7 +283,8 @@ spawn_done(struct operation *o, bool committed)
 const struct verb verb_spawn = {
 	VERB_ROW(SPAWN, spawn),
 	.keys = KEY_BIT(KEY_DESCRIPTORS) | KEY_BIT(KEY_NAME) | KEY_BIT(KEY_DIE) | KEY_BIT(KEY_KEEP) |
-		KEY_BIT(KEY_LABELS) | KEY_BIT(KEY_RESTART) | KEY_BIT(KEY_SERVES) | KEYS_OF_COMMANDS,
+		KEY_BIT(KEY_LABELS) | KEY_BIT(KEY_RESTART) | KEY_BIT(KEY_HEARTBEAT) |
+		KEY_BIT(KEY_SERVES) | KEYS_OF_COMMANDS,
 	.required = KEY_BIT(KEY_DESCRIPTORS),
 	.stage = spawn_stage,
 	.done = spawn_done,

@@ -59,7 +59,8 @@ struct program_record {
 	uint8_t flags;
 	uint8_t paused;
 	uint8_t restart; /* enum program_restart */
-	uint8_t reserved_too[3];
+	uint8_t n_heartbeats;    /* it is killed when it has missed so many in a row … */
+	uint16_t heartbeat_sec;  /* … of those that it has to give this often; 0: none */
 	char title[PROGRAM_TITLE_BYTES]; /* as who asked called it; terminated */
 };
 

@@ -87,6 +87,8 @@ struct model_hooks {
 	 * of CPUs. Returns: 0, or -EAGAIN: not now.
 	 */
 	int (*commanded)(void *data, struct program *p, unsigned type, uint64_t value);
+	/* P has said that it is well. */
+	void (*well)(void *data, struct program *p);
 	/* An event: the `events` of S are longer now. Called for the session and all above it. */
 	void (*logged)(void *data, struct session *s);
 	/* The same event, once. */

@@ -54,6 +54,7 @@ struct request;
 	X(DIE, "die", true, "die")                                                                 \
 	X(KEEP, "keep", true, "keep")                                                              \
 	X(RESTART, "restart", false, "restart=no|on-failure|always")                               \
+	X(HEARTBEAT, "heartbeat", false, "heartbeat=SECONDS[:N]")                                  \
 	X(SERVES, "serves", false, "serves=ENTRYPOINT")                                            \
 	X(KILL, "kill", true, "kill")                                                              \
 	X(SIGNAL, "signal", false, "signal=N")                                                     \

@@ -61,6 +61,13 @@ loop_arm(sd_event_source *timer, uint64_t usec)
 		log_message(LOG_ERR, "a timer could not be set");
 }
 
+void
+loop_disarm(sd_event_source *timer)
+{
+	if (timer)
+		(void)sd_event_source_set_enabled(timer, SD_EVENT_OFF);
+}
+
 /* It can fail only in a loop that was passed over fork(2), which none of ours is. */
 uint64_t
 loop_now(sd_event *event)

@@ -19,6 +19,8 @@ int loop_add_timer(
 
 /* Runs TIMER after USEC, unless it is going to run sooner. TIMER may be NULL. */
 void loop_arm(sd_event_source *timer, uint64_t usec);
+/* It does not run, so that it can be armed for later than it was. NULL: nothing. */
+void loop_disarm(sd_event_source *timer);
 
 /* CLOCK_MONOTONIC; inside a callback the time when its round began, which costs no system call. */
 uint64_t loop_now(sd_event *event);

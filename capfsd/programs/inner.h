@@ -40,6 +40,8 @@ struct running {
 	bool due;                   /* it is time for that */
 	uint32_t n_served;          /* of a command: how often its entrypoint had been when it was asked for … */
 	bool is_counted;            /* … by this broker */
+	sd_event_source *heart;     /* of the next heartbeat; NULL: none was ever waited for */
+	unsigned n_missed;          /* in a row */
 	bool known;                 /* an init has named it since this broker is there */
 	bool connected;             /* … and its connection is there */
 	bool orphaned;
@@ -174,6 +176,14 @@ void again_asked(struct running *r);
 /* Of a command that has run since it was asked for: has it not served? */
 bool again_was_useless(const struct running *r);
 void again_deinit(struct running *r);
+
+/* --- heart.c --- */
+
+/* It runs, and has to say that it is well if it was started so. Returns: 0 or -errno. */
+int heart_start(struct running *r);
+/* It does not run. */
+void heart_stop(struct running *r);
+void heart_deinit(struct running *r);
 
 /* --- report.c --- */
 

@@ -69,7 +69,9 @@ running_new(struct programs *programs, struct program *p)
 		free(r);
 		return NULL;
 	}
-	if (p->record.phase == PHASE_WAITING && again_wait(r) < 0) {
+	if ((p->record.phase == PHASE_WAITING && again_wait(r) < 0) ||
+		(p->record.phase == PHASE_RUNNING && heart_start(r) < 0)) {
+		heart_deinit(r);
 		again_deinit(r);
 		running_unindex(r);
 		free(r);
@@ -110,6 +112,7 @@ running_free(struct running *r)
 	running_resume(r);
 	running_close_launch(r);
 	again_deinit(r);
+	heart_deinit(r);
 	asking_leave(r);
 	list_unlink(&r->ended_link);
 	running_unindex(r);

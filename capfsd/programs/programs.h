@@ -13,6 +13,7 @@
  *	programs	all of them, the spawner, what a predecessor left
  *	init		the init of one session: what is asked of it, and what it says
  *	again		when one that has ended runs once more
+ *	heart		those that have to say that they are well
  *	report		what has become of a program, in the model
  */
 #pragma once
@@ -78,5 +79,6 @@ void programs_catch_up(struct programs *programs, uint64_t connection);
 /* The model's hooks of these names. */
 struct entity;
 int programs_commanded(struct program *p, unsigned type, uint64_t value);
+void programs_well(struct program *p);
 void programs_changed(struct programs *programs, const struct entity *e);
 void programs_gone(struct programs *programs, const struct entity *e);

@@ -52,13 +52,15 @@ report_running(struct running *r, pid_t pid)
 	struct model *m = r->programs->sockets->model;
 	struct change *ch = change_begin(m);
 	struct program_record *record = change_edit(ch, &r->program->entity);
+	int e;
 
 	if (record) {
 		record->phase = PHASE_RUNNING;
 		record->pid = (uint32_t)pid;
 		record->started_usec = m->now_usec();
 	}
-	return change_finish(ch, record ? 0 : -ENOMEM);
+	e = change_finish(ch, record ? 0 : -ENOMEM);
+	return e < 0 ? e : heart_start(r);
 }
 
 static int
@@ -97,6 +99,7 @@ wait_for_next(struct running *r, const struct program_record *as)
 
 	if (e < 0)
 		return e;
+	heart_stop(r);
 	tell(r->program, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (again_was_useless(r))
 		serve_refuse(r->programs->sockets, program_entrypoint(r->program));
@@ -135,6 +138,7 @@ end(struct running *r, const struct program_record *as)
 	e = change_finish(ch, record ? end_hold(ch, p) : -ENOMEM);
 	if (e < 0)
 		return e;
+	heart_stop(r);
 	if (program_entrypoint(p))
 		serve_refuse(r->programs->sockets, program_entrypoint(p));
 	if (!given_up)

@@ -261,6 +261,8 @@ info_program(struct request *r, struct entity *e, struct text *t)
 		text_addf(t, "name=%s\n", p->title);
 	if (ep)
 		text_addf(t, "serves=%s\n", ep->entity.name);
+	if (p->heartbeat_sec)
+		text_addf(t, "heartbeat=%u:%u\n", p->heartbeat_sec, p->n_heartbeats);
 	if (p->flags & PROGRAM_KEPT)
 		text_addf(t, "restart=%s\nrestarts=%" PRIu32 "\n", words[p->restart], p->n_restarts);
 }

@@ -7,7 +7,7 @@
  * a word about this server, and goes with it; nothing is decided by it.
  *
  * ctl: what is done to the process of a program. Its init is asked for it, and nothing is waited for: what has
- * become of the program is told when it has.
+ * become of the program is told when it has. `ok` is the program's own word that it is well.
  */
 #include "config.h"
 
@@ -177,6 +177,17 @@ kill_for_good(struct operation *o)
 	return send_signal(o, SIGKILL);
 }
 
+/* Said too often for an event each. */
+static int
+be_well(struct operation *o)
+{
+	const struct model *m = o->request->model;
+
+	if (m->hooks && m->hooks->well)
+		m->hooks->well(m->hooks_data, program_of(o->subject));
+	return 0;
+}
+
 static int
 ctl_stage(struct operation *o)
 {
@@ -195,6 +206,8 @@ ctl_stage(struct operation *o)
 	if (command_has(&o->command, KEY_KILL))
 		return kill_for_good(o);
 	o->unchanged = true;
+	if (command_has(&o->command, KEY_OK))
+		return be_well(o);
 	if (command_has(&o->command, KEY_AFFINITY))
 		return set_affinity(o);
 	return command_number(o->request, &o->command, KEY_SIGNAL, &signal) ? send_signal(o, signal) : 0;
@@ -210,7 +223,7 @@ ctl_done(struct operation *o, bool committed)
 }
 
 #define COMMANDS                                                                                               \
-	(KEY_BIT(KEY_KILL) | KEY_BIT(KEY_SIGNAL) | KEY_BIT(KEY_PAUSE) | KEY_BIT(KEY_RESUME) |                  \
+	(KEY_BIT(KEY_OK) | KEY_BIT(KEY_KILL) | KEY_BIT(KEY_SIGNAL) | KEY_BIT(KEY_PAUSE) | KEY_BIT(KEY_RESUME) |                  \
 		KEY_BIT(KEY_AFFINITY) | KEY_BIT(KEY_RESTART))
 
 const struct verb verb_ctl = {

@@ -60,7 +60,7 @@ static int
 check_request(const struct capc_spawn *p)
 {
 	if (p->flags & ~(unsigned)FLAGS || !p->argv || !p->argv[0] || (p->flags & RESTARTS) == RESTARTS ||
-		(p->serves_how && !p->serves))
+		(p->serves_how && !p->serves) || (p->heartbeat_max && !p->heartbeat_sec))
 		return -EINVAL;
 	if (p->n_fds > HELLO_FDS_MAX)
 		return -E2BIG;
@@ -96,17 +96,32 @@ add_strings(struct text *t, char *const *strings, bool (*leave_out)(const char *
 	return 0;
 }
 
-/* That somebody else was told about its own descriptors. */
+static bool
+is_one_of(const char *variable, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* What somebody else was told of his own heart. */
+static bool
+is_heartbeat(const char *variable)
+{
+	static const char *const names[] = {HEARTBEAT_THREAD "=", HEARTBEAT_SECONDS "="};
+
+	return is_one_of(variable, names, sizeof(names) / sizeof(names[0]));
+}
+
+/* … or of his own descriptors. */
 static bool
 is_listen(const char *variable)
 {
 	static const char *const names[] = {
 		"LISTEN_FDS=", "LISTEN_FDNAMES=", "LISTEN_PID=", "LISTEN_PIDFDID="};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strncmp(variable, names[i], strlen(names[i])) == 0)
-			return true;
-	return false;
+	return is_one_of(variable, names, sizeof(names) / sizeof(names[0])) || is_heartbeat(variable);
 }
 
 /* As systemd would tell it: what 3 and so on are called. Of none nothing is said. */
@@ -144,7 +159,7 @@ make_hello(const struct capc_spawn *p, struct text *bytes, struct process_hello 
 	int r = add_strings(bytes, p->argv, NULL, &hello.argc);
 
 	if (r == 0)
-		r = add_strings(bytes, p->envp, listens ? is_listen : NULL, &hello.envc);
+		r = add_strings(bytes, p->envp, listens ? is_listen : is_heartbeat, &hello.envc);
 	if (r == 0 && listens)
 		r = add_listen(p, bytes, &hello);
 	if (r < 0)
@@ -162,6 +177,25 @@ make_hello(const struct capc_spawn *p, struct text *bytes, struct process_hello 
 	hello.n_bytes = (uint32_t)bytes->n;
 	*ret = hello;
 	return 0;
+}
+
+/* Which of the session's threads it is, is known once the daemon has it. */
+static int
+add_heartbeat(const struct capc_spawn *p, const struct capc_thread *t, struct text *bytes, struct process_hello *hello)
+{
+	if (!p->heartbeat_sec)
+		return 0;
+	if (hello->envc + 2 > HELLO_STRINGS_MAX)
+		return -E2BIG;
+	text_addf(bytes, HEARTBEAT_THREAD "=%s", t->id);
+	text_add_n(bytes, "", 1);
+	text_addf(bytes, HEARTBEAT_SECONDS "=%u", p->heartbeat_sec);
+	text_add_n(bytes, "", 1);
+	if (text_done(bytes) < 0)
+		return -ENOMEM;
+	hello->envc += 2;
+	hello->n_bytes = (uint32_t)bytes->n;
+	return bytes->n > HELLO_BYTES_MAX ? -E2BIG : 0;
 }
 
 /* The program itself goes behind what it gets. The array belongs to the caller (free). */
@@ -227,6 +261,10 @@ make_request(const struct capc_spawn *p, struct text *node, struct text *command
 		return r;
 	if (p->serves_how)
 		text_addf(command, " %s", p->serves_how);
+	if (p->heartbeat_sec)
+		text_addf(command, " heartbeat=%u", p->heartbeat_sec);
+	if (p->heartbeat_sec && p->heartbeat_max)
+		text_addf(command, ":%u", p->heartbeat_max);
 	return text_done(node) < 0 || text_done(command) < 0 ? -ENOMEM : 0;
 }
 
@@ -380,12 +418,15 @@ spawn(struct capc_session *s, const struct capc_spawn *p, uint64_t deadline, str
 		r = make_fds(p, &fds, &l.n_fds);
 	if (r < 0)
 		return r;
-	l.bytes = bytes.data;
 	l.fds = fds;
 	r = ask(s, p, deadline, &l, &fd, &t);
 	if (r < 0)
 		return r;
-	r = launch_run(fd, &l, deadline, &step);
+	step = -1;
+	r = add_heartbeat(p, t, &bytes, &l.hello);
+	l.bytes = bytes.data;
+	if (r == 0)
+		r = launch_run(fd, &l, deadline, &step);
 	/* Before anything else is asked: it may be waiting for the rest. */
 	close(fd);
 	if (r < 0) {

@@ -177,3 +177,30 @@ capc_thread_wait(struct capc_thread *t, uint64_t timeout, struct capc_exit *ret)
 		*ret = t->exit;
 	return r;
 }
+
+/* --- this program --- */
+
+uint64_t
+capc_heartbeat_usec(void)
+{
+	const char *word = getenv(HEARTBEAT_SECONDS);
+	uint64_t seconds;
+
+	if (!word || !getenv(HEARTBEAT_THREAD) || number_parse(word, strlen(word), false, &seconds) < 0 ||
+		seconds > UINT16_MAX)
+		return 0;
+	return seconds * 1000000;
+}
+
+int
+capc_heartbeat(struct capc_session *s, uint64_t timeout)
+{
+	cleanup_text struct text node = {};
+	int r;
+
+	if (capc_heartbeat_usec() == 0)
+		return 0;
+	text_addf(&node, "threads/%s/ctl", getenv(HEARTBEAT_THREAD));
+	r = text_done(&node) < 0 ? -ENOMEM : capc_write(s, node.data, "ok", NULL, timeout);
+	return r < 0 ? r : 1;
+}

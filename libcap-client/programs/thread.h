@@ -12,6 +12,10 @@ struct capc_thread {
 	struct capc_exit exit; /* then; the daemon tells it once */
 };
 
+/* In the environment of a program that was started with a heartbeat. */
+#define HEARTBEAT_THREAD "CAPFS_THREAD"
+#define HEARTBEAT_SECONDS "CAPFS_HEARTBEAT"
+
 /* The thread ID ("7.3") in the directory THREADS. Returns: 0, -EBADMSG (that is no id), -ENOMEM. */
 int thread_new(struct capc_session *s, const char *threads, const char *id, struct capc_thread **ret);
 
