@@ -71,7 +71,7 @@ refused "no_yaml" "apply: EINVAL: bad.yaml:2:1: did not find expected node conte
 refused "no_map" "bad.yaml:1:1: the file: EINVAL: it is a map of one session, which all others are below" '[a]'
 refused "two_sessions" "bad.yaml:1:1: the file: EINVAL: it is a map of one session, which all others are below" "a: {$P}\nb: {$P}"
 refused "no_name" "bad.yaml:1:5: \.a: EINVAL: '.a' cannot be the name of a session" ".a: {$P}"
-refused "no_key" "bad.yaml:2:12: a.sesions: EINVAL: it is none of program, sessions, quota, profile, confine, workspace, uid, cap, clear-env, timeout, env, output, args" \
+refused "no_key" "bad.yaml:2:12: a.sesions: EINVAL: it is none of program, sessions, quota, profile, confine, workspace, uid, cap, clear-env, timeout, restart, serve, heartbeat, env, output, args" \
 	'a:\n  sesions: {}'
 refused "nothing_in_it" "bad.yaml:2:3: a: EINVAL: a session has a program, or others below it" 'a:\n  quota: caps=3'
 refused "a_program_beside_sessions" "bad.yaml:3:12: a.program: EINVAL: a session that has others has nothing else but a quota" \
@@ -133,10 +133,18 @@ t_is "one_that_changed_is_made_again_and_granted_again" "pages/front: granted wo
 	"$(done_with changed.yaml)"
 t_ok "S17_it_alone" test "$old_front $old_two $old_log" = "$(pid front) $(pid worker-2) $(pid log)" -a "$old_one" != "$(pid worker-1)"
 t_is "and_all_goes_on" "2 3 14, 2 3 14" "$(ask "127.0.0.1:$PORT/x"), $(ask "127.0.0.1:$PORT/y")"
-kill -9 "$(pid worker-2)"
+old_two=$(pid worker-2)
+kill -9 "$old_two"
+other_two() { [ -n "$(pid worker-2)" ] && [ "$(pid worker-2)" != "$old_two" ]; }
+t_ok "one_that_is_killed_is_started_again" wait_for 10 other_two
+wait_for 10 served count "$pages/worker-2"
+t_is "G60_and_has_all_that_it_had" "2 3 14, 2 3 14" "$(ask "127.0.0.1:$PORT/x"), $(ask "127.0.0.1:$PORT/y")"
+t_is "which_apply_need_not_do" "" "$(done_with changed.yaml)"
+ctl=("$pages"/worker-2/threads/*/ctl)
+say kill "${ctl[0]}"
 gone() { [ -z "$(pid worker-2)" ]; }
 wait_for 10 gone
-t_is "one_that_has_ended_is_started_again" "pages/front: granted worker-2 pages/worker-2: started" "$(done_with changed.yaml)"
+t_is "one_that_has_ended_for_good_is_started_by_apply" "pages/front: granted worker-2 pages/worker-2: started" "$(done_with changed.yaml)"
 t_ok "what_is_revoked" "$CAP" --session=pages revoke fetcher.fetch --from=worker-1
 t_is "is_not_there_for_who_had_it" "count log" "$(ls "$pages/worker-1/caps" | xargs)"
 t_is "until_it_is_applied_again" "pages/worker-1: granted fetch" "$(done_with changed.yaml)"
@@ -187,6 +195,30 @@ t_is "who_loses_one_is_started_again" "args/echo: started args/user: started" "$
 sed 's/\[1, /[2, /' args-2.yaml >args-3.yaml
 t_is "C06_what_changed_in_a_tree_counts" "args/user: started" "$(done_with args-3.yaml)"
 t_is "it_is_ended_by_one_command" "args: removed" "$(done_with --stop args.yaml)"
+
+# --- one that runs when it is called for ---
+
+cat >called.yaml <<EOT
+called:
+  quota: threads=40 caps=160 sockets=600 inflight=300 ram=3M
+  sessions:
+    echo:
+      profile: service
+      $USER_KEY
+      serve: echo,key=1,protocol=calls
+      program: [$TMP/bin/echo-server]
+    user: {profile: service, $USER_KEY, cap: "echo:echo", restart: always, heartbeat: 1000, program: [sleep, "1000"]}
+EOT
+called() { # KEY: of the service
+	sed -n "s/^$1=//p" "$CAPFS"/sessions/called/sessions/echo/threads/*/info | head -n 1
+}
+t_is "G60_a_service_waits_for_its_callers" "called/echo: started called/user: started waiting" \
+	"$(done_with called.yaml) $(called state)"
+t_is "G11_with_words_for_each" "1000:3 always" \
+	"$(sed -n 's/^heartbeat=//p; s/^restart=//p' "$CAPFS"/sessions/called/sessions/user/threads/*/info | xargs)"
+t_like "and_runs_for_them" ': hi$' env CAPFS="$CAPFS/sessions/called/sessions/user" timeout 20 "$(program examples/echo-client)" -s echo hi
+t_is "as_one_that_apply_finds" " running" "$(done_with called.yaml) $(called state)"
+t_is "and_ends" "called: removed" "$(done_with --stop called.yaml)"
 
 # --- who has taken over a worker ---
 

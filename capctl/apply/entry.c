@@ -329,6 +329,9 @@ static const struct {
 	{"cap", take_options},
 	{"clear-env", take_clear_env},
 	{"timeout", take_options},
+	{"restart", take_options},
+	{"serve", take_options},
+	{"heartbeat", take_options},
 	{"env", take_env},
 	{"output", take_output},
 	{"args", take_args},
@@ -353,7 +356,7 @@ take_key(const char *path, const char *key, const struct capc_value *v, void *da
 	}
 	return plan_refuse(t->plan, path,
 		"it is none of program, sessions, quota, profile, confine, workspace, uid, cap, "
-		"clear-env, timeout, env, output, args");
+		"clear-env, timeout, restart, serve, heartbeat, env, output, args");
 }
 
 static int
