@@ -196,6 +196,25 @@ sed 's/\[1, /[2, /' args-2.yaml >args-3.yaml
 t_is "C06_what_changed_in_a_tree_counts" "args/user: started" "$(done_with args-3.yaml)"
 t_is "it_is_ended_by_one_command" "args: removed" "$(done_with --stop args.yaml)"
 
+# --- two at once ---
+
+twice="twice: {$USER_KEY, quota: threads=3 caps=2 sockets=4 inflight=4 ram=64K, program: [sleep, '1000']}"
+echo "$twice" >twice.yaml
+exec 8<"$CAPFS/sessions"
+flock 8
+t_is "while_one_is_at_work_another_one_does_nothing" \
+	"capctl: $CAPFS/sessions: EBUSY: another capctl apply is at work there" "$(apply twice.yaml)"
+t_fails EBUSY "nor_ends_anything" apply --stop pages.yaml
+exec 8<&-
+for i in 1 2 3 4 5 6; do
+	apply twice.yaml >"twice-$i" &
+	appliers[i]=$!
+done
+wait "${appliers[@]}"
+t_is "of_many_one_does_it" 1 "$(cat twice-* | grep -c started)"
+t_is "and_it_is_there" "" "$(done_with twice.yaml)"
+apply --stop twice.yaml >/dev/null
+
 # --- one that runs when it is called for ---
 
 cat >called.yaml <<EOT

@@ -7,10 +7,12 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/cleanup.h"
 #include "base/number.h"
@@ -436,20 +438,43 @@ stop(struct apply *a)
 			  : status;
 }
 
+/*
+ * Two calls for one file would end what the other one has just made. The lock is one of the directory in which the
+ * file's session is, so that it goes with this process, and also holds while the session itself is not there yet.
+ */
+static int
+lock(struct context *x, int *ret_fd)
+{
+	cleanup_text struct text node = {}, path = {};
+	int status = context_session(x, &node);
+
+	if (status != 0)
+		return status;
+	text_addf(&path, "%s/%s%ssessions", x->place.root, node.data ? node.data : "", node.data ? "/" : "");
+	if (text_done(&path) < 0)
+		return plan_no_memory();
+	*ret_fd = open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd >= 0 && flock(*ret_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return complain(errno == EWOULDBLOCK ? EBUSY : errno,
+		errno == EWOULDBLOCK ? "another capctl apply is at work there" : NULL, "%s", path.data);
+}
+
 static int
 run_apply(struct context *x, int argc, char **argv)
 {
 	cleanup(plan_deinit) struct plan plan = {};
 	struct apply a = {.context = x, .plan = &plan};
+	cleanup_close int locked = -1;
 	int status = plan_open(&plan, x, argv[0]);
 
 	/* What it says may be wrong by now: to end it, its name is enough. */
-	if (status == 0 && options_have(&x->options, OPTION_STOP))
-		return stop(&a);
-	if (status == 0)
+	if (status == 0 && !options_have(&x->options, OPTION_STOP))
 		status = plan_read(&plan);
 	if (status == 0)
-		status = apply(&a);
+		status = lock(x, &locked);
+	if (status == 0)
+		status = options_have(&x->options, OPTION_STOP) ? stop(&a) : apply(&a);
 	capc_session_free(a.first);
 	return status;
 }
