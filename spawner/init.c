@@ -165,8 +165,8 @@ reaped(struct init *i, pid_t pid, int status, const struct rusage *usage)
 	};
 
 	if (t) {
-		threads_ended(&i->threads, t, status, usage);
-		tell(i, t, t->phase == PHASE_EXITED ? PROCESS_EXITED : PROCESS_FAILED);
+		if (threads_ended(&i->threads, t, status, usage))
+			tell(i, t, t->phase == PHASE_EXITED ? PROCESS_EXITED : PROCESS_FAILED);
 	} else if ((t = threads_find_starter(&i->threads, pid))) {
 		if (threads_starter_ended(&i->threads, t, status))
 			tell(i, t, PROCESS_FAILED);
@@ -239,8 +239,10 @@ signal_thread(struct init *i, uint64_t id, int signal, bool group)
 		return;
 	threads_look(&i->threads, t);
 	/* Who has given up a start has given up all of it. */
-	if (t->program.pid <= 0 && t->program.starter > 0 && t->program.run == 0 && t->phase == PHASE_STARTING)
+	if (t->program.pid <= 0 && t->program.starter > 0 && t->program.run == 0 && t->phase == PHASE_STARTING) {
+		t->is_killed = signal == SIGKILL;
 		kill(t->program.starter, signal);
+	}
 	if (t->program.pid <= 0)
 		return;
 	/* It leads no group before it has got as far as that. */
@@ -316,6 +318,7 @@ sync_all(struct init *i, uint64_t serial)
 	list_for_each(link, &i->threads.list) {
 		struct thread *t = list_entry(link, struct thread, link);
 
+		threads_look(&i->threads, t);
 		if (!t->is_over)
 			tell(i, t, PROCESS_STATE);
 	}
@@ -328,8 +331,6 @@ acknowledge(struct init *i, uint64_t id)
 	struct thread *t = threads_find(&i->threads, id);
 
 	if (t)
-		threads_look(&i->threads, t);
-	if (t && (t->phase == PHASE_EXITED || t->phase == PHASE_FAILED || t->phase == PHASE_WAITING))
 		threads_acknowledge(&i->threads, t);
 }
 

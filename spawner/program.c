@@ -17,7 +17,8 @@
 #include "spawner/raw.h"
 #include "spawner/starting.h"
 
-#define ARENAS_MAX 256 /* of an init, for as many programs that wait for their clients, or are kept */
+/* Of an init, for as many programs that wait for their clients; those that are kept are paid for. */
+#define ARENAS_MAX 256
 #define STACK_BYTES 32768
 #define GUARD_BYTES 65536 /* a page, of whatever size these are */
 #define ARENA_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct program_arena))
@@ -28,8 +29,6 @@ make_arena(struct programs *all)
 	struct program_arena *a;
 	char *bytes;
 
-	if (all->n_arenas == ARENAS_MAX)
-		return NULL;
 	/* Shared, for where the program has a copy of the rest. */
 	bytes = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (bytes == MAP_FAILED)
@@ -38,7 +37,6 @@ make_arena(struct programs *all)
 	a = (struct program_arena *)(void *)(bytes + GUARD_BYTES + STACK_BYTES);
 	a->next = all->arenas;
 	all->arenas = a;
-	all->n_arenas++;
 	return a;
 }
 
@@ -50,7 +48,6 @@ programs_forget(struct programs *all)
 		munmap((char *)a - STACK_BYTES - GUARD_BYTES, ARENA_BYTES);
 	}
 	all->arenas = NULL;
-	all->n_arenas = 0;
 }
 
 void
@@ -117,6 +114,8 @@ program_again(struct program *p)
 static struct program_arena *
 find_arena(struct programs *all)
 {
+	size_t n = 0;
+
 	for (struct program_arena *a = all->arenas; a; a = a->next) {
 		struct program *p = a->owner;
 
@@ -126,8 +125,9 @@ find_arena(struct programs *all)
 		}
 		if (!a->owner)
 			return a;
+		n += !a->owner->is_kept;
 	}
-	return make_arena(all);
+	return n < ARENAS_MAX ? make_arena(all) : NULL;
 }
 
 static pid_t

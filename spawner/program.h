@@ -24,7 +24,6 @@ struct programs {
 	int openers;	      /* … and gives those what its opens are asked by, if it is to have one */
 	struct rlimit nofile; /* as it was before the init took all */
 	struct program_arena *arenas;
-	size_t n_arenas;
 };
 
 /* What is known of one. */

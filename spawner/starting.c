@@ -425,6 +425,31 @@ starting_main(void *p)
 
 /* --- in the starter -------------------------------------------------------------------------------- */
 
+/*
+ * There is no room for a process. What is kept stays: a crowd in its session is no reason to lose it. Only of the
+ * first run the client is told, and then there is none.
+ */
+static void
+say_none(struct program_arena *a, int error)
+{
+	const struct process_record failed = {
+		.type = PROCESS_FAILED,
+		.thread = a->thread,
+		.session = a->session,
+		.error = error,
+		.step = STEP_FORK,
+		.version = PROCESS_VERSION,
+		.serial = a->run,
+	};
+
+	enter(a, STEP_FORK);
+	if (a->run == 0)
+		fail(a, error);
+	__atomic_store_n(&a->error, error, __ATOMIC_RELEASE);
+	while (send(a->reports, &failed, sizeof(failed), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
 /* Room for one more process may come. */
 static void
 run_program(struct program_arena *a)
@@ -438,11 +463,9 @@ run_program(struct program_arena *a)
 		if (pid < 0)
 			nanosleep(&pause, NULL);
 	}
-	if (pid < 0) {
-		enter(a, STEP_FORK);
-		fail(a, (int)-pid);
-	}
-	if (pid > 0)
+	if (pid < 0)
+		say_none(a, (int)-pid);
+	if (pid != 0)
 		return;
 	raw(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof(no_signals));
 	hello_set_deadline(HELLO_SEC);

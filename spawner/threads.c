@@ -75,6 +75,9 @@ threads_look(struct threads *all, struct thread *t)
 	program_look(&t->program);
 	if (t->phase == PHASE_STARTING && t->program.waits)
 		t->phase = PHASE_WAITING;
+	/* Its starter could make no process, and says so itself. */
+	if (t->phase == PHASE_STARTING && t->program.run > 0 && t->program.error != 0 && t->program.pid <= 0)
+		t->phase = PHASE_FAILED;
 	if (t->has_pid || t->program.pid <= 0)
 		return;
 	index_pid(&all->by_pid, &t->by_pid, t->program.pid);
@@ -139,12 +142,14 @@ threads_started(struct threads *all, struct thread *t)
 void
 threads_acknowledge(struct threads *all, struct thread *t)
 {
-	if (t->program.starter <= 0) {
-		threads_remove(all, t);
-		return;
-	}
+	threads_look(all, t);
 	t->is_over = true;
-	kill(t->program.starter, SIGKILL);
+	if (t->program.pid > 0)
+		kill(t->program.pid, SIGKILL);
+	if (t->program.starter > 0)
+		kill(t->program.starter, SIGKILL);
+	if (t->program.pid <= 0 && t->program.starter <= 0)
+		threads_remove(all, t);
 }
 
 /* Killed before it could say anything, by its deadline or by somebody. */
@@ -154,17 +159,23 @@ silent_end(int status)
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? ETIMEDOUT : ECONNRESET;
 }
 
-void
+bool
 threads_ended(struct threads *all, struct thread *t, int status, const struct rusage *usage)
 {
 	index_remove(&all->by_pid, &t->by_pid);
 	t->has_pid = false;
 	program_ended(&t->program);
+	if (t->is_over) {
+		if (t->program.starter <= 0)
+			threads_remove(all, t);
+		return false;
+	}
 	t->status = status;
 	t->usage = *usage;
 	t->phase = t->program.runs ? PHASE_EXITED : PHASE_FAILED;
 	if (t->phase == PHASE_FAILED && t->program.error == 0)
 		t->program.error = silent_end(status);
+	return true;
 }
 
 /* While its program runs, or was not heard of, that goes on. */
@@ -175,8 +186,11 @@ threads_starter_ended(struct threads *all, struct thread *t, int status)
 	index_remove(&all->by_starter, &t->by_starter);
 	list_unlink(&t->kept_link);
 	program_starter_ended(&t->program);
+	if ((t->is_over || t->is_killed) && t->program.pid > 0)
+		kill(t->program.pid, SIGKILL);
 	if (t->is_over) {
-		threads_remove(all, t);
+		if (t->program.pid <= 0)
+			threads_remove(all, t);
 		return false;
 	}
 	if (t->phase != PHASE_STARTING || t->program.pid > 0)

@@ -18,7 +18,8 @@ struct thread {
 	struct list kept_link; /* threads.kept, while its starter is there */
 	struct index_link by_id, by_pid, by_starter;
 	bool has_pid; /* it is in by_pid */
-	bool is_over; /* acknowledged, and gone with its starter */
+	bool is_over; /* acknowledged, and gone with its processes */
+	bool is_killed; /* its first start was given up: what its starter may just have made goes with that */
 	struct program program;	  /* its pid is 0 when there is no process */
 	enum process_phase phase; /* STARTING: or RUNNING or WAITING, which the program knows */
 	int status;
@@ -42,12 +43,16 @@ struct thread *threads_find_starter(const struct threads *all, pid_t pid);
 /* Returns: a new one, which starts; NULL: no memory, or there are too many. */
 struct thread *threads_add(struct threads *all, uint64_t id, uint64_t session);
 void threads_remove(struct threads *all, struct thread *t);
-/* Its end is known for good. What is kept of it goes as well. */
+/* It is known to be over for good. What is kept of it goes as well, and what the broker knows nothing of. */
 void threads_acknowledge(struct threads *all, struct thread *t);
 
-/* Its program has a process, and has none any more: PHASE_EXITED, or PHASE_FAILED if it had not begun. */
+/* Its program has a process. */
 void threads_started(struct threads *all, struct thread *t);
-void threads_ended(struct threads *all, struct thread *t, int status, const struct rusage *usage);
+/*
+ * It has none any more: PHASE_EXITED, or PHASE_FAILED if it had not begun. Returns: is that to be told? Else T may be
+ * gone.
+ */
+bool threads_ended(struct threads *all, struct thread *t, int status, const struct rusage *usage);
 /* Its starter is gone, and T with it if nothing else is left to be told. Returns: has its start failed by that? */
 bool threads_starter_ended(struct threads *all, struct thread *t, int status);
 

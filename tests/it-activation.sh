@@ -5,7 +5,7 @@
 # Activation by hand: callers that wait, where the last server said that they may, until somebody
 # starts the next one. Who learns of them, how many there may be, what becomes of them.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=1024,inflight=1024
 

@@ -7,7 +7,7 @@
 # and what was added is used. More rows and bytes are added than would have fitted into sixteen rows or a record
 # of 192 bytes, so that no bound of these kinds can come back unseen.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 have automake || harness_skip "no automake"
 [ -f "$top_srcdir/configure" ] || harness_skip "no configure in the sources"

@@ -6,7 +6,7 @@
 # The agent of examples/agent, by capctl run --profile=agent: a workspace, no network, one service for some calls and
 # some time, tools that get less; all of it is in the log, and the service is taken away while it runs. Hostile code
 # in it, and in one of its tools, reaches nothing else.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 have socat || harness_skip "no socat"
 harness_start --quota=threads=300

@@ -5,7 +5,7 @@
 # Other names of a slot's socket, for clients that insist on one, and paths that are too long for a client:
 # the examples of capfs(5).
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 PATH=$PATH:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
 harness_start --quota=caps=256,sockets=128

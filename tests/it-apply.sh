@@ -6,7 +6,7 @@
 # capctl apply: the five programs of examples/pages, as their file says: started, made again where something
 # changed, ended; what is wrong with a file; what is left where capctl or a broker is killed; and what somebody
 # reaches who has taken over a worker.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 have socat || harness_skip "no socat"
 harness_start --quota=threads=300
@@ -92,6 +92,9 @@ refused "C04_a_circle" "bad.yaml:1:56: a/c uses a/b, which uses it in turn: ELOO
 sed '$s/.*/      program: [no-such-program]/' pages.yaml >bad.yaml
 t_fails ENOENT "what_is_wrong_at_its_end" apply bad.yaml
 t_is "C04_changes_nothing_at_its_beginning" "" "$(ls "$CAPFS/sessions")"
+
+t_fails ENOENT "where_there_is_no_daemon_nothing_can_be_ended" "$CAP" --cap="$TMP/nowhere" apply --stop pages.yaml
+t_is "which_is_a_refusal" 1 "$("$CAP" --cap="$TMP/nowhere" apply --stop pages.yaml 2>/dev/null; echo $?)"
 
 # --- started, and left alone ---
 

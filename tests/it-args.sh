@@ -5,7 +5,7 @@
 # Argument trees from the command line: what a program finds that was started with one, and what capfs-args(5)
 # shows. tests/args-run starts it; no daemon is needed.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 
 RUN_ARGS=$(program tests/args-run)
 man=$top_srcdir/man

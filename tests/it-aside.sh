@@ -3,7 +3,7 @@
 # Relays that step aside: clients of the library go on with the relay's own connection to the server, while all
 # that is said of a connection through a slot stays true.
 
-. "${0%/*}/harness.sh"
+. "${0%/*}/harness.sh" || exit 99
 harness_check
 command -v python3 >/dev/null || harness_skip "no python3"
 harness_start

@@ -5,7 +5,7 @@
 # As many may have connected without being accepted as at a plain server: while the broker stands still,
 # all at once, and through nginx, which asks without waiting, while the daemon becomes another binary.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=64,sockets=4096,inflight=4096
 

@@ -6,7 +6,7 @@
 # end the daemon: mount, connections and state outlive any number of them, and clients see a pause. Also
 # in the middle of such a pause the daemon stops when it is told to, and takes another binder or binary.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 version=$(sed -n 's/.*PACKAGE_VERSION "\(.*\)"/\1/p' "$top_builddir/config.h")

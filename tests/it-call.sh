@@ -5,7 +5,7 @@
 # caps/SLOT/call: a request is a write, its reply is what one reads; from shells and others that know
 # files only. What a conversation survives, and what ends it.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=1024
 

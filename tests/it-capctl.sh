@@ -4,7 +4,7 @@
 # capctl's commands, and the exit status of what is refused: 1 by the daemon, with its errno, 2 by
 # capctl itself, with nothing asked.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=1024,sockets=128
 

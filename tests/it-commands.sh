@@ -5,7 +5,7 @@
 # Bad input to every writable node: the documented errno, and nothing has changed. Then random bytes by
 # an unprivileged owner (P12, the short version).
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=1024,sockets=128
 

@@ -6,7 +6,7 @@
 # The store: what it keeps over a stop and a crash of everything, and how a damaged one is refused until the
 # administrator says that it may go; it is kept aside then, and never taken for a new one.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 t_command() {

@@ -5,7 +5,7 @@
 # A service that imports what its clients pass on is no deputy of theirs: to name a slot, by a descriptor
 # that everybody can have who sees it, is no right to it.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 is_root || harness_skip "root only: it takes two users"
 harness_start

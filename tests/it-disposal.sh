@@ -6,7 +6,7 @@
 # sleeps but processes that have nothing else to do: not the broker when it ends the connection, nor when it
 # is killed, nor the daemon when it stops; and another one can start meanwhile.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start
 

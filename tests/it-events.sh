@@ -4,7 +4,7 @@
 #
 # No session can push another's lines out of a log, nor forge one; each line names session and slot.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 LINE='^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z e=[0-9]+ (refused )?[a-z_]+ session=init[^ =]*( [a-z]+=[^ ]*)* ?'

@@ -4,7 +4,7 @@
 #
 # The programs of examples/, as their comments say that they are used.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start
 

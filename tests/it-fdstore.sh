@@ -18,7 +18,7 @@ if [ -z "${CAPFS_NAMESPACE:-}" ]; then
 	CAPFS_NAMESPACE=1 exec unshare -m --propagation private bash "$0" "$@"
 fi
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 : "${STORE_MAX:=64}" "${RESTARTS:=5}"
 mount -t tmpfs none /run || harness_skip "no tmpfs"
 mkdir -p /run/systemd/system /run/user/0/systemd/user

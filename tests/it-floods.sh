@@ -6,7 +6,7 @@
 # that may have 64, 256 or 1024 descriptors: the daemon and the other clients go on. P05: the backlog is
 # per capability. S06 in small: a server that never reads.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 ask() {

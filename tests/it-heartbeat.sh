@@ -4,7 +4,7 @@
 #
 # Programs that have to say that they are well: what becomes of one that does not, and of one that does, whoever
 # dies meanwhile.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=300
 
@@ -73,7 +73,7 @@ t_ok "G11_having_missed_as_many_as_it_may" has_event "heartbeat session=init/app
 t_ok "as_any_end_is_told" has_event "exit session=init/app thread=$id .*signal=9\$"
 t_is "it_knew_what_it_had_to_do" "$id 1" "$(cat work/runs)"
 rm -f work/runs
-id=$(run --detach --restart=on-failure --heartbeat=2:2 -- "$TMP/bin/heart" "$TMP/work")
+id=$(run --detach --restart=on-failure --heartbeat=1:2 -- "$TMP/bin/heart" "$TMP/work")
 t_ok "G11_and_runs_again_if_it_is_to" wait_for 40 at_least restarts 2
 t_ok "with_the_word_about_each" test "$(events "heartbeat session=init/app thread=$id missed=2")" -ge 2
 n=$(info restarts)
@@ -84,14 +84,14 @@ n=$(info restarts)
 
 # --- one that does not ---
 
-sleep 6 # longer than it may say nothing
+sleep 3 # longer than it may say nothing
 t_is "one_that_is_well_is_left_alone" "running" "$(info state)"
 t_is "all_the_time" "$n" "$(info restarts)"
 harness_pids
 broker=$BROKER
 kill -STOP "$HOLDER"
 kill -9 "$BROKER"
-sleep 6 # nobody hears it
+sleep 3 # nobody hears it
 kill -CONT "$HOLDER"
 wait_for 10 another_broker "$broker"
 t_ok "P14_what_nobody_has_heard_was_not_missed" test "$(info restarts)" = "$n"
@@ -103,7 +103,7 @@ wait_for 40 at_least restarts $((n + 1))
 wait_for 10 is state running
 n=$(info restarts)
 say pause "$app/threads/$id/ctl"
-sleep 6
+sleep 3
 t_is "one_that_is_paused_is_left_alone" "$n" "$(info restarts)"
 say resume "$app/threads/$id/ctl"
 t_is "it_says_so_no_event" 0 "$(events " ok session=init/app thread=$id")"
@@ -126,9 +126,9 @@ stop
 
 # --- servers ---
 
-id=$(run --detach --heartbeat=2:2 --serve=echo,socket=stream -- "$TMP/bin/capfs-inetd" echo -- /bin/cat)
+id=$(run --detach --heartbeat=1:2 --serve=echo,socket=stream -- "$TMP/bin/capfs-inetd" echo -- /bin/cat)
 t_like "a_command_of_an_entrypoint_answers" '^x$' timeout 20 "$PROBE" ask "$app/caps/echo/socket" x
-sleep 6
+sleep 3
 t_is "our_helpers_say_that_they_are_well" "running 1" "$(info state) $(info restarts)"
 pid=$(pgrep -f "^$TMP/bin/capfs-inetd echo")
 kill -STOP "$pid"

@@ -5,7 +5,7 @@
 # A hostile program in the broker's place, with all its descriptors (tests/hostile-broker.c), gets nothing of
 # the kernel, of keeper, holder and binder, or of strangers; and the daemon goes on.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 HOSTILE_DONE=$TMP/hostile/done

@@ -5,7 +5,7 @@
 # As whom a relay connects: as an unprivileged user of its own, or as each caller, and never as root unless
 # somebody says so. The server behind tells what the kernel says of its peer.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 have python3 || harness_skip "no python3"
 is_root || harness_skip "root only: nobody else has an identity to lend but their own"

@@ -5,7 +5,7 @@
 # Capabilities that came in messages become slots of the session that got them: derived, charged,
 # recognised when they come again, ended with what they came from.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4000,sockets=2000
 importing=$(program tests/importing)

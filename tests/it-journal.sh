@@ -5,7 +5,7 @@
 # What the daemon writes when all is well, and when it is not; to a file, to a pipe that nobody reads,
 # and to a journal that is played: in a mount namespace of its own, where journald's socket would be.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 # --- all is well --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 # a drop, a transfer of quota, a new session, three requests through `call`, and at those of a broker that takes over. Each client
 # succeeds, nothing is lost, nothing is done twice, nobody hangs.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 is_root || harness_skip "only root may trace the broker"
 harness_start --quota=caps=4096,sockets=512

@@ -5,7 +5,7 @@
 # Limits of services that speak the library's protocol: each call counts, along the slot and all it came
 # from, also on connections that were there before, and over the deaths of broker and server.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start
 CALLER=$(program tests/caller)

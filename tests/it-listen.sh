@@ -4,7 +4,7 @@
 # Listen mode: servers that know socket activation and nothing of us get a listener and accept by
 # themselves. What that keeps of a capability's promises, and what it says that it does not keep.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=512
 

@@ -5,7 +5,7 @@
 # What people and their tools do with a tree: find, ls, du, tar, completion. Nothing hangs, nothing
 # changes, what was asked once is not asked again, and many slots are listed in linear time.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=300000,sockets=512,ram=1G
 

@@ -6,7 +6,7 @@
 # in EXAMPLES between .Bd -literal and .Ed, one program a page; what it prints is in a display with
 # -offset.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 
 man=$top_srcdir/man
 library=$top_builddir/libcap-client/.libs

@@ -5,7 +5,7 @@
 # what was done and never fall, also over the death of a broker; a bound on the number of series; and
 # the same over HTTP through a capability.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=4096,ram=256M,threads=1024,inflight=1024
 

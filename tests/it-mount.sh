@@ -3,9 +3,9 @@
 #
 # A capfs as a mount: mount(8), fstab, umount(8), what is wrong and how that is said. All of it installed.
 
-. "$(dirname "$0")/namespace.sh"
+. "$(dirname "$0")/namespace.sh" || exit 99
 namespace_enter
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 t_ok "installs" namespace_install
 cp /run/install.log "$TMP/output"

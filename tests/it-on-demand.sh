@@ -4,7 +4,7 @@
 #
 # Commands of entrypoints: programs that are started when somebody connects and nobody serves. Who waits meanwhile
 # and who is told; what is left when any of the processes is killed.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=300
 
@@ -26,7 +26,7 @@ session() { # NAME [CONFINEMENT]
 	say "to=$1 threads=20 caps=20 sockets=100 inflight=100 ram=64K" "$CAPFS/transfer_quota"
 	if is_root; then chown "$OWNER:$OWNER" "$CAPFS/sessions/$1"; fi
 	[ $# -lt 2 ] || say "$2" "$CAPFS/sessions/$1/confine"
-	rm -rf "${work:?}"/*
+	rm -rf "${TMP:?}"/work/*
 	app=$CAPFS/sessions/$1 own=$1
 	place=$app
 	[ $# -lt 2 ] || place=/cap

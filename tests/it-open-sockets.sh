@@ -4,7 +4,7 @@
 #
 # Programs that open(2) a capability's node: by shells and languages, bare and confined, while openers die, and with
 # what a program may try that wants more than is its own.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=300
 
@@ -225,6 +225,29 @@ hostile() {
 	full_let_in "${SESSION}_and_nobody_outside_hears_of_it" 0
 }
 
+# --- killed and stopped, at any time ---
+
+as_owner() { # COMMAND…
+	if is_root; then as "$OWNER" "$@"; else "$@"; fi
+}
+storm() { # SIGNAL…: to openers while a program opens; it has got none of these
+	local pid opener
+	run -- "$opens" storm "$caps/echo/socket" 6000 >"$TMP/stormed" &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		for opener in $(openers); do
+			for signal in "$@"; do as_owner kill -"$signal" "$opener" 2>/dev/null; done
+		done
+		sleep 0.02
+	done
+	wait $pid
+	t_is "${SESSION}_each_open_gives_its_socket_whatever_the_opener_gets: $*" "0 others, 0 left open" "$(cat "$TMP/stormed")"
+}
+storms() {
+	storm KILL
+	storm STOP CONT
+}
+
 # --- ends ---
 
 is_gone() { # PID: or only waits for its parent to look
@@ -268,6 +291,7 @@ for SESSION in bare tight; do
 	deaths
 	hostile
 	shells "${caps%/caps}"
+	storms
 	ends
 done
 t_like "a_shell_of_no_session" "'a:b' is not" "$CAP" shell a:b

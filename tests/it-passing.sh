@@ -5,7 +5,7 @@
 # Capabilities in messages: as O_PATH descriptors of their socket nodes, which are compared, used by
 # whoever gets them, and end with the slot.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start
 passing=$(program tests/passing)

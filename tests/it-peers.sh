@@ -5,7 +5,7 @@
 # Servers that ask the kernel who their peer is, behind a relay that root has started: PostgreSQL by `peer`,
 # MariaDB by unix_socket, D-Bus by EXTERNAL. Alone they see the relay's user, with --as-caller each caller's.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 is_root || harness_skip "root only: an ordinary user is the only one that a relay of theirs could be"
 PATH=$PATH:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)

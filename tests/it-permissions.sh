@@ -5,7 +5,7 @@
 # P13. Who may do what to which node: three users, every kind of node, every operation, as the modes in
 # capfs(5) say. The kernel decides, the daemon only says owner, group and mode.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 is_root || harness_skip "three users are needed: run it as root"
 harness_start --quota=caps=1024,sockets=128

@@ -5,9 +5,9 @@
 # Where the state is when nobody says where: on a disk, named after the mount point, for root and for a
 # user; what a stop and a start keep; --volatile; what is refused as a place for it.
 
-. "$(dirname "$0")/namespace.sh"
+. "$(dirname "$0")/namespace.sh" || exit 99
 namespace_enter
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 unset STATE_DIRECTORY
 

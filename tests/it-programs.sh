@@ -3,7 +3,7 @@
 #
 # Programs, with all of the daemon's processes: what they are given, how they end, who sees it, what they are
 # confined to, and what goes on when the daemon's processes are killed.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=300
 

@@ -4,7 +4,7 @@
 # Servers that learn by the PROXY protocol who calls, with the settings of capfs-relay.8 as they stand there:
 # nginx, HAProxy, Apache, Dovecot, Postfix. Clients come by connect(2) to the slots' sockets, from two sessions.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 have python3 || harness_skip "no python3"
 have curl || harness_skip "no curl"

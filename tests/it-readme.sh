@@ -5,7 +5,7 @@
 # place of README's, also those for an ordinary user. The lines of "Try it" are run by .ci/run, the
 # installation by distcheck. Here the quickstart has to fail, since the service that it starts does.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 for program in lighttpd redis-server curl; do
 	have "$program" || harness_skip "no $program"

@@ -6,15 +6,15 @@
 # commands run by root or in the sight of the user app, and what they print is compared. All that is done
 # here besides is what a machine has before: users, and the servers as Debian starts them.
 
-. "$(dirname "$0")/namespace.sh"
+. "$(dirname "$0")/namespace.sh" || exit 99
 namespace_enter
 # Ports are ours alone.
 if [ -z "${RECIPES_NET:-}" ]; then
 	unshare --net true 2>/dev/null || namespace_skip "no network namespace can be made"
 	RECIPES_NET=own exec unshare --net bash "$top_srcdir/tests/${0##*/}"
 fi
-. "$(dirname "$0")/harness.sh"
-. "$(dirname "$0")/manager.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
+. "$(dirname "$0")/manager.sh" || exit 99
 harness_check
 t_ok "installs" namespace_install
 manager_check

@@ -8,7 +8,7 @@
 # No call fails, nothing is lost, nothing is done twice, the daemon stays, and the descriptor tables are those
 # of before.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=512
 : "${KILLS:=200}"

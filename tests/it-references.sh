@@ -4,7 +4,7 @@
 #
 # Sockets are made on demand, at the first use, and there are more than 255 of everything.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 is_root || harness_skip "only root sees the broker's descriptors"
 harness_start --quota=caps=4096,sockets=2048,inflight=1024

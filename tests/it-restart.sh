@@ -4,9 +4,9 @@
 #
 # Programs that run again when they have ended: when and when not, ever more rarely, with what they were given the
 # first time; what goes on when the daemon's processes are killed, and who is told.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
-harness_start --quota=threads=300
+harness_start --quota=threads=1200,ram=4M
 
 OWNER=$(id -u)
 if is_root; then OWNER=12345; fi
@@ -20,7 +20,7 @@ session() { # NAME [CONFINEMENT]
 	say "to=$1 threads=20 ram=64K" "$CAPFS/transfer_quota"
 	if is_root; then chown "$OWNER:$OWNER" "$CAPFS/sessions/$1"; fi
 	[ $# -lt 2 ] || say "$2" "$CAPFS/sessions/$1/confine"
-	rm -rf "${work:?}"/*
+	rm -rf "${TMP:?}"/work/*
 	app=$CAPFS/sessions/$1 name=$1
 }
 run() { # OPTION… -- PROGRAM ARGUMENT…
@@ -200,6 +200,61 @@ mv "$work/away" "$work/loop"
 t_ok "and_runs_when_it_is_back" wait_for 20 runs_are 2
 say kill "$app/threads/$id/ctl"
 wait_for 5 is_over
+
+# --- given up just when it is to run again ---
+
+given_up() { # WORD
+	rm -f "$work/runs" "$work/enough"
+	id=$(run --detach --restart=always --fd=lines=5 -- "$work/loop" "$work" 5<"$work/lines")
+	wait_for 10 runs_are 1
+	pid=$(starter)
+	kill -STOP "$pid"
+	kill_it
+	wait_for 10 is state waiting
+	sleep 0.5 # it is asked for, and its starter does nothing
+	say "$1" "$app/threads/$id/ctl"
+	t_ok "with_$1_it_is_over" wait_for 10 is_over
+	t_ok "and_what_keeps_it_is_gone" wait_for 10 test ! -e "/proc/$pid"
+	t_ok "without_another_run" runs_are 1
+	t_ok "P14_nothing_of_it_is_left" wait_for 15 no_threads
+}
+cp "$TMP/loop" "$work/loop"
+given_up kill
+given_up restart=no
+
+# --- no room for a process ---
+
+as_owner() { # COMMAND…
+	if is_root; then as "$OWNER" "$@"; else "$@"; fi
+}
+if have prlimit; then
+	rm -f "$work/runs"
+	id=$(run --detach --restart=always --fd=lines=5 -- "$work/loop" "$work" 5<"$work/lines")
+	wait_for 10 runs_are 1
+	pid=$(starter)
+	room=$(as_owner prlimit --pid "$pid" --nproc --output=SOFT --noheadings | xargs)
+	as_owner prlimit --pid "$pid" --nproc=0:
+	kill_it
+	t_ok "P04_where_there_is_room_for_no_process_that_is_said" \
+		wait_for 60 has_event "refused spawn session=init/$name thread=$id .*restart_msec=.* EAGAIN"
+	t_is "and_what_is_kept_stays" "waiting $pid" "$(info state) $(pgrep -f '^capfs-starter .*loop')"
+	as_owner prlimit --pid "$pid" --nproc="$room:"
+	t_ok "P04_for_when_there_is" wait_for 60 runs_are 2
+	say kill "$app/threads/$id/ctl"
+	wait_for 10 is_over
+fi
+
+# --- many of them ---
+
+say "to=$name threads=600 ram=512K" "$CAPFS/transfer_quota"
+many=0
+for ((i = 0; i < 260; i++)); do
+	run --detach --restart=always -- /bin/sleep 1000 >/dev/null && many=$((many + 1))
+done
+t_is "Z80_as_many_are_kept_as_is_paid_for" 260 "$many"
+t_ok "beside_which_others_start" run -- /bin/true
+for ctl in "$app"/threads/*/ctl; do say kill "$ctl"; done
+t_ok "and_all_of_them_go" wait_for 30 no_threads
 
 # --- who waits for it ---
 

@@ -5,7 +5,7 @@
 #
 # capctl run with all that it makes for a program: argument trees with the descriptors that they name, sessions of a
 # program's own, and what a program is that runs by a profile.
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=100
 

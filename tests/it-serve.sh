@@ -5,7 +5,7 @@
 # capctl serve above its helpers: whoever kills them costs callers a pause. How that ends: by a word to
 # serve, with the entrypoint, and when serve itself is killed.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=512
 

@@ -5,7 +5,7 @@
 # An administrator's sessions, as the documentation tells them: a real redis behind capfs-relay, given
 # to another uid, inspected, refused, renamed, revoked, watched, and paid for.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 if ! have redis-server || ! have redis-cli; then
 	harness_skip "redis-server and redis-cli are not installed"

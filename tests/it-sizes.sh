@@ -7,7 +7,7 @@
 # or map a file: each must have of each kind of file what cat(1) has of it, short or long, while the text
 # changes, and while brokers die.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=100000,sockets=512,ram=1G
 

@@ -5,7 +5,7 @@
 # Capability sockets as unmodified clients see them: curl, socat and a relay through them; limits; what
 # a revocation, a lost server and a new one look like.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=512
 

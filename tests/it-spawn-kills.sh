@@ -6,7 +6,7 @@
 # programs in two bare sessions and a confined one. Each request has one answer, which is the right one or is due
 # to what was killed (tests/spawn-storm.c says which may be), and nothing is left of any.
 
-. "${top_srcdir:-.}/tests/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=threads=300
 : "${KILLS:=60}"

@@ -15,7 +15,7 @@ if [ -z "${CAPFS_NAMESPACE:-}" ] && [ "$(id -u)" -eq 0 ]; then
 	CAPFS_NAMESPACE=1 exec unshare -m --propagation private bash "$0" "$@"
 fi
 [ -z "${CAPFS_NAMESPACE:-}" ] || mount -t tmpfs none /run || exit 99
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 PLAYED=$TMP/libexec/capfs-spawner

@@ -4,10 +4,10 @@
 # The units, run by a systemd: started by the first client, restarted with all there was, stopped with
 # nothing left; throttled without giving up; quiet when nothing happens.
 
-. "$(dirname "$0")/namespace.sh"
+. "$(dirname "$0")/namespace.sh" || exit 99
 namespace_enter
-. "$(dirname "$0")/harness.sh"
-. "$(dirname "$0")/manager.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
+. "$(dirname "$0")/manager.sh" || exit 99
 harness_check
 t_ok "installs" namespace_install
 cp /run/install.log "$TMP/output"

@@ -4,7 +4,7 @@
 # What a broker finds of its predecessors: pollers are woken, open files stay their openers' own, and
 # what nobody will ask for any more is not kept.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=4096,sockets=512
 

@@ -8,7 +8,7 @@
 # meanwhile. A reading is four requests; the flood's turn before each of them has room for some tens of
 # its own, where 60 connections with 16 requests each had 960 in a row.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 STORM=$(program tests/storm)

@@ -5,7 +5,7 @@
 # What programs that know nothing of capabilities take for granted of sockets and files: a socket that
 # others have only looked at is no obstacle to the next one, and numbers of a file system add up.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start
 ask() { # SLOT TEXT

@@ -5,7 +5,7 @@
 # times, while eight clients work: no call fails, and the state at the end is that of before. An installed
 # daemon is upgraded by a package, and must be able to go back, without anybody noticing.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 [ -n "${BEFORE:-}" ] || harness_skip "BEFORE does not name an earlier capfsd"
 harness_check
 SPAWNER_OPTION='' # of which the earlier one may know nothing

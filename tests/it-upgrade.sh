@@ -5,7 +5,7 @@
 # clients work, with open files and connections; no call fails. A binary that is not fit for it leaves
 # the old one where it was, and nothing of it can be reached by hand.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 : "${UPGRADES:=20}"
 

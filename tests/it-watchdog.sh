@@ -6,7 +6,7 @@
 # it was; a request that makes two brokers hang is refused to the third. The keeper tells systemd that it
 # lives.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 new_broker() {

@@ -4,13 +4,13 @@
 # The example of capfsd.8 as it stands there: a web server that reaches its database only through a
 # capability. Its files are written where it says, its commands are run.
 
-. "$(dirname "$0")/namespace.sh"
+. "$(dirname "$0")/namespace.sh" || exit 99
 for program in lighttpd redis-server redis-cli curl; do
 	command -v "$program" >/dev/null || namespace_skip "no $program"
 done
 namespace_enter
-. "$(dirname "$0")/harness.sh"
-. "$(dirname "$0")/manager.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
+. "$(dirname "$0")/manager.sh" || exit 99
 harness_check
 t_ok "installs" namespace_install
 manager_check

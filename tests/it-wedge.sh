@@ -5,7 +5,7 @@
 # kill -9 of the daemon's other processes, and of the broker at the worst moments: nothing wedges. Every
 # client ends with success or an error, no process stays in D, and nobody needs umount.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 # Processes of this test that are in D now and a while later. Its process group is its own, and tests of

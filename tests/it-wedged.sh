@@ -6,7 +6,7 @@
 # None can be brought there from outside; here it is by a hostile program in its place. Nobody waits for it:
 # neither who uses the tree nor the end of the daemon, nor the next daemon.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 
 HOSTILE_DONE=$TMP/hostile/done

@@ -15,7 +15,7 @@
 #	none	no slot, and a refusal among the events
 #	nothing	it fails, no slot: nothing was written
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 harness_start --quota=caps=1024,sockets=128
 

@@ -4,12 +4,14 @@
  *
  *	flags PATH	three opens: has it CLOEXEC, is it non-blocking
  *	nofollow PATH	the error
- *	paths PATH	a path that ends with its page, one without end, one that is nowhere, an
- *empty one full PATH	there is no number left: the error undumpable PATH	nobody may look into
- *it: the error chroot DIR PATH	the error where DIR is the root; status 77: it cannot be race GOOD
- *BAD N	N opens while another thread changes the path: how many have succeeded with either listen
- *PATH	keeps one waiting whom it made itself, for whom alone there is room; lets others in from a
- *byte of its input on, and at the end of that says how many it were
+ *	paths PATH	a path that ends with its page, one without end, one that is nowhere, an empty one
+ *	full PATH	there is no number left: the error
+ *	undumpable PATH	nobody may look into it: the error
+ *	chroot DIR PATH	the error where DIR is the root; status 77: it cannot be
+ *	race GOOD BAD N	N opens while another thread changes the path: how many have succeeded with either
+ *	storm PATH N	N opens by four threads: how many have given no socket, and what is open then
+ *	listen PATH	keeps one waiting whom it made itself, for whom alone there is room; lets others in from a
+ *			byte of its input on, and at the end of that says how many it were
  */
 #include "config.h"
 
@@ -72,6 +74,7 @@ paths(const char *path)
 	puts(result(open(too_long, O_RDWR)));
 	puts(result(open(map + page, O_RDWR)));
 	puts(result(open("", O_RDWR)));
+	free(too_long);
 	return 0;
 }
 
@@ -136,6 +139,56 @@ race(const char *good, const char *bad, int n)
 	return 0;
 }
 
+/* --- while nobody is sure who answers --- */
+
+static const char *stormed;
+static int storm_left, storm_others;
+
+static void *
+storm_one(void *p)
+{
+	(void)p;
+	while (__atomic_fetch_sub(&storm_left, 1, __ATOMIC_RELAXED) > 0) {
+		int fd = open(stormed, O_RDWR | O_CLOEXEC);
+
+		if (strcmp(result(fd), "socket") == 0 && fd > STDERR_FILENO) {
+			close(fd);
+			continue;
+		}
+		__atomic_fetch_add(&storm_others, 1, __ATOMIC_RELAXED);
+		if (fd > STDERR_FILENO)
+			close(fd);
+	}
+	return NULL;
+}
+
+/* What is open then, beside what was given. */
+static int
+count_open(void)
+{
+	int n = 0;
+
+	for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static int
+storm(const char *path, int n)
+{
+	pthread_t t[4];
+
+	stormed = path;
+	storm_left = n;
+	for (int i = 0; i < 4; i++)
+		if (pthread_create(&t[i], NULL, storm_one, NULL) != 0)
+			return 1;
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	printf("%d others, %d left open\n", storm_others, count_open());
+	return 0;
+}
+
 /* --- who listens --- */
 
 static int
@@ -193,6 +246,8 @@ main(int argc, char *argv[])
 		return with_root(path, argv[3]);
 	if (strcmp(what, "race") == 0 && argc == 5)
 		return race(path, argv[3], atoi(argv[4]));
+	if (strcmp(what, "storm") == 0 && argc == 4)
+		return storm(path, atoi(argv[3]));
 	if (strcmp(what, "undumpable") == 0)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	else if (strcmp(what, "nofollow") != 0)

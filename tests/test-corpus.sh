@@ -4,7 +4,7 @@
 #
 # Each fuzzer with its corpus: examples of what there is, and what once did harm.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 
 for corpus in "$top_srcdir"/fuzz/corpus/*; do
 	name=$(basename "$corpus")

@@ -3,7 +3,7 @@
 #
 # cap-client.h can be included alone, by C and by C++, without a warning of it.
 
-. "$(dirname "$0")/harness.sh"
+. "$(dirname "$0")/harness.sh" || exit 99
 
 : "${CXX:=}"
 cat >"$TMP/user.c" <<'EOT'

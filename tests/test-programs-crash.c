@@ -406,6 +406,53 @@ START_TEST(G62_one_that_is_on_its_way_holds_up_no_end)
 }
 END_TEST
 
+/* The word that it is not to run again was stored, and nothing had followed from it. */
+START_TEST(P14_one_that_was_given_up_is_over)
+{
+	struct process_record record;
+	struct program_record *stored;
+	struct change *ch;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0 restart=always", &id);
+	played_report(init, PROCESS_EXITED, id, 0, 0);
+	ck_assert_uint_eq(program_of(entity_find(w.model, id))->record.phase, PHASE_WAITING);
+	ch = change_begin(w.model);
+	stored = change_edit(ch, entity_find(w.model, id));
+	stored->restart = RESTART_NO;
+	ck_assert_int_eq(change_finish(ch, 0), 0);
+	world_kill(&w);
+	world_start(&w);
+	world_settle(&w);
+	played_find();
+	while (played_said(init, &record, NULL) && record.type != PROCESS_ACK)
+		continue;
+	ck_assert_uint_eq(record.type, PROCESS_ACK);
+	ck_assert_uint_eq(record.thread, id);
+	ck_assert_uint_eq(app->n_owned[ENTITY_PROGRAM], 0);
+}
+END_TEST
+
+/* Of what nobody knows the init is told that it is over, whatever it says of it; not of what is known. */
+START_TEST(G63_what_nobody_knows_is_not_left_to_run)
+{
+	struct process_record record;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	played_report(init, PROCESS_STATE, id, PHASE_RUNNING, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), 0);
+	played_report(init, PROCESS_STATE, id + 1000, PHASE_RUNNING, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert_uint_eq(record.thread, id + 1000);
+	played_report(init, PROCESS_RUNNING, id + 1001, 0, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert_uint_eq(record.thread, id + 1001);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -428,6 +475,8 @@ main(void)
 	tcase_add_test(t, G10_each_end_is_acknowledged_at_last);
 	tcase_add_test(t, G64_what_an_init_has_no_room_for);
 	tcase_add_test(t, G62_one_that_is_on_its_way_holds_up_no_end);
+	tcase_add_test(t, P14_one_that_was_given_up_is_over);
+	tcase_add_test(t, G63_what_nobody_knows_is_not_left_to_run);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

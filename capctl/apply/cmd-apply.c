@@ -425,8 +425,9 @@ stop(struct apply *a)
 	const struct entry *first = a->plan->all[0];
 	int status = context_open(a->context);
 
-	if (status == 0)
-		status = exists(a, first);
+	if (status != 0)
+		return status;
+	status = exists(a, first);
 	if (status == 1) {
 		status = end(a, first->session.data);
 		if (status == 0)

@@ -236,11 +236,28 @@ is_to_run(const struct running *r, const struct process_record *record)
 		record->serial == r->program->record.n_restarts;
 }
 
+/*
+ * It is over as far as anybody knows, and must not be. That this is known was lost on its way, or it was given up
+ * just when it was to run again.
+ */
+static bool
+end_unknown(struct init *i, const struct running *r, uint64_t id)
+{
+	struct entity *e = entity_find(i->programs->sockets->model, id);
+
+	if (r || (e && e->kind == ENTITY_PROGRAM && program_is_live(program_of(e))))
+		return false;
+	init_acknowledge(i, id);
+	return true;
+}
+
 static int
 on_running(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	return r && is_to_run(r, record) ? report_running(r, sender->pid) : 0;
+	if (end_unknown(i, r, record->thread) || !r)
+		return 0;
+	return is_to_run(r, record) ? report_running(r, sender->pid) : 0;
 }
 
 /*
@@ -297,7 +314,7 @@ on_state(struct init *i, struct running *r, const struct process_record *record,
 
 	if (record->flags == PHASE_FAILED || record->flags == PHASE_EXITED)
 		return on_end(i, r, record, sender, fd);
-	if (!r)
+	if (end_unknown(i, r, record->thread) || !r)
 		return 0;
 	r->known = true;
 	if (record->flags == PHASE_WAITING)

@@ -417,7 +417,10 @@ on_adopt(void *data, struct adopted *found)
 			continue;
 		r->init = i;
 		list_append(&i->programs_of_it, &r->link);
-		/* What was asked for last may not have been sent. */
+		/* What was given up may not have been ended, … */
+		if (program_is_given_up(r->program))
+			settle_later(r);
+		/* … and what was asked for last not have been sent. */
 		if (r->program->record.paused)
 			r->pause = PROCESS_PAUSE;
 		if (r->program->record.flags & PROGRAM_DIE && !r->program->record.connection)

@@ -17,8 +17,10 @@
 
 #include "spawner/opener/opener.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
@@ -43,10 +45,6 @@
 #define CONNECT_SEC 30	 /* for a service that lets nobody in */
 #define NAME_BYTES 48
 
-#ifndef SECCOMP_ADDFD_FLAG_SEND
-#define SECCOMP_ADDFD_FLAG_SEND 2
-#endif
-
 enum {
 	OPENER_E_ORDINARY = 1, /* it is none of our business */
 };
@@ -62,7 +60,7 @@ struct opener {
 
 struct worker {
 	struct opener *opener;
-	struct seccomp_notif *asked;
+	struct opener_asked *asked;
 };
 
 /* --- what a program means ---------------------------------------------------------------------- */
@@ -132,7 +130,12 @@ look_up(int base, const char *path, int flags)
 		.resolve = RESOLVE_NO_MAGICLINKS,
 	};
 
-	return (int)syscall(SYS_openat2, base, path, &how, sizeof(how));
+	int fd;
+
+	do
+		fd = (int)syscall(SYS_openat2, base, path, &how, sizeof(how));
+	while (fd < 0 && errno == EINTR);
+	return fd;
 }
 
 static bool
@@ -200,8 +203,12 @@ connect_as(int node, int type, int flags, int *ret)
 
 	if (r < 0)
 		return r;
+	/* A signal is ours alone: the program has got none. */
 	snprintf(address.sun_path, sizeof(address.sun_path), "self/fd/%d", node);
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	do
+		r = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
 		return errno == EAGAIN && !nonblock ? -ETIMEDOUT : -errno;
 	r = set_patience(fd, 0);
 	if (r == 0)
@@ -235,33 +242,93 @@ refuse(const struct opener *o, const struct seccomp_notif *q, int r)
 	(void)ioctl(o->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
-/* Returns: 0, -errno: such as that it may not have more. */
+/* The program has it as NUMBER. */
+static void
+tell(const struct opener *o, const struct seccomp_notif *q, int number)
+{
+	struct seccomp_notif_resp answer = {.id = q->id, .val = number};
+
+	(void)ioctl(o->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+}
+
+/*
+ * In two steps: asked to do both at once, the kernel leaves the answer, and it is 0, when a signal keeps the
+ * descriptor from being there. Who comes after us between the two has to find it (find_given()). Returns: its
+ * number; -errno: such as that the program may not have more.
+ */
 static int
-give(const struct opener *o, const struct seccomp_notif *q, int fd, int flags)
+give(const struct opener *o, struct opener_asked *asked, int fd, int flags)
 {
 	struct seccomp_notif_addfd given = {
-		.id = q->id,
-		.flags = SECCOMP_ADDFD_FLAG_SEND,
+		.id = asked->notif.id,
 		.srcfd = (__u32)fd,
 		.newfd_flags = (__u32)(flags & O_CLOEXEC),
 	};
+	struct statx s;
+	int number;
 
-	return ioctl(o->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given) < 0 ? -errno : 0;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &s) < 0)
+		return -errno;
+	__atomic_store_n(&asked->socket, s.stx_ino, __ATOMIC_RELEASE);
+	do
+		number = ioctl(o->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given);
+	while (number < 0 && errno == EINTR);
+	return number < 0 ? -errno : number;
 }
 
-static void
-answer(const struct opener *o, struct seccomp_notif *q)
+/* What a predecessor has given to the program, and could not tell it. Returns: its number, -1: there is none. */
+static int
+find_given(const struct opener_asked *asked)
+{
+	char name[NAME_BYTES], wanted[NAME_BYTES], link[NAME_BYTES];
+	DIR *all = opendir(name_of(&asked->notif, "fd", name));
+	const struct dirent *d;
+	int number = -1;
+
+	if (!all)
+		return -1;
+	snprintf(wanted, sizeof(wanted), "socket:[%" PRIu64 "]", asked->socket);
+	while (number < 0 && (d = readdir(all))) {
+		ssize_t n = readlinkat(dirfd(all), d->d_name, link, sizeof(link) - 1);
+
+		link[n > 0 ? n : 0] = '\0';
+		if (strcmp(link, wanted) == 0)
+			number = atoi(d->d_name);
+	}
+	closedir(all);
+	return number;
+}
+
+static int
+open_node(const struct opener *o, struct opener_asked *asked)
 {
 	cleanup_close int node = -1, fd = -1;
-	int flags, r = look(o, q, &node, &flags);
+	int flags, r = look(o, &asked->notif, &node, &flags);
 
 	if (r == 0)
 		r = connect_to(node, flags, &fd);
-	if (r == 0)
-		r = give(o, q, fd, flags);
-	if (r != 0)
-		refuse(o, q, r);
-	__atomic_store_n(&q->id, 0, __ATOMIC_RELEASE);
+	if (r != 0) {
+		refuse(o, &asked->notif, r);
+		return -1;
+	}
+	r = give(o, asked, fd, flags);
+	if (r < 0)
+		refuse(o, &asked->notif, r);
+	return r;
+}
+
+static void
+answer(const struct opener *o, struct opener_asked *asked)
+{
+	int number = asked->socket ? find_given(asked) : -1;
+
+	if (number < 0)
+		number = open_node(o, asked);
+	if (number >= 0)
+		tell(o, &asked->notif, number);
+	/* In this order: what one program was given is never looked for in the next one. */
+	__atomic_store_n(&asked->socket, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&asked->notif.id, 0, __ATOMIC_RELEASE);
 }
 
 /* --- workers ----------------------------------------------------------------------------------- */
@@ -317,9 +384,9 @@ serve(void *p)
 	free(p);
 	for (;;) {
 		/* What a predecessor was asked comes first. */
-		if (w.asked->id == 0) {
+		if (w.asked->notif.id == 0) {
 			pthread_mutex_lock(&o->line);
-			await(o, w.asked);
+			await(o, &w.asked->notif);
 			if (--o->n_idle == 0)
 				add_worker(o);
 			pthread_mutex_unlock(&o->line);
@@ -339,7 +406,7 @@ count_unanswered(const struct opener_page *page)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < OPENER_WORKERS_MAX; i++)
-		if (page->asked[i].id != 0)
+		if (page->asked[i].notif.id != 0)
 			n = i + 1;
 	return n;
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <linux/seccomp.h>
+#include <stdint.h>
 
 #define OPENER_WORKERS_MAX 32 /* as many opens may wait for somebody before others have to */
 
@@ -16,7 +17,10 @@
  * this one, who answers it then: the kernel does not ask twice.
  */
 struct opener_page {
-	struct seccomp_notif asked[OPENER_WORKERS_MAX];
+	struct opener_asked {
+		struct seccomp_notif notif;
+		uint64_t socket; /* the inode of what the program is being given, which it may have by now; 0: of nothing */
+	} asked[OPENER_WORKERS_MAX];
 };
 
 /* PROC: a /proc of our namespaces. Ends when no program is left that could ask. */
