@@ -45,7 +45,7 @@
 static const char *arg_mountpoint = "/cap";
 static const char *arg_run_dir;
 static const char *arg_state_dir;
-static const char *arg_spawner = LIBEXECDIR "/capfs-spawner";
+static struct minder_config arg_spawner = {.path = LIBEXECDIR "/capfs-spawner"};
 static bool arg_volatile, arg_discard_damaged;
 static int arg_log_level = LOG_INFO;
 static bool arg_audit, arg_check;
@@ -79,6 +79,7 @@ print_help(void)
 	     "  --quota=KIND=N,...   of the root session; KIND is caps, sockets, threads, ram or\n"
 	     "                       inflight, N may end in K, M, G or T\n"
 	     "  --spawner=PATH       the program that starts those of sessions\n"
+	     "  --cgroup=DIR         a directory of control groups for sessions\n"
 	     "  --audit              write all events to the journal, too\n"
 	     "  --log-level=LEVEL    err, warning, notice, info (default), debug\n"
 	     "  --check              say what this machine has of what capfsd uses, and exit\n"
@@ -128,6 +129,7 @@ enum option_value {
 	OPTION_DISCARD_DAMAGED,
 	OPTION_QUOTA,
 	OPTION_SPAWNER,
+	OPTION_CGROUP,
 	OPTION_AUDIT,
 	OPTION_LOG_LEVEL,
 	OPTION_CHECK,
@@ -141,6 +143,7 @@ static const struct option options[] = {
 	{"discard-damaged-state", no_argument, NULL, OPTION_DISCARD_DAMAGED},
 	{"quota", required_argument, NULL, OPTION_QUOTA},
 	{"spawner", required_argument, NULL, OPTION_SPAWNER},
+	{"cgroup", required_argument, NULL, OPTION_CGROUP},
 	{"audit", no_argument, NULL, OPTION_AUDIT},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"check", no_argument, NULL, OPTION_CHECK},
@@ -169,8 +172,11 @@ parse_option(int option)
 	case OPTION_QUOTA:
 		return parse_quota(optarg) < 0 ? -EINVAL : 1;
 	case OPTION_SPAWNER:
-		arg_spawner = optarg;
+		arg_spawner.path = optarg;
 		return optarg[0] == '/' ? 1 : complain("--spawner: not an absolute path");
+	case OPTION_CGROUP:
+		arg_spawner.cgroup = optarg;
+		return optarg[0] == '/' ? 1 : complain("--cgroup: not an absolute path");
 	case OPTION_AUDIT:
 		arg_audit = true;
 		return 1;
@@ -412,7 +418,7 @@ prepare(struct keeper_config *config, int argc, char *argv[])
 	if (r == 0 && !stored_fits(config))
 		r = place_clear(config->held.mountpoint, config->boot.privileged);
 	if (r == 0)
-		r = minder_start(run, arg_spawner, argc, argv, &config->held);
+		r = minder_start(run, &arg_spawner, argc, argv, &config->held);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "spawner/cgroup/leaves.h"
 #include "spawner/plan.h"
 #include "spawner/restrict.h"
 #include "wire/process.h"
@@ -36,6 +37,7 @@ struct birth {
 	uint64_t thread, session;
 	uint32_t flags; /* START_KEEP and START_LATER of its first program */
 	int launch, reports; /* its ends */
+	struct leaf_made leaf; /* what it is made in; an init that is not confined keeps the two files */
 	/*
 	 * What a doorman shares with the spawner: where the pid of the init that it makes goes; NULL: it is
 	 * none.

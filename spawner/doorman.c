@@ -102,7 +102,7 @@ make_confined(struct birth *b)
 		birth_fail(b, STEP_NS, errno);
 	if (b->ret_pid)
 		__atomic_store_n(b->ret_pid, BIRTH_COMING, __ATOMIC_RELEASE);
-	pid = namespace_fork(&b->plan, b->ret_pid);
+	pid = namespace_fork(&b->plan, -1, b->ret_pid);
 	if (pid < 0)
 		birth_fail(b, STEP_NS, errno);
 	if (pid == 0)

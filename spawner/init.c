@@ -9,6 +9,7 @@
 #include "spawner/init.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,6 +39,7 @@
 
 #define IDLE_MSEC 5000 /* for the next program of the session to find it */
 #define RECORDS_A_TURN 64
+#define END_MSEC 500 /* for its children to end one by one, and be told of */
 #define ORPHANS_UNSENT_MAX 64 /* told for information: behind so many they are left out */
 
 struct init {
@@ -50,7 +52,9 @@ struct init {
 	struct inits inits;
 	struct openers openers;
 	int signal_fd;
+	int kill_fd, events_fd; /* of its leaf of control groups, if it is not confined; -1: there is none */
 	bool has_children, ends;
+	uint64_t kills_at_msec; /* 0: not yet */
 	uint64_t idle_since_msec; /* 0: it is not idle */
 };
 
@@ -277,11 +281,20 @@ set_affinity(struct init *i, const struct process_record *r)
 
 /*
  * Again at each turn, since whoever is killed leaves children, who are ours then. Where the kernel does not
- * list them, those go that we know.
+ * list them, those go that we know. Who forks faster than that, or is somebody else by now, is ended by the kernel,
+ * which ends all in the leaf at once, this process as well: until nobody is left there the broker waits.
  */
 static void
 end_children(struct init *i)
 {
+	uint64_t now = clock_msec(CLOCK_MONOTONIC);
+
+	if (i->kills_at_msec == 0)
+		i->kills_at_msec = now + END_MSEC;
+	if (i->kill_fd >= 0 && now >= i->kills_at_msec) {
+		(void)!write(i->kill_fd, "1", 1);
+		i->kill_fd = fd_close(i->kill_fd);
+	}
 	if (self_for_each_child(i->place->proc_fd, kill_child, NULL) < 0)
 		threads_kill(&i->threads);
 }
@@ -294,6 +307,13 @@ end_if_done(struct init *i)
 	if (i->place->confined || !i->has_children)
 		_exit(EXIT_SUCCESS);
 	end_children(i);
+}
+
+/* 0: never, or it is done. */
+static uint64_t
+kill_due_msec(const struct init *i)
+{
+	return i->kill_fd >= 0 ? i->kills_at_msec : 0;
 }
 
 static uint64_t
@@ -312,9 +332,29 @@ lives_until_msec(struct init *i)
 
 /* --- the broker ------------------------------------------------------------------------------------ */
 
+/* With a descriptor that tells its end, and one that tells the end of all that it has, who may outlive it. */
+static void
+introduce(struct init *i)
+{
+	const struct process_record r = {
+		.type = PROCESS_INITED,
+		.session = i->session,
+		.pid = (uint32_t)getpid(),
+		.version = PROCESS_VERSION,
+	};
+	int fds[2] = {(int)syscall(SYS_pidfd_open, getpid(), 0), -1};
+
+	if (fds[0] >= 0 && i->events_fd >= 0)
+		fds[1] = fcntl(i->events_fd, F_DUPFD_CLOEXEC, 3);
+	channel_send(&i->channel, &r, fds, (size_t)(fds[0] >= 0) + (size_t)(fds[1] >= 0));
+}
+
 static void
 sync_all(struct init *i, uint64_t serial)
 {
+	/* Whoever asks may have lost the descriptors with a broker. */
+	if (i->events_fd >= 0)
+		introduce(i);
 	list_for_each(link, &i->threads.list) {
 		struct thread *t = list_entry(link, struct thread, link);
 
@@ -407,11 +447,11 @@ serve(struct init *i)
 			{.fd = i->signal_fd, .events = POLLIN},
 			{.fd = i->openers.fd, .events = POLLIN},
 		};
-		uint64_t end = lives_until_msec(i), due = openers_due_msec(&i->openers);
+		uint64_t end = lives_until_msec(i), due[] = {openers_due_msec(&i->openers), kill_due_msec(i)};
 
 		if (end <= clock_msec(CLOCK_MONOTONIC))
 			_exit(EXIT_SUCCESS);
-		poll(p, 3, clock_until(&due, 1, end));
+		poll(p, 3, clock_until(due, 2, end));
 		channel_flush(&i->channel);
 		receive(i);
 		openers_receive(&i->openers);
@@ -455,21 +495,6 @@ raise_limit(struct rlimit *ret_before)
 	setrlimit(RLIMIT_NOFILE, &all);
 }
 
-/* With a descriptor that tells the end of all that is in here, which the end of the channel does not. */
-static void
-introduce(struct init *i)
-{
-	const struct process_record r = {
-		.type = PROCESS_INITED,
-		.session = i->session,
-		.pid = (uint32_t)getpid(),
-		.version = PROCESS_VERSION,
-	};
-	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-
-	channel_send(&i->channel, &r, &fd, fd < 0 ? 0 : 1);
-}
-
 /* What was made for the children of another process. */
 static void
 settle(struct init *i, struct birth *b)
@@ -488,6 +513,8 @@ settle(struct init *i, struct birth *b)
 	i->place = place;
 	i->plan = b->plan;
 	i->session = b->session;
+	i->kill_fd = b->leaf.kill;
+	i->events_fd = b->leaf.events;
 }
 
 void
@@ -517,7 +544,7 @@ init_main(struct birth *b, const struct process_hello *hello)
 		birth_fail(b, STEP_FORK, -r);
 	threads_init(&i->threads);
 	channel_init(&i->channel, b->reports);
-	inits_init(&i->inits, false);
+	inits_init(&i->inits, false, NULL);
 	introduce(i);
 	start_first(i, b, hello);
 	serve(i);

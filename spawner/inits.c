@@ -4,6 +4,9 @@
  * is of our own user; namespaces, where it is confined; a doorman, where it becomes somebody else's. A
  * doorman of a confined one makes a sibling of itself and ends. That is our child, too, of which the kernel
  * writes the pid into memory that both have.
+ *
+ * The spawner makes each one in a leaf of control groups, in which it has been before its first instruction. What
+ * an init makes is in that of the init.
  */
 #include "config.h"
 
@@ -23,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "spawner/cgroup/leaves.h"
 #include "spawner/doorman.h"
 #include "spawner/hello.h"
 #include "spawner/init.h"
@@ -30,7 +34,8 @@
 #include "spawner/raw.h"
 
 #define INITS_MAX 4096
-#define KEPT_MAX 6 /* descriptors of who is born */
+#define KEPT_MAX 8 /* descriptors of who is born */
+#define LEAF_TRIES 3
 
 struct init_child {
 	struct list link;
@@ -38,11 +43,18 @@ struct init_child {
 	pid_t pid;
 	uint32_t *word; /* where the pid of what its doorman makes will be; NULL: there is no doorman */
 	bool is_confined;
+	uint64_t leaf; /* 0: none of its own */
 	struct channel *channel; /* who is told; NULL: nobody any more */
 };
 
+/* Why one was not made. */
+struct failure {
+	int step;
+	uint32_t missing; /* enum process_controller */
+};
+
 int
-inits_init(struct inits *all, bool with_doormen)
+inits_init(struct inits *all, bool with_doormen, struct leaves *leaves)
 {
 	size_t n = INITS_MAX * sizeof(*all->pids);
 	void *pids = NULL;
@@ -51,7 +63,7 @@ inits_init(struct inits *all, bool with_doormen)
 		pids = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (pids == MAP_FAILED)
 		return -errno;
-	*all = (struct inits){.pids = pids, .pids_bytes = n};
+	*all = (struct inits){.pids = pids, .pids_bytes = n, .leaves = leaves};
 	list_init(&all->list);
 	return 0;
 }
@@ -74,10 +86,11 @@ tell(struct channel *c, const struct init_child *i, enum process_type type, int 
 }
 
 static void
-refuse(struct channel *c, const struct process_record *r, int step, int error)
+refuse(struct channel *c, const struct process_record *r, int step, int error, uint32_t missing)
 {
 	const struct process_record failed = {
 		.type = PROCESS_FAILED,
+		.flags = missing,
 		.thread = r->thread,
 		.session = r->session,
 		.step = step,
@@ -115,6 +128,8 @@ static void
 end(struct inits *all, struct init_child *i, int status)
 {
 	tell(i->channel, i, PROCESS_ENDED, status);
+	if (all->leaves)
+		leaves_end(all->leaves, i->leaf);
 	list_unlink(&i->link);
 	all->n--;
 	if (i->word)
@@ -217,11 +232,11 @@ inits_leave(struct inits *all, const struct channel *c)
 void
 birth_begin(struct birth *b, const int *more, size_t n)
 {
-	int kept[KEPT_MAX] = {b->launch, b->reports, b->place->proc_fd};
+	int kept[KEPT_MAX] = {b->launch, b->reports, b->place->proc_fd, b->leaf.kill, b->leaf.events};
 
 	if (n > 0)
-		memcpy(kept + 3, more, n * sizeof(*more));
-	raw_close_all_but(kept, 3 + n);
+		memcpy(kept + 5, more, n * sizeof(*more));
+	raw_close_all_but(kept, 5 + n);
 }
 
 /* Nothing was sent before this, so that there is room for it. */
@@ -255,14 +270,64 @@ be_born(struct birth *b)
 }
 
 static pid_t
+fork_into(int cgroup)
+{
+	struct clone_args a = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup};
+
+	return cgroup < 0 ? fork() : (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+}
+
+static pid_t
 make_process(struct birth *b)
 {
 	bool own_namespaces = b->plan.flags & PLAN_CONFINED && !b->place->privileged;
-	pid_t pid = own_namespaces ? namespace_fork(&b->plan, NULL) : fork();
+	int cgroup = b->leaf.directory;
+	pid_t pid = own_namespaces ? namespace_fork(&b->plan, cgroup, NULL) : fork_into(cgroup);
 
 	if (pid == 0)
 		be_born(b);
 	return pid < 0 ? -errno : pid;
+}
+
+/* The kernel ends all in a confined one with it: that has no need to. */
+static pid_t
+make_in_leaf(struct inits *all, struct birth *b, struct failure *ret)
+{
+	bool confined = b->plan.flags & PLAN_CONFINED;
+	pid_t pid;
+	int r;
+
+	ret->step = STEP_CGROUP;
+	r = leaves_make(all->leaves, &b->plan, &b->leaf, &ret->missing);
+	if (r < 0)
+		return r;
+	if (confined) {
+		b->leaf.kill = fd_close(b->leaf.kill);
+		b->leaf.events = fd_close(b->leaf.events);
+	}
+	pid = make_process(b);
+	if (pid < 0)
+		leaves_drop(all->leaves, b->leaf.number);
+	else if (!confined)
+		leaves_note(all->leaves, b->leaf.number, pid);
+	/* Into a control group that is none of ours to put processes into. */
+	if (pid != -EACCES)
+		ret->step = STEP_FORK;
+	leaf_made_close(&b->leaf);
+	return pid;
+}
+
+/* Another spawner that is given the same place may take an empty leaf for one that was left. */
+static pid_t
+make(struct inits *all, struct birth *b, struct failure *ret)
+{
+	pid_t pid = -ENODEV;
+
+	if (!all->leaves)
+		return make_process(b);
+	for (int n = 0; n < LEAF_TRIES && (pid == -ENODEV || pid == -ENOENT); n++)
+		pid = make_in_leaf(all, b, ret);
+	return pid;
 }
 
 /* Two pairs; who is born has the first end of each. */
@@ -289,7 +354,7 @@ free_word(const struct inits *all)
 
 /* FDS are the client's end and the broker's. Returns: the pid of what is made first, -errno. */
 static pid_t
-add(struct inits *all, struct channel *c, struct birth *b, int fds[2])
+add(struct inits *all, struct channel *c, struct birth *b, int fds[2], struct failure *ret)
 {
 	cleanup_free struct init_child *i = calloc(1, sizeof(*i));
 	cleanup_close int launch = -1, reports = -1, client = -1, broker = -1;
@@ -310,7 +375,7 @@ add(struct inits *all, struct channel *c, struct birth *b, int fds[2])
 	i->word = b->ret_pid = free_word(all);
 	if (i->word)
 		*i->word = BIRTH_NOT_YET;
-	pid = make_process(b);
+	pid = make(all, b, ret);
 	if (pid < 0) {
 		if (i->word)
 			*i->word = 0;
@@ -320,6 +385,7 @@ add(struct inits *all, struct channel *c, struct birth *b, int fds[2])
 	i->thread = b->thread;
 	i->pid = pid;
 	i->is_confined = b->plan.flags & PLAN_CONFINED;
+	i->leaf = b->leaf.number;
 	i->channel = c;
 	list_append(&all->list, &i->link);
 	all->n++;
@@ -356,6 +422,7 @@ inits_start(struct inits *all, struct birthplace *place, struct channel *c, cons
 		.thread = r->thread,
 		.session = r->session,
 		.flags = r->flags,
+		.leaf = {.directory = -1, .kill = -1, .events = -1},
 		.pids = all->pids,
 		.pids_bytes = all->pids_bytes,
 	};
@@ -365,27 +432,28 @@ inits_start(struct inits *all, struct birthplace *place, struct channel *c, cons
 		.session = r->session,
 		.version = PROCESS_VERSION,
 	};
+	struct failure failure = {.step = STEP_FORK};
 	int fds[2], error = plan_decode(data, n, &place->scope, &b.plan);
 	uint64_t thread;
 
 	if (error == 0 && place->above)
 		error = plan_inherit(&b.plan, place->above);
 	if (error < 0) {
-		refuse(c, r, STEP_NONE, -error);
+		refuse(c, r, STEP_NONE, -error, 0);
 		return;
 	}
-	if (b.plan.memory_max || b.plan.pids_max || b.plan.cpu_usec) {
-		refuse(c, r, STEP_CGROUP, EOPNOTSUPP);
+	if (place->above && !plan_shares_limits(&b.plan, place->above)) {
+		refuse(c, r, STEP_CGROUP, EOPNOTSUPP, 0);
 		return;
 	}
 	if (is_there(all, c, r->session, &thread)) {
 		if (thread != r->thread)
-			refuse(c, r, STEP_NONE, EBUSY);
+			refuse(c, r, STEP_NONE, EBUSY, 0);
 		return;
 	}
-	error = all->n < INITS_MAX ? add(all, c, &b, fds) : -EAGAIN;
+	error = all->n < INITS_MAX ? add(all, c, &b, fds, &failure) : -EAGAIN;
 	if (error < 0) {
-		refuse(c, r, STEP_FORK, -error);
+		refuse(c, r, failure.step, -error, failure.missing);
 		return;
 	}
 	launch.pid = (uint32_t)error;

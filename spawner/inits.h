@@ -16,10 +16,11 @@ struct inits {
 	size_t n;
 	uint32_t *pids; /* where the kernel writes those of what doormen make; NULL: there are no doormen */
 	size_t pids_bytes;
+	struct leaves *leaves; /* one for each of them; NULL: they are in ours */
 };
 
 /* Returns: 0 or -errno. */
-int inits_init(struct inits *all, bool with_doormen);
+int inits_init(struct inits *all, bool with_doormen, struct leaves *leaves);
 
 /*
  * Makes an init for the session and the thread that R names, by the plan of N bytes at DATA. C is told:

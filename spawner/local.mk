@@ -3,6 +3,8 @@
 noinst_LTLIBRARIES += spawner/libspawner.la
 spawner_libspawner_la_SOURCES = wire/process.h \
 	spawner/birth.h \
+	spawner/cgroup/delegated.c spawner/cgroup/delegated.h \
+	spawner/cgroup/leaves.c spawner/cgroup/leaves.h \
 	spawner/channel.c spawner/channel.h \
 	spawner/doorman.c spawner/doorman.h \
 	spawner/hello.c spawner/hello.h \

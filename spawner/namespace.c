@@ -28,17 +28,21 @@
 #include "spawner/root.h"
 #include "spawner/self.h"
 
-#define NAMESPACES \
-	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+/* That of control groups is made from within, as it begins where who makes it is. */
+#define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
 
 pid_t
-namespace_fork(const struct process_plan *plan, uint32_t *ret_pid)
+namespace_fork(const struct process_plan *plan, int cgroup, uint32_t *ret_pid)
 {
 	struct clone_args a = {
 		.flags = NAMESPACES | (plan->flags & PLAN_NET ? 0 : CLONE_NEWNET),
 		.exit_signal = SIGCHLD,
 	};
 
+	if (cgroup >= 0) {
+		a.flags |= CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)cgroup;
+	}
 	if (ret_pid) {
 		a.flags |= CLONE_PARENT | CLONE_PARENT_SETTID;
 		a.parent_tid = (uint64_t)(uintptr_t)ret_pid;
@@ -123,6 +127,8 @@ enter(struct birth *b, int tree)
 {
 	int step, r;
 
+	if (unshare(CLONE_NEWCGROUP) < 0)
+		birth_fail(b, STEP_NS, errno);
 	keep_proc(b);
 	r = root_make(&b->plan, tree, &step);
 	if (r < 0)

@@ -9,10 +9,10 @@ struct birth;
 struct process_plan;
 
 /*
- * fork(2) into all the namespaces of a session. With RET_PID the child is a sibling of this process, and its
+ * fork(2) into the namespaces of a session, and into the control group CGROUP; -1: its own. With RET_PID the child is a sibling of this process, and its
  * pid stands there before it runs. Returns: as fork(2).
  */
-pid_t namespace_fork(const struct process_plan *plan, uint32_t *ret_pid);
+pid_t namespace_fork(const struct process_plan *plan, int cgroup, uint32_t *ret_pid);
 
 /* That PROCESS of a /proc, at PROC or, -1, at its usual place, has its plan's user and group. Returns: 0 or -errno. */
 int namespace_write_maps(int proc, const char *process, const struct process_plan *plan);

@@ -144,6 +144,13 @@ lower(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* 0 is no limit. */
+static uint64_t
+lower_if_any(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 int
 plan_inherit(struct process_plan *p, const struct process_plan *above)
 {
@@ -160,5 +167,15 @@ plan_inherit(struct process_plan *p, const struct process_plan *above)
 		own[0] = lower(is_set ? own[0] : above->rlimits[i][0], own[1]);
 	}
 	p->rlimits_set |= above->rlimits_set;
+	p->memory_max = lower_if_any(p->memory_max, above->memory_max);
+	p->pids_max = lower_if_any(p->pids_max, above->pids_max);
+	p->cpu_usec = lower_if_any(p->cpu_usec, above->cpu_usec);
 	return 0;
+}
+
+bool
+plan_shares_limits(const struct process_plan *p, const struct process_plan *above)
+{
+	return p->memory_max == above->memory_max && p->pids_max == above->pids_max &&
+	       p->cpu_usec == above->cpu_usec;
 }

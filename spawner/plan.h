@@ -30,3 +30,6 @@ int plan_decode(const void *data, size_t n, const struct plan_scope *scope, stru
  * take away from themselves. Returns: 0, -EINVAL: P is not for a session below.
  */
 int plan_inherit(struct process_plan *p, const struct process_plan *above);
+
+/* Are the limits of P those of ABOVE, with which all that are made there share them? */
+bool plan_shares_limits(const struct process_plan *p, const struct process_plan *above);

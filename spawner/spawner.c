@@ -2,7 +2,8 @@
 /*
  * The spawner makes inits for the sessions of any number of daemons, and waits for them; all else is between
  * these and their brokers. It opens nothing that a client names, and has no descriptor of a client's. It has
- * no state: another one takes its place, while those that were made go on.
+ * no state: another one takes its place, while those that were made go on. What it leaves, where a directory of
+ * control groups was delegated to it, is found there by the next one (cgroup/leaves.h).
  */
 #include "config.h"
 
@@ -26,6 +27,7 @@
 #include "base/notify.h"
 #include "base/number.h"
 #include "base/path.h"
+#include "spawner/cgroup/leaves.h"
 #include "spawner/channel.h"
 #include "spawner/self.h"
 #include "spawner/inits.h"
@@ -33,6 +35,7 @@
 #define EXIT_USAGE 2
 #define LISTENER 3 /* as sd_listen_fds(3) has it */
 #define CONNECTIONS_MAX 64
+#define END_MSEC 300 /* for what ends with the daemon, so that its leaves go */
 #define RECORDS_A_TURN 16 /* of one of them, before the others have theirs */
 
 struct connection {
@@ -47,7 +50,9 @@ struct spawner {
 	size_t n_connections;
 	int listener, signal_fd;
 	bool root; /* programs may be root's */
-	bool has_children;
+	bool has_children, ends;
+	const char *cgroup; /* NULL: one is looked for */
+	struct leaves leaves;
 	struct inits inits;
 	struct restrict_filters filters;
 };
@@ -178,7 +183,8 @@ reap(struct spawner *s)
 	pid_t pid;
 
 	while (read(s->signal_fd, &info, sizeof(info)) > 0)
-		;
+		if (info.ssi_signo == SIGTERM)
+			s->ends = true;
 	for (; (pid = waitpid(-1, &status, WNOHANG)) > 0; any = true)
 		inits_reaped(&s->inits, pid, status);
 	s->has_children = pid == 0;
@@ -195,6 +201,7 @@ prepare(const struct spawner *s, struct pollfd *p)
 
 	p[n++] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
 	p[n++] = (struct pollfd){.fd = s->listener, .events = POLLIN};
+	p[n++] = (struct pollfd){.fd = s->leaves.fd, .events = POLLIN};
 	list_for_each(link, &s->connections) {
 		const struct connection *c = list_entry(link, struct connection, link);
 
@@ -206,8 +213,8 @@ prepare(const struct spawner *s, struct pollfd *p)
 static void
 turn(struct spawner *s)
 {
-	struct pollfd p[CONNECTIONS_MAX + 2];
-	size_t n = 2;
+	struct pollfd p[CONNECTIONS_MAX + 3];
+	size_t n = 3;
 
 	poll(p, prepare(s, p), -1);
 	list_for_each_safe(link, &s->connections) {
@@ -222,13 +229,14 @@ turn(struct spawner *s)
 	if (p[1].revents)
 		accept_one(s);
 	reap(s);
+	leaves_look(&s->leaves);
 }
 
 /* A keeper's ends when it is of use to nobody; it still waits for those that it made, which go on. */
 static bool
 is_wanted(const struct spawner *s)
 {
-	return s->listener >= 0 || s->n_connections > 0 || s->has_children;
+	return !s->ends && (s->listener >= 0 || s->n_connections > 0 || s->has_children);
 }
 
 /* --- the begin ------------------------------------------------------------------------------------- */
@@ -254,6 +262,7 @@ reset_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
@@ -266,13 +275,14 @@ spawner_init(struct spawner *s)
 	reset_signals();
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signal_fd < 0)
 		return -errno;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	self_adopt();
 	r = restrict_make_filters(&s->filters);
-	return r < 0 ? r : inits_init(&s->inits, geteuid() == 0);
+	return r < 0 ? r : inits_init(&s->inits, geteuid() == 0, &s->leaves);
 }
 
 static void
@@ -282,6 +292,8 @@ print_help(void)
 	     "Makes the processes of sessions for capfsd, which starts it, or systemd with a socket.\n"
 	     "\n"
 	     "  --fd=N        a connection that it was started with; can be given more than once\n"
+	     "  --cgroup=DIR  a directory of control groups that was delegated to it; own: the one that\n"
+	     "                it is in; without it, that if systemd says that it was delegated\n"
 	     "  --allow-root  programs may run as root, if root starts them\n"
 	     "  --version     print the version and exit\n"
 	     "  --help        print this and exit");
@@ -306,6 +318,7 @@ parse_options(struct spawner *s, int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{"fd", required_argument, NULL, 'f'},
+		{"cgroup", required_argument, NULL, 'c'},
 		{"allow-root", no_argument, NULL, 'r'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
@@ -317,6 +330,9 @@ parse_options(struct spawner *s, int argc, char *argv[])
 		case 'f':
 			if (add_inherited(s, optarg) < 0)
 				return EXIT_USAGE;
+			break;
+		case 'c':
+			s->cgroup = optarg;
 			break;
 		case 'r':
 			s->root = true;
@@ -360,9 +376,14 @@ main(int argc, char *argv[])
 		fprintf(stderr, "capfs-spawner: %s\n", error_name(r));
 		return EXIT_FAILURE;
 	}
+	r = leaves_init(&s.leaves, s.cgroup);
+	if (r < 0)
+		fprintf(stderr, "capfs-spawner: no control groups: %s: %s\n", s.cgroup ? s.cgroup : "own",
+			error_name(r));
 	(void)notify("READY=1");
 	self_init(argc, argv);
 	while (is_wanted(&s))
 		turn(&s);
+	leaves_deinit(&s.leaves, END_MSEC);
 	return EXIT_SUCCESS;
 }

@@ -16,8 +16,16 @@ else
 restart_steps = s,@restart_steps[@],,
 endif
 
+# Without it a service whose control groups have controllers could not be started again while any is in use.
+if HAVE_RESTART_STEPS
+delegate_subgroup = s,@delegate_subgroup[@],DelegateSubgroup=supervisor\n,
+else
+delegate_subgroup = s,@delegate_subgroup[@],,
+endif
+
 make_unit = $(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) -e 's,@sbindir[@],$(sbindir),g' \
-	-e 's,@bindir[@],$(bindir),g' -e 's,@pkglibexecdir[@],$(pkglibexecdir),g' -e '$(restart_steps)' $< >$@-t && mv $@-t $@
+	-e 's,@bindir[@],$(bindir),g' -e 's,@pkglibexecdir[@],$(pkglibexecdir),g' -e '$(restart_steps)' \
+	-e '$(delegate_subgroup)' $< >$@-t && mv $@-t $@
 
 systemdsystemunit_DATA = \
 	systemd/system/capfsd.service systemd/system/capfsd@.service \

@@ -286,6 +286,40 @@ unit stop capfs-spawner.service capfs-spawner.socket capfsd.socket
 drop_out capfs-spawner.service
 t_is "stopped_it_leaves_nothing" "" "$(processes; ls /run/capfsd)"
 rm /usr/local/libexec/capfsd/capfs-spawner*
+
+# The real one, to which the unit delegates its control group.
+install -D "$(program spawner/capfs-spawner)" /usr/local/libexec/capfsd/capfs-spawner
+parent() { # PID
+	awk '/^PPid:/ { print $2 }' "/proc/$1/status"
+}
+group_of() { # PID
+	sed -n 's/^0:://p' "/proc/$1/cgroup"
+}
+unit start capfsd.service
+mkdir /cap/sessions/runs
+say 'to=runs threads=5 ram=16K' /cap/transfer_quota
+chown 12345:12345 /cap/sessions/runs
+id=$(capctl run --session=runs --detach -- /bin/sleep 1000)
+pid=$(sed -n 's/^pid=//p' "/cap/sessions/runs/threads/$id/info")
+spawner=$(property MainPID capfs-spawner.service)
+t_is "a_program_has_the_sessions_parent" "$spawner" "$(parent "$(parent "$pid")")"
+place=$(group_of "$spawner")
+place=${place%/supervisor}
+if [[ $place == */capfs-spawner.service ]]; then
+	t_is "its_session_has_a_control_group_in_the_units" "$place/session-1" "$(group_of "$pid")"
+	unit restart capfs-spawner.service
+	t_ok "a_restart_leaves_it" kill -0 "$pid"
+	t_is "as_it_was" "$place/session-1" "$(group_of "$pid")"
+	rmdir /cap/sessions/runs
+	no_leaf() { ! grep -rqs . "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)$place/session-1/cgroup.events"; }
+	t_ok "which_the_next_one_removes" wait_for 10 no_leaf
+else
+	t_skip "its_session_has_a_control_group_in_the_units" "this manager has none for its units"
+fi
+unit stop capfsd.service capfsd.socket capfs-spawner.service capfs-spawner.socket
+wait_for 10 no_processes
+t_is "and_nothing_is_left" "" "$(processes; ls /run/capfsd)"
+rm /usr/local/libexec/capfsd/capfs-spawner*
 rm -rf /var/lib/capfsd
 
 # --- other instances, mounts --------------------------------------------------------------------

@@ -83,6 +83,7 @@ unit_tests = \
 	tests/test-succession \
 	tests/test-turns \
 	tests/test-kept \
+	tests/test-leaves \
 	tests/test-spawner \
 	tests/test-spawner-broker \
 	tests/test-spawner-confined \
@@ -105,6 +106,7 @@ integration_tests = \
 	tests/it-backoff.sh \
 	tests/it-call.sh \
 	tests/it-capctl.sh \
+	tests/it-cgroup.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-deputy.sh \
@@ -164,6 +166,7 @@ test_tools = \
 	tests/caller \
 	tests/direct \
 	tests/hostile-file \
+	tests/bomb \
 	tests/fd-bomb \
 	tests/hostile-fs \
 	tests/importing \
@@ -239,6 +242,7 @@ tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
+tests_bomb_SOURCES = tests/bomb.c
 tests_fd_bomb_SOURCES = tests/fd-bomb.c
 tests_fd_bomb_LDADD = base/libbase.la
 tests_exec_fd_SOURCES = tests/exec-fd.c
@@ -543,6 +547,10 @@ tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_conversation_SOURCES = tests/test-conversation.c $(sockets_world)
 tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_conversation_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_leaves_SOURCES = tests/test-leaves.c
+tests_test_leaves_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_leaves_LDADD = tests/libfixture.la spawner/libspawner.la
 
 spawner_world = tests/spawner-world.c tests/spawner-world.h
 tests_test_spawner_SOURCES = tests/test-spawner.c $(spawner_world)

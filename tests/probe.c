@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -54,6 +55,13 @@ try_stat(const char *path, const char *argument)
 	struct stat st;
 
 	return result(lstat(path, &st));
+}
+
+/* A control group, as systemd marks it. */
+static int
+try_delegate(const char *path, const char *argument)
+{
+	return result(setxattr(path, "user.delegate", "1", 1, 0));
 }
 
 static int
@@ -210,6 +218,7 @@ static const struct operation operations[] = {
 	{"chown", try_chown},
 	{"connect", try_connect},
 	{"create", try_create},
+	{"delegate", try_delegate},
 	{"link", try_link},
 	{"list", try_list},
 	{"mkdir", try_mkdir},

@@ -160,7 +160,7 @@ run_keeper(int fd)
 	struct keeper k;
 
 	snprintf(config.held.mountpoint, sizeof(config.held.mountpoint), MOUNTPOINT);
-	if (minder_start(run, program, 1, argv, &config.held) < 0)
+	if (minder_start(run, &(const struct minder_config){.path = program}, 1, argv, &config.held) < 0)
 		_exit(90);
 	keeper_init(&k, &config);
 	k.held.peer_fd = fd;
@@ -499,7 +499,7 @@ START_TEST(renewed_and_ended)
 	pid_t pid, next, minder;
 	struct stat st;
 
-	ck_assert_int_eq(minder_start(run, program, 1, argv, &held), 0);
+	ck_assert_int_eq(minder_start(run, &(const struct minder_config){.path = program}, 1, argv, &held), 0);
 	minder = held.minder;
 	ck_assert_int_gt(minder, 0);
 	/* Nobody finds the listener by a name. */

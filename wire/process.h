@@ -42,9 +42,14 @@ enum process_type {
 	 * first thread of a session, behind it the broker's end of the init's own pair.
 	 */
 	PROCESS_LAUNCH = 32,
-	PROCESS_INITED,  /* init: it is there, `version` */
+	/*
+	 * init: it is there, `version`; with a pidfd of itself and, if it is not confined and has a leaf of control
+	 * groups, the cgroup.events of that. Again before SYNCED.
+	 */
+	PROCESS_INITED,
 	PROCESS_RUNNING, /* the program of `thread` is about to execute */
-	PROCESS_FAILED,  /* it will not: `step`, `error` */
+	/* it will not: `step`, `error`; with STEP_CGROUP and EOPNOTSUPP `flags` are enum process_controller */
+	PROCESS_FAILED,
 	PROCESS_EXITED,  /* `status`, as of wait(2), and what was used */
 	PROCESS_ORPHAN,  /* `pid` whose parent had ended before has ended: `status` */
 	PROCESS_STATE,   /* of `thread`: `flags` is an enum process_phase, and with it what is said at its end */
@@ -89,6 +94,13 @@ enum process_step {
 		[STEP_CAPS] = "caps", [STEP_LANDLOCK] = "landlock", [STEP_SECCOMP] = "seccomp",                \
 		[STEP_EXEC] = "exec",                                                                          \
 	}
+
+/* Of control groups, those that are not there to keep a limit. None: it would be another one than its parent's. */
+enum process_controller {
+	CONTROLLER_MEMORY = 1,
+	CONTROLLER_PIDS = 2,
+	CONTROLLER_CPU = 4,
+};
 
 enum process_phase {
 	PHASE_STARTING = 1,

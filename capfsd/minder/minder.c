@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,7 +34,7 @@
 #define KILL_MSEC 500
 
 struct minder {
-	const char *path;
+	const struct minder_config *config;
 	int signal_fd;
 	struct child spawner;
 	uint64_t due_msec; /* when the next one may be started; 0: at any time */
@@ -46,20 +47,22 @@ struct minder {
  * socket, from nowhere. It ends with the minder, whatever that dies of.
  */
 static void __attribute__((noreturn))
-become_spawner(int binary, const char *path, pid_t parent)
+become_spawner(int binary, const struct minder_config *config, pid_t parent)
 {
-	char pid[32], count[] = "LISTEN_FDS=1";
-	char *const argv[] = {(char *)(uintptr_t)path, NULL};
+	char pid[32], count[] = "LISTEN_FDS=1", cgroup[PATH_MAX + 16] = "";
+	char *const argv[] = {(char *)(uintptr_t)config->path, config->cgroup ? cgroup : NULL, NULL};
 	char *const environment[] = {pid, count, NULL};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	child_reset_signals();
 	signal(SIGPIPE, SIG_DFL);
 	snprintf(pid, sizeof(pid), "LISTEN_PID=%d", (int)getpid());
+	if (config->cgroup)
+		snprintf(cgroup, sizeof(cgroup), "--cgroup=%s", config->cgroup);
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent &&
 		dup2(null, STDIN_FILENO) >= 0 && fd_set_cloexec(MINDER_FD_LISTENER, false) == 0)
 		execveat(binary, "", argv, environment, AT_EMPTY_PATH);
-	log_message(LOG_ERR, "cannot execute %s: %m", path);
+	log_message(LOG_ERR, "cannot execute %s: %m", config->path);
 	_exit(EXIT_FAILURE);
 }
 
@@ -71,17 +74,17 @@ static void
 start_spawner(struct minder *m)
 {
 	cleanup_close int binary = -1;
-	const char *error = binary_open(m->path, &binary);
+	const char *error = binary_open(m->config->path, &binary);
 	pid_t parent = getpid(), pid = error ? 0 : fork();
 
 	if (!error && pid == 0)
-		become_spawner(binary, m->path, parent);
+		become_spawner(binary, m->config, parent);
 	child_started(&m->spawner, pid > 0 ? pid : 0);
 	if (pid > 0)
 		return;
 	m->due_msec = child_ended(&m->spawner);
 	if (m->spawner.backoff.n == 1)
-		log_message(LOG_WARNING, "cannot start %s: %s", m->path,
+		log_message(LOG_WARNING, "cannot start %s: %s", m->config->path,
 			error ? error : "no process can be had");
 }
 
@@ -172,10 +175,10 @@ prepare(struct minder *m, pid_t parent)
 }
 
 void
-minder_main(pid_t parent, const char *path)
+minder_main(pid_t parent, const struct minder_config *config)
 {
 	struct minder m = {
-		.path = path,
+		.config = config,
 		.spawner.backoff = {.first_usec = 100000, .max_usec = 4000000},
 	};
 	int r = prepare(&m, parent);

@@ -34,16 +34,21 @@ enum minder_fd {
 	MINDER_FD_KEEPER = 4,
 };
 
+/* How it starts its spawner. */
+struct minder_config {
+	const char *path; /* the program; an absolute one */
+	const char *cgroup; /* the directory of control groups that it is told; NULL: none */
+};
+
 /*
- * Starts one, whose spawner is the program at PATH, an absolute one, and which is named in ARGV's
- * memory. The listener is made in the directory RUN_FD. Whatever is done with it later is done by
+ * Starts one, whose spawner is as CONFIG says, and which is named in ARGV's memory. The listener is made in the directory RUN_FD. Whatever is done with it later is done by
  * what is set in H; none is started, and that is no error, where there is no program. Returns: 0 or
  * -errno. To be called before this process gives anything up.
  */
-int minder_start(int run_fd, const char *path, int argc, char *argv[], struct succession *h);
+int minder_start(int run_fd, const struct minder_config *config, int argc, char *argv[], struct succession *h);
 
 /* What it does, until PARENT or the pair to it ends. */
-void __attribute__((noreturn)) minder_main(pid_t parent, const char *path);
+void __attribute__((noreturn)) minder_main(pid_t parent, const struct minder_config *config);
 
 /*
  * A new connection to the unit's spawner, or to the minder's where there is none of that, on which

@@ -66,32 +66,34 @@ make_listener(int run_fd, int *ret_file)
 	return take_fd(fd);
 }
 
-/* PATH is copied first, as its memory is where the name will be. */
+/* What CONFIG says is copied first, as its memory is where the name will be. */
 static void __attribute__((noreturn))
-run(const int fds[2], const char *path, int argc, char *argv[], pid_t parent)
+run(const int fds[2], const struct minder_config *config, int argc, char *argv[], pid_t parent)
 {
 	struct boot titled = {};
-	char copy[PATH_MAX];
+	char path[PATH_MAX], cgroup[PATH_MAX];
+	const struct minder_config copy = {path, config->cgroup ? cgroup : NULL};
 	int r;
 
 	child_reset_signals();
-	snprintf(copy, sizeof(copy), "%s", path);
+	snprintf(path, sizeof(path), "%s", config->path);
+	snprintf(cgroup, sizeof(cgroup), "%s", config->cgroup ? config->cgroup : "");
 	confine_argv(&titled, argc, argv);
 	confine_title(&titled, MINDER_TITLE);
 	r = child_arrange(fds, 2, NULL, 0);
 	if (r == 0)
-		minder_main(parent, copy);
+		minder_main(parent, &copy);
 	_exit(EXIT_FAILURE);
 }
 
 int
-minder_start(int run_fd, const char *path, int argc, char *argv[], struct succession *h)
+minder_start(int run_fd, const struct minder_config *config, int argc, char *argv[], struct succession *h)
 {
 	cleanup_close int program = -1, file = -1, listener = -1;
 	pid_t parent = getpid(), pid;
 	int fds[2];
 
-	if (binary_open(path, &program))
+	if (binary_open(config->path, &program))
 		return 0;
 	listener = make_listener(run_fd, &file);
 	if (listener < 0)
@@ -99,7 +101,7 @@ minder_start(int run_fd, const char *path, int argc, char *argv[], struct succes
 	pid = child_fork(SOCK_SEQPACKET, &fds[1]);
 	fds[0] = listener;
 	if (pid == 0)
-		run(fds, path, argc, argv, parent);
+		run(fds, config, argc, argv, parent);
 	if (pid < 0)
 		return pid;
 	h->minder = pid;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -56,6 +57,7 @@ init_free(struct init *i)
 	watch_remove(&i->watch);
 	watch_remove(&i->end_watch);
 	fd_close(i->pidfd);
+	fd_close(i->leaf_fd);
 	list_unlink(&i->link);
 	if (i->indexed) {
 		index_remove(&i->programs->by_session, &i->session_link);
@@ -78,7 +80,7 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 		return -ENOMEM;
 	i->programs = programs;
 	i->session = s;
-	i->fd = i->pidfd = -1;
+	i->fd = i->pidfd = i->leaf_fd = -1;
 	list_init(&i->programs_of_it);
 	list_append(&programs->inits, &i->link);
 	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
@@ -375,26 +377,48 @@ static const struct {
 	{PROCESS_SYNCED, on_synced},
 };
 
+/* Is there a process in its leaf, itself or what it has left? The kernel tells that each time that it changes. */
+static bool
+leaf_is_populated(const struct init *i)
+{
+	char text[64];
+	ssize_t n = i->leaf_fd < 0 ? 0 : pread(i->leaf_fd, text, sizeof(text) - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	return strstr(text, "populated 1");
+}
+
+static bool
+is_running(const struct init *i)
+{
+	struct pollfd p = {.fd = i->pidfd, .events = POLLIN};
+
+	return i->pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
 static bool
 init_on_end(void *data)
 {
-	init_lost(data);
+	struct init *i = data;
+
+	if (!leaf_is_populated(i))
+		init_lost(i);
 	return false;
 }
 
 /*
- * The process ends a moment after its socket: a confined one when all that was in its namespace has. Until then
- * there is something of the session that runs.
+ * The process ends a moment after its socket: a confined one when all that was in its namespace has; another one
+ * perhaps before what is in its leaf, if it has one. Until then there is something of the session that runs.
  */
 static void
 init_over(struct init *i)
 {
-	struct pollfd p = {.fd = i->pidfd, .events = POLLIN};
+	bool populated = leaf_is_populated(i);
 
 	watch_remove(&i->watch);
-	if (i->pidfd < 0 || poll(&p, 1, 0) != 0 ||
-		watch_add(i->programs->sockets->watches, &i->end_watch, &i->session->payer, i->pidfd, EPOLLIN,
-			init_on_end, i) < 0)
+	if ((!populated && !is_running(i)) ||
+		watch_add(i->programs->sockets->watches, &i->end_watch, &i->session->payer,
+			populated ? i->leaf_fd : i->pidfd, populated ? EPOLLPRI : EPOLLIN, init_on_end, i) < 0)
 		init_lost(i);
 }
 
@@ -425,6 +449,8 @@ init_on_io(void *data)
 		i->introduced = true;
 		keep_pidfd(i, &sender);
 	}
+	if (n == sizeof(record) && record.type == PROCESS_INITED && n_fds == 2 && i->leaf_fd < 0)
+		i->leaf_fd = take_fd(fds[1]);
 	fd_close(sender.pidfd);
 	/* It has made the init of a session below, or failed to. */
 	first = n == sizeof(record) ? asking_find(i->programs, i, record.thread) : NULL;

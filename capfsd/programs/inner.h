@@ -65,6 +65,7 @@ struct init {
 	struct watch end_watch;
 	int fd;
 	int pidfd;            /* -1: not known (yet) */
+	int leaf_fd;          /* cgroup.events of the leaf of one that is not confined; -1: it has none, or not known */
 	bool behind;          /* something that it said could not be stored */
 	bool unheard;         /* it was not told of an end that is stored, and will say it again */
 	bool introduced;      /* it is there, and no longer on the way to it */
