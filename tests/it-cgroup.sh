@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Control groups: who is in a session's leaf, that nobody leaves it, that all in it end at once and nothing stays,
-# whoever is killed meanwhile; which directory is taken, and which is not.
+# whoever is killed meanwhile; which directory is taken, and which is not; what is said of limits.
 
 # The directory is made by one shell, and removed by it whatever becomes of the other one.
 if [ -z "${CAPFS_GROUP:-}" ]; then
@@ -239,6 +239,10 @@ if say "ro=/usr,/bin,/lib,/lib64" "$CAPFS/sessions/box/confine"; then
 	mkdir "$CAPFS/sessions/box/sessions/in"
 	say "to=in threads=20 ram=16K" "$CAPFS/sessions/box/transfer_quota"
 	chown $OWNER:$OWNER "$CAPFS/sessions/box/sessions/in"
+	say "pids=50" "$CAPFS/sessions/box/sessions/in/confine"
+	inner() { "$CAP" --cap="$CAPFS" run --session=box/in -- "$@"; }
+	t_fails EOPNOTSUPP "a_limit_of_its_own_below_is_none" inner /bin/true
+	t_like "and_it_is_said_why" 'limits of its own, below a session that runs' inner /bin/true
 	mkdir "$CAPFS/sessions/box/sessions/too"
 	say "to=too threads=20 ram=16K" "$CAPFS/sessions/box/transfer_quota"
 	chown $OWNER:$OWNER "$CAPFS/sessions/box/sessions/too"
@@ -251,6 +255,25 @@ if say "ro=/usr,/bin,/lib,/lib64" "$CAPFS/sessions/box/confine"; then
 	rmdir "$CAPFS/sessions/box/sessions/in"
 	t_ok "it_ends" rmdir "$CAPFS/sessions/box"
 	t_ok "and_its_leaf" wait_for 20 not test -e "$LEAF"
+
+	# --- limits ---
+
+	limit() { # KEY VALUE CONTROLLER FILE
+		session box
+		say "ro=/usr,/bin,/lib,/lib64 $1=$2" "$CAPFS/sessions/box/confine"
+		t_like "$1_is_shown" "^$1=" cat "$CAPFS/sessions/box/confine"
+		if grep -qw "$3" "$PLACE/cgroup.subtree_control"; then
+			PID=$(pid_of box "$(run box --detach -- /bin/sleep 1000)")
+			t_is "$1_is_a_limit_of_its_leaf" "$2" "$(cat "$(group "$PID")/$4")"
+		else
+			t_fails EOPNOTSUPP "$1_is_refused" run box -- /bin/true
+			t_like "because_there_is_no_$3" "no controller $3" run box -- /bin/true
+		fi
+		rmdir "$CAPFS/sessions/box"
+		wait_for 10 closed box
+	}
+	limit mem 67108864 memory memory.max
+	limit pids 64 pids pids.max
 else
 	t_skip "C08_confined_sessions" "none can be made here"
 fi
@@ -276,6 +299,10 @@ start_in "$FOUND/supervisor"
 sleeper app
 t_is "what_nobody_gave_us_is_not_taken" "$FOUND/supervisor" "$LEAF"
 t_is "it_is_as_it_was" "supervisor" "$(cd "$FOUND" && find . -mindepth 1 -type d -printf '%P')"
+PID='' LEAF=''
+session box
+say "ro=/usr,/bin,/lib,/lib64 mem=1G" "$CAPFS/sessions/box/confine"
+t_like "without_any_there_is_no_limit" "no controller memory" run box -- /bin/true
 harness_stop
 
 if [ "$(echo "delegate $FOUND" | "$PROBE" try)" = ok ]; then

@@ -30,11 +30,12 @@ START_TEST(what_is_written_is_shown)
 	ck_assert_str_eq(shown("sessions/app/confine"), "none\n");
 	ck_assert_int_eq(confine("sessions/app/confine",
 				 "uid=1000 gid=100 ro=/usr,/etc rw=/srv/app cwd=/srv/app "
-				 "rlimits=nofile:1K,core:0:unlimited dev=no"),
+				 "rlimits=nofile:1K,core:0:unlimited dev=no mem=64M pids=100"),
 		0);
 	ck_assert_str_eq(shown("sessions/app/confine"),
 		"uid=1000\ngid=100\nro=/etc,/usr\nrw=/srv/app\ncwd=/srv/app\nnet=none\nproc=yes\ndev=no\n"
-		"seccomp=yes\nlandlock=yes\nrlimits=core:0:18446744073709551615,nofile:1024\n");
+		"seccomp=yes\nlandlock=yes\nrlimits=core:0:18446744073709551615,nofile:1024\n"
+		"mem=67108864\npids=100\n");
 	ck_assert(world_has_event(&w, " confine session=init/app "));
 	world_restart(&w);
 	ck_assert_ptr_nonnull(strstr(shown("sessions/app/confine"), "ro=/etc,/usr\n"));
@@ -46,7 +47,7 @@ START_TEST(nonsense_is_refused)
 {
 	static const char *const bad[] = {"", "uid=-1", "uid=4294967295", "uid=x", "ro=usr",
 		"ro=/", "ro=/usr/", "ro=//usr", "ro=/usr/../etc", "ro=/usr/./lib", "ro=/usr,", "rw=/a,b", "net=yes",
-		"proc=maybe", "rlimits=nofile", "rlimits=files:3", "rlimits=nofile:9:8", "rlimits=nofile:x",
+		"proc=maybe", "mem=0", "mem=", "mem=-1", "mem=1.5G", "pids=0", "pids=max", "rlimits=nofile", "rlimits=files:3", "rlimits=nofile:9:8", "rlimits=nofile:x",
 		"root=relative", "cwd=..", "ro=/a ro=/b", "unknown=1"};
 	char text[1024] = "ro=";
 
@@ -85,6 +86,10 @@ START_TEST(a_confined_session_is_only_confined_more)
 		{"uid=5", 0},
 		{"uid=6", EPERM},
 		{"root=/srv", EPERM},
+		{"mem=1G", 0},
+		{"mem=2G pids=7", EPERM},
+		{"mem=1M pids=7", 0},
+		{"pids=8", EPERM},
 	};
 
 	played_begin();
@@ -94,7 +99,8 @@ START_TEST(a_confined_session_is_only_confined_more)
 		ck_assert_msg(e == steps[i].error, "%s: %d %s", steps[i].text, e, a.text);
 	}
 	ck_assert_str_eq(shown("sessions/app/confine"),
-		"uid=5\nro=/usr/lib\nrw=/srv/data\nnet=none\nproc=no\ndev=yes\nseccomp=yes\nlandlock=yes\nrlimits=nofile:50\n");
+		"uid=5\nro=/usr/lib\nrw=/srv/data\nnet=none\nproc=no\ndev=yes\nseccomp=yes\nlandlock=yes\nrlimits=nofile:50\n"
+		"mem=1048576\npids=7\n");
 }
 END_TEST
 
@@ -105,11 +111,14 @@ START_TEST(it_is_inherited)
 	played_begin();
 	c = world_control(&w, root());
 	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/in", "ram=16K", &a), 0);
-	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "ro=/usr rw=/srv/x,/opt rlimits=core:0"), 0);
-	ck_assert_int_eq(confine("sessions/app/confine", "ro=/srv rw=/opt rlimits=nofile:9"), 0);
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine",
+				 "ro=/usr rw=/srv/x,/opt rlimits=core:0 mem=1M pids=9"),
+		0);
+	ck_assert_int_eq(confine("sessions/app/confine", "ro=/srv rw=/opt rlimits=nofile:9 mem=2M pids=5"), 0);
 	/* As far as the one above allows. */
 	ck_assert_str_eq(shown("sessions/app/sessions/in/confine"),
-		"ro=/srv/x\nrw=/opt\nnet=none\nproc=yes\ndev=yes\nseccomp=yes\nlandlock=yes\nrlimits=core:0,nofile:9\n");
+		"ro=/srv/x\nrw=/opt\nnet=none\nproc=yes\ndev=yes\nseccomp=yes\nlandlock=yes\nrlimits=core:0,nofile:9\n"
+		"mem=1048576\npids=5\n");
 	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/other", "ram=8K", &a), 0);
 	ck_assert_ptr_nonnull(strstr(shown("sessions/app/sessions/other/confine"), "rw=/opt\n"));
 	/* It is paid for, and given back. */
@@ -186,7 +195,7 @@ START_TEST(the_spawner_is_told)
 	struct process_plan plan;
 
 	played_begin();
-	ck_assert_int_eq(confine("sessions/app/confine", "uid=77 gid=78 ro=/usr rw=/srv rlimits=nofile:7"), 0);
+	ck_assert_int_eq(confine("sessions/app/confine", "uid=77 gid=78 ro=/usr rw=/srv rlimits=nofile:7 mem=1G pids=9"), 0);
 	played_come();
 	played_ask(WIRE_SPAWN, "threads", 0, "descriptors=0");
 	ck_assert_uint_eq(played_said(spawner, &record, &plan), PROCESS_START);
@@ -201,6 +210,8 @@ START_TEST(the_spawner_is_told)
 	ck_assert_uint_eq(plan.binds[1].writable, 0);
 	ck_assert_uint_eq(plan.rlimits_set, 1U << RLIMIT_NOFILE);
 	ck_assert_uint_eq(plan.rlimits[RLIMIT_NOFILE][0], 7);
+	ck_assert_uint_eq(plan.memory_max, 1 << 30);
+	ck_assert_uint_eq(plan.pids_max, 9);
 }
 END_TEST
 

@@ -363,17 +363,31 @@ launch(struct exchange *x, struct program *p, int fd)
 	return e;
 }
 
+/* What `confine` says cannot be kept. */
+static int
+refuse_limits(struct request *r, int missing)
+{
+	const char *memory = missing & CONTROLLER_MEMORY ? " memory" : "";
+	const char *pids = missing & CONTROLLER_PIDS ? " pids" : "", *cpu = missing & CONTROLLER_CPU ? " cpu" : "";
+
+	if (missing)
+		return refuse(r, EOPNOTSUPP, "step cgroup: EOPNOTSUPP: no controller%s%s%s", memory, pids, cpu);
+	return refuse(r, EOPNOTSUPP, "step cgroup: EOPNOTSUPP: limits of its own, below a session that runs");
+}
+
 static int
 fail(struct exchange *x, struct program *p)
 {
 	static const char *const steps[STEP_N] = PROCESS_STEP_WORDS;
-	int error = p->record.error, step = p->record.step, e;
+	int error = p->record.error, step = p->record.step, missing = p->record.status, e;
 
 	e = programs_forget(p);
 	if (e < 0)
 		return e;
 	if (error == ECONNREFUSED && step == STEP_NONE)
 		return refuse(&x->request, error, "there is no spawner (capfs-spawner) to make processes");
+	if (error == EOPNOTSUPP && step == STEP_CGROUP)
+		return refuse_limits(&x->request, missing);
 	return refuse(&x->request, error, "step %s: %s", steps[step], error_name(error));
 }
 

@@ -203,6 +203,13 @@ tighten_rlimits(const struct confinement_record *base, struct confinement_record
 	}
 }
 
+/* 0 is no limit. */
+static uint64_t
+lower(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 #define FLAGS_THAT_LOOSEN (PLAN_NET | PLAN_PROC | PLAN_DEV)
 
 void
@@ -218,6 +225,8 @@ confinement_tighten(const struct confinement_record *base, const struct confinem
 	if (base->gid != CONFINEMENT_NOBODY)
 		ret->gid = base->gid;
 	memcpy(ret->root, base->root, sizeof(ret->root));
+	ret->memory_max = lower(base->memory_max, with->memory_max);
+	ret->pids_max = lower(base->pids_max, with->pids_max);
 	tighten_binds(base, with, ret);
 	tighten_rlimits(base, ret);
 }

@@ -28,7 +28,8 @@ struct confinement_record {
 	uint32_t n_binds;
 	uint32_t reserved_too;
 	uint64_t rlimits[PLAN_RLIMITS][2];
-	uint64_t reserved[24];
+	uint64_t memory_max, pids_max; /* 0: as it is */
+	uint64_t reserved[22];
 	char root[PLAN_PATH_BYTES];
 	char cwd[PLAN_PATH_BYTES];
 	struct plan_bind binds[PLAN_BINDS_MAX];

@@ -52,7 +52,7 @@ struct program_record {
 	uint32_t pid;    /* as the kernel told; shown, never used */
 	uint32_t uid, gid;
 	uint32_t n_fds;
-	int32_t status;  /* as of wait(2) */
+	int32_t status;  /* as of wait(2); where it has failed in STEP_CGROUP, enum process_controller that it lacks */
 	int32_t error;   /* why it was not started */
 	uint8_t step;    /* … and where: enum process_step */
 	uint8_t phase;   /* enum process_phase */

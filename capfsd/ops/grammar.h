@@ -73,6 +73,8 @@ struct request;
 	X(SECCOMP, "seccomp", false, "seccomp=yes|no")                                             \
 	X(LANDLOCK, "landlock", false, "landlock=yes|no")                                          \
 	X(RLIMITS, "rlimits", false, "rlimits=NAME:N[:N],...")                                     \
+	X(MEM, "mem", false, "mem=N")                                                              \
+	X(PIDS, "pids", false, "pids=N")                                                           \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

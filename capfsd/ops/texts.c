@@ -191,4 +191,8 @@ text_confinement(const struct confinement_record *c, struct text *t)
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		text_addf(t, "%s=%s\n", flags[i].key, c->flags & flags[i].flag ? "yes" : "no");
 	add_rlimits(c, t);
+	if (c->memory_max)
+		text_addf(t, "mem=%" PRIu64 "\n", c->memory_max);
+	if (c->pids_max)
+		text_addf(t, "pids=%" PRIu64 "\n", c->pids_max);
 }

@@ -58,6 +58,8 @@ write_plan(const struct running *r, struct process_plan *plan)
 	plan->n_binds = c.n_binds;
 	plan->rlimits_set = c.rlimits_set;
 	memcpy(plan->rlimits, c.rlimits, sizeof(plan->rlimits));
+	plan->memory_max = c.memory_max;
+	plan->pids_max = c.pids_max;
 	memcpy(plan->root, c.root, sizeof(plan->root));
 	memcpy(plan->cwd, c.cwd, sizeof(plan->cwd));
 	memcpy(plan->binds, c.binds, sizeof(plan->binds));
@@ -358,8 +360,8 @@ asking_failed(struct programs *programs, struct running *r, const struct process
 	if (record->step == STEP_NONE && record->error == EBUSY)
 		return 0;
 	asking_leave(r);
-	e = report_failed(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
-		record->error > 0 ? record->error : EPROTO);
+	e = report_missing(r, record->step > 0 && record->step < STEP_N ? record->step : STEP_NONE,
+		record->error > 0 ? record->error : EPROTO, record->flags);
 	programs_pump(programs);
 	return e;
 }

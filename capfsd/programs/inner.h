@@ -197,5 +197,7 @@ int report_end(struct running *r, const struct process_record *record);
 int report_given_up(struct running *r);
 /* It cannot be started. */
 int report_failed(struct running *r, enum process_step step, int error);
+/* … and these are MISSING for that: enum process_controller. */
+int report_missing(struct running *r, enum process_step step, int error, uint32_t missing);
 /* Nobody waits for it (any more), and it is over: it goes. */
 int report_drop(struct running *r);

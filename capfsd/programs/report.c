@@ -191,10 +191,17 @@ report_given_up(struct running *r)
 int
 report_failed(struct running *r, enum process_step step, int error)
 {
+	return report_missing(r, step, error, 0);
+}
+
+int
+report_missing(struct running *r, enum process_step step, int error, uint32_t missing)
+{
 	struct program_record record = r->program->record;
 
 	record.phase = PHASE_FAILED;
 	record.step = (uint8_t)step;
+	record.status = (int32_t)missing;
 	record.error = error;
 	record.ended_usec = r->programs->sockets->model->now_usec();
 	return end(r, &record);

@@ -147,6 +147,17 @@ take_rlimits(struct operation *o, struct confinement_record *c)
 	return true;
 }
 
+/* Of all processes of the session together; it takes one at least. */
+static bool
+take_total(struct operation *o, enum key key, uint64_t *ret)
+{
+	const struct word *w = &o->command.value[key];
+
+	if (command_has(&o->command, key) && (number_parse(w->p, w->n, true, ret) < 0 || *ret == 0))
+		return refuse(o->request, EINVAL, "'%s=' wants a number from 1 on, such as 64 or 2G", key_name(key));
+	return true;
+}
+
 static bool
 take_all(struct operation *o, struct confinement_record *c)
 {
@@ -157,7 +168,8 @@ take_all(struct operation *o, struct confinement_record *c)
 	       take_flag(o, KEY_PROC, "yes", "no", PLAN_PROC, c) &&
 	       take_flag(o, KEY_DEV, "yes", "no", PLAN_DEV, c) &&
 	       take_flag(o, KEY_SECCOMP, "yes", "no", PLAN_SECCOMP, c) &&
-	       take_flag(o, KEY_LANDLOCK, "yes", "no", PLAN_LANDLOCK, c) && take_rlimits(o, c);
+	       take_flag(o, KEY_LANDLOCK, "yes", "no", PLAN_LANDLOCK, c) && take_rlimits(o, c) &&
+	       take_total(o, KEY_MEM, &c->memory_max) && take_total(o, KEY_PIDS, &c->pids_max);
 }
 
 /* Who asks for a program believes what the daemon says of whose it is to be: root would claim to be anybody. */
@@ -211,7 +223,8 @@ stage(struct operation *o)
 #define KEYS_CONFINE                                                                                           \
 	(KEY_BIT(KEY_UID) | KEY_BIT(KEY_GID) | KEY_BIT(KEY_ROOT) | KEY_BIT(KEY_RO) |     \
 		KEY_BIT(KEY_RW) | KEY_BIT(KEY_CWD) | KEY_BIT(KEY_NET) | KEY_BIT(KEY_PROC) | KEY_BIT(KEY_DEV) | \
-		KEY_BIT(KEY_SECCOMP) | KEY_BIT(KEY_LANDLOCK) | KEY_BIT(KEY_RLIMITS))
+		KEY_BIT(KEY_SECCOMP) | KEY_BIT(KEY_LANDLOCK) | KEY_BIT(KEY_RLIMITS) | \
+		KEY_BIT(KEY_MEM) | KEY_BIT(KEY_PIDS))
 
 const struct verb verb_confine = {
 	VERB_ROW(CONFINE, confine),
