@@ -172,6 +172,7 @@ app=$CAPFS/sessions/leaves
 leaving() { "$CAP" --cap="$CAPFS" run --session=leaves "$@"; }
 # One that puts another one into a session of its own, as daemons do.
 leaving -- /bin/sh -c 'setsid sh -c "echo \$\$; exec sleep 1000" & sleep 0' >"$TMP/double"
+wait_for 10 test -s "$TMP/double"
 double=$(cat "$TMP/double")
 id=$(leaving --detach -- /bin/sleep 1000)
 pid=$(field "$id" pid)
