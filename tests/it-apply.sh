@@ -79,6 +79,8 @@ refused "a_program_beside_sessions" "bad.yaml:3:12: a.program: EINVAL: a session
 refused "no_string" "bad.yaml:1:24: a.program.1: EINVAL: this is no string: it may want quotes" 'a: {program: [/bin/ls, 010]}'
 refused "no_limits" "bad.yaml:2:21: 'nonsense' are no limits" "a: {$P,\n  cap: [one, two=2, \"three,nonsense\"]}"
 refused "no_quota" "bad.yaml:2:10: --quota takes words KEY=VALUE, not 'many'" "a: {$P,\n  quota: many}"
+refused "no_kind_of_quota" "bad.yaml:2:10: --quota: there is no kind 'treads'" "a: {$P,\n  quota: treads=3}"
+refused "no_number_of_it" "bad.yaml:2:10: --quota: threads=-1 is no number" "a: {$P,\n  quota: threads=-1}"
 refused "no_user" "bad.yaml:1:32: there is no user 'no such'" "a: {$P, uid: no such}"
 refused "no_profile" "bad.yaml:1:36: --profile=none: ENOENT: there is no such profile" "a: {$P, profile: none}"
 refused "no_program" "bad.yaml:1:4: no-such-program: ENOENT: it is in no directory of PATH" 'a: {program: [no-such-program]}'
@@ -198,6 +200,32 @@ t_is "who_loses_one_is_started_again" "args/echo: started args/user: started" "$
 sed 's/\[1, /[2, /' args-2.yaml >args-3.yaml
 t_is "C06_what_changed_in_a_tree_counts" "args/user: started" "$(done_with args-3.yaml)"
 t_is "it_is_ended_by_one_command" "args: removed" "$(done_with --stop args.yaml)"
+
+# --- what a program has laid where its output is ---
+
+mkfifo pipe
+ln -s "$TMP/elsewhere" link
+laid() { # FILE
+	echo "laid: {$USER_KEY, output: $TMP/$1, quota: threads=3 caps=2 sockets=4 inflight=4 ram=64K, program: [sleep, '1000']}" >laid.yaml
+	apply laid.yaml | sed "s,$TMP/,," | sed 's/^capctl: [^ ]* //'
+}
+t_is "a_pipe_that_nobody_reads_is_not_waited_for" "pipe: ENXIO: No such device or address" "$(laid pipe)"
+t_is "a_link_is_not_followed" "link: ELOOP: Too many levels of symbolic links" "$(laid link)"
+t_fails ENOENT "and_made_nothing" cat elsewhere
+
+# --- a slot that is granted and not served there ---
+
+Q="threads=8 caps=16 sockets=64 inflight=32 ram=256K"
+cat >second.yaml <<EOT
+second:
+  quota: threads=40 caps=160 sockets=600 inflight=300 ram=3M
+  sessions:
+    one: {profile: service, $USER_KEY, quota: $Q, program: [$TMP/bin/echo-server]}
+    two: {profile: service, $USER_KEY, quota: $Q, cap: "one:echo", program: [sleep, "1000"]}
+    user: {profile: service, $USER_KEY, quota: $Q, cap: "two:echo", timeout: 1, program: [sleep, "1000"]}
+EOT
+t_like "S17_it_is_no_service_of_who_was_granted_it" 'second/two: echo: ETIMEDOUT: its program does not serve that' apply second.yaml
+apply --stop second.yaml >/dev/null
 
 # --- two at once ---
 

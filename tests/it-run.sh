@@ -126,7 +126,7 @@ wrong() { # TEXT REASON
 	t_is "refused: $1" "capctl: EINVAL: $2" "$("$CAP" run bad.yaml 2>&1 | sed 's/^\(capctl: \)\(.*\): EINVAL: /\1EINVAL: \2: /; s/: Invalid argument$//')"
 }
 wrong '# nothing\nargs: {}' "bad.yaml:1:1: program: there is none"
-wrong 'program: [a]\nsesion: b' "bad.yaml:2:1: sesion: it is none of program, session, name, env, args, restart"
+wrong 'program: [a]\nsesion: b' "bad.yaml:2:1: sesion: it is none of program, session, name, env, args, restart, serve, heartbeat"
 wrong 'program:\n- echo\n- 010' "bad.yaml:1:1: program.1: this is no string: it may want quotes"
 wrong 'program: [a]\nenv: {A: !fd 8}' "bad.yaml:2:1: env.A: this is no string: it may want quotes"
 wrong 'program: a' "bad.yaml:1:1: program: it is a sequence of words, the program first"

@@ -38,16 +38,30 @@ is_there(struct apply *a, const char *node, int *ret_error)
 
 /* --- who serves it --- */
 
-/* Whether somebody serves the slot. Returns: 1, 0, -errno. */
-static int
-is_served(struct apply *a, const char *node)
+/* Is the entrypoint LABEL, "init/shop/db/kv", of the session "shop/db", and not what that was granted itself? */
+static bool
+is_of(const char *label, const char *session)
 {
-	cleanup_text struct text info = {}, served = {};
+	const char *name = strrchr(label, '/');
+	size_t n = name ? (size_t)(name - label) : 0, n_session = strlen(session);
+
+	return n > n_session && label[n - n_session - 1] == '/' &&
+		memcmp(name - n_session, session, n_session) == 0;
+}
+
+/* Whether E's program serves the slot. Returns: 1, 0, -errno. */
+static int
+is_served(struct apply *a, const struct entry *e, const char *node)
+{
+	cleanup_text struct text info = {}, served = {}, entrypoint = {};
 	int r = context_read(a->context, node, "info", &info);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (!field_find(info.data, NULL, "served", &served))
+	if (!field_find(info.data, NULL, "served", &served) ||
+		!field_find(info.data, NULL, "entrypoint", &entrypoint))
+		return 0;
+	if (text_done(&entrypoint) == 0 && !is_of(entrypoint.data, e->session.data))
 		return 0;
 	return text_done(&served) < 0 ? -ENOMEM : strcmp(served.data, "no") != 0;
 }
@@ -92,7 +106,7 @@ wait_served(struct apply *a, const struct entry *e, const struct use *u, const c
 
 	for (;;) {
 		drain(events);
-		served = is_served(a, node);
+		served = is_served(a, u->from, node);
 		running = served == 0 ? runs(a, u->from) : 1;
 		if (served > 0)
 			return 0;

@@ -129,6 +129,22 @@ settled(const struct settings *s, struct text *ret)
 	return failed || text_done(ret) < 0 ? complain(ENOMEM, NULL, "run") : 0;
 }
 
+/* So that nothing is begun for it: the daemon would refuse it when half is done. */
+static int
+check_quota(const struct setting *one)
+{
+	static const char *const kinds[] = {"caps", "sockets", "threads", "ram", "inflight"};
+	const char *value = one->value.data;
+	size_t n = strspn(value, "0123456789");
+
+	if (n == 0 || strspn(value + n, "KMG") != strlen(value + n) || strlen(value + n) > 1)
+		return complain_usage("--quota: %.*s=%s is no number", (int)one->n_key, one->key, value);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strlen(kinds[i]) == one->n_key && memcmp(kinds[i], one->key, one->n_key) == 0)
+			return 0;
+	return complain_usage("--quota: there is no kind '%.*s'", (int)one->n_key, one->key);
+}
+
 int
 run_quota(const struct run_words *w, struct text *ret)
 {
@@ -137,6 +153,9 @@ run_quota(const struct run_words *w, struct text *ret)
 
 	for (size_t i = 0; i < w->n_quota && status == 0; i++)
 		status = settle_words(&s, "quota", w->quota[i]);
+	for (size_t i = 0; i < s.n && status == 0; i++)
+		if (text_done(&s.all[i].value) == 0 && s.all[i].value.n > 0)
+			status = check_quota(&s.all[i]);
 	return status ? status : settled(&s, ret);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "capctl/run/forward.h"
 #include "capctl/run/resolve.h"
 #include "capctl/run/run.h"
@@ -96,12 +97,25 @@ add_null(struct table *t, const char *label)
 	return fd < 0 ? complain(errno, NULL, "/dev/null") : table_add(t, fd, label);
 }
 
+/*
+ * It is opened by whoever starts the program, which may have laid something there: a link to what only we may
+ * change, a pipe that nobody reads.
+ */
 static int
 add_output(const struct start *s, struct table *t, const char *label)
 {
-	int fd = open(s->output, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0640);
+	int fd = open(s->output,
+		O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+	struct stat st;
 
-	return fd < 0 ? complain(errno, NULL, "%s", s->output) : table_add(t, fd, label);
+	if (fd < 0)
+		return complain(errno, NULL, "%s", s->output);
+	if (fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISCHR(st.st_mode)) ||
+		fd_set_nonblock(fd, false) < 0) {
+		close(fd);
+		return complain(EINVAL, "an output is a file", "%s", s->output);
+	}
+	return table_add(t, fd, label);
 }
 
 /* Who reads a detached program's name from a pipe would wait for the program's end, too. */
