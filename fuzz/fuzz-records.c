@@ -82,7 +82,7 @@ read_all(struct model *m)
 	char buffer[4096];
 
 	walk_entry(&w, "", tree_session(m->root), 0);
-	events_read(m->root, &at, buffer, sizeof(buffer));
+	events_read(m->root, EVENTS_ALL, &at, buffer, sizeof(buffer));
 }
 
 /* What a session has is ended by what its owner would write. */

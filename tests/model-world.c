@@ -427,7 +427,10 @@ describe_session(struct text *t, const struct session *s)
 		text_addf(t, "thread %s\n", list_entry(i, struct entity, owner_link)->name);
 	text_addf(t, "events %" PRIu64 "-%" PRIu64 "\n", events_start(s), events_end(s));
 	for (uint64_t at = events_start(s); at < events_end(s);)
-		text_add_n(t, line, events_read(s, &at, line, sizeof(line)));
+		text_add_n(t, line, events_read(s, EVENTS_ALL, &at, line, sizeof(line)));
+	text_addf(t, "faults %s\n", events_has_more(s, EVENTS_FAULTS, 0) ? "" : "none");
+	for (uint64_t at = 0; events_has_more(s, EVENTS_FAULTS, at);)
+		text_add_n(t, line, events_read(s, EVENTS_FAULTS, &at, line, sizeof(line)));
 }
 
 char *

@@ -157,8 +157,8 @@ expect_event(struct world *w, const char *part)
 {
 	char buffer[4096];
 	struct session *s = w->model->root;
-	uint64_t at = events_seek(s, sizeof(buffer) - 1);
-	size_t n = events_read(s, &at, buffer, sizeof(buffer) - 1);
+	uint64_t at = events_seek(s, EVENTS_ALL, sizeof(buffer) - 1);
+	size_t n = events_read(s, EVENTS_ALL, &at, buffer, sizeof(buffer) - 1);
 
 	buffer[n] = '\0';
 	ck_assert_msg(strstr(buffer, part) != NULL, "no event '%s' in:\n%s", part, buffer);

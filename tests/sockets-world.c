@@ -541,7 +541,7 @@ world_has_event(struct world *w, const char *text)
 	static char buffer[256 * 1024];
 	const struct session *s = w->model->root;
 	uint64_t at = events_start(s);
-	size_t n = events_read(s, &at, buffer, sizeof(buffer) - 1);
+	size_t n = events_read(s, EVENTS_ALL, &at, buffer, sizeof(buffer) - 1);
 
 	buffer[n] = '\0';
 	return strstr(buffer, text);

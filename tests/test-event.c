@@ -43,16 +43,16 @@ teardown(void)
 	fixture_teardown();
 }
 
-/* All of a log, read in pieces of SIZE bytes. */
+/* What is seen of a log behind AT, read in pieces of SIZE bytes. */
 static char *
-read_log(const struct session *s, size_t size)
+read_view(const struct session *s, enum event_view view, uint64_t at, size_t size)
 {
 	struct text t = {};
 	char buffer[4096];
 	size_t n;
 
-	for (uint64_t at = events_start(s); at < events_end(s);) {
-		n = events_read(s, &at, buffer, size);
+	while (events_has_more(s, view, at)) {
+		n = events_read(s, view, &at, buffer, size);
 		ck_assert(n > 0 || at == events_end(s));
 		text_add_n(&t, buffer, n);
 	}
@@ -61,16 +61,28 @@ read_log(const struct session *s, size_t size)
 	return text_take(&t);
 }
 
+static char *
+read_log(const struct session *s, size_t size)
+{
+	return read_view(s, EVENTS_ALL, events_start(s), size);
+}
+
 static void
-expect_log(const struct session *s, const char *expected)
+expect_view(const struct session *s, enum event_view view, uint64_t at, const char *expected)
 {
 	static const size_t sizes[] = {1, 7, 30, 4096};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		cleanup_free char *log = read_log(s, sizes[i]);
+		cleanup_free char *log = read_view(s, view, at, sizes[i]);
 
 		ck_assert_str_eq(log, expected);
 	}
+}
+
+static void
+expect_log(const struct session *s, const char *expected)
+{
+	expect_view(s, EVENTS_ALL, events_start(s), expected);
 }
 
 static bool
@@ -305,6 +317,45 @@ START_TEST(refusals_go_first_and_grants_last)
 }
 END_TEST
 
+START_TEST(S08_faults_are_a_log_of_their_own)
+{
+	static const char first[] = AT " e=2 fault session=init/app\n", last[] = AT " e=5 fault session=init/app\n";
+	const size_t n = sizeof(first) - 1;
+	char text[2 * sizeof(first)];
+
+	log_text(w.model, app, "a");
+	log_by(app, app, EVENT_FAULT, EVENT_FAULT_VERB);
+	log_text(w.model, app, "b");
+	log_refusal(w.model, app, "c");
+	log_by(app, app, EVENT_FAULT, EVENT_FAULT_VERB);
+	log_text(w.model, app, "fault session=init/app");
+	snprintf(text, sizeof(text), "%s%s", first, last);
+	for (int restarted = 0; restarted < 2; restarted++, restart())
+		for (const struct session *s = app; s; s = s->parent) {
+			expect_view(s, EVENTS_FAULTS, 0, text);
+			expect_view(s, EVENTS_FAULTS, events_seek(s, EVENTS_FAULTS, n), last);
+			ck_assert_uint_eq(events_size(s, EVENTS_FAULTS), 2 * n);
+			ck_assert(!events_has_more(s, EVENTS_FAULTS, events_end(s) - 1));
+		}
+	ck_assert_uint_eq(events_size(other, EVENTS_FAULTS), 0);
+}
+END_TEST
+
+START_TEST(P23_faults_and_what_else_there_is_share_alike)
+{
+	for (int i = 0; i < 400; i++)
+		log_by(app, app, EVENT_FAULT, EVENT_FAULT_VERB);
+	for (int i = 0; i < 3000; i++)
+		log_by(app, app, i % 2 ? EVENT_LASTING : EVENT_USUAL, "other");
+	ck_assert_uint_eq(count_lines(app, " fault "), 250);
+	restart();
+	for (int i = 0; i < 3000; i++)
+		log_by(app, app, EVENT_FAULT, EVENT_FAULT_VERB);
+	ck_assert_uint_eq(count_lines(app, " other "), 249);
+	ck_assert_uint_eq(count_lines(app, " fault "), 251);
+}
+END_TEST
+
 START_TEST(P23_repeated_refusals_are_one_line)
 {
 	uint64_t end, at;
@@ -326,7 +377,7 @@ START_TEST(P23_repeated_refusals_are_one_line)
 	ck_assert_uint_eq(count_lines(root, ": no"), 1);
 	/* Who follows sees it once more, with its new number. */
 	ck_assert_uint_gt(events_end(app), end);
-	n = events_read(app, &at, buffer, sizeof(buffer) - 1);
+	n = events_read(app, EVENTS_ALL, &at, buffer, sizeof(buffer) - 1);
 	buffer[n] = '\0';
 	ck_assert_ptr_nonnull(strstr(buffer, "\xc3\x97" "41\n"));
 	ck_assert_uint_eq(at, events_end(app));
@@ -353,12 +404,12 @@ START_TEST(the_last_bytes_are_found_over_holes)
 		log_text(w.model, app, "%d", i);
 	}
 	for (uint64_t left = 1; left <= app->event_bytes + 10; left++) {
-		at = events_seek(app, left);
-		n = events_read(app, &at, buffer, sizeof(buffer));
+		at = events_seek(app, EVENTS_ALL, left);
+		n = events_read(app, EVENTS_ALL, &at, buffer, sizeof(buffer));
 		ck_assert_uint_eq(n, left < app->event_bytes ? left : app->event_bytes);
 		ck_assert_uint_eq(at, events_end(app));
 	}
-	ck_assert_uint_eq(events_seek(app, 0), events_end(app));
+	ck_assert_uint_eq(events_seek(app, EVENTS_ALL, 0), events_end(app));
 }
 END_TEST
 
@@ -521,6 +572,8 @@ add_cases(TCase *t)
 	tcase_add_test(t, P23_many_children_share_alike);
 	tcase_add_test(t, P23_more_children_than_lines);
 	tcase_add_test(t, refusals_go_first_and_grants_last);
+	tcase_add_test(t, S08_faults_are_a_log_of_their_own);
+	tcase_add_test(t, P23_faults_and_what_else_there_is_share_alike);
 	tcase_add_test(t, P23_repeated_refusals_are_one_line);
 	tcase_add_test(t, the_last_bytes_are_found_over_holes);
 	tcase_add_test(t, restart_brings_events_back);

@@ -46,7 +46,7 @@ perform_read_log(struct exchange *x, struct node node)
 
 	error_trace(events_store(x->request.model));
 	while (offset < end && t->n + sizeof(buffer) <= WIRE_TEXT_MAX)
-		text_add_n(t, buffer, events_read(s, &offset, buffer, sizeof(buffer)));
+		text_add_n(t, buffer, events_read(s, node.row->view, &offset, buffer, sizeof(buffer)));
 	if (text_done(t) < 0)
 		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
 	x->value = offset;

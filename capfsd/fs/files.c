@@ -124,6 +124,7 @@ fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, str
 	f->number = tree_number(node);
 	f->fs = fs;
 	f->log = node.row->type == ROW_LOG;
+	f->view = node.row->view;
 	f->call = node.row->type == ROW_CALL;
 	list_init(&f->reads);
 	if (index_reserve(&fs->files, 1) < 0 || index_reserve(&fs->files_by_number, 1) < 0) {
@@ -213,13 +214,13 @@ static void
 read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t offset)
 {
 	const struct session *s = f->session;
-	uint64_t end = events_end(s);
+	uint64_t end = events_size(s, f->view);
 	char *buffer;
 	size_t n;
 
 	error_trace(events_store(fs->model));
 	if (offset != f->next || offset == 0)
-		f->read_end = events_seek(s, offset < end ? end - offset : 0);
+		f->read_end = events_seek(s, f->view, offset < end ? end - offset : 0);
 	if (size > FS_READ_BYTES_MAX)
 		size = FS_READ_BYTES_MAX;
 	buffer = malloc(size ? size : 1);
@@ -227,7 +228,7 @@ read_log(struct fs *fs, fuse_req_t req, struct fs_file *f, size_t size, uint64_t
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	n = events_read(s, &f->read_end, buffer, size);
+	n = events_read(s, f->view, &f->read_end, buffer, size);
 	f->next = offset + n;
 	fuse_reply_buf(req, buffer, n);
 	free(buffer);
@@ -360,7 +361,7 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 		f = NULL;
 	if (f && (f->log || f->call)) {
 		if (f->log)
-			events = f->read_end < events_end(f->session) ? POLLIN | POLLRDNORM : 0;
+			events = events_has_more(f->session, f->view, f->read_end) ? POLLIN | POLLRDNORM : 0;
 		else if (!fs->calls->poll(fs->calls_data, f->fh))
 			events = 0;
 		fs_poll_end(fs, f);
@@ -388,7 +389,7 @@ fs_files_logged(struct fs *fs, struct session *s)
 	list_for_each (i, &fs->all_files) {
 		struct fs_file *f = list_entry(i, struct fs_file, all);
 
-		if (f->session == s && f->log)
+		if (f->session == s && f->log && events_has_more(s, f->view, f->read_end))
 			fs_file_wake(fs, f);
 	}
 }

@@ -37,6 +37,7 @@ struct fs_file {
 	uint64_t next;     /* the offset of the file that is read next if nobody seeks */
 	struct fs_half half;
 	bool log, stored;
+	enum event_view view; /* … of a log */
 	bool ended;	   /* it was read to its end */
 	bool call, failed; /* failed: a `call` that takes nothing more */
 	pid_t opener;	   /* 0: not known */

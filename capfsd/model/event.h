@@ -5,6 +5,7 @@
  *
  *	2026-11-28T17:55:53Z e=912 grant session=init/ci slot=docker id=31 uid=0 from=init/caps/docker
  *	2026-11-28T17:55:59Z e=914 refused call session=init/ci slot=docker uid=990 EPERM: not so ×40
+ *	2026-11-28T17:56:12Z e=917 fault session=init/ci thread=9.1 pid=4711 signal=SEGV core=no
  *
  * The time in UTC, a number, what was done or refused, whose it is, more fields, and last what others
  * have chosen: a reason, or the words of a command. No value has a blank, no text a character that is
@@ -15,7 +16,7 @@
  * with a count, at the end of the log once more.
  *
  * A log is a text that only grows: its end is the number of bytes ever written. Lines that are gone
- * leave holes, which readers skip.
+ * leave holes, which readers skip. To who reads the faults alone all other lines are holes.
  */
 #pragma once
 
@@ -35,7 +36,16 @@ enum event_keep {
 	EVENT_REFUSAL,
 	EVENT_USUAL,
 	EVENT_LASTING, /* who got something and who lost it */
+	EVENT_FAULT,   /* a program that ended as it should not; its verb is EVENT_FAULT_VERB */
 	EVENT_N_KEEPS,
+};
+
+#define EVENT_FAULT_VERB "fault"
+
+/* What somebody reads of a log. */
+enum event_view {
+	EVENTS_ALL,
+	EVENTS_FAULTS,
 };
 
 struct event {
@@ -76,12 +86,20 @@ uint64_t events_start(const struct session *s);
 uint64_t events_end(const struct session *s);
 
 /*
+ * How many bytes that can be seen were ever written. Of faults after a restart only those that are
+ * kept: offsets are those of the log, which every line has in the store, and no such count.
+ */
+uint64_t events_size(const struct session *s, enum event_view view);
+/* Is there something to be seen behind OFFSET? */
+bool events_has_more(const struct session *s, enum event_view view, uint64_t offset);
+
+/*
  * Copies up to SIZE bytes of what is kept from *OFFSET on, and moves that behind them. Returns how
  * many; 0 with *OFFSET at the end: there is no more.
  */
-size_t events_read(const struct session *s, uint64_t *offset, char *buffer, size_t size);
-/* Where the last LEFT bytes of what is kept begin; where all of it does, if that is less. */
-uint64_t events_seek(const struct session *s, uint64_t left);
+size_t events_read(const struct session *s, enum event_view view, uint64_t *offset, char *buffer, size_t size);
+/* Where the last LEFT bytes of what can be seen begin; where all of it does, if that is less. */
+uint64_t events_seek(const struct session *s, enum event_view view, uint64_t left);
 
 /* Used when a session goes: gives back what its lines are charged. */
 void events_free(struct session *s);

@@ -108,11 +108,19 @@ cut_count(const char *text, size_t n, uint32_t *ret_count)
 	return at - n_times;
 }
 
+static bool
+begins(const char *text, size_t n, const char *with)
+{
+	size_t k = strlen(with);
+
+	return n >= k && memcmp(text, with, k) == 0;
+}
+
 /* Behind the time and the number, which are the first two words. */
 void
 line_parse(struct line *line)
 {
-	static const char refused[] = "refused ";
+	static const char refused[] = "refused ", fault[] = EVENT_FAULT_VERB " ";
 	const char *text = line_text(line);
 	size_t n = line->header.n_text, at = 0;
 
@@ -127,10 +135,11 @@ line_parse(struct line *line)
 	line->body = (uint16_t)at;
 	line->n_body = (uint16_t)(n - at);
 	line->hash = line_hash(text + at, n - at);
-	line->keep = n - at >= sizeof(refused) - 1 &&
-			memcmp(text + at, refused, sizeof(refused) - 1) == 0
-		? EVENT_REFUSAL
-		: EVENT_USUAL;
+	line->keep = EVENT_USUAL;
+	if (begins(text + at, n - at, refused))
+		line->keep = EVENT_REFUSAL;
+	else if (begins(text + at, n - at, fault))
+		line->keep = EVENT_FAULT;
 }
 
 uint32_t

@@ -44,6 +44,8 @@ struct events {
 	size_t n_own;
 	uint64_t own_bytes; /* of session.event_bytes */
 	uint64_t end;
+	uint64_t faults_end;  /* that of the last fault that was kept */
+	uint64_t fault_bytes; /* of all that were */
 };
 
 static bool
@@ -107,20 +109,36 @@ drop(struct session *s, size_t i)
 	line_unref(s->model, e.line);
 }
 
+/* Are more than half of what OWNER has faults? */
+static bool
+is_faulty(const struct events *ev, uint64_t owner)
+{
+	size_t n = 0, n_faults = 0;
+
+	for (size_t i = 0; i < ev->n; i++)
+		if (ev->entries[i].owner == owner) {
+			n++;
+			n_faults += ev->entries[i].keep == EVENT_FAULT;
+		}
+	return n_faults > n / 2;
+}
+
 /* What OWNER, who has one, can best do without. */
 static size_t
 least_of(const struct events *ev, uint64_t owner)
 {
+	enum event_keep first = is_faulty(ev, owner) ? EVENT_FAULT : EVENT_REFUSAL;
 	size_t best = ev->n;
 
 	for (size_t i = 0; i < ev->n; i++) {
 		const struct entry *e = &ev->entries[i];
 
-		if (e->owner != owner || (best < ev->n && e->keep >= ev->entries[best].keep))
+		if (e->owner != owner)
 			continue;
-		best = i;
-		if (e->keep == EVENT_REFUSAL)
-			break;
+		if (e->keep == first)
+			return i;
+		if (best == ev->n || e->keep < ev->entries[best].keep)
+			best = i;
 	}
 	return best;
 }
@@ -251,6 +269,10 @@ ring_push(struct session *s, struct line *line, uint64_t owner)
 	share_enter(ev, owner);
 	line->refs++;
 	count_bytes(s, owner, n);
+	if (line->keep == EVENT_FAULT) {
+		ev->faults_end = ev->end;
+		ev->fault_bytes += n;
+	}
 	return ev->end;
 }
 
@@ -339,6 +361,28 @@ events_end(const struct session *s)
 	return s->events ? s->events->end : 0;
 }
 
+uint64_t
+events_size(const struct session *s, enum event_view view)
+{
+	if (view == EVENTS_ALL)
+		return events_end(s);
+	return s->events ? s->events->fault_bytes : 0;
+}
+
+bool
+events_has_more(const struct session *s, enum event_view view, uint64_t offset)
+{
+	if (view == EVENTS_ALL)
+		return offset < events_end(s);
+	return s->events && offset < s->events->faults_end;
+}
+
+static bool
+is_seen(const struct entry *e, enum event_view view)
+{
+	return view == EVENTS_ALL || e->keep == EVENT_FAULT;
+}
+
 /*
  * The first entry that ends after OFFSET. By bisection, since every read of a log begins with it.
  */
@@ -359,7 +403,7 @@ find_entry(const struct events *ev, uint64_t offset)
 }
 
 size_t
-events_read(const struct session *s, uint64_t *offset, char *buffer, size_t size)
+events_read(const struct session *s, enum event_view view, uint64_t *offset, char *buffer, size_t size)
 {
 	const struct events *ev = s->events;
 	size_t done = 0, i = ev ? find_entry(ev, *offset) : 0;
@@ -369,6 +413,10 @@ events_read(const struct session *s, uint64_t *offset, char *buffer, size_t size
 		uint64_t at = *offset > entry_start(e) ? *offset : entry_start(e);
 		size_t n = (size_t)(e->end - at);
 
+		if (!is_seen(e, view)) {
+			*offset = e->end;
+			continue;
+		}
 		if (n > size - done)
 			n = size - done;
 		memcpy(buffer + done, line_text(e->line) + (at - entry_start(e)), n);
@@ -381,7 +429,7 @@ events_read(const struct session *s, uint64_t *offset, char *buffer, size_t size
 }
 
 uint64_t
-events_seek(const struct session *s, uint64_t left)
+events_seek(const struct session *s, enum event_view view, uint64_t left)
 {
 	const struct events *ev = s->events;
 
@@ -390,6 +438,8 @@ events_seek(const struct session *s, uint64_t left)
 	for (size_t i = ev->n; i-- > 0;) {
 		const struct entry *e = &ev->entries[i];
 
+		if (!is_seen(e, view))
+			continue;
 		if (left <= e->line->header.n_text)
 			return e->end - left;
 		left -= e->line->header.n_text;
@@ -414,8 +464,10 @@ events_check(const struct session *s)
 		own_bytes += e->owner == RING_OWN ? n : 0;
 		n_own += e->owner == RING_OWN;
 		model_expect(e->owner == RING_OWN || share_find(ev, e->owner));
+		model_expect(e->keep != EVENT_FAULT || e->end <= ev->faults_end);
 	}
 	model_expect(bytes == s->event_bytes);
+	model_expect(!ev || (ev->faults_end <= ev->end && ev->fault_bytes <= ev->faults_end));
 	for (size_t i = 0; ev && i < ev->n_shares; i++)
 		n_others += ev->shares[i].n;
 	if (!ev)

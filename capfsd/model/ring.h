@@ -7,7 +7,8 @@
  * that it or somebody below is, or to those above. The session's own lines have half of the log. The
  * others share the other half, each child with all that is below it as one, those above as one more:
  * who has the most lines there gives, so that each may count on an equal share. Within a share
- * refusals go first, then the usual, and the oldest of these.
+ * refusals go first, then the usual, and the oldest of these. Faults stay longest, as long as they are
+ * not more than half of the share: neither they nor all else push the other out.
  */
 #pragma once
 

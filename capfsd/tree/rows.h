@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "capfsd/model/entity.h"
+#include "capfsd/model/event.h"
 
 struct request;
 struct text;
@@ -24,7 +25,7 @@ enum row_type {
 	ROW_DIRECTORY,
 	ROW_INFO,    /* read: a text made when it is opened */
 	ROW_COMMAND, /* write one command; the same open file reads the result, a fresh one the usage */
-	ROW_LOG,     /* read: a text that grows (events) */
+	ROW_LOG,     /* read: a text that grows (events, faults) */
 	ROW_SOCKET,
 	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
 	N_ROW_TYPES,
@@ -53,6 +54,7 @@ struct row {
 	/* Instead: one piece of it behind what T has. Returns: is there more? */
 	bool (*read_piece)(struct request *r, struct entity *e, struct reading *at, struct text *t);
 	const struct verb *verb; /* what is done by writing to it */
+	enum event_view view;    /* what is read of a log */
 };
 
 struct rows {

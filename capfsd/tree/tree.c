@@ -346,7 +346,7 @@ tree_stat(struct node node, struct node_stat *ret)
 	if (node.row->type == ROW_DIRECTORY)
 		st.nlink = 2 + count_directories(node);
 	else if (node.row->type == ROW_LOG)
-		st.size = events_end(s);
+		st.size = events_size(s, node.row->view);
 	if (node.row->type == ROW_SOCKET && node.entity->kind == ENTITY_CAPABILITY)
 		st.nlink += alias_count_own(capability_of(node.entity));
 	*ret = st;
