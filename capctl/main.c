@@ -32,6 +32,7 @@ static const struct command *const commands[] = {
 	&command_args_show,
 	&command_args_encode,
 	&command_events,
+	&command_faults,
 	&command_graph,
 };
 

@@ -76,7 +76,7 @@ id=$(run --detach --name=hang --heartbeat=1:2 -- "$TMP/bin/heart" "$TMP/work")
 t_is "it_is_shown" "1:2" "$(info heartbeat)"
 t_ok "G11_one_that_says_nothing_is_killed" wait_for 40 is_over
 t_ok "G11_having_missed_as_many_as_it_may" has_event "heartbeat session=init/app thread=$id name=hang missed=2\$"
-t_ok "as_any_end_is_told" has_event "exit session=init/app thread=$id .*signal=9\$"
+t_ok "as_any_end_is_told" has_event "fault session=init/app thread=$id .*signal=KILL core=no\$"
 t_is "it_knew_what_it_had_to_do" "$id 1" "$(cat work/runs)"
 rm -f work/runs
 id=$(run --detach --restart=on-failure --heartbeat=1:2 -- "$TMP/bin/heart" "$TMP/work")

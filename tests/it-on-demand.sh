@@ -186,7 +186,7 @@ t_ok "and_waits" wait_for 5 is state waiting
 t_ok "having_run_once" runs_are 1
 for i in 1 2 3; do ask $i >/dev/null; done
 pauses() {
-	sed -n "s/.*exit session=init\\/broken thread=$id .*code=3 restart_msec=\\([0-9]*\\)\$/\\1/p" "$app/events" | xargs
+	sed -n "s/.*fault session=init\\/broken thread=$id .*code=3 restart_msec=\\([0-9]*\\)\$/\\1/p" "$app/events" | xargs
 }
 t_is "P04_it_is_tried_ever_more_slowly" "100 200 400 800" "$(pauses)"
 t_ok "P04_but_only_when_somebody_calls" runs_are 4

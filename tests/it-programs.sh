@@ -66,8 +66,8 @@ run -- /bin/sh -c 'exit 7'
 t_is "its_status_is_told" 7 $?
 run -- /bin/sh -c 'kill -SEGV $$'
 t_is "and_its_signal" 139 $?
-t_ok "G10_its_end_is_an_event" grep -q ' exit session=init/app thread=[0-9.]* pid=[0-9]* .*signal=11' "$CAPFS/events"
-t_ok "of_all_sessions_above" grep -q 'signal=11' "$app/events"
+t_ok "G10_its_end_is_an_event" grep -q ' fault session=init/app thread=[0-9.]* pid=[0-9]* .*signal=SEGV' "$CAPFS/events"
+t_ok "of_all_sessions_above" grep -q 'signal=SEGV' "$app/events"
 t_fails ENOENT "C04_what_is_not_there" run -- /no/such
 t_like "is_told_with_its_step" 'step exec: ENOENT' run_badly /no/such
 printf 'no program' >"$TMP/text"
@@ -108,7 +108,7 @@ harness_pids
 kill -STOP "$HOLDER"
 kill -9 "$BROKER" "$pid"
 kill -CONT "$HOLDER"
-t_ok "G65_an_end_that_nobody_saw_is_told" wait_for 10 has_event "exit session=init/app thread=$id pid=$pid .*signal=9"
+t_ok "G65_an_end_that_nobody_saw_is_told" wait_for 10 has_event "fault session=init/app thread=$id pid=$pid .*signal=KILL"
 
 id=$(run --detach -- /bin/sleep 1000)
 pid=$(field "$id" pid)
@@ -162,7 +162,7 @@ say affinity=0 "$ctl"
 t_ok "G64_affinity" wait_for 5 grep -q '^Cpus_allowed_list:.0$' "/proc/$pid/status"
 t_fails EINVAL "G64_nonsense" say run "$ctl"
 say signal=15 "$ctl"
-t_ok "G64_a_signal" wait_for 10 has_event "exit .*thread=$id .*signal=15"
+t_ok "G64_a_signal" wait_for 10 has_event "fault .*thread=$id .*signal=TERM"
 t_fails ENOENT "it_is_gone" cat "$app/threads/$id/info"
 
 # --- the end of a session ---

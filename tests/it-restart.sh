@@ -92,8 +92,8 @@ check() { # bare|confined CONFINEMENT…
 	t_is "it_reads_on_where_it_was" "3 LISTEN_PID" \
 		"$(awk '{ n++; if ($1 != $3) bad = 1 } END { print n, bad ? "wrong" : "LISTEN_PID" }' "$work/runs")"
 	t_ok "with_the_same_file" test "$(awk 'END { print $2 }' "$work/runs")" -gt 1
-	t_ok "S08_the_session_is_told" has_event "exit session=init/$kind thread=$id .*signal=9 restart_msec=100" "$app/events"
-	t_ok "S08_and_all_above" has_event "exit session=init/$kind thread=$id .*signal=15 restart_msec=200"
+	t_ok "S08_the_session_is_told" has_event "fault session=init/$kind thread=$id .*signal=KILL core=no restart_msec=100" "$app/events"
+	t_ok "S08_and_all_above" has_event "fault session=init/$kind thread=$id .*signal=TERM core=no restart_msec=200"
 
 	harness_pids
 	pid=$BROKER
@@ -116,7 +116,7 @@ check() { # bare|confined CONFINEMENT…
 	t_ok "kill_9_of_what_keeps_it_leaves_it" is state running
 	kill_it
 	t_ok "but_then_it_is_over" wait_for 10 is_over
-	t_ok "as_is_said" has_event "exit session=init/$kind thread=$id .*signal=9\$" "$app/events"
+	t_ok "as_is_said" has_event "fault session=init/$kind thread=$id .*signal=KILL core=no\$" "$app/events"
 
 	# The same in a pause.
 	rm -f "$work/runs"
@@ -129,7 +129,7 @@ check() { # bare|confined CONFINEMENT…
 	done
 	kill -9 "$pid"
 	t_ok "kill_9_of_it_in_a_pause_is_noticed" wait_for 10 is_over
-	t_ok "as_is_said_too" has_event "thread=$id .*\(ECHILD:\|signal=9\)\$" "$app/events"
+	t_ok "as_is_said_too" has_event "thread=$id .*\(errno=ECHILD\|signal=KILL core=no\)\$" "$app/events"
 
 	rm -f "$work/runs"
 	id=$(run --detach --restart=on-failure --fd=lines=5 -- "$work/loop" "$work" 5<"$work/lines")
@@ -168,7 +168,7 @@ session crash
 start on-failure 'exit 3'
 t_ok "P04_one_that_fails_at_once_is_tried_again" wait_for 20 at_least restarts 4
 pauses() {
-	sed -n "s/.*exit session=init\\/crash thread=$id .*code=3 restart_msec=\\([0-9]*\\)\$/\\1/p" "$app/events" | head -4 | xargs
+	sed -n "s/.*fault session=init\\/crash thread=$id .*code=3 restart_msec=\\([0-9]*\\)\$/\\1/p" "$app/events" | head -4 | xargs
 }
 t_is "P04_ever_more_slowly" "100 200 400 800" "$(pauses)"
 t_is "and_says_so" "status=768" "$(grep '^status=' "$app/threads/$id/info")"
@@ -194,7 +194,7 @@ id=$(run --detach --restart=on-failure --fd=lines=5 -- "$work/loop" "$work" 5<"$
 wait_for 10 runs_are 1
 mv "$work/loop" "$work/away"
 kill_it
-t_ok "one_whose_program_is_missing_is_tried_again" wait_for 10 has_event "refused spawn .*thread=$id .*restart_msec=.* ENOENT" "$app/events"
+t_ok "one_whose_program_is_missing_is_tried_again" wait_for 10 has_event "fault .*thread=$id .*step=exec errno=ENOENT restart_msec=" "$app/events"
 t_is "for_which_reason_is_shown" "step=exec errno=ENOENT" "$(grep -E '^(step|errno)=' "$app/threads/$id/info" | xargs)"
 mv "$work/away" "$work/loop"
 t_ok "and_runs_when_it_is_back" wait_for 20 runs_are 2
@@ -236,7 +236,7 @@ if have prlimit; then
 	as_owner prlimit --pid "$pid" --nproc=0:
 	kill_it
 	t_ok "P04_where_there_is_room_for_no_process_that_is_said" \
-		wait_for 60 has_event "refused spawn session=init/$name thread=$id .*restart_msec=.* EAGAIN"
+		wait_for 60 has_event "fault session=init/$name thread=$id .*step=fork errno=EAGAIN restart_msec="
 	t_is "and_what_is_kept_stays" "waiting $pid" "$(info state) $(pgrep -f '^capfs-starter .*loop')"
 	as_owner prlimit --pid "$pid" --nproc="$room:"
 	t_ok "P04_for_when_there_is" wait_for 60 runs_are 2

@@ -204,7 +204,7 @@ list_directory(struct worker *w, const char *path, unsigned depth)
 		if (S_ISDIR(st.st_mode) && depth > 0 && list_directory(w, child, depth - 1) < 0)
 			return -1;
 		if (S_ISREG(st.st_mode) && strcmp(e->d_name, "events") != 0 &&
-			slurp(child, text, sizeof(text)) <= 0 && strcmp(e->d_name, "holders") != 0)
+			strcmp(e->d_name, "faults") != 0 && slurp(child, text, sizeof(text)) <= 0 && strcmp(e->d_name, "holders") != 0)
 			return worker_fail(w, "read %s", child);
 	}
 	return errno ? worker_fail(w, "readdir %s", path) : 0;

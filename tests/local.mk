@@ -111,6 +111,7 @@ integration_tests = \
 	tests/it-damage.sh \
 	tests/it-deputy.sh \
 	tests/it-events.sh \
+	tests/it-faults.sh \
 	tests/it-examples.sh \
 	tests/it-disposal.sh \
 	tests/it-fdstore.sh \

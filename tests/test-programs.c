@@ -73,8 +73,49 @@ START_TEST(S07_a_program_is_started_shown_and_waited_for)
 	world_settle(&w);
 	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], before);
 	ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, "events", "", &a), 0);
-	ck_assert_ptr_nonnull(strstr(a.text, " exit session=init/app thread="));
-	ck_assert_ptr_nonnull(strstr(a.text, " signal=11 core=yes"));
+	ck_assert_ptr_nonnull(strstr(a.text, " fault session=init/app thread="));
+	ck_assert_ptr_nonnull(strstr(a.text, " signal=SEGV core=yes\n"));
+	ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, "faults", "", &a), 0);
+	ck_assert_ptr_nonnull(strstr(a.text, " fault session=init/app thread="));
+	ck_assert_ptr_null(strstr(a.text, " spawn "));
+}
+END_TEST
+
+static int
+no_room(void *store)
+{
+	return -ENOSPC;
+}
+
+/* The init says it again, until it is stored; who reads is told once. */
+START_TEST(S08_a_fault_that_cannot_be_stored_is_one_fault)
+{
+	const struct store_ops *usual;
+	struct process_record record;
+	struct store_ops full;
+	const char *first;
+	uint64_t id;
+
+	played_begin();
+	played_run("descriptors=0", &id);
+	usual = w.model->store;
+	full = *usual;
+	full.commit = no_room;
+	w.model->store = &full;
+	played_report(init, PROCESS_EXITED, id, 9, 0);
+	played_report(init, PROCESS_EXITED, id, 9, 0);
+	/* It is asked for all that it has, and may forget nothing. */
+	while (played_said(init, &record, NULL))
+		ck_assert_uint_eq(record.type, PROCESS_SYNC);
+	ck_assert_ptr_nonnull(entity_find(w.model, id));
+	w.model->store = usual;
+	played_report(init, PROCESS_EXITED, id, 9, 0);
+	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
+	ck_assert_ptr_null(entity_find(w.model, id));
+	ck_assert_int_eq(world_ask(&w, world_control(&w, app), WIRE_READ, "faults", "", &a), 0);
+	first = strstr(a.text, " signal=KILL core=no\n");
+	ck_assert_ptr_nonnull(first);
+	ck_assert_ptr_null(strstr(first + 1, " fault "));
 }
 END_TEST
 
@@ -354,6 +395,7 @@ main(void)
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, S07_a_program_is_started_shown_and_waited_for);
+	tcase_add_test(t, S08_a_fault_that_cannot_be_stored_is_one_fault);
 	tcase_add_test(t, G65_its_end_may_come_before_it_is_waited_for);
 	tcase_add_test(t, S27_descriptors_are_shown_as_they_were_called);
 	tcase_add_test(t, without_a_spawner_nothing_is_started);

@@ -45,6 +45,7 @@ struct running {
 	bool known;                 /* an init has named it since this broker is there */
 	bool connected;             /* … and its connection is there */
 	bool orphaned;
+	bool said;                  /* its end is an event already, though it could not be stored */
 	/* What could not be sent yet: a signal; PROCESS_PAUSE or PROCESS_RESUME. 0: nothing. */
 	int kill;
 	enum process_type pause;

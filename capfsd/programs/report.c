@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What has become of a program, put into the model: each is one change, stored before anybody is told. Its end
- * is an event of its session, which all sessions above have in their logs too.
+ * is an event of its session, which all sessions above have in their logs too, stored with the change: a crash
+ * neither takes it back nor tells it twice. One that is not as it should be is a fault.
  */
 #include "config.h"
 
@@ -21,29 +22,70 @@
 #include "capfsd/programs/inner.h"
 #include "capfsd/sockets/serve.h"
 
-static void
-tell(const struct program *p, const struct program_record *record, const char *verb)
+/*
+ * Did P, whose end is RECORD, end as it should not? Who could not begin at all has who asked for it to tell. Who
+ * closes a session wants the end of all that is in it, and is not called back because of it.
+ */
+static bool
+is_fault(const struct program *p, const struct program_record *record)
 {
+	if (p->session->record.state != SESSION_RUNNING)
+		return false;
+	if (record->phase == PHASE_EXITED)
+		return record->status != 0;
+	/* That it runs it says just before it executes, which may fail. */
+	return record->n_restarts > 0 || (p->record.phase != PHASE_STARTING && record->step == STEP_NONE);
+}
+
+static void
+add_status(struct text *t, int status)
+{
+	const char *name;
+
+	if (!WIFSIGNALED(status)) {
+		text_addf(t, " code=%d", WEXITSTATUS(status));
+		return;
+	}
+	/* Those for whatever a program likes have a number only. */
+	name = sigabbrev_np(WTERMSIG(status));
+	if (name)
+		text_addf(t, " signal=%s", name);
+	else
+		text_addf(t, " signal=%d", WTERMSIG(status));
+	text_addf(t, " core=%s", WCOREDUMP(status) ? "yes" : "no");
+}
+
+/* AGAIN: it will run again. Once for each end, also where that has to be stored a second time. */
+static void
+tell(struct running *r, const struct program_record *record, bool again)
+{
+	static const char *const steps[STEP_N] = PROCESS_STEP_WORDS;
+	const struct program *p = r->program;
+	bool fault = is_fault(p, record), failed = record->phase == PHASE_FAILED;
 	cleanup_text struct text fields = {};
 	const struct event event = {
-		.verb = verb,
-		.error = record->phase == PHASE_FAILED ? record->error : 0,
-		.keep = EVENT_USUAL,
+		.verb = fault ? EVENT_FAULT_VERB : failed ? "spawn" : "exit",
+		.error = failed && !fault ? record->error : 0,
+		.keep = fault ? EVENT_FAULT : EVENT_USUAL,
 		.fields = &fields,
 	};
 
+	if (r->said)
+		return;
 	text_addf(&fields, " thread=%s pid=%" PRIu32, p->entity.name, record->pid);
 	if (record->title[0])
 		text_addf(&fields, " name=%s", record->title);
-	if (record->phase == PHASE_EXITED && WIFSIGNALED(record->status))
-		text_addf(&fields, " signal=%d%s", WTERMSIG(record->status),
-			WCOREDUMP(record->status) ? " core=yes" : "");
-	else if (record->phase == PHASE_EXITED)
-		text_addf(&fields, " code=%d", WEXITSTATUS(record->status));
-	if (p->record.phase == PHASE_WAITING)
+	if (!failed)
+		add_status(&fields, record->status);
+	else if (fault && record->step != STEP_NONE)
+		text_addf(&fields, " step=%s", steps[record->step]);
+	if (failed && fault)
+		text_addf(&fields, " errno=%s", error_name(record->error));
+	if (again)
 		text_addf(&fields, " restart_msec=%" PRIu64, (record->again_usec - record->ended_usec) / 1000);
 	if (text_done(&fields) == 0)
 		event_log(p->session->model, p->session, &event);
+	r->said = true;
 }
 
 int
@@ -95,12 +137,14 @@ report_kept(struct running *r)
 static int
 wait_for_next(struct running *r, const struct program_record *as)
 {
-	int e = store_waiting(r, as);
+	int e;
 
+	tell(r, as, true);
+	e = store_waiting(r, as);
 	if (e < 0)
 		return e;
+	r->said = false;
 	heart_stop(r);
-	tell(r->program, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (again_was_useless(r))
 		serve_refuse(r->programs->sockets, program_entrypoint(r->program));
 	return again_wait(r);
@@ -126,13 +170,15 @@ static int
 end(struct running *r, const struct program_record *as)
 {
 	struct program *p = r->program;
-	struct model *m = r->programs->sockets->model;
-	struct change *ch = change_begin(m);
-	struct program_record *record = change_edit(ch, &p->entity);
+	struct program_record *record;
 	struct init *i = r->init;
-	bool given_up = program_is_given_up(p);
+	struct change *ch;
 	int e;
 
+	if (!program_is_given_up(p))
+		tell(r, as, false);
+	ch = change_begin(r->programs->sockets->model);
+	record = change_edit(ch, &p->entity);
 	if (record)
 		*record = *as;
 	e = change_finish(ch, record ? end_hold(ch, p) : -ENOMEM);
@@ -141,8 +187,6 @@ end(struct running *r, const struct program_record *as)
 	heart_stop(r);
 	if (program_entrypoint(p))
 		serve_refuse(r->programs->sockets, program_entrypoint(p));
-	if (!given_up)
-		tell(p, as, as->phase == PHASE_FAILED ? "spawn" : "exit");
 	if (i)
 		init_acknowledge(i, p->entity.id);
 	asking_leave(r);

@@ -41,6 +41,7 @@ static const struct row session_rows[] = {
 	ROW(12, "events", ROW_LOG, ),
 	ROW(13, "control", ROW_SOCKET, ),
 	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
+	ROW(15, "faults", ROW_LOG, .view = EVENTS_FAULTS),
 };
 
 static const struct row capability_rows[] = {
