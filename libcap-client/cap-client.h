@@ -946,6 +946,12 @@ struct capc_spawn {
 	 * its environment for that. 0: it has not.
 	 */
 	unsigned heartbeat_sec, heartbeat_max;
+	/*
+	 * Supplementary groups: all that `confine` says of its session, no more and no less, in any order. Each is one
+	 * that the caller could have as its gid; root could have any.
+	 */
+	const gid_t *groups;
+	size_t n_groups; /* at most 32 */
 };
 
 /*
@@ -959,12 +965,13 @@ struct capc_spawn {
  *             fork fds place limits caps landlock seccomp exec
  *
  * Returns: 0; after any error nothing of it runs. Without asking: -EINVAL (no argv, a label, name or flag that
- * cannot be), -EBADF, -E2BIG (more than 4096 descriptors, arguments or variables, or 256 KiB of the last two),
- * -EOPNOTSUPP (what a later version of the structure has). The daemon's refusals: -ECONNREFUSED (nothing starts
- * programs), -EOPNOTSUPP (this daemon never does), -EDQUOT (threads of the session), -EACCES, -EBUSY, -ENOENT (no
- * such session), -errno as capc_write(). -EPERM: the session has another owner, and the caller is not root. Of
- * the new process, by execve(2) with "step exec": -ENOENT, -EACCES, -ENOEXEC and others; -EISDIR with "step
- * place"; any that a system call of another step gives; -ECONNRESET (it was killed). -ETIMEDOUT: it is being
+ * cannot be), -EBADF, -E2BIG (more than 4096 descriptors, arguments or variables, 256 KiB of the last two, 32
+ * groups), -EOPNOTSUPP (what a later version of the structure has). The daemon's refusals: -ECONNREFUSED (nothing
+ * starts programs), -EOPNOTSUPP (this daemon never does), -EDQUOT (threads of the session), -EACCES, -EBUSY, -ENOENT
+ * (no such session), -errno as capc_write(). -EPERM: the session has another owner, or groups that the caller may
+ * not have, and it is not root; with "step creds", it has others than GROUPS, where -EOPNOTSUPP is: there it can
+ * have none. Of the new process, by execve(2) with "step exec": -ENOENT, -EACCES, -ENOEXEC and others; -EISDIR with
+ * "step place"; any that a system call of another step gives; -ECONNRESET (it was killed). -ETIMEDOUT: it is being
  * killed; where the daemon has not even answered it will end by itself, and counts until S is freed. Blocks.
  */
 CAPC_PUBLIC int capc_spawn(capc_session *s, const struct capc_spawn *p, uint64_t timeout, capc_thread **ret,

@@ -33,13 +33,13 @@
 #define TITLE "capfs-doorman"
 
 static int
-become(const struct process_plan *p)
+become(const struct process_plan *p, uint32_t n_groups)
 {
 	int r = p->uid == 0 ? 0 : self_bound();
 
 	if (r < 0)
 		return r;
-	if (setgroups(p->n_groups, p->groups) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
+	if (setgroups(n_groups, p->groups) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
 		setresuid(p->uid, p->uid, p->uid) < 0)
 		return -errno;
 	/* Once more, as somebody who is not root: it must not be possible. */
@@ -50,7 +50,7 @@ become(const struct process_plan *p)
 static void __attribute__((noreturn))
 turn_away(struct birth *b, int step, int error)
 {
-	(void)become(&b->plan);
+	(void)become(&b->plan, 0);
 	birth_fail(b, step, error);
 	_exit(EXIT_FAILURE);
 }
@@ -100,6 +100,9 @@ make_confined(struct birth *b)
 		birth_fail(b, STEP_CAP, -tree);
 	if (pipe2(go, O_CLOEXEC) < 0)
 		birth_fail(b, STEP_NS, errno);
+	/* Inside nobody can. */
+	if (setgroups(b->plan.n_groups, b->plan.groups) < 0)
+		birth_fail(b, STEP_UID, errno);
 	if (b->ret_pid)
 		__atomic_store_n(b->ret_pid, BIRTH_COMING, __ATOMIC_RELEASE);
 	pid = namespace_fork(&b->plan, -1, b->ret_pid);
@@ -147,7 +150,7 @@ doorman_main(struct birth *b)
 		hello_set_deadline(HELLO_SEC);
 		make_confined(b);
 	}
-	r = become(&b->plan);
+	r = become(&b->plan, b->plan.n_groups);
 	if (r < 0)
 		birth_fail(b, STEP_UID, -r);
 	init_main(b, NULL);

@@ -53,8 +53,9 @@ is_valid(const struct process_hello *h)
 	       !(h->flags & HELLO_EXEC_FD && h->n_fds == 0);
 }
 
+/* Is that what the kernel says of who has sent M? */
 static bool
-is_of(const struct msghdr *m, const struct process_plan *plan)
+is_of(const struct msghdr *m, uint32_t uid, uint32_t gid)
 {
 	const struct cmsghdr *c =
 		m->msg_controllen >= CMSG_LEN(sizeof(struct ucred)) ? CMSG_FIRSTHDR(m) : NULL;
@@ -62,42 +63,95 @@ is_of(const struct msghdr *m, const struct process_plan *plan)
 
 	if (!u || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
 		return false;
-	return u->uid == plan->uid && u->gid == plan->gid && (plan->n_groups == 0 || u->uid == 0);
+	return u->uid == uid && u->gid == gid;
 }
 
+/* Returns: how many bytes came; 0: the end; -errno. */
+static long
+receive(int fd, void *data, size_t size, int flags, union credentials *credentials, struct msghdr *ret)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = size};
+	long n;
+
+	*ret = (struct msghdr){
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = credentials->buffer,
+		.msg_controllen = sizeof(credentials->buffer),
+	};
+	do
+		n = raw(SYS_recvmsg, fd, ret, MSG_CMSG_CLOEXEC | flags);
+	while (n == -EINTR);
+	ret->msg_iov = NULL;
+	return n;
+}
+
+/* Each is one that the sender could be of by itself, and they are those of the plan, no more and no less. */
+static int
+look_at_groups(int fd, const struct process_plan *plan, int flags)
+{
+	union credentials credentials;
+	struct msghdr m;
+	char byte;
+
+	for (uint32_t i = 0; i < plan->n_groups; i++) {
+		long n = receive(fd, &byte, 1, flags, &credentials, &m);
+
+		if (n <= 0)
+			return n == 0 ? ECONNRESET : (int)-n;
+		if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+			return EBADMSG;
+		if (!is_of(&m, plan->uid, plan->groups[i]))
+			return EPERM;
+	}
+	return 0;
+}
+
+/* What an older client does not send reads as 0. */
 static int
 look(int fd, const struct process_plan *plan, int flags, struct process_hello *ret, int *ret_step)
 {
 	union credentials credentials;
-	struct iovec iov = {.iov_base = ret, .iov_len = sizeof(*ret)};
-	struct msghdr m = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = credentials.buffer,
-		.msg_controllen = sizeof(credentials.buffer),
-	};
+	struct msghdr m;
 	long n;
 
+	*ret = (struct process_hello){};
 	*ret_step = STEP_HELLO;
-	do
-		n = raw(SYS_recvmsg, fd, &m, MSG_CMSG_CLOEXEC | flags);
-	while (n == -EINTR);
-	if (!(flags & MSG_PEEK))
-		raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int));
+	n = receive(fd, ret, sizeof(*ret), flags, &credentials, &m);
 	if (n <= 0)
 		return n == 0 ? ECONNRESET : (int)-n;
-	if (n != sizeof(*ret) || m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !is_valid(ret))
+	if ((n != sizeof(*ret) && n != HELLO_BYTES_FIRST) || m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || !is_valid(ret))
 		return EBADMSG;
-	if (is_of(&m, plan))
-		return 0;
 	*ret_step = STEP_CREDS;
-	return EPERM;
+	return is_of(&m, plan->uid, plan->gid) && ret->n_groups == plan->n_groups ? 0 : EPERM;
 }
 
 int
 hello_receive(int fd, const struct process_plan *plan, struct process_hello *ret, int *ret_step)
 {
-	return look(fd, plan, 0, ret, ret_step);
+	int r = look(fd, plan, 0, ret, ret_step);
+
+	if (r == 0)
+		r = look_at_groups(fd, plan, 0);
+	raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int));
+	return r;
+}
+
+/* Each of them is behind the one that was looked at last. */
+static int
+peek_groups(int fd, const struct process_plan *plan)
+{
+	int r;
+
+	if (plan->n_groups == 0)
+		return 0;
+	hello_set_deadline(HELLO_SEC);
+	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int){sizeof(struct process_hello)}, sizeof(int)) < 0)
+		return errno;
+	r = look_at_groups(fd, plan, MSG_PEEK);
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int));
+	hello_set_deadline(0);
+	return r;
 }
 
 int
@@ -105,11 +159,13 @@ hello_peek(int fd, int other, const struct process_plan *plan, int *ret_step)
 {
 	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = other}};
 	struct process_hello hello;
+	int r;
 
 	*ret_step = STEP_HELLO;
 	if (poll(p, 2, HELLO_SEC * 1000) <= 0)
 		return ETIMEDOUT;
 	if (p[1].revents)
 		return ECONNRESET;
-	return look(fd, plan, MSG_PEEK | MSG_DONTWAIT, &hello, ret_step);
+	r = look(fd, plan, MSG_PEEK | MSG_DONTWAIT, &hello, ret_step);
+	return r == 0 ? peek_groups(fd, plan) : r;
 }

@@ -446,6 +446,10 @@ inits_start(struct inits *all, struct birthplace *place, struct channel *c, cons
 		refuse(c, r, STEP_CGROUP, EOPNOTSUPP, 0);
 		return;
 	}
+	if (!plan_groups_can_be(&b.plan, &place->scope, place->above)) {
+		refuse(c, r, STEP_CREDS, EOPNOTSUPP, 0);
+		return;
+	}
 	if (is_there(all, c, r->session, &thread)) {
 		if (thread != r->thread)
 			refuse(c, r, STEP_NONE, EBUSY, 0);

@@ -2,7 +2,7 @@
 /*
  * The user namespace makes the rest possible for anybody, and is where the same code serves root and users:
  * all that is built here is built with capabilities that mean nothing outside. It has one user, who is the
- * same inside and outside; no other number is mapped.
+ * same inside and outside, and that one's groups; no other number is mapped, and nobody inside changes groups.
  */
 #include "config.h"
 
@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -63,21 +62,32 @@ write_file(int proc, const char *process, const char *name, const char *text)
 	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-static int
-write_map(int proc, const char *process, const char *name, uint32_t id)
-{
-	char map[32];
+#define MAP_LINE_BYTES 32
 
-	snprintf(map, sizeof(map), "%u %u 1\n", id, id);
-	return write_file(proc, process, name, map);
+static size_t
+add_line(char *map, size_t n, uint32_t id)
+{
+	return n + (size_t)snprintf(map + n, MAP_LINE_BYTES, "%u %u 1\n", id, id);
 }
 
+/* By whoever has no privilege outside only the first is written, and only where setgroups is denied. */
 int
 namespace_write_maps(int proc, const char *process, const struct process_plan *plan)
 {
-	int r = write_map(proc, process, "gid_map", plan->gid);
+	char map[(PLAN_GROUPS_MAX + 1) * MAP_LINE_BYTES];
+	size_t n = add_line(map, 0, plan->gid);
+	int r;
 
-	return r < 0 ? r : write_map(proc, process, "uid_map", plan->uid);
+	for (uint32_t i = 0; i < plan->n_groups; i++)
+		if (plan->groups[i] != plan->gid)
+			n = add_line(map, n, plan->groups[i]);
+	r = write_file(proc, process, "setgroups", "deny");
+	if (r == 0)
+		r = write_file(proc, process, "gid_map", map);
+	if (r < 0)
+		return r;
+	add_line(map, 0, plan->uid);
+	return write_file(proc, process, "uid_map", map);
 }
 
 /* One's own files of /proc are root's, who is somebody else, unless one can be traced. */
@@ -87,9 +97,7 @@ write_own_maps(const struct birth *b)
 	int proc = b->place->proc_fd, r;
 
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	r = write_file(proc, "self", "setgroups", "deny");
-	if (r == 0)
-		r = namespace_write_maps(proc, "self", &b->plan);
+	r = namespace_write_maps(proc, "self", &b->plan);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return r;
 }
@@ -174,8 +182,7 @@ namespace_enter_given(struct birth *b, int tree)
 {
 	const struct process_plan *p = &b->plan;
 
-	if (setgroups(0, NULL) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
-		setresuid(p->uid, p->uid, p->uid) < 0)
+	if (setresgid(p->gid, p->gid, p->gid) < 0 || setresuid(p->uid, p->uid, p->uid) < 0)
 		birth_fail(b, STEP_UID, errno);
 	enter(b, tree);
 }

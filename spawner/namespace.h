@@ -14,13 +14,16 @@ struct process_plan;
  */
 pid_t namespace_fork(const struct process_plan *plan, int cgroup, uint32_t *ret_pid);
 
-/* That PROCESS of a /proc, at PROC or, -1, at its usual place, has its plan's user and group. Returns: 0 or -errno. */
+/*
+ * That PROCESS of a /proc, at PROC or, -1, at its usual place, has its plan's user and groups, and nobody there can
+ * change groups. Returns: 0 or -errno.
+ */
 int namespace_write_maps(int proc, const char *process, const struct process_plan *plan);
 
 /*
  * The child goes on: it has the user and group of its plan, a root of its own and no capabilities; or it
- * fails, for all to know. Own: it was made by a process of the same user. Given: it has its maps already, and
- * TREE, which is closed, is a mount of the session's directory.
+ * fails, for all to know. Own: it was made by a process of the same user. Given: it has its groups and maps
+ * already, and TREE, which is closed, is a mount of the session's directory.
  */
 void namespace_enter_own(struct birth *b);
 void namespace_enter_given(struct birth *b, int tree);

@@ -100,6 +100,18 @@ check_user(const struct process_plan *p, const struct plan_scope *scope)
 }
 
 static int
+check_groups(const struct process_plan *p, const struct plan_scope *scope)
+{
+	for (uint32_t i = 0; i < p->n_groups; i++) {
+		if (p->groups[i] == (gid_t)-1 || (i > 0 && p->groups[i] <= p->groups[i - 1]))
+			return -EINVAL;
+		if (p->groups[i] == 0 && !scope->root)
+			return -EPERM;
+	}
+	return 0;
+}
+
+static int
 check_flags(const struct process_plan *p)
 {
 	if (p->flags & ~(uint32_t)ALL_FLAGS)
@@ -125,6 +137,8 @@ plan_decode(const void *data, size_t n, const struct plan_scope *scope, struct p
 	r = check_flags(&p);
 	if (r == 0)
 		r = check_user(&p, scope);
+	if (r == 0)
+		r = check_groups(&p, scope);
 	if (r == 0)
 		*ret = p;
 	return r;
@@ -178,4 +192,14 @@ plan_shares_limits(const struct process_plan *p, const struct process_plan *abov
 {
 	return p->memory_max == above->memory_max && p->pids_max == above->pids_max &&
 	       p->cpu_usec == above->cpu_usec;
+}
+
+/*
+ * Who is not root has the groups that he has: he can neither give others nor take these away, and in a namespace
+ * whose map has none of them nobody could show that he may be of one.
+ */
+bool
+plan_groups_can_be(const struct process_plan *p, const struct plan_scope *scope, const struct process_plan *above)
+{
+	return (p->n_groups == 0 || scope->others) && (!above || above->n_groups == 0);
 }

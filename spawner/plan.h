@@ -33,3 +33,6 @@ int plan_inherit(struct process_plan *p, const struct process_plan *above);
 
 /* Are the limits of P those of ABOVE, with which all that are made there share them? */
 bool plan_shares_limits(const struct process_plan *p, const struct process_plan *above);
+
+/* Can programs have the groups of P, and no others, below ABOVE, or NULL, the plan of where they are made? */
+bool plan_groups_can_be(const struct process_plan *p, const struct plan_scope *scope, const struct process_plan *above);

@@ -87,6 +87,7 @@ unit_tests = \
 	tests/test-spawner \
 	tests/test-spawner-broker \
 	tests/test-spawner-confined \
+	tests/test-spawner-groups \
 	tests/test-spawner-hostile \
 	tests/test-spawner-kills \
 	tests/test-upgrade
@@ -563,6 +564,9 @@ tests_test_spawner_broker_LDADD = tests/libfixture.la
 tests_test_spawner_confined_SOURCES = tests/test-spawner-confined.c $(spawner_world)
 tests_test_spawner_confined_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_spawner_confined_LDADD = tests/libfixture.la
+tests_test_spawner_groups_SOURCES = tests/test-spawner-groups.c $(spawner_world)
+tests_test_spawner_groups_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spawner_groups_LDADD = tests/libfixture.la
 tests_test_spawner_hostile_SOURCES = tests/test-spawner-hostile.c $(spawner_world)
 tests_test_spawner_hostile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_spawner_hostile_LDADD = tests/libfixture.la

@@ -53,7 +53,7 @@ take_hello(struct played_program *p)
 		p->end_came = true;
 		return 0;
 	}
-	NEED(n == sizeof(p->hello) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)));
+	NEED(n == HELLO_BYTES_FIRST && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)));
 	NEED(control.align.cmsg_level == SOL_SOCKET && control.align.cmsg_type == SCM_CREDENTIALS);
 	memcpy(&p->who, CMSG_DATA(&control.align), sizeof(p->who));
 	p->hello_came = true;

@@ -10,15 +10,19 @@
  *session's leader, $LISTEN_PID, its uid and gid, to 0
  *	limit N		the soft and hard limit of that number, to 0
  *	cat FILE	FILE, to 0
+ *	groups		its groups, and the errnos of ways to have others, to 0
  *	mark TOKEN N [S]	the 64-bit number TOKEN, to 0; ends with N, after S seconds
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int
@@ -74,6 +78,30 @@ show_file(const char *path)
 		_exit(1);
 }
 
+#define NEW_USER 0x10000000 /* CLONE_NEWUSER */
+
+/* As it is, and as one who has all privilege in a user namespace of its own, if it gets one. */
+static void
+show_groups(void)
+{
+	char text[1024] = "";
+	gid_t groups[64];
+	int n = getgroups(64, groups), dropped, taken, made, mapped = 0;
+	size_t at = 0;
+
+	for (int i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%u ", (unsigned)groups[i]);
+	dropped = setgroups(0, NULL) < 0 ? errno : 0;
+	taken = setgid(0) < 0 ? errno : 0;
+	made = (int)syscall(SYS_unshare, NEW_USER) < 0 ? errno : 0;
+	if (made == 0)
+		mapped = setgroups(0, NULL) < 0 ? errno : 0;
+	at += (size_t)snprintf(text + at, sizeof(text) - at, "drop=%d root=%d", dropped, taken);
+	if (made == 0)
+		snprintf(text + at, sizeof(text) - at, " inside=%d", mapped);
+	dprintf(0, "%s\n", text);
+}
+
 /* One write: of those that write to the same file none is torn. */
 static int
 mark(const char *token, int status, int sec)
@@ -107,6 +135,8 @@ main(int argc, char *argv[])
 		leave_behind();
 	if (strcmp(what, "cat") == 0)
 		show_file(word);
+	if (strcmp(what, "groups") == 0)
+		show_groups();
 	if (strcmp(what, "limit") == 0 && getrlimit((__rlimit_resource_t)n, &limit) == 0)
 		dprintf(0, "%llu %llu\n", (unsigned long long)limit.rlim_cur,
 			(unsigned long long)limit.rlim_max);

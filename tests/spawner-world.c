@@ -315,27 +315,24 @@ client_fill(struct process_hello *h, char *const *argv, char *const *env, size_t
 	h->n_bytes = (uint32_t)add_strings(*ret_bytes, h->n_bytes, env, &h->envc);
 }
 
+static int
+send_as(int launch, const void *data, size_t n, uid_t uid, gid_t gid)
+{
+	ssize_t r = msg_send_as(launch, data, n, uid, gid, 0);
+
+	return r < 0 ? (int)r : 0;
+}
+
 int
 client_hello(int launch, const struct process_hello *h, uid_t uid, gid_t gid)
 {
-	union {
-		char buffer[CMSG_SPACE(sizeof(struct ucred))];
-		struct cmsghdr align;
-	} control = {};
-	struct ucred cred = {.pid = getpid(), .uid = uid, .gid = gid};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)h, .iov_len = sizeof(*h)};
-	struct msghdr m = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.buffer,
-		.msg_controllen = sizeof(control.buffer),
-	};
+	return send_as(launch, h, h->n_groups > 0 ? sizeof(*h) : HELLO_BYTES_FIRST, uid, gid);
+}
 
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_CREDENTIALS;
-	control.align.cmsg_len = CMSG_LEN(sizeof(cred));
-	memcpy(CMSG_DATA(&control.align), &cred, sizeof(cred));
-	return sendmsg(launch, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+int
+client_group(int launch, uid_t uid, gid_t group)
+{
+	return send_as(launch, "", 1, uid, group);
 }
 
 static size_t
@@ -355,7 +352,10 @@ client_send(struct world *w, int launch, char *const *argv, char *const *env, co
 
 	client_fill(&h, argv, env, n_fds, &bytes);
 	h.flags = flags;
+	h.n_groups = w->n_groups;
 	r = client_hello(launch, &h, w->uid, w->gid);
+	for (uint32_t i = 0; r == 0 && i < w->n_groups; i++)
+		r = client_group(launch, w->uid, w->groups[i]);
 	while (r >= 0 && (sent < h.n_bytes || sent_fds < n_fds)) {
 		size_t n = lower(h.n_bytes - sent, HELLO_PACKET_BYTES);
 		size_t n_here = lower(n_fds - sent_fds, HELLO_PACKET_FDS);

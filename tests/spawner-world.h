@@ -30,6 +30,8 @@ struct world {
 	bool privileged;
 	uid_t uid;
 	gid_t gid;
+	const gid_t *groups; /* that its clients name */
+	uint32_t n_groups;
 	uint64_t last_id;
 	char directory[FIXTURE_PATH]; /* for all to read; in it `cap`, the tree, and `spawned`, the program */
 };
@@ -89,6 +91,8 @@ void client_fill(
 	struct process_hello *h, char *const *argv, char *const *env, size_t n_fds, char **ret_bytes);
 /* As USER, which only root can be if it is not. Returns: 0 or -errno. */
 int client_hello(int launch, const struct process_hello *h, uid_t uid, gid_t gid);
+/* That it may be of that group. Returns: likewise. */
+int client_group(int launch, uid_t uid, gid_t group);
 /* All of it, as the world's user. Returns: 0 or -errno. */
 int client_send(struct world *w, int launch, char *const *argv, char *const *env, const int *fds,
 	size_t n_fds, uint32_t flags);

@@ -241,6 +241,7 @@ is_refused(const struct capc_spawn *p, int error)
 
 START_TEST(S18_what_is_too_much_is_not_asked_for)
 {
+	static const gid_t too_many_groups[PLAN_GROUPS_MAX + 1];
 	static char *many[HELLO_STRINGS_MAX + 2];
 	cleanup_free char *big = malloc(HELLO_BYTES_MAX + 1);
 	char *const one[] = {big, NULL};
@@ -257,6 +258,10 @@ START_TEST(S18_what_is_too_much_is_not_asked_for)
 	is_refused(&p, -E2BIG);
 	p.argv = true_argv;
 	p.envp = many;
+	is_refused(&p, -E2BIG);
+	p.envp = NULL;
+	p.groups = too_many_groups;
+	p.n_groups = N(too_many_groups);
 	is_refused(&p, -E2BIG);
 	make_files();
 	remember_table();

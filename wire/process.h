@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define PROCESS_VERSION 1
@@ -156,7 +157,7 @@ struct plan_bind {
 struct process_plan {
 	uint32_t uid, gid;
 	uint32_t n_groups;
-	uint32_t groups[PLAN_GROUPS_MAX];
+	uint32_t groups[PLAN_GROUPS_MAX]; /* supplementary ones; each is larger than the one before */
 	uint32_t flags;
 	uint32_t n_binds;
 	uint32_t rlimits_set; /* a bit for each of those that are set */
@@ -189,8 +190,11 @@ enum hello_flags {
 
 /*
  * First of all from the client, with SCM_CREDENTIALS, which say whose program it is: the program runs as that uid
- * and gid or not at all. Then packets of at most HELLO_PACKET_BYTES bytes of argv and environment, with at most
- * HELLO_PACKET_FDS descriptors; when there are no more bytes, packets of one byte with the rest of the descriptors.
+ * and gid or not at all. Then a packet of one byte for each supplementary group that it is to have, in their order,
+ * with SCM_CREDENTIALS of that uid and the group as gid: it has exactly those of its session's plan, and nobody
+ * gets one who could not be of it himself. Then packets of at most HELLO_PACKET_BYTES bytes of argv and environment,
+ * with at most HELLO_PACKET_FDS descriptors; when there are no more bytes, packets of one byte with the rest of the
+ * descriptors.
  */
 struct process_hello {
 	uint32_t magic;
@@ -198,7 +202,11 @@ struct process_hello {
 	uint32_t n_bytes;
 	uint32_t argc, envc;
 	uint32_t flags;
+	uint32_t n_groups; /* images of 0.1.0 know no such thing: where there are none it is not sent */
 };
+
+#define HELLO_BYTES_FIRST 24 /* all that the first version had */
+_Static_assert(offsetof(struct process_hello, n_groups) == HELLO_BYTES_FIRST, "as in doc/PROTOCOL");
 
 /* From the program, once. With step 0 it is about to execute: then the end of the pair is success. */
 struct process_answer {

@@ -26,10 +26,10 @@ launch_step_name(int step)
 }
 
 static int
-say_hello_as(int fd, const struct launch *l, uid_t uid, gid_t gid, uint64_t deadline)
+say_as(int fd, const void *data, size_t size, uid_t uid, gid_t gid, uint64_t deadline)
 {
 	for (;;) {
-		ssize_t n = msg_send_as(fd, &l->hello, sizeof(l->hello), uid, gid, MSG_DONTWAIT);
+		ssize_t n = msg_send_as(fd, data, size, uid, gid, MSG_DONTWAIT);
 		int r;
 
 		if (n != -EAGAIN)
@@ -47,9 +47,14 @@ say_hello_as(int fd, const struct launch *l, uid_t uid, gid_t gid, uint64_t dead
 static int
 say_hello(int fd, const struct launch *l, uint64_t deadline)
 {
-	int r = say_hello_as(fd, l, l->uid, l->gid, deadline);
+	size_t size = l->hello.n_groups > 0 ? sizeof(l->hello) : HELLO_BYTES_FIRST;
+	int r = say_as(fd, &l->hello, size, l->uid, l->gid, deadline);
 
-	return r == -EINVAL ? say_hello_as(fd, l, geteuid(), getegid(), deadline) : r;
+	if (r == -EINVAL)
+		r = say_as(fd, &l->hello, size, geteuid(), getegid(), deadline);
+	for (uint32_t i = 0; r == 0 && i < l->hello.n_groups; i++)
+		r = say_as(fd, "", 1, l->uid, l->groups[i], deadline);
+	return r;
 }
 
 static size_t

@@ -18,13 +18,14 @@ struct launch {
 	size_t n_fds;
 	uid_t uid; /* whose program it is to be */
 	gid_t gid;
+	const gid_t *groups; /* hello.n_groups of them, each larger than the one before */
 };
 
 /*
  * Tells the program at the other end of FD all of it, and waits for what it says.
  *
  * Returns: 0: it runs; -errno of the *RET_STEP at which it ended, STEP_NONE: it ended by itself; and with
- * *RET_STEP -1, when nothing is known of it: -EPERM (the caller may not say that it is UID and GID),
+ * *RET_STEP -1, when nothing is known of it: -EPERM (the caller may not say that it is UID, GID and of GROUPS),
  * -ETIMEDOUT, -EBADF, -EBADMSG.
  */
 int launch_run(int fd, const struct launch *l, uint64_t deadline, int *ret_step);

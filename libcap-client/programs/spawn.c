@@ -74,6 +74,37 @@ check_request(const struct capc_spawn *p)
 	return p->flags & CAPC_SPAWN_EXEC_FD && fcntl(p->exec_fd, F_GETFD) < 0 ? -EBADF : 0;
 }
 
+static int
+compare_groups(const void *a, const void *b)
+{
+	gid_t one = *(const gid_t *)a, other = *(const gid_t *)b;
+
+	return one < other ? -1 : one > other;
+}
+
+/* In their order, each once. The array belongs to the caller (free). */
+static int
+make_groups(const struct capc_spawn *p, gid_t **ret, uint32_t *ret_n)
+{
+	gid_t *groups;
+	uint32_t n = 0;
+
+	if (p->n_groups > PLAN_GROUPS_MAX)
+		return -E2BIG;
+	groups = calloc(p->n_groups + 1, sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	if (p->n_groups > 0)
+		memcpy(groups, p->groups, p->n_groups * sizeof(*groups));
+	qsort(groups, p->n_groups, sizeof(*groups), compare_groups);
+	for (size_t i = 0; i < p->n_groups; i++)
+		if (n == 0 || groups[n - 1] != groups[i])
+			groups[n++] = groups[i];
+	*ret = groups;
+	*ret_n = n;
+	return 0;
+}
+
 /* One string with its 0. */
 static void
 add_string(struct text *t, const char *s, uint32_t *n)
@@ -334,6 +365,7 @@ static const struct hint {
 	int error;
 	const char *text;
 } hints[] = {
+	{STEP_CREDS, EPERM, "the groups that were named for it are not those of its session"},
 	{STEP_FDS, EMFILE, "it may not have so many descriptors"},
 	{STEP_FDS, EBADMSG, "descriptors were lost on the way"},
 	{STEP_PLACE, EISDIR, "a directory is not given to a program: it is a way up to all that its owner sees"},
@@ -370,8 +402,8 @@ explain_user(struct capc_session *s, const struct launch *l)
 {
 	cleanup_text struct text t = {};
 
-	text_addf(&t, "programs of the session run as uid %u, gid %u, and only root may start them for others",
-		(unsigned)l->uid, (unsigned)l->gid);
+	text_addf(&t, "programs of the session run as uid %u, gid %u%s, and only root may start them for others",
+		(unsigned)l->uid, (unsigned)l->gid, l->hello.n_groups > 0 ? " and groups" : "");
 	if (text_done(&t) == 0)
 		session_refused(s, t.data);
 }
@@ -407,6 +439,7 @@ spawn(struct capc_session *s, const struct capc_spawn *p, uint64_t deadline, str
 {
 	cleanup_text struct text bytes = {};
 	cleanup_free int *fds = NULL;
+	cleanup_free gid_t *groups = NULL;
 	struct capc_thread *t;
 	struct launch l = {};
 	int fd = -1, step, r;
@@ -416,9 +449,12 @@ spawn(struct capc_session *s, const struct capc_spawn *p, uint64_t deadline, str
 		r = make_hello(p, &bytes, &l.hello);
 	if (r == 0)
 		r = make_fds(p, &fds, &l.n_fds);
+	if (r == 0)
+		r = make_groups(p, &groups, &l.hello.n_groups);
 	if (r < 0)
 		return r;
 	l.fds = fds;
+	l.groups = groups;
 	r = ask(s, p, deadline, &l, &fd, &t);
 	if (r < 0)
 		return r;
