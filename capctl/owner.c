@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,40 @@ parse_id(const char *word, size_t n, unsigned *ret)
 		return -EINVAL;
 	*ret = (unsigned)id;
 	return 0;
+}
+
+static int
+parse_group(const char *name, size_t n, gid_t *ret)
+{
+	cleanup_free char *group = strndup(name, n);
+	const struct group *gr;
+
+	if (!group)
+		return complain(ENOMEM, NULL, "--groups");
+	gr = getgrnam(group);
+	if (gr)
+		*ret = gr->gr_gid;
+	else if (parse_id(group, n, ret) < 0)
+		return complain_usage("there is no group '%s'", group);
+	return 0;
+}
+
+int
+owner_parse_groups(const char *word, gid_t *ret, size_t *ret_n)
+{
+	int status = 0;
+
+	*ret_n = 0;
+	for (bool more = true; more && status == 0; word++) {
+		size_t n = strcspn(word, ",");
+
+		if (*ret_n == OWNER_GROUPS_MAX)
+			return complain_usage("--groups takes at most %d of them", OWNER_GROUPS_MAX);
+		status = parse_group(word, n, &ret[(*ret_n)++]);
+		word += n;
+		more = *word;
+	}
+	return status;
 }
 
 int

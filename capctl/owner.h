@@ -14,6 +14,11 @@ struct owner {
 
 /* USER or USER:GROUP, by name or number; a user's own group goes with the user. Returns: 0, or an exit status. */
 int owner_parse(const char *word, struct owner *ret);
+/*
+ * GROUP,…, by name or number; RET has room for OWNER_GROUPS_MAX. Returns: 0, or an exit status.
+ */
+#define OWNER_GROUPS_MAX 32
+int owner_parse_groups(const char *word, gid_t *ret, size_t *ret_n);
 /* An octal one. Returns: 0, or an exit status. */
 int owner_parse_mode(const char *word, struct owner *ret);
 

@@ -118,6 +118,7 @@ integration_tests = \
 	tests/it-fdstore.sh \
 	tests/it-backlog.sh \
 	tests/it-floods.sh \
+	tests/it-groups.sh \
 	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
 	tests/it-identity.sh \

@@ -48,7 +48,8 @@ START_TEST(nonsense_is_refused)
 	static const char *const bad[] = {"", "uid=-1", "uid=4294967295", "uid=x", "ro=usr",
 		"ro=/", "ro=/usr/", "ro=//usr", "ro=/usr/../etc", "ro=/usr/./lib", "ro=/usr,", "rw=/a,b", "net=yes",
 		"proc=maybe", "mem=0", "mem=", "mem=-1", "mem=1.5G", "pids=0", "pids=max", "rlimits=nofile", "rlimits=files:3", "rlimits=nofile:9:8", "rlimits=nofile:x",
-		"root=relative", "cwd=..", "ro=/a ro=/b", "unknown=1"};
+		"root=relative", "cwd=..", "ro=/a ro=/b", "unknown=1", "groups=x", "groups=-1", "groups=4294967295",
+		"groups=1,1", "groups=none,1"};
 	char text[1024] = "ro=";
 
 	played_begin();
@@ -90,6 +91,8 @@ START_TEST(a_confined_session_is_only_confined_more)
 		{"mem=2G pids=7", EPERM},
 		{"mem=1M pids=7", 0},
 		{"pids=8", EPERM},
+		{"groups=44", EPERM},
+		{"groups=none", 0},
 	};
 
 	played_begin();
@@ -125,6 +128,38 @@ START_TEST(it_is_inherited)
 	ck_assert_int_eq(world_ask(&w, c, WIRE_REMOVE, "sessions/app/sessions/in", "", &a), 0);
 	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/poor", "ram=1", &a), 0);
 	ck_assert_int_eq(confine("sessions/app/sessions/poor/confine", "proc=no"), EDQUOT);
+}
+END_TEST
+
+/* There are fewer below, and never others; what was said below before is not made more by it. */
+START_TEST(G91_groups_are_left_out)
+{
+	struct process_record record;
+	struct process_plan plan;
+	int c;
+
+	played_begin();
+	c = world_control(&w, root());
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/in", "ram=16K threads=2", &a), 0);
+	ck_assert_int_eq(world_ask(&w, c, WIRE_CREATE, "sessions/app/sessions/other", "ram=8K", &a), 0);
+	ck_assert_int_eq(confine("sessions/app/sessions/other/confine", "ro=/usr groups=44,45"), 0);
+	ck_assert_int_eq(confine("sessions/app/confine", "uid=77 ro=/usr groups=107,44,9"), 0);
+	ck_assert_ptr_nonnull(strstr(shown("sessions/app/confine"), "\ngroups=9,44,107\n"));
+	ck_assert_ptr_nonnull(strstr(shown("sessions/app/sessions/in/confine"), "\ngroups=9,44,107\n"));
+	ck_assert_ptr_nonnull(strstr(shown("sessions/app/sessions/other/confine"), "groups=44\n"));
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "groups=45"), EPERM);
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "groups=107,9"), 0);
+	ck_assert_int_eq(confine("sessions/app/sessions/in/confine", "groups=107,44"), EPERM);
+	world_restart(&w);
+	played_find();
+	ck_assert_ptr_nonnull(strstr(shown("sessions/app/sessions/in/confine"), "\ngroups=9,107\n"));
+	played_come();
+	world_send(world_control(&w, app), WIRE_SPAWN, 1, "sessions/in/threads", "descriptors=0");
+	world_settle(&w);
+	ck_assert_uint_eq(played_said(spawner, &record, &plan), PROCESS_START);
+	ck_assert_uint_eq(plan.n_groups, 2);
+	ck_assert_uint_eq(plan.groups[0], 9);
+	ck_assert_uint_eq(plan.groups[1], 107);
 }
 END_TEST
 
@@ -268,6 +303,7 @@ main(void)
 	tcase_add_test(t, nonsense_is_refused);
 	tcase_add_test(t, a_confined_session_is_only_confined_more);
 	tcase_add_test(t, it_is_inherited);
+	tcase_add_test(t, G91_groups_are_left_out);
 	tcase_add_test(t, what_is_read_only_below_what_is_written_stays_so);
 	tcase_add_test(t, nor_is_one_confined_above_what_runs);
 	tcase_add_test(t, Z81_where_a_program_runs_it_stays);

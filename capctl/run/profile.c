@@ -18,7 +18,7 @@
 
 /* What a profile may say: how a program runs, and not what it is. */
 static const char *const keys[] = {
-	"cap", "clear-env", "confine", "die-with", "env", "open-sockets", "quota", "timeout", "uid", "workspace"};
+	"cap", "clear-env", "confine", "die-with", "env", "groups", "open-sockets", "quota", "timeout", "uid", "workspace"};
 
 void
 profile_deinit(struct profile *p)

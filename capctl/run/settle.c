@@ -180,13 +180,20 @@ int
 run_confinement(const struct run_words *w, struct text *ret)
 {
 	cleanup(settings_deinit) struct settings s = {};
-	cleanup_text struct text words = {};
+	cleanup_text struct text words = {}, groups = {};
 	int status = w->workspace ? workspace(w->workspace, &words) : 0;
 
 	if (status == 0 && w->workspace)
 		status = settle_words(&s, "workspace", words.data);
 	for (size_t i = 0; i < w->n_confine && status == 0; i++)
 		status = settle_words(&s, "confine", w->confine[i]);
+	/* Who names them for the program means the session that is made for it. */
+	for (size_t i = 0; i < w->n_groups; i++)
+		text_addf(&groups, "%s%u", i == 0 ? "groups=" : ",", (unsigned)w->groups[i]);
+	if (status == 0 && text_done(&groups) < 0)
+		return complain(ENOMEM, NULL, "run");
+	if (status == 0 && groups.n > 0)
+		status = settle_words(&s, "groups", groups.data);
 	return status ? status : settled(&s, ret);
 }
 

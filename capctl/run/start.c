@@ -304,6 +304,8 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 	p.fds = table.fds;
 	p.labels = (const char *const *)table.labels;
 	p.n_fds = table.n;
+	p.groups = w->groups;
+	p.n_groups = w->n_groups;
 	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
 		(w->detach ? CAPC_SPAWN_DETACHED : 0) | (w->open_sockets ? CAPC_SPAWN_OPEN_SOCKETS : 0) |
 		start_restart(s);

@@ -28,6 +28,7 @@ enum {
 	WORD_PROFILE,
 	WORD_WORKSPACE,
 	WORD_UID,
+	WORD_GROUPS,
 	WORD_CONFINE,
 	WORD_QUOTA,
 	WORD_RESTART,
@@ -53,6 +54,7 @@ static const struct option options[] = {
 	{"profile", required_argument, NULL, WORD_PROFILE},
 	{"workspace", required_argument, NULL, WORD_WORKSPACE},
 	{"uid", required_argument, NULL, WORD_UID},
+	{"groups", required_argument, NULL, WORD_GROUPS},
 	{"confine", required_argument, NULL, WORD_CONFINE},
 	{"quota", required_argument, NULL, WORD_QUOTA},
 	{"restart", required_argument, NULL, WORD_RESTART},
@@ -233,6 +235,8 @@ take(struct run_words *w, int c, char *value)
 	case WORD_NAME:
 		w->name = value;
 		return 0;
+	case WORD_GROUPS:
+		return owner_parse_groups(value, w->groups, &w->n_groups) ? -EINVAL : 0;
 	case WORD_DIE_WITH:
 		w->die_with = true;
 		return 0;

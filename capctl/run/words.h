@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "capctl/owner.h"
+
 /* A descriptor that the program gets. */
 struct run_given {
 	const char *slot; /* … by this word; NULL: it is the descriptor FD of ours */
@@ -31,6 +33,8 @@ struct run_words {
 	size_t n_confine, n_quota;
 	struct run_given *given; /* in their order */
 	size_t n_given;
+	gid_t groups[OWNER_GROUPS_MAX]; /* that it is to have beside its own */
+	size_t n_groups;
 	char **env; /* KEY=VALUE */
 	size_t n_env;
 	bool help, version, clear_env, detach, die_with, open_sockets;

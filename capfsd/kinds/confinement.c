@@ -41,7 +41,7 @@ confinement_session(const struct entity *e)
 static bool
 is_valid(const struct confinement_record *r)
 {
-	if (r->n_binds > PLAN_BINDS_MAX || !ENDS(r->root) || !ENDS(r->cwd))
+	if (r->n_binds > PLAN_BINDS_MAX || r->n_groups > PLAN_GROUPS_MAX || !ENDS(r->root) || !ENDS(r->cwd))
 		return false;
 	for (uint32_t i = 0; i < PLAN_BINDS_MAX; i++)
 		if (!ENDS(r->binds[i].path))
@@ -155,10 +155,19 @@ compare_binds(const void *a, const void *b)
 	return strcmp(one->path, other->path);
 }
 
+static int
+compare_groups(const void *a, const void *b)
+{
+	uint32_t one = *(const uint32_t *)a, other = *(const uint32_t *)b;
+
+	return one < other ? -1 : one > other;
+}
+
 void
 confinement_sort(struct confinement_record *record)
 {
 	qsort(record->binds, record->n_binds, sizeof(record->binds[0]), compare_binds);
+	qsort(record->groups, record->n_groups, sizeof(record->groups[0]), compare_groups);
 }
 
 static void
@@ -188,6 +197,27 @@ tighten_binds(const struct confinement_record *base, const struct confinement_re
 			over->writable = false;
 	}
 	confinement_sort(ret);
+}
+
+static bool
+has_group(const struct confinement_record *r, uint32_t group)
+{
+	for (uint32_t i = 0; i < r->n_groups; i++)
+		if (r->groups[i] == group)
+			return true;
+	return false;
+}
+
+static void
+tighten_groups(const struct confinement_record *base, struct confinement_record *ret)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ret->n_groups; i++)
+		if (has_group(base, ret->groups[i]))
+			ret->groups[n++] = ret->groups[i];
+	memset(&ret->groups[n], 0, sizeof(ret->groups[0]) * (PLAN_GROUPS_MAX - n));
+	ret->n_groups = n;
 }
 
 static void
@@ -228,6 +258,7 @@ confinement_tighten(const struct confinement_record *base, const struct confinem
 	ret->memory_max = lower(base->memory_max, with->memory_max);
 	ret->pids_max = lower(base->pids_max, with->pids_max);
 	tighten_binds(base, with, ret);
+	tighten_groups(base, ret);
 	tighten_rlimits(base, ret);
 }
 

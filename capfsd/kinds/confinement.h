@@ -26,10 +26,11 @@ struct confinement_record {
 	uint32_t flags; /* enum plan_flags */
 	uint32_t rlimits_set;
 	uint32_t n_binds;
-	uint32_t reserved_too;
+	uint32_t n_groups;
 	uint64_t rlimits[PLAN_RLIMITS][2];
 	uint64_t memory_max, pids_max; /* 0: as it is */
-	uint64_t reserved[22];
+	uint32_t groups[PLAN_GROUPS_MAX]; /* supplementary ones, each larger than the one before */
+	uint64_t reserved[6];
 	char root[PLAN_PATH_BYTES];
 	char cwd[PLAN_PATH_BYTES];
 	struct plan_bind binds[PLAN_BINDS_MAX];
@@ -55,7 +56,7 @@ struct confinement *confinement_own(const struct session *s);
 /* What is in effect in S. Returns: is it confined? */
 bool confinement_effective(const struct session *s, struct confinement_record *ret);
 
-/* A directory before what lies in it: in the order in which they are bound. */
+/* A directory before what lies in it: in the order in which they are bound. Groups as they are stored. */
 void confinement_sort(struct confinement_record *record);
 
 /* The one of both that WITH is, as far as BASE allows. */

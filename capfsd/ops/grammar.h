@@ -63,6 +63,7 @@ struct request;
 	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
 	X(UID, "uid", false, "uid=N")                                                              \
 	X(GID, "gid", false, "gid=N")                                                              \
+	X(GROUPS, "groups", false, "groups=N,...|none")                                            \
 	X(ROOT, "root", false, "root=DIR")                                                         \
 	X(RO, "ro", false, "ro=PATH,...")                                                          \
 	X(RW, "rw", false, "rw=PATH,...")                                                          \

@@ -152,6 +152,15 @@ add_binds(const struct confinement_record *c, bool writable, const char *key, st
 }
 
 static void
+add_groups(const struct confinement_record *c, struct text *t)
+{
+	for (uint32_t i = 0; i < c->n_groups; i++)
+		text_addf(t, "%s%" PRIu32, i == 0 ? "groups=" : ",", c->groups[i]);
+	if (c->n_groups > 0)
+		text_add(t, "\n");
+}
+
+static void
 add_rlimits(const struct confinement_record *c, struct text *t)
 {
 	bool first = true;
@@ -181,6 +190,7 @@ text_confinement(const struct confinement_record *c, struct text *t)
 		text_addf(t, "uid=%" PRIu32 "\n", c->uid);
 	if (c->gid != CONFINEMENT_NOBODY)
 		text_addf(t, "gid=%" PRIu32 "\n", c->gid);
+	add_groups(c, t);
 	if (*c->root)
 		text_addf(t, "root=%s\n", c->root);
 	add_binds(c, false, "ro=", t);

@@ -55,6 +55,8 @@ write_plan(const struct running *r, struct process_plan *plan)
 	if (!confinement_effective(r->program->session, &c))
 		return;
 	plan->flags = c.flags;
+	plan->n_groups = c.n_groups;
+	memcpy(plan->groups, c.groups, sizeof(plan->groups));
 	plan->n_binds = c.n_binds;
 	plan->rlimits_set = c.rlimits_set;
 	memcpy(plan->rlimits, c.rlimits, sizeof(plan->rlimits));

@@ -89,6 +89,32 @@ take_id(struct operation *o, enum key key, uint32_t *ret)
 	return true;
 }
 
+/* "none" or "44,107": the daemon knows no names of any. */
+static bool
+take_groups(struct operation *o, struct confinement_record *c)
+{
+	struct word left = o->command.value[KEY_GROUPS], one;
+	uint64_t group;
+
+	if (!command_has(&o->command, KEY_GROUPS))
+		return true;
+	memset(c->groups, 0, sizeof(c->groups));
+	c->n_groups = 0;
+	if (command_is(&o->command, KEY_GROUPS, "none"))
+		return true;
+	while (next_item(&left, &one)) {
+		if (number_parse(one.p, one.n, false, &group) < 0 || group >= CONFINEMENT_NOBODY)
+			return refuse(o->request, EINVAL, "'groups=' wants numbers of groups, or none");
+		if (c->n_groups == PLAN_GROUPS_MAX)
+			return refuse(o->request, EINVAL, "at most %d groups", PLAN_GROUPS_MAX);
+		for (uint32_t i = 0; i < c->n_groups; i++)
+			if (c->groups[i] == group)
+				return refuse(o->request, EINVAL, "'groups=' has one twice");
+		c->groups[c->n_groups++] = (uint32_t)group;
+	}
+	return true;
+}
+
 static bool
 take_flag(struct operation *o, enum key key, const char *yes, const char *no, uint32_t flag,
 	struct confinement_record *c)
@@ -161,7 +187,7 @@ take_total(struct operation *o, enum key key, uint64_t *ret)
 static bool
 take_all(struct operation *o, struct confinement_record *c)
 {
-	return take_id(o, KEY_UID, &c->uid) && take_id(o, KEY_GID, &c->gid) &&
+	return take_id(o, KEY_UID, &c->uid) && take_id(o, KEY_GID, &c->gid) && take_groups(o, c) &&
 	       take_path(o, KEY_ROOT, c->root, sizeof(c->root)) && take_path(o, KEY_CWD, c->cwd, sizeof(c->cwd)) &&
 	       take_binds(o, KEY_RO, false, c) && take_binds(o, KEY_RW, true, c) &&
 	       take_flag(o, KEY_NET, "host", "none", PLAN_NET, c) &&
@@ -170,6 +196,15 @@ take_all(struct operation *o, struct confinement_record *c)
 	       take_flag(o, KEY_SECCOMP, "yes", "no", PLAN_SECCOMP, c) &&
 	       take_flag(o, KEY_LANDLOCK, "yes", "no", PLAN_LANDLOCK, c) && take_rlimits(o, c) &&
 	       take_total(o, KEY_MEM, &c->memory_max) && take_total(o, KEY_PIDS, &c->pids_max);
+}
+
+/* Who is not root may leave some out, which those above it have. */
+static bool
+may_name_groups(struct operation *o, bool confined)
+{
+	return confined || o->request->uid == 0 || !command_has(&o->command, KEY_GROUPS) ||
+	       command_is(&o->command, KEY_GROUPS, "none") ||
+	       refuse(o->request, EPERM, "only root names groups");
 }
 
 /* Who asks for a program believes what the daemon says of whose it is to be: root would claim to be anybody. */
@@ -197,7 +232,8 @@ stage(struct operation *o)
 		if (session_has_processes(below))
 			return refuse(o->request, EBUSY, "a program of %s runs",
 				below == s ? "it" : "a session below");
-	if (!may_name(o, KEY_UID, o->request->uid) || !may_name(o, KEY_GID, o->request->gid))
+	if (!may_name(o, KEY_UID, o->request->uid) || !may_name(o, KEY_GID, o->request->gid) ||
+		!may_name_groups(o, confined))
 		return 0;
 	if (confined)
 		wanted = effective;
@@ -221,7 +257,7 @@ stage(struct operation *o)
 }
 
 #define KEYS_CONFINE                                                                                           \
-	(KEY_BIT(KEY_UID) | KEY_BIT(KEY_GID) | KEY_BIT(KEY_ROOT) | KEY_BIT(KEY_RO) |     \
+	(KEY_BIT(KEY_UID) | KEY_BIT(KEY_GID) | KEY_BIT(KEY_GROUPS) | KEY_BIT(KEY_ROOT) | KEY_BIT(KEY_RO) |     \
 		KEY_BIT(KEY_RW) | KEY_BIT(KEY_CWD) | KEY_BIT(KEY_NET) | KEY_BIT(KEY_PROC) | KEY_BIT(KEY_DEV) | \
 		KEY_BIT(KEY_SECCOMP) | KEY_BIT(KEY_LANDLOCK) | KEY_BIT(KEY_RLIMITS) | \
 		KEY_BIT(KEY_MEM) | KEY_BIT(KEY_PIDS))
