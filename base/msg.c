@@ -124,6 +124,8 @@ find_sender(struct msghdr *msg, struct msg_sender *ret)
 		if (c->cmsg_type == SCM_CREDENTIALS) {
 			memcpy(&credentials, CMSG_DATA(c), sizeof(credentials));
 			ret->pid = credentials.pid;
+			ret->uid = credentials.uid;
+			ret->gid = credentials.gid;
 		} else if (c->cmsg_type == SCM_PIDFD) {
 			memcpy(&ret->pidfd, CMSG_DATA(c), sizeof(ret->pidfd));
 		}

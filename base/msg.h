@@ -46,6 +46,8 @@ ssize_t msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t 
 /* Who has sent a message, as the kernel tells. */
 struct msg_sender {
 	pid_t pid; /* 0: nobody that it could tell */
+	uid_t uid;
+	gid_t gid;
 	int pidfd; /* -1: likewise, or none was asked for; else the caller's */
 };
 

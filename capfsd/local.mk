@@ -127,6 +127,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/process/mounts.c \
 	capfsd/process/mounts.h \
 	capfsd/process/page.h \
+	capfsd/process/pidfd.c \
+	capfsd/process/pidfd.h \
 	capfsd/process/records.h \
 	capfsd/process/succession.c \
 	capfsd/process/succession.h \
@@ -169,6 +171,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/programs/inner.h \
 	capfsd/programs/programs.c \
 	capfsd/programs/programs.h \
+	capfsd/programs/registered.c \
 	capfsd/programs/report.c \
 	capfsd/sockets/adopt.c \
 	capfsd/sockets/adopt.h \
@@ -206,6 +209,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/ownership.h \
 	capfsd/control/perform.c \
 	capfsd/control/perform.h \
+	capfsd/control/register.c \
+	capfsd/control/register.h \
 	capfsd/control/spawn.c \
 	capfsd/control/spawn.h \
 	capfsd/control/vouch.c \

@@ -131,7 +131,7 @@ const struct verb verb_annotate = {
 	.stage = stage,
 };
 C
-sed -i 's/^\(\tX(CONFINE, confine)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
+sed -i 's/^\(\tX(REGISTER, register)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
 grep -q ANNOTATE verbs/verbs.h || { echo "Bail out! no list of verbs" && exit 1; }
 edited verbs/verbs.h
 after tree/rows.c '"as", ROW_DIRECTORY' '	ROW(11, "annotate", ROW_COMMAND, .verb = &verb_annotate),'

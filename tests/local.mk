@@ -56,6 +56,7 @@ unit_tests = \
 	tests/test-confine \
 	tests/test-programs \
 	tests/test-programs-crash \
+	tests/test-registered \
 	tests/test-vouch \
 	tests/test-filter \
 	tests/test-conversation \
@@ -539,6 +540,9 @@ tests_test_confine_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_programs_SOURCES = tests/test-programs.c tests/programs-world.c tests/programs-world.h $(sockets_web)
 tests_test_programs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_programs_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_registered_SOURCES = tests/test-registered.c tests/programs-world.c tests/programs-world.h $(sockets_web)
+tests_test_registered_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_registered_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_programs_crash_SOURCES = tests/test-programs-crash.c tests/programs-world.c tests/programs-world.h \
 	$(sockets_web)
 tests_test_programs_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -40,6 +40,7 @@ enum wire_op {
 	WIRE_INSPECT,   /* instead of a challenge: gives a socket to send a connected one over */
 	WIRE_SPAWN,     /* threads: gives one end of a pair to the program that is started (process.h) */
 	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds */
+	WIRE_REGISTER,  /* threads: gives one end of a pair, on which a thread says that it is one (register.h) */
 };
 
 /* The extended attribute of a `socket` that takes the challenge. */

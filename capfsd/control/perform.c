@@ -21,6 +21,7 @@
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/inspection.h"
+#include "capfsd/control/register.h"
 #include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
 #include "capfsd/model/event.h"
@@ -275,6 +276,7 @@ static const struct {
 	[WIRE_INSPECT] = {"inspect", perform_inspect},
 	[WIRE_SPAWN] = {"spawn", perform_spawn},
 	[WIRE_WAIT] = {"wait", perform_wait},
+	[WIRE_REGISTER] = {"register", perform_register},
 };
 
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))

@@ -458,6 +458,8 @@ perform_wait(struct exchange *x)
 		return 0;
 	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
 		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID");
+	if (program_of(node.entity)->record.flags & PROGRAM_REGISTERED)
+		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
 	if (program_is_live(program_of(node.entity))) {
 		if (is_late(x))
 			return refuse(&x->request, ETIMEDOUT, "it has not ended");

@@ -26,7 +26,12 @@ enum program_flags {
 	PROGRAM_KEEP = 2, /* … and is there until that has waited for it */
 	PROGRAM_LAUNCHED = 4, /* who asked speaks to it directly, and learns from it whether it runs */
 	PROGRAM_KEPT = 8, /* so is what it was started with, and it can run again */
+	PROGRAM_REGISTERED = 16, /* it was not started by us, and has registered itself */
 };
+
+/* A status that is none of wait(2)'s: a registered one has left; or has ended, and nobody has said how. */
+#define PROGRAM_END_LEFT (-1)
+#define PROGRAM_END_UNKNOWN (-2)
 
 /* When it is to run again, after it has ended. */
 enum program_restart {

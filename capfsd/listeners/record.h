@@ -16,6 +16,7 @@ enum socket_kind {
 	SOCKET_CONTROL,	       /* a client of the control protocol */
 	SOCKET_CALL, /* the client's end of a conversation that the daemon has for an open file */
 	SOCKET_INIT, /* to the init of a session's programs */
+	SOCKET_THREAD, /* to a thread that has registered itself; its owner is that, a program of the model's */
 };
 
 enum connection_state {

@@ -32,6 +32,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capfsd/process/pidfd.h"
 
 CLEANUP_DEFINE(scmp_filter_ctx, seccomp_release)
 
@@ -206,6 +207,7 @@ static const struct rule broker_rules[] = {
 	FCNTL(F_SETLKW),
 	FCNTL(F_ADD_SEALS),
 	FCNTL(F_GET_SEALS),
+	WITH(ioctl, IS(1, PIDFD_STATUS_REQUEST)),
 };
 
 /*

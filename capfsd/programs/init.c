@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -521,4 +522,44 @@ init_lost(struct init *i)
 	}
 	programs_check(programs, e);
 	programs_pump(programs);
+}
+
+/* It says what it has. One of a session that is gone ends when its socket does. */
+bool
+init_adopt(void *data, struct adopted *found)
+{
+	struct programs *programs = data;
+	struct sockets *sockets = programs->sockets;
+	struct entity *e;
+	struct init *i;
+
+	if (found->kind != SOCKET_INIT)
+		return false;
+	e = entity_find(sockets->model, found->memo->record.owner);
+	if (!e || e->kind != ENTITY_SESSION || init_find(programs, session_of(e)) ||
+		init_new(programs, session_of(e), found->fd, found->memo, &i))
+		return false;
+	found->fd = -1;
+	found->memo = NULL;
+	/* As far as we know. */
+	i->introduced = true;
+	i->ending = i->session->record.state == SESSION_CLOSING;
+	list_for_each (l, &i->session->owned[ENTITY_PROGRAM]) {
+		struct running *r = running_at(l);
+
+		if (!r || !program_is_live(r->program))
+			continue;
+		r->init = i;
+		list_append(&i->programs_of_it, &r->link);
+		/* What was given up may not have been ended, … */
+		if (program_is_given_up(r->program))
+			running_settle_later(r);
+		/* … and what was asked for last not have been sent. */
+		if (r->program->record.paused)
+			r->pause = PROCESS_PAUSE;
+		if (r->program->record.flags & PROGRAM_DIE && !r->program->record.connection)
+			r->kill = SIGKILL;
+	}
+	init_sync(i);
+	return true;
 }

@@ -79,6 +79,7 @@ struct programs {
 	const struct programs_ops *ops;
 	void *data;
 	struct list inits, asking, ended;
+	struct list leaving; /* of struct registered */
 	struct index by_connection, by_session;
 	struct index asked; /* of `asking` those that were, by session: at most one of each */
 	struct watch spawner_watch;
@@ -91,10 +92,11 @@ struct programs {
 	bool stopped;
 };
 
+/* NULL: it is one that has registered itself, too. */
 static inline struct running *
 running_of(const struct program *p)
 {
-	return (struct running *)(uintptr_t)p->entity.slots[1];
+	return p->record.flags & PROGRAM_REGISTERED ? NULL : (struct running *)(uintptr_t)p->entity.slots[1];
 }
 
 /* Of the program that is linked at I in what its session owns. */
@@ -122,6 +124,8 @@ struct running *running_new(struct programs *programs, struct program *p);
 /* Its waiters are told. */
 void running_resume(struct running *r);
 void running_close_launch(struct running *r);
+/* What follows from its end, or from that of who asked for it, is done when the model's hooks are over. */
+void running_settle_later(struct running *r);
 
 /* --- asking.c --- */
 
@@ -149,6 +153,9 @@ void asking_deinit(struct programs *programs);
 /* Of what the spawner gave: the socket FD, taken on success. MEMO likewise. Returns: 0, EDQUOT, -errno. */
 int init_new(struct programs *programs, struct session *s, int fd, struct memo *memo, struct init **ret);
 struct init *init_find(struct programs *programs, const struct session *s);
+/* One that a predecessor left, for struct endpoint_ops; DATA is struct programs. */
+struct adopted;
+bool init_adopt(void *data, struct adopted *found);
 /* Sends what there is to be sent. */
 void init_pump(struct init *i);
 /* Takes what it has said, without waiting for the loop. I may be gone after it. */
@@ -202,3 +209,20 @@ int report_failed(struct running *r, enum process_step step, int error);
 int report_missing(struct running *r, enum process_step step, int error, uint32_t missing);
 /* Nobody waits for it (any more), and it is over: it goes. */
 int report_drop(struct running *r);
+/*
+ * The event of an end that RECORD says, with which it is to be stored. AGAIN: it will run again.
+ */
+void report_tell(const struct program *p, const struct program_record *record, bool again);
+
+/* --- registered.c --- */
+
+extern const struct endpoint_ops registered_ops;
+
+/* Those that are to end do. */
+void registered_leave(struct programs *programs);
+/* S is being closed. */
+void registered_changed(struct programs *programs, const struct session *s);
+/* P goes. */
+void registered_gone(const struct program *p);
+/* P was found; unless its pair was as well, it is over. Returns: 0 or -errno. */
+int registered_lost(struct programs *programs, struct program *p);

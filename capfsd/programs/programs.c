@@ -229,8 +229,8 @@ programs_catch_up(struct programs *programs, uint64_t connection)
 }
 
 /* It may be in a hook of the model: what follows from it is done when that is over. */
-static void
-settle_later(struct running *r)
+void
+running_settle_later(struct running *r)
 {
 	list_unlink(&r->ended_link);
 	list_append(&r->programs->ended, &r->ended_link);
@@ -241,7 +241,7 @@ static void
 orphan(struct running *r)
 {
 	r->orphaned = true;
-	settle_later(r);
+	running_settle_later(r);
 }
 
 void
@@ -353,7 +353,7 @@ look_at_command(struct program *p)
 	if (!r || p->record.phase != PHASE_WAITING)
 		return;
 	if (program_is_given_up(p))
-		settle_later(r);
+		running_settle_later(r);
 	else if (r->init && !r->asked_usec && again_is_due(r))
 		init_pump(r->init);
 }
@@ -366,9 +366,10 @@ programs_changed(struct programs *programs, const struct entity *e)
 	if (e->kind == ENTITY_ENTRYPOINT)
 		look_at_command(entrypoint_of(e)->command);
 	if (e->kind == ENTITY_PROGRAM && program_is_given_up(program_of(e)) && running_of(program_of(e)))
-		settle_later(running_of(program_of(e)));
+		running_settle_later(running_of(program_of(e)));
 	if (e->kind != ENTITY_SESSION || session_of(e)->record.state != SESSION_CLOSING)
 		return;
+	registered_changed(programs, session_of(e));
 	i = init_find(programs, session_of(e));
 	if (i && !i->ending)
 		end_init(i);
@@ -384,58 +385,23 @@ programs_changed(struct programs *programs, const struct entity *e)
 void
 programs_gone(struct programs *programs, const struct entity *e)
 {
-	if (e->kind == ENTITY_PROGRAM && running_of(program_of(e)))
+	if (e->kind != ENTITY_PROGRAM)
+		return;
+	if (running_of(program_of(e)))
 		running_free(running_of(program_of(e)));
+	registered_gone(program_of(e));
 }
 
 /* --- a predecessor --- */
 
-/* An init: it says what it has. One of a session that is gone ends when its socket does. */
-static bool
-on_adopt(void *data, struct adopted *found)
-{
-	struct programs *programs = data;
-	struct sockets *sockets = programs->sockets;
-	struct entity *e;
-	struct init *i;
-
-	if (found->kind != SOCKET_INIT)
-		return false;
-	e = entity_find(sockets->model, found->memo->record.owner);
-	if (!e || e->kind != ENTITY_SESSION || init_find(programs, session_of(e)) ||
-		init_new(programs, session_of(e), found->fd, found->memo, &i))
-		return false;
-	found->fd = -1;
-	found->memo = NULL;
-	/* As far as we know. */
-	i->introduced = true;
-	i->ending = i->session->record.state == SESSION_CLOSING;
-	list_for_each (l, &i->session->owned[ENTITY_PROGRAM]) {
-		struct running *r = running_at(l);
-
-		if (!program_is_live(r->program))
-			continue;
-		r->init = i;
-		list_append(&i->programs_of_it, &r->link);
-		/* What was given up may not have been ended, … */
-		if (program_is_given_up(r->program))
-			settle_later(r);
-		/* … and what was asked for last not have been sent. */
-		if (r->program->record.paused)
-			r->pause = PROCESS_PAUSE;
-		if (r->program->record.flags & PROGRAM_DIE && !r->program->record.connection)
-			r->kill = SIGKILL;
-	}
-	init_sync(i);
-	return true;
-}
-
 /* Of a program that has no init by now, or nobody who asks about it. */
 static int
-settle_found(struct programs *programs, struct running *r)
+settle_found(struct programs *programs, struct program *p)
 {
-	const struct program *p = r->program;
+	struct running *r = running_of(p);
 
+	if (!r)
+		return registered_lost(programs, p);
 	if (p->record.connection && !r->connected)
 		orphan(r);
 	if (r->init || !list_empty(&r->link))
@@ -452,13 +418,13 @@ settle_found(struct programs *programs, struct running *r)
 static int
 settle(struct programs *programs)
 {
-	struct model *m = programs->sockets->model;
+	struct session *root = programs->sockets->model->root;
 	int e = 0;
 
-	for (struct session *s = m->root; s && e == 0; s = session_next_below(m->root, s))
+	for (struct session *s = root; s && e == 0; s = session_next_below(root, s))
 		list_for_each_safe (l, &s->owned[ENTITY_PROGRAM])
 			if (e == 0)
-				e = settle_found(programs, running_at(l));
+				e = settle_found(programs, program_of(list_entry(l, struct entity, owner_link)));
 	programs->settled = e == 0;
 	return e;
 }
@@ -466,12 +432,15 @@ settle(struct programs *programs)
 static int
 find_programs(struct programs *programs)
 {
-	struct model *m = programs->sockets->model;
+	struct session *root = programs->sockets->model->root;
 
-	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
-		list_for_each (l, &s->owned[ENTITY_PROGRAM])
-			if (!running_new(programs, program_of(list_entry(l, struct entity, owner_link))))
+	for (struct session *s = root; s; s = session_next_below(root, s))
+		list_for_each (l, &s->owned[ENTITY_PROGRAM]) {
+			struct program *p = program_of(list_entry(l, struct entity, owner_link));
+
+			if (!(p->record.flags & PROGRAM_REGISTERED) && !running_new(programs, p))
 				return -ENOMEM;
+		}
 	return 0;
 }
 
@@ -493,6 +462,7 @@ on_resume(void *data)
 	if (e < 0)
 		core_resume_later(programs->sockets, START_USEC / 30);
 	end_unborn(programs);
+	registered_leave(programs);
 	list_for_each (l, &programs->inits) {
 		struct init *i = list_entry(l, struct init, link);
 
@@ -505,7 +475,7 @@ on_resume(void *data)
 static const struct endpoint_ops programs_ops = {
 	.socket = SOCKET_INIT,
 	.resume = on_resume,
-	.adopt = on_adopt,
+	.adopt = init_adopt,
 };
 
 static void
@@ -536,6 +506,7 @@ programs_new(struct sockets *sockets, struct programs **ret)
 	programs->next_serial = core_now(sockets);
 	list_init(&programs->inits);
 	list_init(&programs->ended);
+	list_init(&programs->leaving);
 	r = asking_init(programs);
 	if (r < 0)
 		return error_trace(r);
@@ -543,6 +514,7 @@ programs_new(struct sockets *sockets, struct programs **ret)
 	if (r < 0)
 		return error_trace(r);
 	core_add_user(sockets, &programs_ops, programs);
+	core_add_user(sockets, &registered_ops, programs);
 	/* When what the predecessor left has been taken up. */
 	core_resume_later(sockets, 0);
 	*ret = take_ptr(programs);
@@ -559,6 +531,7 @@ programs_free(struct programs *programs)
 		return NULL;
 	m = programs->sockets->model;
 	core_remove_user(programs->sockets, &programs_ops);
+	core_remove_user(programs->sockets, &registered_ops);
 	programs->ops = &no_ops;
 	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
 		list_for_each (l, &s->owned[ENTITY_PROGRAM])

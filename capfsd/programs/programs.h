@@ -15,6 +15,7 @@
  *	again		when one that has ended runs once more
  *	heart		those that have to say that they are well
  *	report		what has become of a program, in the model
+ *	registered	threads of processes that were not started by the daemon
  */
 #pragma once
 
@@ -69,6 +70,19 @@ bool programs_wait(struct program *p, struct list *waiter);
 /* The control connection with this cookie is there, as before a broker died; or it has ended. */
 void programs_connection_found(struct programs *programs, uint64_t connection);
 void programs_connection_ended(struct programs *programs, uint64_t connection);
+
+/*
+ * A thread that registers itself, yet without a program in the model, and the end of a pair on which it is to speak,
+ * which is the caller's. Returns: 0 or -errno: -EOPNOTSUPP, this kernel cannot say who speaks there.
+ */
+struct registered;
+int registered_new(struct programs *programs, struct registered **ret, int *ret_fd);
+/* Stages what a later broker knows it by. Returns: 0 or -ENOMEM. */
+int registered_stage(struct registered *r, struct change *ch, const struct program *p);
+/* P is in the model: R is its. */
+void registered_publish(struct registered *r, struct program *p);
+/* There will be none. May be NULL. Returns: NULL. */
+struct registered *registered_free(struct registered *r);
 
 /*
  * Who has heard from its program that it runs shall find that it does: what inits have said of this

@@ -31,8 +31,9 @@ is_fault(const struct program *p, const struct program_record *record)
 {
 	if (p->session->record.state != SESSION_RUNNING)
 		return false;
+	/* Of one that we have not started it may be unknown, which is no reason to be called. */
 	if (record->phase == PHASE_EXITED)
-		return record->status != 0;
+		return record->status > 0;
 	/* That it runs it says just before it executes, which may fail. */
 	return record->n_restarts > 0 || (p->record.phase != PHASE_STARTING && record->step == STEP_NONE);
 }
@@ -42,6 +43,10 @@ add_status(struct text *t, int status)
 {
 	const char *name;
 
+	if (status < 0) {
+		text_addf(t, " status=%s", status == PROGRAM_END_LEFT ? "left" : "unknown");
+		return;
+	}
 	if (!WIFSIGNALED(status)) {
 		text_addf(t, " code=%d", WEXITSTATUS(status));
 		return;
@@ -55,12 +60,10 @@ add_status(struct text *t, int status)
 	text_addf(t, " core=%s", WCOREDUMP(status) ? "yes" : "no");
 }
 
-/* AGAIN: it will run again. Once for each end, also where that has to be stored a second time. */
-static void
-tell(struct running *r, const struct program_record *record, bool again)
+void
+report_tell(const struct program *p, const struct program_record *record, bool again)
 {
 	static const char *const steps[STEP_N] = PROCESS_STEP_WORDS;
-	const struct program *p = r->program;
 	bool fault = is_fault(p, record), failed = record->phase == PHASE_FAILED;
 	cleanup_text struct text fields = {};
 	const struct event event = {
@@ -70,8 +73,6 @@ tell(struct running *r, const struct program_record *record, bool again)
 		.fields = &fields,
 	};
 
-	if (r->said)
-		return;
 	text_addf(&fields, " thread=%s pid=%" PRIu32, p->entity.name, record->pid);
 	if (record->title[0])
 		text_addf(&fields, " name=%s", record->title);
@@ -85,6 +86,14 @@ tell(struct running *r, const struct program_record *record, bool again)
 		text_addf(&fields, " restart_msec=%" PRIu64, (record->again_usec - record->ended_usec) / 1000);
 	if (text_done(&fields) == 0)
 		event_log(p->session->model, p->session, &event);
+}
+
+/* Once for each end, also where that has to be stored a second time. */
+static void
+tell(struct running *r, const struct program_record *record, bool again)
+{
+	if (!r->said)
+		report_tell(r->program, record, again);
 	r->said = true;
 }
 

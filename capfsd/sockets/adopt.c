@@ -427,6 +427,7 @@ adopt_all(struct adoption *a)
 		lend_all(sockets, list_entry(i, struct channel, link)->entrypoint);
 	/* Control clients may have asked for programs. */
 	adopt_others(a, SOCKET_INIT);
+	adopt_others(a, SOCKET_THREAD);
 	adopt_others(a, SOCKET_CONTROL);
 	adopt_others(a, SOCKET_CALL);
 	return 0;

@@ -256,7 +256,11 @@ info_program(struct request *r, struct entity *e, struct text *t)
 	text_program(p, "\n", t);
 	text_add(t, "\nsession=");
 	session_label(program_of(e)->session, t);
-	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\ndescriptors=%" PRIu32 "\n", p->uid, p->gid, p->n_fds);
+	text_addf(t, "\nuid=%" PRIu32 "\ngid=%" PRIu32 "\n", p->uid, p->gid);
+	if (p->flags & PROGRAM_REGISTERED)
+		text_add(t, "kind=registered\n");
+	else
+		text_addf(t, "descriptors=%" PRIu32 "\n", p->n_fds);
 	if (p->title[0])
 		text_addf(t, "name=%s\n", p->title);
 	if (ep)

@@ -196,6 +196,8 @@ ctl_stage(struct operation *o)
 
 	if (!program_is_live(p))
 		return refuse(o->request, ESRCH, "it has ended");
+	if (p->record.flags & PROGRAM_REGISTERED)
+		return refuse(o->request, EOPNOTSUPP, "it was not started by the daemon, which has no power over it");
 	if (command_has(&o->command, KEY_RESTART))
 		return set_restart(o);
 	/* Who has given up a start need not wait for what becomes of it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The list of verbs. Each has a file in verbs/ with its row and its stage function; attach, open
- * and spawn have theirs in control/, since they make sockets. Both fronts run them by verb_run() alone. No
+ * The list of verbs. Each has a file in verbs/ with its row and its stage function; attach, open,
+ * spawn and register have theirs in control/, since they make sockets. Both fronts run them by verb_run() alone. No
  * verb looks at a file, a socket or a message.
  */
 #pragma once
@@ -31,7 +31,8 @@
 	X(HEALTH, health)                                                                          \
 	X(SPAWN, spawn)                                                                            \
 	X(CTL, ctl)                                                                                \
-	X(CONFINE, confine)
+	X(CONFINE, confine)                                                                        \
+	X(REGISTER, register)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */
