@@ -1030,6 +1030,19 @@ CAPC_PUBLIC int capc_thread_ctl(capc_thread *t, const char *command, char **ret_
 /* Frees the handle; the program goes on. Takes NULL. Returns: NULL. */
 CAPC_PUBLIC capc_thread *capc_thread_free(capc_thread *t);
 
+/*
+ * This thread, of a process that capfsd has not started, becomes one of the session's: shown in threads/ with the
+ * pid that the kernel says, whoever has made the connection of S, and counted as one. It is one until it ends, its
+ * process does, or the session; S need not stay. What becomes of the process is an event of the session, also a
+ * fault, and can be waited for by nobody; the daemon can neither signal nor pause it.
+ *
+ * name  for people, one word, in `info` of the thread; NULL: none
+ *
+ * Returns: 0, -EINVAL (no such name can be), -EDQUOT (threads), -EOPNOTSUPP (the kernel is older than Linux 6.16;
+ * this daemon never does), -ETIMEDOUT, -errno as capc_write(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_thread_register(capc_session *s, const char *name);
+
 #ifdef __cplusplus
 }
 #endif

@@ -17,6 +17,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/programs/launch.c libcap-client/programs/launch.h \
+	libcap-client/programs/register.c \
 	libcap-client/programs/spawn.c \
 	libcap-client/programs/thread.c libcap-client/programs/thread.h \
 	libcap-client/server.c \

@@ -122,6 +122,7 @@ integration_tests = \
 	tests/it-groups.sh \
 	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
+	tests/it-hybrid.sh \
 	tests/it-identity.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
@@ -168,6 +169,7 @@ test_tools = \
 	tests/args-run \
 	tests/call-service \
 	tests/caller \
+	tests/hybrid \
 	tests/direct \
 	tests/hostile-file \
 	tests/bomb \
@@ -236,6 +238,8 @@ tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_direct_SOURCES = tests/direct.c
 tests_direct_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_hybrid_SOURCES = tests/hybrid.c
+tests_hybrid_LDADD = libcap-client/libcap-client.la -lpthread
 tests_caller_SOURCES = tests/caller.c
 tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c
