@@ -30,7 +30,7 @@ tell_missed(const struct running *r)
 {
 	const struct program *p = r->program;
 	cleanup_text struct text fields = {};
-	const struct event event = {.verb = "heartbeat", .keep = EVENT_USUAL, .fields = &fields};
+	const struct event event = {.verb = EVENT_FAULT_VERB, .keep = EVENT_FAULT, .fields = &fields};
 
 	text_addf(&fields, " thread=%s", p->entity.name);
 	if (p->record.title[0])
