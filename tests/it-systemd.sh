@@ -303,6 +303,32 @@ id=$(capctl run --session=runs --detach -- /bin/sleep 1000)
 pid=$(sed -n 's/^pid=//p' "/cap/sessions/runs/threads/$id/info")
 spawner=$(property MainPID capfs-spawner.service)
 t_is "a_program_has_the_sessions_parent" "$spawner" "$(parent "$(parent "$pid")")"
+# The manager keeps the pairs of the inits, so that programs are known to whoever comes.
+known() {
+	sed -n 's/^state=//p; s/^pid=//p' "/cap/sessions/runs/threads/$id/info" 2>/dev/null | xargs
+}
+is_known() {
+	[ "$(known)" = "running $pid" ]
+}
+serves_again() { # PID of the first process before
+	[ "$(property MainPID capfsd.service)" != "$1" ] && is capfsd.service active
+}
+t_ok "P14_a_program_outlives_restart" unit restart capfsd.service
+t_ok "P14_and_is_known" wait_for 20 is_known
+t_ok "P14_as_it_is_after_reload" unit reload capfsd.service
+t_ok "P14_of_which_it_hears_nothing" wait_for 20 is_known
+for name in capfs-broker capfs-holder capfs-minder capfs-binder; do
+	kill -9 "$(pgrep -x $name)"
+	wait_for 20 is_known
+	t_is "P14_and_after_kill_9_of_$name" "running $pid" "$(known)"
+done
+first=$(property MainPID capfsd.service)
+kill -9 "$first"
+wait_for 40 serves_again "$first"
+t_ok "P14_and_after_kill_9_of_the_first_process" wait_for 20 is_known
+other=$(capctl run --session=runs --detach -- /bin/sleep 1000)
+kill -9 "$(sed -n 's/^pid=//p' "/cap/sessions/runs/threads/$other/info")"
+t_ok "G10_ends_are_told_then_as_ever" wait_for 10 grep -q "thread=$other .*signal=KILL" /cap/faults
 place=$(group_of "$spawner")
 place=${place%/supervisor}
 if [[ $place == */capfs-spawner.service ]]; then
@@ -316,6 +342,13 @@ if [[ $place == */capfs-spawner.service ]]; then
 else
 	t_skip "its_session_has_a_control_group_in_the_units" "this manager has none for its units"
 fi
+[ -d /cap/sessions/runs ] || mkdir /cap/sessions/runs
+say 'to=runs threads=5 ram=16K' /cap/transfer_quota
+chown 12345:12345 /cap/sessions/runs
+id=$(capctl run --session=runs --detach -- /bin/sleep 1000)
+pid=$(sed -n 's/^pid=//p' "/cap/sessions/runs/threads/$id/info")
+unit stop capfsd.service
+t_ok "stop_ends_programs" wait_for 10 test ! -e "/proc/$pid"
 unit stop capfsd.service capfsd.socket capfs-spawner.service capfs-spawner.socket
 wait_for 10 no_processes
 t_is "and_nothing_is_left" "" "$(processes; ls /run/capfsd)"
