@@ -33,7 +33,13 @@ sed -n '/^Use$/,$ s/^    \$ //p' "$top_srcdir/README" >"$TMP/use"
 t_ok "readme_has_commands" test "$(cat "$TMP/first" "$TMP/use" | wc -l)" -ge 14
 
 export CAPFS_PROFILES=$top_srcdir/profiles AS_NOBODY=''
-if is_root; then AS_NOBODY=yes; fi
+owner=$(id -un)
+if is_root; then AS_NOBODY=yes owner=nobody; fi
+# Where whoever a program runs as finds them.
+chmod 755 "$TMP"
+mkdir "$TMP/libexec"
+cp "$CAPFS_LIBEXEC"/capfs-* "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/libexec"
+export CAPFS_LIBEXEC=$TMP/libexec LD_LIBRARY_PATH=$TMP/libexec
 # As README has them, less its remarks behind several blanks; a server goes to the background.
 while IFS= read -r line; do
 	line=${line%%    *}
@@ -44,7 +50,7 @@ while IFS= read -r line; do
 	esac
 	line=${line//\/run\/redis\/redis.sock/$TMP/redis.sock}
 	line=${line//site.conf/$TMP/site.conf}
-	line=${line//--owner=app/--owner=$(id -un)}
+	line=${line//--owner=app/--owner=$owner}
 	case $line in
 	'capctl serve'*)
 		name=${line#capctl serve }
@@ -57,6 +63,7 @@ while IFS= read -r line; do
 		;;
 	esac
 done < <(cat "$TMP/first" "$TMP/use")
+t_like "what_the_daemon_starts_answers" '20[0-9][0-9]' timeout 20 "$PROBE" ask "$CAPFS/sessions/app/caps/hours/socket" ''
 
 harness_stop
 
