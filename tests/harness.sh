@@ -196,6 +196,13 @@ program() { # DIR/NAME
 	if [ -x "$real" ]; then echo "$real"; else echo "$top_builddir/$1"; fi
 }
 
+# The same where other users can reach it, with the library that it needs (LD_LIBRARY_PATH).
+program_for_others() { # DIR/NAME
+	mkdir -p "$TMP/for-others"
+	cp "$(program "$1")" "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/for-others"
+	echo "$TMP/for-others/${1##*/}"
+}
+
 # served NAME [SESSION_DIR]: somebody serves that entrypoint.
 served() {
 	grep -q '^state=served' "${2:-$CAPFS}/entrypoints/$1/info"
@@ -266,7 +273,7 @@ harness_init() {
 	SPAWNER_OPTION=--spawner=$(cd "$top_builddir" && pwd)/spawner/capfs-spawner
 	CAPFS_LIBEXEC=$(dirname "$(program helpers/capfs-relay)")
 	export CAPFS CAPFS_LIBEXEC
-	export LD_LIBRARY_PATH="$top_builddir/libcap-client/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+	export LD_LIBRARY_PATH="$top_builddir/libcap-client/.libs:$TMP/for-others${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 	if [ -x "$PROBE" ]; then # where other users can reach it
 		cp "$PROBE" "$TMP/probe"
 		PROBE=$TMP/probe

@@ -29,6 +29,7 @@ no_threads() { # DIRECTORY
 }
 
 chmod 755 "$TMP"
+CAP=$(program_for_others capctl/capctl)
 mkdir "$TMP/shared"
 session box
 

@@ -12,6 +12,7 @@ OWNER=$(id -u)
 if is_root; then OWNER=12345; fi
 cd "$top_builddir" && top_builddir=$PWD && cd "$TMP" || exit 99
 chmod 755 "$TMP"
+CAP=$(program_for_others capctl/capctl)
 mkdir -m 777 work
 mkdir bin
 cp "$(program helpers/capfs-inetd)" "$(program examples/echo-server)" "$top_builddir"/libcap-client/.libs/libcap-client.so* bin

@@ -15,6 +15,7 @@ if is_root; then OWNER=12345; fi
 mkdir "$app"
 say 'to=app threads=6 ram=256K caps=16 sockets=32' "$CAPFS/transfer_quota"
 if is_root; then chown $OWNER:$OWNER "$app"; fi
+program=$(program_for_others tests/hybrid)
 job "$(program tests/call-service)" calls echo
 wait_for 20 served echo
 say 'to=app' "$CAPFS/caps/echo/grant"
@@ -27,7 +28,7 @@ hybrid() { # WORD…
 	rm -f "$TMP/word" "$TMP/said"
 	mkfifo "$TMP/word"
 	: >"$TMP/said"
-	as_owner "$(program tests/hybrid)" "$app" "$@" <"$TMP/word" >"$TMP/said" 2>&1 &
+	as_owner "$program" "$app" "$@" <"$TMP/word" >"$TMP/said" 2>&1 &
 	HYBRID=$!
 	HARNESS_JOBS+=("$HYBRID")
 	exec 8>"$TMP/word"

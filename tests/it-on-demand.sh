@@ -14,10 +14,11 @@ cd "$top_builddir" && top_builddir=$PWD && cd "$TMP" || exit 99
 chmod 755 "$TMP"
 # Where those who may not reach the build tree find it.
 mkdir bin
-for p in helpers/capfs-inetd helpers/capfs-relay examples/echo-server examples/echo-client; do
+for p in helpers/capfs-inetd helpers/capfs-listen helpers/capfs-relay examples/echo-server examples/echo-client; do
 	cp "$(program "$p")" bin
 done
 cp "$top_builddir"/libcap-client/.libs/libcap-client.so* bin
+export CAPFS_LIBEXEC=$TMP/bin LD_LIBRARY_PATH=$TMP/bin:$LD_LIBRARY_PATH
 work=$TMP/work
 mkdir -m 777 "$work"
 
@@ -266,7 +267,7 @@ session line
 id=$("$CAP" -s line serve echo --detach --inetd -- /bin/cat)
 t_is "serve_detached_waits" "waiting echo" "$(info state) $(info serves)"
 t_is "and_serves_who_comes" line "$(ask line)"
-kill -9 "$(pgrep -f "^$CAPFS_LIBEXEC/capfs-inetd .*echo")"
+kill -9 "$(pgrep -f "^$TMP/bin/capfs-inetd .*echo")"
 t_is "also_after_kill_9" line2 "$(ask line2)"
 rmdir "$app/entrypoints/echo"
 t_ok "until_its_entrypoint_goes" wait_for 10 is_over
