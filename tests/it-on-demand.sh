@@ -77,7 +77,7 @@ no_threads() {
 }
 # Their pids, as others know them.
 inetd() {
-	pgrep -f "^$TMP/bin/capfs-inetd echo"
+	pgrep -f "^$TMP/bin/capfs-inetd .*echo"
 }
 starter() {
 	pgrep -f "^capfs-starter $TMP/bin"
@@ -222,7 +222,7 @@ kill "$by_hand"
 wait "$by_hand"
 wait_for 10 detached echo "$app"
 t_is "and_after_him_the_command_does" after "$(ask after)"
-t_like "for_which_callers_still_wait" '^[1-9]' entrypoint hold
+t_is "for_which_callers_still_wait" 2 "$(entrypoint hold)"
 kill -9 "$(inetd)"
 wait_for 10 detached echo "$app"
 t_fails EBUSY "nobody_ends_it_by_the_way" "$CAP" --cap="$app" serve echo --once --inetd -- /bin/cat
@@ -260,6 +260,26 @@ kill -TERM $waiter
 wait $waiter
 t_is "who_ends_the_command_ends_it_for_good" "0 " "$? $(inetd)"
 t_ok "G63_and_nothing_is_left_here_either" wait_for 15 no_threads
+
+# --- who leaves, and who stays ---
+
+session idle
+id=$(run --detach --serve=echo,socket=stream -- /usr/bin/timeout --preserve-status 1 "$TMP/bin/capfs-inetd" echo -- /bin/cat)
+for i in 1 2 3 4; do
+	t_is "idle_$i" "idle $i" "$(ask "idle $i")"
+	wait_for 10 is state waiting
+done
+t_is "P04_who_has_served_and_leaves_is_not_slowed_down" 4 "$(grep -c "thread=$id .*code=0 restart_msec=100\$" "$app/events")"
+"$CAP" --cap="$app" serve echo --inetd -- /bin/sh -c 'echo by hand' &
+by_hand=$!
+wait_for 10 served echo "$app"
+say kill "$app/threads/$id/ctl"
+wait_for 10 is_over
+t_is "the_end_of_a_command_is_not_that_of_who_serves_by_hand" "served 1024" "$(entrypoint state) $(entrypoint hold)"
+kill -9 "$(inetd)"
+t_is "whose_callers_wait_as_ever" "by hand" "$(ask x)"
+kill "$by_hand"
+wait "$by_hand"
 
 # --- one line ---
 

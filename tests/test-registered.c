@@ -110,6 +110,7 @@ START_TEST(S11_it_is_who_speaks_by_the_kernels_word)
 	char text[64];
 	int fd;
 	pid_t pid = begin(&fd);
+	uint64_t sockets = played_used().n[QUOTA_SOCKETS];
 
 	snprintf(text, sizeof(text), "pid=%d\n", (int)pid);
 	ck_assert(shows(text));
@@ -120,6 +121,9 @@ START_TEST(S11_it_is_who_speaks_by_the_kernels_word)
 	ck_assert(shows(text));
 	ck_assert_uint_eq(played_used().n[QUOTA_THREADS], 1);
 	end_process(pid, SIGABRT);
+	world_settle(&w);
+	/* Its descriptors were paid for. */
+	ck_assert_uint_eq(played_used().n[QUOTA_SOCKETS] + 2, sockets);
 	is_over("fault", " signal=ABRT core=");
 	ck_assert(world_is_over(fd));
 	world_close(&w, fd);

@@ -125,7 +125,7 @@ attach_stage(struct operation *o)
 	/* With a command callers wait for that, whatever its server says of others. */
 	if (answer == 0)
 		answer = entrypoint_wait(o->change, e,
-			a->hold || !e->command ? (uint16_t)a->hold : e->record.hold, (uint32_t)a->backlog);
+			e->command ? e->record.hold : (uint16_t)a->hold, (uint32_t)a->backlog);
 	if (answer == 0)
 		answer = serve_stage(a->channel, o->change, e);
 	if (answer < 0)

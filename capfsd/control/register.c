@@ -27,6 +27,8 @@ register_stage(struct operation *o)
 	const struct word *name = &o->command.value[KEY_NAME];
 	struct session *session = o->session;
 	struct program_record record = {.flags = PROGRAM_REGISTERED, .phase = PHASE_STARTING};
+	const struct quota cost = {{[QUOTA_SOCKETS] = REGISTERED_SOCKETS}};
+	enum quota_kind kind;
 	struct program *p;
 	int e;
 
@@ -37,6 +39,8 @@ register_stage(struct operation *o)
 			PROGRAM_TITLE_BYTES - 1);
 	if (command_has(&o->command, KEY_NAME))
 		memcpy(record.title, name->p, name->n);
+	if (!change_affords(o->change, session, &cost, &kind))
+		return refuse_quota(o->request, session, kind);
 	e = program_add(o->change, session, &record, &p);
 	if (e > 0)
 		return refuse_quota(o->request, session, QUOTA_THREADS);

@@ -2,7 +2,7 @@
 /*
  * Programs that run again when they have ended. What such a one is started with is kept by a process in its
  * session, and its init is asked to use it once more; when that is, is decided here. One that does not live long
- * runs ever more rarely, and one that has lived for a while begins anew: so it is throttled, and never given up
+ * runs ever more rarely, and one that has lived for a while, or has served and left, begins anew: so it is throttled, and never given up
  * but by whoever asked for it. The command of an entrypoint waits for its first run as for all others.
  */
 #include "config.h"
@@ -35,6 +35,13 @@ has_failed(const struct program_record *record)
 	return record->phase == PHASE_FAILED || record->status != 0;
 }
 
+/* A command that leaves when nobody calls any more has done what it is for, too. */
+static bool
+has_served(const struct running *r, const struct program_record *record)
+{
+	return record->entrypoint && record->status == 0 && !again_was_useless(r);
+}
+
 bool
 again_is_wanted(const struct running *r, const struct process_record *report, struct program_record *record)
 {
@@ -51,7 +58,8 @@ again_is_wanted(const struct running *r, const struct process_record *report, st
 		return false;
 	if (record->restart == RESTART_ON_FAILURE && !has_failed(record))
 		return false;
-	if (record->phase == PHASE_EXITED && record->ended_usec - record->started_usec >= LONG_USEC)
+	if (record->phase == PHASE_EXITED &&
+		(record->ended_usec - record->started_usec >= LONG_USEC || has_served(r, record)))
 		record->n_quick = 0;
 	backoff.n = record->n_quick;
 	record->again_usec = record->ended_usec + backoff_add(&backoff);

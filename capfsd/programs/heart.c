@@ -2,7 +2,8 @@
 /*
  * Programs that have to say every now and then that they are well. One that has not for too long stands still,
  * whatever the reason is, and is killed; whether it then runs again is another matter (again.c). One that is paused
- * cannot say anything, and while no broker is there nobody is heard: neither counts.
+ * cannot say anything, and while no broker is there nobody is heard: neither counts. What was said while this one
+ * stood still lies in its queues, and is heard before anybody is killed for it.
  */
 #include "config.h"
 
@@ -17,6 +18,8 @@
 #include "capfsd/model/model.h"
 #include "capfsd/process/loop.h"
 #include "capfsd/programs/inner.h"
+
+#define GRACE_USEC UINT64_C(250000)
 
 static void
 wait_for_next(struct running *r)
@@ -35,7 +38,7 @@ tell_missed(const struct running *r)
 	text_addf(&fields, " thread=%s", p->entity.name);
 	if (p->record.title[0])
 		text_addf(&fields, " name=%s", p->record.title);
-	text_addf(&fields, " missed=%u", r->n_missed);
+	text_addf(&fields, " missed=%u", p->record.n_heartbeats);
 	if (text_done(&fields) == 0)
 		event_log(p->session->model, p->session, &event);
 }
@@ -48,6 +51,10 @@ on_missed(sd_event_source *source, uint64_t usec, void *data)
 	r->n_missed = r->program->record.paused ? 0 : r->n_missed + 1;
 	if (r->n_missed < r->program->record.n_heartbeats) {
 		wait_for_next(r);
+		return 0;
+	}
+	if (r->n_missed == r->program->record.n_heartbeats) {
+		loop_arm(r->heart, GRACE_USEC);
 		return 0;
 	}
 	tell_missed(r);
@@ -79,19 +86,16 @@ programs_well(struct program *p)
 {
 	struct running *r = running_of(p);
 
-	if (!r || !r->heart || p->record.phase != PHASE_RUNNING || r->n_missed >= p->record.n_heartbeats)
+	if (!r || !r->heart || p->record.phase != PHASE_RUNNING || r->n_missed > p->record.n_heartbeats)
 		return;
 	r->n_missed = 0;
 	wait_for_next(r);
 }
 
-/* Whatever was to be done to it is not for the one that comes after it. */
 void
 heart_stop(struct running *r)
 {
 	loop_disarm(r->heart);
-	if (r->n_missed > 0)
-		r->kill = 0;
 	r->n_missed = 0;
 }
 

@@ -292,7 +292,10 @@ settle_ended(struct running *r)
 {
 	bool is_left = r->orphaned && r->program->record.connection;
 
-	return program_is_given_up(r->program) && !is_left ? report_given_up(r) : settle_orphan(r);
+	if (program_is_given_up(r->program) && !is_left)
+		return report_given_up(r);
+	/* It was given up, and taken back before anything had followed from it. */
+	return r->orphaned ? settle_orphan(r) : 0;
 }
 
 /* --- the model --- */

@@ -75,6 +75,7 @@ void programs_connection_ended(struct programs *programs, uint64_t connection);
  * A thread that registers itself, yet without a program in the model, and the end of a pair on which it is to speak,
  * which is the caller's. Returns: 0 or -errno: -EOPNOTSUPP, this kernel cannot say who speaks there.
  */
+#define REGISTERED_SOCKETS 2 /* what it costs beside its thread: its pair and its process are a descriptor each */
 struct registered;
 int registered_new(struct programs *programs, struct registered **ret, int *ret_fd);
 /* Stages what a later broker knows it by. Returns: 0 or -ENOMEM. */

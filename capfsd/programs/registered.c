@@ -39,6 +39,7 @@ struct registered {
 	struct program *program; /* NULL: not committed yet */
 	struct list link;	 /* programs.leaving, if it is to end for another reason than its own */
 	struct watch watch, end_watch;
+	struct charge charge;
 	struct memo *memo;
 	sd_event_source *timer;
 	int fd, pidfd; /* -1: it has not spoken to this broker */
@@ -70,6 +71,7 @@ registered_free(struct registered *r)
 	core_close(r->programs->sockets, r->fd,
 		r->program ? r->program->session : r->programs->sockets->model->root);
 	memo_drop(r->programs->sockets, r->memo);
+	charge_deinit(&r->charge);
 	free(r);
 	return NULL;
 }
@@ -339,6 +341,8 @@ begin(struct registered *r, struct program *p)
 
 	r->program = p;
 	endpoint_set_slot(&p->entity, r);
+	if (charge_init(&r->charge, p->session, QUOTA_SOCKETS, REGISTERED_SOCKETS))
+		return -EDQUOT;
 	loop_arm(r->timer, SPEAK_USEC);
 	return core_watch(sockets, &r->watch, p->session, r->fd, EPOLLIN, on_io, r);
 }

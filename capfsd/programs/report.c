@@ -154,19 +154,22 @@ wait_for_next(struct running *r, const struct program_record *as)
 		return e;
 	r->said = false;
 	heart_stop(r);
+	/* What was to be done to it is not for the one that comes after it. */
+	r->kill = 0;
+	r->pause = 0;
 	if (again_was_useless(r))
 		serve_refuse(r->programs->sockets, program_entrypoint(r->program));
 	return again_wait(r);
 }
 
-/* Nobody is to wait for the server that P was. Returns: 0 or -ENOMEM. */
+/* Nobody is to wait for the server that P was; for another one who serves now they may. Returns: 0 or -ENOMEM. */
 static int
 end_hold(struct change *ch, const struct program *p)
 {
 	struct entrypoint *ep = program_entrypoint(p);
 	struct entrypoint_record *record;
 
-	if (!ep || ep->command != p)
+	if (!ep || ep->command != p || (ep->thread && ep->thread->record.pid != p->record.pid))
 		return 0;
 	record = change_edit(ch, &ep->entity);
 	if (record)
