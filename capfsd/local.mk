@@ -35,33 +35,33 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/touch.h \
 	capfsd/kinds/alias.c \
 	capfsd/kinds/alias.h \
-	capfsd/kinds/capability-record.h \
-	capfsd/kinds/capability.c \
-	capfsd/kinds/capability.h \
+	capfsd/kinds/capability/capability-record.h \
+	capfsd/kinds/capability/capability.c \
+	capfsd/kinds/capability/capability.h \
 	capfsd/kinds/confinement.c \
 	capfsd/kinds/confinement.h \
-	capfsd/kinds/derive.c \
+	capfsd/kinds/capability/derive.c \
 	capfsd/kinds/entrypoint.c \
 	capfsd/kinds/entrypoint.h \
-	capfsd/kinds/expiry.c \
-	capfsd/kinds/expiry.h \
+	capfsd/kinds/capability/expiry.c \
+	capfsd/kinds/capability/expiry.h \
 	capfsd/kinds/kinds.c \
 	capfsd/kinds/kinds.h \
 	capfsd/kinds/labels.c \
 	capfsd/kinds/labels.h \
-	capfsd/kinds/limits.c \
-	capfsd/kinds/methods.c \
-	capfsd/kinds/methods.h \
+	capfsd/kinds/capability/limits.c \
+	capfsd/kinds/capability/methods.c \
+	capfsd/kinds/capability/methods.h \
 	capfsd/kinds/object.c \
 	capfsd/kinds/object.h \
 	capfsd/kinds/program.c \
 	capfsd/kinds/program.h \
-	capfsd/kinds/rights.c \
-	capfsd/kinds/rights.h \
+	capfsd/kinds/capability/rights.c \
+	capfsd/kinds/capability/rights.h \
 	capfsd/kinds/thread.c \
 	capfsd/kinds/thread.h \
-	capfsd/kinds/type.c \
-	capfsd/kinds/type.h \
+	capfsd/kinds/capability/type.c \
+	capfsd/kinds/capability/type.h \
 	capfsd/types/object.c \
 	capfsd/types/types.c \
 	capfsd/types/types.h \
@@ -81,20 +81,20 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/usage.h \
 	capfsd/ops/verb.c \
 	capfsd/ops/verb.h \
-	capfsd/verbs/chmod.c \
-	capfsd/verbs/create.c \
-	capfsd/verbs/grant.c \
-	capfsd/verbs/confine.c \
-	capfsd/verbs/names.c \
+	capfsd/verbs/session/chmod.c \
+	capfsd/verbs/session/create.c \
+	capfsd/verbs/capability/grant.c \
+	capfsd/verbs/program/confine.c \
+	capfsd/verbs/session/names.c \
 	capfsd/verbs/object.c \
-	capfsd/verbs/passed.c \
-	capfsd/verbs/reduce.c \
-	capfsd/verbs/remove.c \
-	capfsd/verbs/replicate.c \
-	capfsd/verbs/revoke.c \
-	capfsd/verbs/threads.c \
-	capfsd/verbs/transfer.c \
-	capfsd/verbs/transfer_quota.c \
+	capfsd/verbs/capability/passed.c \
+	capfsd/verbs/capability/reduce.c \
+	capfsd/verbs/session/remove.c \
+	capfsd/verbs/capability/replicate.c \
+	capfsd/verbs/capability/revoke.c \
+	capfsd/verbs/program/threads.c \
+	capfsd/verbs/capability/transfer.c \
+	capfsd/verbs/session/transfer_quota.c \
 	capfsd/verbs/verbs.c \
 	capfsd/verbs/verbs.h \
 	capfsd/tree/conversations.h \

@@ -15,8 +15,8 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/store.h"
 
-static const uint64_t keys[] = {
-	~UINT64_C(0),
+static const key_set keys[] = {
+	~(key_set)0,
 	KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
 	KEYS_REDUCTIONS,
 	KEY_BIT(KEY_ALL) | KEY_BIT(KEY_SELF) | KEY_BIT(KEY_TO) | KEY_BIT(KEY_ID),

@@ -37,6 +37,10 @@ edited() {
 begin() {
 	touched=
 }
+# The number behind those that the rows of a table have.
+next_row() { # TABLE
+	sed -n "/ $1\[\] = {/,/^};/s/^.ROW(\([0-9]*\),.*/\1/p" tree/rows.c | sort -n | awk 'END { print $1 + 1 }'
+}
 at_most_three() { # NAME
 	# shellcheck disable=SC2086 # a list of words
 	set -- "$1" $touched
@@ -92,7 +96,7 @@ const struct type note_type = {
 	.limits = limits,
 };
 C
-before kinds/type.h 'N_CAPABILITY_TYPES,' '	TYPE_NOTE,'
+before kinds/capability/type.h 'N_CAPABILITY_TYPES,' '	TYPE_NOTE,'
 after types/types.h 'extern const struct type' 'extern const struct type note_type;'
 after types/types.c 'TYPE_OBJECT' '	[TYPE_NOTE] = &note_type,'
 add_source types/note.c types/object.c
@@ -103,7 +107,7 @@ begin
 cat >verbs/annotate.c <<'C'
 #include "config.h"
 
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -131,13 +135,14 @@ const struct verb verb_annotate = {
 	.stage = stage,
 };
 C
-sed -i 's/^\(\tX(REGISTER, register)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
+# Its last line is the one that does not go on.
+sed -i '/^#define VERBS(X)/,/[^\\]$/s/^\(\tX([A-Z_]*, [a-z_]*)\)$/\1 X(ANNOTATE, annotate)/' verbs/verbs.h
 grep -q ANNOTATE verbs/verbs.h || { echo "Bail out! no list of verbs" && exit 1; }
 edited verbs/verbs.h
-after tree/rows.c '"as", ROW_DIRECTORY' '	ROW(11, "annotate", ROW_COMMAND, .verb = &verb_annotate),'
-# Keys of its own. A set of them is a number of 64 bits.
+after tree/rows.c '"as", ROW_DIRECTORY' "	ROW($(next_row capability_rows), \"annotate\", ROW_COMMAND, .verb = &verb_annotate),"
+# Keys of its own, until there are more than a number of 64 bits has.
 keys=
-for i in 7 8; do
+for i in 1 2 3 4 5 6 7 8; do
 	keys="$keys X(K$i, \"k$i\", false, \"k$i=WORD\")"
 done
 sed -i "s/^\(\tX(HOLD, \"hold\", false, \"hold=N\")\).*/\1$keys \\\\/" ops/grammar.h
@@ -158,8 +163,8 @@ info_slots(struct request *r, struct entity *e, struct text *t)
 C
 edited tree/info.c
 after tree/info.h 'void info_label' 'void info_slots(struct request *r, struct entity *e, struct text *t);'
-rows=
-for i in 16 17 18 19 20 21; do
+rows='' first=$(next_row session_rows)
+for i in $(seq "$first" $((first + 5))); do
 	rows="$rows	ROW($i, \"slots$i\", ROW_INFO, .read = info_slots),\n"
 done
 after tree/rows.c '"control", ROW_SOCKET' "${rows%??}"
@@ -179,9 +184,9 @@ before broker/broker.c 'return error_trace.keeper_orders_tell.*KEEPER_READY' '	k
 at_most_three a_keeper_record
 
 # --- a record larger than any buffer was ---
-sed -i '/^struct capability_record/,/^};/s/^};/\tuint64_t more[16];\n};/' kinds/capability-record.h
-grep -q 'more\[16\]' kinds/capability-record.h || { echo "Bail out! no record" && exit 1; }
-sed -i 's/^_Static_assert(sizeof(struct capability_record) == 152/_Static_assert(sizeof(struct capability_record) == 280/' kinds/capability.c
+sed -i '/^struct capability_record/,/^};/s/^};/\tuint64_t more[16];\n};/' kinds/capability/capability-record.h
+grep -q 'more\[16\]' kinds/capability/capability-record.h || { echo "Bail out! no record" && exit 1; }
+sed -i 's/^_Static_assert(sizeof(struct capability_record) == 152/_Static_assert(sizeof(struct capability_record) == 280/' kinds/capability/capability.c
 
 # --- built, and used ---
 build() {

@@ -18,8 +18,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "capfsd/kinds/rights.h"
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/rights.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/ops/usage.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/verbs/verbs.h"
@@ -407,7 +407,7 @@ END_TEST
 /* What is a key and belongs to no verb cannot be in the manual, and is not needed. */
 START_TEST(each_key_is_of_a_verb_and_shown)
 {
-	uint64_t keys = 0;
+	key_set keys = 0;
 
 	for (enum verb_number i = 0; i < VERB_N; i++)
 		if (counted[i])

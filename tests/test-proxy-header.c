@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "capfsd/kinds/rights.h"
+#include "capfsd/kinds/capability/rights.h"
 #include "helpers/proxy-header.h"
 #include "tests/relay-world.h"
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/model/entity.h"
 
 struct change;

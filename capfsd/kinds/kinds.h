@@ -9,13 +9,13 @@
 #pragma once
 
 #include "capfsd/kinds/alias.h"
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/confinement.h"
 #include "capfsd/kinds/entrypoint.h"
-#include "capfsd/kinds/expiry.h"
+#include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/labels.h"
 #include "capfsd/kinds/object.h"
 #include "capfsd/kinds/program.h"
 #include "capfsd/kinds/thread.h"
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/model.h"

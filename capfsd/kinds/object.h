@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/model/entity.h"
 

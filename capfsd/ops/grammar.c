@@ -67,7 +67,7 @@ command_is(const struct command *c, enum key key, const char *value)
  * the reason, since a usage shows only those that are.
  */
 static bool
-command_add(struct request *r, struct command *c, uint64_t allowed, const char *word, size_t n)
+command_add(struct request *r, struct command *c, key_set allowed, const char *word, size_t n)
 {
 	const char *equals = memchr(word, '=', n);
 	size_t n_key = equals ? (size_t)(equals - word) : n;
@@ -92,7 +92,7 @@ command_add(struct request *r, struct command *c, uint64_t allowed, const char *
  * anybody.
  */
 bool
-command_parse(struct request *r, const char *text, size_t n, uint64_t allowed, struct command *ret)
+command_parse(struct request *r, const char *text, size_t n, key_set allowed, struct command *ret)
 {
 	struct command c = {};
 	const char *end = text + n;

@@ -90,11 +90,13 @@ enum key {
 	KEY_QUOTA = KEY_CAPS, /* the first of QUOTA_N_KINDS */
 };
 
-_Static_assert(KEY_N <= 64, "a set of keys is a number of 64 bits");
+/* A set of keys. It is wider than any that is stored or sent: neither is done with one. */
+__extension__ typedef unsigned __int128 key_set;
+
+_Static_assert(KEY_N <= 128, "a set of keys has a bit for each");
 _Static_assert(KEY_N - KEY_QUOTA == QUOTA_N_KINDS, "each kind of quota is a key");
 
-/* Sets of keys. */
-#define KEY_BIT(key) (UINT64_C(1) << (key))
+#define KEY_BIT(key) ((key_set)1 << (key))
 #define KEYS_REDUCTIONS                                                                            \
 	(KEY_BIT(KEY_RIGHTS) | KEY_BIT(KEY_METHODS) | KEY_BIT(KEY_CALLS) | KEY_BIT(KEY_CONNS) |     \
 		KEY_BIT(KEY_RATE) | KEY_BIT(KEY_EXPIRES) | KEY_BIT(KEY_IMMUTABLE))
@@ -107,14 +109,14 @@ struct word {
 };
 
 struct command {
-	uint64_t given; /* the set of keys that were */
+	key_set given; /* the keys that were */
 	struct word value[KEY_N];
 };
 
 static inline bool
 command_has(const struct command *c, enum key key)
 {
-	return c->given & KEY_BIT(key);
+	return (c->given & KEY_BIT(key)) != 0;
 }
 
 /* Is KEY given, with this value? */
@@ -128,7 +130,7 @@ const char *key_usage(enum key key);
  * Decodes the N bytes at TEXT, of which only the keys in ALLOWED may occur.
  * Returns: true, or false with the refusal in R (EINVAL).
  */
-bool command_parse(struct request *r, const char *text, size_t n, uint64_t allowed,
+bool command_parse(struct request *r, const char *text, size_t n, key_set allowed,
 	struct command *ret);
 
 /* The quota kinds among its words; the others are 0. Returns: true, or false (refused). */

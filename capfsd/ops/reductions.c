@@ -177,7 +177,7 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 }
 
 /* For usages, which show only what would be taken. */
-uint64_t
+key_set
 reductions_unkept(const struct capability *c)
 {
 	static const struct {
@@ -190,7 +190,7 @@ reductions_unkept(const struct capability *c)
 		{KEY_RATE, KEPT_RATE},
 	};
 	const uint32_t kept = capability_type(c)->limits(c).kept;
-	uint64_t keys = 0;
+	key_set keys = 0;
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 		if (!(kept & limits[i].limit))

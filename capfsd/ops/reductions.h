@@ -6,14 +6,14 @@
  */
 #pragma once
 
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/ops/grammar.h"
 
 /* The reductions among the words of C. Returns: true, or false with the refusal in R (EINVAL). */
 bool command_reductions(struct request *r, const struct command *c, struct reductions *ret);
 
 /* The set of keys whose limits nobody would keep for C: they are refused, and no usage shows them. */
-uint64_t reductions_unkept(const struct capability *c);
+key_set reductions_unkept(const struct capability *c);
 
 /* Returns: true when HOW sets none of these limits, else false (refused, EOPNOTSUPP). */
 bool reductions_can_be_kept(struct request *r, const struct capability *c,

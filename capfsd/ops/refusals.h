@@ -23,7 +23,7 @@ struct about {
 	enum quota_kind kind;                /* that was short, where the answer does not tell */
 };
 
-/* An answer of kinds/capability.h. */
+/* An answer of kinds/capability/capability.h. */
 int refuse_capability(struct request *r, int answer, const struct about *about);
 /* Of model/session.h; SESSION_E_QUOTA needs `session` and `kind`. */
 int refuse_session(struct request *r, int answer, const struct about *about);

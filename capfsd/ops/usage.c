@@ -11,7 +11,7 @@
 #include "capfsd/ops/verb.h"
 
 void
-usage_keys(uint64_t keys, const char *between, struct text *t)
+usage_keys(key_set keys, const char *between, struct text *t)
 {
 	const char *before = "";
 
@@ -33,7 +33,7 @@ add_key(enum key key, const struct entity *e, struct text *t)
 }
 
 static void
-add_keys(uint64_t keys, const char *open, const char *close, const struct entity *e, struct text *t)
+add_keys(key_set keys, const char *open, const char *close, const struct entity *e, struct text *t)
 {
 	for (enum key key = 0; key < KEY_N; key++)
 		if (keys & KEY_BIT(key)) {
@@ -47,8 +47,8 @@ add_keys(uint64_t keys, const char *open, const char *close, const struct entity
 void
 verb_usage(const struct verb *v, struct request *r, struct entity *e, struct text *t)
 {
-	uint64_t needed = v->required | v->usual;
-	uint64_t keys = v->keys & ~v->hidden & ~v->one_of & ~v->alone;
+	key_set needed = v->required | v->usual;
+	key_set keys = v->keys & ~v->hidden & ~v->one_of & ~v->alone;
 
 	if (v->usage) {
 		v->usage(r, e, t);

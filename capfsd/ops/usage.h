@@ -5,9 +5,9 @@
  */
 #pragma once
 
-#include <stdint.h>
+#include "capfsd/ops/grammar.h"
 
 struct text;
 
 /* The usages of a set of KEYS, in their order, BETWEEN two of them. */
-void usage_keys(uint64_t keys, const char *between, struct text *t);
+void usage_keys(key_set keys, const char *between, struct text *t);

@@ -39,7 +39,7 @@ decode(struct operation *o)
 static bool
 check_alone(struct operation *o)
 {
-	uint64_t alone = o->command.given & o->verb->alone;
+	key_set alone = o->command.given & o->verb->alone;
 	cleanup_text struct text t = {};
 
 	if (o->command.given == (alone & -alone))
@@ -53,7 +53,7 @@ static bool
 check_keys(struct operation *o)
 {
 	const struct verb *v = o->verb;
-	uint64_t missing = v->required & ~o->command.given, one = o->command.given & v->one_of;
+	key_set missing = v->required & ~o->command.given, one = o->command.given & v->one_of;
 	cleanup_text struct text t = {};
 
 	if (o->command.given & v->alone)

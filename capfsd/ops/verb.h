@@ -20,13 +20,13 @@ struct verb {
 	bool wordless;    /* it may be asked without a single word */
 
 	/* Sets of keys. */
-	uint64_t keys;     /* it understands; none: its text is not decoded */
-	uint64_t required; /* must be given */
-	uint64_t one_of;   /* exactly one of these */
-	uint64_t alone;    /* each of these may stand for all of that, without any other key */
+	key_set keys;     /* it understands; none: its text is not decoded */
+	key_set required; /* must be given */
+	key_set one_of;   /* exactly one of these */
+	key_set alone;    /* each of these may stand for all of that, without any other key */
 	/* Only for usages. */
-	uint64_t usual;  /* shown as if it was required */
-	uint64_t hidden; /* not shown: understood, to be refused with a reason */
+	key_set usual;  /* shown as if it was required */
+	key_set hidden; /* not shown: understood, to be refused with a reason */
 
 	uint32_t right; /* enum right that the subject, a capability, must have; 0: none */
 	bool lasting;   /* somebody gets or loses something by it: its events are kept longest */

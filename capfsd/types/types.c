@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * All types of capability: a row for each, in a file of its own, under the number that its records
- * have (kinds/type.h). The model and the kinds know only the table, so that a type needs nothing
+ * have (kinds/capability/type.h). The model and the kinds know only the table, so that a type needs nothing
  * of them but a line here.
  */
 #include "config.h"

@@ -2,11 +2,11 @@
 /*
  * The types of capabilities: a row each, in the file of its name, which says what is true of that
  * type alone. This header is for those files and for the table in types.c; all others see the rows
- * through kinds/type.h. A row reads the model and never changes it. A new type is: a number in
- * kinds/type.h, its file, a line in types.c and here, and the file's name in capfsd/local.mk.
+ * through kinds/capability/type.h. A row reads the model and never changes it. A new type is: a number in
+ * kinds/capability/type.h, its file, a line in types.c and here, and the file's name in capfsd/local.mk.
  */
 #pragma once
 
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/type.h"
 
 extern const struct type object_type;

@@ -11,7 +11,7 @@
  */
 #include "config.h"
 
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,8 +19,8 @@
 #include <string.h>
 
 #include "capfsd/kinds/entrypoint.h"
-#include "capfsd/kinds/expiry.h"
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/expiry.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"

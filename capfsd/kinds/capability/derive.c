@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "capfsd/kinds/alias.h"
-#include "capfsd/kinds/capability.h"
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/capability.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"

@@ -9,7 +9,7 @@
  */
 #include "config.h"
 
-#include "capfsd/kinds/expiry.h"
+#include "capfsd/kinds/capability/expiry.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/model.h"

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/type.h"
 
 #include <stddef.h>
 

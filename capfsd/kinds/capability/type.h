@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/model/entity.h"
 
 struct entrypoint;

@@ -8,7 +8,7 @@
  */
 #include "config.h"
 
-#include "capfsd/kinds/methods.h"
+#include "capfsd/kinds/capability/methods.h"
 
 #include <inttypes.h>
 #include <string.h>

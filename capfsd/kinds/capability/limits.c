@@ -15,9 +15,9 @@
 #include <inttypes.h>
 
 #include "base/text.h"
-#include "capfsd/kinds/capability.h"
+#include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/entrypoint.h"
-#include "capfsd/kinds/type.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/model.h"
 #include "capfsd/model/touch.h"

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "capfsd/kinds/rights.h"
+#include "capfsd/kinds/capability/rights.h"
 
 #include <string.h>
 

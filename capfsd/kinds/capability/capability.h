@@ -15,7 +15,7 @@
 
 #include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
-#include "capfsd/kinds/capability-record.h"
+#include "capfsd/kinds/capability/capability-record.h"
 
 struct change;
 struct entrypoint;

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "capfsd/kinds/methods.h"
-#include "capfsd/kinds/rights.h"
+#include "capfsd/kinds/capability/methods.h"
+#include "capfsd/kinds/capability/rights.h"
 
 #define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
