@@ -8,14 +8,14 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/apply/entry.c \
 	capctl/apply/plan.c capctl/apply/plan.h \
 	capctl/apply/wire.c \
-	capctl/cmd-args.c \
-	capctl/cmd-delegate.c \
-	capctl/cmd-events.c \
-	capctl/cmd-graph.c \
-	capctl/cmd-serve.c \
-	capctl/cmd-session.c \
-	capctl/cmd-show.c \
-	capctl/cmd-tree.c \
+	capctl/commands/cmd-args.c \
+	capctl/commands/cmd-delegate.c \
+	capctl/commands/cmd-events.c \
+	capctl/commands/cmd-graph.c \
+	capctl/commands/cmd-serve.c \
+	capctl/commands/cmd-session.c \
+	capctl/commands/cmd-show.c \
+	capctl/commands/cmd-tree.c \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \

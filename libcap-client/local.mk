@@ -2,28 +2,28 @@
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
-	libcap-client/activate.c \
+	libcap-client/server/activate.c \
 	libcap-client/buffer.c \
 	libcap-client/buffer.h \
 	libcap-client/call.c \
 	libcap-client/cap-client.h \
-	libcap-client/connection.c \
+	libcap-client/server/connection.c \
 	libcap-client/delegate.c \
 	libcap-client/frame.c \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \
-	libcap-client/objects.c \
+	libcap-client/server/objects.c \
 	libcap-client/pass.c \
 	libcap-client/private.h \
 	libcap-client/programs/launch.c libcap-client/programs/launch.h \
 	libcap-client/programs/register.c \
 	libcap-client/programs/spawn.c \
 	libcap-client/programs/thread.c libcap-client/programs/thread.h \
-	libcap-client/server.c \
-	libcap-client/serving.h \
+	libcap-client/server/server.c \
+	libcap-client/server/serving.h \
 	libcap-client/session.c \
-	libcap-client/timer.c \
+	libcap-client/server/timer.c \
 	libcap-client/window.c \
 	$(args_sources)
 libcap_client_libinner_la_CFLAGS = $(AM_CFLAGS) $(CBOR_CFLAGS) $(YAML_CFLAGS)

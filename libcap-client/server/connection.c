@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "libcap-client/serving.h"
+#include "libcap-client/server/serving.h"
 
 #define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
 

@@ -16,7 +16,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
-#include "libcap-client/serving.h"
+#include "libcap-client/server/serving.h"
 
 #define EVENTS_MAX 32 /* of one round */
 #define FDS_DEFAULT 253 /* of one call */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/fd.h"
-#include "libcap-client/serving.h"
+#include "libcap-client/server/serving.h"
 
 struct object *
 entrypoint_find(const struct capc_entrypoint *e, uint64_t key)

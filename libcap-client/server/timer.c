@@ -7,7 +7,7 @@
 
 #include <sys/timerfd.h>
 
-#include "libcap-client/serving.h"
+#include "libcap-client/server/serving.h"
 
 #define RETRY_USEC 10000 /* between two tries for descriptors */
 
