@@ -2,7 +2,7 @@
 # All of the library with its inner functions, for what tests these.
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
-	libcap-client/server/activate.c \
+	libcap-client/activate.c \
 	libcap-client/buffer.c \
 	libcap-client/buffer.h \
 	libcap-client/call.c \
