@@ -8,13 +8,14 @@ void
 turns_init(struct turns *turns, uint64_t (*now_nsec)(void))
 {
 	list_init(&turns->payers);
+	list_init(&turns->first);
 	turns->now_nsec = now_nsec;
 }
 
 bool
 turns_empty(const struct turns *turns)
 {
-	return list_empty(&turns->payers);
+	return list_empty(&turns->payers) && list_empty(&turns->first);
 }
 
 void
@@ -23,6 +24,15 @@ turn_init(struct turn *turn, struct payer *payer, bool (*take)(struct turn *turn
 	list_init(&turn->link);
 	turn->payer = payer;
 	turn->take = take;
+}
+
+static void
+payer_begin(struct payer *payer)
+{
+	if (payer->link.next)
+		return;
+	list_init(&payer->link);
+	list_init(&payer->waiting);
 }
 
 /*
@@ -34,10 +44,7 @@ turn_ready(struct turns *turns, struct turn *turn)
 {
 	struct payer *payer = turn->payer;
 
-	if (!payer->link.next) {
-		list_init(&payer->link);
-		list_init(&payer->waiting);
-	}
+	payer_begin(payer);
 	if (!list_empty(&turn->link))
 		return;
 	list_append(&payer->waiting, &turn->link);
@@ -63,6 +70,14 @@ turn_leave(struct turn *turn)
 	leave_if_idle(turn->payer);
 }
 
+void
+turn_first(struct turns *turns, struct turn *turn)
+{
+	turn_leave(turn);
+	payer_begin(turn->payer);
+	list_append(&turns->first, &turn->link);
+}
+
 /*
  * Who has used its turn up stays in front until somebody is wanted again: whoever comes meanwhile
  * is then served first, instead of after one more turn.
@@ -85,6 +100,21 @@ next_payer(struct turns *turns)
 	}
 }
 
+/* One piece of work of PAYER's, the next of LINE. Returns: the time at its end. */
+static uint64_t
+take(struct turns *turns, struct list *line, struct payer *payer, uint64_t now)
+{
+	struct turn *turn = list_entry(list_first(line), struct turn, link);
+	uint64_t before = now;
+
+	list_unlink(&turn->link);
+	if (turn->take(turn))
+		turn_ready(turns, turn);
+	now = turns->now_nsec();
+	payer->left_nsec -= (int64_t)(now - before);
+	return now;
+}
+
 /*
  * The payer stays in line while one of its turns is taken, also with the last of them. The clock is
  * read once for each: the end of one is the beginning of the next.
@@ -92,23 +122,22 @@ next_payer(struct turns *turns)
 uint64_t
 turns_take(struct turns *turns)
 {
+	bool first = !list_empty(&turns->first);
 	struct payer *payer;
 	uint64_t start, now;
 
 	if (turns_empty(turns))
 		return 0;
-	payer = next_payer(turns);
 	start = now = turns->now_nsec();
-	do {
-		struct turn *turn = list_entry(list_first(&payer->waiting), struct turn, link);
-		uint64_t before = now;
-
-		list_unlink(&turn->link);
-		if (turn->take(turn))
-			turn_ready(turns, turn);
-		now = turns->now_nsec();
-		payer->left_nsec -= (int64_t)(now - before);
-	} while (payer->left_nsec > 0 && !list_empty(&payer->waiting));
+	if (first) {
+		payer = list_entry(list_first(&turns->first), struct turn, link)->payer;
+		now = take(turns, &turns->first, payer, now);
+	} else {
+		payer = next_payer(turns);
+		do
+			now = take(turns, &payer->waiting, payer, now);
+		while (payer->left_nsec > 0 && !list_empty(&payer->waiting) && list_empty(&turns->first));
+	}
 	if (payer->left_nsec < -TURN_DEBT_NSEC)
 		payer->left_nsec = -TURN_DEBT_NSEC;
 	leave_if_idle(payer);

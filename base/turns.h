@@ -5,6 +5,9 @@
  * turns of the others as it took (deficit round robin, in nanoseconds): neither many small pieces
  * nor a few large ones get more than a share.
  *
+ * Who has to be told something before others can see it is served before all others, whoever pays; what that
+ * takes is owed as everything else is.
+ *
  * Nothing is lost and nothing is polled: what has work stays in line until it says that there is
  * none left. It allocates nothing, and owns none of the objects: they live where others want.
  */
@@ -32,7 +35,7 @@ struct payer {
 };
 
 struct turn {
-	struct list link; /* payer.waiting; the rest is its owner's */
+	struct list link; /* payer.waiting, or turns.first; the rest is its owner's */
 	struct payer *payer;
 	/*
 	 * One piece of work, the smallest there is. TURN may be freed by it, its payer may not.
@@ -43,6 +46,7 @@ struct turn {
 
 struct turns {
 	struct list payers; /* with something to be done; the first has the turn */
+	struct list first;  /* those that go before them all, in their order */
 	uint64_t (*now_nsec)(void);
 };
 
@@ -52,11 +56,13 @@ bool turns_empty(const struct turns *turns);
 void turn_init(struct turn *turn, struct payer *payer, bool (*take)(struct turn *turn));
 /* There is work, or may be. At the end of the line, unless it stands there already. */
 void turn_ready(struct turns *turns, struct turn *turn);
+/* The next one, behind those alone of which this was said before; nothing else is done until it was taken. */
+void turn_first(struct turns *turns, struct turn *turn);
 /* There is none any more, or TURN is about to be freed. May be called always. */
 void turn_leave(struct turn *turn);
 /*
- * One payer's turn: one piece of work, and more until its time is over. With nobody: nothing. Returns:
- * how long it took, in nanoseconds.
+ * One payer's turn: one piece of work, and more until its time is over, or somebody is to be the first. With
+ * nobody: nothing. Returns: how long it took, in nanoseconds.
  */
 uint64_t turns_take(struct turns *turns);
 /* Has nothing to be done, and may be freed. */

@@ -83,6 +83,7 @@ unit_tests = \
 	tests/test-damage \
 	tests/test-succession \
 	tests/test-turns \
+	tests/test-watch \
 	tests/test-kept \
 	tests/test-leaves \
 	tests/test-spawner \
@@ -333,6 +334,10 @@ tests_test_kept_LDADD = tests/libfixture.la base/libbase.la
 tests_test_turns_SOURCES = tests/test-turns.c
 tests_test_turns_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SYSTEMD_CFLAGS)
 tests_test_turns_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
+tests_test_watch_SOURCES = tests/test-watch.c
+tests_test_watch_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SYSTEMD_CFLAGS)
+tests_test_watch_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_log_SOURCES = tests/test-log.c
 tests_test_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -307,11 +307,11 @@ is_own(const struct world *w, int fd)
 }
 
 static void
-on_program(void *data, struct list *waiter)
+on_program(void *data, struct list *waiter, bool first)
 {
 	struct world *w = data;
 
-	controls_resume(w->controls, waiter);
+	controls_resume(w->controls, waiter, first);
 }
 
 static void

@@ -119,6 +119,104 @@ START_TEST(S08_a_fault_that_cannot_be_stored_is_one_fault)
 }
 END_TEST
 
+/* So that there is one piece of work in each round of the loop. */
+static uint64_t
+slow_clock(void)
+{
+	static uint64_t now;
+
+	return now += TURN_NSEC + 1;
+}
+
+struct reader {
+	int control;
+	const char *path;
+	unsigned n, n_before; /* of replies with the fault, and of those before who waits for the thread had its own */
+};
+
+#define READS 20
+
+
+static void
+reader_look(struct reader *r, bool told)
+{
+	static struct answered answer;
+
+	while (world_reply(&w, r->control, &answer))
+		if (strstr(answer.text, " signal=SEGV ")) {
+			r->n++;
+			r->n_before += !told;
+		}
+}
+
+START_TEST(G61_who_waits_for_a_thread_is_told_before_its_session_and_those_above)
+{
+	struct process_record record = {.type = PROCESS_EXITED, .status = 11};
+	bool told = false;
+	char path[64];
+
+	played_begin();
+	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &record.thread));
+	struct reader readers[] = {
+		{world_control(&w, w.model->root), "sessions/app/faults", 0, 0},
+		{world_control(&w, app), "faults", 0, 0},
+		{world_control(&w, w.model->root), "faults", 0, 0},
+	};
+	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+	/* All at once, so that there is always one of them in line. */
+	for (uint64_t i = 1; i <= READS; i++)
+		for (size_t k = 0; k < 3; k++)
+			world_send(readers[k].control, WIRE_READ, i, readers[k].path, "");
+	ck_assert_int_eq(msg_send(init, &record, sizeof(record), NULL, 0, 0), sizeof(record));
+	w.turns.now_nsec = slow_clock;
+	while (readers[0].n == 0 || readers[1].n == 0 || readers[2].n == 0) {
+		ck_assert_int_ge(sd_event_run(w.event, 0), 0);
+		for (size_t i = 0; i < 3; i++)
+			reader_look(&readers[i], told);
+		told = told || played_is_answered();
+	}
+	ck_assert(told);
+	ck_assert_ptr_nonnull(strstr(a.text, "state=exited status=11 "));
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(readers[i].n_before, 0);
+	world_settle(&w);
+}
+END_TEST
+
+struct heard {
+	const struct session *sessions[4];
+	size_t n;
+};
+
+static void
+note_logged(void *data, struct session *s)
+{
+	struct heard *heard = data;
+
+	ck_assert_uint_lt(heard->n, 4);
+	heard->sessions[heard->n++] = s;
+}
+
+START_TEST(G61_a_session_is_told_before_those_above)
+{
+	const struct model_hooks hooks = {.logged = note_logged}, *before;
+	struct heard heard = {};
+	void *data;
+
+	played_begin();
+	before = w.model->hooks;
+	data = w.model->hooks_data;
+	w.model->hooks = &hooks;
+	w.model->hooks_data = &heard;
+	event_log(w.model, app, &(struct event){.verb = EVENT_FAULT_VERB, .keep = EVENT_FAULT});
+	w.model->hooks = before;
+	w.model->hooks_data = data;
+	ck_assert_uint_eq(heard.n, 2);
+	ck_assert_ptr_eq(heard.sessions[0], app);
+	ck_assert_ptr_eq(heard.sessions[1], w.model->root);
+}
+END_TEST
+
 START_TEST(G65_its_end_may_come_before_it_is_waited_for)
 {
 	char path[64];
@@ -396,6 +494,8 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, S07_a_program_is_started_shown_and_waited_for);
 	tcase_add_test(t, S08_a_fault_that_cannot_be_stored_is_one_fault);
+	tcase_add_test(t, G61_who_waits_for_a_thread_is_told_before_its_session_and_those_above);
+	tcase_add_test(t, G61_a_session_is_told_before_those_above);
 	tcase_add_test(t, G65_its_end_may_come_before_it_is_waited_for);
 	tcase_add_test(t, S27_descriptors_are_shown_as_they_were_called);
 	tcase_add_test(t, without_a_spawner_nothing_is_started);

@@ -240,11 +240,11 @@ on_call_ready(void *data, uint64_t handle)
 
 /* Who waits for a program is a client of the control protocol. */
 static void
-on_program(void *data, struct list *waiter)
+on_program(void *data, struct list *waiter, bool first)
 {
 	struct fronts *f = data;
 
-	controls_resume(f->controls, waiter);
+	controls_resume(f->controls, waiter, first);
 }
 
 static void

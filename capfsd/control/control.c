@@ -459,12 +459,16 @@ control_perform(struct control *c, struct exchange *x)
 	uint64_t id = BOOT_REQUEST_CONTROL(c->memo->record.cookie, x->asked->serial);
 	int r;
 
+	x->unfinished = !programs_catch_up(c->controls->programs, c->memo->record.cookie);
+	if (x->unfinished) {
+		control_resume(c, true); /* behind them */
+		return 0;
+	}
 	if (page && !boot_page_enter(page, id)) {
 		model_of(c)->counters->poisoned++;
 		log_poisoned(c, id);
 		return refuse(&x->request, EIO, "this request ended the daemon twice");
 	}
-	programs_catch_up(c->controls->programs, c->memo->record.cookie);
 	r = perform(x);
 	if (page)
 		boot_page_leave(page);
@@ -587,7 +591,10 @@ control_on_io(void *data)
 }
 
 void
-control_resume(struct control *c)
+control_resume(struct control *c, bool first)
 {
-	watch_again(&c->watch);
+	if (first)
+		watch_first(&c->watch);
+	else
+		watch_again(&c->watch);
 }

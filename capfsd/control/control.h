@@ -113,5 +113,5 @@ void control_adopt(struct controls *controls, struct adopted *found);
 struct control *control_free(struct control *c);
 /* Ends C, which is told why, outside of any request. Frees it. */
 void control_dismiss(struct control *c, int error, const char *reason);
-/* What C waits for may have come: it looks when it is its turn. */
-void control_resume(struct control *c);
+/* What C waits for may have come: it looks when it is its turn; FIRST: before all others. */
+void control_resume(struct control *c, bool first);

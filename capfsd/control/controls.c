@@ -61,7 +61,7 @@ resume_starved(struct controls *controls)
 		struct control *c = list_entry(list_first(&now), struct control, starved_link);
 
 		list_unlink(&c->starved_link);
-		control_resume(c);
+		control_resume(c, false);
 	}
 }
 
@@ -77,7 +77,7 @@ on_resume(void *data)
 		struct control *c = list_entry(i, struct control, pending_link);
 
 		if (!model_is_ending(controls->sockets->model, c->parcel.pending))
-			control_resume(c);
+			control_resume(c, false);
 	}
 }
 
@@ -169,9 +169,9 @@ controls_stop(struct controls *controls)
 }
 
 void
-controls_resume(struct controls *controls, struct list *waiter)
+controls_resume(struct controls *controls, struct list *waiter, bool first)
 {
-	spawn_resume(controls, waiter);
+	spawn_resume(controls, waiter, first);
 }
 
 void

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,9 +40,9 @@ struct controls *controls_free(struct controls *controls);
 /* Nobody is accepted any more, for good. The clients ended with their listeners. */
 void controls_stop(struct controls *controls);
 
-/* WAITER is one of the clients', whose program something has become of. */
+/* WAITER is one of the clients', whose program something has become of. FIRST: it is served before all others. */
 struct list;
-void controls_resume(struct controls *controls, struct list *waiter);
+void controls_resume(struct controls *controls, struct list *waiter, bool first);
 
 /* What `metrics` calls an operation, by its number; 0: all others. NULL: there is none. */
 const char *controls_operation_name(size_t op);

@@ -37,9 +37,9 @@
 /* --- waiting --- */
 
 void
-spawn_resume(struct controls *controls, struct list *waiter)
+spawn_resume(struct controls *controls, struct list *waiter, bool first)
 {
-	control_resume(container_of(waiter, struct control, parked_link));
+	control_resume(container_of(waiter, struct control, parked_link), first);
 }
 
 void
@@ -69,7 +69,7 @@ on_time(sd_event_source *source, uint64_t usec, void *data)
 		struct control *c = list_entry(i, struct control, timed_link);
 
 		if (c->wait_until_usec <= now)
-			control_resume(c);
+			control_resume(c, false);
 		else
 			loop_arm(controls->wait_timer, c->wait_until_usec - now);
 	}

@@ -2,13 +2,15 @@
 /* Programs: one is asked for, and waited for. Return: as perform(). */
 #pragma once
 
+#include <stdbool.h>
+
 struct control;
 struct controls;
 struct exchange;
 struct list;
 
 /* For controls_resume(). */
-void spawn_resume(struct controls *controls, struct list *waiter);
+void spawn_resume(struct controls *controls, struct list *waiter, bool first);
 
 /* Returns: 0 or -errno. */
 int spawn_init(struct controls *controls);

@@ -89,7 +89,7 @@ struct model_hooks {
 	int (*commanded)(void *data, struct program *p, unsigned type, uint64_t value);
 	/* P has said that it is well. */
 	void (*well)(void *data, struct program *p);
-	/* An event: the `events` of S are longer now. Called for the session and all above it. */
+	/* An event: the `events` of S are longer now. Called for the session, and then for each above it. */
 	void (*logged)(void *data, struct session *s);
 	/* The same event, once. */
 	void (*told)(void *data, const struct event_told *told);

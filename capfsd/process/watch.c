@@ -252,12 +252,25 @@ watch_set(struct watch *w, uint32_t events)
 		log_message(LOG_ERR, "a descriptor cannot be watched: %s", error_name(errno));
 }
 
+static void
+wake(struct watches *watches)
+{
+	if (go_on(watches) < 0)
+		log_message(LOG_ERR, "the loop cannot be told to go on");
+}
+
 void
 watch_again(struct watch *w)
 {
 	turn_ready(w->watches->turns, &w->turn);
-	if (go_on(w->watches) < 0)
-		log_message(LOG_ERR, "the loop cannot be told to go on");
+	wake(w->watches);
+}
+
+void
+watch_first(struct watch *w)
+{
+	turn_first(w->watches->turns, &w->turn);
+	wake(w->watches);
 }
 
 void

@@ -59,5 +59,7 @@ int watches_catch_up(struct watches *watches);
 void watch_set(struct watch *w, uint32_t events);
 /* As if there were something: F is called when it is W's turn. */
 void watch_again(struct watch *w);
+/* So, and before all others (turn_first()). */
+void watch_first(struct watch *w);
 /* To be called before FD is closed, which others may have too. May be called always. */
 void watch_remove(struct watch *w);

@@ -317,7 +317,7 @@ asking_launched(struct programs *programs, struct running *r, int *launch_fd, in
 	r->init = i;
 	r->asked_usec = core_now(programs->sockets);
 	r->launch_fd = take_fd(*launch_fd);
-	running_resume(r);
+	running_resume(r, false);
 	programs_pump(programs);
 	return 0;
 }

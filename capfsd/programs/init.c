@@ -225,7 +225,7 @@ on_launch(struct init *i, struct running *r, const struct process_record *record
 		r->program->record.flags & PROGRAM_LAUNCHED)
 		return 0;
 	r->launch_fd = take_fd(*fd);
-	running_resume(r);
+	running_resume(r, false);
 	return 0;
 }
 

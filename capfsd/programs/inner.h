@@ -121,8 +121,8 @@ void programs_check(struct programs *programs, int e);
 
 /* NULL: no memory. It has no init, and is not asked for. */
 struct running *running_new(struct programs *programs, struct program *p);
-/* Its waiters are told. */
-void running_resume(struct running *r);
+/* Its waiters are told; FIRST: as struct programs_ops has it. */
+void running_resume(struct running *r, bool first);
 void running_close_launch(struct running *r);
 /* What follows from its end, or from that of who asked for it, is done when the model's hooks are over. */
 void running_settle_later(struct running *r);

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "base/text.h"
+#include "base/turns.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
@@ -94,7 +95,7 @@ running_close_launch(struct running *r)
 }
 
 void
-running_resume(struct running *r)
+running_resume(struct running *r, bool first)
 {
 	struct programs *programs = r->programs;
 
@@ -102,14 +103,14 @@ running_resume(struct running *r)
 		struct list *waiter = list_first(&r->waiters);
 
 		list_unlink(waiter);
-		programs->ops->resume(programs->data, waiter);
+		programs->ops->resume(programs->data, waiter, first);
 	}
 }
 
 static void
 running_free(struct running *r)
 {
-	running_resume(r);
+	running_resume(r, false);
 	running_close_launch(r);
 	again_deinit(r);
 	heart_deinit(r);
@@ -219,13 +220,15 @@ find_unsure(struct programs *programs, uint64_t connection)
 	return NULL;
 }
 
-void
+bool
 programs_catch_up(struct programs *programs, uint64_t connection)
 {
+	const struct list *first = &programs->sockets->turns->first, *last = first->prev;
 	struct init *i = find_unsure(programs, connection);
 
 	if (i)
 		init_look(i);
+	return first->prev == last;
 }
 
 /* It may be in a hook of the model: what follows from it is done when that is over. */
@@ -482,7 +485,7 @@ static const struct endpoint_ops programs_ops = {
 };
 
 static void
-resume_nobody(void *data, struct list *waiter)
+resume_nobody(void *data, struct list *waiter, bool first)
 {
 }
 

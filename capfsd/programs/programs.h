@@ -32,8 +32,11 @@ struct session;
 struct sockets;
 
 struct programs_ops {
-	/* Something has become of what this one, of programs_wait(), waits for; it is in no list any more. */
-	void (*resume)(void *data, struct list *waiter);
+	/*
+	 * Something has become of what this one, of programs_wait(), waits for; it is in no list any more. FIRST: it
+	 * is the end of a program, which whoever waits for it is told before anybody can read of it in a log.
+	 */
+	void (*resume)(void *data, struct list *waiter, bool first);
 	/* The broker is to ask the keeper for a connection to the spawner. */
 	void (*want_spawner)(void *data);
 };
@@ -87,9 +90,10 @@ struct registered *registered_free(struct registered *r);
 
 /*
  * Who has heard from its program that it runs shall find that it does: what inits have said of this
- * connection's programs is heard now.
+ * connection's programs is heard now. Returns: false: others have to be told of that before this connection is
+ * told anything.
  */
-void programs_catch_up(struct programs *programs, uint64_t connection);
+bool programs_catch_up(struct programs *programs, uint64_t connection);
 
 /* The model's hooks of these names. */
 struct entity;

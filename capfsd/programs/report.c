@@ -204,7 +204,7 @@ end(struct running *r, const struct program_record *as)
 	asking_leave(r);
 	r->init = NULL;
 	running_close_launch(r);
-	running_resume(r);
+	running_resume(r, true);
 	return program_is_asked_about(p) ? 0 : report_drop(r);
 }
 
