@@ -35,7 +35,7 @@ struct command {
 	const char *name; /* one or two words */
 	const char *arguments;
 	const char *summary;
-	uint32_t options; /* beside the global ones */
+	uint64_t options; /* beside the global ones */
 	bool own_options; /* its function gets all words behind its name, and that as the first */
 	int n_min, n_max; /* words; n_max -1: any number */
 	int (*run)(struct context *x, int argc, char **argv);

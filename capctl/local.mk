@@ -38,6 +38,15 @@ capctl_libcapctl_la_SOURCES = \
 capctl_libcapctl_la_CPPFLAGS = $(AM_CPPFLAGS) -DPROFILES='"$(pkgdatadir)/profiles"'
 capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la -lpthread
 
+# The page as a string, which the command prints with the picture in it.
+nodist_capctl_libcapctl_la_SOURCES = capctl/commands/graph-page.h
+BUILT_SOURCES += capctl/commands/graph-page.h
+CLEANFILES += capctl/commands/graph-page.h
+EXTRA_DIST += capctl/commands/graph.html
+capctl/commands/graph-page.h: capctl/commands/graph.html
+	$(AM_V_GEN)$(MKDIR_P) capctl/commands && { echo 'static const char graph_page[] ='; \
+		$(SED) 's/[\\"]/\\&/g; s/.*/"&\\n"/' $(srcdir)/capctl/commands/graph.html; echo ';'; } >$@.tmp && mv $@.tmp $@
+
 bin_PROGRAMS += capctl/capctl
 capctl_capctl_SOURCES = capctl/main.c
 capctl_capctl_LDADD = capctl/libcapctl.la

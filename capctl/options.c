@@ -50,6 +50,8 @@ static const struct row rows[] = {
 	{"step-aside", OPTION_STEP_ASIDE, 0, false, 0},
 	{"stop", OPTION_STOP, 0, false, 0},
 	{"detach", OPTION_DETACH, 0, false, 0},
+	{"svg", OPTION_SVG, 0, false, 0},
+	{"html", OPTION_HTML, 0, false, 0},
 	{"wait-backend", OPTION_WAIT_BACKEND, 0, VALUE(wait_backend)},
 };
 
@@ -120,7 +122,7 @@ options_set(struct options *o, enum option_bit bit, const char *value)
 }
 
 int
-options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool stop)
+options_parse(struct options *o, int argc, char **argv, uint64_t allowed, bool stop)
 {
 	struct option longs[N_ROWS + 1];
 	char letters[2 * N_ROWS + 2];

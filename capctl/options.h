@@ -38,13 +38,15 @@ enum option_bit {
 	OPTION_STEP_ASIDE = 1 << 29,
 	OPTION_STOP = 1 << 30,
 	OPTION_DETACH = UINT32_C(1) << 31,
+	OPTION_SVG = UINT64_C(1) << 32,
+	OPTION_HTML = UINT64_C(1) << 33,
 };
 
 /* Every command takes these. */
 #define OPTIONS_GLOBAL (OPTION_CAP | OPTION_SESSION | OPTION_HELP | OPTION_VERSION)
 
 struct options {
-	uint32_t given;
+	uint64_t given;
 	const char *cap, *session;
 	const char *from, *to, *id;
 	const char *owner, *mode;
@@ -68,4 +70,4 @@ void options_set(struct options *o, enum option_bit bit, const char *value);
  * option behind them. With STOP it stops at the first word that is none. Complains to stderr.
  * Returns: the index of the first word that is no option, or -EINVAL.
  */
-int options_parse(struct options *o, int argc, char **argv, uint32_t allowed, bool stop);
+int options_parse(struct options *o, int argc, char **argv, uint64_t allowed, bool stop);

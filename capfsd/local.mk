@@ -98,6 +98,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/verbs.c \
 	capfsd/verbs/verbs.h \
 	capfsd/tree/conversations.h \
+	capfsd/tree/graph.c \
+	capfsd/tree/graph.h \
 	capfsd/tree/info.c \
 	capfsd/tree/info.h \
 	capfsd/tree/lists.c \

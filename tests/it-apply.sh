@@ -302,7 +302,7 @@ t_is "which_the_fetcher_has" "$(awk 'NR > 2 { print $1 }' /proc/net/dev | sort |
 # --- killed ---
 
 graph() {
-	"$CAP" graph | sed 's/sid=[0-9]*//' | sort
+	"$CAP" graph | sed 's/ id=[0-9]*//; s/badge=0x[0-9a-f]*//; s/\(used\|connections\)=[0-9]*//g; s/conns [0-9]*//' | sort
 }
 whole() {
 	apply changed.yaml >/dev/null

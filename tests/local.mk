@@ -42,6 +42,7 @@ unit_tests = \
 	tests/test-threads \
 	tests/test-ops \
 	tests/test-tree \
+	tests/test-graph \
 	tests/test-lists \
 	tests/test-delegate \
 	tests/test-manual \
@@ -140,6 +141,7 @@ integration_tests = \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \
 	tests/it-persist.sh \
+	tests/it-pictures.sh \
 	tests/it-proxy.sh \
 	tests/it-readme.sh \
 	tests/it-recipes.sh \
@@ -308,6 +310,9 @@ ops_world = tests/ops-world.c tests/ops-world.h
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_graph_SOURCES = tests/test-graph.c $(ops_world)
+tests_test_graph_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_graph_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_lists_SOURCES = tests/test-lists.c $(ops_world)
 tests_test_lists_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_lists_LDADD = tests/libfixture.la capfsd/libmodel.la

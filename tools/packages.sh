@@ -7,15 +7,16 @@
 PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
 	liblmdb-dev libseccomp-dev libcbor-dev libyaml-dev check)
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
-	systemd util-linux mount)
+	systemd util-linux mount graphviz)
 # Small programs that read and write, each in its own way; larger ones (node, php, ruby, vim) are tried where they are.
 PACKAGES_WRITERS=(busybox ed gawk git lua5.4 mksh moreutils rsync tcl xxd zsh zstd)
 # Servers that are tried with unmodified clients.
 PACKAGES_SERVERS=(mariadb-server-core mariadb-client-core postgresql dbus-daemon dbus-bin nginx-light haproxy apache2
 	apache2-utils dovecot-imapd postfix php-fpm openssh-server openssh-client gnupg git podman crun xvfb
 	x11-utils x11-xserver-utils)
+# A browser is large, and where it comes as a snap it cannot look at the tests' files.
 # prometheus has promtool, and starts a service where there is systemd: not on everybody's machine.
-PACKAGES_CI=(clang g++ libclang-rt-dev prometheus)
+PACKAGES_CI=(clang g++ libclang-rt-dev prometheus chromium)
 
 # install_packages PACKAGE…: by apt, through sudo if need be; says what.
 install_packages() {

@@ -1,169 +1,146 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * capctl graph: the capability graph in DOT. Sessions are clusters; entrypoints are boxes, slots
- * are ellipses, and each arrow is a derivation, which begins at the entrypoint that is served.
- * Nodes are named by their labels, as `info` writes them, so that arrows from outside of what is
- * shown need no look-up.
+ * capctl graph: the daemon's picture of a session and what is below it, in DOT as `graph.dot` has it; or
+ * drawn by graphviz's dot, as SVG; or that in a page which a browser shows by itself. Names reach the page in
+ * one way only, as text of the SVG, which dot escapes; the page's own script makes no markup of anything.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "capctl/command.h"
+#include "capctl/commands/graph-page.h" /* made of graph.html */
 
-struct graph {
-	struct context *context;
-	struct text
-		edges; /* printed behind all clusters: DOT puts a node where it is first named */
-};
+extern char **environ;
 
-/* Splits "init/kv", an entrypoint's session and name, into the id of its node. */
-static void
-add_entrypoint_id(struct text *t, const char *name)
-{
-	const char *last = strrchr(name, '/');
+#define PLACE_OF_PICTURE "<!-- the picture -->"
 
-	if (last)
-		text_addf(t, "\"%.*s/entrypoints/%s\"", (int)(last - name), name, last + 1);
-	else
-		text_addf(t, "\"entrypoints/%s\"", name);
-}
-
-static void
-print_entrypoint(int depth, const char *label, const char *name, const char *info)
-{
-	cleanup_text struct text state = {};
-
-	field_find(info, NULL, "state", &state);
-	printf("%*s\"%s/entrypoints/%s\" [label=\"%s\", shape=box%s];\n", depth, "", label, name,
-		name, state.data && strcmp(state.data, "served") == 0 ? "" : ", style=dashed");
-}
-
-static void
-add_edge(struct graph *g, const char *label, const char *name, const char *info)
-{
-	cleanup_text struct text parent = {};
-	cleanup_text struct text entrypoint = {};
-
-	field_find(info, NULL, "parent", &parent);
-	if (parent.data && strcmp(parent.data, "none") != 0) {
-		text_addf(&g->edges, " \"%s\"", parent.data);
-	} else {
-		if (!field_find(info, NULL, "entrypoint", &entrypoint) || !entrypoint.data)
-			return;
-		text_add(&g->edges, " ");
-		add_entrypoint_id(&g->edges, entrypoint.data);
-	}
-	text_addf(&g->edges, " -> \"%s/caps/%s\";\n", label, name);
-}
-
-static void
-print_slot(struct graph *g, int depth, const char *label, const char *name, const char *info)
-{
-	static const char *const kinds[] = {"calls", "conns"};
-	cleanup_text struct text rights = {};
-	cleanup_text struct text served = {};
-	cleanup_text struct text limits = {};
-
-	field_find(info, NULL, "rights", &rights);
-	field_find(info, NULL, "served", &served);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		cleanup_text struct text limit = {};
-
-		if (field_find(info, kinds[i], "limit", &limit) && limit.data)
-			text_addf(&limits, "\\n%s=%s", kinds[i], limit.data);
-	}
-	printf("%*s\"%s/caps/%s\" [label=\"%s\\n%s%s\"%s];\n", depth, "", label, name, name,
-		rights.data ? rights.data : "", limits.data ? limits.data : "",
-		served.data && strcmp(served.data, "no") == 0 ? ", style=dashed" : "");
-	add_edge(g, label, name, info);
-}
-
-/* The entities of one folder; those that end meanwhile are left out. */
+/* A file in memory that begins with N bytes of DATA, read from its start. Returns: a descriptor, or -errno. */
 static int
-print_folder(struct graph *g, const char *node, const char *folder, const char *label, int depth)
+memory_file(const char *data, size_t n)
 {
-	cleanup(name_list_deinit) struct name_list names = {};
-	int e = context_list(g->context, node, folder, &names);
+	cleanup_close int fd = memfd_create("graph", MFD_CLOEXEC);
 
-	for (size_t i = 0; e == 0 && i < names.n; i++) {
-		cleanup_text struct text path = {};
-		cleanup_text struct text info = {};
+	while (fd >= 0 && n > 0) {
+		ssize_t r = write(fd, data, n);
 
-		text_add(&path, node);
-		node_append(&path, folder);
-		node_append(&path, names.names[i]);
-		e = text_done(&path);
-		if (e == 0)
-			e = context_read(g->context, path.data, "info", &info);
-		if (e == 0 && strcmp(folder, "caps") == 0)
-			print_slot(g, depth, label, names.names[i], info.data);
-		else if (e == 0)
-			print_entrypoint(depth, label, names.names[i], info.data);
-		if (e == -ENOENT)
-			e = 0;
+		if (r < 0)
+			return -errno;
+		data += r;
+		n -= (size_t)r;
 	}
-	return e;
+	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	return take_fd(fd);
+}
+
+/* Runs dot with these for its standard input and output. Returns: an exit status, having said why. */
+static int
+run_dot(int in, int out)
+{
+	char *argv[] = {(char *)"dot", (char *)"-Tsvg", NULL};
+	posix_spawn_file_actions_t actions;
+	int status = 0;
+	pid_t pid;
+	int e;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	e = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (e == ENOENT)
+		return complain(-e, "graphviz is not installed, whose program dot draws the picture", "graph");
+	if (e)
+		return complain(-e, NULL, "graph: dot");
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return complain(-errno, NULL, "graph: dot");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return STATUS_DONE;
+	return complain(-EIO, "dot has not drawn the picture", "graph");
 }
 
 static int
-print_session(struct graph *g, const char *node, int depth)
+read_all(int fd, struct text *t)
 {
-	cleanup(name_list_deinit) struct name_list names = {};
-	cleanup_text struct text label = {};
-	int e = context_read(g->context, node, "label", &label);
+	char buffer[65536];
+	ssize_t n;
 
-	if (e == 0)
-		e = context_list(g->context, node, "sessions", &names);
-	if (e < 0)
-		return e == -ENOENT && depth > 1 ? 0 : e;
-	label.data[strcspn(label.data, "\n")] = '\0';
-	if (depth == 1)
-		printf("digraph capabilities {\n rankdir=LR;\n");
-	printf("%*ssubgraph \"cluster_%s\" {\n%*slabel=\"%s\";\n", depth, "", label.data, depth + 1,
-		"", label.data);
-	e = print_folder(g, node, "entrypoints", label.data, depth + 1);
-	if (e == 0)
-		e = print_folder(g, node, "caps", label.data, depth + 1);
-	for (size_t i = 0; e == 0 && i < names.n; i++) {
-		cleanup_text struct text child = {};
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+		text_add_n(t, buffer, (size_t)n);
+	return n < 0 ? -errno : text_done(t);
+}
 
-		text_add(&child, node);
-		node_append(&child, "sessions");
-		node_append(&child, names.names[i]);
-		e = text_done(&child);
-		if (e == 0)
-			e = print_session(g, child.data, depth + 1);
-	}
-	printf("%*s}\n", depth, "");
-	return e == -ENOENT && depth > 1 ? 0 : e;
+/* Without what only a file of its own begins with. */
+static int
+print_page(const struct text *svg)
+{
+	const char *picture = svg->data ? strstr(svg->data, "<svg") : NULL;
+	const char *place = strstr(graph_page, PLACE_OF_PICTURE);
+
+	if (!picture || !place)
+		return complain(-EIO, "dot has not drawn the picture", "graph");
+	printf("%.*s%s%s", (int)(place - graph_page), graph_page, picture, place + strlen(PLACE_OF_PICTURE));
+	return STATUS_DONE;
+}
+
+static int
+draw(const struct text *dot, bool page)
+{
+	cleanup_close int in = memory_file(dot->data, dot->n);
+	cleanup_close int out = page ? memory_file(NULL, 0) : -1;
+	cleanup_text struct text svg = {};
+	int e, status;
+
+	if (in < 0 || (page && out < 0))
+		return complain(in < 0 ? in : out, NULL, "graph");
+	fflush(stdout);
+	status = run_dot(in, page ? out : STDOUT_FILENO);
+	if (status != STATUS_DONE || !page)
+		return status;
+	e = read_all(out, &svg);
+	return e < 0 ? complain(e, NULL, "graph") : print_page(&svg);
 }
 
 static int
 run_graph(struct context *x, int argc, char **argv)
 {
+	bool svg = options_have(&x->options, OPTION_SVG), html = options_have(&x->options, OPTION_HTML);
 	cleanup_text struct text node = {};
-	struct graph g = {.context = x};
-	int e, status = context_open(x);
+	cleanup_text struct text dot = {};
+	int e, status;
 
+	if (svg && html)
+		return complain_usage("graph draws --svg or --html");
+	status = context_open(x);
 	if (status == STATUS_DONE)
 		status = context_session(x, &node);
 	if (status != STATUS_DONE)
 		return status;
-	e = print_session(&g, node.data ? node.data : "", 1);
-	if (e == 0)
-		e = text_done(&g.edges);
-	if (e == 0)
-		printf("%s}\n", g.edges.data ? g.edges.data : "");
-	text_deinit(&g.edges);
-	return e < 0 ? complain(e, capc_session_reason(x->session), "graph") : STATUS_DONE;
+	e = context_read(x, node.data ? node.data : "", "graph.dot", &dot);
+	if (e < 0)
+		return complain(e, capc_session_reason(x->session), "graph");
+	if (svg || html)
+		return draw(&dot, html);
+	fputs(dot.data, stdout);
+	return STATUS_DONE;
 }
 
 const struct command command_graph = {
 	.name = "graph",
-	.arguments = "",
-	.summary = "print the capability graph in DOT: capctl graph | dot -Tsvg",
+	.arguments = "[--svg | --html]",
+	.summary = "print who may call whom: in DOT, or as a picture, or as a page for a browser",
+	.options = OPTION_SVG | OPTION_HTML,
 	.run = run_graph,
 };

@@ -15,6 +15,7 @@
 
 #include <sys/stat.h>
 
+#include "capfsd/tree/graph.h"
 #include "capfsd/tree/info.h"
 #include "capfsd/tree/lists.h"
 #include "capfsd/tree/metrics.h"
@@ -42,6 +43,7 @@ static const struct row session_rows[] = {
 	ROW(13, "control", ROW_SOCKET, ),
 	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
 	ROW(15, "faults", ROW_LOG, .view = EVENTS_FAULTS),
+	ROW(16, "graph.dot", ROW_INFO, .restless = graph_restless, .read_piece = graph_read),
 };
 
 static const struct row capability_rows[] = {

@@ -36,6 +36,11 @@ struct reading {
 	uint64_t last, last_parent; /* ids of what was told last, and of what it belongs to */
 	unsigned n_lines, n_restarts;
 	bool in_line;
+	/* Of a walk through sessions: those that were entered and not left, from the top; and what comes next. */
+	uint64_t path[SESSION_DEPTH_MAX];
+	uint16_t n_path;
+	uint8_t phase;
+	bool arrows;
 };
 
 struct row {
