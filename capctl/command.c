@@ -152,8 +152,8 @@ context_read(struct context *x, const char *node, const char *file, struct text 
 }
 
 int
-context_write(struct context *x, const char *node, const char *file, const char *text, bool print,
-	const char *what)
+context_ask(struct context *x, const char *node, const char *file, const char *text,
+	const char *what, char **ret_answer)
 {
 	cleanup_text struct text path = {};
 	cleanup_free char *answer = NULL;
@@ -163,9 +163,20 @@ context_write(struct context *x, const char *node, const char *file, const char 
 		e = capc_write(x->session, path.data, text, &answer, TIMEOUT_USEC);
 	if (e < 0)
 		return complain(e, answer, "%s", what);
-	if (print && answer && *answer)
-		printf("%.*s\n", (int)strcspn(answer, "\n"), answer);
+	*ret_answer = take_ptr(answer);
 	return STATUS_DONE;
+}
+
+int
+context_write(struct context *x, const char *node, const char *file, const char *text, bool print,
+	const char *what)
+{
+	cleanup_free char *answer = NULL;
+	int status = context_ask(x, node, file, text, what, &answer);
+
+	if (status == STATUS_DONE && print && answer && *answer)
+		printf("%.*s\n", (int)strcspn(answer, "\n"), answer);
+	return status;
 }
 
 int

@@ -41,7 +41,7 @@ struct command {
 	int (*run)(struct context *x, int argc, char **argv);
 };
 
-extern const struct command command_alias, command_apply, command_args_encode, command_args_get, command_args_list,
+extern const struct command command_adjust, command_alias, command_apply, command_args_encode, command_args_get, command_args_list,
 	command_args_show, command_drop, command_events, command_faults, command_grant, command_graph,
 	command_holders, command_reduce, command_replicate, command_revoke, command_run, command_serve, command_session_close,
 	command_session_create, command_shell, command_show, command_transfer, command_transfer_quota, command_tree,
@@ -64,6 +64,10 @@ int context_read(struct context *x, const char *node, const char *file, struct t
  */
 int context_write(struct context *x, const char *node, const char *file, const char *text,
 	bool print, const char *what);
+
+/* The same, and prints nothing: *RET_ANSWER, to be freed, is what it was answered, or NULL. */
+int context_ask(struct context *x, const char *node, const char *file, const char *text,
+	const char *what, char **ret_answer);
 
 /* As word_append(). Return: 0, or STATUS_USAGE, having said so. */
 int command_word(struct text *t, const char *key, const char *word);

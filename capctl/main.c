@@ -16,6 +16,7 @@ static const struct command *const commands[] = {
 	&command_replicate,
 	&command_transfer,
 	&command_reduce,
+	&command_adjust,
 	&command_revoke,
 	&command_drop,
 	&command_alias,

@@ -35,12 +35,14 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/model/touch.h \
 	capfsd/kinds/alias.c \
 	capfsd/kinds/alias.h \
+	capfsd/kinds/capability/adjust.c \
 	capfsd/kinds/capability/capability-record.h \
 	capfsd/kinds/capability/capability.c \
 	capfsd/kinds/capability/capability.h \
 	capfsd/kinds/confinement.c \
 	capfsd/kinds/confinement.h \
 	capfsd/kinds/capability/derive.c \
+	capfsd/kinds/capability/derive.h \
 	capfsd/kinds/entrypoint.c \
 	capfsd/kinds/entrypoint.h \
 	capfsd/kinds/capability/expiry.c \
@@ -83,6 +85,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/verb.h \
 	capfsd/verbs/session/chmod.c \
 	capfsd/verbs/session/create.c \
+	capfsd/verbs/capability/adjust.c \
 	capfsd/verbs/capability/grant.c \
 	capfsd/verbs/program/confine.c \
 	capfsd/verbs/session/names.c \

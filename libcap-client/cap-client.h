@@ -252,6 +252,22 @@ CAPC_PUBLIC int capc_transfer(capc_session *s, const char *slot, const char *to,
 CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
 
 /*
+ * Changes what was derived from SLOT itself, up or down within what SLOT has: its id, its slot and its
+ * connections stay, and calls on these meet the new limits. It needs the right grant.
+ *
+ * which     "to=SESSION", of which that must have one only, or "id=N"
+ * how       "conns=64 expires=3600", of which "conns=none" and the like say that there is no limit of its own
+ * ret_text  may be NULL; always written: "slot=kv id=31 connections=4 conns=4->64", the slot, how many
+ *           connections it keeps, and what is other than it was; of a refusal the reason, or NULL; belongs to
+ *           the caller (free)
+ *
+ * -EPERM also: more than SLOT has itself. -EBUSY: less than what is in use. -EINVAL also: that session has
+ * several, whose ids *RET_TEXT names.
+ */
+CAPC_PUBLIC int capc_adjust(capc_session *s, const char *slot, const char *which, const char *how,
+	char **ret_text);
+
+/*
  * Ends what was derived from SLOT. When it returns, no connection of these is left.
  *
  * what  "1" or NULL: all; "self": SLOT too; "to=SESSION"; "id=N"

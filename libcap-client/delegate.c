@@ -182,6 +182,22 @@ capc_reduce(struct capc_session *s, const char *slot, const char *how)
 }
 
 int
+capc_adjust(struct capc_session *s, const char *slot, const char *which, const char *how,
+	char **ret_text)
+{
+	cleanup_text struct text command = {};
+
+	if (ret_text)
+		*ret_text = NULL;
+	session_begin(s);
+	if (!which || !is_word(which))
+		return -EINVAL;
+	text_add(&command, which);
+	add_how(&command, how);
+	return slot_write(s, slot, "/adjust", &command, ret_text);
+}
+
+int
 capc_revoke(struct capc_session *s, const char *slot, const char *what)
 {
 	cleanup_text struct text command = {};

@@ -139,23 +139,6 @@ ranges_have(const struct granted_entry *g, uint32_t method)
 	return false;
 }
 
-/* While they are written a range may be missing, but there is none that was not granted. */
-static bool
-method_is_granted(const struct granted_entry *g, uint32_t method)
-{
-	for (unsigned i = 0; i < TRIES_MAX; i++) {
-		uint64_t sequence = __atomic_load_n(&g->sequence, __ATOMIC_ACQUIRE);
-
-		if (ranges_have(g, method))
-			return true;
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (!(sequence & 1) && get(&g->sequence) == sequence)
-			return false;
-		sched_yield();
-	}
-	return false;
-}
-
 /* When all of a second's calls would be there again, if none was made now. */
 static uint64_t
 rate_start(uint64_t at, uint64_t now)
@@ -171,7 +154,7 @@ rate_has_room(uint64_t rate, uint64_t at, uint64_t now)
 }
 
 static int
-step_check(const struct step *s, uint32_t method, uint64_t *now, const char **ret_reason)
+step_look(const struct step *s, uint32_t method, uint64_t *now, const char **ret_reason)
 {
 	const struct granted_entry *g = s->granted;
 	uint64_t limit = get(&g->calls_limit), rate = get(&g->rate);
@@ -180,7 +163,7 @@ step_check(const struct step *s, uint32_t method, uint64_t *now, const char **re
 	if (!(get(&g->rights) & CAPC_RIGHT_CALL))
 		return EPERM;
 	*ret_reason = "it may not call that method";
-	if (!method_is_granted(g, method))
+	if (!ranges_have(g, method))
 		return EPERM;
 	*ret_reason = "its calls are used up";
 	if (limit != PAGES_NO_LIMIT && get(&s->used->calls) >= limit)
@@ -191,6 +174,28 @@ step_check(const struct step *s, uint32_t method, uint64_t *now, const char **re
 	if (!*now)
 		*now = now_usec();
 	return rate_has_room(rate, rate_start(get(&s->used->rate_at), *now), *now) ? 0 : EDQUOT;
+}
+
+/*
+ * What was granted may become more as well as less, so that a mixture of before and after could be what never
+ * was granted. A daemon that died while it wrote must not be waited for: then what is there counts.
+ */
+static int
+step_check(const struct step *s, uint32_t method, uint64_t *now, const char **ret_reason)
+{
+	const struct granted_entry *g = s->granted;
+	int r = 0;
+
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		uint64_t sequence = __atomic_load_n(&g->sequence, __ATOMIC_ACQUIRE);
+
+		r = step_look(s, method, now, ret_reason);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(sequence & 1) && get(&g->sequence) == sequence)
+			break;
+		sched_yield();
+	}
+	return r;
 }
 
 static bool

@@ -40,6 +40,7 @@ unit_tests = \
 	tests/test-serve-payload \
 	tests/test-limits \
 	tests/test-threads \
+	tests/test-adjust \
 	tests/test-ops \
 	tests/test-tree \
 	tests/test-graph \
@@ -102,6 +103,7 @@ script_tests = \
 integration_tests = \
 	tests/it-activation.sh \
 	tests/it-adding.sh \
+	tests/it-adjust.sh \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
 	tests/it-apply.sh \
@@ -307,6 +309,9 @@ tests_test_capctl_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_capctl_LDADD = tests/libfixture.la capctl/libcapctl.la
 
 ops_world = tests/ops-world.c tests/ops-world.h
+tests_test_adjust_SOURCES = tests/test-adjust.c $(ops_world)
+tests_test_adjust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_adjust_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la

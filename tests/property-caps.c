@@ -26,6 +26,9 @@ random_reductions(struct property *p)
 		.immutable = property_random(p, 10) == 0,
 	};
 
+	/* No limit of its own, which is more than any. */
+	if (property_random(p, 8) == 0)
+		how.calls = how.conns = how.rate = how.expires_usec = LIMIT_NONE;
 	/* Most derivations can be passed on, or trees stay flat. */
 	if (property_random(p, 3))
 		how.rights |= RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE | RIGHT_REPLICATE;
@@ -234,6 +237,75 @@ op_reduce(struct property *p)
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_reduce(ch, property_cap(p, cap), &how), expected))
 		*c = to;
+}
+
+/* It may be more than it was before, and so may all that was derived from it. */
+static void
+forget_before(struct reference *ref, int cap)
+{
+	for (int i = 0; i < REF_CAPS; i++) {
+		struct ref_cap *c = &ref->caps[i];
+
+		if (!c->id || !ref_cap_is_below(ref, i, cap))
+			continue;
+		c->last_rights = RIGHTS_OBJECT;
+		c->last_calls = c->last_conns = c->last_expires = UINT64_MAX;
+	}
+}
+
+static int
+expect_adjust(struct property *p, int cap, const struct reductions *how, struct ref_cap *to)
+{
+	struct reference *ref = &p->reference;
+	const struct ref_cap *c = &ref->caps[cap], *above = &ref->caps[c->parent];
+	uint32_t held = ref_cap_rights(ref, c->parent);
+
+	if (!ref_cap_live(ref, cap, world_now()))
+		return CAPABILITY_E_DEAD;
+	if (!(held & RIGHT_GRANT))
+		return CAPABILITY_E_RIGHT;
+	to->rights = how->has_rights ? how->rights : c->rights;
+	if (how->has_rights && (to->rights & held) != to->rights)
+		return CAPABILITY_E_NOT_HELD;
+	if (how->immutable)
+		to->rights &= RIGHT_CALL;
+	if (to->rights == 0 || (how->has_calls && how->calls == 0) ||
+		(how->has_conns && how->conns == 0) || (how->has_rate && how->rate == 0) ||
+		(how->has_expires && how->expires_usec <= world_now()))
+		return CAPABILITY_E_NOT_SMALLER;
+	if ((how->has_calls && how->calls > above->calls_limit) ||
+		(how->has_conns && how->conns > above->conns_limit) ||
+		(how->has_rate && how->rate > above->rate_limit) ||
+		(how->has_expires && how->expires_usec > ref_cap_expires(ref, c->parent)))
+		return CAPABILITY_E_ABOVE;
+	to->calls_limit = how->has_calls ? how->calls : c->calls_limit;
+	to->conns_limit = how->has_conns ? how->conns : c->conns_limit;
+	to->rate_limit = how->has_rate ? how->rate : c->rate_limit;
+	to->expires = how->has_expires ? how->expires_usec : c->expires;
+	return (how->has_calls && to->calls_limit < c->calls_used) ||
+			(how->has_conns && to->conns_limit < ref_cap_conns(ref, cap))
+		? CAPABILITY_E_IN_USE
+		: 0;
+}
+
+void
+op_adjust(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS), expected;
+	struct reductions how = random_reductions(p);
+	struct ref_cap to;
+	struct change *ch;
+
+	if (cap < 0 || ref->caps[cap].parent < 0)
+		return;
+	to = ref->caps[cap];
+	expected = expect_adjust(p, cap, &how, &to);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch, capability_adjust(ch, property_cap(p, cap), &how), expected)) {
+		ref->caps[cap] = to;
+		forget_before(ref, cap);
+	}
 }
 
 void

@@ -134,8 +134,8 @@ ref_cap_expires(const struct reference *r, int cap)
 	return c->expires < above ? c->expires : above;
 }
 
-static bool
-is_below(const struct reference *r, int cap, int top)
+bool
+ref_cap_is_below(const struct reference *r, int cap, int top)
 {
 	while (cap >= 0 && cap != top)
 		cap = r->caps[cap].parent;
@@ -148,7 +148,7 @@ ref_cap_conns(const struct reference *r, int cap)
 	uint64_t n = 0;
 
 	for (int i = 0; i < REF_CAPS; i++)
-		if (r->caps[i].id && r->caps[i].conns > 0 && is_below(r, i, cap))
+		if (r->caps[i].id && r->caps[i].conns > 0 && ref_cap_is_below(r, i, cap))
 			n += r->caps[i].conns;
 	return n;
 }

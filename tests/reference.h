@@ -83,6 +83,8 @@ bool ref_cap_doomed(const struct reference *r, int cap);
 bool ref_cap_live(const struct reference *r, int cap, uint64_t now);
 uint32_t ref_cap_rights(const struct reference *r, int cap);
 uint64_t ref_cap_expires(const struct reference *r, int cap);
+/* Was it derived from TOP, or is it that one? */
+bool ref_cap_is_below(const struct reference *r, int cap, int top);
 /* Connections through it and all that is derived from it. */
 uint64_t ref_cap_conns(const struct reference *r, int cap);
 

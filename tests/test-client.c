@@ -327,6 +327,8 @@ START_TEST(what_cannot_be_sent_is_refused_before)
 	ck_assert_int_eq(capc_replicate(s, "web", "a immutable", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_transfer(s, "web", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_transfer(s, "web", "b", ""), -EINVAL);
+	ck_assert_int_eq(capc_adjust(s, "web", NULL, "conns=1", NULL), -EINVAL);
+	ck_assert_int_eq(capc_adjust(s, "web", "to=a conns=1", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/app"), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/xcaps/app"), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/app/caps/"), -EINVAL);
@@ -364,6 +366,11 @@ START_TEST(delegation_is_the_text_of_the_files)
 	ck_assert_int_eq(capc_reduce(s, "kv", "conns=2"), -EPERM);
 	ck_assert_str_eq(capc_session_reason(s), "init/b does not hold 'reduce'");
 	played_asked(&d, WIRE_WRITE, "caps/kv/reduce", "conns=2");
+	free(take_ptr(slot));
+	played_answer(&d, WIRE_WRITE, 0, "slot=kv id=31 connections=4 conns=4->64", -1);
+	ck_assert_int_eq(capc_adjust(s, "kv", "to=app", "conns=64", &slot), 0);
+	ck_assert_str_eq(slot, "slot=kv id=31 connections=4 conns=4->64");
+	played_asked(&d, WIRE_WRITE, "caps/kv/adjust", "to=app conns=64");
 	played_answer(&d, WIRE_WRITE, 0, "", -1);
 	ck_assert_int_eq(capc_revoke(s, "kv", NULL), 0);
 	played_asked(&d, WIRE_WRITE, "caps/kv/revoke", "1");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: P10 Z42 */
+/* Conformance: P10 P39 Z42 */
 /* The server's side of the pages: the test plays the daemon that writes what is granted. */
 #include "config.h"
 
@@ -329,6 +329,39 @@ START_TEST(an_end_is_seen_by_the_next_call)
 }
 END_TEST
 
+/* As the daemon adjusts: many calls of method 1, or a few of any. */
+static void *
+adjust_it(void *data)
+{
+	struct granted_entry *g = &granted[SLOT];
+
+	for (uint64_t i = 1; i <= 200000; i++) {
+		bool many = i % 2;
+
+		__atomic_store_n(&g->sequence, i * 2 + 1, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_RELEASE);
+		__atomic_store_n(&g->calls_limit, many ? PAGES_NO_LIMIT : 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&g->methods[0], many ? 1 | UINT64_C(1) << 32 : (uint64_t)UINT32_MAX << 32,
+			__ATOMIC_RELAXED);
+		__atomic_store_n(&g->sequence, i * 2, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n((bool *)data, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+START_TEST(P39_before_or_after_and_no_mixture)
+{
+	bool done = false;
+	pthread_t thread;
+
+	granted[SLOT].methods[0] = 1 | UINT64_C(1) << 32;
+	ck_assert_int_eq(pthread_create(&thread, NULL, adjust_it, &done), 0);
+	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE))
+		ck_assert_int_ne(count(2), 0);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(other_files_are_no_pages)
 {
 	int unsealed = page_new(PAGES_USED_BYTES, F_SEAL_SHRINK), small = page_new(4096, SEALS);
@@ -371,6 +404,7 @@ main(void)
 	tcase_add_test(t, many_threads_never_exceed_a_limit);
 	tcase_add_test(t, many_processes_never_exceed_a_limit);
 	tcase_add_test(t, an_end_is_seen_by_the_next_call);
+	tcase_add_test(t, P39_before_or_after_and_no_mixture);
 	tcase_add_test(t, other_files_are_no_pages);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

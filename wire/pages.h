@@ -10,8 +10,8 @@
  *
  * A reader finds an entry by its index, and believes it while `capability` is the id that it looks
  * for, before and after it has read the others: ids never come again, and the daemon clears it first
- * and sets it last. In an entry that stays, each limit only shrinks, so any mixture of old and new is
- * one that was granted.
+ * and sets it last. In an entry that stays, rights and limits are one when `sequence` is even, and the
+ * same before and after they were read: a mixture of old and new may be more than either.
  */
 #pragma once
 
@@ -33,7 +33,7 @@ struct granted_entry {
 	uint64_t revoked_upto; /* what is derived from it with an id up to this one has ended */
 	uint64_t calls_limit;  /* PAGES_NO_LIMIT: nothing is counted */
 	uint64_t rate;         /* calls a second, PAGES_NO_LIMIT */
-	uint64_t sequence;     /* another one, odd meanwhile, when `methods` are written */
+	uint64_t sequence;     /* another one, odd meanwhile, when rights and limits are written */
 	uint64_t methods[PAGES_METHODS]; /* first | last << 32; first > last: none */
 	uint64_t reserved[4];
 };

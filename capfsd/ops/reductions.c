@@ -57,6 +57,13 @@ parse_range(const char *p, size_t n, struct methods *m)
 		methods_add(m, (uint32_t)first, (uint32_t)last);
 }
 
+/* Instead of a number: there is no limit of its own, which is one that its source must have none of either. */
+static bool
+is_none(const struct word *w, const char *word)
+{
+	return w->n == strlen(word) && memcmp(w->p, word, w->n) == 0;
+}
+
 /* At most METHODS_MAX ranges, since they stand in a record of a fixed length. */
 static bool
 parse_methods(struct request *r, const struct word *w, struct methods *ret)
@@ -64,6 +71,9 @@ parse_methods(struct request *r, const struct word *w, struct methods *ret)
 	const char *p = w->p, *end = w->p + w->n;
 	struct methods m = {};
 
+	*ret = m;
+	if (is_none(w, "all"))
+		return true;
 	for (;;) {
 		const char *comma = memchr(p, ',', (size_t)(end - p));
 
@@ -80,12 +90,27 @@ parse_methods(struct request *r, const struct word *w, struct methods *ret)
 	return true;
 }
 
+/* A limit of 0 could never be used, and LIMIT_NONE would be none: both are mistakes. */
+static bool
+parse_limit(struct request *r, const struct command *c, enum key key, uint64_t *ret)
+{
+	*ret = LIMIT_NONE;
+	if (is_none(&c->value[key], "none"))
+		return true;
+	if (!command_number(r, c, key, ret))
+		return false;
+	return (*ret && *ret != LIMIT_NONE) || refuse(r, EINVAL, "a limit is a number above 0");
+}
+
 /* N/s: so many in a second. The unit is written, so that nobody takes it for a minute's. */
 static bool
 parse_rate(struct request *r, const struct word *w, uint64_t *ret)
 {
 	uint64_t n;
 
+	*ret = LIMIT_NONE;
+	if (is_none(w, "none"))
+		return true;
 	if (w->n < 3 || memcmp(w->p + w->n - 2, "/s", 2) != 0 ||
 		number_parse(w->p, w->n - 2, false, &n) < 0 || n < 1 || n > RATE_MAX)
 		return refuse(r, EINVAL, "'rate' is N/s, from 1/s to %u/s", (unsigned)RATE_MAX);
@@ -130,6 +155,9 @@ parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 {
 	uint64_t now = r->model->now_usec(), seconds;
 
+	*ret = LIMIT_NONE;
+	if (is_none(w, "never"))
+		return true;
 	if (number_parse(w->p, w->n, false, &seconds) == 0) {
 		if (__builtin_mul_overflow(seconds, 1000000, &seconds) ||
 			!number_add(now, seconds, ret) || *ret == LIMIT_NONE)
@@ -143,7 +171,6 @@ parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 	return true;
 }
 
-/* A limit of 0 could never be used, and LIMIT_NONE would be none: both are mistakes. */
 bool
 command_reductions(struct request *r, const struct command *c, struct reductions *ret)
 {
@@ -161,17 +188,14 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 		return false;
 	if (how.has_methods && !parse_methods(r, &c->value[KEY_METHODS], &how.methods))
 		return false;
-	if (how.has_calls && !command_number(r, c, KEY_CALLS, &how.calls))
+	if (how.has_calls && !parse_limit(r, c, KEY_CALLS, &how.calls))
 		return false;
-	if (how.has_conns && !command_number(r, c, KEY_CONNS, &how.conns))
+	if (how.has_conns && !parse_limit(r, c, KEY_CONNS, &how.conns))
 		return false;
 	if (how.has_rate && !parse_rate(r, &c->value[KEY_RATE], &how.rate))
 		return false;
 	if (how.has_expires && !parse_expires(r, &c->value[KEY_EXPIRES], &how.expires_usec))
 		return false;
-	if ((how.has_calls && (!how.calls || how.calls == LIMIT_NONE)) ||
-		(how.has_conns && (!how.conns || how.conns == LIMIT_NONE)))
-		return refuse(r, EINVAL, "a limit is a number above 0");
 	*ret = how;
 	return true;
 }

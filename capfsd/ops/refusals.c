@@ -53,6 +53,7 @@ static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_QUOTA_CAPS] = SHORT_OF(QUOTA_CAPS),
 	[CAPABILITY_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[CAPABILITY_E_CLOSING] = {EBUSY, "the session is being closed"},
+	[CAPABILITY_E_ABOVE] = {EPERM, "%h itself has less than that on %c"},
 	[CAPABILITY_E_DEPTH] = {EMLINK, "derived more than " DIGITS(DERIVATION_DEPTH_MAX) " times"},
 };
 

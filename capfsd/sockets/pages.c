@@ -396,14 +396,17 @@ put(uint64_t *word, uint64_t value)
 }
 
 /*
- * Several words that belong together: a reader begins again when it meets an odd number, or another
- * one.
+ * Words that belong together: a reader begins again when it meets an odd number, or another one. What was
+ * adjusted may have more of one and less of another, and nobody may take the larger of both.
  */
 static void
-write_methods(struct pages *p, struct granted_entry *g, const struct capability_record *r)
+write_limits(struct pages *p, struct granted_entry *g, const struct capability_record *r)
 {
 	put(&g->sequence, ++p->sequence * 2 + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
+	put(&g->rights, r->rights);
+	put(&g->calls_limit, r->calls_limit);
+	put(&g->rate, r->rate_limit);
 	for (uint32_t i = 0; i < PAGES_METHODS; i++) {
 		/* Behind the last there are empty ones. */
 		uint64_t range = i < r->n_methods
@@ -430,10 +433,7 @@ write_entry(struct pages *p, const struct capability *c)
 		return;
 	}
 	put(&g->revoked_upto, r->revoked_upto);
-	put(&g->rights, r->rights);
-	put(&g->calls_limit, r->calls_limit);
-	put(&g->rate, r->rate_limit);
-	write_methods(p, g, r);
+	write_limits(p, g, r);
 	if (!p->slots[r->page_index].written) {
 		put(&g->parent, r->parent);
 		put(&g->parent_index, c->parent ? c->parent->record.page_index : 0);

@@ -58,6 +58,7 @@ static const struct row capability_rows[] = {
 	ROW(8, "transfer", ROW_COMMAND, .verb = &verb_transfer),
 	ROW(9, "call", ROW_CALL, .verb = &verb_call),
 	ROW(10, "as", ROW_DIRECTORY, .children = ENTITY_ALIAS),
+	ROW(11, "adjust", ROW_COMMAND, .verb = &verb_adjust),
 };
 
 static const struct row entrypoint_rows[] = {

@@ -32,7 +32,8 @@
 	X(SPAWN, spawn)                                                                            \
 	X(CTL, ctl)                                                                                \
 	X(CONFINE, confine)                                                                        \
-	X(REGISTER, register)
+	X(REGISTER, register)                                                                      \
+	X(ADJUST, adjust)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

@@ -289,13 +289,14 @@ capability_applied(struct model *m, struct entity *e, const void *old)
  * Twins that have ended may be many, until they are removed; so the search ends somewhere. What it
  * misses then is found by nobody, and the asker gets one more slot than it needs, which is no harm.
  */
-static struct capability *
-find_derived(struct model *m, const struct session *s, const struct capability *c)
+struct capability *
+capability_next_in(struct model *m, const struct session *s, struct capability *c,
+	struct capability *before)
 {
-	struct capability *first = find_first(m, s, c), *i = first;
+	struct capability *first = find_first(m, s, c), *i = before ? before : first;
 
 	for (unsigned n = 0; i && n < HELD_LOOKS_MAX; n++) {
-		if (capability_is_live(i))
+		if (i != before && capability_is_live(i))
 			return i;
 		i = list_entry(i->twins.next, struct capability, twins);
 		if (i == first)
@@ -311,7 +312,7 @@ capability_slot_in(struct model *m, const struct session *s, struct capability *
 	for (struct capability *i = c; i; i = i->parent)
 		if (i->session == s)
 			return i;
-	return find_derived(m, s, c);
+	return capability_next_in(m, s, c, NULL);
 }
 
 static struct session *

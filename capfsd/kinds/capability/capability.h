@@ -4,7 +4,7 @@
  * remembers what it was derived from. Everything is one primitive, derive, and its inverse, end.
  *
  * Invariants: rights are a subset of the parent's; a limit is at most the parent's at the time of
- * the derivation, and use counts against the capability and all its ancestors, so that a parent
+ * the derivation, or of its adjustment, and use counts against the capability and all its ancestors, so that a parent
  * that shrinks later shrinks its descendants with it; expires is never after the parent's.
  */
 #pragma once
@@ -79,6 +79,7 @@ enum {
 	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
 	CAPABILITY_E_LIMIT_CONNS,
 	CAPABILITY_E_LIMIT_RATE,
+	CAPABILITY_E_ABOVE,        /* a limit would be larger than that of what it was derived from */
 };
 
 struct text;
@@ -144,6 +145,10 @@ int capability_grant(struct change *ch, struct capability *source, struct sessio
  */
 struct capability *capability_slot_in(struct model *m, const struct session *s, struct capability *c);
 
+/* The live ones that S has of what was derived from C directly, one after the other; NULL: the first, no more. */
+struct capability *capability_next_in(struct model *m, const struct session *s, struct capability *c,
+	struct capability *before);
+
 /*
  * Stages a capability derived from SOURCE in the same session, under another name.
  * Returns: as capability_grant(); _RIGHT is replicate.
@@ -166,6 +171,14 @@ int capability_transfer(struct change *ch, struct capability *source, struct ses
  * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NOT_SMALLER, _IN_USE; -ENOMEM.
  */
 int capability_reduce(struct change *ch, struct capability *c, const struct reductions *how);
+
+/*
+ * Stages another limit, or other rights, for C, which was derived from something: up or down within what that
+ * has now. Members that are not given stay as they are, and so do its id, its slot and its connections.
+ * Returns: 0, also when nothing changes; CAPABILITY_E_DEAD, _RIGHT (grant, of its parent), _NOT_HELD (rights
+ * that the parent has not), _ABOVE, _NOT_SMALLER (nothing would be left), _IN_USE; -ENOMEM.
+ */
+int capability_adjust(struct change *ch, struct capability *c, const struct reductions *how);
 
 /* Stages a new name. Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _DEAD; -ENOMEM. */
 int capability_rename(struct change *ch, struct capability *c, const char *name, size_t n);

@@ -18,6 +18,7 @@
 
 #include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/capability/capability.h"
+#include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/kind.h"
@@ -106,8 +107,8 @@ check_name(struct change *ch, const struct session *to, const char *name, size_t
  * What a session must fulfil to get a new slot, called NAME unless that is NULL. Quota comes last,
  * since its refusal is the most work to explain.
  */
-static int
-check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
+int
+derive_check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name)
 {
 	const struct session_record *record = change_record(ch, &to->entity);
 	enum quota_kind kind;
@@ -171,39 +172,47 @@ methods_are_held(struct change *ch, const struct capability *c, const struct met
 	return true;
 }
 
+/* Is any limit of HOW more than C has, whose record as it counts is HELD? Then it is no reduction. */
+bool
+derive_exceeds(struct change *ch, const struct capability *c,
+	const struct capability_record *held, const struct reductions *how)
+{
+	return (how->has_methods && !methods_are_held(ch, c, &how->methods)) ||
+		(how->has_calls && how->calls > held->calls_limit) ||
+		(how->has_conns && how->conns > held->conns_limit) ||
+		(how->has_rate && how->rate > held->rate_limit) ||
+		(how->has_expires && how->expires_usec > held->expires_usec);
+}
+
 /*
- * What HOW leaves of HELD, written into RECORD; what is not given stays as it is there. Asking for
- * more than there is is refused, and not cut down to what there is: who asks relies on what was
- * asked for. A limit of 0 would be a capability that is good for nothing, and hides a mistake.
+ * What HOW makes of RECORD, within what HELD has of rights; what is not given stays as it is there. Asking
+ * for more than there is is refused, and not cut down to what there is: who asks relies on what was asked
+ * for. A limit of 0 would be a capability that is good for nothing, and hides a mistake.
  */
-static int
-apply_reductions(const struct capability_record *held, const struct reductions *how, uint64_t now,
+int
+derive_apply(const struct capability_record *held, const struct reductions *how, uint64_t now,
 	struct capability_record *record)
 {
-	uint32_t rights = how->has_rights ? how->rights : held->rights;
-	struct methods methods;
+	uint32_t rights = how->has_rights ? how->rights : record_rights(record);
 
-	if (rights & ~held->rights)
+	if (how->has_rights && (rights & ~held->rights))
 		return CAPABILITY_E_NOT_HELD;
 	if (how->immutable)
 		rights &= ~(uint32_t)RIGHTS_COMMON;
 	if (!rights)
 		return CAPABILITY_E_NOT_SMALLER;
-	if (how->has_calls && (how->calls == 0 || how->calls > held->calls_limit))
-		return CAPABILITY_E_NOT_SMALLER;
-	if (how->has_conns && (how->conns == 0 || how->conns > held->conns_limit))
-		return CAPABILITY_E_NOT_SMALLER;
-	if (how->has_rate && (how->rate == 0 || how->rate > held->rate_limit))
-		return CAPABILITY_E_NOT_SMALLER;
-	if (how->has_expires &&
-		(how->expires_usec <= now || how->expires_usec > held->expires_usec))
+	if ((how->has_calls && how->calls == 0) || (how->has_conns && how->conns == 0) ||
+		(how->has_rate && how->rate == 0) || (how->has_expires && how->expires_usec <= now))
 		return CAPABILITY_E_NOT_SMALLER;
 	record_set_rights(record, rights);
-	methods = how->has_methods ? how->methods : record_methods(held);
-	record_set_methods(record, &methods);
-	record->calls_limit = how->has_calls ? how->calls : held->calls_limit;
-	record->conns_limit = how->has_conns ? how->conns : held->conns_limit;
-	record->rate_limit = how->has_rate ? how->rate : held->rate_limit;
+	if (how->has_methods)
+		record_set_methods(record, &how->methods);
+	if (how->has_calls)
+		record->calls_limit = how->calls;
+	if (how->has_conns)
+		record->conns_limit = how->conns;
+	if (how->has_rate)
+		record->rate_limit = how->rate;
 	if (how->has_expires)
 		record->expires_usec = how->expires_usec;
 	return 0;
@@ -213,8 +222,8 @@ apply_reductions(const struct capability_record *held, const struct reductions *
  * C's record as this change leaves it, with the rights and the expiry that count: all rights, also the one
  * that records have by its absence, and also where its server takes no descriptors today.
  */
-static struct capability_record
-held_record(struct change *ch, const struct capability *c)
+struct capability_record
+derive_held(struct change *ch, const struct capability *c)
 {
 	struct capability_record held = *(const struct capability_record *)change_record(ch,
 		&c->entity);
@@ -227,19 +236,20 @@ held_record(struct change *ch, const struct capability *c)
 		if (r->expires_usec < held.expires_usec)
 			held.expires_usec = r->expires_usec;
 	}
+	held.no_fds = !(held.rights & RIGHT_FDS);
 	return held;
 }
 
 /* Nobody is promised what the server takes from nobody. */
-static bool
-asks_in_vain(const struct capability *c, const struct reductions *how)
+bool
+derive_in_vain(const struct capability *c, const struct reductions *how)
 {
 	return how->has_rights && (how->rights & RIGHT_FDS) && !capability_service(c).fds;
 }
 
 /* A slot's name in TO where none is given. */
-static int
-add_named(struct change *ch, const struct capability *source, struct capability *parent,
+int
+derive_add(struct change *ch, const struct capability *source, struct capability *parent,
 	struct session *to, const char *name, size_t n_name,
 	const struct capability_record *record, struct capability **ret)
 {
@@ -262,28 +272,36 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
 	struct capability **ret)
 {
-	struct capability_record record = {
-		.by_uid = by_uid,
-		.expires_usec = LIMIT_NONE,
-		.type = source->record.type,
-	}, held;
+	struct capability_record held, record;
 	int r;
 
 	if (!capability_is_live(source))
 		return CAPABILITY_E_DEAD;
-	held = held_record(ch, source);
+	held = derive_held(ch, source);
 	if (!(held.rights & right))
 		return CAPABILITY_E_RIGHT;
-	if (asks_in_vain(source, how))
+	if (derive_in_vain(source, how))
 		return CAPABILITY_E_NOT_HELD;
-	if (how->has_methods && !methods_are_held(ch, source, &how->methods))
-		return CAPABILITY_E_NOT_SMALLER;
-	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	record = (struct capability_record){
+		.by_uid = by_uid,
+		.expires_usec = LIMIT_NONE,
+		.type = held.type,
+		.calls_limit = held.calls_limit,
+		.conns_limit = held.conns_limit,
+		.rate_limit = held.rate_limit,
+		.rights = held.rights,
+		.no_fds = held.no_fds,
+		.n_methods = held.n_methods,
+	};
+	memcpy(record.methods, held.methods, sizeof(record.methods));
+	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);
+	if (r == 0 && derive_exceeds(ch, source, &held, how))
+		r = CAPABILITY_E_NOT_SMALLER;
 	if (r == 0)
-		r = check_slot(ch, to, name, n_name);
+		r = derive_check_slot(ch, to, name, n_name);
 	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
 		r = CAPABILITY_E_DEPTH;
-	return r ? r : add_named(ch, source, source, to, name, n_name, &record, ret);
+	return r ? r : derive_add(ch, source, source, to, name, n_name, &record, ret);
 }
 
 int
@@ -315,11 +333,11 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 
 	if (!capability_is_live(source))
 		return CAPABILITY_E_DEAD;
-	if (!(held_record(ch, source).rights & RIGHT_TRANSFER))
+	if (!(derive_held(ch, source).rights & RIGHT_TRANSFER))
 		return CAPABILITY_E_RIGHT;
 	if (source->conns_used > 0 || !list_empty(&source->children))
 		return CAPABILITY_E_IN_USE;
-	r = check_slot(ch, to, name, n_name);
+	r = derive_check_slot(ch, to, name, n_name);
 	if (r)
 		return r;
 	/* What is used of its limits stays used. */
@@ -328,7 +346,7 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	record.revoked_upto = 0;
 	record.calls_used = capability_calls_used(source);
 	record.page_attachment = record.page_index = 0;
-	r = add_named(ch, source, source->parent, to, name, n_name, &record, ret);
+	r = derive_add(ch, source, source->parent, to, name, n_name, &record, ret);
 	if (r == 0)
 		r = alias_copy_all(ch, source, *ret);
 	if (r > 0)
@@ -358,7 +376,7 @@ capability_originate(struct change *ch, enum capability_type type, struct entity
 		return CAPABILITY_E_CLOSING;
 	if (!name)
 		return CAPABILITY_E_NAME;
-	r = check_slot(ch, to, name, n_name);
+	r = derive_check_slot(ch, to, name, n_name);
 	return r ? r : add_slot(ch, target, NULL, to, name, n_name, &record, ret);
 }
 
@@ -390,19 +408,17 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 
 	if (!capability_is_live(c))
 		return CAPABILITY_E_DEAD;
-	held = held_record(ch, c);
+	held = derive_held(ch, c);
 	if (!(held.rights & RIGHT_REDUCE))
 		return CAPABILITY_E_RIGHT;
-	if (asks_in_vain(c, how))
+	if (derive_in_vain(c, how))
 		return CAPABILITY_E_NOT_HELD;
-	if (how->has_methods && !methods_are_held(ch, c, &how->methods))
-		return CAPABILITY_E_NOT_SMALLER;
 	record = held;
 	record.calls_used = capability_calls_used(c);
-	r = apply_reductions(&held, how, change_model(ch)->now_usec(), &record);
+	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);
 	if (r)
 		return r;
-	if (!is_smaller(&record, &held, capability_rights(c)))
+	if (derive_exceeds(ch, c, &held, how) || !is_smaller(&record, &held, capability_rights(c)))
 		return CAPABILITY_E_NOT_SMALLER;
 	if (record.calls_limit < record.calls_used || record.conns_limit < c->conns_used)
 		return CAPABILITY_E_IN_USE;

@@ -149,10 +149,10 @@ expiry_follow(struct model *m, struct capability *c)
 {
 	const struct capability_record *r = &c->record;
 
-	if (r->flags & CAPABILITY_DEAD)
+	if (r->expires_usec == LIMIT_NONE || (r->flags & CAPABILITY_DEAD)) {
 		expiry_remove(m, c);
-	if (r->expires_usec == LIMIT_NONE || (r->flags & CAPABILITY_DEAD))
 		return;
+	}
 	if (c->expiry.usec != r->expires_usec)
 		expiry_add(m, c, r->expires_usec);
 	if (r->expires_usec < m->next_expiry_usec)
