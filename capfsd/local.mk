@@ -93,6 +93,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/capability/passed.c \
 	capfsd/verbs/capability/reduce.c \
 	capfsd/verbs/session/remove.c \
+	capfsd/verbs/capability/refusal.c \
 	capfsd/verbs/capability/replicate.c \
 	capfsd/verbs/capability/revoke.c \
 	capfsd/verbs/program/threads.c \

@@ -148,6 +148,7 @@ integration_tests = \
 	tests/it-readme.sh \
 	tests/it-recipes.sh \
 	tests/it-recovery.sh \
+	tests/it-refusal.sh \
 	tests/it-references.sh \
 	tests/it-serve.sh \
 	tests/it-sessions.sh \

@@ -50,6 +50,9 @@ struct entrypoint {
 	struct list objects;   /* of struct object */
 	uint64_t n_objects;
 	uint32_t n_connections, n_waiting;
+	/* Of its own refusals: the current second's begin, and how many were told in it. */
+	uint64_t second_usec;
+	uint32_t n_refusals;
 };
 
 static inline struct entrypoint *

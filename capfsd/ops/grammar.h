@@ -48,6 +48,7 @@ struct request;
 	X(ASIDE, "aside", true, "aside")                                                           \
 	X(OK, "ok", true, "ok")                                                                    \
 	X(ERROR, "error", false, "error=ERRNO")                                                    \
+	X(CALL, "call", false, "call=TEXT")                                                        \
 	X(DESCRIPTORS, "descriptors", false, "descriptors=N")                                      \
 	X(NAME, "name", false, "name=NAME")                                                        \
 	X(LABELS, "labels", false, "labels=NAME,...")                                              \

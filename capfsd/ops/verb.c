@@ -200,18 +200,22 @@ verb_finish(struct operation *o, int result)
 	return result;
 }
 
-/* In the share of who asked: what a session does to those below it they cannot push out of its log. */
+/*
+ * In the share of who asked: what a session does to those below it they cannot push out of its log. What a server
+ * has refused to somebody is that one's doing.
+ */
 static void
 tell(const struct operation *o)
 {
 	const struct event event = {
 		.verb = o->told_as ? o->told_as : o->verb->name,
+		.error = o->told_error,
 		.keep = o->verb->lasting ? EVENT_LASTING : EVENT_USUAL,
 		.about = o->about,
-		.by = o->session,
+		.by = o->told_error ? o->told : o->session,
 		.fields = &o->event,
-		.text = o->text.p,
-		.n_text = o->says_words ? o->text.n : 0,
+		.text = o->told_error ? o->told_text.data : o->text.p,
+		.n_text = o->told_error ? o->told_text.n : o->says_words ? o->text.n : 0,
 	};
 
 	event_log(o->request->model, o->told, &event);
@@ -235,6 +239,7 @@ verb_run(struct operation *o)
 	if (e == 0 && !r->error && o->told)
 		tell(o);
 	text_deinit(&o->event);
+	text_deinit(&o->told_text);
 	return verb_finish(o, e);
 }
 

@@ -101,6 +101,8 @@ struct operation {
 	const char *told_as;    /* what it is called there; NULL: as the verb */
 	struct session *about;  /* whom the event names instead; NULL: it is that one */
 	struct text event;      /* the event's fields */
+	int told_error;         /* it tells of a refusal, for this reason: a positive errno; 0: of none */
+	struct text told_text;  /* … of what; by others, and so at the event's end */
 	bool says_words;        /* the words of the command stand in it, too: they are what was done */
 	struct slices slices;
 	void *state;            /* from prepare() to done() */

@@ -66,6 +66,7 @@ static const struct row entrypoint_rows[] = {
 	ROW(1, "info", ROW_INFO, .read = info_entrypoint),
 	ROW(2, "objects", ROW_COMMAND, .read_piece = list_objects, .verb = &verb_object),
 	ROW(3, "health", ROW_COMMAND, .verb = &verb_health),
+	ROW(4, "refusal", ROW_COMMAND, .verb = &verb_refusal),
 };
 
 static const struct row thread_rows[] = {

@@ -33,7 +33,8 @@
 	X(CTL, ctl)                                                                                \
 	X(CONFINE, confine)                                                                        \
 	X(REGISTER, register)                                                                      \
-	X(ADJUST, adjust)
+	X(ADJUST, adjust)                                                                          \
+	X(REFUSAL, refusal)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */
