@@ -39,6 +39,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/capability-record.h \
 	capfsd/kinds/capability/capability.c \
 	capfsd/kinds/capability/capability.h \
+	capfsd/kinds/capability/caveat.c \
+	capfsd/kinds/capability/caveat.h \
 	capfsd/kinds/confinement.c \
 	capfsd/kinds/confinement.h \
 	capfsd/kinds/capability/derive.c \

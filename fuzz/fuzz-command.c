@@ -38,7 +38,7 @@ check_answer(const struct request *r, bool done)
 }
 
 static void
-check_words(const struct command *c, uint64_t allowed, const char *text, size_t n)
+check_words(const struct command *c, key_set allowed, const char *text, size_t n)
 {
 	FUZZ_CHECK(c->given && !(c->given & ~allowed));
 	for (enum key key = 0; key < KEY_N; key++) {
@@ -47,6 +47,7 @@ check_words(const struct command *c, uint64_t allowed, const char *text, size_t 
 		if (!command_has(c, key) || !w->p)
 			continue;
 		FUZZ_CHECK(w->n > 0 && w->p >= text && w->p + w->n <= text + n);
+		FUZZ_CHECK(!w->quoted || KEYS_TEXTS & KEY_BIT(key));
 	}
 }
 
@@ -63,10 +64,23 @@ check_reductions(const struct model *m, const struct reductions *how)
 		(how->expires_usec > m->now_usec() && how->expires_usec < LIMIT_NONE));
 }
 
+/* Each with its 0, and nothing else. */
 static void
-fuzz_command(struct model *m, uint64_t allowed, const char *text, size_t n)
+check_only(const struct text *only, const struct reductions *how)
+{
+	const char *p = only->data, *end = p ? p + only->n : p;
+	unsigned n = 0;
+
+	for (; p < end; p += strlen(p) + 1, n++)
+		FUZZ_CHECK(caveat_is_valid(p, strlen(p)));
+	FUZZ_CHECK(n == how->n_only && p == end);
+}
+
+static void
+fuzz_command(struct model *m, key_set allowed, const char *text, size_t n)
 {
 	struct request r = {.model = m};
+	cleanup_text struct text only = {};
 	struct reductions how = {};
 	struct quota quota;
 	struct command c;
@@ -76,11 +90,12 @@ fuzz_command(struct model *m, uint64_t allowed, const char *text, size_t n)
 	check_answer(&r, done);
 	if (done) {
 		check_words(&c, allowed, text, n);
-		done = command_reductions(&r, &c, &how);
+		done = command_reductions(&r, &c, &only, &how);
 		check_answer(&r, done);
 	}
 	if (done) {
 		check_reductions(m, &how);
+		check_only(&only, &how);
 		done = command_quota(&r, &c, &quota);
 		check_answer(&r, done);
 	}

@@ -81,6 +81,9 @@ struct capc_caller {
 	int pidfd;         /* of that process, for who attached with CAPC_ATTACH_PIDFD, or -1; borrowed */
 	const char *label; /* of the session whose slot it is, "init/web" */
 	bool aside;        /* it waits for another connection in the place of this one: capc_step_aside() */
+	/* For who attached with CAPC_ATTACH_CAVEATS, and read by capc_caveats(); NULL and 0 for others. */
+	const char *caveats;
+	size_t n_caveats; /* bytes */
 };
 
 #define CAPC_RIGHT_CALL (1 << 0)
@@ -539,20 +542,26 @@ CAPC_PUBLIC int capc_step_aside(int fd, int other);
  * It costs each connection system calls and a descriptor of those in flight.
  */
 #define CAPC_ATTACH_PIDFD 4
+/*
+ * Capabilities may have caveats, words that only this service understands (`only=`), and each caller comes with
+ * those that it has: capc_caveats(). Whoever asks for them must keep them: without this nobody can be given any, and
+ * nobody who has some can connect. No connection is taken from a daemon that does not tell.
+ */
+#define CAPC_ATTACH_CAVEATS 8
 
 /*
  * Makes the entrypoint NAME of this session, or takes it up again. S must outlive it.
  *
- * flags  any of CAPC_ATTACH_ONCE, CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD, or 0
+ * flags  any of CAPC_ATTACH_ONCE, CAPC_ATTACH_FDS, CAPC_ATTACH_PIDFD and CAPC_ATTACH_CAVEATS, or 0
  *
- * Returns: 0, -EBUSY (served by another), -EDQUOT, -errno as capc_write(). Blocks for at most the
+ * Returns: 0, -EBUSY (served by another), -EDQUOT, -EINVAL (also of a daemon that knows no caveats), -errno as capc_write(). Blocks for at most the
  * session's timeout.
  */
 CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
- * The same, with words: "once"; "fds=yes" and "pidfd=yes", which CAPC_ATTACH_FDS and CAPC_ATTACH_PIDFD are;
+ * The same, with words: "once"; "fds=yes", "pidfd=yes" and "caveats=yes", which the other flags are;
  * "hold=N", so many callers wait for the next server when this one has ended; "backlog=N", so many clients may
  * wait at each slot to be accepted, as many as the system allows unless it is said; "aside", callers may be given
  * other connections, see capc_step_aside(); "mode=listen" for an entrypoint whose server accepts by itself, as it
@@ -649,6 +658,53 @@ CAPC_PUBLIC void capc_raw_close(int fd);
 
 /* Who calls. Lasts until R is answered. Never NULL. */
 CAPC_PUBLIC const struct capc_caller *capc_caller(const capc_request *r);
+
+/*
+ * The caveats of a caller, whose capability is one of those that were derived with `only=`. What was given by one
+ * command is a group, of which one is enough; what was given later, at another derivation or by `reduce`, is
+ * another group and counts as well. So a request is to be allowed if in every group there is a caveat that allows
+ * it, and nothing can be added that allows more. What a caveat says is the service's to define; one that it does
+ * not understand must allow nothing.
+ *
+ * They are those of the moment when the client connected. Where some are added the connection ends.
+ *
+ * Calls EACH for every one, the oldest first, until it returns other than 0.
+ *
+ * group  0, 1 and so on, ascending
+ * text   1 to 240 printable characters of ASCII; lasts as long as CALLER
+ *
+ * Returns: 0, what EACH returned.
+ */
+CAPC_PUBLIC int capc_caveats(const struct capc_caller *caller,
+	int (*each)(unsigned group, const char *text, void *data), void *data);
+
+/*
+ * Asks ALLOWS of the caveats, as far as it takes, whether each allows something: it returns 1, 0, or a -errno, which
+ * ends that. Returns: 1 when every group has one that does, also when there is none; 0; that -errno.
+ */
+CAPC_PUBLIC int capc_caveats_allow(const struct capc_caller *caller,
+	int (*allows)(const char *text, void *data), void *data);
+
+/*
+ * The same where caveats are patterns of capc_glob(): is TEXT, such as "GET /images/json", allowed? One that is no
+ * pattern allows nothing. Returns: 1 or 0.
+ */
+CAPC_PUBLIC int capc_caveat_glob(const struct capc_caller *caller, const char *text);
+
+/*
+ * Does all of TEXT match PATTERN? In that
+ *
+ *	*      stands for any number of characters, but no '/'
+ *	**     for any number of any
+ *	?      for one, but no '/'
+ *	[a-z_] for one of these, [!a-z] for one of no others; never for '/'. A ']' that stands first is one of them
+ *	\X     for X
+ *
+ * and everything else for itself. It takes at most as many steps as the product of both lengths.
+ *
+ * Returns: 1, 0, -EINVAL (that is no pattern: longer than 240 bytes, a '[' without end, a '\' at its end).
+ */
+CAPC_PUBLIC int capc_glob(const char *pattern, const char *text);
 
 /* Whether nobody waits for R any more: its client has given it up, or is gone. Answer it anyway. */
 CAPC_PUBLIC bool capc_cancelled(const capc_request *r);

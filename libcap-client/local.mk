@@ -7,12 +7,14 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/buffer.h \
 	libcap-client/call.c \
 	libcap-client/cap-client.h \
+	libcap-client/server/caveats.c \
 	libcap-client/server/connection.c \
 	libcap-client/delegate.c \
 	libcap-client/frame.c \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \
+	libcap-client/server/glob.c libcap-client/server/glob.h \
 	libcap-client/server/objects.c \
 	libcap-client/pass.c \
 	libcap-client/private.h \

@@ -13,6 +13,7 @@
  *	call.c		calling a service
  *	pass.c		capabilities in messages, and those that came in one
  *	server.c	entrypoints: the channel, the round
+ *	caveats.c	… what its callers may ask, glob.c: … as patterns
  *	objects.c	… their objects and listeners
  *	connection.c	of a served entrypoint: the calls of one client, their replies
  *	timer.c		… and what is to be done later

@@ -10,6 +10,7 @@ function_pages = \
 	man/capc_args_open.3 \
 	man/capc_attach.3 \
 	man/capc_call.3 \
+	man/capc_caveats.3 \
 	man/capc_export.3 \
 	man/capc_grant.3 \
 	man/capc_read.3 \

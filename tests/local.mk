@@ -10,6 +10,8 @@
 # A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
 unit_tests = \
 	tests/test-alias \
+	tests/test-caveats \
+	tests/test-glob \
 	tests/test-model \
 	tests/test-objects \
 	tests/test-quota \
@@ -480,6 +482,12 @@ tests_test_change_SOURCES = tests/test-change.c $(populated)
 tests_test_change_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_change_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=strndup
 tests_test_change_LDADD = $(model_libs)
+tests_test_caveats_SOURCES = tests/test-caveats.c $(populated)
+tests_test_caveats_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_caveats_LDADD = $(model_libs)
+tests_test_glob_SOURCES = tests/test-glob.c
+tests_test_glob_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_glob_LDADD = tests/libfixture.la $(client_test_ldadd)
 tests_test_alias_SOURCES = tests/test-alias.c $(populated)
 tests_test_alias_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_alias_LDADD = $(model_libs)

@@ -355,7 +355,10 @@ describe_capability(struct text *t, const struct capability *c)
 	text_addf(t, "  methods %u", r->n_methods);
 	for (unsigned i = 0; i < METHODS_MAX; i++)
 		text_addf(t, " %u-%u", r->methods[i].first, r->methods[i].last);
-	text_addf(t, " page %u.%u\n", r->page_attachment, r->page_index);
+	text_addf(t, " page %u.%u marks %u", r->page_attachment, r->page_index, r->marks);
+	text_add(t, list_empty(&c->caveats) ? "" : " ");
+	caveats_show(c, " & ", t);
+	text_add(t, "\n");
 	for (struct alias *a = alias_next(c, 0); a; a = alias_next(c, a->entity.id))
 		text_addf(t, "  alias %" PRIu64 " %s\n", a->entity.id, a->entity.name);
 }

@@ -56,6 +56,19 @@ static const struct wire_handover handover = {
 	.n_label = 8,
 };
 
+/* The same for a server that asked for caveats: two groups, of two and of one. */
+static const char caveats[] = "GET /a\0GET /b\0\0GET *\0";
+
+static struct wire_handover
+told(void)
+{
+	struct wire_handover m = handover;
+
+	m.caveats = caveats;
+	m.n_caveats = sizeof(caveats);
+	return m;
+}
+
 static const struct wire_call call = {
 	.type = WIRE_RETURN,
 	.code = EPERM,
@@ -81,6 +94,14 @@ static int
 encode_handover(void *data, size_t size)
 {
 	return wire_handover_encode(&handover, data, size);
+}
+
+static int
+encode_told(void *data, size_t size)
+{
+	const struct wire_handover m = told();
+
+	return wire_handover_encode(&m, data, size);
 }
 
 static int
@@ -170,6 +191,7 @@ static const struct kind {
 	{encode_request, decode_request, 24 + 14 + 6, WIRE_READ | WIRE_REPLY},
 	{encode_reply, decode_reply, 28 + 12, WIRE_READ},
 	{encode_handover, decode_handover, 56 + 8, WIRE_TAKEN},
+	{encode_told, decode_handover, 56 + 8 + 2 + sizeof(caveats), WIRE_TAKEN},
 	{encode_taken, decode_taken, 10, WIRE_HANDOVER},
 	{encode_pages, wire_pages_decode, 2, WIRE_TAKEN},
 	{encode_listener, decode_listener, 22, WIRE_HANDOVER},
@@ -239,9 +261,54 @@ START_TEST(handover_comes_back)
 	ck_assert_uint_eq(m.n_label, handover.n_label);
 	ck_assert_mem_eq(m.label, handover.label, m.n_label);
 
+	ck_assert_ptr_null(m.caveats);
+	n = encode_told(buffer, sizeof(buffer));
+	ck_assert_int_eq(wire_handover_decode(buffer, (size_t)n, &m), 0);
+	ck_assert_uint_eq(m.rights, handover.rights);
+	ck_assert_uint_eq(m.n_caveats, sizeof(caveats));
+	ck_assert_mem_eq(m.caveats, caveats, sizeof(caveats));
+
 	n = wire_taken_encode(5, buffer, sizeof(buffer));
 	ck_assert_int_eq(wire_taken_decode(buffer, (size_t)n, &serial), 0);
 	ck_assert_uint_eq(serial, 5);
+}
+END_TEST
+
+/* P38: what is not a list of caveats is none, so that nobody takes the half of one for all. */
+START_TEST(caveats_are_a_list_of_groups)
+{
+	static const struct {
+		const char *list;
+		size_t n;
+		bool is;
+	} rows[] = {
+		{"", 0, true}, {"a\0", 3, true}, {"a\0b\0\0c\0", 8, true}, {"a", 1, false}, {"a", 2, false},
+		{"\0", 1, false}, {"a\0\0", 4, false}, {"a\n\0", 4, false}, {"a\0\0\0", 5, false},
+	};
+	char most[WIRE_CAVEATS_MAX], *p = most;
+	struct wire_handover m = handover;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_int_eq(wire_caveats_are_valid(rows[i].list, rows[i].n), rows[i].is);
+	for (int i = 0; i < WIRE_CAVEATS_N_MAX; i++, p += 2) {
+		memset(p, 'x', WIRE_CAVEAT_MAX);
+		p += WIRE_CAVEAT_MAX;
+		p[0] = p[1] = '\0';
+	}
+	ck_assert(wire_caveats_are_valid(most, sizeof(most)));
+	most[WIRE_CAVEAT_MAX] = 'x';
+	ck_assert(!wire_caveats_are_valid(most, sizeof(most)));
+	memcpy(most, "a\0", 3);
+	memset(most + 3, 'b', sizeof(most) - 3);
+	ck_assert(!wire_caveats_are_valid(most, sizeof(most)));
+	/* The longest there is has room in a message of the channel. */
+	m.caveats = most;
+	m.n_caveats = sizeof(most);
+	m.label = (const char *)buffer + WIRE_CHANNEL_MAX;
+	m.n_label = WIRE_LABEL_MAX;
+	ck_assert_int_gt(wire_handover_encode(&m, buffer, WIRE_CHANNEL_MAX), 0);
+	m.n_caveats++;
+	ck_assert_int_eq(wire_handover_encode(&m, buffer, sizeof(buffer)), -EMSGSIZE);
 }
 END_TEST
 
@@ -409,6 +476,7 @@ suite(void)
 	tcase_add_test(c, request_comes_back);
 	tcase_add_test(c, reply_comes_back);
 	tcase_add_test(c, handover_comes_back);
+	tcase_add_test(c, caveats_are_a_list_of_groups);
 	tcase_add_test(c, call_comes_back);
 	tcase_add_test(c, bytes_are_as_written_down);
 	tcase_add_loop_test(c, cut_or_longer_is_malformed, 0, n);

@@ -167,17 +167,50 @@ wire_reply_decode(const void *data, size_t n, struct wire_reply *ret)
 	return 0;
 }
 
-#define RIGHTS_ASIDE (UINT32_C(1) << 31) /* no right, but there was room */
+/* No rights, but there was room. */
+#define RIGHTS_ASIDE (UINT32_C(1) << 31)
+#define RIGHTS_CAVEATS (UINT32_C(1) << 30)
+#define RIGHTS_NONE (RIGHTS_ASIDE | RIGHTS_CAVEATS)
+
+/* One caveat, at the end of which the reader stands then. */
+static bool
+read_caveat(const char **p, const char *end)
+{
+	const char *start = *p;
+
+	while (*p < end && **p >= ' ' && **p <= '~')
+		++*p;
+	return *p > start && *p - start <= WIRE_CAVEAT_MAX && *p < end && **p == '\0';
+}
+
+bool
+wire_caveats_are_valid(const char *caveats, size_t n)
+{
+	const char *p = caveats, *end = caveats + n;
+	unsigned n_caveats = 0;
+
+	while (p < end) {
+		do {
+			if (++n_caveats > WIRE_CAVEATS_N_MAX || !read_caveat(&p, end))
+				return false;
+			p++;
+		} while (p < end && *p);
+		if (p == end)
+			return false;
+		p++;
+	}
+	return true;
+}
 
 int
 wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size)
 {
 	struct wire_writer w = writer_start(buffer, size, WIRE_HANDOVER);
 
-	if (m->n_label > WIRE_LABEL_MAX)
+	if (m->n_label > WIRE_LABEL_MAX || m->n_caveats > WIRE_CAVEATS_MAX)
 		return -EMSGSIZE;
 	wire_put(&w, m->n_label, 2);
-	wire_put(&w, m->rights | (m->aside ? RIGHTS_ASIDE : 0), 4);
+	wire_put(&w, m->rights | (m->aside ? RIGHTS_ASIDE : 0) | (m->caveats ? RIGHTS_CAVEATS : 0), 4);
 	wire_put(&w, m->serial, 8);
 	wire_put(&w, m->key, 8);
 	wire_put(&w, m->badge, 8);
@@ -187,6 +220,10 @@ wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size)
 	wire_put(&w, m->pid, 4);
 	wire_put(&w, m->page_index, 4);
 	wire_put_bytes(&w, m->label, m->n_label);
+	if (m->caveats) {
+		wire_put(&w, m->n_caveats, 2);
+		wire_put_bytes(&w, m->caveats, m->n_caveats);
+	}
 	return writer_finish(&w);
 }
 
@@ -195,6 +232,7 @@ wire_handover_decode(const void *data, size_t n, struct wire_handover *ret)
 {
 	struct wire_handover m = {};
 	struct wire_reader r;
+	uint32_t rights;
 	uint8_t type;
 	int e = reader_start(&r, data, n, &type);
 
@@ -202,8 +240,9 @@ wire_handover_decode(const void *data, size_t n, struct wire_handover *ret)
 		return e;
 	m.n_label = (size_t)wire_get(&r, 2);
 	m.rights = (uint32_t)wire_get(&r, 4);
-	m.aside = m.rights & RIGHTS_ASIDE;
-	m.rights &= ~RIGHTS_ASIDE;
+	rights = m.rights;
+	m.aside = rights & RIGHTS_ASIDE;
+	m.rights = rights & ~RIGHTS_NONE;
 	m.serial = wire_get(&r, 8);
 	m.key = wire_get(&r, 8);
 	m.badge = wire_get(&r, 8);
@@ -213,8 +252,12 @@ wire_handover_decode(const void *data, size_t n, struct wire_handover *ret)
 	m.pid = (uint32_t)wire_get(&r, 4);
 	m.page_index = (uint32_t)wire_get(&r, 4);
 	m.label = wire_get_bytes(&r, m.n_label);
+	if (rights & RIGHTS_CAVEATS) {
+		m.n_caveats = (size_t)wire_get(&r, 2);
+		m.caveats = wire_get_bytes(&r, m.n_caveats);
+	}
 	if (!wire_reader_done(&r) || type != WIRE_HANDOVER || m.serial == 0 ||
-		m.n_label > WIRE_LABEL_MAX)
+		m.n_label > WIRE_LABEL_MAX || !wire_caveats_are_valid(m.caveats, m.n_caveats))
 		return -EBADMSG;
 	*ret = m;
 	return 0;

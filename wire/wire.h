@@ -18,7 +18,10 @@
 #define WIRE_TEXT_MAX 32768            /* bytes of text in one control message */
 #define WIRE_CONTROL_MAX (WIRE_TEXT_MAX + WIRE_PATH_MAX + 64)
 #define WIRE_LABEL_MAX 1024            /* bytes of a session's label */
-#define WIRE_CHANNEL_MAX (WIRE_LABEL_MAX + 128)
+#define WIRE_CAVEATS_N_MAX 32          /* that count for a capability */
+#define WIRE_CAVEAT_MAX 240            /* bytes of one */
+#define WIRE_CAVEATS_MAX (WIRE_CAVEATS_N_MAX * (WIRE_CAVEAT_MAX + 2))
+#define WIRE_CHANNEL_MAX (WIRE_LABEL_MAX + WIRE_CAVEATS_MAX + 128)
 #define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload that are in its packet */
 #define WIRE_LARGE_MAX (1 << 24)       /* … that are in a memfd */
 #define WIRE_CALL_MAX (WIRE_PAYLOAD_MAX + 64)
@@ -92,6 +95,9 @@ struct wire_handover {
 	bool aside;             /* the client will go on with another connection, if it is given one */
 	const char *label;      /* of the session whose slot it came through; not terminated */
 	size_t n_label;
+	/* Those of the capability: a 0 behind each, and one more behind each group; NULL: the server did not ask. */
+	const char *caveats;
+	size_t n_caveats; /* bytes */
 };
 
 struct wire_listener {
@@ -142,6 +148,8 @@ int wire_reply_decode(const void *data, size_t n, struct wire_reply *ret);
 int wire_handover_decode(const void *data, size_t n, struct wire_handover *ret);
 int wire_pages_decode(const void *data, size_t n);
 int wire_listener_decode(const void *data, size_t n, struct wire_listener *ret);
+/* Are N bytes a list of caveats as a hand-over has it, also of none? */
+bool wire_caveats_are_valid(const char *caveats, size_t n);
 int wire_taken_decode(const void *data, size_t n, uint64_t *ret_serial);
 int wire_call_decode(const void *data, size_t n, struct wire_call *ret);
 

@@ -40,8 +40,25 @@ struct attachment {
 	struct channel_ways ways;
 };
 
+/* "fds=yes", "caveats=yes", "pidfd=no", "aside": what the server can do with what it is handed. */
+static bool
+attach_ways(struct request *r, const struct command *c, struct attachment *a)
+{
+	bool fds = false;
+
+	/* Servers of 0.1.0 have no word for it, and expect one. */
+	a->ways = (struct channel_ways){.pidfd = true, .aside = command_has(c, KEY_ASIDE)};
+	if (!command_yes(r, c, KEY_FDS, &fds) || !command_yes(r, c, KEY_CAVEATS, &a->ways.caveats) ||
+		!command_yes(r, c, KEY_PIDFD, &a->ways.pidfd))
+		return false;
+	if (a->ways.caveats && a->flags & ENTRYPOINT_LISTEN)
+		return refuse(r, EOPNOTSUPP, "with mode=listen nobody could tell the server of caveats");
+	a->flags |= (fds ? ENTRYPOINT_FDS : 0) | (a->ways.caveats ? ENTRYPOINT_CAVEATS : 0);
+	return true;
+}
+
 /*
- * "once", "mode=listen", "hold=N", "fds=yes", "backlog=N", "pidfd=no", "aside". Callers cannot wait where a
+ * "once", "mode=listen", "hold=N", "backlog=N", and attach_ways(). Callers cannot wait where a
  * server accepts by itself, as nobody here sees them, nor at an entrypoint that ends with its server. Returns: whether that was
  * understood.
  */
@@ -68,16 +85,7 @@ attach_how(struct operation *o, struct attachment *a)
 		return false;
 	if (command_has(c, KEY_BACKLOG) && (a->backlog < 1 || a->backlog > ENTRYPOINT_BACKLOG_MAX))
 		return refuse(r, EINVAL, "a backlog is 1 to %d", ENTRYPOINT_BACKLOG_MAX);
-	if (command_is(c, KEY_FDS, "yes"))
-		a->flags |= ENTRYPOINT_FDS;
-	else if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "no"))
-		return refuse(r, EINVAL, "fds is yes or no");
-	/* Servers of 0.1.0 have no word for it, and expect one. */
-	a->ways.pidfd = !command_is(c, KEY_PIDFD, "no");
-	a->ways.aside = command_has(c, KEY_ASIDE);
-	if (a->ways.pidfd && command_has(c, KEY_PIDFD) && !command_is(c, KEY_PIDFD, "yes"))
-		return refuse(r, EINVAL, "pidfd is yes or no");
-	return true;
+	return attach_ways(r, c, a);
 }
 
 /*
@@ -153,7 +161,7 @@ attach_done(struct operation *o, bool committed)
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
 	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS) |
-		KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD) | KEY_BIT(KEY_ASIDE),
+		KEY_BIT(KEY_CAVEATS) | KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD) | KEY_BIT(KEY_ASIDE),
 	.wordless = true,
 	.prepare = attach_prepare,
 	.stage = attach_stage,

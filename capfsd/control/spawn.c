@@ -96,6 +96,7 @@ spawn_deinit(struct controls *controls)
 struct spawning {
 	struct programs *programs;
 	struct program_record record;
+	unsigned takes;     /* enum entrypoint_takes */
 	uint64_t hold, key; /* of the entrypoint and its object, if it is the command of one */
 };
 
@@ -139,17 +140,18 @@ decode_heartbeat(struct operation *o, struct program_record *record)
 
 #define KEYS_OF_COMMANDS                                                                                       \
 	(KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) | KEY_BIT(KEY_HOLD) | \
-		KEY_BIT(KEY_FDS))
+		KEY_BIT(KEY_FDS) | KEY_BIT(KEY_CAVEATS))
 
 /* The command of an entrypoint: it runs for those who call there. */
 static bool
 decode_command(struct operation *o, struct spawning *s, struct program_record *record)
 {
 	struct command *c = &o->command;
+	bool fds = false, caveats = false;
 
 	if (!command_has(c, KEY_SERVES))
 		return !(c->given & KEYS_OF_COMMANDS) ||
-			refuse(o->request, EINVAL, "key, as, socket, protocol, hold and fds go with 'serves='");
+			refuse(o->request, EINVAL, "key, as, socket, protocol, hold, fds and caveats go with 'serves='");
 	s->hold = HOLD_DEFAULT;
 	if (command_has(c, KEY_HOLD) && !command_number(o->request, c, KEY_HOLD, &s->hold))
 		return false;
@@ -157,8 +159,9 @@ decode_command(struct operation *o, struct spawning *s, struct program_record *r
 		return false;
 	if (s->hold < 1 || s->hold > ENTRYPOINT_HOLD_MAX)
 		return refuse(o->request, EINVAL, "1 to %d callers wait", ENTRYPOINT_HOLD_MAX);
-	if (command_has(c, KEY_FDS) && !command_is(c, KEY_FDS, "yes") && !command_is(c, KEY_FDS, "no"))
-		return refuse(o->request, EINVAL, "fds is yes or no");
+	if (!command_yes(o->request, c, KEY_FDS, &fds) || !command_yes(o->request, c, KEY_CAVEATS, &caveats))
+		return false;
+	s->takes = (fds ? ENTRYPOINT_TAKES_FDS : 0) | (caveats ? ENTRYPOINT_TAKES_CAVEATS : 0);
 	if (!command_has(c, KEY_AS)) {
 		c->given |= KEY_BIT(KEY_AS);
 		c->value[KEY_AS] = c->value[KEY_SERVES];
@@ -212,7 +215,7 @@ stage_command(struct operation *o, const struct spawning *s, struct program_reco
 	int answer;
 
 	answer = entrypoint_prepare(o->change, o->session, name->p, name->n, (uint16_t)s->hold,
-		command_is(&o->command, KEY_FDS, "yes"), &ep);
+		s->takes, &ep);
 	if (answer > 0)
 		return refuse_entrypoint(o->request, answer, &(struct about){.session = o->session});
 	if (answer < 0)

@@ -108,7 +108,7 @@ entrypoint_applied(struct model *m, struct entity *e, const void *old)
 	if (ended)
 		entity_set_ending(m, e);
 	return (ended ? APPLIED_RESTRICTED : 0) |
-		(ep->record.thread != before->thread || ep->record.fds != before->fds ||
+		(ep->record.thread != before->thread || ep->record.takes != before->takes ||
 					ep->record.hold != before->hold
 				? APPLIED_BELOW : 0);
 }
@@ -336,7 +336,8 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->thread = thread;
 	record->attachment++;
 	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
-	record->fds = !!(flags & ENTRYPOINT_FDS);
+	record->takes = (flags & ENTRYPOINT_FDS ? ENTRYPOINT_TAKES_FDS : 0) |
+		(flags & ENTRYPOINT_CAVEATS ? ENTRYPOINT_TAKES_CAVEATS : 0);
 	record->hold = 0;
 	record->backlog = 0;
 	*ret = ep;
@@ -345,7 +346,7 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 
 int
 entrypoint_prepare(struct change *ch, struct session *s, const char *name, size_t n_name, uint16_t hold,
-	bool fds, struct entrypoint **ret)
+	unsigned takes, struct entrypoint **ret)
 {
 	struct entrypoint_record *record;
 	struct entrypoint *ep;
@@ -364,7 +365,7 @@ entrypoint_prepare(struct change *ch, struct session *s, const char *name, size_
 		return -ENOMEM;
 	record->hold = hold;
 	if (!ep->thread)
-		record->fds = fds;
+		record->takes = (uint8_t)takes;
 	*ret = ep;
 	return 0;
 }

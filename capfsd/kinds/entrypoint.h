@@ -24,8 +24,18 @@ enum entrypoint_flags {
 	ENTRYPOINT_DEAD = 1 << 1, /* ended, and so are all its objects; being reaped */
 	/* Its server gets the listeners and accepts by itself; as it was made, for ever. */
 	ENTRYPOINT_LISTEN = 1 << 2,
-	/* Of entrypoint_attach() alone: descriptors may be sent to it. */
+	/* Of entrypoint_attach() alone: descriptors may be sent to it; it keeps caveats. */
 	ENTRYPOINT_FDS = 1 << 3,
+	ENTRYPOINT_CAVEATS = 1 << 4,
+};
+
+/*
+ * No flags, which daemons of 0.1.0 would refuse. To one that does not know caveats this is whether descriptors are
+ * taken: a server that asked for caveats takes no connection of such a daemon.
+ */
+enum entrypoint_takes {
+	ENTRYPOINT_TAKES_FDS = 1 << 0,
+	ENTRYPOINT_TAKES_CAVEATS = 1 << 1,
 };
 
 struct entrypoint_record {
@@ -34,7 +44,7 @@ struct entrypoint_record {
 	uint32_t flags;
 	uint32_t attachment; /* how often it was served: tells the pages of one server from another's */
 	uint16_t hold; /* so many callers may wait while nobody serves; 0: they are refused */
-	uint8_t fds;   /* its server takes descriptors; no flag, which daemons of 0.1.0 would refuse */
+	uint8_t takes; /* enum entrypoint_takes: of its server, or the one that is expected */
 	uint8_t backlog; /* log2 of entrypoint_backlog(); 0: the most */
 };
 
@@ -59,6 +69,12 @@ static inline struct entrypoint *
 entrypoint_of(const struct entity *e)
 {
 	return container_of((struct entity *)(uintptr_t)e, struct entrypoint, entity);
+}
+
+static inline bool
+entrypoint_takes(const struct entrypoint *e, enum entrypoint_takes what)
+{
+	return e->record.takes & what;
 }
 
 static inline bool
@@ -87,7 +103,7 @@ enum {
 
 /*
  * Stages an attachment: takes a detached entrypoint up again or makes one, with a thread for the
- * server. FLAGS are ENTRYPOINT_ONCE, _LISTEN and _FDS. The session pays threads=1, ram=512 for a new entrypoint.
+ * server. FLAGS are ENTRYPOINT_ONCE, _LISTEN, _FDS and _CAVEATS. The session pays threads=1, ram=512 for a new entrypoint.
  * Returns: 0, ENTRYPOINT_E_*; -errno.
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,
@@ -95,10 +111,10 @@ int entrypoint_attach(struct change *ch, struct session *s, const char *name, si
 
 /*
  * Stages one that has a command, for which HOLD callers may wait: one that is there, served or not, or a new
- * one. FDS: descriptors may be sent to it until its server says otherwise. Returns: 0, ENTRYPOINT_E_*; -errno.
+ * one. TAKES holds until its server says otherwise. Returns: 0, ENTRYPOINT_E_*; -errno.
  */
 int entrypoint_prepare(struct change *ch, struct session *s, const char *name, size_t n_name, uint16_t hold,
-	bool fds, struct entrypoint **ret);
+	unsigned takes, struct entrypoint **ret);
 
 /*
  * Stages how many callers may wait: HOLD while nobody serves E, BACKLOG, which is rounded up to a power of

@@ -497,7 +497,7 @@ endpoint_takes_fds(const struct entity *e)
 {
 	if (e->kind == ENTITY_CAPABILITY)
 		return capability_rights(capability_of(e)) & RIGHT_FDS;
-	return e->kind == ENTITY_OBJECT && object_of(e)->entrypoint->record.fds;
+	return e->kind == ENTITY_OBJECT && entrypoint_takes(object_of(e)->entrypoint, ENTRYPOINT_TAKES_FDS);
 }
 
 /*

@@ -33,7 +33,8 @@ struct connection_record {
 		struct {
 			uint64_t serial;	/* of the hand-over */
 			uint64_t client_cookie; /* of the other end, if that was made here, or 0 */
-			uint64_t reserved[2];
+			uint64_t n_caveats; /* of the capability, when it was made */
+			uint64_t reserved;
 			uint32_t uid, gid, pid; /* of the client */
 			uint32_t aside; /* it waits for another connection in the place of this one */
 		} connection;
@@ -44,7 +45,8 @@ struct connection_record {
 			uint64_t pages; /* the identity of its pages, 0: none */
 			uint32_t no_pidfd; /* of its clients is wanted there */
 			uint32_t aside;    /* the server may give its clients other connections */
-			uint32_t reserved_too[2];
+			uint32_t caveats;  /* the server is told of those of each connection */
+			uint32_t reserved_too;
 		} channel;
 		struct { /* of the last reply, whose text follows this record */
 			uint64_t serial;
@@ -83,6 +85,7 @@ RECORD_AT(channel.thread, 24);
 RECORD_AT(control.pending, 24);
 RECORD_AT(call.handle, 24);
 RECORD_AT(control.fd_cookie, 32);
+RECORD_AT(connection.n_caveats, 32);
 RECORD_AT(channel.pages, 40);
 RECORD_AT(connection.uid, 48);
 RECORD_AT(channel.no_pidfd, 48);
@@ -91,6 +94,7 @@ RECORD_AT(connection.pid, 56);
 RECORD_AT(control.error, 60);
 RECORD_AT(connection.aside, 60);
 RECORD_AT(channel.aside, 52);
+RECORD_AT(channel.caveats, 56);
 RECORD_AT(kind, 64);
 RECORD_AT(state, 65);
 RECORD_AT(op, 66);

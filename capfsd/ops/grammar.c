@@ -62,27 +62,74 @@ command_is(const struct command *c, enum key key, const char *value)
 	return command_has(c, key) && word_is(c->value[key].p, c->value[key].n, value);
 }
 
+/* The value that begins at *P, behind which that stands then. Returns: is it one? */
+static bool
+scan_value(const char **p, const char *end, struct word *ret)
+{
+	bool quoted = *p < end && **p == '"';
+	const char *start = *p += quoted;
+
+	while (*p < end && **p != (quoted ? '"' : ' ')) {
+		bool escapes = quoted && **p == '\\';
+
+		if (escapes && (end - *p < 2 || !strchr("\"\\", (*p)[1])))
+			return false;
+		*p += 1 + escapes;
+	}
+	*ret = (struct word){start, (size_t)(*p - start), quoted};
+	if (!quoted)
+		return true;
+	/* Behind the other quote there is a blank, or the end. */
+	return *p < end && (++*p == end || **p == ' ');
+}
+
+/* The word at *P, of which VALUE is {} where it has none. Returns: false, it is none. */
+static bool
+scan_word(const char **p, const char *end, struct word *key, struct word *value)
+{
+	const char *start = *p;
+
+	while (*p < end && **p != ' ' && **p != '=')
+		++*p;
+	*key = (struct word){start, (size_t)(*p - start), false};
+	*value = (struct word){};
+	if (*p == end || **p == ' ')
+		return true;
+	++*p;
+	return scan_value(p, end, value);
+}
+
+static void
+skip_blanks(const char **p, const char *end)
+{
+	while (*p < end && **p == ' ')
+		++*p;
+}
+
 /*
  * One word. That a key is not allowed here and that there is no such key is one mistake to who reads
  * the reason, since a usage shows only those that are.
  */
 static bool
-command_add(struct request *r, struct command *c, key_set allowed, const char *word, size_t n)
+command_add(struct request *r, struct command *c, key_set allowed, const struct word *word,
+	const struct word *value)
 {
-	const char *equals = memchr(word, '=', n);
-	size_t n_key = equals ? (size_t)(equals - word) : n;
-	enum key key = key_find(word, n_key);
+	enum key key = key_find(word->p, word->n);
+	bool is_text = key < KEY_N && (KEYS_TEXTS & KEY_BIT(key));
 
 	if (key == KEY_N || !(allowed & KEY_BIT(key)))
-		return refuse(r, EINVAL, "unknown key '%.*s'", (int)n_key, word);
-	if (!equals != keys[key].bare || (equals && n_key + 1 == n))
+		return refuse(r, EINVAL, "unknown key '%.*s'", (int)word->n, word->p);
+	if (!value->p != keys[key].bare || (value->p && value->n == 0))
 		return refuse(r, EINVAL,
 			keys[key].bare ? "'%s' takes no value" : "'%s' needs a value",
 			keys[key].name);
-	if (command_has(c, key))
+	if (value->quoted && !is_text)
+		return refuse(r, EINVAL, "'%s' takes no quotes", keys[key].name);
+	if (command_has(c, key) && !is_text)
 		return refuse(r, EINVAL, "'%s' is given twice", keys[key].name);
+	if (!command_has(c, key))
+		c->value[key] = *value;
 	c->given |= KEY_BIT(key);
-	c->value[key] = (struct word){equals ? equals + 1 : NULL, equals ? n - n_key - 1 : 0};
 	return true;
 }
 
@@ -94,26 +141,51 @@ command_add(struct request *r, struct command *c, key_set allowed, const char *w
 bool
 command_parse(struct request *r, const char *text, size_t n, key_set allowed, struct command *ret)
 {
-	struct command c = {};
 	const char *end = text + n;
+	struct command c = {.end = end};
+	struct word word, value;
 
 	for (const char *p = text; p < end; p++)
 		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
 			return refuse(r, EINVAL, "a command is one line of printable ASCII");
-	for (const char *p = text; p < end;) {
-		const char *word = p;
-
-		while (p < end && *p != ' ')
-			p++;
-		if (p > word && !command_add(r, &c, allowed, word, (size_t)(p - word)))
+	for (const char *p = text; skip_blanks(&p, end), p < end;) {
+		if (!scan_word(&p, end, &word, &value))
+			return refuse(r, EINVAL, "the quotes of '%.*s' are not as \"TEXT\", with \\ before \" and \\",
+				(int)word.n, word.p);
+		if (!command_add(r, &c, allowed, &word, &value))
 			return false;
-		while (p < end && *p == ' ')
-			p++;
 	}
 	if (!c.given)
 		return refuse(r, EINVAL, "the command is empty");
 	*ret = c;
 	return true;
+}
+
+/* All of it is understood, as it was when it was parsed. */
+bool
+command_next(const struct command *c, enum key key, struct word *w)
+{
+	const char *p;
+	struct word word;
+
+	if (!w->p) {
+		*w = c->value[key];
+		return w->p;
+	}
+	p = w->p + w->n + w->quoted;
+	while (skip_blanks(&p, c->end), p < c->end)
+		if (scan_word(&p, c->end, &word, w) && word_is(word.p, word.n, keys[key].name))
+			return true;
+	return false;
+}
+
+void
+word_add(const struct word *w, struct text *t)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		i += w->quoted && w->p[i] == '\\';
+		text_add_n(t, w->p + i, 1);
+	}
 }
 
 /*
@@ -154,6 +226,15 @@ command_number(struct request *r, const struct command *c, enum key key, uint64_
 			w->p, e == -ERANGE ? " of 64 bits" : "");
 	*ret = value;
 	return true;
+}
+
+bool
+command_yes(struct request *r, const struct command *c, enum key key, bool *ret)
+{
+	if (!command_has(c, key))
+		return true;
+	*ret = command_is(c, key, "yes");
+	return *ret || command_is(c, key, "no") || refuse(r, EINVAL, "%s is yes or no", keys[key].name);
 }
 
 /* What is not given is 0; whoever has another default looks at which keys were given. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The grammar of commands: words separated by blanks, each KEY=VALUE or a bare KEY, each key at
- * most once. It owns the list of all keys that any verb understands, and nothing at run time.
+ * most once, but those of KEYS_TEXTS. Their values may have blanks: between quotes (only="GET /x"), in which \" and
+ * \\ stand for " and \. It owns the list of all keys that any verb understands, and nothing at run time.
  * ops/verb.c decodes by it for both fronts; what the words mean together is the verb's to say.
  * It never looks at the model, but for the clock that `expires` is counted from.
  */
@@ -33,6 +34,7 @@ struct request;
 	X(CONNS, "conns", false, "conns=N")                                                        \
 	X(RATE, "rate", false, "rate=N/s")                                                         \
 	X(EXPIRES, "expires", false, "expires=SECONDS|TIME")                                       \
+	X(ONLY, "only", false, "only=TEXT")                                                        \
 	X(IMMUTABLE, "immutable", true, "immutable")                                               \
 	X(ID, "id", false, "id=N")                                                                 \
 	X(KEY, "key", false, "key=N")                                                              \
@@ -43,6 +45,7 @@ struct request;
 	X(MODE, "mode", false, "mode=broker|listen")                                               \
 	X(HOLD, "hold", false, "hold=N")                                                           \
 	X(FDS, "fds", false, "fds=yes|no")                                                         \
+	X(CAVEATS, "caveats", false, "caveats=yes|no")                                             \
 	X(BACKLOG, "backlog", false, "backlog=N")                                                  \
 	X(PIDFD, "pidfd", false, "pidfd=yes|no")                                                   \
 	X(ASIDE, "aside", true, "aside")                                                           \
@@ -100,18 +103,23 @@ _Static_assert(KEY_N - KEY_QUOTA == QUOTA_N_KINDS, "each kind of quota is a key"
 #define KEY_BIT(key) ((key_set)1 << (key))
 #define KEYS_REDUCTIONS                                                                            \
 	(KEY_BIT(KEY_RIGHTS) | KEY_BIT(KEY_METHODS) | KEY_BIT(KEY_CALLS) | KEY_BIT(KEY_CONNS) |     \
-		KEY_BIT(KEY_RATE) | KEY_BIT(KEY_EXPIRES) | KEY_BIT(KEY_IMMUTABLE))
+		KEY_BIT(KEY_RATE) | KEY_BIT(KEY_EXPIRES) | KEY_BIT(KEY_ONLY) | KEY_BIT(KEY_IMMUTABLE))
 #define KEYS_QUOTA ((KEY_BIT(QUOTA_N_KINDS) - 1) << KEY_QUOTA)
 
-/* Not terminated; P NULL: not there. */
+/* Whose values are texts: each may be given several times, and may be quoted. */
+#define KEYS_TEXTS KEY_BIT(KEY_ONLY)
+
+/* Not terminated; P NULL: not there. What stood in quotes is read by word_add() alone. */
 struct word {
 	const char *p;
 	size_t n;
+	bool quoted;
 };
 
 struct command {
 	key_set given; /* the keys that were */
-	struct word value[KEY_N];
+	struct word value[KEY_N]; /* the first, where there are several */
+	const char *end; /* of the text */
 };
 
 static inline bool
@@ -122,6 +130,12 @@ command_has(const struct command *c, enum key key)
 
 /* Is KEY given, with this value? */
 bool command_is(const struct command *c, enum key key, const char *value);
+
+/* The first value of KEY, for a W of zeros, and then the one behind W. Returns: is there one? */
+bool command_next(const struct command *c, enum key key, struct word *w);
+
+/* Appends what W stands for. */
+void word_add(const struct word *w, struct text *t);
 
 const char *key_name(enum key key);
 /* As it stands in usages: "to=SESSION". */
@@ -139,6 +153,9 @@ bool command_quota(struct request *r, const struct command *c, struct quota *ret
 
 /* A decimal or 0x… number. Returns: true, or false (refused). */
 bool command_number(struct request *r, const struct command *c, enum key key, uint64_t *ret);
+
+/* "yes" or "no"; *RET stays as it is where KEY is not given. Returns: true, or false (refused). */
+bool command_yes(struct request *r, const struct command *c, enum key key, bool *ret);
 
 /*
  * "KIND=N,KIND=N…" of the daemon's command line. Kinds that are not named stay as they are, those

@@ -171,8 +171,29 @@ parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 	return true;
 }
 
+/* Each with a 0 behind it. Memory that is wanting is told by who uses it. */
+static bool
+parse_only(struct request *r, const struct command *c, struct text *only, struct reductions *how)
+{
+	struct word w = {};
+
+	while (command_next(c, KEY_ONLY, &w)) {
+		size_t start = only->n;
+
+		word_add(&w, only);
+		text_add_n(only, "", 1);
+		if (text_done(only) < 0)
+			return refuse(r, ENOMEM, "the daemon is out of memory");
+		if (!caveat_is_valid(only->data + start, only->n - start - 1))
+			return refuse(r, EINVAL, "a caveat has at most %d characters", CAVEAT_BYTES_MAX);
+		how->n_only++;
+	}
+	how->only = only->data;
+	return true;
+}
+
 bool
-command_reductions(struct request *r, const struct command *c, struct reductions *ret)
+command_reductions(struct request *r, const struct command *c, struct text *only, struct reductions *ret)
 {
 	struct reductions how = {
 		.has_rights = command_has(c, KEY_RIGHTS),
@@ -196,6 +217,8 @@ command_reductions(struct request *r, const struct command *c, struct reductions
 		return false;
 	if (how.has_expires && !parse_expires(r, &c->value[KEY_EXPIRES], &how.expires_usec))
 		return false;
+	if (!parse_only(r, c, only, &how))
+		return false;
 	*ret = how;
 	return true;
 }
@@ -212,6 +235,7 @@ reductions_unkept(const struct capability *c)
 		{KEY_CALLS, KEPT_CALLS},
 		{KEY_CONNS, KEPT_CONNS},
 		{KEY_RATE, KEPT_RATE},
+		{KEY_ONLY, KEPT_CAVEATS},
 	};
 	const uint32_t kept = capability_type(c)->limits(c).kept;
 	key_set keys = 0;

@@ -9,8 +9,12 @@
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/ops/grammar.h"
 
-/* The reductions among the words of C. Returns: true, or false with the refusal in R (EINVAL). */
-bool command_reductions(struct request *r, const struct command *c, struct reductions *ret);
+/*
+ * The reductions among the words of C; caveats go into ONLY, which must last as long. Returns: true, or false with
+ * the refusal in R (EINVAL).
+ */
+bool command_reductions(struct request *r, const struct command *c, struct text *only,
+	struct reductions *ret);
 
 /* The set of keys whose limits nobody would keep for C: they are refused, and no usage shows them. */
 key_set reductions_unkept(const struct capability *c);

@@ -54,6 +54,8 @@ static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[CAPABILITY_E_CLOSING] = {EBUSY, "the session is being closed"},
 	[CAPABILITY_E_ABOVE] = {EPERM, "%h itself has less than that on %c"},
+	[CAPABILITY_E_CAVEATS] = {EMLINK, "more than " DIGITS(CAVEATS_OWN_MAX) " caveats of a slot, or "
+					  DIGITS(CAVEATS_MAX) " with those it inherits"},
 	[CAPABILITY_E_DEPTH] = {EMLINK, "derived more than " DIGITS(DERIVATION_DEPTH_MAX) " times"},
 };
 

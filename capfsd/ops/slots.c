@@ -36,6 +36,8 @@ stage_slot(struct operation *o, int answer, struct capability *source, struct se
 		made->entity.id, (unsigned)r->uid);
 	event_label(source->session, &o->event);
 	text_addf(&o->event, "/caps/%s", source->entity.name);
+	/* What a caveat says stands in no other field. */
+	o->says_words = o->reductions.n_only > 0;
 	return 0;
 }
 

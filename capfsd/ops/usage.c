@@ -41,6 +41,7 @@ add_keys(key_set keys, const char *open, const char *close, const struct entity 
 			text_add(t, open);
 			add_key(key, e, t);
 			text_add(t, close);
+			text_add(t, KEYS_TEXTS & KEY_BIT(key) ? "..." : "");
 		}
 }
 

@@ -29,7 +29,7 @@ decode(struct operation *o)
 		!command_parse(r, o->text.p, o->text.n, v->keys, c))
 		return false;
 	if ((c->given & KEYS_REDUCTIONS) &&
-		(!command_reductions(r, c, &o->reductions) ||
+		(!command_reductions(r, c, &o->only, &o->reductions) ||
 			!reductions_can_be_kept(r, capability_of(o->subject), &o->reductions)))
 		return false;
 	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);
@@ -240,6 +240,7 @@ verb_run(struct operation *o)
 		tell(o);
 	text_deinit(&o->event);
 	text_deinit(&o->told_text);
+	text_deinit(&o->only);
 	return verb_finish(o, e);
 }
 

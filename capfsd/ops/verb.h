@@ -92,6 +92,7 @@ struct operation {
 	/* Decoded. */
 	struct command command;
 	struct reductions reductions;
+	struct text only; /* those of the reductions that are caveats */
 	struct quota quota;
 
 	/* Of the verb. */

@@ -63,6 +63,15 @@ connect_refusal_name(size_t answer)
 	return answer < N_REFUSALS ? refusals[answer].name : NULL;
 }
 
+/* Its server must know of all its caveats, if it has any. */
+static bool
+is_told(const struct capability *c)
+{
+	unsigned n = caveats_count(c);
+
+	return n == 0 || (n <= CAVEATS_MAX && capability_service(c).caveats);
+}
+
 /*
  * Told to the client by whoever called this; here it is counted, as all refusals are in one place.
  */
@@ -71,7 +80,9 @@ connect_refused(struct sockets *sockets, const struct capability *c, int answer,
 {
 	assert(answer > 0 && (size_t)answer < N_REFUSALS);
 	counters_add(sockets->model->counters->connects_refused, answer);
-	if (refusals[answer].reason)
+	if (answer == CONNECT_E_UNSERVED && !is_told(c))
+		text_add(t, "its server does not ask for caveats, or there are more than it can be told");
+	else if (refusals[answer].reason)
 		text_add(t, refusals[answer].reason);
 	else
 		text_account(c->session, refusals[answer].quota, t);
@@ -91,6 +102,8 @@ check(const struct capability *c)
 		return CONNECT_E_ENDED;
 	if (!endpoint_may_call(c))
 		return CONNECT_E_RIGHT;
+	if (!is_told(c))
+		return CONNECT_E_UNSERVED;
 	if (endpoint_channel(e))
 		return 0;
 	/* There are types that nobody ever serves. */
@@ -320,6 +333,9 @@ restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo
 	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
 	if (!queued && (!endpoint_channel(e) ||
 			       (capability_counts_calls(c) && !capability_page_index(c))))
+		return -ENOENT;
+	/* A broker died between the addition of some and the end of what was there before. */
+	if (memo->record.connection.n_caveats != caveats_count(c))
 		return -ENOENT;
 	if (queued && !endpoint_get(sockets, e))
 		return -ENOMEM;

@@ -230,6 +230,7 @@ connection_make_record(struct connection *conn, uint64_t cookie, const struct ar
 	r->connection.gid = arrival->peer.gid;
 	r->connection.pid = (uint32_t)arrival->peer.pid;
 	r->connection.aside = arrival->aside;
+	r->connection.n_caveats = caveats_count(conn->capability);
 	r->state = conn->channel ? CONNECTION_OFFERED : CONNECTION_QUEUED;
 	return 0;
 }
@@ -275,15 +276,30 @@ connection_set_descriptors(const struct connection *conn, int fd)
 	(void)fd_set_descriptors(fd, endpoint_takes_fds(&conn->capability->entity));
 }
 
+bool
+connection_is_current(const struct connection *conn)
+{
+	return conn->memo->record.connection.n_caveats == caveats_count(conn->capability);
+}
+
+/*
+ * Servers are told of caveats with the connection, and of none afterwards: where there are more by now it ends.
+ * L may be freed.
+ */
 void
 connections_restricted(struct listener *l)
 {
 	listener_restricted(l);
-	list_for_each (i, &l->clients) {
-		const struct connection *conn = list_entry(i, struct connection, listener_link);
+	listener_hold(l);
+	list_for_each_safe (i, &l->clients) {
+		struct connection *conn = list_entry(i, struct connection, listener_link);
 
-		connection_set_descriptors(conn, conn->fd);
+		if (connection_is_current(conn))
+			connection_set_descriptors(conn, conn->fd);
+		else
+			connection_end(conn);
 	}
+	listener_unhold(l);
 }
 
 int

@@ -76,8 +76,13 @@ int connections_new(struct sockets *sockets);
 void connections_free(struct sockets *sockets);
 /* For endpoint_ops: all that came through L end. */
 void connections_gone(void *data, struct listener *l);
-/* It may have changed whether L, a slot's, and those that came through it take descriptors. */
+/*
+ * It may have changed whether L, a slot's, and those that came through it take descriptors; and which caveats they
+ * have: those that were made with fewer end. L may be freed.
+ */
 void connections_restricted(struct listener *l);
+/* Has its capability the caveats that it had when CONN was made? */
+bool connection_is_current(const struct connection *conn);
 
 /* A new one through C, to whoever serves that, with MEMO still to be made. NULL: no memory. */
 struct connection *connection_new(struct sockets *sockets, struct capability *c);

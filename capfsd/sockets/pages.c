@@ -404,7 +404,7 @@ write_limits(struct pages *p, struct granted_entry *g, const struct capability_r
 {
 	put(&g->sequence, ++p->sequence * 2 + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	put(&g->rights, r->rights);
+	put(&g->rights, record_rights(r));
 	put(&g->calls_limit, r->calls_limit);
 	put(&g->rate, r->rate_limit);
 	for (uint32_t i = 0; i < PAGES_METHODS; i++) {

@@ -159,7 +159,7 @@ hand_over(struct channel *channel, struct connection *conn, unsigned *ret_n_fds)
 	const struct capability *c = conn->capability;
 	const struct service service = capability_service(c);
 	cleanup_close int pidfd = peer_pidfd(channel, conn);
-	cleanup_text struct text label = {};
+	cleanup_text struct text label = {}, caveats = {};
 	int fds[2] = {conn->fd, pidfd};
 	uint8_t buffer[WIRE_CHANNEL_MAX];
 	struct wire_handover m = {
@@ -180,16 +180,34 @@ hand_over(struct channel *channel, struct connection *conn, unsigned *ret_n_fds)
 	if (r < 0)
 		return r;
 	session_label(c->session, &label);
-	if (text_done(&label) < 0)
+	caveats_list(c, &caveats);
+	if (text_done(&label) < 0 || text_done(&caveats) < 0)
 		return -ENOMEM;
 	m.label = label.data;
 	m.n_label = label.n < WIRE_LABEL_MAX ? label.n : WIRE_LABEL_MAX;
+	if (channel->memo->record.channel.caveats) {
+		m.caveats = caveats.n > 0 ? caveats.data : "";
+		m.n_caveats = caveats.n;
+	}
 	n = wire_handover_encode(&m, buffer, sizeof(buffer));
 	if (n < 0)
 		return error_trace((int)n);
 	*ret_n_fds = pidfd < 0 ? 1 : 2;
 	n = msg_send(channel->fd, buffer, (size_t)n, fds, *ret_n_fds, MSG_DONTWAIT);
 	return n < 0 ? (int)n : 0;
+}
+
+/*
+ * What it waits for this server may be unable to give, and would read its first word as a client's; and no server
+ * gets one whose caveats it does not ask for.
+ */
+static bool
+server_suits(const struct channel *channel, const struct connection *conn)
+{
+	const struct connection_record *record = &conn->memo->record;
+
+	return (!record->connection.aside || channel->memo->record.channel.aside) &&
+		(record->connection.n_caveats == 0 || channel->memo->record.channel.caveats);
 }
 
 /*
@@ -204,8 +222,7 @@ queue_pump(struct channel *channel)
 		unsigned n_fds = 0;
 		int r;
 
-		/* What it waits for this server cannot give, and would read its first word as a client's. */
-		if (conn->memo->record.connection.aside && !channel->memo->record.channel.aside) {
+		if (!server_suits(channel, conn)) {
 			connection_end(conn);
 			continue;
 		}

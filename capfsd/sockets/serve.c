@@ -122,6 +122,7 @@ serve_prepare(struct sockets *sockets, struct session *s, const struct channel_w
 	memo->record.channel.epoch = 1;
 	memo->record.channel.no_pidfd = !ways->pidfd;
 	memo->record.channel.aside = ways->aside;
+	memo->record.channel.caveats = ways->caveats;
 	r = channel_new(sockets, &channel_ops, s, ours, memo, &channel);
 	if (r < 0) {
 		memo_drop(sockets, memo);

@@ -27,6 +27,7 @@ void served_free(struct sockets *sockets);
 struct channel_ways {
 	bool pidfd; /* look at a pidfd of each client */
 	bool aside; /* give the client another connection */
+	bool caveats; /* keep those of each connection */
 };
 
 /*

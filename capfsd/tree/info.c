@@ -141,6 +141,25 @@ add_limits(const struct capability *c, struct text *t)
 	add_rate(c, t);
 }
 
+/* A line for each group, as it was written, the oldest first; "inherited" before those of an ancestor. */
+static void
+add_caveats(const struct capability *c, struct text *t)
+{
+	const struct capability *owners[CAVEATS_MAX];
+	unsigned n = 0;
+
+	for (const struct capability *i = c; i && n < CAVEATS_MAX; i = i->parent)
+		if (!list_empty(&i->caveats))
+			owners[n++] = i;
+	while (n-- > 0) {
+		const char *before = owners[n] == c ? "" : "inherited ";
+
+		text_add(t, before);
+		caveats_show(owners[n], *before ? "\ninherited " : "\n", t);
+		text_add(t, "\n");
+	}
+}
+
 static const struct capability *
 capability_origin(const struct capability *c)
 {
@@ -192,6 +211,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_time(t, c->record.since_usec);
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid, served_word(ep),
 		capability_service(c).listens ? "new-only" : "full");
+	add_caveats(c, t);
 }
 
 /* Servers count calls in memory that they share with the daemon, and tell nobody. */
@@ -225,7 +245,9 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 		text_addf(t, " hold=%u", ep->record.hold);
 	if (ep->record.backlog)
 		text_addf(t, " backlog=%" PRIu32, entrypoint_backlog(ep));
-	text_addf(t, " fds=%s", ep->record.fds ? "yes" : "no");
+	text_addf(t, " fds=%s", entrypoint_takes(ep, ENTRYPOINT_TAKES_FDS) ? "yes" : "no");
+	if (entrypoint_takes(ep, ENTRYPOINT_TAKES_CAVEATS))
+		text_add(t, " caveats=yes");
 	if (ep->command)
 		text_addf(t, " command=%s", ep->command->entity.name);
 	if (ep->thread && ep->thread->record.error)

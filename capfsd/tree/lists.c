@@ -48,6 +48,10 @@ add_holder(const struct capability *c, struct text *t)
 		text_addf(t, " rate=%" PRIu64 "/s", c->record.rate_limit);
 	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
 	text_time(t, c->record.since_usec);
+	if (!list_empty(&c->caveats)) {
+		text_add(t, " ");
+		caveats_show(c, " & ", t);
+	}
 	text_add(t, "\n");
 }
 

@@ -31,7 +31,8 @@ service(const struct capability *c)
 		.socket = o->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET,
 		.listens = entrypoint_listens(o->entrypoint),
 		.counts = o->record.protocol == OBJECT_CALLS,
-		.fds = o->entrypoint->record.fds,
+		.fds = entrypoint_takes(o->entrypoint, ENTRYPOINT_TAKES_FDS),
+		.caveats = entrypoint_takes(o->entrypoint, ENTRYPOINT_TAKES_CAVEATS),
 	};
 }
 
@@ -64,10 +65,14 @@ limits(const struct capability *c)
 		};
 	if (!s.counts)
 		return (struct kept_limits){
-			.kept = KEPT_ALL & ~KEPT_METHODS,
-			.why = ": its service does not speak the library's protocol",
+			.kept = KEPT_ALL & ~KEPT_METHODS & ~(s.caveats ? 0 : KEPT_CAVEATS),
+			.why = s.caveats ? ": its service does not speak the library's protocol"
+					 : ": its service does not speak the library's protocol, nor ask for caveats",
 		};
-	return (struct kept_limits){.kept = KEPT_ALL};
+	return (struct kept_limits){
+		.kept = s.caveats ? KEPT_ALL : KEPT_ALL & ~KEPT_CAVEATS,
+		.why = ": its service does not ask for caveats",
+	};
 }
 
 const struct type object_type = {

@@ -43,7 +43,7 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 {
 	struct epoll_event event = {.events = EPOLLIN};
 	size_t n_label = strlen(caller->label) + 1;
-	struct connection *c = calloc(1, sizeof(*c) + n_label);
+	struct connection *c = calloc(1, sizeof(*c) + n_label + caller->n_caveats);
 	int r = -ENOMEM;
 
 	event.data.ptr = c;
@@ -64,6 +64,8 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	c->page_index = page_index;
 	c->caller = *caller;
 	c->caller.label = memcpy(c->label, caller->label, n_label);
+	if (caller->caveats)
+		c->caller.caveats = memcpy(c->label + n_label, caller->caveats, caller->n_caveats);
 	list_init(&c->requests);
 	list_init(&c->replies);
 	list_init(&c->ahead_link);

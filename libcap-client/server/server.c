@@ -150,6 +150,7 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 	r = entrypoint_init(e, s, name);
 	if (r < 0)
 		return r;
+	e->caveats = how && strstr(how, "caveats=yes");
 	r = channel_ask(s, name, how, &e->channel);
 	if (r == 0)
 		r = watch(e, e->channel, &e->channel);
@@ -169,7 +170,7 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 	int r;
 
 	session_begin(s);
-	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS | CAPC_ATTACH_PIDFD))
+	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS | CAPC_ATTACH_PIDFD | CAPC_ATTACH_CAVEATS))
 		return -EINVAL;
 	if (once)
 		text_add(&words, once);
@@ -177,11 +178,13 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 		text_addf(&words, "%sfds=yes", words.n > 0 ? " " : "");
 	if (flags & CAPC_ATTACH_PIDFD)
 		text_addf(&words, "%spidfd=yes", words.n > 0 ? " " : "");
+	if (flags & CAPC_ATTACH_CAVEATS)
+		text_addf(&words, "%scaveats=yes", words.n > 0 ? " " : "");
 	r = text_done(&words);
 	if (r == 0)
 		r = capc_attach_how(s, name, words.data, ret);
 	/* Daemons of 0.1.0 do not know these words: to them all clients may send descriptors. */
-	if (r == -EINVAL && flags & ~(unsigned)CAPC_ATTACH_ONCE)
+	if (r == -EINVAL && !(flags & CAPC_ATTACH_CAVEATS) && flags & ~(unsigned)CAPC_ATTACH_ONCE)
 		r = capc_attach_how(s, name, once, ret);
 	return r;
 }
@@ -272,6 +275,8 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 		.pidfd = pidfd,
 		.label = label,
 		.aside = m->aside,
+		.caveats = m->caveats,
+		.n_caveats = m->n_caveats,
 	};
 
 	memcpy(label, m->label, m->n_label);
@@ -357,7 +362,8 @@ channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 	}
 	e->serial = m.serial;
 	channel_acknowledge(e);
-	if (e->error || spares_take(e) < 0)
+	/* A daemon that does not know caveats must not be believed that there are none. */
+	if (e->error || spares_take(e) < 0 || (e->caveats && !m.caveats))
 		fd = fd_shutdown_close(fd);
 	else
 		handover_accept(e, &m, take_fd(fd), take_fd(pidfd));

@@ -36,6 +36,7 @@ struct capc_entrypoint {
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
 	struct spin spin;
 	bool expects;            /* the next call soon: one was served in the last round */
+	bool caveats;            /* those of each connection are wanted, or none is taken */
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
 	bool detached;           /* to be freed when `serving` ends */
@@ -74,7 +75,7 @@ struct connection {
 	uint32_t page_index;   /* in the entrypoint's limits, 0: nothing is counted */
 	int fd;
 	struct capc_caller caller;
-	char label[];
+	char label[]; /* and the caveats behind it */
 };
 
 /* Returns: 0, -ECHILD, or why it has ended. */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/capability/type.h"
@@ -92,6 +93,7 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->children);
 	list_init(&c->sibling_link);
 	list_init(&c->aliases);
+	list_init(&c->caveats);
 	list_init(&c->origin_link);
 	c->expiry.usec = LIMIT_NONE;
 }
@@ -155,6 +157,21 @@ capability_resolve(struct model *m, struct entity *e)
 	if (m->loaded_upto < r->revoked_upto)
 		m->loaded_upto = r->revoked_upto;
 	return r->parent ? resolve_parent(m, c) : 0;
+}
+
+/*
+ * All its caveats are there, or it cannot be called: a daemon that did not know them has made it of another one,
+ * or lost some of them.
+ */
+static int
+capability_finish(struct model *m, struct entity *e)
+{
+	struct capability *c = capability_of(e);
+	unsigned n = record_n_caveats(&c->record), there = caveats_count_own(c);
+
+	if (n != there)
+		record_set(&c->record, record_rights(&c->record) & ~(uint32_t)RIGHT_CALL, n > there ? n : there);
+	return 0;
 }
 
 static uint64_t
@@ -246,7 +263,7 @@ capability_unlink(struct model *m, struct entity *e)
 {
 	struct capability *c = capability_of(e);
 
-	assert(list_empty(&c->children) && list_empty(&c->aliases));
+	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats));
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -264,7 +281,8 @@ is_shown_below(const struct capability_record *r, const struct capability_record
 	return record_rights(r) != record_rights(before) || r->calls_limit != before->calls_limit ||
 		r->conns_limit != before->conns_limit || r->rate_limit != before->rate_limit ||
 		r->expires_usec != before->expires_usec || r->n_methods != before->n_methods ||
-		memcmp(r->methods, before->methods, sizeof(r->methods)) != 0;
+		memcmp(r->methods, before->methods, sizeof(r->methods)) != 0 ||
+		record_n_caveats(r) != record_n_caveats(before);
 }
 
 /*
@@ -371,12 +389,15 @@ next_leaf_first(struct capability *c)
 static int
 reap_slot(struct reaper *r, struct capability *c)
 {
-	list_for_each (i, &c->aliases) {
-		int e = reap_one(r, list_entry(i, struct entity, owner_link));
+	struct list *lists[] = {&c->aliases, &c->caveats};
 
-		if (e)
-			return e;
-	}
+	for (size_t n = 0; n < sizeof(lists) / sizeof(lists[0]); n++)
+		list_for_each (i, lists[n]) {
+			int e = reap_one(r, list_entry(i, struct entity, owner_link));
+
+			if (e)
+				return e;
+		}
 	return reap_one(r, &c->entity);
 }
 
@@ -514,6 +535,9 @@ capability_check(struct model *m, struct entity *e)
 	model_expect(c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
 	model_expect(c->record.calls_used <= c->record.calls_limit);
 	check_list(&capability_of(e)->aliases, ENTITY_ALIAS, e);
+	model_expect(record_n_caveats(&c->record) == 0 || !(c->record.rights & RIGHT_CALL));
+	model_expect(record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
+		!(record_rights(&c->record) & RIGHT_CALL) || capability_is_doomed(c));
 	check_family(m, c);
 	expiry_check(m, c);
 }
@@ -550,6 +574,7 @@ const struct kind capability_kind = {
 	.is_doomed = is_doomed,
 	.is_ending = capability_is_ending,
 	.resolve = capability_resolve,
+	.finish = capability_finish,
 	.link = capability_link,
 	.unlink = capability_unlink,
 	.gone = capability_gone,

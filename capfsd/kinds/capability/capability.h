@@ -39,6 +39,7 @@ struct capability {
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
 	struct list aliases;     /* of struct alias */
+	struct list caveats;     /* of struct caveat: its own */
 	union {
 		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */
@@ -61,6 +62,8 @@ struct reductions {
 	uint32_t rights;
 	struct methods methods;
 	uint64_t calls, conns, rate, expires_usec;
+	unsigned n_only;  /* caveats: so many texts … */
+	const char *only; /* … each with a 0 behind it */
 };
 
 enum {
@@ -76,6 +79,7 @@ enum {
 	CAPABILITY_E_QUOTA_RAM,
 	CAPABILITY_E_CLOSING,      /* the receiving session is being closed */
 	CAPABILITY_E_DEPTH,        /* DERIVATION_DEPTH_MAX */
+	CAPABILITY_E_CAVEATS,      /* more than CAVEATS_OWN_MAX, or CAVEATS_MAX with its ancestors' */
 	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
 	CAPABILITY_E_LIMIT_CONNS,
 	CAPABILITY_E_LIMIT_RATE,
@@ -133,7 +137,7 @@ bool capability_was_shown(const struct capability *c);
  * Stages a capability derived from SOURCE in session TO. NAME NULL: the source's name, or
  * NAME-2, NAME-3… when it is taken. The receiving session pays caps=1 ram=512.
  * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (grant), _NOT_HELD, _NOT_SMALLER, _EXISTS, _ENDING, _NAME,
- * _QUOTA_*, _CLOSING, _DEPTH; -errno. On refusal nothing is staged.
+ * _QUOTA_*, _CLOSING, _DEPTH, _CAVEATS; -errno. On refusal nothing is staged.
  */
 int capability_grant(struct change *ch, struct capability *source, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
@@ -168,7 +172,8 @@ int capability_transfer(struct change *ch, struct capability *source, struct ses
 /*
  * Stages a reduction in place. Every member that is given must be at most what C has, and one
  * of them strictly less; rights stay non-empty, limits stay at or above what is in use.
- * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NOT_SMALLER, _IN_USE; -ENOMEM.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NOT_SMALLER, _IN_USE, _CAVEATS, _QUOTA_RAM;
+ * -errno.
  */
 int capability_reduce(struct change *ch, struct capability *c, const struct reductions *how);
 

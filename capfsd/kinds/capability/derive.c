@@ -18,6 +18,7 @@
 
 #include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/capability/capability.h"
+#include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
@@ -236,7 +237,9 @@ derive_held(struct change *ch, const struct capability *c)
 		if (r->expires_usec < held.expires_usec)
 			held.expires_usec = r->expires_usec;
 	}
-	held.no_fds = !(held.rights & RIGHT_FDS);
+	/* So that record_rights() says the same. */
+	held.marks = (uint8_t)(record_n_caveats(&held) << MARK_CAVEATS_SHIFT |
+		(held.rights & RIGHT_CALL ? MARK_CALL : 0) | (held.rights & RIGHT_FDS ? 0 : MARK_NO_FDS));
 	return held;
 }
 
@@ -247,20 +250,25 @@ derive_in_vain(const struct capability *c, const struct reductions *how)
 	return how->has_rights && (how->rights & RIGHT_FDS) && !capability_service(c).fds;
 }
 
-/* A slot's name in TO where none is given. */
+/*
+ * A slot's name in TO where none is given. What stands beside its source, and not below it, has the source's own
+ * caveats: nobody above has them.
+ */
 int
 derive_add(struct change *ch, const struct capability *source, struct capability *parent,
 	struct session *to, const char *name, size_t n_name,
 	const struct capability_record *record, struct capability **ret)
 {
 	char picked[NAME_BYTES_MAX + 1];
+	int r;
 
 	if (!name) {
 		pick_name(ch, to, source->entity.name, picked);
 		name = picked;
 		n_name = strlen(picked);
 	}
-	return add_slot(ch, source->target, parent, to, name, n_name, record, ret);
+	r = add_slot(ch, source->target, parent, to, name, n_name, record, ret);
+	return r || parent == source ? r : caveats_copy(ch, source, *ret);
 }
 
 /*
@@ -289,11 +297,10 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 		.calls_limit = held.calls_limit,
 		.conns_limit = held.conns_limit,
 		.rate_limit = held.rate_limit,
-		.rights = held.rights,
-		.no_fds = held.no_fds,
 		.n_methods = held.n_methods,
 	};
 	memcpy(record.methods, held.methods, sizeof(record.methods));
+	record_set(&record, held.rights, 0);
 	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);
 	if (r == 0 && derive_exceeds(ch, source, &held, how))
 		r = CAPABILITY_E_NOT_SMALLER;
@@ -301,7 +308,9 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 		r = derive_check_slot(ch, to, name, n_name);
 	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
 		r = CAPABILITY_E_DEPTH;
-	return r ? r : derive_add(ch, source, source, to, name, n_name, &record, ret);
+	if (r == 0)
+		r = derive_add(ch, source, source, to, name, n_name, &record, ret);
+	return r ? r : caveats_add(ch, *ret, how->only, how->n_only);
 }
 
 int
@@ -347,8 +356,9 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	record.calls_used = capability_calls_used(source);
 	record.page_attachment = record.page_index = 0;
 	r = derive_add(ch, source, source->parent, to, name, n_name, &record, ret);
-	if (r == 0)
-		r = alias_copy_all(ch, source, *ret);
+	if (r)
+		return r;
+	r = alias_copy_all(ch, source, *ret);
 	if (r > 0)
 		return CAPABILITY_E_QUOTA_RAM;
 	return r ? r : capability_end(ch, source);
@@ -418,7 +428,8 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);
 	if (r)
 		return r;
-	if (derive_exceeds(ch, c, &held, how) || !is_smaller(&record, &held, capability_rights(c)))
+	if (derive_exceeds(ch, c, &held, how) ||
+		(how->n_only == 0 && !is_smaller(&record, &held, capability_rights(c))))
 		return CAPABILITY_E_NOT_SMALLER;
 	if (record.calls_limit < record.calls_used || record.conns_limit < c->conns_used)
 		return CAPABILITY_E_IN_USE;
@@ -432,7 +443,7 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	if (!how->has_expires)
 		record.expires_usec = edited->expires_usec;
 	*edited = record;
-	return 0;
+	return caveats_add(ch, c, how->only, how->n_only);
 }
 
 /* Its own name again is no refusal, since rename(2) says so. */

@@ -263,7 +263,7 @@ check_connect(struct change *ch, const struct capability *c, uint64_t now)
 	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
 
-		if (!(r->rights & RIGHT_CALL))
+		if (!(record_rights(r) & RIGHT_CALL))
 			return CAPABILITY_E_RIGHT;
 		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
 			return CAPABILITY_E_LIMIT_CALLS;

@@ -33,6 +33,7 @@ reductions_not_kept(const struct reductions *how, uint32_t kept)
 		{"conns", how->has_conns, KEPT_CONNS},
 		{"rate", how->has_rate, KEPT_RATE},
 		{"methods", how->has_methods, KEPT_METHODS},
+		{"only", how->n_only > 0, KEPT_CAVEATS},
 		{"no fds", how->has_rights && !(how->rights & RIGHT_FDS), KEPT_FDS},
 	};
 

@@ -38,6 +38,7 @@ struct service {
 	bool listens; /* the server accepts by itself, and the daemon sees no connection */
 	bool counts;  /* the server counts its calls, which else are connections */
 	bool fds;     /* the server takes descriptors */
+	bool caveats; /* the server keeps caveats */
 };
 
 /* What a service may be unable to keep. An expiry, and the other rights, always are. */
@@ -47,7 +48,8 @@ enum kept_limit {
 	KEPT_RATE = 1 << 2,
 	KEPT_METHODS = 1 << 3,
 	KEPT_FDS = 1 << 4, /* that none are sent to a server that takes them */
-	KEPT_ALL = KEPT_CALLS | KEPT_CONNS | KEPT_RATE | KEPT_METHODS | KEPT_FDS,
+	KEPT_CAVEATS = 1 << 5,
+	KEPT_ALL = KEPT_CALLS | KEPT_CONNS | KEPT_RATE | KEPT_METHODS | KEPT_FDS | KEPT_CAVEATS,
 };
 
 struct kept_limits {

@@ -24,7 +24,6 @@ import_stage(struct operation *o)
 {
 	struct capability *source = capability_of(o->subject), *made = NULL;
 	const struct word *as = &o->command.value[KEY_AS];
-	const struct reductions none = {};
 	struct request *r = o->request;
 	const struct capability *slot;
 	int answer;
@@ -36,8 +35,11 @@ import_stage(struct operation *o)
 		return refuse(r, EACCES,
 			"nobody vouches for it: others than those who may use it can get such a "
 			"descriptor; a connection has to be passed on instead");
-	/* Nothing is made where there is a slot: asked again, it replies the same again. */
-	slot = capability_slot_in(r->model, o->session, source);
+	/*
+	 * Nothing is made where there is a slot: asked again, it replies the same again. Who wants less than was
+	 * passed on gets a slot of its own.
+	 */
+	slot = o->command.given & KEYS_REDUCTIONS ? NULL : capability_slot_in(r->model, o->session, source);
 	if (slot) {
 		o->unchanged = true;
 		text_addf(&r->text, "slot=%s id=%" PRIu64 " held", slot->entity.name,
@@ -45,7 +47,7 @@ import_stage(struct operation *o)
 		return 0;
 	}
 	answer = capability_grant(
-		o->change, source, o->session, as->p, as->n, &none, r->uid, &made);
+		o->change, source, o->session, as->p, as->n, &o->reductions, r->uid, &made);
 	if (answer == CAPABILITY_E_RIGHT)
 		return refuse_right(r, source, RIGHT_GRANT);
 	return stage_slot(o, answer, source, o->session, made);
@@ -55,7 +57,7 @@ import_stage(struct operation *o)
 const struct verb verb_import = {
 	VERB_ROW(IMPORT, import),
 	.lasting = true,
-	.keys = KEY_BIT(KEY_AS),
+	.keys = KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
 	.wordless = true,
 	.stage = import_stage,
 };
