@@ -174,6 +174,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/spares.h \
 	capfsd/programs/again.c \
 	capfsd/programs/heart.c \
+	capfsd/programs/late.c \
 	capfsd/programs/asking.c \
 	capfsd/programs/init.c \
 	capfsd/programs/inner.h \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What has become of a program, put into the model: each is one change, stored before anybody is told. Its end
+ * What has become of a program, put into the model: each is one change, stored before anybody is told, or, where
+ * its init would tell it again, a little later (late.c). Its end
  * is an event of its session, which all sessions above have in their logs too, stored with the change: a crash
  * neither takes it back nor tells it twice. One that is not as it should be is a fault.
  */
@@ -97,6 +98,21 @@ tell(struct running *r, const struct program_record *record, bool again)
 	r->said = true;
 }
 
+/* Commits CH, which edits R's program alone, or publishes it, to be stored later. Returns: 0 or -errno. */
+static int
+finish(struct running *r, struct change *ch, int e, bool late)
+{
+	if (e == 0 && late) {
+		change_publish(ch);
+		late_add(r);
+		return 0;
+	}
+	e = change_finish(ch, e);
+	if (e == 0)
+		list_unlink(&r->late_link);
+	return e;
+}
+
 int
 report_running(struct running *r, pid_t pid)
 {
@@ -110,7 +126,7 @@ report_running(struct running *r, pid_t pid)
 		record->pid = (uint32_t)pid;
 		record->started_usec = m->now_usec();
 	}
-	e = change_finish(ch, record ? 0 : -ENOMEM);
+	e = finish(r, ch, record ? 0 : -ENOMEM, late_is_allowed(r));
 	return e < 0 ? e : heart_start(r);
 }
 
@@ -183,6 +199,7 @@ end(struct running *r, const struct program_record *as)
 {
 	struct program *p = r->program;
 	struct program_record *record;
+	bool late = late_end_is_allowed(r);
 	struct init *i = r->init;
 	struct change *ch;
 	int e;
@@ -193,13 +210,13 @@ end(struct running *r, const struct program_record *as)
 	record = change_edit(ch, &p->entity);
 	if (record)
 		*record = *as;
-	e = change_finish(ch, record ? end_hold(ch, p) : -ENOMEM);
+	e = finish(r, ch, record ? end_hold(ch, p) : -ENOMEM, late);
 	if (e < 0)
 		return e;
 	heart_stop(r);
 	if (program_entrypoint(p))
 		serve_refuse(r->programs->sockets, program_entrypoint(p));
-	if (i)
+	if (i && !late)
 		init_acknowledge(i, p->entity.id);
 	asking_leave(r);
 	r->init = NULL;
