@@ -13,6 +13,7 @@ unit_tests = \
 	tests/test-caveats \
 	tests/test-glob \
 	tests/test-model \
+	tests/test-invariants \
 	tests/test-objects \
 	tests/test-quota \
 	tests/test-change \
@@ -465,6 +466,10 @@ tests_test_threads_LDADD = $(client_test_ldadd)
 model_world = tests/model-world.c tests/model-world.h
 model_libs = tests/libfixture.la capfsd/libmodel.la
 model_service = tests/model-service.c tests/model-service.h $(model_world)
+tests_test_invariants_SOURCES = tests/test-invariants.c $(model_service)
+tests_test_invariants_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_invariants_LDADD = $(model_libs)
+
 tests_test_model_SOURCES = tests/test-model.c $(model_service)
 tests_test_model_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_model_LDADD = $(model_libs)

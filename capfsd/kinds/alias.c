@@ -81,8 +81,8 @@ alias_check(struct model *m, struct entity *e)
 {
 	const struct alias *a = alias_of(e);
 
-	model_expect(a->capability->entity.id == a->record.capability);
-	model_expect(a->record.capability < e->id && alias_count_own(a->capability) <= ALIASES_MAX);
+	model_holds(M04, a->capability->entity.id == a->record.capability);
+	model_holds(M04, a->record.capability < e->id && alias_count_own(a->capability) <= ALIASES_MAX);
 }
 
 const struct kind alias_kind = {

@@ -73,8 +73,8 @@ confinement_check(struct model *m, struct entity *e)
 {
 	const struct confinement *c = confinement_of(e);
 
-	model_expect(c->record.session == c->session->entity.id && c->record.session < e->id);
-	model_expect(is_valid(&c->record) && confinement_own(c->session) == c);
+	model_holds(M04, c->record.session == c->session->entity.id && c->record.session < e->id);
+	model_holds(M44, is_valid(&c->record) && confinement_own(c->session) == c);
 }
 
 /* All sessions below show it as well. */

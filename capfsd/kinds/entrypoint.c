@@ -195,7 +195,7 @@ check_paid(const struct session *s)
 
 	list_for_each (i, &s->owned[ENTITY_ENTRYPOINT])
 		n += list_entry(i, struct entrypoint, entity.owner_link)->n_objects;
-	model_expect(n == s->n_owned[ENTITY_OBJECT]);
+	model_holds(M41, n == s->n_owned[ENTITY_OBJECT]);
 }
 
 static void
@@ -203,11 +203,11 @@ entrypoint_check(struct model *m, struct entity *e)
 {
 	struct entrypoint *ep = entrypoint_of(e);
 
-	model_expect(ep->session->entity.id == ep->record.session);
-	model_expect(ep->n_objects == check_list(&ep->objects, ENTITY_OBJECT, e));
-	model_expect(ep->record.thread == (ep->thread ? ep->thread->entity.id : 0));
-	model_expect(!ep->command || program_entrypoint(ep->command) == ep || entrypoint_is_ending(e));
-	model_expect(!ep->thread ||
+	model_holds(M03, ep->session->entity.id == ep->record.session);
+	model_holds(M41, ep->n_objects == check_list(&ep->objects, ENTITY_OBJECT, e));
+	model_holds(M42, ep->record.thread == (ep->thread ? ep->thread->entity.id : 0));
+	model_holds(M45, !ep->command || program_entrypoint(ep->command) == ep || entrypoint_is_ending(e));
+	model_holds(M42, !ep->thread ||
 		(ep->thread->serves == ep && ep->thread->session == ep->session));
 	if (list_first(&ep->session->owned[ENTITY_ENTRYPOINT]) == &e->owner_link)
 		check_paid(ep->session);

@@ -57,7 +57,8 @@ labels_check(struct model *m, struct entity *e)
 {
 	const struct labels *l = labels_of(e);
 
-	model_expect(l->program->entity.id == l->record.program && l->record.n <= LABELS_BYTES);
+	model_holds(M04, l->program->entity.id == l->record.program);
+	model_expect(l->record.n <= LABELS_BYTES);
 }
 
 const struct kind labels_kind = {

@@ -180,20 +180,20 @@ object_check(struct model *m, struct entity *e)
 {
 	struct object *o = object_of(e);
 
-	model_expect(o->entrypoint->entity.id == o->record.entrypoint);
-	model_expect(o->record.badge > 0 && o->record.badge < m->header.next_badge);
-	model_expect(entity_is_doomed(e) || object_find(o->entrypoint, o->record.badge) == o);
+	model_holds(M41, o->entrypoint->entity.id == o->record.entrypoint);
+	model_holds(M40, o->record.badge > 0 && o->record.badge < m->header.next_badge);
+	model_holds(M40, entity_is_doomed(e) || object_find(o->entrypoint, o->record.badge) == o);
 	list_for_each (i, &o->origins) {
 		struct capability *c = list_entry(i, struct capability, origin_link);
 
-		model_expect(capability_object(c) == o && !c->parent);
+		model_holds(M13, capability_object(c) == o && !c->parent);
 	}
 }
 
 static void
 object_check_all(struct model *m)
 {
-	model_expect(m->n[ENTITY_OBJECT] == m->by_badge.n);
+	model_holds(M40, m->n[ENTITY_OBJECT] == m->by_badge.n);
 }
 
 const struct kind object_kind = {

@@ -66,8 +66,8 @@ program_check(struct model *m, struct entity *e)
 {
 	const struct program *p = program_of(e);
 
-	model_expect(p->record.session == p->session->entity.id && p->record.session < e->id);
-	model_expect(p->record.number <= p->session->record.threads_made);
+	model_holds(M04, p->record.session == p->session->entity.id && p->record.session < e->id);
+	model_holds(M43, p->record.number <= p->session->record.threads_made);
 }
 
 struct entrypoint *

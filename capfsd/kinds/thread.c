@@ -79,8 +79,8 @@ thread_check(struct model *m, struct entity *e)
 {
 	const struct thread *t = thread_of(e);
 
-	model_expect(t->serves && t->serves->thread == t);
-	model_expect(t->record.number <= t->session->record.threads_made);
+	model_holds(M42, t->serves && t->serves->thread == t);
+	model_holds(M43, t->record.number <= t->session->record.threads_made);
 }
 
 static unsigned

@@ -13,6 +13,21 @@
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
 
+const struct invariant model_invariants[MODEL_N_INVARIANTS] = {
+#define MODEL_INVARIANT(number, text) [INVARIANT_##number] = {#number, text},
+	MODEL_INVARIANTS(MODEL_INVARIANT)
+#undef MODEL_INVARIANT
+};
+
+void
+model_broken(enum model_invariant number, const char *file, int line, const char *condition)
+{
+	const struct invariant *broken = &model_invariants[number];
+
+	fprintf(stderr, "%s, %s, is broken: %s:%d: %s\n", broken->number, broken->text, file, line, condition);
+	abort();
+}
+
 uint64_t
 check_list(struct list *list, enum entity_kind kind, const struct entity *owner)
 {
@@ -21,10 +36,11 @@ check_list(struct list *list, enum entity_kind kind, const struct entity *owner)
 	list_for_each (i, list) {
 		struct entity *e = list_entry(i, struct entity, owner_link);
 
-		model_expect(e->kind == kind && e->linked && e->id > last);
-		model_expect(entity_kind(e)->place(e).owner == owner);
-		model_expect(entity_kind(e)->place(e).list == list);
-		model_expect(i->next->prev == i);
+		model_holds(M03, e->kind == kind && e->linked && e->id > last);
+		model_holds(M03, entity_kind(e)->place(e).owner == owner);
+		model_holds(M03, entity_kind(e)->place(e).list == list);
+		model_holds(M03, i->next->prev == i);
+		model_holds(M04, !owner || owner->id < e->id);
 		last = e->id;
 		n++;
 	}
@@ -42,13 +58,15 @@ check_entity(struct model *m, struct entity *e)
 	struct entity *owner = kind->place(e).owner;
 	size_t n = strlen(e->name);
 
-	model_expect(e->linked && !e->staged && e->id > 0 && e->id < m->header.next_id);
-	model_expect(entity_find(m, e->id) == e && entity_name_is_valid(e->kind, e->name, n));
+	model_holds(M05, !e->staged);
+	model_holds(M01, e->linked && e->id > 0 && e->id < m->header.next_id);
+	model_holds(M01, entity_find(m, e->id) == e);
+	model_holds(M02, entity_name_is_valid(e->kind, e->name, n));
 	if (!kind->names_repeat)
-		model_expect(entity_find_name(m, owner ? owner->id : 0, e->kind, e->name, n) == e);
+		model_holds(M02, entity_find_name(m, owner ? owner->id : 0, e->kind, e->name, n) == e);
 	/* The reaper goes by that list alone, so what is missing there would never be removed. */
 	if (entity_is_ending(e))
-		model_expect(!list_empty(&e->ending_link));
+		model_holds(M15, !list_empty(&e->ending_link));
 	if (kind->check)
 		kind->check(m, e);
 }
@@ -81,15 +99,15 @@ check_sums(const struct model *m, const struct sums *sums)
 		/* Nobody pays for the root session. */
 		uint64_t n_free = kind == ENTITY_SESSION;
 
-		model_expect(sums->n[kind] == m->n[kind]);
-		model_expect(sums->n_owned[kind] + n_free == m->n[kind]);
+		model_holds(M06, sums->n[kind] == m->n[kind]);
+		model_holds(M06, sums->n_owned[kind] + n_free == m->n[kind]);
 		sum += sums->n[kind];
 		if (entity_kinds[kind]->later)
 			later += sums->n[kind];
 	}
-	model_expect(sum == m->by_id.n && sum == m->by_name.n);
-	model_expect(sum - later == m->header.n_entities);
-	model_expect(memcmp(&sums->used, &m->used, sizeof(m->used)) == 0);
+	model_holds(M06, sum == m->by_id.n && sum == m->by_name.n);
+	model_holds(M06, sum - later == m->header.n_entities);
+	model_holds(M34, memcmp(&sums->used, &m->used, sizeof(m->used)) == 0);
 }
 
 /*
@@ -101,7 +119,7 @@ model_check(struct model *m)
 {
 	struct sums sums = {};
 
-	model_expect(m->root && !m->root->parent);
+	model_holds(M04, m->root && !m->root->parent);
 	for (size_t i = 0; i < m->by_id.size; i++)
 		for (struct index_link *link = m->by_id.buckets[i]; link; link = link->next) {
 			struct entity *e = container_of(link, struct entity, id_link);
@@ -116,5 +134,5 @@ model_check(struct model *m)
 		if (entity_kinds[kind]->check_all)
 			entity_kinds[kind]->check_all(m);
 	list_for_each (i, &m->ending)
-		model_expect(list_entry(i, struct entity, ending_link)->linked);
+		model_holds(M15, list_entry(i, struct entity, ending_link)->linked);
 }

@@ -458,21 +458,21 @@ events_check(const struct session *s)
 		const struct entry *e = &ev->entries[i];
 		uint64_t n = e->line->header.n_text;
 
-		model_expect(entry_start(e) >= before && e->end <= ev->end);
+		model_holds(M50, entry_start(e) >= before && e->end <= ev->end);
 		before = e->end;
 		bytes += n;
 		own_bytes += e->owner == RING_OWN ? n : 0;
 		n_own += e->owner == RING_OWN;
-		model_expect(e->owner == RING_OWN || share_find(ev, e->owner));
-		model_expect(e->keep != EVENT_FAULT || e->end <= ev->faults_end);
+		model_holds(M50, e->owner == RING_OWN || share_find(ev, e->owner));
+		model_holds(M50, e->keep != EVENT_FAULT || e->end <= ev->faults_end);
 	}
-	model_expect(bytes == s->event_bytes);
-	model_expect(!ev || (ev->faults_end <= ev->end && ev->fault_bytes <= ev->faults_end));
+	model_holds(M50, bytes == s->event_bytes);
+	model_holds(M50, !ev || (ev->faults_end <= ev->end && ev->fault_bytes <= ev->faults_end));
 	for (size_t i = 0; ev && i < ev->n_shares; i++)
 		n_others += ev->shares[i].n;
 	if (!ev)
 		return;
-	model_expect(own_bytes == ev->own_bytes && n_own == ev->n_own);
-	model_expect(n_others == ev->n - n_own);
-	model_expect(n_own <= EVENTS_LINES_MAX / 2 && n_others <= EVENTS_LINES_MAX / 2);
+	model_holds(M50, own_bytes == ev->own_bytes && n_own == ev->n_own);
+	model_holds(M50, n_others == ev->n - n_own);
+	model_holds(M50, n_own <= EVENTS_LINES_MAX / 2 && n_others <= EVENTS_LINES_MAX / 2);
 }

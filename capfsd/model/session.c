@@ -271,12 +271,13 @@ check_quota(struct session *s)
 			lent.n[kind] += list_entry(i, struct session, entity.owner_link)
 						->record.limit.n[kind];
 	for (int kind = 0; kind < QUOTA_N_KINDS; kind++) {
-		model_expect(s->used.n[kind] == used.n[kind] && s->lent.n[kind] == lent.n[kind]);
-		model_expect(used.n[kind] <= s->record.limit.n[kind]);
-		model_expect(lent.n[kind] <= s->record.limit.n[kind] - used.n[kind]);
-		model_expect(quota_free(s, kind) ==
+		model_holds(M30, s->used.n[kind] == used.n[kind]);
+		model_holds(M31, s->lent.n[kind] == lent.n[kind]);
+		model_holds(M32, used.n[kind] <= s->record.limit.n[kind]);
+		model_holds(M32, lent.n[kind] <= s->record.limit.n[kind] - used.n[kind]);
+		model_holds(M32, quota_free(s, kind) ==
 			s->record.limit.n[kind] - used.n[kind] - lent.n[kind]);
-		model_expect(s->record.limit.n[kind] >= s->record.donation.n[kind]);
+		model_holds(M33, s->record.limit.n[kind] >= s->record.donation.n[kind]);
 	}
 }
 
@@ -288,18 +289,18 @@ session_check(struct model *m, struct entity *e)
 {
 	struct session *s = session_of(e);
 
-	model_expect(s->model == m && s->entity.depth <= SESSION_DEPTH_MAX);
-	model_expect(s->parent ? s->entity.depth == s->parent->entity.depth + 1
+	model_holds(M04, s->model == m && s->entity.depth <= SESSION_DEPTH_MAX);
+	model_holds(M04, s->parent ? s->entity.depth == s->parent->entity.depth + 1
 			       : s == m->root && s->entity.depth == 0);
-	model_expect(s->record.parent == (s->parent ? s->parent->entity.id : 0));
+	model_holds(M04, s->record.parent == (s->parent ? s->parent->entity.id : 0));
 	/*
 	 * Objects are in their entrypoint's list, and the session pays for them; so what its lists
 	 * have may be less than what is counted. model_check() compares the sums.
 	 */
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
-		model_expect(check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
+		model_holds(M06, check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
 	if (s->record.state == SESSION_CLOSING)
-		model_expect(s->n_owned[ENTITY_SESSION] == 0);
+		model_holds(M16, s->n_owned[ENTITY_SESSION] == 0);
 	events_check(s);
 	check_quota(s);
 }

@@ -498,29 +498,30 @@ check_family(struct model *m, const struct capability *c)
 	const struct capability *first;
 	uint64_t n = 0, last = 0, conns = 0;
 
-	model_expect(c->record.parent == (c->parent ? c->parent->entity.id : 0));
-	model_expect(list_empty(&c->sibling_link) == !c->parent);
+	model_holds(M13, c->record.parent == (c->parent ? c->parent->entity.id : 0));
+	model_holds(M13, list_empty(&c->sibling_link) == !c->parent);
 	if (c->parent) {
 		const struct capability *twin = list_entry(c->twins.next, struct capability, twins);
 
-		model_expect(c->parent->target == c->target);
-		model_expect(c->parent->record.type == c->record.type);
-		model_expect(c->entity.depth == c->parent->entity.depth + 1);
-		model_expect(twin->parent == c->parent && twin->session == c->session);
+		model_holds(M12, c->parent->target == c->target);
+		model_holds(M12, c->parent->record.type == c->record.type);
+		model_holds(M04, c->entity.depth == c->parent->entity.depth + 1);
+		model_holds(M14, twin->parent == c->parent && twin->session == c->session);
 		first = find_first(m, c->session, c->parent);
-		model_expect(first && (first == c || !list_empty(&c->twins)));
+		model_holds(M14, first && (first == c || !list_empty(&c->twins)));
 	} else {
-		model_expect(!list_empty(&c->origin_link));
+		model_holds(M13, !list_empty(&c->origin_link));
 	}
 	list_for_each (i, &c->children) {
 		struct capability *child = list_entry(i, struct capability, sibling_link);
 
-		model_expect(child->parent == c && child->entity.id > last);
+		model_holds(M13, child->parent == c && child->entity.id > last);
 		last = child->entity.id;
 		conns += child->conns_used;
 		n++;
 	}
-	model_expect(n == c->n_children && conns <= c->conns_used);
+	model_holds(M13, n == c->n_children);
+	model_holds(M21, conns <= c->conns_used);
 }
 
 static void
@@ -529,11 +530,11 @@ capability_check(struct model *m, struct entity *e)
 	const struct capability *c = capability_of(e);
 	const struct type *type = capability_type(c);
 
-	model_expect(c->record.type < N_CAPABILITY_TYPES);
-	model_expect(c->target->id == c->record.target && c->target->kind == type->target);
-	model_expect(c->session->entity.id == c->record.session);
-	model_expect(c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
-	model_expect(c->record.calls_used <= c->record.calls_limit);
+	model_holds(M10, c->record.type < N_CAPABILITY_TYPES);
+	model_holds(M10, c->target->id == c->record.target && c->target->kind == type->target);
+	model_holds(M03, c->session->entity.id == c->record.session);
+	model_holds(M11, c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
+	model_holds(M20, c->record.calls_used <= c->record.calls_limit);
 	check_list(&capability_of(e)->aliases, ENTITY_ALIAS, e);
 	model_expect(record_n_caveats(&c->record) == 0 || !(c->record.rights & RIGHT_CALL));
 	model_expect(record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
@@ -555,10 +556,10 @@ capability_check_all(struct model *m)
 		for (struct index_link *l = m->by_holder.buckets[i]; l; l = l->next) {
 			const struct capability *c = container_of(l, struct capability, held_link);
 
-			model_expect(find_first(m, c->session, c->parent) == c);
+			model_holds(M14, find_first(m, c->session, c->parent) == c);
 			n++;
 		}
-	model_expect(n == m->by_holder.n);
+	model_holds(M14, n == m->by_holder.n);
 	expiry_check_all(m);
 }
 

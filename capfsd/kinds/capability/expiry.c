@@ -246,8 +246,8 @@ expiry_check(const struct model *m, const struct capability *c)
 {
 	bool dead = c->record.flags & CAPABILITY_DEAD;
 
-	model_expect(c->expiry.usec == (dead ? LIMIT_NONE : c->record.expires_usec));
-	model_expect(c->expiry.usec == LIMIT_NONE || capability_is_doomed(c) ||
+	model_holds(M22, c->expiry.usec == (dead ? LIMIT_NONE : c->record.expires_usec));
+	model_holds(M22, c->expiry.usec == LIMIT_NONE || capability_is_doomed(c) ||
 		m->next_expiry_usec <= c->record.expires_usec);
 }
 
@@ -261,7 +261,7 @@ expiry_check_all(const struct model *m)
 	uint64_t before = 0, n = 0;
 
 	for (struct capability *c = expiry_next(m, NULL); c; c = expiry_next(m, c), n++) {
-		model_expect(c->expiry.usec >= before && c->expiry.usec != LIMIT_NONE);
+		model_holds(M22, c->expiry.usec >= before && c->expiry.usec != LIMIT_NONE);
 		before = c->expiry.usec;
 	}
 	for (size_t i = 0; i < m->by_id.size; i++)
@@ -271,5 +271,5 @@ expiry_check_all(const struct model *m)
 			n -= e->kind == ENTITY_CAPABILITY &&
 				capability_of(e)->expiry.usec != LIMIT_NONE;
 		}
-	model_expect(n == 0);
+	model_holds(M22, n == 0);
 }
