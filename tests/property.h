@@ -16,7 +16,7 @@ struct property {
 	struct reference reference;
 	uint64_t random;
 	bool unreliable; /* the store may fail in this operation */
-	uint64_t n_done, n_refused, n_failed;
+	uint64_t n_done, n_refused, n_failed, n_crashes;
 };
 
 uint64_t property_random(struct property *p, uint64_t n);

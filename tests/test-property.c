@@ -2,9 +2,10 @@
 /* Conformance: G27 */
 /*
  * G27: a million random operations on the model and on the reference, which says beforehand how
- * each must end. After each of them everything is compared: that limit = used + lent + free at
- * every session, with used and lent counted again; and that no capability can do more than it could
- * before, unless it was adjusted, or more than what it came from. Some operations meet a store that fails.
+ * each must end. After each of them all invariants of doc/MODEL are checked, and everything is compared: that
+ * limit = used + lent + free at every session, with used and lent counted again; and that no capability can do more
+ * than it could before, unless it was adjusted, or more than what it came from. Some operations meet a store that
+ * fails; and now and then, more often after such a one, the broker dies, and the model is made again from its store.
  *
  * $PROPERTY_SEED and $PROPERTY_STEPS choose another run.
  */
@@ -24,8 +25,8 @@
 #include "tests/property.h"
 
 #define STEPS 1000000
-#define STEPS_CHECK 1000    /* model_check() */
-#define STEPS_RESTART 20000 /* the model is made again from its store */
+#define STEPS_CRASH 1000 /* between two deaths of the broker, on average … */
+#define FAILURES_CRASH 20 /* … and so many operations with a store that fails */
 
 uint64_t
 property_random(struct property *p, uint64_t n)
@@ -244,12 +245,16 @@ forget_transient(struct property *p)
 		p->reference.caps[i].conns = 0;
 }
 
+/* What there is after it is what was stored: nothing that was done is missing, and nothing that was refused is there. */
 static void
-restart(struct property *p)
+crash(struct property *p)
 {
 	forget_transient(p);
 	ck_assert_int_eq(world_restart(&p->world), 0);
 	p->world.model->hooks = &property_hooks;
+	model_check(p->world.model);
+	compare(p);
+	p->n_crashes++;
 }
 
 static uint64_t
@@ -282,20 +287,20 @@ START_TEST(G27_conservation_and_monotony_over_a_million_operations)
 	for (uint64_t i = 1; i <= steps; i++) {
 		step(&p);
 		n_caps += compare(&p);
-		if (i % STEPS_CHECK == 0)
-			model_check(p.world.model);
-		if (i % STEPS_RESTART == 0)
-			restart(&p);
+		model_check(p.world.model);
+		if (property_random(&p, p.unreliable ? FAILURES_CRASH : STEPS_CRASH) == 0)
+			crash(&p);
 	}
 	forget_transient(&p);
 	fprintf(stderr,
 		"# done %" PRIu64 ", refused %" PRIu64 ", failed %" PRIu64
-		", capabilities on average %" PRIu64 "\n",
-		p.n_done, p.n_refused, p.n_failed, n_caps / steps);
+		", crashes %" PRIu64 ", capabilities on average %" PRIu64 "\n",
+		p.n_done, p.n_refused, p.n_failed, p.n_crashes, n_caps / steps);
 	/* Neither all refused nor all done, on more than an empty model. */
 	ck_assert_uint_gt(p.n_done, steps / 4);
 	ck_assert_uint_gt(p.n_refused, steps / 10);
 	ck_assert_uint_gt(n_caps / steps, 20);
+	ck_assert_uint_gt(p.n_crashes, steps / (2 * STEPS_CRASH));
 	world_deinit(&p.world);
 }
 END_TEST
