@@ -99,6 +99,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/capability/replicate.c \
 	capfsd/verbs/capability/revoke.c \
 	capfsd/verbs/program/threads.c \
+	capfsd/verbs/capability/split.c \
 	capfsd/verbs/capability/transfer.c \
 	capfsd/verbs/session/transfer_quota.c \
 	capfsd/verbs/verbs.c \

@@ -251,6 +251,19 @@ CAPC_PUBLIC int capc_replicate(capc_session *s, const char *slot, const char *as
  */
 CAPC_PUBLIC int capc_transfer(capc_session *s, const char *slot, const char *to, const char *as);
 
+/*
+ * Makes two slots of SLOT, with other rights, other methods, or some of the calls that are left each: together
+ * they have what SLOT had. It needs the right reduce. -EINVAL also: one of the two would have nothing.
+ *
+ * as        the new slot's name; NULL: one that is free
+ * how       what the new slot gets: "rights=call", "methods=0-9" or "calls=100"
+ * ret_slot  as capc_grant()
+ *
+ * -EBUSY: more than the calls that are left; a limit that both would have is 1.
+ */
+CAPC_PUBLIC int capc_split(capc_session *s, const char *slot, const char *as, const char *how,
+	char **ret_slot);
+
 /* Takes something away from SLOT and from all that was derived from it: "rights=call conns=2". */
 CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
 

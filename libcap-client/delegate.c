@@ -160,6 +160,20 @@ capc_replicate(struct capc_session *s, const char *slot, const char *as, const c
 }
 
 int
+capc_split(struct capc_session *s, const char *slot, const char *as, const char *how, char **ret_slot)
+{
+	cleanup_text struct text command = {};
+	int r;
+
+	session_begin(s);
+	r = command_add(&command, "as", as);
+	if (r < 0)
+		return r;
+	add_how(&command, how);
+	return slot_make(s, slot, "/split", &command, ret_slot);
+}
+
+int
 capc_transfer(struct capc_session *s, const char *slot, const char *to, const char *as)
 {
 	cleanup_text struct text command = {};

@@ -44,6 +44,7 @@ unit_tests = \
 	tests/test-limits \
 	tests/test-threads \
 	tests/test-adjust \
+	tests/test-split \
 	tests/test-ops \
 	tests/test-tree \
 	tests/test-graph \
@@ -316,6 +317,9 @@ ops_world = tests/ops-world.c tests/ops-world.h
 tests_test_adjust_SOURCES = tests/test-adjust.c $(ops_world)
 tests_test_adjust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_adjust_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_split_SOURCES = tests/test-split.c $(ops_world)
+tests_test_split_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_split_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -308,6 +308,83 @@ op_adjust(struct property *p)
 	}
 }
 
+/* Halves of what is left, where both sides can be called; the source's is the larger one. */
+static bool
+halve(uint64_t used, uint64_t *part, uint64_t *rest)
+{
+	if (*rest == UINT64_MAX)
+		return true;
+	*part = *rest > used ? (*rest - used) / 2 : 0;
+	*rest -= *part;
+	return *part > 0;
+}
+
+static int
+expect_split(struct property *p, int cap, const struct reductions *how, struct ref_cap *part,
+	struct ref_cap *rest)
+{
+	const struct reference *ref = &p->reference;
+	uint32_t held = ref_cap_rights(ref, cap);
+
+	if (!ref_cap_live(ref, cap, world_now()))
+		return CAPABILITY_E_DEAD;
+	if (!(held & RIGHT_REDUCE))
+		return CAPABILITY_E_RIGHT;
+	if (how->has_rights) {
+		if (how->rights & ~held)
+			return CAPABILITY_E_NOT_HELD;
+		if (!how->rights || !(held & ~how->rights))
+			return CAPABILITY_E_NO_PART;
+		part->rights = how->rights;
+		rest->rights &= ~how->rights;
+		return 0;
+	}
+	if (how->calls == 0 || rest->calls_limit == UINT64_MAX || how->calls >= rest->calls_limit)
+		return CAPABILITY_E_NO_PART;
+	if (how->calls >= rest->calls_limit - rest->calls_used)
+		return CAPABILITY_E_IN_USE;
+	part->calls_limit = how->calls;
+	rest->calls_limit -= how->calls;
+	if (!(rest->rights & RIGHT_CALL))
+		return 0;
+	return halve(ref_cap_conns(ref, cap), &part->conns_limit, &rest->conns_limit) &&
+			halve(0, &part->rate_limit, &rest->rate_limit)
+		? 0
+		: CAPABILITY_E_INDIVISIBLE;
+}
+
+void
+op_split(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int cap = PICK(p, ref->caps, REF_CAPS), expected;
+	struct reductions how = random_reductions(p);
+	struct ref_cap part, rest;
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (cap < 0 || ref_free_cap(ref) < 0)
+		return;
+	how = (struct reductions){.has_rights = property_random(p, 2), .rights = how.rights,
+		.calls = 1 + property_random(p, 10)};
+	how.has_calls = !how.has_rights;
+	part = rest = ref->caps[cap];
+	part.calls_used = part.conns = 0;
+	part.revoked = false;
+	property_name(p, name, 'c', 10);
+	expected = expect_split(p, cap, &how, &part, &rest);
+	if (!expected)
+		expected = expect_slot(p, rest.session, name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_split(ch, property_cap(p, cap), &how, name, strlen(name), 0, &c),
+		    expected)) {
+		ref->caps[cap] = rest;
+		ref_add_cap(p, &part, c);
+	}
+}
+
 void
 op_end(struct property *p)
 {

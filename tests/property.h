@@ -50,6 +50,7 @@ void op_replicate(struct property *p);
 void op_move(struct property *p);
 void op_reduce(struct property *p);
 void op_adjust(struct property *p);
+void op_split(struct property *p);
 void op_end(struct property *p);
 void op_rename(struct property *p);
 void op_connect(struct property *p);

@@ -243,7 +243,7 @@ world_populate(struct world *w)
 static void
 add_usage(struct world *w, const struct verb *v, struct text *t)
 {
-	static const char rights[] = "[rights=";
+	static const char rights[] = "rights=";
 	struct entity *slot = walk(w, "caps/rpc").entity;
 	cleanup_text struct text usage = {};
 	const char *p, *end;
@@ -256,7 +256,7 @@ add_usage(struct world *w, const struct verb *v, struct text *t)
 	if (end) {
 		text_add_n(t, p, (size_t)(end - p));
 		text_addf(t, "%sRIGHT,...", rights);
-		p = strchr(end, ']');
+		p = end + strcspn(end, "]|");
 	}
 	text_add(t, p);
 }

@@ -109,12 +109,13 @@ step(struct property *p)
 		void (*run)(struct property *p);
 		unsigned weight;
 	} operations[] = {
-		{op_grant, 16},
+		{op_grant, 14},
 		{op_replicate, 6},
 		{op_move, 2},
 		{op_reduce, 7},
 		{op_end, 2},
 		{op_adjust, 4},
+		{op_split, 3},
 		{op_rename, 3},
 		{op_connect, 12},
 		{op_session, 6},
@@ -127,7 +128,7 @@ step(struct property *p)
 		{op_originate, 7},
 		{op_charge, 5},
 		{op_expire, 1},
-		{op_reap, 7},
+		{op_reap, 6},
 	};
 	uint64_t n = property_random(p, 100);
 

@@ -61,6 +61,21 @@ const struct command command_replicate = {
 };
 
 static int
+run_split(struct context *x, int argc, char **argv)
+{
+	return run_verb(x, argc, argv, "split", "as");
+}
+
+const struct command command_split = {
+	.name = "split",
+	.arguments = "SLOT NAME rights=RIGHT,...|methods=LO-HI,...|calls=N",
+	.summary = "give that part of a slot to a new one beside it; prints its name and id",
+	.n_min = 3,
+	.n_max = 3,
+	.run = run_split,
+};
+
+static int
 run_transfer(struct context *x, int argc, char **argv)
 {
 	return run_verb(x, argc, argv, "transfer", "to");

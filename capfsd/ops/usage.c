@@ -45,20 +45,35 @@ add_keys(key_set keys, const char *open, const char *close, const struct entity 
 		}
 }
 
+static void
+add_choice(key_set keys, const char *between, const struct entity *e, struct text *t)
+{
+	const char *before = "";
+
+	for (enum key key = 0; key < KEY_N; key++)
+		if (keys & KEY_BIT(key)) {
+			text_add(t, before);
+			add_key(key, e, t);
+			before = between;
+		}
+}
+
 void
 verb_usage(const struct verb *v, struct request *r, struct entity *e, struct text *t)
 {
 	key_set needed = v->required | v->usual;
-	key_set keys = v->keys & ~v->hidden & ~v->one_of & ~v->alone;
+	key_set choice = v->one_of, keys = v->keys & ~v->hidden & ~choice & ~v->alone;
 
 	if (v->usage) {
 		v->usage(r, e, t);
 		return;
 	}
-	if (keys & KEYS_REDUCTIONS)
+	if (v->keys & KEYS_REDUCTIONS) {
 		keys &= ~reductions_unkept(capability_of(e));
+		choice &= ~reductions_unkept(capability_of(e));
+	}
 	/* Nothing but a choice is easier to read with blanks in it. */
-	usage_keys(v->one_of, keys ? "|" : " | ", t);
+	add_choice(choice, keys ? "|" : " | ", e, t);
 	add_keys(keys & needed, "", "", e, t);
 	add_keys(keys & ~needed, "[", "]", e, t);
 	add_keys(v->alone, "or ", "", e, t);

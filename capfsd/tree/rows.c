@@ -59,6 +59,7 @@ static const struct row capability_rows[] = {
 	ROW(9, "call", ROW_CALL, .verb = &verb_call),
 	ROW(10, "as", ROW_DIRECTORY, .children = ENTITY_ALIAS),
 	ROW(11, "adjust", ROW_COMMAND, .verb = &verb_adjust),
+	ROW(12, "split", ROW_COMMAND, .verb = &verb_split),
 };
 
 static const struct row entrypoint_rows[] = {

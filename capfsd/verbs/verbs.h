@@ -34,7 +34,8 @@
 	X(CONFINE, confine)                                                                        \
 	X(REGISTER, register)                                                                      \
 	X(ADJUST, adjust)                                                                          \
-	X(REFUSAL, refusal)
+	X(REFUSAL, refusal)                                                                \
+	X(SPLIT, split)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

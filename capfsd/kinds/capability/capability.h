@@ -84,6 +84,8 @@ enum {
 	CAPABILITY_E_LIMIT_CONNS,
 	CAPABILITY_E_LIMIT_RATE,
 	CAPABILITY_E_ABOVE,        /* a limit would be larger than that of what it was derived from */
+	CAPABILITY_E_NO_PART,      /* not a part of it that leaves something on either side */
+	CAPABILITY_E_INDIVISIBLE,  /* a limit that both sides have of it is 1, or 1 is left of it */
 };
 
 struct text;
@@ -120,6 +122,12 @@ uint32_t capability_page_index(const struct capability *c);
 
 /* The methods that count: those in all sets of it and its ancestors, "0-3,7"; nothing: all. */
 void capability_format_methods(const struct capability *c, struct text *t);
+
+/*
+ * The first range of these that ends at *FIRST or behind it, and begins there or behind it; *FIRST is 0 for
+ * the first, and the one behind the last of the range before for the next. Returns: false: no more.
+ */
+bool capability_next_methods(const struct capability *c, uint64_t *first, uint64_t *ret_last);
 
 /* The smallest expiry of it and its ancestors, and what is left of calls, conns and rate there. */
 uint64_t capability_expires(const struct capability *c);
@@ -178,10 +186,21 @@ int capability_transfer(struct change *ch, struct capability *source, struct ses
 int capability_reduce(struct change *ch, struct capability *c, const struct reductions *how);
 
 /*
+ * Stages two of one: a slot beside SOURCE, derived from what SOURCE was derived from, with what HOW has of
+ * rights, methods or calls, one of these; SOURCE keeps the rest, its id and its connections. Where
+ * both can be used their limits are halved, of calls and conns what is left, so that both have together no more
+ * than SOURCE had.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_HELD, _NO_PART, _IN_USE (more than what is left of
+ * calls), _INDIVISIBLE, _EXISTS, _ENDING, _NAME, _QUOTA_*, _CLOSING; -errno.
+ */
+int capability_split(struct change *ch, struct capability *source, const struct reductions *how,
+	const char *name, size_t n_name, uid_t by_uid, struct capability **ret);
+
+/*
  * Stages another limit, or other rights, for C, which was derived from something: up or down within what that
  * has now. Members that are not given stay as they are, and so do its id, its slot and its connections.
  * Returns: 0, also when nothing changes; CAPABILITY_E_DEAD, _RIGHT (grant, of its parent), _NOT_HELD (rights
- * that the parent has not), _ABOVE, _NOT_SMALLER (nothing would be left), _IN_USE; -ENOMEM.
+ * that the parent has not), _ABOVE, _NOT_SMALLER (nothing would be left), _IN_USE, _CAVEATS, _QUOTA_RAM; -errno.
  */
 int capability_adjust(struct change *ch, struct capability *c, const struct reductions *how);
 

@@ -200,7 +200,8 @@ derive_apply(const struct capability_record *held, const struct reductions *how,
 		return CAPABILITY_E_NOT_HELD;
 	if (how->immutable)
 		rights &= ~(uint32_t)RIGHTS_COMMON;
-	if (!rights)
+	/* To send descriptors is of no use alone, and stands elsewhere in the record. */
+	if (!(rights & ~(uint32_t)RIGHT_FDS))
 		return CAPABILITY_E_NOT_SMALLER;
 	if ((how->has_calls && how->calls == 0) || (how->has_conns && how->conns == 0) ||
 		(how->has_rate && how->rate == 0) || (how->has_expires && how->expires_usec <= now))

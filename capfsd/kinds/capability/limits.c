@@ -55,26 +55,37 @@ narrow(const struct capability_record *r, uint64_t *first, uint64_t *last)
  * The intersection of all sets, without memory for one: the candidate range is narrowed by each
  * ancestor until all agree on where it begins. Each round moves it up, so that it ends.
  */
+bool
+capability_next_methods(const struct capability *c, uint64_t *first, uint64_t *ret_last)
+{
+	uint64_t before, last = 0;
+
+	if (*first >= METHODS_END)
+		return false;
+	do {
+		before = *first;
+		last = METHODS_END - 1;
+		for (const struct capability *i = c; i; i = i->parent)
+			narrow(&i->record, first, &last);
+	} while (*first != before && *first < METHODS_END);
+	*ret_last = last;
+	return *first < METHODS_END;
+}
+
 void
 capability_format_methods(const struct capability *c, struct text *t)
 {
 	const char *comma = "";
-	uint64_t first = 0, last, before;
+	uint64_t first = 0, last;
 
-	for (; first < METHODS_END; first = last + 1) {
-		do {
-			before = first;
-			last = METHODS_END - 1;
-			for (const struct capability *i = c; i; i = i->parent)
-				narrow(&i->record, &first, &last);
-		} while (first != before && first < METHODS_END);
-		if (first == METHODS_END || (first == 0 && last == METHODS_END - 1))
-			break;
+	for (; capability_next_methods(c, &first, &last); first = last + 1) {
+		if (first == 0 && last == METHODS_END - 1)
+			return;
 		text_addf(t, first < last ? "%s%" PRIu64 "-%" PRIu64 : "%s%" PRIu64, comma, first,
 			last);
 		comma = ",";
 	}
-	if (!*comma && first == METHODS_END)
+	if (!*comma)
 		text_add(t, "none");
 }
 

@@ -116,6 +116,38 @@ methods_contain(const struct methods *all, const struct methods *some)
 	return true;
 }
 
+/* What is left between the ranges of SOME, of each range of ALL. Numbers of 64 bits, since there is one behind the last. */
+static bool
+add_gaps(struct methods *m, uint64_t first, uint64_t last, const struct methods *some)
+{
+	for (uint32_t i = 0; i < some->n && first <= last; i++) {
+		const struct method_range *gone = &some->range[i];
+
+		if (gone->last < first)
+			continue;
+		if (gone->first > first &&
+			!methods_add(m, (uint32_t)first,
+				gone->first > last ? (uint32_t)last : gone->first - 1))
+			return false;
+		first = (uint64_t)gone->last + 1;
+	}
+	return first > last || methods_add(m, (uint32_t)first, (uint32_t)last);
+}
+
+bool
+methods_without(const struct methods *all, const struct methods *some, struct methods *ret)
+{
+	struct methods m = {};
+
+	if (some->n == 0 || (all->n == 0 && !add_gaps(&m, 0, UINT32_MAX, some)))
+		return false;
+	for (uint32_t i = 0; i < all->n; i++)
+		if (!add_gaps(&m, all->range[i].first, all->range[i].last, some))
+			return false;
+	*ret = m;
+	return m.n > 0;
+}
+
 bool
 methods_equal(const struct methods *a, const struct methods *b)
 {

@@ -30,6 +30,9 @@ void methods_finish(struct methods *m);
 /* For records of unknown origin: is it as the functions here make it? */
 bool methods_are_valid(const struct methods *m);
 
+/* ALL without SOME, which may be nothing. Returns: false when that would have too many ranges, or none. */
+bool methods_without(const struct methods *all, const struct methods *some, struct methods *ret);
+
 bool methods_contain(const struct methods *all, const struct methods *some);
 bool methods_equal(const struct methods *a, const struct methods *b);
 
