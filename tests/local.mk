@@ -128,6 +128,7 @@ integration_tests = \
 	tests/it-backlog.sh \
 	tests/it-floods.sh \
 	tests/it-groups.sh \
+	tests/it-growth.sh \
 	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
 	tests/it-hybrid.sh \
