@@ -36,6 +36,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/alias.c \
 	capfsd/kinds/alias.h \
 	capfsd/kinds/capability/adjust.c \
+	capfsd/kinds/asking/ask.c \
+	capfsd/kinds/asking/ask.h \
 	capfsd/kinds/capability/capability-record.h \
 	capfsd/kinds/capability/capability.c \
 	capfsd/kinds/capability/capability.h \
@@ -85,6 +87,10 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/usage.h \
 	capfsd/ops/verb.c \
 	capfsd/ops/verb.h \
+	capfsd/verbs/asking/answer.c \
+	capfsd/verbs/asking/answer.h \
+	capfsd/verbs/asking/request.c \
+	capfsd/verbs/asking/requests.c \
 	capfsd/verbs/session/chmod.c \
 	capfsd/verbs/session/create.c \
 	capfsd/verbs/capability/adjust.c \
@@ -176,6 +182,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/programs/again.c \
 	capfsd/programs/heart.c \
 	capfsd/programs/late.c \
+	capfsd/asking/asking.c \
+	capfsd/asking/asking.h \
 	capfsd/programs/asking.c \
 	capfsd/programs/init.c \
 	capfsd/programs/inner.h \
@@ -203,6 +211,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/sockets/serve.h \
 	capfsd/sockets/sockets.c \
 	capfsd/sockets/sockets.h \
+	capfsd/control/asks.c \
+	capfsd/control/asks.h \
 	capfsd/control/attach.c \
 	capfsd/control/attach.h \
 	capfsd/control/control.c \

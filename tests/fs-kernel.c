@@ -88,8 +88,7 @@ find_asked(uint64_t handle)
 }
 
 static int
-call_write(void *data, struct request *r, struct capability *c, uint64_t handle, const void *bytes,
-	size_t n)
+call_write(void *data, struct request *r, struct node node, uint64_t handle, const void *bytes, size_t n)
 {
 	struct asked *a = find_asked(handle);
 
@@ -107,7 +106,7 @@ call_write(void *data, struct request *r, struct capability *c, uint64_t handle,
 }
 
 static int
-call_read(void *data, struct request *r, struct capability *c, struct call_read *read)
+call_read(void *data, struct request *r, struct node node, struct call_read *read)
 {
 	struct asked *a = find_asked(read->handle);
 
@@ -153,7 +152,7 @@ call_poll(void *data, uint64_t handle)
 }
 
 static const struct calls calls = {
-	call_write, call_read, call_exists, call_end, call_wait, call_give_up, call_poll};
+	CALL_BYTES_MAX, call_write, call_read, call_exists, call_end, call_wait, call_give_up, call_poll};
 
 static void
 on_changed(void *data, struct entity *e)

@@ -46,6 +46,7 @@ unit_tests = \
 	tests/test-adjust \
 	tests/test-split \
 	tests/test-ops \
+	tests/test-asking \
 	tests/test-tree \
 	tests/test-graph \
 	tests/test-lists \
@@ -111,6 +112,7 @@ integration_tests = \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
 	tests/it-apply.sh \
+	tests/it-asking.sh \
 	tests/it-args.sh \
 	tests/it-aside.sh \
 	tests/it-backoff.sh \
@@ -327,6 +329,9 @@ tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_graph_SOURCES = tests/test-graph.c $(ops_world)
 tests_test_graph_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_graph_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_asking_SOURCES = tests/test-asking.c $(ops_world)
+tests_test_asking_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_asking_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_lists_SOURCES = tests/test-lists.c $(ops_world)
 tests_test_lists_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_lists_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -355,7 +355,8 @@ world_start(struct world *w)
 				 &w->sockets),
 		0);
 	ck_assert_int_eq(programs_new(w->sockets, &w->programs), 0);
-	ck_assert_int_eq(controls_new(w->sockets, w->programs, NULL, &w->controls), 0);
+	ck_assert_int_eq(askings_new(w->model, &w->boot, w->event, &w->askings), 0);
+	ck_assert_int_eq(controls_new(w->sockets, w->programs, w->askings, NULL, &w->controls), 0);
 	programs_set_ops(w->programs, &world_programs, w);
 	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
 	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);
@@ -369,6 +370,7 @@ world_kill(struct world *w)
 	sockets_forget(w->sockets);
 	w->conversations = conversations_free(w->conversations);
 	w->controls = controls_free(w->controls);
+	w->askings = askings_free(w->askings);
 	w->programs = programs_free(w->programs);
 	w->sockets = sockets_free(w->sockets);
 	w->model = model_free(w->model);

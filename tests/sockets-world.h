@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "capfsd/asking/asking.h"
 #include "capfsd/control/controls.h"
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/kinds/kinds.h"
@@ -35,6 +36,7 @@ struct world {
 	struct state *state;
 	struct model *model;
 	struct sockets *sockets;
+	struct askings *askings;
 	struct controls *controls;
 	struct programs *programs;
 	unsigned n_spawners_wanted;

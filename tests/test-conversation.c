@@ -15,6 +15,7 @@
 #include "base/msg.h"
 #include "capfsd/conversation/call.h"
 #include "capfsd/tree/conversations.h"
+#include "capfsd/tree/tree.h"
 #include "capfsd/ops/request.h"
 #include "tests/fixture.h"
 #include "tests/sockets-world.h"
@@ -57,6 +58,12 @@ web(void)
 	return world_slot(&w, w.model->root, "web");
 }
 
+static struct node
+web_node(void)
+{
+	return tree_entity(&web()->entity);
+}
+
 /* One WRITE. Returns: its errno. */
 static int
 put(uint64_t handle, const char *text)
@@ -64,7 +71,7 @@ put(uint64_t handle, const char *text)
 	struct request r = {.model = w.model};
 	int error;
 
-	ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web(), handle, text, strlen(text)), 0);
+	ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web_node(), handle, text, strlen(text)), 0);
 	error = r.error;
 	request_deinit(&r);
 	world_settle(&w);
@@ -84,7 +91,7 @@ get_some(uint64_t handle, size_t size, bool resent)
 		.resent = resent,
 		.buffer = got,
 		.size = size};
-	int e = conversation_calls.read(w.conversations, &r, web(), &read), error = r.error;
+	int e = conversation_calls.read(w.conversations, &r, web_node(), &read), error = r.error;
 
 	request_deinit(&r);
 	got[read.n] = '\0';
@@ -155,7 +162,7 @@ die(void)
 START_TEST(packets)
 {
 	serve("seqpacket");
-	ck_assert_int_eq(conversation_calls.read(w.conversations, &(struct request){}, web(),
+	ck_assert_int_eq(conversation_calls.read(w.conversations, &(struct request){}, web_node(),
 				 &(struct call_read){.handle = HANDLE}),
 		CALL_E_NONE);
 	ck_assert_int_eq(put(HANDLE, "one"), 0);
@@ -507,7 +514,7 @@ START_TEST(refusals_of_the_connection)
 	{
 		struct request r = {.model = w.model};
 
-		ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web(), HANDLE + 1, "x", 1), 0);
+		ck_assert_int_eq(conversation_calls.write(w.conversations, &r, web_node(), HANDLE + 1, "x", 1), 0);
 		ck_assert_int_eq(r.error, ECONNREFUSED);
 		request_deinit(&r);
 	}

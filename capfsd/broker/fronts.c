@@ -12,12 +12,14 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "capfsd/asking/asking.h"
 #include "capfsd/broker/audit.h"
 #include "capfsd/control/controls.h"
 #include "capfsd/conversation/conversations.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/core.h"
 #include "capfsd/listeners/memos.h"
 #include "capfsd/programs/programs.h"
 #include "capfsd/sockets/connect.h"
@@ -36,6 +38,7 @@ on_changed(void *data, struct entity *e)
 
 	sockets_changed(f->sockets, e);
 	programs_changed(f->programs, e);
+	askings_changed(f->askings, e);
 	controls_changed(f->controls, e);
 	fs_changed(f->fs, e);
 }
@@ -62,6 +65,7 @@ on_gone(void *data, struct entity *e)
 	struct fronts *f = data;
 
 	sockets_gone(f->sockets, e);
+	askings_gone(f->askings, e);
 	controls_gone(f->controls, e);
 	programs_gone(f->programs, e);
 	conversations_gone(f->conversations, e);
@@ -238,9 +242,9 @@ on_call_ready(void *data, uint64_t handle)
 	fs_call_ready(f->fs, handle);
 }
 
-/* Who waits for a program is a client of the control protocol. */
+/* Who waits for a program, or for an answer, is a client of the control protocol. */
 static void
-on_program(void *data, struct list *waiter, bool first)
+on_waiter(void *data, struct list *waiter, bool first)
 {
 	struct fronts *f = data;
 
@@ -255,8 +259,22 @@ on_want_spawner(void *data)
 	f->want_spawner(f->keeper);
 }
 
+static void
+on_failed(void *data, int error)
+{
+	struct fronts *f = data;
+
+	core_fail(f->sockets, error);
+}
+
+static const struct askings_ops askings_ops = {
+	.ready = on_call_ready,
+	.resume = on_waiter,
+	.fail = on_failed,
+};
+
 static const struct programs_ops programs_ops = {
-	.resume = on_program,
+	.resume = on_waiter,
 	.want_spawner = on_want_spawner,
 };
 
@@ -278,12 +296,16 @@ fronts_init(struct fronts *f, struct model *m, struct state *state, const struct
 	if (r == 0)
 		r = programs_new(f->sockets, &f->programs);
 	if (r == 0)
-		r = controls_new(f->sockets, f->programs, metrics, &f->controls);
+		r = askings_new(m, boot, event, &f->askings);
+	if (r == 0)
+		r = controls_new(f->sockets, f->programs, f->askings, metrics, &f->controls);
 	if (r == 0)
 		r = conversations_new(f->sockets, on_call_ready, f, &f->conversations);
 	if (r < 0)
 		return error_trace(r);
 	fs_set_calls(f->fs, &conversation_calls, f->conversations);
+	fs_set_asks(f->fs, &asking_calls, f->askings);
+	askings_set_ops(f->askings, &askings_ops, f);
 	fs_set_metrics(f->fs, metrics);
 	metrics->fuse_name = fs_opcode_name;
 	metrics->control_name = controls_operation_name;

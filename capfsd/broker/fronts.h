@@ -11,6 +11,7 @@
 
 #include "base/turns.h"
 
+struct askings;
 struct boot;
 struct controls;
 struct conversations;
@@ -26,6 +27,7 @@ struct fronts {
 	struct fs *fs;
 	struct sockets *sockets;
 	struct programs *programs;
+	struct askings *askings;
 	struct controls *controls;
 	struct conversations *conversations;
 	bool audit;

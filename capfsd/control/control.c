@@ -81,7 +81,7 @@ control_free(struct control *c)
 	list_unlink(&c->starved_link);
 	spawn_forget(c);
 	if (c->memo && !c->controls->sockets->forgetting)
-		programs_connection_ended(c->controls->programs, c->memo->record.cookie);
+		controls_connection_ended(c->controls, c->memo->record.cookie);
 	parcel_clear(c);
 	vouch_drop(c);
 	perform_forget(c);

@@ -64,7 +64,7 @@ struct control {
 	struct list link;	   /* controls.all */
 	struct list pending_link;  /* controls.pending */
 	struct list starved_link;  /* controls.starved */
-	struct list parked_link;   /* of a program that its request is about … */
+	struct list parked_link;   /* of a program, or an ask, that its request is about … */
 	struct list timed_link;	   /* … controls.timed, while that is not for ever */
 	uint64_t wait_serial;	   /* of the request that waits until … */
 	uint64_t wait_until_usec;
@@ -84,6 +84,7 @@ struct controls {
 	struct sockets *sockets;
 	struct metrics *metrics; /* for requests, which show them; NULL: none */
 	struct programs *programs;
+	struct askings *askings;
 	/* control.c */
 	struct list all;
 	struct list pending;	  /* their reply waits for something to be reaped */
@@ -106,6 +107,8 @@ struct controls {
 	int manager_fd; /* -1: no service manager gave one */
 };
 
+/* What that connection has asked for, nobody waits for any more. */
+void controls_connection_ended(struct controls *controls, uint64_t cookie);
 /* Somebody connected to L, the control of its session. Takes FD. */
 void control_accepted(struct controls *controls, struct listener *l, int fd);
 /* One of a predecessor, with its record, which is taken out of FOUND. */

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capfsd/asking/asking.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/inspection.h"
 #include "capfsd/control/manager.h"
@@ -26,6 +27,7 @@
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"
+#include "capfsd/programs/programs.h"
 #include "wire/wire.h"
 
 static void
@@ -107,7 +109,8 @@ CLEANUP_DEFINE(struct controls *, controls_free)
  * other; each of a thousand clients would else have two of the largest size.
  */
 int
-controls_new(struct sockets *sockets, struct programs *programs, struct metrics *metrics, struct controls **ret)
+controls_new(struct sockets *sockets, struct programs *programs, struct askings *askings, struct metrics *metrics,
+	struct controls **ret)
 {
 	cleanup(controls_free_p) struct controls *controls = calloc(1, sizeof(*controls));
 	int r;
@@ -117,6 +120,7 @@ controls_new(struct sockets *sockets, struct programs *programs, struct metrics 
 	controls->sockets = sockets;
 	controls->metrics = metrics;
 	controls->programs = programs;
+	controls->askings = askings;
 	list_init(&controls->all);
 	list_init(&controls->pending);
 	list_init(&controls->starved);
@@ -160,6 +164,13 @@ controls_free(struct controls *controls)
 	free(controls->reply);
 	free(controls);
 	return NULL;
+}
+
+void
+controls_connection_ended(struct controls *controls, uint64_t cookie)
+{
+	programs_connection_ended(controls->programs, cookie);
+	askings_connection_ended(controls->askings, cookie);
 }
 
 void

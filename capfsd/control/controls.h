@@ -11,6 +11,7 @@
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
  *	spawn		programs, which are asked for, and waited for
+ *	asks		what is asked of other sessions, and waited for
  *	vouch		what was passed on to a client by another session
  *	inspection	the same, of connected sockets
  *	ownership	who keeps a connection when a session gets another owner or mode
@@ -23,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct askings;
 struct controls;
 struct entity;
 struct metrics;
@@ -30,17 +32,20 @@ struct programs;
 struct sockets;
 
 /*
- * Joins it to SOCKETS and PROGRAMS, which outlive it. METRICS are what requests show, NULL: none.
+ * Joins it to SOCKETS, PROGRAMS and ASKINGS, which outlive it. METRICS are what requests show, NULL: none.
  * Returns: 0 or -errno.
  */
-int controls_new(struct sockets *sockets, struct programs *programs, struct metrics *metrics,
+int controls_new(struct sockets *sockets, struct programs *programs, struct askings *askings, struct metrics *metrics,
 	struct controls **ret);
 /* Clients end; where SOCKETS forgets, they stay for the next broker. May be NULL. Returns: NULL. */
 struct controls *controls_free(struct controls *controls);
 /* Nobody is accepted any more, for good. The clients ended with their listeners. */
 void controls_stop(struct controls *controls);
 
-/* WAITER is one of the clients', whose program something has become of. FIRST: it is served before all others. */
+/*
+ * WAITER is one of the clients', whose program, or whose ask, something has become of. FIRST: it is served before
+ * all others.
+ */
 struct list;
 void controls_resume(struct controls *controls, struct list *waiter, bool first);
 

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "capfsd/control/asks.h"
 #include "capfsd/control/attach.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
@@ -228,6 +229,8 @@ perform_write(struct exchange *x)
 			&x->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
 	if (memchr(x->asked->text, '\0', x->asked->n_text))
 		return refuse(&x->request, EINVAL, "a command is one line of text");
+	if (node.row->type == ROW_ASK)
+		return perform_ask(x, node);
 	return tree_write(&x->request, node, x->asked->text, x->asked->n_text);
 }
 

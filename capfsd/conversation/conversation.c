@@ -36,6 +36,7 @@
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/serve.h"
 #include "capfsd/tree/conversations.h"
+#include "capfsd/tree/tree.h"
 #include "wire/wire.h"
 
 #ifndef SO_MEMINFO
@@ -251,9 +252,9 @@ call_go_on(struct call *call, struct request *r, const void *data, size_t n)
  * read, and a service that has said nothing since. Else it ends, and a new one begins.
  */
 static int
-calls_write(void *data, struct request *r, struct capability *c, uint64_t handle, const void *bytes,
-	size_t n)
+calls_write(void *data, struct request *r, struct node node, uint64_t handle, const void *bytes, size_t n)
 {
+	struct capability *c = capability_of(node.entity);
 	struct conversations *all = data;
 	struct call *call = call_find(all, handle);
 
@@ -274,8 +275,9 @@ calls_write(void *data, struct request *r, struct capability *c, uint64_t handle
 }
 
 static int
-calls_read(void *data, struct request *r, struct capability *c, struct call_read *read)
+calls_read(void *data, struct request *r, struct node node, struct call_read *read)
 {
+	struct capability *c = capability_of(node.entity);
 	struct call *call = call_find(data, read->handle);
 
 	read->n = 0;
@@ -347,6 +349,7 @@ calls_poll(void *data, uint64_t handle)
 }
 
 const struct calls conversation_calls = {
+	.bytes_max = CALL_BYTES_MAX,
 	.write = calls_write,
 	.read = calls_read,
 	.exists = calls_exists,

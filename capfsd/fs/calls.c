@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Open files of caps/SLOT/call: a write is a request to the object, reads give the reply and its
+ * Open files of caps/SLOT/call, and of `request`: a write is a request to the object, reads give the reply and its
  * end. It owns the reads that wait, and is called by files.c for what the kernel asks and by the
- * loop for what has come. The conversation itself belongs to conversation/, behind struct calls.
+ * loop for what has come. The conversation itself belongs to conversation/, or to asking/, behind struct calls.
  *
  * Only a READ waits, never a WRITE, and only behind one: the kernel would have every other writer
  * of the node wait with it, unkillably. That a READ holds up no other it owes to FOPEN_STREAM,
@@ -37,6 +37,30 @@ struct fs_read {
 	size_t size;
 	bool interrupted;
 };
+
+const struct fs_calls *
+fs_calls_of(const struct fs *fs, enum row_type type)
+{
+	const struct fs_calls *calls = type == ROW_CALL ? &fs->calls : type == ROW_ASK ? &fs->asks : NULL;
+
+	return calls && calls->ops ? calls : NULL;
+}
+
+bool
+fs_calls_exist(const struct fs *fs, uint64_t fh)
+{
+	return (fs->calls.ops && fs->calls.ops->exists(fs->calls.data, fh)) ||
+		(fs->asks.ops && fs->asks.ops->exists(fs->asks.data, fh));
+}
+
+void
+fs_calls_end(const struct fs *fs, uint64_t fh)
+{
+	if (fs->calls.ops)
+		fs->calls.ops->end(fs->calls.data, fh);
+	if (fs->asks.ops)
+		fs->asks.ops->end(fs->asks.data, fh);
+}
 
 /* Without FOPEN_STREAM the kernel would let one READ of the file wait for the end of another. */
 int
@@ -100,7 +124,7 @@ answer(struct fs *fs, fuse_req_t req, struct fs_file *f, struct call_read *read)
 		return true;
 	}
 	fs_request_init(fs, req, &r);
-	e = fs->calls->read(fs->calls_data, &r, capability_of(node.entity), read);
+	e = f->calls->ops->read(f->calls->data, &r, node, read);
 	if (e < 0 && !r.error)
 		r.error = EIO;
 	if (e == CALL_E_NONE)
@@ -167,7 +191,7 @@ park(struct fs *fs, fuse_req_t req, struct fs_file *f, const struct call_read *r
 	w->unique = read->unique;
 	w->size = read->size;
 	w->deadline_usec =
-		fs->calls->wait(fs->calls_data, read, fs_now_usec() + fs->read_usec);
+		f->calls->ops->wait(f->calls->data, read, fs_now_usec() + fs->read_usec);
 	read_link(fs, w);
 	list_append(&f->reads, &w->file_link);
 	fuse_req_interrupt_func(req, on_interrupt, w);
@@ -234,7 +258,7 @@ give_up(struct fs *fs, struct fs_read *w, int error)
 	struct request r;
 	struct node node;
 
-	fs->calls->give_up(fs->calls_data, w->file->fh);
+	w->file->calls->ops->give_up(w->file->calls->data, w->file->fh);
 	if (error == ETIMEDOUT && tree_node(fs->model, w->file->number, &node)) {
 		fs_request_init(fs, w->request, &r);
 		refuse(&r, error, "the service did not answer in time");
@@ -317,11 +341,11 @@ fs_call_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file *f
 	int e;
 
 	fs_edit_begin(&edit, fs, req, n);
-	if (n > CALL_BYTES_MAX || f->failed) {
+	if (n > f->calls->ops->bytes_max || f->failed) {
 		f->failed = true;
-		e = refuse(r, EMSGSIZE, "a request has at most %d bytes", CALL_BYTES_MAX);
+		e = refuse(r, EMSGSIZE, "a request has at most %zu bytes", f->calls->ops->bytes_max);
 	} else {
-		e = fs->calls->write(fs->calls_data, r, capability_of(node.entity), f->fh, data, n);
+		e = f->calls->ops->write(f->calls->data, r, node, f->fh, data, n);
 	}
 	if (e < 0 && !r->error)
 		r->error = EIO;

@@ -125,7 +125,7 @@ fs_file_new(struct fs *fs, uint64_t fh, struct node node, struct text *text, str
 	f->fs = fs;
 	f->log = node.row->type == ROW_LOG;
 	f->view = node.row->view;
-	f->call = node.row->type == ROW_CALL;
+	f->calls = fs_calls_of(fs, node.row->type);
 	list_init(&f->reads);
 	if (index_reserve(&fs->files, 1) < 0 || index_reserve(&fs->files_by_number, 1) < 0) {
 		charge_deinit(&f->charge);
@@ -155,7 +155,7 @@ fs_file_handle(struct fs *fs, size_t length)
 	do
 		fh = (uint64_t)length << FS_HANDLE_BITS | (fs->epoch & epoch) << FS_COUNTER_BITS |
 			(++fs->n_opened & counter);
-	while (fs_file_find(fs, fh) || fs->calls->exists(fs->calls_data, fh));
+	while (fs_file_find(fs, fh) || fs_calls_exist(fs, fh));
 	return fh;
 }
 
@@ -196,7 +196,7 @@ file_restore(struct fs *fs, fuse_req_t req, struct node node, uint64_t fh, struc
 	if (e)
 		return e;
 	/* What an earlier broker gave to who wrote nothing is not given again. */
-	if ((*ret)->call)
+	if ((*ret)->calls)
 		(*ret)->read_end = (*ret)->text.n;
 	(*ret)->base = record.base;
 	(*ret)->stored = stored;
@@ -262,7 +262,7 @@ fs_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		read_log(fs, req, f, size, at);
 		return;
 	}
-	if (f->call && fs_file_is_writable(fi)) {
+	if (f->calls && fs_file_is_writable(fi)) {
 		fs_call_read(fs, req, f, size);
 		return;
 	}
@@ -301,7 +301,7 @@ fs_file_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t n, off_t 
 			return;
 		}
 	}
-	if (f->call)
+	if (f->calls)
 		fs_call_write(fs, req, node, f, data, n);
 	else
 		fs_command_write(fs, req, node, f, &piece);
@@ -327,7 +327,7 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (f)
 		fs_file_free(fs, f);
 	/* Whatever file it was: nobody else has its handle. */
-	fs->calls->end(fs->calls_data, fi->fh);
+	fs_calls_end(fs, fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -356,13 +356,13 @@ fs_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_p
 
 	if (!tree_node(fs->model, ino, &node))
 		events |= POLLERR | POLLHUP;
-	else if (!f && (node.row->type == ROW_LOG || node.row->type == ROW_CALL) &&
+	else if (!f && (node.row->type == ROW_LOG || fs_calls_of(fs, node.row->type)) &&
 		file_restore(fs, req, node, fi->fh, &f))
 		f = NULL;
-	if (f && (f->log || f->call)) {
+	if (f && (f->log || f->calls)) {
 		if (f->log)
 			events = events_has_more(f->session, f->view, f->read_end) ? POLLIN | POLLRDNORM : 0;
-		else if (!fs->calls->poll(fs->calls_data, f->fh))
+		else if (!f->calls->ops->poll(f->calls->data, f->fh))
 			events = 0;
 		fs_poll_end(fs, f);
 		refused = poll && !fs_polls_allow(fs, f->session);

@@ -39,7 +39,8 @@ struct fs_file {
 	bool log, stored;
 	enum event_view view; /* … of a log */
 	bool ended;	   /* it was read to its end */
-	bool call, failed; /* failed: a `call` that takes nothing more */
+	const struct fs_calls *calls; /* who has what is said in it: of a `call` or a `request`; NULL: none of these */
+	bool failed;	   /* … and takes nothing more */
 	pid_t opener;	   /* 0: not known */
 	struct list reads; /* of struct fs_read (calls.c), that wait */
 	struct fs *fs;

@@ -52,6 +52,12 @@ struct fs_current {
 	bool resent;
 };
 
+/* Who has what is said in the open files of one type of row. */
+struct fs_calls {
+	const struct calls *ops; /* NULL: nobody */
+	void *data;
+};
+
 struct fs {
 	struct model *model;
 	struct state *state;
@@ -59,8 +65,7 @@ struct fs {
 	struct turns *turns;
 	const struct fs_sockets *sockets;
 	void *sockets_data;
-	const struct calls *calls;
-	void *calls_data;
+	struct fs_calls calls, asks;
 	struct metrics *metrics; /* for requests, which show them; NULL: none */
 	struct fuse_session *session;
 	char *buffer; /* of what is being read */

@@ -128,8 +128,13 @@ fs_new(struct model *m, struct state *state, const struct boot *boot,
 void
 fs_set_calls(struct fs *fs, const struct calls *calls, void *data)
 {
-	fs->calls = calls;
-	fs->calls_data = data;
+	fs->calls = (struct fs_calls){calls, data};
+}
+
+void
+fs_set_asks(struct fs *fs, const struct calls *asks, void *data)
+{
+	fs->asks = (struct fs_calls){asks, data};
 }
 
 void

@@ -49,6 +49,8 @@ struct fs *fs_free(struct fs *fs);
 
 /* Who has the conversations of open `call` files. Before fs_take_over(). */
 void fs_set_calls(struct fs *fs, const struct calls *calls, void *data);
+/* … and of `request` files, likewise. */
+void fs_set_asks(struct fs *fs, const struct calls *asks, void *data);
 
 /* What its requests show of the broker (tree/metrics.h), and what counters.fuse counts there. */
 struct metrics;

@@ -57,7 +57,7 @@ open_file(struct fs *fs, fuse_req_t req, struct node node, struct fuse_file_info
 	}
 	f->opener = fuse_req_ctx(req)->pid;
 	/* Interrupted before it was answered: the kernel will not release what it has not opened. */
-	e = f->call && fs_file_is_writable(fi) ? fs_call_reply_open(req, fi) : fuse_reply_open(req, fi);
+	e = f->calls && fs_file_is_writable(fi) ? fs_call_reply_open(req, fi) : fuse_reply_open(req, fi);
 	if (e == -ENOENT)
 		fs_file_free(fs, f);
 }

@@ -17,4 +17,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_CONFINEMENT] = &confinement_kind,
 	[ENTITY_LABELS] = &labels_kind,
 	[ENTITY_CAVEAT] = &caveat_kind,
+	[ENTITY_ASK] = &ask_kind,
 };

@@ -39,6 +39,7 @@ model_alloc(void)
 	if (!m)
 		return NULL;
 	list_init(&m->ending);
+	list_init(&m->asks);
 	list_init(&m->event_queue);
 	m->now_usec = now_realtime;
 	m->next_expiry_usec = LIMIT_NONE;
@@ -71,7 +72,8 @@ model_new(const struct store_ops *store, void *store_data, struct model **ret)
 	if (!m->change || index_reserve(&m->by_id, BUCKETS_MIN) < 0 ||
 		index_reserve(&m->by_name, BUCKETS_MIN) < 0 ||
 		index_reserve(&m->by_badge, BUCKETS_MIN) < 0 ||
-		index_reserve(&m->by_holder, BUCKETS_MIN) < 0)
+		index_reserve(&m->by_holder, BUCKETS_MIN) < 0 ||
+		index_reserve(&m->by_asker, BUCKETS_MIN) < 0)
 		return -ENOMEM;
 	*ret = take_ptr(m);
 	return 0;
@@ -92,7 +94,7 @@ free_entities(struct model *m)
 			e->linked = false;
 			entity_free(e);
 		}
-	m->by_id.n = m->by_name.n = m->by_badge.n = m->by_holder.n = 0;
+	m->by_id.n = m->by_name.n = m->by_badge.n = m->by_holder.n = m->by_asker.n = 0;
 }
 
 struct model *
@@ -107,6 +109,7 @@ model_free(struct model *m)
 	index_deinit(&m->by_name);
 	index_deinit(&m->by_badge);
 	index_deinit(&m->by_holder);
+	index_deinit(&m->by_asker);
 	free(m->orphans);
 	free(m);
 	return NULL;

@@ -113,10 +113,11 @@ struct model {
 	const struct model_hooks *hooks; /* NULL members are skipped */
 	void *hooks_data;
 	struct session *root;
-	struct index by_id, by_name, by_badge, by_holder;
+	struct index by_id, by_name, by_badge, by_holder, by_asker;
 	uint64_t seed; /* of name hashes */
 	struct model_header header, stored_header; /* as it is, and as the store has it */
 	struct change *change; /* the one that is reused, never NULL */
+	struct list asks;      /* of struct ask: all, in the order of what is due */
 	struct capability *expiring; /* those with an expiry of their own (expiry.c) */
 	uint64_t next_expiry_usec; /* none of them expires before */
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */

@@ -35,6 +35,8 @@ session_init(struct model *m, struct entity *e)
 	s->model = m;
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		list_init(&s->owned[kind]);
+	list_init(&s->asked);
+	list_init(&s->deciders);
 }
 
 static void

@@ -60,6 +60,8 @@ struct session {
 	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
+	struct list asked;     /* of struct ask: what it is to decide */
+	struct list deciders;  /* asking's: of who waits for one */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
 	bool has_init;             /* programs': there is one */
 	uint8_t owner_told;        /* fs's: the last owner_changed that the kernel was told of */

@@ -133,6 +133,15 @@ command_add(struct request *r, struct command *c, key_set allowed, const struct 
 	return true;
 }
 
+bool
+command_is_printable(struct request *r, const char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)text[i] < ' ' || (unsigned char)text[i] > '~')
+			return refuse(r, EINVAL, "a command is one line of printable ASCII");
+	return true;
+}
+
 /*
  * Tabs and line feeds are no blanks: a second line would be a second command that nobody runs. That
  * all is printable is looked at first, so that a reason which quotes a word can be shown to
@@ -145,9 +154,8 @@ command_parse(struct request *r, const char *text, size_t n, key_set allowed, st
 	struct command c = {.end = end};
 	struct word word, value;
 
-	for (const char *p = text; p < end; p++)
-		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
-			return refuse(r, EINVAL, "a command is one line of printable ASCII");
+	if (!command_is_printable(r, text, n))
+		return false;
 	for (const char *p = text; skip_blanks(&p, end), p < end;) {
 		if (!scan_word(&p, end, &word, &value))
 			return refuse(r, EINVAL, "the quotes of '%.*s' are not as \"TEXT\", with \\ before \" and \\",

@@ -37,6 +37,11 @@ struct request;
 	X(ONLY, "only", false, "only=TEXT")                                                        \
 	X(IMMUTABLE, "immutable", true, "immutable")                                               \
 	X(ID, "id", false, "id=N")                                                                 \
+	X(TYPE, "type", false, "type=TYPE")                                                        \
+	X(SLOT, "slot", false, "slot=NAME")                                                        \
+	X(TIMEOUT, "timeout", false, "timeout=SECONDS")                                            \
+	X(AMOUNT, "quota", true, "quota")                                                          \
+	X(REFUSE, "refuse", true, "refuse [REASON]")                                               \
 	X(KEY, "key", false, "key=N")                                                              \
 	X(SOCKET, "socket", false, "socket=stream|seqpacket")                                      \
 	X(PROTOCOL, "protocol", false, "protocol=calls")                                           \
@@ -147,6 +152,9 @@ const char *key_usage(enum key key);
  */
 bool command_parse(struct request *r, const char *text, size_t n, key_set allowed,
 	struct command *ret);
+
+/* Is it all printable ASCII, as every command is? Returns: true, or false (refused). */
+bool command_is_printable(struct request *r, const char *text, size_t n);
 
 /* The quota kinds among its words; the others are 0. Returns: true, or false (refused). */
 bool command_quota(struct request *r, const struct command *c, struct quota *ret);

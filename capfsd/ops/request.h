@@ -24,6 +24,8 @@ struct request {
 	gid_t gid;
 	pid_t pid; /* likewise; decides nothing */
 
+	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
+
 	/* The outcome. */
 	int error;          /* positive errno, 0 when done */
 	struct text text;   /* the result's line, or the reason of the refusal; no line feed */

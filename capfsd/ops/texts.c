@@ -206,3 +206,65 @@ text_confinement(const struct confinement_record *c, struct text *t)
 	if (c->pids_max)
 		text_addf(t, "pids=%" PRIu64 "\n", c->pids_max);
 }
+
+static void
+add_amount(const struct quota *amount, struct text *t)
+{
+	for (enum quota_kind i = 0; i < QUOTA_N_KINDS; i++)
+		if (amount->n[i] > 0)
+			text_addf(t, " %s=%" PRIu64, quota_kind_name(i), amount->n[i]);
+}
+
+/* In the order in which usages have them. */
+static void
+add_reductions(const struct reductions *how, struct text *t)
+{
+	if (how->has_rights) {
+		text_add(t, " rights=");
+		rights_format(how->rights, t);
+	}
+	if (how->has_methods) {
+		text_add(t, " methods=");
+		methods_format(&how->methods, t);
+	}
+	if (how->has_calls)
+		text_addf(t, " calls=%" PRIu64, how->calls);
+	if (how->has_conns)
+		text_addf(t, " conns=%" PRIu64, how->conns);
+	if (how->has_rate)
+		text_addf(t, " rate=%" PRIu64 "/s", how->rate);
+	if (how->has_expires) {
+		text_add(t, " expires=");
+		text_time(t, how->expires_usec);
+	}
+}
+
+void
+text_asked(const struct ask_record *record, const char *name, struct text *t)
+{
+	struct reductions how;
+
+	if (record->what != ASK_SLOT) {
+		text_add(t, record->what == ASK_QUOTA ? "quota" : "yield");
+		add_amount(&record->amount, t);
+		return;
+	}
+	ask_reductions(record, &how);
+	text_addf(t, "type=%s name=%s", capability_types[record->type]->name, name);
+	add_reductions(&how, t);
+}
+
+void
+text_ask(const struct ask *a, uint64_t now_usec, struct text *t)
+{
+	uint64_t since = a->record.since_usec;
+
+	text_addf(t, "id=%" PRIu64 " ", a->entity.id);
+	if (a->record.what != ASK_YIELD) {
+		text_add(t, "from=");
+		session_label(a->session, t);
+		text_add(t, " ");
+	}
+	text_asked(&a->record, a->entity.name, t);
+	text_addf(t, " waiting=%" PRIu64, now_usec > since ? (now_usec - since) / 1000000 : 0);
+}

@@ -27,6 +27,14 @@ void text_slot(const struct capability *c, struct text *t);
  */
 void text_where(const char *path, size_t n, struct text *t);
 
+struct ask;
+struct ask_record;
+
+/* What is asked: "type=object name=net rights=call calls=9", "quota caps=16", "yield caps=8". */
+void text_asked(const struct ask_record *record, const char *name, struct text *t);
+/* That as a line of `requests`: "id=12 from=init/app … waiting=3". */
+void text_ask(const struct ask *a, uint64_t now_usec, struct text *t);
+
 struct confinement_record;
 struct program_record;
 

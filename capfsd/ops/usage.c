@@ -27,9 +27,10 @@ static void
 add_key(enum key key, const struct entity *e, struct text *t)
 {
 	text_add(t, key_usage(key));
-	if (key == KEY_RIGHTS)
-		rights_format(
-			capability_rights(capability_of(e)), t);
+	if (key == KEY_RIGHTS && e->kind == ENTITY_CAPABILITY)
+		rights_format(capability_rights(capability_of(e)), t);
+	else if (key == KEY_RIGHTS)
+		text_add(t, "RIGHT,...");
 }
 
 static void
@@ -68,7 +69,7 @@ verb_usage(const struct verb *v, struct request *r, struct entity *e, struct tex
 		v->usage(r, e, t);
 		return;
 	}
-	if (v->keys & KEYS_REDUCTIONS) {
+	if ((v->keys & KEYS_REDUCTIONS) && e->kind == ENTITY_CAPABILITY) {
 		keys &= ~reductions_unkept(capability_of(e));
 		choice &= ~reductions_unkept(capability_of(e));
 	}

@@ -12,12 +12,49 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "capfsd/ops/reductions.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/usage.h"
 
-/* A capability's verbs alone have reductions, and a right that it must have. */
+/* The word behind which the rest of the line is for people. NULL: it is not there. */
+static const char *
+find_rest(const struct operation *o, const char *name)
+{
+	const char *p = o->text.p, *end = p + o->text.n;
+	size_t n = strlen(name);
+
+	for (; p && (size_t)(end - p) >= n; p++)
+		if (memcmp(p, name, n) == 0 && (p == o->text.p || p[-1] == ' ') && (p + n == end || p[n] == ' '))
+			return p;
+	return NULL;
+}
+
+/* What is for people is text as all is, but has no keys. */
+static bool
+parse(struct operation *o)
+{
+	const struct verb *v = o->verb;
+	struct command *c = &o->command;
+	const char *rest = NULL;
+	enum key key = 0;
+	size_t n = o->text.n;
+
+	while (v->rest && !(v->rest & KEY_BIT(key)))
+		key++;
+	if (v->rest)
+		rest = find_rest(o, key_name(key));
+	if (rest)
+		n = (size_t)(rest - o->text.p) + strlen(key_name(key));
+	if (!command_parse(o->request, o->text.p, n, v->keys, c))
+		return false;
+	if (rest && n < o->text.n)
+		c->value[key] = (struct word){o->text.p + n + 1, o->text.n - n - 1};
+	return !rest || command_is_printable(o->request, o->text.p + n, o->text.n - n);
+}
+
+/* Whether a limit can be kept is asked of a capability; what else has limits is about one that it finds. */
 static bool
 decode(struct operation *o)
 {
@@ -25,12 +62,12 @@ decode(struct operation *o)
 	struct request *r = o->request;
 	struct command *c = &o->command;
 
-	if (v->keys && !(v->wordless && o->text.n == 0) &&
-		!command_parse(r, o->text.p, o->text.n, v->keys, c))
+	if (v->keys && !(v->wordless && o->text.n == 0) && !parse(o))
 		return false;
-	if ((c->given & KEYS_REDUCTIONS) &&
-		(!command_reductions(r, c, &o->only, &o->reductions) ||
-			!reductions_can_be_kept(r, capability_of(o->subject), &o->reductions)))
+	if ((c->given & KEYS_REDUCTIONS) && !command_reductions(r, c, &o->only, &o->reductions))
+		return false;
+	if ((c->given & KEYS_REDUCTIONS) && o->subject->kind == ENTITY_CAPABILITY &&
+		!reductions_can_be_kept(r, capability_of(o->subject), &o->reductions))
 		return false;
 	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);
 }

@@ -23,6 +23,7 @@ struct verb {
 	key_set keys;     /* it understands; none: its text is not decoded */
 	key_set required; /* must be given */
 	key_set one_of;   /* exactly one of these */
+	key_set rest;      /* behind this one, which comes last, all of the line is its value */
 	key_set alone;    /* each of these may stand for all of that, without any other key */
 	/* Only for usages. */
 	key_set usual;  /* shown as if it was required */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * `holders` and `objects`, a piece at a time. What was told last is known by its id, since anything may
+ * `holders`, `objects` and `requests`, a piece at a time. What was told last is known by its id, since anything may
  * have gone between two pieces; ids only grow and siblings stand in their order, so that the place is
  * found again behind what has gone. Whatever was there all the time is told once, as in the listing of a
  * directory; what came or went meanwhile may be told or not.
@@ -212,4 +212,52 @@ list_objects(struct request *r, struct entity *e, struct reading *at, struct tex
 			return true;
 	}
 	return false;
+}
+
+/* The one of S behind ID that waits; where that has gone, those before it are passed over once more. */
+static struct list *
+next_ask(struct model *m, struct session *s, uint64_t id)
+{
+	struct entity *e = id ? entity_find(m, id) : NULL;
+	struct list *l = &s->asked;
+
+	if (e && e->kind == ENTITY_ASK && !list_empty(&ask_of(e)->asked_link) &&
+		ask_decider(ask_of(e)->session, ask_of(e)->record.what) == s)
+		l = &ask_of(e)->asked_link;
+	do
+		l = l->next;
+	while (l != &s->asked && list_entry(l, struct ask, asked_link)->entity.id <= id);
+	return l;
+}
+
+bool
+list_requests(struct request *r, struct entity *e, struct reading *at, struct text *t)
+{
+	struct session *s = session_of(e);
+	struct list *l = next_ask(r->model, s, at->last);
+
+	for (unsigned n = 0; l != &s->asked; l = l->next) {
+		const struct ask *a = list_entry(l, struct ask, asked_link);
+
+		if (a->record.what == ASK_YIELD)
+			continue;
+		if (++n > LISTS_PIECE_LINES)
+			return true;
+		if (at->n_lines == LISTS_LINES_MAX) {
+			text_add(t, "... more\n");
+			return false;
+		}
+		text_ask(a, r->model->now_usec(), t);
+		text_add(t, "\n");
+		at->n_lines++;
+		at->last = a->entity.id;
+	}
+	return false;
+}
+
+/* How long each has waited. */
+bool
+list_requests_restless(const struct entity *e)
+{
+	return !list_empty(&session_of(e)->asked);
 }

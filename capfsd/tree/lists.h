@@ -18,6 +18,8 @@ struct text;
 /* All add to T, and move AT on. Return: is there more? */
 bool list_holders(struct request *r, struct entity *e, struct reading *at, struct text *t);
 bool list_objects(struct request *r, struct entity *e, struct reading *at, struct text *t);
+bool list_requests(struct request *r, struct entity *e, struct reading *at, struct text *t);
 
 /* May that text change without notice? */
 bool list_holders_restless(const struct entity *e);
+bool list_requests_restless(const struct entity *e);

@@ -44,6 +44,9 @@ static const struct row session_rows[] = {
 	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
 	ROW(15, "faults", ROW_LOG, .view = EVENTS_FAULTS),
 	ROW(16, "graph.dot", ROW_INFO, .restless = graph_restless, .read_piece = graph_read),
+	ROW(17, "request", ROW_ASK, .verb = &verb_request),
+	ROW(18, "requests", ROW_COMMAND, .restless = list_requests_restless, .read_piece = list_requests,
+		.verb = &verb_requests),
 };
 
 static const struct row capability_rows[] = {
@@ -139,6 +142,7 @@ static const struct {
 	[ROW_LOG] = {S_IFREG, 0444},
 	[ROW_SOCKET] = {S_IFSOCK, 0666},
 	[ROW_CALL] = {S_IFREG, 0666},
+	[ROW_ASK] = {S_IFREG, 0666},
 };
 
 mode_t

@@ -28,6 +28,7 @@ enum row_type {
 	ROW_LOG,     /* read: a text that grows (events, faults) */
 	ROW_SOCKET,
 	ROW_CALL,    /* write a request, read its reply; a fresh one the usage */
+	ROW_ASK,     /* write what is asked of another session, read the answer, for which a read waits */
 	N_ROW_TYPES,
 };
 

@@ -34,8 +34,10 @@
 	X(CONFINE, confine)                                                                        \
 	X(REGISTER, register)                                                                      \
 	X(ADJUST, adjust)                                                                          \
-	X(REFUSAL, refusal)                                                                \
-	X(SPLIT, split)
+	X(REFUSAL, refusal)                                                                        \
+	X(SPLIT, split)                                                                            \
+	X(REQUEST, request)                                                                        \
+	X(REQUESTS, requests)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

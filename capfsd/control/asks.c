@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Asking through the control protocol: the request is replied to with the answer. It stays in the queue until
+ * there is one, and is performed again then; what it has asked is found by the connection and the serial, also by
+ * a later broker. So nothing is asked twice.
+ */
+#include "config.h"
+
+#include "capfsd/control/asks.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "capfsd/asking/asking.h"
+#include "capfsd/control/control.h"
+#include "capfsd/control/exchange.h"
+#include "capfsd/control/spawn.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/model/change.h"
+#include "wire/wire.h"
+
+/* There is no reply yet; but the connection is stored, as the one that has asked. */
+static int
+note_connection(struct request *r, struct change *ch)
+{
+	const struct exchange *x = r->data;
+
+	return memo_stage(x->control->memo, ch, "", 0);
+}
+
+static int
+begin(struct exchange *x, struct node node)
+{
+	const struct asker asker = {
+		.instance = askings_instance(x->control->controls->askings),
+		.connection = x->control->memo->record.cookie,
+		.serial = x->asked->serial,
+	};
+	struct request *r = &x->request;
+	int (*note)(struct request *r, struct change *ch) = r->note;
+	int e;
+
+	r->asker = &asker;
+	r->note = note_connection;
+	e = tree_write(r, node, x->asked->text, x->asked->n_text);
+	r->asker = NULL;
+	r->note = note;
+	if (e == 0 && !r->error)
+		memo_stored(x->control->controls->sockets, x->control->memo);
+	r->made = NULL;
+	return e;
+}
+
+/* The reply is stored with the end of what was asked: it is one or the other that a later broker finds. */
+static int
+finish(struct exchange *x, struct node node, struct ask *a)
+{
+	struct request *r = &x->request;
+	struct change *ch = change_begin(r->model);
+	int e = change_drop(ch, &a->entity);
+
+	text_add_n(&r->text, a->record.text, a->record.n_text);
+	r->error = (int)a->record.error;
+	if (e == 0)
+		e = text_done(&r->text);
+	if (e < 0)
+		return request_fail(r, ch, e);
+	e = request_commit(r, ch);
+	if (e == 0 && r->error)
+		tree_refused(r, node);
+	return e;
+}
+
+int
+perform_ask(struct exchange *x, struct node node)
+{
+	struct control *c = x->control;
+	struct model *m = x->request.model;
+	uint64_t cookie = c->memo->record.cookie;
+	struct ask *a = ask_find_request(m, cookie, x->asked->serial);
+	int e;
+
+	if (!a) {
+		e = begin(x, node);
+		if (e < 0 || x->request.error)
+			return e;
+		text_deinit(&x->request.text);
+		a = ask_find_request(m, cookie, x->asked->serial);
+	}
+	/* It was answered otherwise, as by `id=N` where an ask may be written, too: that is the reply. */
+	if (!a)
+		return 0;
+	if (a->record.state == ASK_ANSWERED)
+		return finish(x, node, a);
+	spawn_forget(c);
+	askings_wait(a, &c->parked_link);
+	x->parked = true;
+	return 0;
+}
