@@ -38,6 +38,10 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/adjust.c \
 	capfsd/kinds/asking/ask.c \
 	capfsd/kinds/asking/ask.h \
+	capfsd/kinds/asking/policy.c \
+	capfsd/kinds/asking/policy.h \
+	capfsd/kinds/asking/rules.c \
+	capfsd/kinds/asking/rules.h \
 	capfsd/kinds/capability/capability-record.h \
 	capfsd/kinds/capability/capability.c \
 	capfsd/kinds/capability/capability.h \
@@ -89,6 +93,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/ops/verb.h \
 	capfsd/verbs/asking/answer.c \
 	capfsd/verbs/asking/answer.h \
+	capfsd/verbs/asking/policy.c \
+	capfsd/verbs/asking/policy.h \
 	capfsd/verbs/asking/request.c \
 	capfsd/verbs/asking/requests.c \
 	capfsd/verbs/session/chmod.c \

@@ -47,6 +47,7 @@ unit_tests = \
 	tests/test-split \
 	tests/test-ops \
 	tests/test-asking \
+	tests/test-policy \
 	tests/test-tree \
 	tests/test-graph \
 	tests/test-lists \
@@ -150,6 +151,7 @@ integration_tests = \
 	tests/it-mount.sh \
 	tests/it-permissions.sh \
 	tests/it-persist.sh \
+	tests/it-policy.sh \
 	tests/it-pictures.sh \
 	tests/it-proxy.sh \
 	tests/it-readme.sh \
@@ -332,6 +334,9 @@ tests_test_graph_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_asking_SOURCES = tests/test-asking.c $(ops_world)
 tests_test_asking_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_asking_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_policy_SOURCES = tests/test-policy.c $(ops_world)
+tests_test_policy_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_policy_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_lists_SOURCES = tests/test-lists.c $(ops_world)
 tests_test_lists_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_lists_LDADD = tests/libfixture.la capfsd/libmodel.la

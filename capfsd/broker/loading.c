@@ -21,6 +21,7 @@
 #include "capfsd/process/boot.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
+#include "capfsd/verbs/asking/policy.h"
 
 /*
  * Bounds of the map's size: a small quota must leave room for events and replies, and no more than
@@ -94,6 +95,8 @@ load_model(const struct boot *boot, struct state *state, struct model **ret, cha
 	r = state_scan(state, load_record, *ret, ret_reason);
 	if (r == 0)
 		r = model_load_done(*ret);
+	if (r == 0)
+		r = policies_make(*ret);
 	if (r == -EBADMSG)
 		r = state_damaged(state, "a record does not fit the others", ret_reason);
 	if (r != 0)

@@ -224,7 +224,8 @@ perform_write(struct exchange *x)
 
 	if (!find_file(x, &node))
 		return 0;
-	if (x->asked->n_text > COMMAND_BYTES_MAX)
+	/* What is written as a whole has at most what one message has. */
+	if (x->asked->n_text > COMMAND_BYTES_MAX && !node.row->bytes_max)
 		return refuse(
 			&x->request, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
 	if (memchr(x->asked->text, '\0', x->asked->n_text))

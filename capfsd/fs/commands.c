@@ -42,6 +42,13 @@ fs_half_deinit(struct fs_half *h)
 	text_deinit(&h->text);
 }
 
+/* How much may be written at once. */
+static size_t
+bytes_max(struct node node)
+{
+	return node.row->bytes_max ? node.row->bytes_max : COMMAND_BYTES_MAX;
+}
+
 /*
  * What no command has shows that this is none, whatever follows: it is refused at once, as what is
  * complete is done at once. So is what is written where nothing is taken.
@@ -51,6 +58,8 @@ could_go_on(struct node node, const struct fs_piece *piece)
 {
 	if (node.row->type != ROW_COMMAND)
 		return false;
+	if (node.row->bytes_max)
+		return piece->n > 0 && piece->data[piece->n - 1] != '\n';
 	for (size_t i = 0; i < piece->n; i++)
 		if (piece->data[i] < ' ' || piece->data[i] > '~')
 			return false;
@@ -98,6 +107,7 @@ static void
 restore(struct fs *fs, uint64_t number, uint64_t fh, struct fs_half *h)
 {
 	struct fs_half_record record = {};
+	struct node node;
 
 	h->stored = fs_half_find(fs, fh, number, &record, &h->text);
 	h->end = record.end;
@@ -105,6 +115,9 @@ restore(struct fs *fs, uint64_t number, uint64_t fh, struct fs_half *h)
 	h->error = (int)record.error;
 	if (text_done(&h->text) < 0)
 		h->error = ENOMEM;
+	/* Whether it was to replace what is there, or to be added, is not known any more. */
+	if (h->text.n > 0 && tree_node(fs->model, number, &node) && node.row->bytes_max)
+		h->error = EIO;
 	/* The piece that was written when the broker died is sent by nobody again. */
 	if (h->stored && fs->no_resend && !h->error)
 		h->error = EIO;
@@ -130,12 +143,17 @@ fs_command_lost(struct fs *fs, uint64_t number, uint64_t fh, int error)
 
 /* Does the piece belong to what was begun? Two users never write one command together. */
 static bool
-check(struct request *r, const struct fs_half *h, const struct fs_piece *piece)
+check(struct request *r, struct node node, const struct fs_half *h, const struct fs_piece *piece)
 {
+	size_t max = bytes_max(node);
+
 	if (h->error && h->error != EINTR)
 		return refuse(r, h->error, "a piece of a command is missing: open the file again");
-	if (piece->n > COMMAND_BYTES_MAX - h->text.n)
-		return refuse(r, EMSGSIZE, "a command has at most %d bytes", COMMAND_BYTES_MAX);
+	if (piece->n > max - h->text.n)
+		return refuse(r, EMSGSIZE, "%s has at most %zu bytes", node.row->bytes_max ? "this" : "a command", max);
+	/* Else the end of a text would take the place of all of it. */
+	if (h->text.n == 0 && node.row->bytes_max && piece->offset > 0 && !piece->appends)
+		return refuse(r, EINVAL, "all of it is one write: open the file again");
 	if (h->text.n == 0)
 		return true;
 	if (h->uid != r->uid)
@@ -146,13 +164,14 @@ check(struct request *r, const struct fs_half *h, const struct fs_piece *piece)
 }
 
 static bool
-take(struct request *r, struct fs_half *h, const struct fs_piece *piece)
+take(struct request *r, struct node node, struct fs_half *h, const struct fs_piece *piece)
 {
-	if (!check(r, h, piece))
+	if (!check(r, node, h, piece))
 		return false;
 	text_add_n(&h->text, piece->data, piece->n);
 	if (text_done(&h->text) < 0)
 		return refuse(r, ENOMEM, "the daemon is out of memory");
+	h->appends |= piece->appends;
 	h->uid = r->uid;
 	h->end = piece->offset + piece->n;
 	h->error = 0;
@@ -239,6 +258,8 @@ run(struct writing *w, struct node node)
 	int e;
 
 	w->edit.more = note_result;
+	r->appends = h->appends;
+	h->appends = false;
 	e = tree_write(r, node, h->text.data, h->text.n);
 	fs_half_deinit(h);
 	if (h->stored && (r->error || !w->staged) && !forget(w))
@@ -273,7 +294,7 @@ fs_command_write(struct fs *fs, fuse_req_t req, struct node node, struct fs_file
 	int e = 0;
 
 	fs_edit_begin(&w.edit, fs, req, piece->n);
-	taken = take(r, &f->half, piece);
+	taken = take(r, node, &f->half, piece);
 	if (taken)
 		e = half ? keep(&w) : run(&w, node);
 	if (r->error && (half || !taken)) {
@@ -330,6 +351,7 @@ fs_command_close(struct fs *fs, fuse_req_t req, uint64_t number, uint64_t fh, st
 		restore(fs, number, fh, h);
 	if (h->text.n > 0 && tree_node(fs->model, number, &node)) {
 		fs_request_init(fs, req, &r);
+		r.appends = h->appends;
 		r.uid = h->uid; /* the kernel does not say who closed it last */
 		r.note = note_closed;
 		r.data = &fh;

@@ -17,7 +17,7 @@ struct fs_half {
 	uint64_t end; /* the offset at which it goes on */
 	uid_t uid;    /* of who has begun it */
 	int error;    /* a piece is missing, for this reason: nothing more is taken; 0: none is */
-	bool stored;
+	bool stored, appends;
 };
 
 /*

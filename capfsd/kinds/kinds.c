@@ -18,4 +18,6 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_LABELS] = &labels_kind,
 	[ENTITY_CAVEAT] = &caveat_kind,
 	[ENTITY_ASK] = &ask_kind,
+	[ENTITY_POLICY] = &policy_kind,
+	[ENTITY_RULED] = &ruled_kind,
 };

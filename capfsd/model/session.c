@@ -37,6 +37,7 @@ session_init(struct model *m, struct entity *e)
 		list_init(&s->owned[kind]);
 	list_init(&s->asked);
 	list_init(&s->deciders);
+	list_init(&s->given);
 }
 
 static void

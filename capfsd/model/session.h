@@ -16,6 +16,7 @@
 struct text;
 struct change;
 struct events;
+struct policy;
 
 enum session_state {
 	SESSION_RUNNING,
@@ -61,6 +62,8 @@ struct session {
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 	struct list asked;     /* of struct ask: what it is to decide */
+	struct policy *policy; /* kinds': that in force; NULL: none */
+	struct list given;     /* of struct ruled: what its policy has given */
 	struct list deciders;  /* asking's: of who waits for one */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
 	bool has_init;             /* programs': there is one */

@@ -26,6 +26,8 @@ struct request {
 
 	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
 
+	bool appends; /* to what the file has: where that is a text that is written as a whole */
+
 	/* The outcome. */
 	int error;          /* positive errno, 0 when done */
 	struct text text;   /* the result's line, or the reason of the refusal; no line feed */

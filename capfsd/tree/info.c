@@ -177,6 +177,19 @@ served_word(const struct entrypoint *ep)
 	return ep->thread->record.error ? "unreachable" : "yes";
 }
 
+/* That by which it would be given now. */
+static void
+add_rule(const struct capability *c, struct text *t)
+{
+	const struct rule *rule = policy_rule_of(c);
+
+	if (!rule)
+		return;
+	text_add(t, "policy=");
+	session_label(c->ruled->session, t);
+	text_addf(t, " line=%" PRIu32 "\n", rule->line);
+}
+
 /*
  * What it may is shown as it is in effect, with all its ancestors counted in, since that is what a
  * call meets; `holders` shows what each record says by itself. `revocation=new-only` warns that the
@@ -212,15 +225,19 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid, served_word(ep),
 		capability_service(c).listens ? "new-only" : "full");
 	add_caveats(c, t);
+	add_rule(c, t);
 }
 
-/* Servers count calls in memory that they share with the daemon, and tell nobody. */
+/*
+ * Servers count calls in memory that they share with the daemon, and tell nobody. A rule changes its line with the
+ * rest of the policy.
+ */
 bool
 info_capability_restless(const struct entity *e)
 {
 	const struct capability *c = capability_of(e);
 
-	return capability_counts_calls(c) && capability_calls_left(c) != LIMIT_NONE;
+	return c->ruled || (capability_counts_calls(c) && capability_calls_left(c) != LIMIT_NONE);
 }
 
 /*
@@ -324,4 +341,10 @@ info_thread(struct request *r, struct entity *e, struct text *t)
 	if (th->serves)
 		text_addf(t, "\nserves=%s", th->serves->entity.name);
 	text_add(t, "\n");
+}
+
+void
+info_policy(struct request *r, struct entity *e, struct text *t)
+{
+	policy_text(session_of(e), t);
 }

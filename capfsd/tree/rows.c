@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "capfsd/tree/graph.h"
+#include "capfsd/kinds/asking/rules.h"
 #include "capfsd/tree/info.h"
 #include "capfsd/tree/lists.h"
 #include "capfsd/tree/metrics.h"
@@ -47,6 +48,7 @@ static const struct row session_rows[] = {
 	ROW(17, "request", ROW_ASK, .verb = &verb_request),
 	ROW(18, "requests", ROW_COMMAND, .restless = list_requests_restless, .read_piece = list_requests,
 		.verb = &verb_requests),
+	ROW(19, "policy", ROW_COMMAND, .read = info_policy, .verb = &verb_policy, .bytes_max = RULES_BYTES_MAX),
 };
 
 static const struct row capability_rows[] = {

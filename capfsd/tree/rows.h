@@ -60,6 +60,7 @@ struct row {
 	/* Instead: one piece of it behind what T has. Returns: is there more? */
 	bool (*read_piece)(struct request *r, struct entity *e, struct reading *at, struct text *t);
 	const struct verb *verb; /* what is done by writing to it */
+	uint32_t bytes_max; /* of a text that is written as a whole, and ends with a line feed; 0: a command is */
 	enum event_view view;    /* what is read of a log */
 };
 

@@ -37,7 +37,8 @@
 	X(REFUSAL, refusal)                                                                        \
 	X(SPLIT, split)                                                                            \
 	X(REQUEST, request)                                                                        \
-	X(REQUESTS, requests)
+	X(REQUESTS, requests)                                                                      \
+	X(POLICY, policy)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

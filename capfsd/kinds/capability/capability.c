@@ -21,6 +21,7 @@
 #include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/expiry.h"
+#include "capfsd/kinds/asking/policy.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
@@ -398,6 +399,12 @@ reap_slot(struct reaper *r, struct capability *c)
 			if (e)
 				return e;
 		}
+	if (c->ruled) {
+		int e = reap_one(r, &c->ruled->entity);
+
+		if (e)
+			return e;
+	}
 	return reap_one(r, &c->entity);
 }
 

@@ -39,6 +39,7 @@ struct capability {
 	struct list children;    /* of struct capability, sibling_link */
 	struct list sibling_link;
 	struct list aliases;     /* of struct alias */
+	struct ruled *ruled;     /* a policy has given it (asking/policy.h); NULL: none */
 	struct list caveats;     /* of struct caveat: its own */
 	union {
 		struct list origin_link; /* where its type lists them, when parent is NULL */

@@ -10,9 +10,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "capfsd/model/change.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/verbs/asking/answer.h"
+#include "capfsd/verbs/asking/policy.h"
 #include "capfsd/verbs/verbs.h"
 
 #define TIMEOUT_DEFAULT 30 /* seconds */
@@ -113,8 +115,35 @@ make_room(struct operation *o, struct session *s)
 		: refuse(o->request, EBUSY, "%d of this session wait already", ASKS_MAX);
 }
 
+/*
+ * What the parent's policy says is the answer, also where it is that there is none to be had. Returns: 0, with the
+ * slot in *RET if there is one; -errno.
+ */
 static int
-add(struct operation *o, struct session *s, const struct ask_record *record)
+decide(struct operation *o, struct session *s, struct ask_record *record, struct capability **ret)
+{
+	const struct word *name = &o->command.value[KEY_NAME];
+	const struct asking asking = {record, s, name->p, name->n};
+	struct request answer = {.model = o->request->model, .uid = o->request->uid};
+	const struct rule *rule = record->what == ASK_SLOT ? policy_find(s, name->p, name->n) : NULL;
+	int e;
+
+	*ret = NULL;
+	if (!rule)
+		return 0;
+	e = policy_give(&answer, o->change, &asking, rule, ret);
+	if (e == 0 && !answer.error)
+		text_addf(&answer.text, "slot=%s id=%" PRIu64, (*ret)->entity.name, (*ret)->entity.id);
+	if (e == 0)
+		e = text_done(&answer.text);
+	if (e == 0)
+		ask_set_text(record, (uint32_t)answer.error, answer.text.data, answer.text.n);
+	request_deinit(&answer);
+	return e;
+}
+
+static int
+add(struct operation *o, struct session *s, const struct ask_record *record, const struct capability *made)
 {
 	const struct word *name = &o->command.value[KEY_NAME];
 	bool slot = record->what == ASK_SLOT;
@@ -130,6 +159,8 @@ add(struct operation *o, struct session *s, const struct ask_record *record)
 	text_addf(&r->text, "id=%" PRIu64, a->entity.id);
 	operation_tell(o, s, " id=%" PRIu64 " uid=%u ", a->entity.id, (unsigned)r->uid);
 	text_asked(record, a->entity.name, &o->event);
+	if (made)
+		answer_tell(o, made, a->entity.id);
 	return 0;
 }
 
@@ -144,6 +175,7 @@ stage(struct operation *o)
 		.amount = o->quota,
 		.uid = r->uid,
 	};
+	struct capability *made;
 	int e;
 
 	if (!check(o, s) || !take_type(o, &record.type) || !take_timeout(o, record.since_usec, &record.until_usec))
@@ -152,7 +184,17 @@ stage(struct operation *o)
 		record.asker = *r->asker;
 	ask_set_reductions(&record, &o->reductions);
 	e = make_room(o, s);
-	return e < 0 || r->error ? e : add(o, s, &record);
+	if (e < 0 || r->error)
+		return e;
+	e = decide(o, s, &record, &made);
+	/* A refusal may have staged a part of what it has refused, and is stored itself: nothing of that is left. */
+	if (e == 0 && record.error) {
+		change_abort(o->change);
+		o->change = change_begin(r->model);
+		made = NULL;
+		e = make_room(o, s);
+	}
+	return e < 0 ? e : add(o, s, &record, made);
 }
 
 const struct verb verb_request = {
