@@ -40,6 +40,7 @@ enum option_bit {
 	OPTION_DETACH = UINT32_C(1) << 31,
 	OPTION_SVG = UINT64_C(1) << 32,
 	OPTION_HTML = UINT64_C(1) << 33,
+	OPTION_HTTP = UINT64_C(1) << 34,
 };
 
 /* Every command takes these. */

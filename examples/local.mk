@@ -36,7 +36,7 @@ examples_pages_pages_front_LDADD = libcap-client/libcap-client.la
 examples_pages_pages_worker_SOURCES = examples/pages/worker.c
 examples_pages_pages_worker_CPPFLAGS = $(examples_cppflags)
 examples_pages_pages_worker_LDADD = libcap-client/libcap-client.la
-EXTRA_DIST += examples/pages/pages.yaml examples/agent/agent
+EXTRA_DIST += examples/pages/pages.yaml examples/agent/agent examples/docker/docker
 
 installcheck-local:
 	@for program in $(srcdir)/examples/*.c $(srcdir)/examples/*/*.c; do \

@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "helpers/message.h"
 
 int
 backend_connect(const char *path, int type)
@@ -94,4 +95,11 @@ backend_is_exposed(const char *path)
 			return false;
 	}
 	return true;
+}
+
+void
+backend_warn(const char *path)
+{
+	if (backend_is_exposed(path))
+		message("warning: every user can connect to %s itself, without a capability", path);
 }

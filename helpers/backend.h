@@ -22,3 +22,5 @@ const char *backend_advice(int error);
 
 /* Can every user of the machine connect to PATH, going by modes? False when it is not there. */
 bool backend_is_exposed(const char *path);
+/* Says so, if they can. */
+void backend_warn(const char *path);

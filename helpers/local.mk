@@ -16,12 +16,20 @@ helpers_libhelper_la_SOURCES = \
 helpers_libhelper_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
 pkglibexec_PROGRAMS += helpers/capfs-relay helpers/capfs-inetd helpers/capfs-listen \
-	helpers/capfs-metrics-http
+	helpers/capfs-http helpers/capfs-metrics-http
 helpers_capfs_relay_SOURCES = helpers/capfs-relay.c
 helpers_capfs_relay_LDADD = helpers/libhelper.la
 helpers_capfs_inetd_SOURCES = helpers/capfs-inetd.c
 helpers_capfs_inetd_LDADD = helpers/libhelper.la
 helpers_capfs_listen_SOURCES = helpers/capfs-listen.c
 helpers_capfs_listen_LDADD = helpers/libhelper.la
+helpers_capfs_http_SOURCES = helpers/http/capfs-http.c \
+	helpers/http/clients.c helpers/http/clients.h \
+	helpers/http/configuration.c helpers/http/configuration.h \
+	helpers/http/engine.c helpers/http/engine.h \
+	helpers/http/refusals.c helpers/http/refusals.h \
+	helpers/http/rules.c helpers/http/rules.h \
+	helpers/http/slots.c helpers/http/slots.h
+helpers_capfs_http_LDADD = helpers/libhelper.la
 helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
 helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

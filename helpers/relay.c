@@ -378,9 +378,7 @@ relays_check(struct relays *all)
 	if (all->checked)
 		return;
 	all->checked = true;
-	if (backend_is_exposed(all->options.path))
-		message("warning: every user can connect to %s itself, without a capability",
-			all->options.path);
+	backend_warn(all->options.path);
 }
 
 static void

@@ -43,7 +43,7 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	snprintf(how, sizeof(how), "%s%s%s%s%s", o->aside ? "aside " : "", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
+	snprintf(how, sizeof(how), "%s%s%s%s%s%s", o->aside ? "aside " : "", o->caveats ? "caveats=yes " : "", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
 		o->once ? "once " : "", o->listen ? "mode=listen " : "");
 	if (o->hold)
 		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64 " ", o->hold);
@@ -177,7 +177,7 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 		e = heart_start(s);
 	if (e < 0)
 		return say_refused(s, e, "epoll");
-	if (!o->listen)
+	if (!o->listen && !o->late)
 		service_ready(s);
 	return 0;
 }
@@ -193,6 +193,33 @@ service_health(struct service *s, int error)
 		text_addf(&words, "error=%s", error_name(error));
 	else
 		text_add(&words, "ok");
+	e = text_done(&node) < 0 || text_done(&words) < 0 ? -ENOMEM : 0;
+	return e < 0 ? e : capc_write(s->session, node.data, words.data, NULL, HEALTH_TIMEOUT_USEC);
+}
+
+/* As the value of a word. */
+static void
+add_value(struct text *t, const char *p)
+{
+	for (; *p; p++)
+		if (*p > ' ' && *p < 0x7f && *p != '%')
+			text_add_n(t, p, 1);
+		else
+			text_addf(t, "%%%02x", (unsigned)(unsigned char)*p);
+}
+
+int
+service_refused(struct service *s, uint64_t capability, uid_t uid, const char *call)
+{
+	cleanup_text struct text node = {}, words = {};
+	int e;
+
+	text_addf(&node, "entrypoints/%s/refusal", s->name);
+	text_addf(&words, "id=%" PRIu64, capability);
+	if (uid != (uid_t)-1)
+		text_addf(&words, " uid=%u", (unsigned)uid);
+	text_add(&words, " call=");
+	add_value(&words, call);
 	e = text_done(&node) < 0 || text_done(&words) < 0 ? -ENOMEM : 0;
 	return e < 0 ? e : capc_write(s->session, node.data, words.data, NULL, HEALTH_TIMEOUT_USEC);
 }

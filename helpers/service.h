@@ -23,6 +23,8 @@ struct service_options {
 	bool listen;	    /* in mode listen: there is a listener instead of connections */
 	bool fds;	    /* clients may send descriptors */
 	bool aside;	    /* callers may be given other connections */
+	bool caveats;	    /* they come with their capability's caveats */
+	bool late;	    /* service_ready() is the user's to call */
 	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
 	struct identity_options identity;
@@ -56,6 +58,13 @@ void service_ready(const struct service *s);
  * second at most. Returns: 0, -errno as capc_write().
  */
 int service_health(struct service *s, int error);
+
+/*
+ * Tells the daemon that the server has refused CALL, words of its own, to who came by CAPABILITY as UID, -1: that
+ * is not known. Blocks as service_health(). Returns: 0, -ENOENT (the capability has ended), -EDQUOT (too many of
+ * these), -errno as capc_write().
+ */
+int service_refused(struct service *s, uint64_t capability, uid_t uid, const char *call);
 
 void service_pause(struct service *s);
 void service_resume(struct service *s);

@@ -123,6 +123,7 @@ integration_tests = \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-deputy.sh \
+	tests/it-docker.sh \
 	tests/it-events.sh \
 	tests/it-faults.sh \
 	tests/it-examples.sh \
@@ -135,6 +136,7 @@ integration_tests = \
 	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
 	tests/it-hybrid.sh \
+	tests/it-http.sh \
 	tests/it-identity.sh \
 	tests/it-import.sh \
 	tests/it-kill-points.sh \
@@ -216,7 +218,7 @@ check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
 TESTS += $(script_tests) $(integration_tests)
-EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/manager.sh tests/namespace.sh tests/run-test
+EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/containers.sh tests/manager.sh tests/namespace.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test

@@ -119,11 +119,29 @@ static const struct passed {
 };
 #define N_PASSED (sizeof(passed) / sizeof(passed[0]))
 
+/* What a relay may be told, and HAProxy cannot do. */
+#define NOT_HTTP (OPTION_AS_CALLER | OPTION_SEND_PROXY | OPTION_SOCKET | OPTION_STEP_ASIDE)
+
+static int
+check_http(const struct options *o)
+{
+	uint64_t wrong = o->given & NOT_HTTP;
+	const char *value;
+
+	if (!options_have(o, OPTION_HTTP))
+		return STATUS_DONE;
+	if (!options_have(o, OPTION_PROXY))
+		return complain_usage("serve --http is in front of a server: --proxy=PATH");
+	if (wrong)
+		return complain_usage("--%s does not go with --http", options_name(o, wrong & -wrong, &value));
+	return STATUS_DONE;
+}
+
 static int
 check(const struct context *x, int argc, char **argv)
 {
 	const struct options *o = &x->options;
-	uint32_t way = o->given & WAYS;
+	uint64_t way = o->given & WAYS;
 	const char *way_name, *value;
 
 	if (way != OPTION_PROXY && way != OPTION_INETD && way != OPTION_LISTEN)
@@ -133,6 +151,8 @@ check(const struct context *x, int argc, char **argv)
 		return complain_usage("serve %s --%s needs a command behind --", argv[0], way_name);
 	if (way == OPTION_PROXY && argc > 1)
 		return complain_usage("serve --proxy takes no command");
+	if (check_http(o) != STATUS_DONE)
+		return STATUS_USAGE;
 	for (size_t i = 0; i < N_PASSED; i++)
 		if (options_have(o, passed[i].bit) && !(way & passed[i].ways))
 			return complain_usage("--%s does not go with --%s%s",
@@ -298,6 +318,16 @@ serve_detached(struct context *x, char *helper, int argc, char **argv)
 	return command_run.run(x, n + a.n, words);
 }
 
+static const char *
+helper_name(const struct options *o)
+{
+	if (options_have(o, OPTION_HTTP))
+		return "capfs-http";
+	if (options_have(o, OPTION_PROXY))
+		return "capfs-relay";
+	return options_have(o, OPTION_LISTEN) ? "capfs-listen" : "capfs-inetd";
+}
+
 static int
 run_serve(struct context *x, int argc, char **argv)
 {
@@ -310,10 +340,7 @@ run_serve(struct context *x, int argc, char **argv)
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&helper, "%s/%s", libexec && *libexec ? libexec : LIBEXECDIR,
-		x->options.proxy
-			? "capfs-relay"
-			: options_have(&x->options, OPTION_LISTEN) ? "capfs-listen"
-								   : "capfs-inetd");
+		helper_name(&x->options));
 	if (text_done(&helper) < 0)
 		return complain(ENOMEM, NULL, "serve");
 	return options_have(&x->options, OPTION_DETACH) ? serve_detached(x, helper.data, argc, argv)
@@ -322,14 +349,14 @@ run_serve(struct context *x, int argc, char **argv)
 
 const struct command command_serve = {
 	.name = "serve",
-	.arguments = "NAME --proxy=PATH | --inetd|--listen [OPTION…] -- COMMAND [ARGUMENT…]",
+	.arguments = "NAME --proxy=PATH [--http] | --inetd|--listen [OPTION…] -- COMMAND [ARGUMENT…]",
 	.summary = "serve an entrypoint in front of a socket, by a process per connection, or "
 		   "by one that accepts",
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
 		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER |
 		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_STEP_ASIDE |
-		   OPTION_WAIT_BACKEND | OPTION_DETACH,
+		   OPTION_WAIT_BACKEND | OPTION_DETACH | OPTION_HTTP,
 	.n_min = 1,
 	.n_max = -1,
 	.run = run_serve,

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A request of a listener with limits is compared as its server will see it: what means the same is made the
+ * same before, also in what is sent on. Everything else is let through unlooked at.
+ *
+ * A client that has left is not waited for (abortonclose): its request would go on, unlimited. No connection to
+ * the server is used for two clients, so that whatever one of them may do to it comes back to it alone. What
+ * goes on for long, events and attached terminals, has no time-out; what a request's head takes has one.
+ */
+#include "config.h"
+
+#include "helpers/http/configuration.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/text.h"
+
+#define FOREVER "24d" /* nearly what HAProxy's clock can tell */
+#define FOREVER_USEC (UINT64_C(24) * 86400 * 1000000)
+#define HEAD_SECONDS 30
+#define RETRIES 2 /* a second apart */
+
+static const char settings[] =
+	"defaults\n"
+	"\tmode http\n"
+	"\tlog global\n"
+	"\toption abortonclose\n"
+	"\toption disable-h2-upgrade\n"
+	"\toption dontlognull\n"
+	"\toption socket-stats\n"
+	"\thttp-reuse never\n"
+	"\ttimeout connect 5s\n"
+	"\ttimeout client " FOREVER "\n"
+	"\ttimeout server " FOREVER "\n"
+	"\ttimeout tunnel " FOREVER "\n";
+
+static const struct {
+	unsigned status;
+	const char *message;
+} errors[] = {
+	{400, "this is no HTTP request"},
+	{408, "the request took too long to come"},
+	{500, "the filter has failed"},
+	{502, "the server has answered something else than HTTP"},
+	{503, "the server is not there"},
+	{504, "the server does not answer"},
+};
+
+int
+configuration_check(const char *server)
+{
+	struct sockaddr_un address;
+
+	if (strlen(server) >= sizeof(address.sun_path) - 1)
+		return -ENAMETOOLONG;
+	for (const char *p = server; *p; p++)
+		if (*p == '\'' || (unsigned char)*p < ' ')
+			return -EINVAL;
+	return 0;
+}
+
+void
+configuration_file(int fd, char ret[CONFIGURATION_FILE_BYTES])
+{
+	snprintf(ret, CONFIGURATION_FILE_BYTES, "/proc/self/fd/%d", fd);
+}
+
+static void
+add_errors(struct text *t)
+{
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+		text_addf(t, "\thttp-error status %u content-type application/json string '{\"message\":\"%s\"}'\\n\n",
+			errors[i].status, errors[i].message);
+}
+
+static void
+add_rules(const struct configuration *c, struct text *t)
+{
+	char patterns[CONFIGURATION_FILE_BYTES], names[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
+
+	configuration_file(c->patterns, patterns);
+	configuration_file(c->names, names);
+	configuration_file(c->words, words);
+	text_add(t, "\tlog-format \"%[so_id] %[var(txn.asked)]\"\n"
+		    "\thttp-request set-log-level silent\n");
+	text_addf(t, "\thttp-request allow if { so_id %d }\n", LISTENER_FREE);
+	text_add(t, "\thttp-request normalize-uri fragment-encode\n"
+		    "\thttp-request normalize-uri percent-decode-unreserved strict\n"
+		    "\thttp-request normalize-uri path-merge-slashes\n"
+		    "\thttp-request normalize-uri path-strip-dot\n"
+		    "\thttp-request normalize-uri path-strip-dotdot full\n"
+		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n"
+		    "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[var(txn.asked)]\"\n");
+	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s }\n", patterns);
+	text_add(t, "\thttp-request set-log-level info\n");
+	text_addf(t, "\thttp-request return status 403 content-type application/json lf-string "
+		     "'{\"message\":\"%%[so_id,map(%s),json(utf8s)]: %%[var(txn.asked),json(utf8s)] is outside "
+		     "%%[so_id,map(%s),json(utf8s)]\"}'\\n\n", names, words);
+}
+
+void
+configuration_write(const struct configuration *c, struct text *t)
+{
+	uint64_t waits = c->wait_usec / 1000000;
+
+	text_add(t, "global\n\texpose-experimental-directives\n\tnbthread 1\n");
+	text_addf(t, "\tmaxconn %" PRIu64 "\n", c->max);
+	text_addf(t, "\tstats socket sockpair@%d level admin\n", c->commands);
+	text_addf(t, "\tlog fd@%d len 4096 format raw local0\n", c->log);
+	text_add(t, settings);
+	text_addf(t, "\ttimeout http-request %ds\n", HEAD_SECONDS);
+	if (c->idle_usec && c->idle_usec < FOREVER_USEC)
+		text_addf(t, "\ttimeout http-keep-alive %" PRIu64 "ms\n", (c->idle_usec + 999) / 1000);
+	else
+		text_add(t, "\ttimeout http-keep-alive " FOREVER "\n");
+	text_addf(t, "\tretries %" PRIu64 "\n", waits > RETRIES ? waits : RETRIES);
+	add_errors(t);
+	text_add(t, "frontend clients\n");
+	for (size_t i = 0; i < c->n_listeners; i++)
+		text_addf(t, "\tbind sockpair@%d id %zu\n", c->listeners[i], i + LISTENER_FREE);
+	add_rules(c, t);
+	text_add(t, "\tdefault_backend server\nbackend server\n");
+	text_addf(t, "\tserver server 'unix@%s'\n", c->server);
+}

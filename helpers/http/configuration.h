@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * HAProxy's configuration. Nothing of it is in the file system: what it reads are files in memory, and where it
+ * listens are pairs of sockets, by which connections are passed to it.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct text;
+
+/* The listener to which all connections go that have no limits; those of the others are counted from here on. */
+#define LISTENER_FREE 1
+
+struct configuration {
+	const char *server; /* the absolute path of its socket */
+	uint64_t idle_usec; /* a connection may wait so long for its next request; 0: for ever */
+	uint64_t wait_usec; /* a request waits so long for a server that is not there */
+	uint64_t max;	    /* connections */
+	const int *listeners;
+	size_t n_listeners;
+	/* Descriptors as HAProxy has them: … */
+	int commands; /* where its commands come from */
+	int log;
+	int patterns; /* what is allowed, of all */
+	int names;    /* whose a listener is, as it is told to who is refused */
+	int words;    /* … and why */
+};
+
+/* Can the path of a server stand in it? */
+int configuration_check(const char *server);
+
+/* Appends it. */
+void configuration_write(const struct configuration *c, struct text *t);
+
+/* How HAProxy calls a file that is open as FD. */
+#define CONFIGURATION_FILE_BYTES 32
+void configuration_file(int fd, char ret[CONFIGURATION_FILE_BYTES]);
