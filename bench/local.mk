@@ -4,6 +4,7 @@ bench_programs = \
 	bench/bench-call \
 	bench/bench-connect \
 	bench/bench-flood \
+	bench/bench-http \
 	bench/bench-grant \
 	bench/bench-open \
 	bench/bench-peer-fs \
@@ -39,6 +40,8 @@ bench_bench_peer_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 bench_bench_peer_fs_LDADD = $(FUSE_LIBS)
 bench_bench_relay_SOURCES = bench/bench-relay.c $(bench_common)
 bench_bench_relay_LDADD = $(bench_libs)
+bench_bench_http_SOURCES = bench/bench-http.c $(bench_common)
+bench_bench_http_LDADD = $(bench_libs)
 bench_bench_restart_SOURCES = bench/bench-restart.c $(bench_common)
 bench_bench_restart_CFLAGS = $(AM_CFLAGS) $(LMDB_CFLAGS)
 bench_bench_restart_LDADD = base/libbase.la $(LMDB_LIBS)
