@@ -20,7 +20,7 @@
 #include "tests/fixture.h"
 #include "tests/model-service.h"
 
-static struct capability *child, *other;
+static struct capability *child, *other, *limited;
 static struct object *object;
 
 static void
@@ -33,6 +33,7 @@ setup(void)
 	child = make_grant(&w, origin, app, NULL, NULL);
 	other = make_origin(&w, web, 2, "other");
 	object = capability_object(origin);
+	limited = make_grant(&w, origin, app, "limited", &(struct reductions){.only = "GET /**", .n_only = 1});
 	confinement_default(&record);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(change_finish(ch, confinement_set(ch, app, &record)), 0);
@@ -119,6 +120,24 @@ break_closing(void)
 {
 	app->record.state = SESSION_CLOSING;
 	list_append(&w.model->ending, &app->entity.ending_link);
+}
+
+static struct caveat *
+caveat(void)
+{
+	return caveat_of(list_entry(list_first(&limited->caveats), struct entity, owner_link));
+}
+
+static void
+break_caveats(void)
+{
+	record_set_caveats(&limited->record, 2);
+}
+
+static void
+break_caveat(void)
+{
+	caveat()->record.text[0] = '\n';
 }
 
 static void
@@ -232,6 +251,8 @@ static const struct {
 	{INVARIANT_M14, break_holders},
 	{INVARIANT_M15, break_ending},
 	{INVARIANT_M16, break_closing},
+	{INVARIANT_M17, break_caveats},
+	{INVARIANT_M18, break_caveat},
 	{INVARIANT_M20, break_calls},
 	{INVARIANT_M21, break_conns},
 	{INVARIANT_M22, break_expiry},

@@ -29,6 +29,8 @@ struct list;
 	X(M14, "what a session holds of one source is found by it")                                         \
 	X(M15, "what has ended is in line to be removed")                                                   \
 	X(M16, "a session that is being closed has no children")                                            \
+	X(M17, "it has all caveats that its record counts, or cannot be called")                            \
+	X(M18, "a caveat can be printed, and stands behind those of earlier groups")                            \
 	X(M20, "no more calls were used than there are")                                                    \
 	X(M21, "a connection counts for all that its capability was derived from")                          \
 	X(M22, "what expires is met in time, the earliest first")                                           \

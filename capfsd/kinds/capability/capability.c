@@ -543,8 +543,8 @@ capability_check(struct model *m, struct entity *e)
 	model_holds(M11, c->record.rights && !(c->record.rights & ~(RIGHTS_COMMON | type->rights)));
 	model_holds(M20, c->record.calls_used <= c->record.calls_limit);
 	check_list(&capability_of(e)->aliases, ENTITY_ALIAS, e);
-	model_expect(record_n_caveats(&c->record) == 0 || !(c->record.rights & RIGHT_CALL));
-	model_expect(record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
+	model_holds(M17, record_n_caveats(&c->record) == 0 || !(c->record.rights & RIGHT_CALL));
+	model_holds(M17, record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
 		!(record_rights(&c->record) & RIGHT_CALL) || capability_is_doomed(c));
 	check_family(m, c);
 	expiry_check(m, c);

@@ -105,10 +105,10 @@ caveat_check(struct model *m, struct entity *e)
 	const struct caveat *caveat = caveat_of(e);
 	const struct list *before = e->owner_link.prev;
 
-	model_expect(caveat->capability->entity.id == caveat->record.capability);
-	model_expect(caveat->record.capability < e->id);
-	model_expect(caveat_is_valid(caveat->record.text, caveat->record.n));
-	model_expect(before == &caveat->capability->caveats ||
+	model_holds(M04, caveat->capability->entity.id == caveat->record.capability);
+	model_holds(M04, caveat->record.capability < e->id);
+	model_holds(M18, caveat_is_valid(caveat->record.text, caveat->record.n));
+	model_holds(M18, before == &caveat->capability->caveats ||
 		caveat_of(list_entry((struct list *)(uintptr_t)before, struct entity, owner_link))->record.group <=
 			caveat->record.group);
 }
