@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Operations of the property test on capabilities, and those of time: expiry and reaping. */
+/* Operations of the property test on capabilities. */
 #include "config.h"
 
 #include "tests/property.h"
@@ -24,6 +24,8 @@ random_reductions(struct property *p)
 		.has_expires = property_random(p, 20) == 0,
 		.expires_usec = world_now() + property_random(p, 20000),
 		.immutable = property_random(p, 10) == 0,
+		.only = "GET /**\0POST /a",
+		.n_only = property_random(p, 10) == 0 ? 1 + (unsigned)property_random(p, 2) : 0,
 	};
 
 	/* No limit of its own, which is more than any. */
@@ -88,6 +90,20 @@ expect_slot(struct property *p, int to, const char *name)
 	return left[QUOTA_RAM] < 512 ? CAPABILITY_E_QUOTA_RAM : 0;
 }
 
+/* N caveats more for one in SESSION that has OWN and below those ABOVE, after so much ram is used. */
+static int
+expect_caveats(struct property *p, int session, unsigned above, unsigned own, unsigned n, uint64_t ram)
+{
+	uint64_t left[QUOTA_N_KINDS];
+
+	ref_left(&p->reference, session, left);
+	if (n == 0)
+		return 0;
+	if (own + n > CAVEATS_OWN_MAX || above + own + n > CAVEATS_MAX)
+		return CAPABILITY_E_CAVEATS;
+	return left[QUOTA_RAM] - ram < n * REF_CAVEAT_RAM ? CAPABILITY_E_QUOTA_RAM : 0;
+}
+
 static void
 ref_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c)
 {
@@ -133,6 +149,9 @@ derive(struct property *p, int source, int to, bool copy)
 		expected = expect_reductions(p, source, &how, &made);
 	if (!expected)
 		expected = expect_slot(p, to, name);
+	if (!expected)
+		expected = expect_caveats(p, to, ref_cap_caveats(ref, source), 0, how.n_only, 512);
+	made.n_caveats = how.n_only;
 	ch = change_begin(p->world.model);
 	if (copy)
 		answer = capability_replicate(ch, from, name, n, &how, 0, &c);
@@ -197,6 +216,8 @@ op_move(struct property *p)
 		expected = CAPABILITY_E_IN_USE;
 	else
 		expected = expect_slot(p, to, name);
+	if (!expected)
+		expected = expect_caveats(p, to, 0, 0, made.n_caveats, 512);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    capability_transfer(ch, property_cap(p, source), property_session(p, to), name,
@@ -229,11 +250,15 @@ op_reduce(struct property *p)
 	if (!expected && to.rights == ref_cap_rights(ref, cap) &&
 		to.calls_limit == c->calls_limit && to.conns_limit == c->conns_limit &&
 		to.rate_limit == c->rate_limit &&
-		(!how.has_expires || to.expires == ref_cap_expires(ref, cap)))
+		(!how.has_expires || to.expires == ref_cap_expires(ref, cap)) && how.n_only == 0)
 		expected = CAPABILITY_E_NOT_SMALLER;
 	if (!expected &&
 		(to.calls_limit < c->calls_used || to.conns_limit < ref_cap_conns(ref, cap)))
 		expected = CAPABILITY_E_IN_USE;
+	if (!expected)
+		expected = expect_caveats(
+			p, c->session, c->parent < 0 ? 0 : ref_cap_caveats(ref, c->parent), c->n_caveats, how.n_only, 0);
+	to.n_caveats += how.n_only;
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_reduce(ch, property_cap(p, cap), &how), expected))
 		*c = to;
@@ -301,6 +326,9 @@ op_adjust(struct property *p)
 		return;
 	to = ref->caps[cap];
 	expected = expect_adjust(p, cap, &how, &to);
+	if (!expected)
+		expected = expect_caveats(p, to.session, ref_cap_caveats(ref, to.parent), to.n_caveats, how.n_only, 0);
+	to.n_caveats += how.n_only;
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_adjust(ch, property_cap(p, cap), &how), expected)) {
 		ref->caps[cap] = to;
@@ -376,6 +404,8 @@ op_split(struct property *p)
 	expected = expect_split(p, cap, &how, &part, &rest);
 	if (!expected)
 		expected = expect_slot(p, rest.session, name);
+	if (!expected)
+		expected = expect_caveats(p, rest.session, 0, 0, part.n_caveats, 512);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    capability_split(ch, property_cap(p, cap), &how, name, strlen(name), 0, &c),
@@ -516,68 +546,4 @@ op_originate(struct property *p)
 			    &c),
 		    expected))
 		ref_add_cap(p, &made, c);
-}
-
-void
-op_expire(struct property *p)
-{
-	struct reference *ref = &p->reference;
-	uint64_t next = 0, first = UINT64_MAX;
-	int r;
-
-	world_set_now(world_now() + property_random(p, 100));
-	r = expiry_run(p->world.model, &next);
-	assert(r == 0 || p->unreliable);
-	if (r != 0)
-		return;
-	for (int i = 0; i < REF_CAPS; i++) {
-		struct ref_cap *c = &ref->caps[i];
-
-		if (c->id && c->expires <= world_now() && !ref_cap_doomed(ref, i))
-			c->dead = true;
-		if (c->id && c->expires < first && !ref_cap_doomed(ref, i))
-			first = c->expires;
-	}
-	/* What ends otherwise before may wake it too early, never too late. */
-	assert(next > world_now() && next <= first);
-}
-
-/* What is gone must have been doomed, and what is doomed must be gone when nothing is left to do.
- */
-void
-op_reap(struct property *p)
-{
-	struct reference *ref = &p->reference;
-	int r = model_reap(p->world.model, 1 + (unsigned)property_random(p, 20));
-
-	assert(r >= 0 || p->unreliable);
-	for (int i = 0; i < REF_CAPS; i++)
-		if (ref->caps[i].id && !entity_find(p->world.model, ref->caps[i].id))
-			assert(ref_cap_doomed(ref, i));
-		else if (ref->caps[i].id)
-			assert(r != 0 || !ref_cap_doomed(ref, i));
-	/* Leaves first: nobody is left behind. */
-	for (int i = 0; i < REF_CAPS; i++)
-		if (ref->caps[i].id && entity_find(p->world.model, ref->caps[i].id) &&
-			ref->caps[i].parent >= 0)
-			assert(entity_find(p->world.model, ref->caps[ref->caps[i].parent].id));
-	for (int i = 0; i < REF_CAPS; i++)
-		if (ref->caps[i].id && !entity_find(p->world.model, ref->caps[i].id))
-			ref->caps[i].id = 0;
-	for (int i = 0; i < REF_OBJECTS; i++)
-		if (ref->objects[i].id && !entity_find(p->world.model, ref->objects[i].id)) {
-			assert(ref_object_doomed(ref, i));
-			ref->objects[i].id = 0;
-		}
-	for (int i = 0; i < REF_ENTRYPOINTS; i++)
-		if (ref->entrypoints[i].id &&
-			!entity_find(p->world.model, ref->entrypoints[i].id)) {
-			assert(ref_entrypoint_doomed(ref, i));
-			ref->entrypoints[i].id = 0;
-		}
-	for (int i = 0; i < REF_SESSIONS; i++)
-		if (ref->sessions[i].id && !entity_find(p->world.model, ref->sessions[i].id)) {
-			assert(ref->sessions[i].closing);
-			ref->sessions[i].id = 0;
-		}
 }

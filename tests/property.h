@@ -67,3 +67,8 @@ void op_unserve(struct property *p);
 void op_object(struct property *p);
 void op_object_end(struct property *p);
 void op_charge(struct property *p);
+
+/* property-rest.c */
+void op_program(struct property *p);
+void op_confine(struct property *p);
+void op_log(struct property *p);

@@ -37,6 +37,12 @@ ref_free_cap(const struct reference *r)
 	FIND_FREE(r->caps, REF_CAPS);
 }
 
+int
+ref_free_program(const struct reference *r)
+{
+	FIND_FREE(r->programs, REF_PROGRAMS);
+}
+
 void
 ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 {
@@ -49,7 +55,7 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 	for (int i = 0; i < REF_CAPS; i++)
 		if (r->caps[i].id && r->caps[i].session == session) {
 			used[QUOTA_CAPS] += 1;
-			used[QUOTA_RAM] += 512;
+			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM;
 		}
 	for (int i = 0; i < REF_ENTRYPOINTS; i++)
 		if (r->entrypoints[i].id && r->entrypoints[i].session == session) {
@@ -60,6 +66,9 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		if (r->objects[i].id &&
 			r->entrypoints[r->objects[i].entrypoint].session == session)
 			used[QUOTA_RAM] += 512;
+	for (int i = 0; i < REF_PROGRAMS; i++)
+		used[QUOTA_THREADS] += r->programs[i].id && r->programs[i].session == session;
+	used[QUOTA_RAM] += r->sessions[session].confined ? REF_CONFINEMENT_RAM : 0;
 	for (int i = 0; i < REF_CHARGES; i++)
 		if (r->charges[i].charge.session && r->charges[i].session == session)
 			used[r->charges[i].kind] += r->charges[i].n;
@@ -111,6 +120,28 @@ ref_cap_doomed(const struct reference *r, int cap)
 	return c->parent >= 0 && ref_cap_doomed(r, c->parent);
 }
 
+static bool
+is_busy(const struct reference *r, int session)
+{
+	for (int i = 0; i < REF_PROGRAMS; i++)
+		if (r->programs[i].id && r->programs[i].session == session)
+			return true;
+	return false;
+}
+
+bool
+ref_cap_is_kept(const struct reference *r, int cap)
+{
+	int server = r->entrypoints[r->objects[r->caps[cap].object].entrypoint].session;
+
+	if (r->sessions[server].closing && is_busy(r, server))
+		return true;
+	for (; cap >= 0; cap = r->caps[cap].parent)
+		if (r->sessions[r->caps[cap].session].closing && is_busy(r, r->caps[cap].session))
+			return true;
+	return false;
+}
+
 bool
 ref_cap_live(const struct reference *r, int cap, uint64_t now)
 {
@@ -132,6 +163,16 @@ ref_cap_expires(const struct reference *r, int cap)
 	uint64_t above = c->parent < 0 ? UINT64_MAX : ref_cap_expires(r, c->parent);
 
 	return c->expires < above ? c->expires : above;
+}
+
+unsigned
+ref_cap_caveats(const struct reference *r, int cap)
+{
+	unsigned n = 0;
+
+	for (; cap >= 0; cap = r->caps[cap].parent)
+		n += r->caps[cap].n_caveats;
+	return n;
 }
 
 bool

@@ -17,11 +17,14 @@
 #define REF_OBJECTS 20
 #define REF_CAPS 90
 #define REF_CHARGES 16
+#define REF_PROGRAMS 12
+#define REF_CONFINEMENT_RAM 8192
+#define REF_CAVEAT_RAM 1024
 
 struct ref_session {
 	uint64_t id; /* 0: this place is empty; so for all */
 	int parent;  /* -1: the root */
-	bool closing;
+	bool closing, confined;
 	uint64_t limit[QUOTA_N_KINDS], donation[QUOTA_N_KINDS];
 	char name[8];
 };
@@ -43,6 +46,7 @@ struct ref_cap {
 	uint64_t id;
 	int session, object, parent; /* parent -1: an origin */
 	bool dead, revoked;
+	unsigned n_caveats; /* of its own */
 	uint32_t rights;
 	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
@@ -59,12 +63,18 @@ struct ref_charge {
 	uint32_t n;
 };
 
+struct ref_program {
+	uint64_t id;
+	int session;
+};
+
 struct reference {
 	struct ref_session sessions[REF_SESSIONS];
 	struct ref_entrypoint entrypoints[REF_ENTRYPOINTS];
 	struct ref_object objects[REF_OBJECTS];
 	struct ref_cap caps[REF_CAPS];
 	struct ref_charge charges[REF_CHARGES];
+	struct ref_program programs[REF_PROGRAMS];
 };
 
 /* An empty place of an array, or -1. */
@@ -72,6 +82,7 @@ int ref_free_session(const struct reference *r);
 int ref_free_entrypoint(const struct reference *r);
 int ref_free_object(const struct reference *r);
 int ref_free_cap(const struct reference *r);
+int ref_free_program(const struct reference *r);
 
 void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
 void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);
@@ -80,11 +91,15 @@ void ref_left(const struct reference *r, int session, uint64_t left[QUOTA_N_KIND
 bool ref_entrypoint_doomed(const struct reference *r, int entrypoint);
 bool ref_object_doomed(const struct reference *r, int object);
 bool ref_cap_doomed(const struct reference *r, int cap);
+/* It is doomed, and stays as long as programs run in a session that is being closed. */
+bool ref_cap_is_kept(const struct reference *r, int cap);
 bool ref_cap_live(const struct reference *r, int cap, uint64_t now);
 uint32_t ref_cap_rights(const struct reference *r, int cap);
 uint64_t ref_cap_expires(const struct reference *r, int cap);
 /* Was it derived from TOP, or is it that one? */
 bool ref_cap_is_below(const struct reference *r, int cap, int top);
+/* Its own caveats and those of all above it. */
+unsigned ref_cap_caveats(const struct reference *r, int cap);
 /* Connections through it and all that is derived from it. */
 uint64_t ref_cap_conns(const struct reference *r, int cap);
 
