@@ -53,6 +53,18 @@ text_add(struct text *t, const char *s)
 }
 
 void
+text_add_quoted(struct text *t, const char *data, size_t n)
+{
+	text_add(t, "\"");
+	for (size_t i = 0; i < n; i++) {
+		if (data[i] == '"' || data[i] == '\\')
+			text_add(t, "\\");
+		text_add_n(t, data + i, 1);
+	}
+	text_add(t, "\"");
+}
+
+void
 text_vaddf(struct text *t, const char *format, va_list args)
 {
 	va_list again;

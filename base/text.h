@@ -20,6 +20,8 @@ struct text {
 
 void text_add_n(struct text *t, const void *data, size_t n);
 void text_add(struct text *t, const char *s);
+/* As the value of a command: "…", in which a \ stands before each " and \ of the N bytes at DATA. */
+void text_add_quoted(struct text *t, const char *data, size_t n);
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vaddf(struct text *t, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));

@@ -254,6 +254,14 @@ field_find(const char *text, const char *line, const char *key, struct text *ret
 int
 word_append(struct text *t, const char *key, const char *word)
 {
+	static const char only[] = "only=";
+
+	/* The one value that may be more than a word; a key is never that of a caveat. */
+	if (!key && strncmp(word, only, strlen(only)) == 0) {
+		text_addf(t, "%s%s", t->n > 0 ? " " : "", only);
+		text_add_quoted(t, word + strlen(only), strlen(word) - strlen(only));
+		return 0;
+	}
 	if (!*word || word[strcspn(word, " \t\r\n")])
 		return -EINVAL;
 	text_addf(t, "%s%s%s%s", t->n > 0 ? " " : "", key ? key : "", key ? "=" : "", word);

@@ -53,6 +53,7 @@ static const struct row rows[] = {
 	{"svg", OPTION_SVG, 0, false, 0},
 	{"html", OPTION_HTML, 0, false, 0},
 	{"http", OPTION_HTTP, 0, false, 0},
+	{"caveats", OPTION_CAVEATS, 0, false, 0},
 	{"wait-backend", OPTION_WAIT_BACKEND, 0, VALUE(wait_backend)},
 };
 

@@ -41,6 +41,7 @@ enum option_bit {
 	OPTION_SVG = UINT64_C(1) << 32,
 	OPTION_HTML = UINT64_C(1) << 33,
 	OPTION_HTTP = UINT64_C(1) << 34,
+	OPTION_CAVEATS = UINT64_C(1) << 35,
 };
 
 /* Every command takes these. */

@@ -36,7 +36,7 @@ struct front {
 
 static const char usage[] =
 	"usage: capfs-relay [--stream|--seqpacket] [--as=SLOT] [--backlog=N] [--hold=N] [--idle=S] [--once] "
-	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] [--step-aside] "
+	"[--max=N] [--wait=S] [--user=[USER][:GROUP,...]] [--as-caller] [--lend-root] [--send-proxy] [--caveats] [--step-aside] "
 	"[--wait-backend=S] NAME PATH\n";
 
 static void
@@ -104,6 +104,7 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 		{"as-caller", no_argument, NULL, 'c'},
 		{"lend-root", no_argument, NULL, 'l'},
 		{"send-proxy", no_argument, NULL, 'x'},
+		{"caveats", no_argument, NULL, 'v'},
 		{"step-aside", no_argument, NULL, 'A'},
 		{"wait-backend", required_argument, NULL, 'B'},
 		SERVICE_OPTIONS,
@@ -142,6 +143,9 @@ parse(int argc, char **argv, struct service_options *o, struct relays_options *r
 			break;
 		case 'x':
 			r->send_proxy = true;
+			break;
+		case 'v':
+			o->caveats = true;
 			break;
 		default:
 			e = service_option(c, "capfs-relay", usage, o);
@@ -227,6 +231,10 @@ main(int argc, char **argv)
 	r.seqpacket = o.seqpacket;
 	if (r.send_proxy && r.seqpacket) {
 		message("--send-proxy: a PROXY header is the begin of a stream, and does not go with packets");
+		return STATUS_USAGE;
+	}
+	if (o.caveats && !r.send_proxy) {
+		message("--caveats: only by a PROXY header, --send-proxy, can the server be told of them");
 		return STATUS_USAGE;
 	}
 	signal(SIGPIPE, SIG_IGN);

@@ -14,12 +14,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VERSION_2_PROXY 0x21
 #define TCP_OVER_IPV4 0x11
 #define LENGTH_AT 14
 #define START_BYTES 16
 #define NET UINT32_C(0xf0000000)
+#define TYPE_CAVEATS 0xe3 /* once for each group, whose members have a 0 in between */
 #define HOST_MAX UINT32_C(0x0ffffffe) /* the next is what broadcasts go to */
 
 static void
@@ -121,6 +123,33 @@ add_row(const struct row *row, const struct capc_caller *caller, struct text *t)
 	return 0;
 }
 
+/* Returns: behind the group at P, whose last member has another 0 behind its own. */
+static const char *
+add_group(const char *p, struct text *t)
+{
+	const uint8_t start[] = {TYPE_CAVEATS, 0, 0};
+	size_t at = t->n, n;
+	const char *end = p;
+
+	do
+		end += strlen(end) + 1;
+	while (*end);
+	n = (size_t)(end - p) - 1;
+	text_add_n(t, start, sizeof(start));
+	text_add_n(t, p, n);
+	if (text_done(t) == 0)
+		put_u16((uint8_t *)t->data + at + 1, n);
+	return end + 1;
+}
+
+static int
+add_caveats(const struct capc_caller *caller, struct text *t)
+{
+	for (const char *p = caller->caveats; p && p < caller->caveats + caller->n_caveats;)
+		p = add_group(p, t);
+	return text_done(t);
+}
+
 int
 proxy_header(const struct capc_caller *caller, struct text *t)
 {
@@ -133,6 +162,10 @@ proxy_header(const struct capc_caller *caller, struct text *t)
 	add_addresses(caller, t);
 	for (size_t i = 0; e == 0 && i < sizeof(rows) / sizeof(rows[0]); i++)
 		e = add_row(&rows[i], caller, t);
+	if (e == 0)
+		e = add_caveats(caller, t);
+	if (e == 0 && t->n - header > PROXY_HEADER_MAX)
+		e = -ENAMETOOLONG;
 	if (e == 0)
 		put_u16((uint8_t *)t->data + header + LENGTH_AT, t->n - header - START_BYTES);
 	return e;

@@ -12,7 +12,7 @@
 
 /*
  * Appends the header of a connection of CALLER's to T, whose bytes are binary.
- * Returns: 0, -ENOMEM, or -ENAMETOOLONG: CALLER's label is longer than servers take. Nothing is ever cut off,
- * since a part of a label is that of somebody else.
+ * Returns: 0, -ENOMEM, or -ENAMETOOLONG: CALLER's label, or its caveats, are longer than servers take. Nothing is ever
+ * cut off, since a part of a label is that of somebody else, and fewer caveats allow more.
  */
 int proxy_header(const struct capc_caller *caller, struct text *t);

@@ -356,7 +356,7 @@ relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 	if (e < 0) {
 		free(r);
 		relay_turn_away(all, client_fd, label, e == -ENAMETOOLONG
-			? "its label is longer than a PROXY header can say" : error_name(e));
+			? "its label or its caveats are longer than a PROXY header can say" : error_name(e));
 		return;
 	}
 	r->sides[CLIENT].source.fd = client_fd;

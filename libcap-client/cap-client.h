@@ -719,6 +719,16 @@ CAPC_PUBLIC int capc_caveat_glob(const struct capc_caller *caller, const char *t
  */
 CAPC_PUBLIC int capc_glob(const char *pattern, const char *text);
 
+/*
+ * TEXT as the word only="…", for `how` of capc_grant() and the others that derive, and of capc_reduce(): a caveat, which
+ * the service of that capability understands.
+ *
+ * ret  belongs to the caller (free)
+ *
+ * Returns: 0, -EINVAL (1 to 240 printable characters of ASCII), -ENOMEM.
+ */
+CAPC_PUBLIC int capc_only(const char *text, char **ret);
+
 /* Whether nobody waits for R any more: its client has given it up, or is gone. Answer it anyway. */
 CAPC_PUBLIC bool capc_cancelled(const capc_request *r);
 

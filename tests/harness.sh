@@ -93,6 +93,7 @@ errno_text() {
 	EDQUOT) echo 'Disk quota exceeded' ;;
 	EEXIST) echo 'File exists' ;;
 	EINVAL) echo 'Invalid argument' ;;
+	EMLINK) echo 'Too many links' ;;
 	EMSGSIZE) echo 'Message too long' ;;
 	ENOENT) echo 'No such file or directory' ;;
 	ENOTEMPTY) echo 'Directory not empty' ;;

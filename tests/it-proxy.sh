@@ -119,6 +119,50 @@ else
 	t_skip "a_relay_as_the_caller" "root only: others have no other user"
 fi
 
+# --- caveats --------------------------------------------------------------------------------------------
+
+# A server that answers with the groups of caveats in its header, a line each, and what else it gets.
+mkdir "$TMP/told"
+cat >"$TMP/told/reader.py" <<-'EOT'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.bind(sys.argv[1])
+	s.listen()
+	while True:
+	    c = s.accept()[0]
+	    h = c.recv(2048)
+	    at, end, told = 28, 16 + int.from_bytes(h[14:16], "big"), []
+	    while at < end:
+	        n = int.from_bytes(h[at + 1 : at + 3], "big")
+	        if h[at] == 0xE3:
+	            told.append(h[at + 3 : at + 3 + n].replace(b"\0", b" | "))
+	        at += 3 + n
+	    c.sendall(b"; ".join(told) + b"\n")
+	    c.close()
+EOT
+job python3 "$TMP/told/reader.py" "$TMP/told/front" 2>"$TMP/told/errors"
+reader=$!
+wait_for 10 test -S "$TMP/told/front"
+t_ok "a_relay_without_caveats" relay told --proxy="$TMP/told/front" --send-proxy
+t_fails EOPNOTSUPP "P38_gives_none_that_its_server_was_not_told" "$CAP" grant told app only=x
+end_job "$SERVER"
+t_like "only_a_header_tells_of_them" "only by a PROXY header" not "$CAP" serve told --proxy="$TMP/told/front" --caveats
+t_ok "a_relay_with_caveats" relay told --proxy="$TMP/told/front" --send-proxy --caveats
+"$CAP" grant told app rights=call,replicate 'only=GET /a b' only='GET /"c"' >"$TMP/output"
+"$CAP" replicate app:told narrow only='GET *' >"$TMP/output"
+answer() { # NAME
+	timeout 20 "$PROBE" inherit "$(slot "$1" app)/socket" sh -c 'cat <&3'
+}
+t_is "P38_the_server_behind_is_told" 'GET /a b | GET /"c"' "$(answer told)"
+t_is "P38_and_of_each_group" 'GET /a b | GET /"c"; GET *' "$(answer narrow)"
+t_is "of_none_where_there_are_none" "" "$(timeout 20 "$PROBE" inherit "$CAPFS/caps/told/socket" sh -c 'cat <&3')"
+long=$(printf '%240s' | tr ' ' x)
+"$CAP" replicate app:told long only="$long" only="$long" only="$long" only="$long" >"$TMP/output"
+t_is "P38_who_has_more_than_fits_is_refused" "" "$(answer long)"
+t_ok "which_is_told" wait_for 10 grep -q 'its label or its caveats are longer' "$TMP/relay.log"
+end_job "$SERVER"
+end_job "$reader"
+
 # --- nginx ----------------------------------------------------------------------------------------------
 
 if have nginx; then
@@ -134,11 +178,13 @@ if have nginx; then
 	job nginx -c "$TMP/nginx/conf" -e "$TMP/nginx/errors" 2>>"$TMP/nginx/start"
 	nginx=$!
 	t_ok "nginx" wait_for 20 test -S "$TMP/nginx/front"
-	t_ok "a_relay_for_it" serve web --proxy="$TMP/nginx/front" --send-proxy
+	t_ok "a_relay_for_it" serve web --proxy="$TMP/nginx/front" --send-proxy --caveats
 	grant_both web
 	for session in app other; do
 		t_is "nginx_knows_$session" "$(address web $session)" "$(get web $session)"
 	done
+	"$CAP" grant web app as=slim only='GET /' >"$TMP/output"
+	t_is "nginx_passes_over_caveats" "$(address slim app)" "$(get slim app)"
 	t_ok "and_logs_it" in_log "$(address web app) \"GET / HTTP/1.1\" 200" "$TMP/nginx/callers"
 	t_like "a_second_header_is_a_bad_request" "^HTTP/1.1 400" say_to web app "${forged}GET / HTTP/1.0\r\n\r\n"
 	t_ok "of_the_same_caller" wait_for 10 grep -q "^$(address web app) \"[^G].* 400$" "$TMP/nginx/callers"
@@ -161,10 +207,12 @@ if have haproxy; then
 	job haproxy -f "$TMP/haproxy/conf" -db >"$TMP/haproxy/output" 2>&1
 	haproxy=$!
 	t_ok "haproxy" wait_for 20 test -S "$TMP/haproxy/front"
-	t_ok "a_relay_for_it" relay ha --proxy="$TMP/haproxy/front" --send-proxy
+	t_ok "a_relay_for_it" relay ha --proxy="$TMP/haproxy/front" --send-proxy --caveats
 	grant_both ha
 	t_is "haproxy_knows_label_and_slot" "init/app $(slot_id ha app) $(address ha app)" "$(get ha app)"
 	t_is "whatever_the_client_says" "init/app $(slot_id ha app) $(address ha app)" "$(get ha app -H 'X-Caller: init/ops')"
+	"$CAP" grant ha app as=thin only='GET /' >"$TMP/output"
+	t_is "haproxy_passes_over_caveats" "init/app $(slot_id thin app) $(address thin app)" "$(get thin app)"
 	t_like "and_refuses_another" "403 Forbidden" get ha other
 	t_like "a_second_header_is_a_bad_request" "^HTTP/1.1 400" say_to ha other "${forged}GET / HTTP/1.0\r\n\r\n"
 	# A label of 256 bytes is one too many: 4 of init, 3 of 65, 57.
@@ -179,7 +227,7 @@ if have haproxy; then
 	# Whether curl has sent its request by then is its own affair: nothing came, or what it said was not read.
 	t_like "is_refused_and_not_cut_off" "Empty reply|reset by peer|Broken pipe" curl -sS --max-time 20 --unix-socket socket http://localhost/
 	cd / || exit
-	t_like "which_is_told" "its label is longer" cat "$TMP/relay.log"
+	t_like "which_is_told" "its label or its caveats are longer" cat "$TMP/relay.log"
 	end_job "$SERVER"
 	end_job "$haproxy"
 else

@@ -112,6 +112,7 @@ integration_tests = \
 	tests/it-adjust.sh \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
+	tests/it-caveats.sh \
 	tests/it-apply.sh \
 	tests/it-asking.sh \
 	tests/it-args.sh \
@@ -185,6 +186,7 @@ integration_tests = \
 test_tools = \
 	tests/args-run \
 	tests/call-service \
+	tests/limited \
 	tests/caller \
 	tests/hybrid \
 	tests/direct \
@@ -251,6 +253,8 @@ tests_played_spawner_SOURCES = tests/played-spawner.c
 tests_played_spawner_LDADD = base/libbase.la
 tests_args_run_SOURCES = tests/args-run.c
 tests_args_run_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_limited_SOURCES = tests/limited.c
+tests_limited_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_direct_SOURCES = tests/direct.c

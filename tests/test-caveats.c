@@ -115,6 +115,42 @@ START_TEST(P38_none_goes)
 }
 END_TEST
 
+START_TEST(P38_what_is_split_has_them_on_both_sides)
+{
+	struct reductions part = {.has_calls = true, .calls = 10};
+	struct capability *c = derive("first", "GET /a"), *beside;
+	struct change *ch;
+
+	ck_assert_int_eq(try_reduce(&w, c, &(struct reductions){.has_calls = true, .calls = 50}), 0);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(finish(ch, capability_split(ch, c, &part, "part", 4, 0, &beside)), 0);
+	expect(c, "GET /a;");
+	expect(slot("app", "part"), "GET /a;");
+	ck_assert(capability_rights(slot("app", "part")) & RIGHT_CALL);
+	ck_assert_int_eq(world_restart(&w), 0);
+	model_check(w.model);
+	expect(slot("app", "part"), "GET /a;");
+	ck_assert(capability_rights(slot("app", "part")) & RIGHT_CALL);
+}
+END_TEST
+
+START_TEST(P38_an_adjustment_takes_none_away)
+{
+	struct reductions more = {.has_conns = true, .conns = 9, .only = "GET /b", .n_only = 1};
+	struct reductions rights = {.has_rights = true, .rights = RIGHT_CALL | RIGHT_GRANT};
+	struct capability *c = derive("first", "GET /a");
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(finish(ch, capability_adjust(ch, c, &more)), 0);
+	expect(c, "GET /a;GET /b;");
+	ch = change_begin(w.model);
+	ck_assert_int_eq(finish(ch, capability_adjust(ch, c, &rights)), 0);
+	expect(c, "GET /a;GET /b;");
+	ck_assert_uint_eq(c->record.rights & RIGHT_CALL, 0);
+	ck_assert_uint_eq(capability_rights(c), RIGHT_CALL | RIGHT_GRANT);
+}
+END_TEST
+
 START_TEST(P38_no_more_than_a_server_can_be_told)
 {
 	char many[CAVEATS_OWN_MAX + 1][2];
@@ -276,6 +312,8 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, P38_along_each_derivation);
 	tcase_add_test(t, P38_none_goes);
+	tcase_add_test(t, P38_what_is_split_has_them_on_both_sides);
+	tcase_add_test(t, P38_an_adjustment_takes_none_away);
 	tcase_add_test(t, P38_no_more_than_a_server_can_be_told);
 	tcase_add_test(t, its_session_pays);
 	tcase_add_test(t, P38_all_comes_back_after_a_restart);

@@ -47,6 +47,39 @@ START_TEST(a_header_as_it_is_documented)
 }
 END_TEST
 
+/* P38: each group, with its members apart; and none is left out, as the rest would allow more. */
+START_TEST(caveats_come_group_by_group)
+{
+	static const char two[] = "GET /a\0GET /b\0\0GET *\0", rows[] = "\xe3\0\x0dGET /a\0GET /b\xe3\0\x05GET *";
+	struct capc_caller caller = app;
+	cleanup_text struct text t = {};
+	char many[PROXY_HEADER_MAX + 2];
+
+	caller.caveats = two;
+	caller.n_caveats = sizeof(two);
+	ck_assert_int_eq(proxy_header(&caller, &t), 0);
+	ck_assert_uint_eq(t.n, VECTOR_BYTES + sizeof(rows) - 1);
+	ck_assert_mem_eq(t.data + VECTOR_BYTES, rows, sizeof(rows) - 1);
+	ck_assert_uint_eq((uint8_t)t.data[15], t.n - 16);
+	caller.caveats = "";
+	caller.n_caveats = 0;
+	text_reset(&t);
+	ck_assert_int_eq(proxy_header(&caller, &t), 0);
+	ck_assert_uint_eq(t.n, VECTOR_BYTES);
+	memset(many, 'x', sizeof(many));
+	caller.caveats = many;
+	for (size_t n = PROXY_HEADER_MAX - VECTOR_BYTES - HEAD_BYTES; n < sizeof(many) - 1; n++) {
+		bool fits = n <= PROXY_HEADER_MAX - VECTOR_BYTES - HEAD_BYTES;
+
+		memset(many, 'x', n);
+		many[n] = many[n + 1] = '\0';
+		caller.n_caveats = n + 2;
+		text_reset(&t);
+		ck_assert_int_eq(proxy_header(&caller, &t), fits ? 0 : -ENAMETOOLONG);
+	}
+}
+END_TEST
+
 /* The value of the row of TYPE, as a string. */
 static void
 get_value(const struct text *t, uint8_t type, char ret[PROXY_HEADER_MAX])
@@ -296,6 +329,7 @@ main(void)
 	TCase *c = fixture_case(s, "header", 10);
 
 	tcase_add_test(c, a_header_as_it_is_documented);
+	tcase_add_test(c, caveats_come_group_by_group);
 	tcase_add_test(c, a_capability_has_an_address_of_its_own_or_none);
 	tcase_add_test(c, rights_are_called_as_the_daemon_calls_them);
 	tcase_add_test(c, a_label_is_told_whole_or_not_at_all);

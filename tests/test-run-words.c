@@ -72,16 +72,31 @@ static const struct {
 	{"rights=call,grant,calls=3,methods=1-5,7-9", " rights=call,grant calls=3 methods=1-5,7-9"},
 	{"nonsense", NULL},
 	{"immutable,nonsense", NULL},
+	{"only=GET /a b,calls=2", " only=\"GET /a b\" calls=2"},
+	{"calls=2,only=\"a,b \\\" c\",conns=1", " calls=2 only=\"a,b \\\" c\" conns=1"},
+	{"only=say \"x\",only=b", " only=\"say \\\"x\\\"\" only=\"b\""},
+	{"only=", NULL},
+	{"only=a,b", NULL},
+	{"only=\"a", NULL},
 };
 
 START_TEST(limits_are_words)
 {
 	cleanup_text struct text t = {};
-	int r = run_limits(limits[_i].text, &t);
+	int r = run_limits(limits[_i].text, LIMITS_END_OPTION, &t);
 
 	ck_assert_int_eq(r, limits[_i].words ? 0 : -EINVAL);
 	if (limits[_i].words)
 		ck_assert_str_eq(t.data ? t.data : "", limits[_i].words);
+}
+END_TEST
+
+START_TEST(a_caveat_of_a_leaf_is_a_word_or_quoted)
+{
+	cleanup_text struct text t = {};
+
+	ck_assert_int_eq(run_limits("only=GET calls=3 only=\"GET /a\" conns=1", LIMITS_END_LEAF, &t), 0);
+	ck_assert_str_eq(t.data, " only=\"GET\" calls=3 only=\"GET /a\" conns=1");
 }
 END_TEST
 
@@ -350,6 +365,7 @@ suite(void)
 
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_loop_test(c, limits_are_words, 0, N(limits));
+	tcase_add_test(c, a_caveat_of_a_leaf_is_a_word_or_quoted);
 	tcase_add_test(c, lists_grow_and_the_last_word_counts);
 	tcase_add_test(c, what_is_optional_may_be_missing);
 	tcase_add_test(c, a_workspace_is_where_a_program_begins);

@@ -151,7 +151,7 @@ check_given(const struct run_words *w)
 	cleanup_text struct text t = {};
 
 	for (size_t i = 0; i < w->n_given; i++)
-		if (w->given[i].limits && run_limits(w->given[i].limits, &t) < 0)
+		if (w->given[i].limits && run_limits(w->given[i].limits, LIMITS_END_OPTION, &t) < 0)
 			return complain_usage("'%s' are no limits", w->given[i].limits);
 	return 0;
 }

@@ -231,7 +231,7 @@ wire_grant(struct apply *a, const struct entry *e, const struct use *u, char **r
 	if (status != 0)
 		return status;
 	text_addf(&how, "as=%s", u->name);
-	if (limits && run_limits(limits, &how) < 0)
+	if (limits && run_limits(limits, LIMITS_END_OPTION, &how) < 0)
 		return complain(EINVAL, "these are no limits", "%s: %s", u->given->slot, limits);
 	r = text_done(&how);
 	if (r == 0)

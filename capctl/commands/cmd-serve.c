@@ -116,6 +116,7 @@ static const struct passed {
 	{OPTION_WAIT_BACKEND, OPTION_PROXY, NULL},
 	{OPTION_STEP_ASIDE, OPTION_PROXY, NULL},
 	{OPTION_SEND_PROXY, OPTION_PROXY, ": it is for servers that know no capabilities"},
+	{OPTION_CAVEATS, OPTION_PROXY, ": it is for servers that are told of them by --send-proxy"},
 };
 #define N_PASSED (sizeof(passed) / sizeof(passed[0]))
 
@@ -355,7 +356,7 @@ const struct command command_serve = {
 	.options = OPTION_PROXY | OPTION_INETD | OPTION_ONCE | OPTION_WAIT | OPTION_IDLE |
 		   OPTION_MAX | OPTION_SOCKET | OPTION_LISTEN | OPTION_AS |
 		   OPTION_HOLD | OPTION_BACKLOG | OPTION_FDS | OPTION_USER | OPTION_AS_CALLER |
-		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_STEP_ASIDE |
+		   OPTION_LEND_ROOT | OPTION_SEND_PROXY | OPTION_CAVEATS | OPTION_STEP_ASIDE |
 		   OPTION_WAIT_BACKEND | OPTION_DETACH | OPTION_HTTP,
 	.n_min = 1,
 	.n_max = -1,

@@ -196,7 +196,7 @@ grant(struct child *c, struct context *x, const struct run_given *g)
 		return status;
 	if (g->label)
 		text_addf(&how, "as=%s", g->label);
-	if (g->limits && run_limits(g->limits, &how) < 0)
+	if (g->limits && run_limits(g->limits, LIMITS_END_OPTION, &how) < 0)
 		return complain_usage("--cap=%s: '%s' are no limits", g->slot, g->limits);
 	r = text_done(&how);
 	if (r == 0)

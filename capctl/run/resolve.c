@@ -63,7 +63,7 @@ grant(const struct resolving *g, const char *slot, const char *limits, struct te
 	const char *there = *limits ? NULL : child_slot(g->child, slot);
 	cleanup_free char *made = NULL;
 	cleanup_text struct text how = {};
-	int r = run_limits(limits, &how);
+	int r = run_limits(limits, LIMITS_END_LEAF, &how);
 
 	if (r < 0)
 		return refuse(ret_reason, r, "'%s' are no limits", limits);

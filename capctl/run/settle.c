@@ -221,10 +221,37 @@ add_expires(const char *value, size_t n, struct text *ret)
 	return 0;
 }
 
-int
-run_limits(const char *text, struct text *ret)
+/* The end of what stands in quotes from TEXT on; NULL: there is none. */
+static const char *
+quotes_end(const char *text)
 {
-	static const char expires[] = "expires=";
+	for (text++; *text && *text != '"'; text++)
+		if (*text == '\\' && text[1])
+			text++;
+	return *text ? text + 1 : NULL;
+}
+
+/* The caveat at *TEXT, behind which that stands then. */
+static int
+add_only(const char **text, const char *ends, struct text *ret)
+{
+	const char *value = *text, *end = *value == '"' ? quotes_end(value) : value + strcspn(value, ends);
+
+	if (!end || end == value)
+		return -EINVAL;
+	text_add(ret, " only=");
+	if (*value == '"')
+		text_add_n(ret, value, (size_t)(end - value));
+	else
+		text_add_quoted(ret, value, (size_t)(end - value));
+	*text = end;
+	return 0;
+}
+
+int
+run_limits(const char *text, const char *ends, struct text *ret)
+{
+	static const char expires[] = "expires=", only[] = "only=";
 	bool is_list = false;
 	int r = 0;
 
@@ -233,6 +260,12 @@ run_limits(const char *text, struct text *ret)
 		bool is_immutable = n == strlen("immutable") && memcmp(text, "immutable", n) == 0;
 		bool is_word = memchr(text, '=', n) || is_immutable;
 
+		if (strncmp(text, only, strlen(only)) == 0) {
+			text += strlen(only);
+			r = add_only(&text, ends, ret);
+			is_list = false;
+			continue;
+		}
 		if (!is_word && !is_list)
 			return -EINVAL;
 		/* What is no word of its own goes on with the list before it. */

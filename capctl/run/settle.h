@@ -15,7 +15,10 @@ int run_confinement(const struct run_words *w, struct text *ret);
 
 /*
  * Appends the limits of a slot, with a blank before each: TEXT has them with commas or blanks in between, as in
- * "calls=200,rights=call,fds,expires=30m".
+ * "calls=200,rights=call,fds,expires=30m". A caveat ends where one of ENDS does, or with its quotes.
  * Returns: 0 or -EINVAL; says nothing.
  */
-int run_limits(const char *text, struct text *ret);
+int run_limits(const char *text, const char *ends, struct text *ret);
+
+#define LIMITS_END_OPTION ","  /* of --cap, whose caveats may have blanks without quotes */
+#define LIMITS_END_LEAF ", \t\n" /* of a leaf */

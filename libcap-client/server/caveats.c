@@ -85,6 +85,25 @@ capc_caveat_glob(const struct capc_caller *caller, const char *text)
 }
 
 int
+capc_only(const char *text, char **ret)
+{
+	cleanup_text struct text t = {};
+	size_t n = strlen(text);
+
+	if (n < 1 || n > WIRE_CAVEAT_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return -EINVAL;
+	text_add(&t, "only=");
+	text_add_quoted(&t, text, n);
+	if (text_done(&t) < 0)
+		return -ENOMEM;
+	*ret = text_take(&t);
+	return 0;
+}
+
+int
 capc_glob(const char *pattern, const char *text)
 {
 	return glob_match(pattern, text);

@@ -235,20 +235,14 @@ caveats_list(const struct capability *c, struct text *t)
 		list_own(owners[--n], t);
 }
 
-static void
-show(const struct caveat_record *r, struct text *t)
-{
-	text_add(t, "only=\"");
-	for (uint32_t i = 0; i < r->n; i++)
-		text_addf(t, r->text[i] == '"' || r->text[i] == '\\' ? "\\%c" : "%c", r->text[i]);
-	text_add(t, "\"");
-}
-
 void
 caveats_show(const struct capability *c, const char *between, struct text *t)
 {
 	list_for_each (i, (struct list *)(uintptr_t)&c->caveats) {
-		show(&caveat_of(list_entry(i, struct entity, owner_link))->record, t);
+		const struct caveat_record *r = &caveat_of(list_entry(i, struct entity, owner_link))->record;
+
+		text_add(t, "only=");
+		text_add_quoted(t, r->text, r->n);
 		if (i->next != &c->caveats)
 			text_add(t, ends_group(c, i) ? between : " ");
 	}
