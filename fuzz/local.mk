@@ -4,6 +4,7 @@
 fuzzers = \
 	fuzz/fuzz-args \
 	fuzz/fuzz-call \
+	fuzz/fuzz-caveats \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
 	fuzz/fuzz-handover \
@@ -52,6 +53,9 @@ fuzz_fuzz_taken_SOURCES = fuzz/fuzz-taken.c $(fuzz_common)
 fuzz_fuzz_taken_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_taken_LDADD = $(fuzz_wire_libs)
 
+fuzz_fuzz_caveats_SOURCES = fuzz/fuzz-caveats.c $(fuzz_common)
+fuzz_fuzz_caveats_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_caveats_LDADD = $(fuzz_client_libs)
 fuzz_fuzz_frame_SOURCES = fuzz/fuzz-frame.c $(fuzz_common)
 fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_frame_LDADD = $(fuzz_client_libs)
