@@ -14,6 +14,7 @@ static const struct command *const commands[] = {
 	&command_holders,
 	&command_grant,
 	&command_replicate,
+	&command_share,
 	&command_split,
 	&command_transfer,
 	&command_reduce,

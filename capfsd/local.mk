@@ -70,6 +70,9 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/rights.h \
 	capfsd/kinds/thread.c \
 	capfsd/kinds/thread.h \
+	capfsd/kinds/capability/share.c \
+	capfsd/kinds/capability/share.h \
+	capfsd/kinds/capability/sharing.c \
 	capfsd/kinds/capability/type.c \
 	capfsd/kinds/capability/type.h \
 	capfsd/types/object.c \
@@ -111,6 +114,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/capability/replicate.c \
 	capfsd/verbs/capability/revoke.c \
 	capfsd/verbs/program/threads.c \
+	capfsd/verbs/capability/share.c \
 	capfsd/verbs/capability/split.c \
 	capfsd/verbs/capability/transfer.c \
 	capfsd/verbs/session/transfer_quota.c \

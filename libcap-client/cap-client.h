@@ -264,6 +264,15 @@ CAPC_PUBLIC int capc_transfer(capc_session *s, const char *slot, const char *to,
 CAPC_PUBLIC int capc_split(capc_session *s, const char *slot, const char *as, const char *how,
 	char **ret_slot);
 
+/*
+ * Lets SLOT appear, immutable, in other sessions, now and later; called again it changes for whom, and those who are
+ * not among them any more lose it. It needs the right share. -ENOENT also: SLOT is not shared, with "none".
+ *
+ * with  "children", "subtree", "siblings", a session below ("app/db"), or "none"
+ * how   "conns=4 expires=3600" for each of them, may be NULL
+ */
+CAPC_PUBLIC int capc_share(capc_session *s, const char *slot, const char *with, const char *how);
+
 /* Takes something away from SLOT and from all that was derived from it: "rights=call conns=2". */
 CAPC_PUBLIC int capc_reduce(capc_session *s, const char *slot, const char *how);
 

@@ -187,6 +187,20 @@ capc_transfer(struct capc_session *s, const char *slot, const char *to, const ch
 }
 
 int
+capc_share(struct capc_session *s, const char *slot, const char *with, const char *how)
+{
+	cleanup_text struct text command = {};
+	int r;
+
+	session_begin(s);
+	r = with ? command_add(&command, "with", with) : -EINVAL;
+	if (r < 0)
+		return r;
+	add_how(&command, how);
+	return slot_write(s, slot, "/share", &command, NULL);
+}
+
+int
 capc_reduce(struct capc_session *s, const char *slot, const char *how)
 {
 	cleanup_text struct text command = {};

@@ -45,6 +45,7 @@ unit_tests = \
 	tests/test-threads \
 	tests/test-adjust \
 	tests/test-split \
+	tests/test-share \
 	tests/test-ops \
 	tests/test-asking \
 	tests/test-policy \
@@ -163,6 +164,7 @@ integration_tests = \
 	tests/it-refusal.sh \
 	tests/it-references.sh \
 	tests/it-serve.sh \
+	tests/it-share.sh \
 	tests/it-sessions.sh \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
@@ -331,6 +333,9 @@ tests_test_adjust_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_split_SOURCES = tests/test-split.c $(ops_world)
 tests_test_split_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_split_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_share_SOURCES = tests/test-share.c $(ops_world)
+tests_test_share_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_share_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -90,14 +90,20 @@ exists(struct world *w, const char *path)
 	return tree_walk(w->model, tree_session(w->model->root), path, strlen(path), &node) == 0;
 }
 
+static void
+settle(struct world *w)
+{
+	while (model_reap(w->model, 8) > 0 || share_run(w->model, 8) > 0)
+		;
+}
+
 int
 put(struct world *w, const char *path, const char *text)
 {
 	struct request *r = ask(w);
 
 	ck_assert_int_eq(tree_write(r, walk(w, path), text, strlen(text)), 0);
-	while (model_reap(w->model, 8) > 0)
-		;
+	settle(w);
 	model_check(w->model);
 	return r->error;
 }
@@ -127,8 +133,7 @@ removed(struct world *w, const char *at, const char *name)
 	struct request *r = ask(w);
 
 	ck_assert_int_eq(tree_remove(r, walk(w, at), name, strlen(name)), 0);
-	while (model_reap(w->model, 8) > 0)
-		;
+	settle(w);
 	model_check(w->model);
 	return r->error;
 }

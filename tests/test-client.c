@@ -328,6 +328,8 @@ START_TEST(what_cannot_be_sent_is_refused_before)
 	ck_assert_int_eq(capc_transfer(s, "web", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_transfer(s, "web", "b", ""), -EINVAL);
 	ck_assert_int_eq(capc_split(s, "web", "a b", "calls=1", NULL), -EINVAL);
+	ck_assert_int_eq(capc_share(s, "web", NULL, NULL), -EINVAL);
+	ck_assert_int_eq(capc_share(s, "web", "none now", NULL), -EINVAL);
 	ck_assert_int_eq(capc_adjust(s, "web", NULL, "conns=1", NULL), -EINVAL);
 	ck_assert_int_eq(capc_adjust(s, "web", "to=a conns=1", NULL, NULL), -EINVAL);
 	ck_assert_int_eq(capc_drop(s, "sessions/app"), -EINVAL);
@@ -360,6 +362,9 @@ START_TEST(delegation_is_the_text_of_the_files)
 	played_answer(&d, WIRE_WRITE, 0, "slot=two id=47", -1);
 	ck_assert_int_eq(capc_replicate(s, "kv", "two", "immutable", NULL), 0);
 	played_asked(&d, WIRE_WRITE, "caps/kv/replicate", "as=two immutable");
+	played_answer(&d, WIRE_WRITE, 0, "slot=kv id=12", -1);
+	ck_assert_int_eq(capc_share(s, "kv", "children", "conns=2"), 0);
+	played_asked(&d, WIRE_WRITE, "caps/kv/share", "with=children conns=2");
 	played_answer(&d, WIRE_WRITE, 0, "slot=some id=49", -1);
 	ck_assert_int_eq(capc_split(s, "kv", "some", "calls=5", NULL), 0);
 	played_asked(&d, WIRE_WRITE, "caps/kv/split", "as=some calls=5");

@@ -50,11 +50,11 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"caps/kv/grant", "to=app as=.hidden", EINVAL},
 		{"caps/kv/grant", "to=nobody", ENOENT},
 		{"caps/kv/grant", "to=../app", ENOENT},
-		{"caps/kv/reduce", "rights=call,grant,replicate,reduce,transfer", EINVAL},
+		{"caps/kv/reduce", "rights=call,grant,replicate,reduce,transfer,share", EINVAL},
 		{"caps/kv/replicate", "to=app", EINVAL},
 		{"caps/kv/replicate", "as=kv", EEXIST},
 		{"caps/kv/replicate", "as=x calls=3", EINVAL},
-		{"caps/kv/replicate", "as=x rights=share", EPERM},
+		{"caps/kv/replicate", "as=x rights=fds", EPERM},
 		{"caps/kv/transfer", "as=x", EINVAL},
 		{"caps/kv/transfer", "to=nobody", ENOENT},
 		{"caps/kv/transfer", "to=app rights=call", EINVAL},
@@ -239,18 +239,18 @@ START_TEST(usages_come_from_the_rows)
 		const char *path, *usage;
 	} usages[] = {
 		{"caps/rpc/grant",
-			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer] "
+			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer,share] "
 			"[methods=LO-HI,...] [calls=N] [conns=N] [rate=N/s] "
 			"[expires=SECONDS|TIME] [immutable]\n"},
 		{"caps/kv/reduce",
-			"[rights=call,grant,replicate,reduce,transfer] [calls=N] [conns=N] "
+			"[rights=call,grant,replicate,reduce,transfer,share] [calls=N] [conns=N] "
 			"[rate=N/s] [expires=SECONDS|TIME] [immutable]\n"},
 		{"caps/rpc/replicate",
-			"as=NAME [rights=call,grant,replicate,reduce,transfer] "
+			"as=NAME [rights=call,grant,replicate,reduce,transfer,share] "
 			"[methods=LO-HI,...] [conns=N] [rate=N/s] [expires=SECONDS|TIME] "
 			"[immutable]\n"},
 		{"caps/alone/grant",
-			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer] "
+			"to=SESSION [as=NAME] [rights=call,grant,replicate,reduce,transfer,share] "
 			"[expires=SECONDS|TIME] [immutable]\n"},
 		{"caps/kv/transfer", "to=SESSION [as=NAME]\n"},
 		{"caps/kv/revoke", "1 | self | to=SESSION | id=N\n"},

@@ -21,7 +21,7 @@ START_TEST(S20_info_tells_object_badge_and_owner)
 	world_init(&w);
 	serve(&w);
 	expect_line(&w, "caps/kv/info", "type=object\nentrypoint=init/kv\n");
-	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,replicate,reduce,transfer\n");
+	expect_line(&w, "caps/kv/info", "socket=stream\nrights=call,grant,replicate,reduce,transfer,share\n");
 	expect_line(&w, "caps/kv/info", "served=yes revocation=full\n");
 	expect_line(&w, "entrypoints/kv/objects", "key=0 ");
 	expect_line(&w, "entrypoints/kv/info", "state=served");

@@ -76,6 +76,21 @@ const struct command command_split = {
 };
 
 static int
+run_share(struct context *x, int argc, char **argv)
+{
+	return run_verb(x, argc, argv, "share", "with");
+}
+
+const struct command command_share = {
+	.name = "share",
+	.arguments = "SLOT children|subtree|siblings|SESSION|none [REDUCTIONS]",
+	.summary = "let a slot appear in these sessions, now and later; or in other ones than before",
+	.n_min = 2,
+	.n_max = -1,
+	.run = run_share,
+};
+
+static int
 run_transfer(struct context *x, int argc, char **argv)
 {
 	return run_verb(x, argc, argv, "transfer", "to");

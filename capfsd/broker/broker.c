@@ -308,6 +308,25 @@ reap(struct broker *b, bool *ret_busy)
 	return 0;
 }
 
+/*
+ * Gives a slice of what is shared, when nothing is left that has ended: that makes room. Whoever shares with ten
+ * thousand makes nobody wait.
+ */
+static int
+share(struct broker *b, bool *ret_busy)
+{
+	int r;
+
+	if (!share_is_due(b->model) || !list_empty(&b->model->ending) || must_wait(b))
+		return 0;
+	r = wait_if_full(b, share_run(b->model, REAP_BUDGET));
+	if (r < 0)
+		return error_trace(r);
+	*ret_busy = true;
+	fronts_reaped(&b->fronts);
+	return 0;
+}
+
 /* When the loop last looked at its sources: it has asked for the time then. */
 static uint64_t
 event_usec(const struct broker *b)
@@ -387,7 +406,8 @@ before_sleep(struct broker *b, bool *ret_sleeps)
 		r = wait_if_full(b, r);
 		if (r < 0)
 			return error_trace(r);
-		*ret_sleeps = b->retry_usec || list_empty(&b->model->ending);
+		*ret_sleeps = b->retry_usec ||
+			(list_empty(&b->model->ending) && !share_is_due(b->model));
 	}
 	if (b->retry_usec && b->retry_usec < deadline)
 		deadline = b->retry_usec;
@@ -464,6 +484,8 @@ broker_round(struct broker *b, uint64_t now)
 	r = expire(b);
 	if (r == 0)
 		r = reap(b, &came);
+	if (r == 0)
+		r = share(b, &came);
 	if (r == 0 && !busy && !came)
 		sched_yield(); /* it takes no time from anybody who could use it */
 	return r;

@@ -20,4 +20,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_ASK] = &ask_kind,
 	[ENTITY_POLICY] = &policy_kind,
 	[ENTITY_RULED] = &ruled_kind,
+	[ENTITY_SHARE] = &share_kind,
 };

@@ -21,5 +21,6 @@
 #include "capfsd/kinds/object.h"
 #include "capfsd/kinds/program.h"
 #include "capfsd/kinds/thread.h"
+#include "capfsd/kinds/capability/share.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/model.h"

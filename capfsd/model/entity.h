@@ -45,6 +45,7 @@ enum entity_kind {
 	ENTITY_ASK,
 	ENTITY_POLICY,
 	ENTITY_RULED,
+	ENTITY_SHARE,
 	ENTITY_N_KINDS,
 };
 

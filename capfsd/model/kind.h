@@ -52,6 +52,8 @@ struct kind {
 	bool (*is_shown)(const struct entity *e); /* NULL: always */
 	/* Will model_reap() remove it, for itself or for what it belongs to? NULL: never. */
 	bool (*is_doomed)(const struct entity *e);
+	/* Is there something left to do of what it says? Fronts wait for that with their reply. NULL: never. */
+	bool (*is_busy)(const struct entity *e);
 	/* Is it itself a root of what is being ended, as its record says? Implies model.ending. */
 	bool (*is_ending)(const struct entity *e);
 

@@ -38,6 +38,8 @@ model_alloc(void)
 
 	if (!m)
 		return NULL;
+	list_init(&m->sharing);
+	list_init(&m->unshared);
 	list_init(&m->ending);
 	list_init(&m->asks);
 	list_init(&m->event_queue);

@@ -122,6 +122,8 @@ struct model {
 	uint64_t next_expiry_usec; /* none of them expires before */
 	struct list ending;    /* of struct entity, ending_link: what model_reap() works on */
 	unsigned slice;        /* so many entities are ended or removed in one transaction, at most */
+	struct list sharing;   /* of struct share, work_link: those with sessions to be looked at (share.c) */
+	struct list unshared;  /* of struct session, share_link: those to get what is shared with them */
 	struct list event_queue;   /* of struct line: to be stored, or to be deleted (event.c) */
 	uint64_t loaded_upto;  /* the largest revoked_upto that model_load() took */
 	uint64_t *orphans;     /* ids in STORE_LATER that model_load() has found to be left over */
@@ -161,9 +163,16 @@ int model_load_done(struct model *m);
  */
 int model_reap(struct model *m, unsigned budget);
 
+/* Is this not one that is just being made of its store? */
+static inline bool
+model_is_loaded(const struct model *m)
+{
+	return m->stored_header.next_id != 0;
+}
+
 /*
  * Is ID (an ended capability, entrypoint or session, or a capability whose children were ended)
- * still being reaped?
+ * still being reaped? Or a share that not all have got, or lost, yet.
  */
 bool model_is_ending(struct model *m, uint64_t id);
 

@@ -129,5 +129,6 @@ model_is_ending(struct model *m, uint64_t id)
 {
 	struct entity *e = entity_find(m, id);
 
-	return e && (entity_is_doomed(e) || entity_is_ending(e));
+	return e && (entity_is_doomed(e) || entity_is_ending(e) ||
+			    (entity_kind(e)->is_busy && entity_kind(e)->is_busy(e)));
 }

@@ -33,6 +33,8 @@ session_init(struct model *m, struct entity *e)
 	struct session *s = session_of(e);
 
 	s->model = m;
+	list_init(&s->shares);
+	list_init(&s->share_link);
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		list_init(&s->owned[kind]);
 	list_init(&s->asked);
@@ -102,6 +104,24 @@ session_resolve(struct model *m, struct entity *e)
 	return r->parent ? resolve_parent(m, s) : resolve_root(m, s);
 }
 
+/* Whatever is shared by those above with those below is for the new one, too. */
+static void
+welcome(struct model *m, struct session *s)
+{
+	for (struct session *i = s->parent; i; i = i->parent)
+		if (!list_empty(&i->shares)) {
+			list_append(&m->unshared, &s->share_link);
+			return;
+		}
+}
+
+void
+session_has_room(struct session *s)
+{
+	if (s->lacks_shared && list_empty(&s->share_link))
+		list_append(&s->model->unshared, &s->share_link);
+}
+
 static void
 session_link(struct model *m, struct entity *e)
 {
@@ -114,6 +134,8 @@ session_link(struct model *m, struct entity *e)
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		s->parent->lent.n[i] += s->record.limit.n[i];
 	events_yield(s->parent);
+	if (model_is_loaded(m))
+		welcome(m, s);
 }
 
 static void
@@ -123,6 +145,9 @@ session_unlink(struct model *m, struct entity *e)
 
 	for (int kind = 0; kind < ENTITY_N_KINDS; kind++)
 		assert(list_empty(&s->owned[kind]));
+	list_unlink(&s->share_link);
+	while (!list_empty(&s->shares))
+		list_unlink(list_first(&s->shares));
 	/* Now, since nobody shows it any more and its lines are charged. */
 	events_free(s);
 	if (!s->parent) {
@@ -131,6 +156,7 @@ session_unlink(struct model *m, struct entity *e)
 	}
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		s->parent->lent.n[i] -= s->record.limit.n[i];
+	session_has_room(s->parent);
 }
 
 /*
@@ -150,6 +176,7 @@ session_applied(struct model *m, struct entity *e, const void *old)
 	if (s->parent)
 		events_yield(s->parent);
 	events_yield(s);
+	session_has_room(s);
 	if (closed)
 		entity_set_ending(m, e);
 	return closed ? APPLIED_RESTRICTED : 0;

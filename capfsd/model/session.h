@@ -65,6 +65,9 @@ struct session {
 	struct policy *policy; /* kinds': that in force; NULL: none */
 	struct list given;     /* of struct ruled: what its policy has given */
 	struct list deciders;  /* asking's: of who waits for one */
+	struct list shares;    /* of struct share, scope_link: what is shared within it, or with it */
+	struct list share_link; /* in model.unshared, while it is to get what is shared with it */
+	bool lacks_shared;     /* it has had no room for some of that */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
 	bool has_init;             /* programs': there is one */
 	uint8_t owner_told;        /* fs's: the last owner_changed that the kernel was told of */
@@ -132,6 +135,9 @@ int session_create(struct change *ch, struct session *parent, const char *name, 
  * Returns: 0, SESSION_E_NOT_EMPTY, SESSION_E_BUSY (also for the root), SESSION_E_CLOSING; -errno.
  */
 int session_close(struct change *ch, struct session *s);
+
+/* S has got room: where it lacked that for what is shared with it, it is looked at again. */
+void session_has_room(struct session *s);
 
 /* S, if it is being closed, may have waited for this: a program of it, or its init, is gone. */
 void session_settle(struct session *s);

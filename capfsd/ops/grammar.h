@@ -85,6 +85,7 @@ struct request;
 	X(RLIMITS, "rlimits", false, "rlimits=NAME:N[:N],...")                                     \
 	X(MEM, "mem", false, "mem=N")                                                              \
 	X(PIDS, "pids", false, "pids=N")                                                           \
+	X(WITH, "with", false, "with=children|subtree|siblings|SESSION|none")                      \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

@@ -220,9 +220,17 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_add(t, "none");
 	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu32 "\norigin=", c->entity.id, c->n_children);
 	text_slot(capability_origin(c), t);
+	if (share_find(c)) {
+		text_add(t, "\nshared=");
+		share_format_with(r->model, share_find(c), t);
+	}
 	text_addf(t, "\nmade=");
 	text_time(t, c->record.since_usec);
-	text_addf(t, " by=uid:%" PRIu32 "\nserved=%s revocation=%s\n", c->record.by_uid, served_word(ep),
+	if (c->record.by_uid == BY_SHARE)
+		text_add(t, " by=share");
+	else
+		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
+	text_addf(t, "\nserved=%s revocation=%s\n", served_word(ep),
 		capability_service(c).listens ? "new-only" : "full");
 	add_caveats(c, t);
 	add_rule(c, t);

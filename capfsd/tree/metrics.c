@@ -273,7 +273,7 @@ add_durations(struct text *t, const struct counters *c)
  * added up, and whoever is about to exhaust a single kind is a large consumer.
  */
 static double
-share_of(const struct session *s, const struct session *root)
+part_of_root(const struct session *s, const struct session *root)
 {
 	double share = 0;
 
@@ -345,12 +345,12 @@ consumers_find(struct consumers *c, struct model *model, struct metrics *m)
 	for (unsigned i = 0; m && i < m->n_largest; i++) {
 		s = find_session_by_id(model, m->largest[i]);
 		if (s)
-			consumers_add(c, s, share_of(s, root));
+			consumers_add(c, s, part_of_root(s, root));
 	}
 	s = m ? find_session_by_id(model, m->searched_upto) : NULL;
 	s = session_next_below(root, s ? s : root);
 	for (unsigned n = 0; s && n < QUOTA_SEARCHED; n++, s = session_next_below(root, s)) {
-		consumers_add(c, s, share_of(s, root));
+		consumers_add(c, s, part_of_root(s, root));
 		if (m)
 			m->searched_upto = s->entity.id;
 	}

@@ -49,6 +49,7 @@ static const struct row session_rows[] = {
 	ROW(18, "requests", ROW_COMMAND, .restless = list_requests_restless, .read_piece = list_requests,
 		.verb = &verb_requests),
 	ROW(19, "policy", ROW_COMMAND, .read = info_policy, .verb = &verb_policy, .bytes_max = RULES_BYTES_MAX),
+	ROW(20, "share", ROW_COMMAND, .verb = &verb_share_all),
 };
 
 static const struct row capability_rows[] = {
@@ -65,6 +66,7 @@ static const struct row capability_rows[] = {
 	ROW(10, "as", ROW_DIRECTORY, .children = ENTITY_ALIAS),
 	ROW(11, "adjust", ROW_COMMAND, .verb = &verb_adjust),
 	ROW(12, "split", ROW_COMMAND, .verb = &verb_split),
+	ROW(13, "share", ROW_COMMAND, .verb = &verb_share),
 };
 
 static const struct row entrypoint_rows[] = {

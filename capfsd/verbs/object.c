@@ -11,9 +11,6 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
-/* What an origin may do: RIGHT_SHARE is given when there is something to do with it. */
-#define RIGHTS_ORIGIN (RIGHTS_OBJECT & ~(uint32_t)RIGHT_SHARE)
-
 /*
  * The slot that the server wants for its object. One that refers to the object already is what it
  * had before its restart; any other is in the way. NULL in *RET: there is none yet.
@@ -47,7 +44,7 @@ stage_origin(struct operation *operation, struct entrypoint *ep, struct object *
 	if (!find_slot(r, ep, o, as, &slot) || slot)
 		return 0;
 	answer = capability_originate(operation->change, TYPE_OBJECT, &o->entity, ep->session, as->p,
-		as->n, RIGHTS_ORIGIN, r->uid, &slot);
+		as->n, RIGHTS_OBJECT, r->uid, &slot);
 	return answer > 0 ? refuse_capability(r, answer, &about) : answer;
 }
 

@@ -38,7 +38,8 @@
 	X(SPLIT, split)                                                                            \
 	X(REQUEST, request)                                                                        \
 	X(REQUESTS, requests)                                                                      \
-	X(POLICY, policy)
+	X(POLICY, policy)                                                                          \
+	X(SHARE, share)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */
@@ -53,6 +54,9 @@ _Static_assert(VERB_N <= COUNTERS_VERBS + COUNTERS_MORE_VERBS, "each verb has it
 #define X(number, name) extern const struct verb verb_##name;
 VERBS(X)
 #undef X
+
+/* Under the number of share, which it is for all slots of a session. */
+extern const struct verb verb_share_all;
 
 /* Not counted one by one: who one is; a request to a `call`; a write where none is taken. */
 extern const struct verb verb_identify, verb_call, verb_write;

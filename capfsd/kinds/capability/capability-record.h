@@ -10,6 +10,7 @@
 
 #define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
+#define BY_SHARE UINT32_MAX /* as `by_uid`, which is nobody's: it was made by a share, and ends with that */
 
 enum capability_flags {
 	CAPABILITY_DEAD = 1 << 0, /* ended, and so are all its descendants; being reaped */

@@ -61,7 +61,6 @@ has_revoked(const struct capability *c)
 {
 	struct list *first = list_first(&c->children);
 
-	/* Children stand in the order of their ids. */
 	return first && list_entry(first, struct capability, sibling_link)->entity.id <=
 		c->record.revoked_upto;
 }
@@ -95,6 +94,7 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->sibling_link);
 	list_init(&c->aliases);
 	list_init(&c->caveats);
+	list_init(&c->shares);
 	list_init(&c->origin_link);
 	c->expiry.usec = LIMIT_NONE;
 }
@@ -264,7 +264,8 @@ capability_unlink(struct model *m, struct entity *e)
 {
 	struct capability *c = capability_of(e);
 
-	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats));
+	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats) &&
+		list_empty(&c->shares));
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -273,6 +274,7 @@ capability_unlink(struct model *m, struct entity *e)
 		list_unlink(&c->origin_link);
 	}
 	expiry_remove(m, c);
+	session_has_room(c->session);
 }
 
 /* What is smaller here is smaller for everything below it too, whose files show what counts. */
@@ -390,7 +392,7 @@ next_leaf_first(struct capability *c)
 static int
 reap_slot(struct reaper *r, struct capability *c)
 {
-	struct list *lists[] = {&c->aliases, &c->caveats};
+	struct list *lists[] = {&c->aliases, &c->caveats, &c->shares};
 
 	for (size_t n = 0; n < sizeof(lists) / sizeof(lists[0]); n++)
 		list_for_each (i, lists[n]) {
@@ -475,7 +477,6 @@ capability_touch(struct model *m, struct entity *e, uint64_t stamp)
 	struct capability *c = capability_of(e);
 	struct entrypoint *ep = c->parent ? NULL : capability_entrypoint(c);
 
-	/* One that goes is no longer linked and stops the walk, so its parent is told on its own. */
 	touch_up(m, c, stamp);
 	if (c->parent)
 		touch_up(m, c->parent, stamp);
@@ -546,6 +547,7 @@ capability_check(struct model *m, struct entity *e)
 	model_holds(M17, record_n_caveats(&c->record) == 0 || !(c->record.rights & RIGHT_CALL));
 	model_holds(M17, record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
 		!(record_rights(&c->record) & RIGHT_CALL) || capability_is_doomed(c));
+	model_expect(check_list(&capability_of(e)->shares, ENTITY_SHARE, e) <= 1);
 	check_family(m, c);
 	expiry_check(m, c);
 }

@@ -20,6 +20,7 @@
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/capability/derive.h"
+#include "capfsd/kinds/capability/share.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/kind.h"
@@ -61,8 +62,8 @@ name_is_taken(struct change *ch, const struct session *to, const char *base, uin
  * who is granted the same slot a million times would else make each grant as slow as all before it.
  * The search keeps `taken` taken and `free_one` free, so what it ends at is free, even with gaps.
  */
-static void
-pick_name(struct change *ch, const struct session *to, const char *base,
+void
+derive_pick_name(struct change *ch, const struct session *to, const char *base,
 	char name[NAME_BYTES_MAX + 1])
 {
 	uint64_t taken, free_one;
@@ -264,7 +265,7 @@ derive_add(struct change *ch, const struct capability *source, struct capability
 	int r;
 
 	if (!name) {
-		pick_name(ch, to, source->entity.name, picked);
+		derive_pick_name(ch, to, source->entity.name, picked);
 		name = picked;
 		n_name = strlen(picked);
 	}
@@ -276,12 +277,11 @@ derive_add(struct change *ch, const struct capability *source, struct capability
  * Liveness first: whoever uses a capability that has ended learns nothing else of it. The type is
  * the source's, always: another one would read the target as what it is not.
  */
-static int
-derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
-	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
-	struct capability **ret)
+int
+derive_record(struct change *ch, struct capability *source, uint32_t right,
+	const struct reductions *how, uid_t by_uid, struct capability_record *ret)
 {
-	struct capability_record held, record;
+	struct capability_record held;
 	int r;
 
 	if (!capability_is_live(source))
@@ -291,7 +291,7 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 		return CAPABILITY_E_RIGHT;
 	if (derive_in_vain(source, how))
 		return CAPABILITY_E_NOT_HELD;
-	record = (struct capability_record){
+	*ret = (struct capability_record){
 		.by_uid = by_uid,
 		.expires_usec = LIMIT_NONE,
 		.type = held.type,
@@ -300,11 +300,20 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 		.rate_limit = held.rate_limit,
 		.n_methods = held.n_methods,
 	};
-	memcpy(record.methods, held.methods, sizeof(record.methods));
-	record_set(&record, held.rights, 0);
-	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);
-	if (r == 0 && derive_exceeds(ch, source, &held, how))
-		r = CAPABILITY_E_NOT_SMALLER;
+	memcpy(ret->methods, held.methods, sizeof(ret->methods));
+	record_set(ret, held.rights, 0);
+	r = derive_apply(&held, how, change_model(ch)->now_usec(), ret);
+	return r == 0 && derive_exceeds(ch, source, &held, how) ? CAPABILITY_E_NOT_SMALLER : r;
+}
+
+int
+derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
+	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
+	struct capability **ret)
+{
+	struct capability_record record;
+	int r = derive_record(ch, source, right, how, by_uid, &record);
+
 	if (r == 0)
 		r = derive_check_slot(ch, to, name, n_name);
 	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
@@ -478,7 +487,7 @@ capability_end(struct change *ch, struct capability *c)
 	if (!record)
 		return -ENOMEM;
 	record->flags |= CAPABILITY_DEAD;
-	return 0;
+	return share_settle(ch, c);
 }
 
 /* Without children there is nothing to end, and no transaction to pay for. */
@@ -487,11 +496,11 @@ capability_end_children(struct change *ch, struct capability *c)
 {
 	struct capability_record *record;
 
-	if (list_empty(&c->children))
+	if (list_empty(&c->children) && !share_find(c))
 		return 0;
 	record = change_edit(ch, &c->entity);
 	if (!record)
 		return -ENOMEM;
 	record->revoked_upto = change_last_id(ch);
-	return 0;
+	return share_find(c) ? change_drop(ch, &share_find(c)->entity) : 0;
 }

@@ -34,6 +34,22 @@ bool derive_exceeds(struct change *ch, const struct capability *c,
 int derive_apply(const struct capability_record *held, const struct reductions *how, uint64_t now,
 	struct capability_record *record);
 
+/*
+ * What a capability is that is derived from SOURCE, which must have RIGHT for it, with at most what HOW leaves.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT, _NOT_HELD, _NOT_SMALLER.
+ */
+int derive_record(struct change *ch, struct capability *source, uint32_t right,
+	const struct reductions *how, uid_t by_uid, struct capability_record *ret);
+
+/* The one primitive: stages such a slot in TO. Returns: as capability_grant(). */
+int derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
+	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
+	struct capability **ret);
+
+/* BASE, or BASE-2, BASE-3… if that is taken in TO. */
+void derive_pick_name(struct change *ch, const struct session *to, const char *base,
+	char name[NAME_BYTES_MAX + 1]);
+
 /* Can TO get one more slot, called NAME unless that is NULL? Returns: 0, or as capability_grant(). */
 int derive_check_slot(struct change *ch, const struct session *to, const char *name, size_t n_name);
 

@@ -30,6 +30,9 @@ stage(struct operation *o)
 		return answer;
 	if (answer > 0)
 		return refuse_session(r, answer, &about);
+	answer = share_welcome(o->change, made);
+	if (answer < 0)
+		return answer;
 	r->made = &made->entity;
 	text_addf(&r->text, "session=%.*s id=%" PRIu64, (int)o->name.n, o->name.p, made->entity.id);
 	/* The first line of its own log, which all above it have too. */
