@@ -30,7 +30,7 @@ peer_attributes(fuse_ino_t ino, struct stat *st)
 	if (ino == FUSE_ROOT_ID) {
 		st->st_mode = S_IFDIR | 0755;
 	} else if (ino == PEER_INFO) {
-		st->st_mode = S_IFREG | 0444;
+		st->st_mode = S_IFREG | 0644;
 		st->st_size = sizeof(peer_text) - 1;
 	} else {
 		return -1;
@@ -84,11 +84,20 @@ peer_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse
 	fuse_reply_buf(req, peer_text + offset, n < size ? n : size);
 }
 
+/* What is written is a command, of which nothing is kept. */
+static void
+peer_write(fuse_req_t req, fuse_ino_t ino, const char *text, size_t n, off_t offset,
+	struct fuse_file_info *fi)
+{
+	fuse_reply_write(req, n);
+}
+
 static const struct fuse_lowlevel_ops peer_operations = {
 	.lookup = peer_lookup,
 	.getattr = peer_getattr,
 	.open = peer_open,
 	.read = peer_read,
+	.write = peer_write,
 };
 
 int

@@ -5,11 +5,12 @@ bench_programs = \
 	bench/bench-connect \
 	bench/bench-flood \
 	bench/bench-http \
-	bench/bench-grant \
+	bench/bench-verbs \
 	bench/bench-open \
 	bench/bench-peer-fs \
 	bench/bench-relay \
 	bench/bench-restart \
+	bench/bench-revoke \
 	bench/bench-scale \
 	bench/bench-socket \
 	bench/bench-spawn \
@@ -31,8 +32,8 @@ bench_bench_connect_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 bench_bench_connect_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
 bench_bench_flood_SOURCES = bench/bench-flood.c $(bench_common)
 bench_bench_flood_LDADD = $(bench_libs)
-bench_bench_grant_SOURCES = bench/bench-grant.c $(bench_common)
-bench_bench_grant_LDADD = $(bench_libs)
+bench_bench_verbs_SOURCES = bench/bench-verbs.c $(bench_common)
+bench_bench_verbs_LDADD = $(bench_libs)
 bench_bench_open_SOURCES = bench/bench-open.c $(bench_common)
 bench_bench_open_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
@@ -45,6 +46,9 @@ bench_bench_http_LDADD = $(bench_libs)
 bench_bench_restart_SOURCES = bench/bench-restart.c $(bench_common)
 bench_bench_restart_CFLAGS = $(AM_CFLAGS) $(LMDB_CFLAGS)
 bench_bench_restart_LDADD = base/libbase.la $(LMDB_LIBS)
+bench_bench_revoke_SOURCES = bench/bench-revoke.c $(bench_common)
+bench_bench_revoke_CFLAGS = $(AM_CFLAGS) $(LMDB_CFLAGS)
+bench_bench_revoke_LDADD = $(bench_libs) $(LMDB_LIBS)
 bench_bench_scale_SOURCES = bench/bench-scale.c $(bench_common)
 bench_bench_scale_LDADD = $(bench_libs)
 bench_bench_socket_SOURCES = bench/bench-socket.c $(bench_common)
