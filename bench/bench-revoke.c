@@ -130,7 +130,7 @@ longest(const struct other *o)
 }
 
 static double
-revoke(struct tree *t, struct other *o, double *ret_longest)
+fell(struct tree *t, struct other *o, double *ret_longest)
 {
 	uint64_t begin;
 	double nsec;
@@ -247,7 +247,7 @@ main(int argc, char **argv)
 	others_end(&o);
 	usual = bench_median(o.usec, o.n);
 	for (int i = 0; i < ROUNDS; i++) {
-		ours[i] = revoke(&t, &o, &most[i]);
+		ours[i] = fell(&t, &o, &most[i]);
 		peers[i] = peer(&t, env);
 	}
 	peer_close(env, directory);

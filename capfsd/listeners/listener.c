@@ -33,6 +33,7 @@
 #include "capfsd/process/loop.h"
 
 #define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
+#define DOOMED_MAX 8      /* freed in one round of the loop */
 
 static enum entity_kind
 kind_of(const struct listener *l)
@@ -103,6 +104,7 @@ listener_get(struct sockets *sockets, struct entity *e)
 	l->fd = -1;
 	list_init(&l->state_link);
 	list_init(&l->paused_link);
+	list_init(&l->doomed_link);
 	list_init(&l->clients);
 	list_init(&l->left);
 	list_init(&l->loan.link);
@@ -495,9 +497,37 @@ listener_free(struct listener *l)
 	charge_deinit(&l->charge);
 	endpoint_set_slot(l->entity, NULL);
 	list_unlink(&l->link);
+	list_unlink(&l->doomed_link);
 	l->sockets->listeners->n--;
 	free(l);
 	return NULL;
+}
+
+/* Where many end at once nobody waits for all of them: each round of the loop ends a few. */
+static int
+listener_on_doom(sd_event_source *source, uint64_t usec, void *data)
+{
+	struct listeners *all = ((struct sockets *)data)->listeners;
+
+	for (unsigned n = 0; n < DOOMED_MAX && !list_empty(&all->doomed); n++) {
+		struct listener *l = list_entry(list_first(&all->doomed), struct listener, doomed_link);
+
+		listener_done(l, ECONNREFUSED);
+		listener_free(l);
+	}
+	if (!list_empty(&all->doomed))
+		loop_arm(all->doom_timer, 0);
+	return 0;
+}
+
+void
+listener_doom(struct listener *l)
+{
+	struct listeners *all = l->sockets->listeners;
+
+	if (list_empty(&l->doomed_link))
+		list_append(&all->doomed, &l->doomed_link);
+	loop_arm(all->doom_timer, 0);
 }
 
 void
@@ -513,15 +543,18 @@ int
 listeners_new(struct sockets *sockets)
 {
 	struct listeners *all = calloc(1, sizeof(*all));
+	int r;
 
 	if (!all)
 		return -ENOMEM;
 	list_init(&all->all);
 	list_init(&all->paused);
+	list_init(&all->doomed);
 	for (unsigned i = 0; i < LISTENER_N_STATES; i++)
 		list_init(&all->by_state[i]);
 	sockets->listeners = all;
-	return loop_add_timer(sockets->event, listener_on_pause, sockets, &all->pause_timer);
+	r = loop_add_timer(sockets->event, listener_on_pause, sockets, &all->pause_timer);
+	return r < 0 ? r : loop_add_timer(sockets->event, listener_on_doom, sockets, &all->doom_timer);
 }
 
 void
@@ -533,5 +566,6 @@ listeners_free(struct sockets *sockets)
 		return;
 	assert(list_empty(&all->all));
 	sd_event_source_disable_unref(all->pause_timer);
+	sd_event_source_disable_unref(all->doom_timer);
 	free(all);
 }

@@ -47,6 +47,7 @@ struct listener {
 	struct list link;      /* listeners.all */
 	struct list state_link; /* of the list of its state */
 	struct list paused_link;
+	struct list doomed_link;
 	struct list clients; /* its user's, linked by listener_link() */
 	size_t n_clients;
 	/* Of a slot, by connection.c: connections that its server has not taken, what is in flight
@@ -71,8 +72,9 @@ struct listeners {
 	 */
 	struct list by_state[LISTENER_N_STATES];
 	struct list paused;
+	struct list doomed; /* to be freed, a few at a time */
 	size_t n, n_idle;
-	sd_event_source *pause_timer;
+	sd_event_source *pause_timer, *doom_timer;
 };
 
 /* Returns: 0 or -errno. */
@@ -134,6 +136,8 @@ void listener_release(struct listener *l);
 void listener_give_up(struct listener *l);
 /* Ends everything of L, and L, which may be NULL. */
 struct listener *listener_free(struct listener *l);
+/* The same soon, with all that waits there refused; or by listener_free() before that. */
+void listener_doom(struct listener *l);
 
 /* Makes it pay for its socket. Returns: 0 or EDQUOT. */
 int listener_charge(struct listener *l);

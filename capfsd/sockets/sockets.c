@@ -39,6 +39,7 @@
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
+#define ENDS_AT_ONCE 16 /* listeners of what has ended */
 
 CLEANUP_DEFINE(struct sockets *, sockets_free)
 
@@ -192,10 +193,11 @@ capability_is_below(const struct capability *c, const struct capability *top)
 
 /*
  * A listener of what may not be called ends, and with it every connection that came through it:
- * that is what a revocation means. A look-up that waits is refused.
+ * that is what a revocation means. A look-up that waits is refused. Of what has ended only the first few end at
+ * once, and AT_ONCE counts these: whoever revokes waits until all of it is removed, and nobody else should.
  */
 static void
-check_capability(struct capability *c)
+check_capability(struct capability *c, unsigned *at_once)
 {
 	struct listener *l = listener_find(&c->entity);
 
@@ -205,13 +207,18 @@ check_capability(struct capability *c)
 		connections_restricted(l);
 		return;
 	}
+	if (capability_is_doomed(c) && *at_once == 0) {
+		listener_doom(l);
+		return;
+	}
+	*at_once -= *at_once > 0;
 	listener_done(l, ECONNREFUSED);
 	listener_free(l);
 }
 
 /* All that is C or below it, by walking the listeners instead of the descendants. */
 static void
-check_listeners(struct sockets *sockets, struct capability *c)
+check_listeners(struct sockets *sockets, struct capability *c, unsigned *at_once)
 {
 	list_for_each_safe (i, &sockets->listeners->all) {
 		struct listener *l = list_entry(i, struct listener, link);
@@ -221,7 +228,7 @@ check_listeners(struct sockets *sockets, struct capability *c)
 			continue;
 		d = capability_of(l->entity);
 		if (capability_is_below(d, c))
-			check_capability(d);
+			check_capability(d, at_once);
 	}
 }
 
@@ -235,6 +242,7 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 	const struct service service = capability_service(c);
 	struct capability *d = c;
 	size_t budget = DESCENDANTS_MAX;
+	unsigned at_once = ENDS_AT_ONCE;
 
 	/* What is called from here on is refused, also where it need not come to us. */
 	pages_restrict(c);
@@ -247,11 +255,11 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		return;
 	}
 	do
-		check_capability(d);
+		check_capability(d, &at_once);
 	while ((d = capability_next_below(c, d)) && --budget > 0);
 	/* There are more descendants than listeners are likely to be. */
 	if (d)
-		check_listeners(sockets, c);
+		check_listeners(sockets, c, &at_once);
 }
 
 /*
