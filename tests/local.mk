@@ -105,6 +105,7 @@ unit_tests = \
 script_tests = \
 	tests/test-corpus.sh \
 	tests/test-header.sh \
+	tests/test-http-rules.sh \
 	tests/test-rooms.sh \
 	tests/test-units.sh
 integration_tests = \
@@ -190,6 +191,7 @@ test_tools = \
 	tests/call-service \
 	tests/limited \
 	tests/caller \
+	tests/http-rules \
 	tests/hybrid \
 	tests/direct \
 	tests/hostile-file \
@@ -389,6 +391,8 @@ tests_test_metrics_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_http_SOURCES = tests/test-http.c metrics/http.c metrics/http.h
 tests_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_http_rules_SOURCES = tests/http-rules.c helpers/http/rules.c helpers/http/rules.h
+tests_http_rules_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_test_http_LDADD = tests/libfixture.la helpers/libhelper.la
 
 relay_world = tests/relay-world.c tests/relay-world.h

@@ -38,6 +38,15 @@ static const char settings[] =
 	"\ttimeout server " FOREVER "\n"
 	"\ttimeout tunnel " FOREVER "\n";
 
+/* What makes the same of what means the same, where there may be any. */
+static const char *const forms[] = {
+	"fragment-encode",
+	"percent-decode-unreserved strict",
+	"path-merge-slashes",
+	"path-strip-dot",
+	"path-strip-dotdot full",
+};
+
 static const struct {
 	unsigned status;
 	const char *message;
@@ -88,15 +97,13 @@ add_rules(const struct configuration *c, struct text *t)
 	text_add(t, "\tlog-format \"%[so_id] %[var(txn.asked)]\"\n"
 		    "\thttp-request set-log-level silent\n");
 	text_addf(t, "\thttp-request allow if { so_id %d }\n", LISTENER_FREE);
-	text_add(t, "\thttp-request normalize-uri fragment-encode\n"
-		    "\thttp-request normalize-uri percent-decode-unreserved strict\n"
-		    "\thttp-request normalize-uri path-merge-slashes\n"
-		    "\thttp-request normalize-uri path-strip-dot\n"
-		    "\thttp-request normalize-uri path-strip-dotdot full\n"
-		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n"
-		    "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[var(txn.asked)]\"\n");
+	text_add(t, "\thttp-request set-var(txn.odd) bool(true) if { url -m reg '[%#]|//|/[.]' }\n");
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+		text_addf(t, "\thttp-request normalize-uri %s if { var(txn.odd) -m found }\n", forms[i]);
+	text_add(t, "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[method] %[path]\"\n");
 	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s }\n", patterns);
-	text_add(t, "\thttp-request set-log-level info\n");
+	text_add(t, "\thttp-request set-log-level info\n"
+		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n");
 	text_addf(t, "\thttp-request return status 403 content-type application/json lf-string "
 		     "'{\"message\":\"%%[so_id,map(%s),json(utf8s)]: %%[var(txn.asked),json(utf8s)] is outside "
 		     "%%[so_id,map(%s),json(utf8s)]\"}'\\n\n", names, words);

@@ -15,7 +15,7 @@
  * to them than it does here.
  */
 #define AMBIGUOUS "%(?:2[fF]|5[cC]|00)|\\\\|/\\.\\.?;"
-#define API_VERSION "(?:/v[0-9][0-9.]*)?"
+#define API_VERSION "/v[0-9][0-9.]*(?=/)"
 #define LENGTH_MAX "2048" /* of method and path: what is compared may take its square */
 #define NOTHING "[^\\s\\S]"
 
@@ -24,7 +24,8 @@
 /* Where a pattern is being read. */
 struct cursor {
 	const char *p;
-	bool versioned; /* the place for an API's version is behind us */
+	bool versioned; /* there is an API's version behind the first blank */
+	bool blank;	/* that is behind us */
 };
 
 static void
@@ -78,10 +79,9 @@ add_chunk(struct cursor *c, struct text *t)
 			add_literal(*c->p, t);
 		}
 		c->p++;
-		if (blank && !c->versioned) {
-			c->versioned = true;
+		if (blank && !c->blank && c->versioned)
 			text_add(t, API_VERSION);
-		}
+		c->blank = c->blank || blank;
 	}
 }
 
@@ -130,15 +130,12 @@ has_more_deep(const struct cursor *c)
 	return *ahead.p;
 }
 
-static void
-add_caveat(const char *caveat, struct text *t)
+/* Returns: is there a place for a version? */
+static bool
+add_form(const char *caveat, bool versioned, struct text *t)
 {
-	struct cursor c = {.p = caveat};
+	struct cursor c = {.p = caveat, .versioned = versioned};
 
-	if (capc_glob(caveat, "") < 0) {
-		text_add(t, NOTHING);
-		return;
-	}
 	add_piece(&c, t);
 	while (*c.p) {
 		bool more = has_more_deep(&c);
@@ -147,6 +144,19 @@ add_caveat(const char *caveat, struct text *t)
 		text_add(t, more ? "(?>.*?" : ".*");
 		add_piece(&c, t);
 		text_add(t, more ? ")" : "");
+	}
+	return c.blank;
+}
+
+/* With a version, and without: nothing may be tried again within what is taken for good. */
+static void
+add_caveat(const char *caveat, struct text *t)
+{
+	if (capc_glob(caveat, "") < 0) {
+		text_add(t, NOTHING);
+	} else if (add_form(caveat, false, t)) {
+		text_add(t, "|");
+		add_form(caveat, true, t);
 	}
 }
 
