@@ -14,5 +14,6 @@ base_libbase_la_SOURCES = \
 	base/notify.c base/notify.h \
 	base/number.c base/number.h \
 	base/path.c base/path.h \
+	base/sum.h \
 	base/text.c base/text.h \
 	base/turns.c base/turns.h

@@ -42,8 +42,8 @@ struct command {
 };
 
 extern const struct command command_adjust, command_alias, command_apply, command_args_encode, command_args_get, command_args_list,
-	command_args_show, command_drop, command_events, command_faults, command_grant, command_graph,
-	command_holders, command_reduce, command_replicate, command_revoke, command_run, command_serve, command_session_close,
+	command_args_show, command_checkpoint, command_drop, command_events, command_faults, command_grant, command_graph,
+	command_holders, command_reduce, command_replicate, command_restore, command_revoke, command_run, command_serve, command_session_close,
 	command_session_create, command_share, command_shell, command_show, command_split, command_transfer, command_transfer_quota, command_tree,
 	command_unalias;
 

@@ -17,6 +17,10 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/commands/cmd-session.c \
 	capctl/commands/cmd-show.c \
 	capctl/commands/cmd-tree.c \
+	capctl/checkpoint/cmd-checkpoint.c \
+	capctl/checkpoint/file.c capctl/checkpoint/file.h \
+	capctl/checkpoint/restore.c capctl/checkpoint/restore.h \
+	capctl/checkpoint/slots.c capctl/checkpoint/slots.h \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \

@@ -28,6 +28,8 @@ static const struct command *const commands[] = {
 	&command_transfer_quota,
 	&command_run,
 	&command_apply,
+	&command_checkpoint,
+	&command_restore,
 	&command_shell,
 	&command_serve,
 	&command_args_get,

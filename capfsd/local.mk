@@ -121,6 +121,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/verbs.c \
 	capfsd/verbs/verbs.h \
 	capfsd/tree/conversations.h \
+	capfsd/tree/checkpoint.c \
+	capfsd/tree/checkpoint.h \
 	capfsd/tree/graph.c \
 	capfsd/tree/graph.h \
 	capfsd/tree/info.c \
@@ -132,7 +134,9 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/tree/rows.c \
 	capfsd/tree/rows.h \
 	capfsd/tree/tree.c \
-	capfsd/tree/tree.h
+	capfsd/tree/tree.h \
+	capfsd/tree/walk.c \
+	capfsd/tree/walk.h
 capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \

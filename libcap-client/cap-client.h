@@ -647,6 +647,13 @@ CAPC_PUBLIC int capc_object_add(capc_entrypoint *e, uint64_t key, capc_handler *
 	const char *how, uint64_t *ret_badge);
 
 /*
+ * The badge that the object KEY, which was added to E, had where its session was restored from (capctl restore), for
+ * who keeps something by badges. Whoever may add objects to E can have said so. Returns: it; 0: none is known. Does
+ * not block.
+ */
+CAPC_PUBLIC uint64_t capc_object_was(const capc_entrypoint *e, uint64_t key);
+
+/*
  * Takes the listener of an object that was added to an entrypoint in mode=listen, once. Every slot's
  * `socket` is a name of it; whoever connects is not told apart, and not known to the daemon: limits but
  * expires= are refused, and what is open when a slot is revoked stays open. It is shut down when the

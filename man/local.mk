@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-dist_man_MANS += man/capfs.5 man/capfs-args.5 man/capfsd.8 man/mount.fuse.capfs.8
+dist_man_MANS += man/capfs.5 man/capfs-args.5 man/capfs-checkpoint.5 man/capfsd.8 man/mount.fuse.capfs.8
 dist_man_MANS += man/capctl.1 man/capctl-apply.1 man/capctl-run.1 man/capfs-inetd.8 man/capfs-listen.8
 dist_man_MANS += man/capfs-http.8 man/capfs-metrics-http.8 man/capfs-relay.8
 dist_man_MANS += man/capfs-protocol.7 man/capfs-recipes.7

@@ -50,6 +50,8 @@ unit_tests = \
 	tests/test-asking \
 	tests/test-policy \
 	tests/test-tree \
+	tests/test-checkpoint \
+	tests/test-checkpoint-file \
 	tests/test-graph \
 	tests/test-lists \
 	tests/test-delegate \
@@ -123,6 +125,7 @@ integration_tests = \
 	tests/it-call.sh \
 	tests/it-capctl.sh \
 	tests/it-cgroup.sh \
+	tests/it-checkpoint.sh \
 	tests/it-commands.sh \
 	tests/it-damage.sh \
 	tests/it-deputy.sh \
@@ -328,6 +331,10 @@ tests_test_capctl_SOURCES = tests/test-capctl.c
 tests_test_capctl_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_capctl_LDADD = tests/libfixture.la capctl/libcapctl.la
 
+tests_test_checkpoint_file_SOURCES = tests/test-checkpoint-file.c
+tests_test_checkpoint_file_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_checkpoint_file_LDADD = tests/libfixture.la capctl/libcapctl.la
+
 ops_world = tests/ops-world.c tests/ops-world.h
 tests_test_adjust_SOURCES = tests/test-adjust.c $(ops_world)
 tests_test_adjust_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -341,6 +348,9 @@ tests_test_share_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_checkpoint_SOURCES = tests/test-checkpoint.c $(ops_world)
+tests_test_checkpoint_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_checkpoint_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_graph_SOURCES = tests/test-graph.c $(ops_world)
 tests_test_graph_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_graph_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -244,7 +244,7 @@ START_TEST(usages_come_from_the_rows)
 			"[expires=SECONDS|TIME] [immutable]\n"},
 		{"caps/kv/reduce",
 			"[rights=call,grant,replicate,reduce,transfer,share] [calls=N] [conns=N] "
-			"[rate=N/s] [expires=SECONDS|TIME] [immutable]\n"},
+			"[rate=N/s] [expires=SECONDS|TIME] [immutable] or used=N\n"},
 		{"caps/rpc/replicate",
 			"as=NAME [rights=call,grant,replicate,reduce,transfer,share] "
 			"[methods=LO-HI,...] [conns=N] [rate=N/s] [expires=SECONDS|TIME] "

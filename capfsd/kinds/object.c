@@ -296,6 +296,18 @@ object_add(struct change *ch, struct entrypoint *ep, uint64_t key, enum object_s
 	return object_new(ch, ep, key, name, n, socket, protocol, ret);
 }
 
+int
+object_set_was(struct change *ch, struct object *o, uint64_t badge)
+{
+	struct object_record *record = change_edit(ch, &o->entity);
+
+	if (!record)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(record->was); i++)
+		record->was[i] = (uint8_t)(badge >> (8 * i));
+	return 0;
+}
+
 /*
  * One mark, which all capabilities to it see; their connections are ended by the hook after the
  * commit.

@@ -41,8 +41,21 @@ struct object_record {
 	uint8_t socket; /* enum object_socket */
 	uint8_t flags;  /* enum object_flags */
 	uint8_t protocol; /* enum object_protocol */
-	uint8_t reserved[5];
+	/*
+	 * The badge that it had where it was restored from, little-endian; 0: none. Badges are counted, so that these
+	 * bytes are enough for as long as a daemon runs.
+	 */
+	uint8_t was[5];
 };
+
+#define OBJECT_WAS_MAX ((UINT64_C(1) << 40) - 1)
+
+static inline uint64_t
+object_was(const struct object_record *r)
+{
+	return (uint64_t)r->was[0] | (uint64_t)r->was[1] << 8 | (uint64_t)r->was[2] << 16 |
+		(uint64_t)r->was[3] << 24 | (uint64_t)r->was[4] << 32;
+}
 
 struct object {
 	struct entity entity; /* its name is its key */
@@ -68,6 +81,9 @@ struct object *capability_object(const struct capability *c);
  */
 int object_add(struct change *ch, struct entrypoint *e, uint64_t key, enum object_socket socket,
 	enum object_protocol protocol, struct object **ret);
+
+/* Stages which badge, up to OBJECT_WAS_MAX, it had before. Returns: 0 or -ENOMEM. */
+int object_set_was(struct change *ch, struct object *o, uint64_t badge);
 
 /* Stages its end, and that of all its capabilities. Returns: 0 or -ENOMEM. */
 int object_end(struct change *ch, struct object *o);

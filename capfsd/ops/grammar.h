@@ -36,6 +36,7 @@ struct request;
 	X(EXPIRES, "expires", false, "expires=SECONDS|TIME")                                       \
 	X(ONLY, "only", false, "only=TEXT")                                                        \
 	X(IMMUTABLE, "immutable", true, "immutable")                                               \
+	X(USED, "used", false, "used=N")                                                           \
 	X(ID, "id", false, "id=N")                                                                 \
 	X(TYPE, "type", false, "type=TYPE")                                                        \
 	X(SLOT, "slot", false, "slot=NAME")                                                        \
@@ -45,6 +46,7 @@ struct request;
 	X(KEY, "key", false, "key=N")                                                              \
 	X(SOCKET, "socket", false, "socket=stream|seqpacket")                                      \
 	X(PROTOCOL, "protocol", false, "protocol=calls")                                           \
+	X(WAS, "was", false, "was=BADGE")                                                          \
 	X(REMOVE, "remove", false, "remove=BADGE")                                                 \
 	X(ONCE, "once", true, "once")                                                              \
 	X(MODE, "mode", false, "mode=broker|listen")                                               \

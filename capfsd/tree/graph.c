@@ -18,14 +18,7 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/lists.h"
 #include "capfsd/tree/rows.h"
-
-/* What is told next of the session that is being told. */
-enum phase {
-	PHASE_HEAD,
-	PHASE_OBJECTS, /* `last_parent` is their entrypoint */
-	PHASE_SLOTS,
-	PHASE_CHILDREN,
-};
+#include "capfsd/tree/walk.h"
 
 #define NEAR(used, limit) ((limit) > 0 && (used) >= (limit) - (limit) / 10)
 
@@ -192,6 +185,7 @@ add_empty_entrypoint(const struct entrypoint *ep, struct text *t)
 static void
 add_details(const struct capability *c, struct text *t)
 {
+	cleanup_text struct text caveats = {};
 	uint64_t expires = capability_expires(c);
 
 	text_slot(c, t);
@@ -210,6 +204,11 @@ add_details(const struct capability *c, struct text *t)
 	else
 		text_add(t, "none");
 	text_addf(t, " children=%" PRIu32 " id=%" PRIu64, c->n_children, c->entity.id);
+	caveats_show(c, "\n", &caveats);
+	if (caveats.n > 0)
+		text_add(t, "\\n");
+	graph_quote(t, caveats.data, caveats.n);
+	t->failed |= caveats.failed;
 }
 
 static void
@@ -254,6 +253,9 @@ add_limits(const struct capability *c, struct text *t)
 		near |= add_use(t, "conns", c->conns_used, r->conns_limit);
 	if (r->rate_limit < above->rate_limit)
 		text_addf(t, "%s%" PRIu64 "/s", t->n > 0 ? "\\n" : "", r->rate_limit);
+	if (caveats_count_own(c) > 0)
+		text_addf(t, "%s%u caveat%s", t->n > 0 ? "\\n" : "", caveats_count_own(c),
+			caveats_count_own(c) == 1 ? "" : "s");
 	if (r->expires_usec >= above->expires_usec)
 		return near;
 	text_add(t, t->n > 0 ? "\\nuntil " : "until ");
@@ -315,48 +317,6 @@ add_arrow(const struct capability *c, const struct session *top, struct text *t)
 
 /* --- the walk --- */
 
-struct walk {
-	struct model *model;
-	struct session *top;
-	struct reading *at;
-	struct text *t;
-};
-
-/* The session that is being told, if it is still there. */
-static struct session *
-current(const struct walk *w)
-{
-	struct entity *e = entity_find(w->model, w->at->path[w->at->n_path - 1]);
-
-	return e && e->kind == ENTITY_SESSION ? session_of(e) : NULL;
-}
-
-static void
-enter(struct reading *at, const struct session *s)
-{
-	at->path[at->n_path++] = s->entity.id;
-	at->phase = PHASE_HEAD;
-	at->last = at->last_parent = 0;
-}
-
-/* The next of LIST that is shown. */
-static struct entity *
-next_shown(const struct walk *w, struct list *list, uint64_t after)
-{
-	struct entity *e = entity_next(w->model, list, after);
-
-	while (e && !entity_is_shown(e))
-		e = entity_next(w->model, list, e->id);
-	return e;
-}
-
-static void
-next_phase(struct reading *at)
-{
-	at->phase++;
-	at->last = at->last_parent = 0;
-}
-
 static void
 tell_head(const struct walk *w, const struct session *s)
 {
@@ -366,9 +326,9 @@ tell_head(const struct walk *w, const struct session *s)
 		if (s->n_owned[ENTITY_CAPABILITY] + s->n_owned[ENTITY_ENTRYPOINT] + s->n_owned[ENTITY_SESSION] == 0)
 			add_nothing(s, w->t);
 	}
-	next_phase(w->at);
+	walk_next_phase(w->at);
 	if (w->at->arrows)
-		next_phase(w->at);
+		walk_next_phase(w->at);
 }
 
 /* One object of the entrypoint that is being told, or the next entrypoint. */
@@ -377,7 +337,7 @@ tell_object(const struct walk *w, struct session *s)
 {
 	struct reading *at = w->at;
 	struct entity *e = at->last_parent ? entity_find(w->model, at->last_parent) : NULL;
-	struct entity *object = e ? next_shown(w, &entrypoint_of(e)->objects, at->last) : NULL;
+	struct entity *object = e ? walk_shown(w, &entrypoint_of(e)->objects, at->last) : NULL;
 
 	if (object) {
 		add_indent(at, w->t);
@@ -386,9 +346,9 @@ tell_object(const struct walk *w, struct session *s)
 		at->n_lines++;
 		return;
 	}
-	e = next_shown(w, &s->owned[ENTITY_ENTRYPOINT], at->last_parent);
+	e = walk_shown(w, &s->owned[ENTITY_ENTRYPOINT], at->last_parent);
 	if (!e) {
-		next_phase(at);
+		walk_next_phase(at);
 		return;
 	}
 	at->last_parent = e->id;
@@ -404,10 +364,10 @@ tell_object(const struct walk *w, struct session *s)
 static unsigned
 tell_slot(const struct walk *w, struct session *s)
 {
-	struct entity *e = next_shown(w, &s->owned[ENTITY_CAPABILITY], w->at->last);
+	struct entity *e = walk_shown(w, &s->owned[ENTITY_CAPABILITY], w->at->last);
 
 	if (!e) {
-		next_phase(w->at);
+		walk_next_phase(w->at);
 		return 1;
 	}
 	w->at->last = e->id;
@@ -421,42 +381,33 @@ tell_slot(const struct walk *w, struct session *s)
 	return 1 + e->depth / 16;
 }
 
-/* Goes down, or up when there is no more; from there on it goes on behind what was left. */
 static void
 tell_child(const struct walk *w, struct session *s, bool full)
 {
-	struct reading *at = w->at;
-	struct entity *e = s && !full ? next_shown(w, &s->owned[ENTITY_SESSION], at->last) : NULL;
-
-	if (e && at->n_path < SESSION_DEPTH_MAX) {
-		enter(at, session_of(e));
+	if (walk_on(w, full ? NULL : s) || w->at->arrows)
 		return;
-	}
-	at->last = at->path[--at->n_path];
-	if (!at->arrows) {
-		add_indent(at, w->t);
-		text_add(w->t, "}\n");
-	}
+	add_indent(w->at, w->t);
+	text_add(w->t, "}\n");
 }
 
 static unsigned
 tell(const struct walk *w)
 {
-	struct session *s = current(w);
+	struct session *s = walk_current(w);
 	bool full = w->at->n_lines >= GRAPH_NODES_MAX;
 
 	if (!s || full)
-		w->at->phase = PHASE_CHILDREN;
-	switch ((enum phase)w->at->phase) {
-	case PHASE_HEAD:
+		w->at->phase = WALK_CHILDREN;
+	switch ((enum walk_phase)w->at->phase) {
+	case WALK_HEAD:
 		tell_head(w, s);
 		break;
-	case PHASE_OBJECTS:
+	case WALK_OBJECTS:
 		tell_object(w, s);
 		break;
-	case PHASE_SLOTS:
+	case WALK_SLOTS:
 		return tell_slot(w, s);
-	case PHASE_CHILDREN:
+	case WALK_CHILDREN:
 		tell_child(w, s, full);
 		break;
 	}
@@ -469,7 +420,7 @@ begin(const struct walk *w)
 	text_add(w->t, "digraph \"");
 	session_label(w->top, w->t);
 	text_addf(w->t, "\" {\n%s", begin_text);
-	enter(w->at, w->top);
+	walk_enter(w->at, w->top);
 }
 
 /* Behind all nodes come the arrows, and behind these the end. Returns: is there more? */
@@ -484,7 +435,7 @@ turn(const struct walk *w)
 	}
 	w->at->arrows = true;
 	w->at->n_lines = 0;
-	enter(w->at, w->top);
+	walk_enter(w->at, w->top);
 	return true;
 }
 
@@ -501,11 +452,5 @@ graph_read(struct request *r, struct entity *e, struct reading *at, struct text 
 		if (at->n_path == 0 && !turn(&w))
 			return false;
 	}
-	return true;
-}
-
-bool
-graph_restless(const struct entity *e)
-{
 	return true;
 }

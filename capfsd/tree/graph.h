@@ -19,9 +19,6 @@ struct text;
 /* Adds a piece to T, and moves AT on. Returns: is there more? */
 bool graph_read(struct request *r, struct entity *e, struct reading *at, struct text *t);
 
-/* Always: each entity below may change it. */
-bool graph_restless(const struct entity *e);
-
 /*
  * Appends what stands between the quotes of a label: nothing in it ends the string, is one of
  * graphviz's escapes or one of HTML's entities. Control characters become blanks, line feeds stay; a backslash

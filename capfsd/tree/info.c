@@ -42,7 +42,7 @@ info_readme(struct request *r, struct entity *e, struct text *t)
 		"  entrypoints/NAME/info   who serves it\n"
 		"  sessions/NAME           a child session; mkdir makes one, rmdir closes it\n"
 		"  transfer_quota          echo 'to=SESSION caps=16' > transfer_quota\n"
-		"  quota  label  state  events  faults  graph.dot\n"
+		"  quota  label  state  events  faults  graph.dot  checkpoint\n"
 		"\n"
 		"cat a command file for its usage. A refusal says why at the end of `events`. One command\n"
 		"is one line of at most 4095 bytes. capfs(5) describes every file and every error.\n");

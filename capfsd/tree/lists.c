@@ -142,6 +142,8 @@ begin_object(const struct object *o, struct text *t)
 		o->record.key, o->entity.id, o->record.badge,
 		o->record.socket == OBJECT_STREAM ? "stream" : "seqpacket",
 		o->record.protocol == OBJECT_CALLS ? " protocol=calls" : "");
+	if (object_was(&o->record))
+		text_addf(t, " was=0x%" PRIx64, object_was(&o->record));
 }
 
 /*

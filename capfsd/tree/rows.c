@@ -15,11 +15,13 @@
 
 #include <sys/stat.h>
 
+#include "capfsd/tree/checkpoint.h"
 #include "capfsd/tree/graph.h"
 #include "capfsd/kinds/asking/rules.h"
 #include "capfsd/tree/info.h"
 #include "capfsd/tree/lists.h"
 #include "capfsd/tree/metrics.h"
+#include "capfsd/tree/walk.h"
 #include "capfsd/verbs/verbs.h"
 
 #define ROW(index, word, what, ...)                                                                \
@@ -44,12 +46,13 @@ static const struct row session_rows[] = {
 	ROW(13, "control", ROW_SOCKET, ),
 	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
 	ROW(15, "faults", ROW_LOG, .view = EVENTS_FAULTS),
-	ROW(16, "graph.dot", ROW_INFO, .restless = graph_restless, .read_piece = graph_read),
+	ROW(16, "graph.dot", ROW_INFO, .restless = walk_restless, .read_piece = graph_read),
 	ROW(17, "request", ROW_ASK, .verb = &verb_request),
 	ROW(18, "requests", ROW_COMMAND, .restless = list_requests_restless, .read_piece = list_requests,
 		.verb = &verb_requests),
 	ROW(19, "policy", ROW_COMMAND, .read = info_policy, .verb = &verb_policy, .bytes_max = RULES_BYTES_MAX),
 	ROW(20, "share", ROW_COMMAND, .verb = &verb_share_all),
+	ROW(21, "checkpoint", ROW_INFO, .restless = walk_restless, .read_piece = checkpoint_read),
 };
 
 static const struct row capability_rows[] = {

@@ -42,6 +42,9 @@ struct reading {
 	uint16_t n_path;
 	uint8_t phase;
 	bool arrows;
+	uint64_t began_nsec; /* the model's stamp then: what was changed since has a larger one */
+	uint64_t sum;        /* of the first N_SUMMED bytes */
+	size_t n_summed;
 };
 
 struct row {

@@ -89,6 +89,24 @@ object_stage(struct operation *operation, struct entrypoint *ep, uint64_t key, s
 	return answer == 0 && command_has(c, KEY_AS) ? stage_origin(operation, ep, *ret) : answer;
 }
 
+/*
+ * Of an object that was restored its server knew another badge. It is told that by whoever may add objects
+ * here, and nothing is decided by it.
+ */
+static int
+stage_was(struct operation *operation, struct object *o)
+{
+	struct request *r = operation->request;
+	uint64_t badge;
+
+	if (!command_number(r, &operation->command, KEY_WAS, &badge))
+		return 0;
+	if (badge > OBJECT_WAS_MAX)
+		return refuse(r, EINVAL, "no badge is as large as that");
+	text_addf(&r->text, " was=0x%" PRIx64, badge);
+	return object_set_was(operation->change, o, badge);
+}
+
 /* Object and slot come in one change: a server never finds one without the other. */
 static int
 stage_add(struct operation *operation, struct entrypoint *ep)
@@ -105,6 +123,10 @@ stage_add(struct operation *operation, struct entrypoint *ep)
 		return answer;
 	r->made = &o->entity;
 	text_addf(&r->text, "object=%" PRIu64 " badge=0x%" PRIx64, o->entity.id, o->record.badge);
+	if (command_has(&operation->command, KEY_WAS))
+		return stage_was(operation, o);
+	if (object_was(&o->record))
+		text_addf(&r->text, " was=0x%" PRIx64, object_was(&o->record));
 	return 0;
 }
 
@@ -140,7 +162,7 @@ stage(struct operation *o)
 const struct verb verb_object = {
 	VERB_ROW(OBJECT, object),
 	.keys = KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) |
-		KEY_BIT(KEY_REMOVE),
+		KEY_BIT(KEY_WAS) | KEY_BIT(KEY_REMOVE),
 	.required = KEY_BIT(KEY_KEY),
 	.alone = KEY_BIT(KEY_REMOVE),
 	.stage = stage,

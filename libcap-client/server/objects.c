@@ -88,12 +88,12 @@ objects_write(struct capc_entrypoint *e, struct text *command, char **ret_text)
 	return session_do_text(e->session, WIRE_WRITE, &node, command, ret_text);
 }
 
-/* The badge in "object=12 badge=0x4c"; never 0. */
+/* The badge behind KEY in "object=12 badge=0x4c was=0x7"; never 0. */
 static int
-parse_badge(const char *result, uint64_t *ret)
+parse_badge(const char *result, const char *key, uint64_t *ret)
 {
 	size_t n;
-	const char *p = result_find(result, "badge=", &n);
+	const char *p = result_find(result, key, &n);
 	uint64_t badge;
 	char *end;
 
@@ -128,9 +128,10 @@ capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *
 	r = objects_write(e, &command, &result);
 	if (r < 0)
 		return r;
-	r = parse_badge(result, &badge);
+	r = parse_badge(result, "badge=", &badge);
 	if (r < 0)
 		return r;
+	parse_badge(result, "was=", &o->was);
 	o->badge = badge;
 	o->handler = f;
 	o->data = data;
@@ -138,6 +139,14 @@ capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *
 	if (ret_badge)
 		*ret_badge = badge;
 	return 0;
+}
+
+uint64_t
+capc_object_was(const struct capc_entrypoint *e, uint64_t key)
+{
+	const struct object *o = entrypoint_find(e, key);
+
+	return o ? o->was : 0;
 }
 
 int

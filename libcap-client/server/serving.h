@@ -11,6 +11,7 @@
 struct object {
 	struct index_link by_key, by_badge;
 	uint64_t key, badge;
+	uint64_t was; /* the badge where it was restored from, 0: none */
 	capc_handler *handler;
 	void *data;
 	int listener;       /* that was not taken yet, or -1 */

@@ -206,6 +206,13 @@ int capability_split(struct change *ch, struct capability *source, const struct 
  */
 int capability_adjust(struct change *ch, struct capability *c, const struct reductions *how);
 
+/*
+ * Stages that USED of C's calls are used up. A server that counts would not hear of it.
+ * Returns: 0, CAPABILITY_E_DEAD, _RIGHT (reduce), _NOT_SMALLER (C has no limit of calls, or not so many, or has
+ * used more), _IN_USE (by a server that counts); -ENOMEM.
+ */
+int capability_use_up(struct change *ch, struct capability *c, uint64_t used);
+
 /* Stages a new name. Returns: 0, CAPABILITY_E_EXISTS, _ENDING, _NAME, _DEAD; -ENOMEM. */
 int capability_rename(struct change *ch, struct capability *c, const char *name, size_t n);
 

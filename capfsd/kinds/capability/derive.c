@@ -456,6 +456,26 @@ capability_reduce(struct change *ch, struct capability *c, const struct reductio
 	return caveats_add(ch, c, how->only, how->n_only);
 }
 
+int
+capability_use_up(struct change *ch, struct capability *c, uint64_t used)
+{
+	struct capability_record *record;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	if (!(capability_rights(c) & RIGHT_REDUCE))
+		return CAPABILITY_E_RIGHT;
+	if (capability_page_index(c))
+		return CAPABILITY_E_IN_USE;
+	if (c->record.calls_limit == LIMIT_NONE || used > c->record.calls_limit || used < c->record.calls_used)
+		return CAPABILITY_E_NOT_SMALLER;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->calls_used = used;
+	return 0;
+}
+
 /* Its own name again is no refusal, since rename(2) says so. */
 int
 capability_rename(struct change *ch, struct capability *c, const char *name, size_t n)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * reduce: the slot itself gets fewer rights, or smaller limits, and so has all that was derived
- * from it. It is never undone: there is no verb that makes a slot more.
+ * from it. It is never undone: there is no verb that makes a slot more. Or some of its calls are used up, for
+ * who makes a session again that had used them.
  */
 #include "config.h"
 
@@ -18,8 +19,13 @@ stage(struct operation *o)
 	struct request *r = o->request;
 	const struct about about = {
 		.capability = c, .session = c->session, .right = RIGHT_REDUCE};
-	int answer = capability_reduce(o->change, c, &o->reductions);
+	uint64_t used = 0;
+	int answer;
 
+	if (command_has(&o->command, KEY_USED) && !command_number(r, &o->command, KEY_USED, &used))
+		return 0;
+	answer = command_has(&o->command, KEY_USED) ? capability_use_up(o->change, c, used)
+						    : capability_reduce(o->change, c, &o->reductions);
 	if (answer < 0)
 		return answer;
 	if (answer > 0)
@@ -32,7 +38,8 @@ stage(struct operation *o)
 
 const struct verb verb_reduce = {
 	VERB_ROW(REDUCE, reduce),
-	.keys = KEYS_REDUCTIONS,
+	.keys = KEYS_REDUCTIONS | KEY_BIT(KEY_USED),
+	.alone = KEY_BIT(KEY_USED),
 	.right = RIGHT_REDUCE,
 	.stage = stage,
 };
