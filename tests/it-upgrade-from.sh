@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
+# Conformance: P38
+#
 # BEFORE=FILE: a capfsd of an earlier version. It becomes this one and this one becomes it again, UPGRADES
 # times, while eight clients work: no call fails, and the state at the end is that of before. An installed
 # daemon is upgraded by a package, and must be able to go back, without anybody noticing.
@@ -113,6 +115,27 @@ t_ok "the_way_back_with_aliases" upgrade_to "$BEFORE"
 t_ok "a_slot_that_has_one_ends" rmdir "$CAPFS/caps/ended"
 t_ok "the_way_there_with_one_that_is_left" upgrade_to "$this"
 t_is "the_other_is_there" .name "$(ls -A "$CAPFS/caps/echo/as")"
+
+# Caveats: what has any cannot be called where nobody knows them, and has lost nothing afterwards. And a server
+# that has asked for them takes nothing from a daemon that does not tell.
+told() { # SLOT
+	timeout 20 "$PROBE" inherit "$CAPFS/caps/$1/socket" sh -c 'head -n 1 <&3' 2>&1
+}
+job "$(program tests/limited)" words caveats=yes
+wait_for 10 served words
+"$CAP" replicate words narrow only='GET *' >/dev/null
+"$CAP" replicate narrow below rights=call >/dev/null
+t_is "P38_its_server_is_told" '0:GET *' "$(told narrow)"
+t_ok "the_way_back_with_caveats" upgrade_to "$BEFORE"
+for slot in narrow below; do
+	t_unlike "P38_${slot}_cannot_be_called_there" '^rights=.*call' cat "$CAPFS/caps/$slot/info"
+	t_unlike "P38_nor_is_its_server_told_of_it_$slot" '0:|^$' told $slot
+done
+t_is "P38_and_nobody_else_is_taken" "" "$(told words)"
+t_ok "the_way_there_with_caveats" upgrade_to "$this"
+for slot in narrow below; do
+	t_is "P38_${slot}_has_them_still" '0:GET *' "$(told $slot)"
+done
 
 exec 8>&-
 harness_stop
