@@ -47,6 +47,8 @@ extern const struct command command_adjust, command_alias, command_apply, comman
 	command_session_create, command_share, command_shell, command_show, command_split, command_transfer, command_transfer_quota, command_tree,
 	command_unalias;
 
+extern const struct command command_originate, command_signal_raise, command_signal_wait;
+
 /* Connects to the root. Returns: 0, or the exit status, having said why. */
 int context_open(struct context *x);
 void context_deinit(struct context *x);

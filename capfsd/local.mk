@@ -36,6 +36,10 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/alias.c \
 	capfsd/kinds/alias.h \
 	capfsd/kinds/capability/adjust.c \
+	capfsd/kinds/anchor.c \
+	capfsd/kinds/anchor.h \
+	capfsd/kinds/capability/resolve.c \
+	capfsd/kinds/capability/resolve.h \
 	capfsd/kinds/asking/ask.c \
 	capfsd/kinds/asking/ask.h \
 	capfsd/kinds/asking/policy.c \
@@ -75,7 +79,9 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/sharing.c \
 	capfsd/kinds/capability/type.c \
 	capfsd/kinds/capability/type.h \
+	capfsd/types/anchored.c \
 	capfsd/types/object.c \
+	capfsd/types/signal.c \
 	capfsd/types/types.c \
 	capfsd/types/types.h \
 	capfsd/ops/grammar.c \
@@ -107,6 +113,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/program/confine.c \
 	capfsd/verbs/session/names.c \
 	capfsd/verbs/object.c \
+	capfsd/verbs/originate.c \
 	capfsd/verbs/capability/passed.c \
 	capfsd/verbs/capability/reduce.c \
 	capfsd/verbs/session/remove.c \
@@ -206,6 +213,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/programs/registered.c \
 	capfsd/programs/report.c \
 	capfsd/sockets/adopt.c \
+	capfsd/sockets/answers.h \
 	capfsd/sockets/adopt.h \
 	capfsd/sockets/channel.c \
 	capfsd/sockets/channel.h \
@@ -249,6 +257,9 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/spawn.h \
 	capfsd/control/vouch.c \
 	capfsd/control/vouch.h \
+	capfsd/answers/answers.c \
+	capfsd/answers/answers.h \
+	capfsd/answers/signal.c \
 	capfsd/conversation/conversation.c \
 	capfsd/conversation/call.c \
 	capfsd/conversation/call.h \

@@ -51,6 +51,7 @@ typedef struct capc_entrypoint capc_entrypoint;
 typedef struct capc_request capc_request;
 typedef struct capc_args capc_args;
 typedef struct capc_thread capc_thread;
+typedef struct capc_signal capc_signal;
 
 /*
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
@@ -320,6 +321,55 @@ CAPC_PUBLIC int capc_session_create(capc_session *s, const char *name, const cha
  * Returns: 0, -ENOTEMPTY (it has child sessions), -EBUSY (it has live threads), -errno as above.
  */
 CAPC_PUBLIC int capc_session_close(capc_session *s, const char *name, unsigned flags);
+
+/*
+ * ---- Signals ----------------------------------------------------------------------------------
+ *
+ * A signal is a count that the daemon keeps: who raises adds to it and never waits for anybody, who
+ * waits gets all of it. Like any slot's its capability is granted, with the right `raise`, `wait` or
+ * both. The first one is made by "type=signal as=NAME" in the session's `originate`.
+ */
+
+/*
+ * A handle on the signal of a slot, its name or the path of one in a session below. S must outlive it,
+ * and counts as one object with it. Connections are made when they are wanted, one to raise through
+ * and one to wait at.
+ *
+ * Returns: 0, -EINVAL (no slot's name or path). Does not block.
+ */
+CAPC_PUBLIC int capc_signal_new(capc_session *s, const char *slot, capc_signal **ret);
+
+/* Closes its connections: what is waited for goes to others. Takes NULL. Returns: NULL. */
+CAPC_PUBLIC capc_signal *capc_signal_free(capc_signal *g);
+
+/*
+ * Adds N to the count; at 2^64-1 that stops. It is counted once, also when the daemon is killed
+ * meanwhile, and not yet when this returns. Blocks while it connects, at the first time or when the
+ * connection has ended.
+ *
+ * Returns: 0, -EINVAL (N is 0), -EAGAIN (nothing was raised, as the daemon is behind), -ECONNRESET,
+ * or any of capc_open(). Without the right `raise` the daemon ends the connection, and a later
+ * raise learns of it.
+ */
+CAPC_PUBLIC int capc_signal_raise(capc_signal *g, uint64_t n);
+
+/*
+ * Waits until the count is above 0, takes all of it, and gives it in *RET_N. One that has timed out
+ * goes on waiting by itself: what it gets the next call finds, and capc_signal_fd() tells of it. Of
+ * several that wait, in any process, the one that has waited longest gets it all.
+ *
+ * Returns: 0, -ETIMEDOUT, -ECONNRESET (the connection has ended: revoked, or without the right
+ * `wait`), -EBADMSG, or any of capc_open(). Blocks.
+ */
+CAPC_PUBLIC int capc_signal_wait(capc_signal *g, uint64_t timeout, uint64_t *ret_n);
+
+/*
+ * The descriptor to poll for POLLIN, after capc_signal_wait() with a timeout of 0 has timed out: when
+ * it is ready, the next one has a count, or the reason why there is none. Stays the library's.
+ *
+ * Returns: the descriptor, -ENOTCONN (nobody waits).
+ */
+CAPC_PUBLIC int capc_signal_fd(const capc_signal *g);
 
 /* ---- Calling a service ---------------------------------------------------------------------- */
 

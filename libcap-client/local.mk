@@ -25,6 +25,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/server/server.c \
 	libcap-client/server/serving.h \
 	libcap-client/session.c \
+	libcap-client/signals.c \
 	libcap-client/server/timer.c \
 	libcap-client/window.c \
 	$(args_sources)

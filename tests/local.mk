@@ -10,6 +10,7 @@
 # A new unit test is one line in unit_tests and its _SOURCES and _LDADD.
 unit_tests = \
 	tests/test-alias \
+	tests/test-anchors \
 	tests/test-caveats \
 	tests/test-glob \
 	tests/test-model \
@@ -116,6 +117,7 @@ integration_tests = \
 	tests/it-adjust.sh \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
+	tests/it-signals.sh \
 	tests/it-caveats.sh \
 	tests/it-apply.sh \
 	tests/it-asking.sh \
@@ -202,6 +204,7 @@ test_tools = \
 	tests/fd-bomb \
 	tests/hostile-fs \
 	tests/importing \
+	tests/signals \
 	tests/broken-daemon \
 	tests/hostile-broker \
 	tests/hang \
@@ -276,6 +279,8 @@ tests_storm_SOURCES = tests/storm.c
 tests_storm_LDADD = wire/libwire.la base/libbase.la
 tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_signals_SOURCES = tests/signals.c
+tests_signals_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_bomb_SOURCES = tests/bomb.c
@@ -513,6 +518,9 @@ tests_test_invariants_LDADD = $(model_libs)
 tests_test_model_SOURCES = tests/test-model.c $(model_service)
 tests_test_model_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_model_LDADD = $(model_libs)
+tests_test_anchors_SOURCES = tests/test-anchors.c $(model_service)
+tests_test_anchors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_anchors_LDADD = $(model_libs)
 tests_test_objects_SOURCES = tests/test-objects.c $(model_service)
 tests_test_objects_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_objects_LDADD = $(model_libs)

@@ -283,7 +283,7 @@ open_find(struct exchange *x)
 		return NULL;
 	}
 	c = capability_of(node.entity);
-	if (!capability_service(c).entrypoint) {
+	if (!capability_service(c).entrypoint && !capability_service(c).answered) {
 		refuse(r, ECONNREFUSED, "nobody serves it");
 		return NULL;
 	}

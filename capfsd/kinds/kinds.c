@@ -21,4 +21,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_POLICY] = &policy_kind,
 	[ENTITY_RULED] = &ruled_kind,
 	[ENTITY_SHARE] = &share_kind,
+	[ENTITY_ANCHOR] = &anchor_kind,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The kinds of entities beside sessions: capabilities, their aliases and caveats, entrypoints,
- * objects, threads, programs and their labels, confinements, asks, policies. Each has a
+ * objects, threads, programs and their labels, confinements, asks, policies, anchors. Each has a
  * header with its record, which is stored as it stands there, and functions that stage changes of
  * it (model/change.h) or read it; verbs and fronts call them. A kind checks what holds for the
  * model, never whether somebody may: who asks is known to verbs alone. Nothing here logs, writes a
@@ -10,6 +10,7 @@
 #pragma once
 
 #include "capfsd/kinds/alias.h"
+#include "capfsd/kinds/anchor.h"
 #include "capfsd/kinds/asking/ask.h"
 #include "capfsd/kinds/asking/policy.h"
 #include "capfsd/kinds/capability/capability.h"

@@ -489,7 +489,7 @@ endpoint_leave_queue(const struct entrypoint *e, struct list *link)
 bool
 endpoint_may_call(const struct capability *c)
 {
-	return capability_is_live(c) && (capability_rights(c) & RIGHT_CALL);
+	return capability_is_live(c) && capability_connects(c);
 }
 
 bool
@@ -513,6 +513,8 @@ endpoint_is_served(const struct entity *e)
 		const struct capability *c = capability_of(that);
 		const struct entrypoint *served = capability_entrypoint(c);
 
+		if (capability_service(c).answered)
+			return endpoint_may_call(c);
 		return served && endpoint_may_call(c) && !entrypoint_listens(served) &&
 		       (endpoint_channel(served) || served->record.hold);
 	}

@@ -31,10 +31,10 @@ struct connection_record {
 	uint64_t owner;	 /* the id of the capability, entrypoint or session */
 	union {
 		struct {
-			uint64_t serial;	/* of the hand-over */
+			uint64_t serial;	/* of the hand-over, or of the client's last packet */
 			uint64_t client_cookie; /* of the other end, if that was made here, or 0 */
 			uint64_t n_caveats; /* of the capability, when it was made */
-			uint64_t reserved;
+			uint64_t answer;    /* to what had that serial, where the daemon answers */
 			uint32_t uid, gid, pid; /* of the client */
 			uint32_t aside; /* it waits for another connection in the place of this one */
 		} connection;
@@ -86,6 +86,7 @@ RECORD_AT(control.pending, 24);
 RECORD_AT(call.handle, 24);
 RECORD_AT(control.fd_cookie, 32);
 RECORD_AT(connection.n_caveats, 32);
+RECORD_AT(connection.answer, 40);
 RECORD_AT(channel.pages, 40);
 RECORD_AT(connection.uid, 48);
 RECORD_AT(channel.no_pidfd, 48);

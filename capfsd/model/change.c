@@ -165,7 +165,7 @@ change_add(struct change *ch, struct entity *e)
 	}
 	item->added = true;
 	e->id = ch->next_id++;
-	ch->n_entities += !entity_kind(e)->later;
+	ch->n_entities += !entity_is_later(e);
 	return 0;
 }
 
@@ -182,7 +182,7 @@ change_drop(struct change *ch, struct entity *e)
 		return -ENOMEM;
 	assert(!item->added);
 	if (!item->dropped)
-		ch->n_entities -= !entity_kind(e)->later;
+		ch->n_entities -= !entity_is_later(e);
 	item->dropped = true;
 	return 0;
 }

@@ -73,7 +73,7 @@ check_entity(struct model *m, struct entity *e)
 
 /* What is counted over all entities. */
 struct sums {
-	uint64_t n[ENTITY_N_KINDS], n_owned[ENTITY_N_KINDS];
+	uint64_t n[ENTITY_N_KINDS], n_owned[ENTITY_N_KINDS], n_later;
 	struct quota used;
 };
 
@@ -93,7 +93,7 @@ add_session(struct sums *sums, const struct session *s)
 static void
 check_sums(const struct model *m, const struct sums *sums)
 {
-	uint64_t sum = 0, later = 0;
+	uint64_t sum = 0;
 
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
 		/* Nobody pays for the root session. */
@@ -102,11 +102,9 @@ check_sums(const struct model *m, const struct sums *sums)
 		model_holds(M06, sums->n[kind] == m->n[kind]);
 		model_holds(M06, sums->n_owned[kind] + n_free == m->n[kind]);
 		sum += sums->n[kind];
-		if (entity_kinds[kind]->later)
-			later += sums->n[kind];
 	}
 	model_holds(M06, sum == m->by_id.n && sum == m->by_name.n);
-	model_holds(M06, sum - later == m->header.n_entities);
+	model_holds(M06, sum - sums->n_later == m->header.n_entities);
 	model_holds(M34, memcmp(&sums->used, &m->used, sizeof(m->used)) == 0);
 }
 
@@ -126,6 +124,7 @@ model_check(struct model *m)
 
 			check_entity(m, e);
 			sums.n[e->kind]++;
+			sums.n_later += entity_is_later(e);
 			if (e->kind == ENTITY_SESSION)
 				add_session(&sums, session_of(e));
 		}

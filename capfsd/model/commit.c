@@ -31,7 +31,7 @@ store_item(struct change *ch, const struct staged *item)
 {
 	const struct model *m = ch->model;
 	const struct entity *e = item->entity;
-	uint64_t key = STORE_KEY(entity_kind(e)->later ? STORE_LATER : STORE_ENTITY, e->id);
+	uint64_t key = STORE_KEY(entity_is_later(e) ? STORE_LATER : STORE_ENTITY, e->id);
 	size_t n;
 
 	if (item->dropped)

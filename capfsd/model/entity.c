@@ -198,7 +198,7 @@ entity_link(struct model *m, struct entity *e)
 		charge_cost(place.payer, &kind->cost, false);
 	}
 	m->n[e->kind]++;
-	m->header.n_entities += !kind->later;
+	m->header.n_entities += !entity_is_later(e);
 	if (kind->link)
 		kind->link(m, e);
 }
@@ -226,7 +226,7 @@ entity_unlink(struct model *m, struct entity *e)
 		charge_cost(place.payer, &kind->cost, true);
 	}
 	m->n[e->kind]--;
-	m->header.n_entities -= !kind->later;
+	m->header.n_entities -= !entity_is_later(e);
 }
 
 struct entity *

@@ -46,8 +46,13 @@ enum entity_kind {
 	ENTITY_POLICY,
 	ENTITY_RULED,
 	ENTITY_SHARE,
+	ENTITY_ANCHOR,
 	ENTITY_N_KINDS,
+	/* In the store alone: a capability of a type that the first daemons did not know. */
+	ENTITY_CAPABILITY_LATER = 128,
 };
+
+_Static_assert(ENTITY_N_KINDS < ENTITY_CAPABILITY_LATER, "which is no kind");
 
 struct entity {
 	uint64_t id;

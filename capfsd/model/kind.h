@@ -41,6 +41,9 @@ struct kind {
 	bool names_repeat; /* what has ended keeps its name for a while, beside a new one of that name */
 	bool dots;         /* a name may begin with one */
 	bool later;        /* stored in STORE_LATER, where older daemons pass over it */
+	/* Of an older kind: which records are so, and the number that they have there instead of its own. */
+	bool (*is_later)(const void *record);
+	uint8_t later_number;
 
 	void (*init)(struct model *m, struct entity *e);
 	void (*deinit)(struct entity *e); /* what it holds, when it is freed */
@@ -104,6 +107,19 @@ static inline void *
 entity_record(const struct entity *e)
 {
 	return (char *)(uintptr_t)e + entity_kind(e)->record_offset;
+}
+
+/* Is an entity of KIND with this RECORD stored in STORE_LATER? That never changes. */
+static inline bool
+kind_is_later(const struct kind *kind, const void *record)
+{
+	return kind->later || (kind->is_later && kind->is_later(record));
+}
+
+static inline bool
+entity_is_later(const struct entity *e)
+{
+	return kind_is_later(entity_kind(e), entity_record(e));
 }
 
 /* With NAME copied and all else zero; not linked. NULL: no memory. */

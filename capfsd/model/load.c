@@ -85,8 +85,9 @@ load_checked(struct model *m, struct entity *e)
 
 	if (r < 0)
 		return r;
+	/* An older daemon has given the name of what it did not know to something else. */
 	if (!name_is_free(m, e))
-		return -EBADMSG;
+		return entity_is_later(e) ? -ENOENT : -EBADMSG;
 	e->changed_nsec = m->stamp_nsec;
 	entity_link(m, e);
 	/* What was being ended when the record was stored. */
@@ -108,14 +109,12 @@ load_record(struct model *m, uint64_t id, bool later, const uint8_t *data, size_
 
 	if (r < 0)
 		return r;
-	if (entity_kinds[record.kind]->later != later)
-		return -EBADMSG;
 	e = entity_new(m, record.kind, record.name, record.n_name);
 	if (!e)
 		return -ENOMEM;
 	e->id = id;
 	memcpy(entity_record(e), record.data, entity_kind(e)->record_bytes);
-	r = load_checked(m, e);
+	r = entity_is_later(e) == later ? load_checked(m, e) : -EBADMSG;
 	if (r < 0)
 		entity_free(e);
 	return r;
@@ -151,8 +150,7 @@ load_later(struct model *m, uint64_t id, const uint8_t *data, size_t n)
 {
 	int r;
 
-	/* A kind that only a newer daemon has. */
-	if (n > 0 && data[0] >= ENTITY_N_KINDS)
+	if (record_is_unknown(data, n))
 		return 0;
 	if (id >= m->stored_header.next_id || entity_find(m, id))
 		return -EBADMSG;

@@ -41,13 +41,34 @@ record_bytes_max(void)
 size_t
 record_encode(const struct entity *e, const void *record, const char *name, uint8_t *buffer)
 {
+	const struct kind *kind = entity_kind(e);
 	struct record_header header = {.kind = e->kind, .n_name = (uint8_t)strlen(name)};
-	size_t n = entity_kind(e)->record_bytes;
+	size_t n = kind->record_bytes;
 
+	if (kind->is_later && kind->is_later(record))
+		header.kind = kind->later_number;
 	memcpy(buffer, &header, sizeof(header));
 	memcpy(buffer + sizeof(header), record, n);
 	memcpy(buffer + sizeof(header) + n, name, header.n_name);
 	return sizeof(header) + n + header.n_name;
+}
+
+/* Returns: 0: there is none. */
+static uint8_t
+kind_of_number(uint8_t number)
+{
+	if (number < ENTITY_N_KINDS)
+		return number;
+	for (uint8_t kind = 1; kind < ENTITY_N_KINDS; kind++)
+		if (entity_kinds[kind]->later_number == number)
+			return kind;
+	return 0;
+}
+
+bool
+record_is_unknown(const uint8_t *data, size_t n)
+{
+	return n > 0 && data[0] >= ENTITY_N_KINDS && !kind_of_number(data[0]);
 }
 
 /*
@@ -63,7 +84,8 @@ record_decode(const uint8_t *data, size_t n, struct record *ret)
 	if (n < sizeof(header))
 		return -EBADMSG;
 	memcpy(&header, data, sizeof(header));
-	if (header.kind < 1 || header.kind >= ENTITY_N_KINDS)
+	header.kind = kind_of_number(header.kind);
+	if (!header.kind)
 		return -EBADMSG;
 	n_record = entity_kinds[header.kind]->record_bytes;
 	data += sizeof(header);

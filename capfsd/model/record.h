@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,3 +26,5 @@ size_t record_bytes_max(void);
 size_t record_encode(const struct entity *e, const void *record, const char *name, uint8_t *buffer);
 /* Returns: 0, or -EBADMSG for what record_encode() does not make. */
 int record_decode(const uint8_t *data, size_t n, struct record *ret);
+/* Is it of a kind that only a newer daemon has? */
+bool record_is_unknown(const uint8_t *data, size_t n);

@@ -68,6 +68,7 @@ struct session {
 	struct list shares;    /* of struct share, scope_link: what is shared within it, or with it */
 	struct list share_link; /* in model.unshared, while it is to get what is shared with it */
 	bool lacks_shared;     /* it has had no room for some of that */
+	struct entity *alarm;  /* the signal that faults of it and of those below raise (kinds/anchor.h) */
 	struct payer payer;    /* of the daemon's time, as all its clients together */
 	bool has_init;             /* programs': there is one */
 	uint8_t owner_told;        /* fs's: the last owner_changed that the kernel was told of */

@@ -72,6 +72,7 @@ struct request;
 	X(PAUSE, "pause", true, "pause")                                                           \
 	X(RESUME, "resume", true, "resume")                                                        \
 	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
+	X(FAULTS, "faults", true, "faults")                                                        \
 	X(UID, "uid", false, "uid=N")                                                              \
 	X(GID, "gid", false, "gid=N")                                                              \
 	X(GROUPS, "groups", false, "groups=N,...|none")                                            \

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "capfsd/kinds/alias.h"
+#include "capfsd/kinds/anchor.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 
@@ -97,6 +98,12 @@ static const struct refusal alias_refusals[] = {
 	[ALIAS_E_MANY] = {EMLINK, "a slot has " DIGITS(ALIASES_MAX) " aliases at most"},
 	[ALIAS_E_DEAD] = {ENOENT, "the capability has ended"},
 	[ALIAS_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
+};
+
+static const struct refusal anchor_refusals[] = {
+	[ANCHOR_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
+	[ANCHOR_E_CLOSING] = {EBUSY, "the session is being closed"},
+	[ANCHOR_E_ALARM] = {EEXIST, "%t has a signal for its faults"},
 };
 
 static const struct refusal transfer_refusals[] = {
@@ -201,6 +208,12 @@ int
 refuse_alias(struct request *r, int answer, const struct about *about)
 {
 	return refuse_by(r, alias_refusals, N_OF(alias_refusals), answer, about);
+}
+
+int
+refuse_anchor(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, anchor_refusals, N_OF(anchor_refusals), answer, about);
 }
 
 /* The model checks these two itself, and they are not about any amount. */

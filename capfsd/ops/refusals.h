@@ -32,6 +32,8 @@ int refuse_entrypoint(struct request *r, int answer, const struct about *about);
 int refuse_object(struct request *r, int answer, const struct about *about);
 /* Of kinds/alias.h. */
 int refuse_alias(struct request *r, int answer, const struct about *about);
+/* Of kinds/anchor.h; `session` is the one whose it was to be. */
+int refuse_anchor(struct request *r, int answer, const struct about *about);
 /* Of model/quota.h, and the errors of session_transfer_quota() but -ENOMEM. */
 int refuse_transfer(struct request *r, int answer, const struct about *about);
 /* A negative errno of the system, when something was to be opened; -EDQUOT needs `session`, `kind`. */

@@ -170,6 +170,7 @@ void asking_deinit(struct programs *programs);
 int init_new(struct programs *programs, struct session *s, int fd, struct memo *memo, struct init **ret);
 struct init *init_find(struct programs *programs, const struct session *s);
 /* One that a predecessor left, for struct endpoint_ops; DATA is struct programs. */
+struct change;
 struct adopted;
 bool init_adopt(void *data, struct adopted *found);
 /* Sends what there is to be sent. */
@@ -225,6 +226,8 @@ int report_failed(struct running *r, enum process_step step, int error);
 int report_missing(struct running *r, enum process_step step, int error, uint32_t missing);
 /* Nobody waits for it (any more), and it is over: it goes. */
 int report_drop(struct running *r);
+/* Stages what a fault does beside being told, if RECORD is the end of P by one. Returns: 0 or -ENOMEM. */
+int report_alarm(struct change *ch, const struct program *p, const struct program_record *record);
 /*
  * The event of an end that RECORD says, with which it is to be stored. AGAIN: it will run again.
  */

@@ -84,6 +84,7 @@ drop(struct programs *programs, struct program *p, int end, bool *said)
 {
 	struct program_record record = p->record;
 	struct change *ch;
+	int e;
 
 	record.phase = PHASE_EXITED;
 	record.status = end;
@@ -92,7 +93,8 @@ drop(struct programs *programs, struct program *p, int end, bool *said)
 		report_tell(p, &record, false);
 	*said = true;
 	ch = change_begin(programs->sockets->model);
-	return change_finish(ch, program_drop(ch, p));
+	e = report_alarm(ch, p, &record);
+	return change_finish(ch, e < 0 ? e : program_drop(ch, p));
 }
 
 /* R is freed by the hook of its program's, unless that stays. */

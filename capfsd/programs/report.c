@@ -39,6 +39,23 @@ is_fault(const struct program *p, const struct program_record *record)
 	return record->n_restarts > 0 || (p->record.phase != PHASE_STARTING && record->step == STEP_NONE);
 }
 
+/* Is there an alarm that this end raises? It is stored with that. */
+static bool
+raises(const struct program *p, const struct program_record *record)
+{
+	const struct session *s = is_fault(p, record) ? p->session : NULL;
+
+	while (s && !s->alarm)
+		s = s->parent;
+	return s;
+}
+
+int
+report_alarm(struct change *ch, const struct program *p, const struct program_record *record)
+{
+	return is_fault(p, record) ? anchors_alarm(ch, p->session) : 0;
+}
+
 static void
 add_status(struct text *t, int status)
 {
@@ -131,16 +148,17 @@ report_running(struct running *r, pid_t pid)
 }
 
 static int
-store_waiting(struct running *r, const struct program_record *as)
+store_waiting(struct running *r, const struct program_record *as, bool ended)
 {
 	struct change *ch = change_begin(r->programs->sockets->model);
+	int e = ended ? report_alarm(ch, r->program, as) : 0;
 	struct program_record *record = change_edit(ch, &r->program->entity);
 
 	if (record) {
 		*record = *as;
 		record->phase = PHASE_WAITING;
 	}
-	return change_finish(ch, record ? 0 : -ENOMEM);
+	return change_finish(ch, record ? e : -ENOMEM);
 }
 
 int
@@ -151,7 +169,7 @@ report_kept(struct running *r)
 
 	record.again_usec = r->programs->sockets->model->now_usec();
 	record.n_restarts++;
-	e = store_waiting(r, &record);
+	e = store_waiting(r, &record, false);
 	return e < 0 ? e : again_wait(r);
 }
 
@@ -165,7 +183,7 @@ wait_for_next(struct running *r, const struct program_record *as)
 	int e;
 
 	tell(r, as, true);
-	e = store_waiting(r, as);
+	e = store_waiting(r, as, true);
 	if (e < 0)
 		return e;
 	r->said = false;
@@ -199,18 +217,22 @@ end(struct running *r, const struct program_record *as)
 {
 	struct program *p = r->program;
 	struct program_record *record;
-	bool late = late_end_is_allowed(r);
+	bool late = late_end_is_allowed(r) && !raises(r->program, as);
 	struct init *i = r->init;
 	struct change *ch;
-	int e;
+	int e = 0;
 
 	if (!program_is_given_up(p))
 		tell(r, as, false);
 	ch = change_begin(r->programs->sockets->model);
+	if (!program_is_given_up(p))
+		e = report_alarm(ch, p, as);
 	record = change_edit(ch, &p->entity);
 	if (record)
 		*record = *as;
-	e = finish(r, ch, record ? end_hold(ch, p) : -ENOMEM, late);
+	if (e == 0)
+		e = record ? end_hold(ch, p) : -ENOMEM;
+	e = finish(r, ch, e, late);
 	if (e < 0)
 		return e;
 	heart_stop(r);

@@ -25,6 +25,7 @@
 #include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
 #include "capfsd/ops/texts.h"
+#include "capfsd/sockets/answers.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connection.h"
 #include "capfsd/sockets/counts.h"
@@ -40,7 +41,7 @@ static const struct {
 } refusals[] = {
 	[0] = {.name = "error"},
 	[CONNECT_E_ENDED] = {ENOENT, "ended", "the capability has ended", 0},
-	[CONNECT_E_RIGHT] = {EPERM, "right", "it lacks right 'call'", 0},
+	[CONNECT_E_RIGHT] = {EPERM, "right", "it lacks right ", 0},
 	[CONNECT_E_UNSERVED] = {ECONNREFUSED, "unserved", "nobody serves it", 0},
 	[CONNECT_E_CALLS] = {EDQUOT, "calls", "its calls are used up", 0},
 	[CONNECT_E_CONNS] = {EDQUOT, "conns", "its conns are in use", 0},
@@ -86,6 +87,11 @@ connect_refused(struct sockets *sockets, const struct capability *c, int answer,
 		text_add(t, refusals[answer].reason);
 	else
 		text_account(c->session, refusals[answer].quota, t);
+	if (answer == CONNECT_E_RIGHT) {
+		text_add(t, "'");
+		rights_format(capability_type(c)->connects, t);
+		text_add(t, "'");
+	}
 	return refusals[answer].error;
 }
 
@@ -104,7 +110,7 @@ check(const struct capability *c)
 		return CONNECT_E_RIGHT;
 	if (!is_told(c))
 		return CONNECT_E_UNSERVED;
-	if (endpoint_channel(e))
+	if (capability_service(c).answered || endpoint_channel(e))
 		return 0;
 	/* There are types that nobody ever serves. */
 	return e && e->record.hold ? 0 : CONNECT_E_UNSERVED;
@@ -117,7 +123,7 @@ check(const struct capability *c)
 static int
 check_queue(struct sockets *sockets, struct entrypoint *e)
 {
-	if (endpoint_channel(e))
+	if (!e || endpoint_channel(e))
 		return 0;
 	if (endpoint_n_queued(e) >= e->record.hold)
 		return CONNECT_E_QUEUED;
@@ -181,6 +187,15 @@ charge(struct connection *conn)
 
 CLEANUP_DEFINE(struct connection *, connection_free)
 
+/* Of a client whom the daemon answers serials are its own, and none has come yet. */
+static uint64_t
+first_serial(const struct entrypoint *e)
+{
+	if (!e)
+		return 0;
+	return endpoint_channel(e) ? channel_serial(endpoint_channel(e)) : queue_serial(e);
+}
+
 void
 connect_make_room(const struct capability *c)
 {
@@ -222,13 +237,15 @@ connect_stage(struct sockets *sockets, struct change *ch, struct capability *c,
 	r = fd_socket_cookie(arrival->fd, &cookie);
 	if (r < 0)
 		return error_trace(r);
-	r = connection_make_record(
-		conn, cookie, arrival, channel ? channel_serial(channel) : queue_serial(e));
+	r = connection_make_record(conn, cookie, arrival, first_serial(e));
 	/* The channel's epoch, if it is new, is stored before a serial of it goes out. */
 	if (r == 0 && channel)
 		r = channel_stage_late(channel, ch);
-	/* The other end of a pair goes with a reply, which must not be stored without this. */
-	if (r == 0 && (arrival->client_cookie || !change_is_empty(ch) || !memo_place(sockets, conn->memo)))
+	/*
+	 * The other end of a pair goes with a reply, which must not be stored without this. What the daemon
+	 * itself answers is stored with what that does.
+	 */
+	if (r == 0 && (arrival->client_cookie || conn->answers || !change_is_empty(ch) || !memo_place(sockets, conn->memo)))
 		r = memo_stage(conn->memo, ch, NULL, 0);
 	if (r == 0)
 		r = connection_watch(conn, arrival->fd);
@@ -245,6 +262,8 @@ connect_publish(struct connection *conn)
 	struct channel *channel = conn->channel;
 
 	connection_publish(conn);
+	if (conn->answers)
+		return;
 	conn->sockets->model->counters->offered++;
 	if (!channel) {
 		queue_hold_new(conn);
@@ -331,13 +350,13 @@ restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo
 	if (check(c))
 		return -ENOENT;
 	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
-	if (!queued && (!endpoint_channel(e) ||
+	if (!queued && e && (!endpoint_channel(e) ||
 			       (capability_counts_calls(c) && !capability_page_index(c))))
 		return -ENOENT;
 	/* A broker died between the addition of some and the end of what was there before. */
 	if (memo->record.connection.n_caveats != caveats_count(c))
 		return -ENOENT;
-	if (queued && !endpoint_get(sockets, e))
+	if (queued && (!e || !endpoint_get(sockets, e)))
 		return -ENOMEM;
 	conn = connection_new(sockets, c);
 	if (!conn)
@@ -369,6 +388,8 @@ connect_adopt(struct sockets *sockets, int fd, struct memo *memo)
 		return;
 	}
 	connection_publish(conn);
+	if (conn->answers)
+		return;
 	if (conn->channel)
 		queue_enter(conn->channel, conn);
 	else

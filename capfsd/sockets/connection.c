@@ -25,6 +25,7 @@
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
+#include "capfsd/sockets/answers.h"
 #include "capfsd/sockets/channel.h"
 
 #define BUCKETS_MIN 64
@@ -61,13 +62,13 @@ connection_set_reference(struct connection *conn, struct connection **ref)
 	conn->known_as = ref;
 }
 
-/* Its numbers are shown by the entrypoint's info. */
+/* Its numbers are shown by the entrypoint's info. Where the daemon answers there is none. */
 static void
 tell_entrypoint(struct sockets *sockets, struct entrypoint *e)
 {
 	const struct model *m = sockets->model;
 
-	if (m->hooks && m->hooks->changed)
+	if (e && m->hooks && m->hooks->changed)
 		m->hooks->changed(m->hooks_data, &e->entity);
 }
 
@@ -114,6 +115,9 @@ connection_new(struct sockets *sockets, struct capability *c)
 	conn->fd = -1;
 	conn->capability = c;
 	conn->channel = endpoint_channel(capability_entrypoint(c));
+	conn->answers = capability_service(c).answered ? capability_answers[c->record.type] : NULL;
+	if (conn->answers)
+		conn->state = CONNECTION_TAKEN;
 	list_init(&conn->listener_link);
 	list_init(&conn->channel_link);
 	list_init(&conn->left_link);
@@ -232,6 +236,8 @@ connection_make_record(struct connection *conn, uint64_t cookie, const struct ar
 	r->connection.aside = arrival->aside;
 	r->connection.n_caveats = caveats_count(conn->capability);
 	r->state = conn->channel ? CONNECTION_OFFERED : CONNECTION_QUEUED;
+	if (conn->answers)
+		r->state = CONNECTION_TAKEN;
 	return 0;
 }
 
@@ -268,6 +274,15 @@ connection_on_io(void *data)
 {
 	connection_left(data);
 	return false;
+}
+
+/* The daemon answers. What its client has sent before it left counts. */
+static bool
+connection_on_answered(void *data)
+{
+	struct connection *conn = data;
+
+	return conn->answers->io(conn);
 }
 
 static void
@@ -308,9 +323,10 @@ connection_watch(struct connection *conn, int fd)
 	/* Else it has that from its listener. */
 	if (conn->listener->uneven || conn->paired)
 		connection_set_descriptors(conn, fd);
-	/* HUP alone, which epoll tells always. */
-	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd, WATCH_LATE,
-		    connection_on_io, conn) < 0)
+	/* Of what a server answers HUP alone, which epoll tells always. */
+	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd,
+		    conn->answers ? EPOLLIN : WATCH_LATE,
+		    conn->answers ? connection_on_answered : connection_on_io, conn) < 0)
 		return -ENOMEM;
 	conn->fd = fd;
 	return 0;
@@ -330,7 +346,8 @@ connection_publish(struct connection *conn)
 		abort(); /* there are buckets from the start */
 	capability_connected(conn->capability);
 	listener_link(conn->listener, &conn->listener_link);
-	e->n_connections++;
+	if (e)
+		e->n_connections++;
 	all->n++;
 	if (conn->state != CONNECTION_TAKEN) {
 		e->n_waiting++;
@@ -394,9 +411,11 @@ connection_release(struct connection *conn)
 	struct entrypoint *e = connection_entrypoint(conn);
 	struct capability *c = conn->capability;
 	struct listener *l = conn->listener;
-	bool queued = !conn->channel && !list_empty(&conn->channel_link);
+	bool queued = e && !conn->channel && !list_empty(&conn->channel_link);
 
 	landed(conn);
+	if (conn->answers && conn->answers->left)
+		conn->answers->left(conn);
 	if (conn->hung_up) {
 		list_unlink(&conn->left_link);
 		l->n_left--;
@@ -404,7 +423,8 @@ connection_release(struct connection *conn)
 	if (conn->memo->record.connection.client_cookie)
 		index_remove(&all->by_peer, &conn->peer_link);
 	connection_deinit(conn);
-	e->n_connections--;
+	if (e)
+		e->n_connections--;
 	all->n--;
 	if (conn->state != CONNECTION_TAKEN) {
 		e->n_waiting--;

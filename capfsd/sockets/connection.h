@@ -11,7 +11,7 @@
  * discard it.
  *
  * All members are written by connection.c alone; `channel_link` is in the list of whoever has it
- * now: the endpoint's queue, or one of those of its channel (queue.c).
+ * now: the endpoint's queue, one of those of its channel (queue.c), or one of who answers (answers.h).
  */
 #pragma once
 
@@ -27,6 +27,7 @@
 #include "capfsd/model/quota.h"
 #include "capfsd/process/watch.h"
 
+struct answers;
 struct capability;
 struct change;
 struct channel;
@@ -47,7 +48,8 @@ struct connection {
 	struct sockets *sockets;
 	struct index_link peer_link; /* connections.by_peer, when its other end was made here */
 	struct capability *capability; /* NULL: ended, and only its credit is still out */
-	struct channel *channel;       /* NULL: it waits, in the queue, until there is a server */
+	struct channel *channel;       /* NULL: it waits, in the queue, until there is a server … */
+	const struct answers *answers; /* … or the daemon itself answers by these */
 	struct listener *listener;
 	struct list listener_link; /* listener.clients */
 	struct list channel_link;

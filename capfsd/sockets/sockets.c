@@ -29,6 +29,7 @@
 #include "capfsd/listeners/spares.h"
 #include "capfsd/process/messages.h"
 #include "capfsd/process/records.h"
+#include "capfsd/sockets/answers.h"
 #include "capfsd/sockets/channel.h"
 #include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/connection.h"
@@ -262,6 +263,15 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		check_listeners(sockets, c, &at_once);
 }
 
+static void
+answers_changed(struct entity *e)
+{
+	const struct answers *answers = capability_answers[anchor_of(e)->record.type];
+
+	if (answers && answers->changed)
+		answers->changed(e);
+}
+
 /*
  * A new object of a server that accepts by itself needs a listener. Nothing is charged here, as
  * this is a hook.
@@ -271,6 +281,8 @@ sockets_changed(struct sockets *sockets, struct entity *e)
 {
 	if (e->kind == ENTITY_OBJECT)
 		lend_changed(object_of(e));
+	if (e->kind == ENTITY_ANCHOR)
+		answers_changed(e);
 }
 
 /* The entity is freed after this, so nothing of this room may point to it any longer. */

@@ -293,7 +293,7 @@ static void
 add_arrow(const struct capability *c, const struct session *top, struct text *t)
 {
 	const struct entrypoint *ep = capability_entrypoint(c);
-	bool calls = capability_rights(c) & RIGHT_CALL, near;
+	bool calls = capability_connects(c), near;
 	cleanup_text struct text limits = {};
 
 	if (!c->parent && !capability_object(c))
@@ -309,7 +309,7 @@ add_arrow(const struct capability *c, const struct session *top, struct text *t)
 		add_object_name(capability_object(c), t);
 	text_addf(t, " [class=\"%s%s\", label=\"%s\"%s%s", calls ? "call" : "nocall", near ? " near" : "",
 		limits.n > 0 ? limits.data : "",
-		calls && ep && (ep->thread || ep->command) ? "" : ", style=dashed",
+		calls && (!ep || ep->thread || ep->command) ? "" : ", style=dashed",
 		near ? ", color=\"#b42318\", fontcolor=\"#b42318\", penwidth=2" : "");
 	t->failed |= limits.failed;
 	text_add(t, calls ? "];\n" : ", arrowhead=none];\n");

@@ -170,8 +170,12 @@ capability_origin(const struct capability *c)
 
 /* A command comes when somebody calls. */
 static const char *
-served_word(const struct entrypoint *ep)
+served_word(const struct capability *c)
 {
+	const struct entrypoint *ep = capability_entrypoint(c);
+
+	if (capability_service(c).answered)
+		return "yes";
 	if (!ep || !ep->thread)
 		return ep && ep->command && program_is_live(ep->command) ? "starting" : "no";
 	return ep->thread->record.error ? "unreachable" : "yes";
@@ -199,7 +203,6 @@ void
 info_capability(struct request *r, struct entity *e, struct text *t)
 {
 	const struct capability *c = capability_of(e);
-	const struct entrypoint *ep = capability_entrypoint(c);
 	uint64_t expires = capability_expires(c);
 
 	capability_describe(c, t);
@@ -230,7 +233,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_add(t, " by=share");
 	else
 		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
-	text_addf(t, "\nserved=%s revocation=%s\n", served_word(ep),
+	text_addf(t, "\nserved=%s revocation=%s\n", served_word(c),
 		capability_service(c).listens ? "new-only" : "full");
 	add_caveats(c, t);
 	add_rule(c, t);

@@ -45,6 +45,7 @@ static const struct row session_rows[] = {
 	ROW(12, "events", ROW_LOG, ),
 	ROW(13, "control", ROW_SOCKET, ),
 	ROW(14, "confine", ROW_COMMAND, .read = info_confine, .verb = &verb_confine),
+	ROW(22, "originate", ROW_COMMAND, .verb = &verb_originate),
 	ROW(15, "faults", ROW_LOG, .view = EVENTS_FAULTS),
 	ROW(16, "graph.dot", ROW_INFO, .restless = walk_restless, .read_piece = graph_read),
 	ROW(17, "request", ROW_ASK, .verb = &verb_request),

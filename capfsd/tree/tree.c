@@ -54,7 +54,7 @@ node_of(struct entity *e, const struct row *row)
 
 	if (e->kind == ENTITY_CAPABILITY && row->type == ROW_SOCKET &&
 		capability_service(c).listens && capability_is_live(c) &&
-		(capability_rights(c) & RIGHT_CALL))
+		capability_connects(c))
 		return tree_object_socket(capability_object(c));
 	return (struct node){e, row};
 }

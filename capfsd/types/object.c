@@ -78,6 +78,7 @@ limits(const struct capability *c)
 const struct type object_type = {
 	.name = "object",
 	.rights = RIGHT_CALL,
+	.connects = RIGHT_CALL,
 	.target = ENTITY_OBJECT,
 	.origins = origins,
 	.service = service,

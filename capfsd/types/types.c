@@ -10,4 +10,5 @@
 
 const struct type *const capability_types[N_CAPABILITY_TYPES] = {
 	[TYPE_OBJECT] = &object_type,
+	[TYPE_SIGNAL] = &signal_type,
 };

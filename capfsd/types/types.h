@@ -10,3 +10,13 @@
 #include "capfsd/kinds/capability/type.h"
 
 extern const struct type object_type;
+extern const struct type signal_type;
+
+/*
+ * For the rows whose target is an anchor: the daemon answers, sees each connection, and knows no
+ * methods; their `describe` begins with anchor_describe().
+ */
+struct list *anchor_origins(struct entity *target);
+struct service anchor_service(const struct capability *c);
+void anchor_describe(const struct capability *c, struct text *t);
+struct kept_limits anchor_limits(const struct capability *c);

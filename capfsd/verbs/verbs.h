@@ -33,6 +33,7 @@
 	X(CTL, ctl)                                                                                \
 	X(CONFINE, confine)                                                                        \
 	X(REGISTER, register)                                                                      \
+	X(ORIGINATE, originate)                                                                    \
 	X(ADJUST, adjust)                                                                          \
 	X(REFUSAL, refusal)                                                                        \
 	X(SPLIT, split)                                                                            \

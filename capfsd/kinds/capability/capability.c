@@ -22,6 +22,7 @@
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/asking/policy.h"
+#include "capfsd/kinds/capability/resolve.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
@@ -105,59 +106,6 @@ capability_place(const struct entity *e)
 	struct session *s = capability_of(e)->session;
 
 	return (struct place){&s->entity, &s->owned[ENTITY_CAPABILITY], s};
-}
-
-/* A parent of another target or type would lend its rights to what it was never made for. */
-static int
-resolve_parent(struct model *m, struct capability *c)
-{
-	struct entity *e = entity_find(m, c->record.parent);
-
-	if (!e || e->kind != ENTITY_CAPABILITY || capability_of(e)->target != c->target ||
-		capability_of(e)->record.type != c->record.type)
-		return -EBADMSG;
-	c->parent = capability_of(e);
-	if (c->parent->entity.depth >= DERIVATION_DEPTH_MAX)
-		return -EBADMSG;
-	c->entity.depth = c->parent->entity.depth + 1;
-	return 0;
-}
-
-/* Nothing of a capability may be asked of its type before this has looked at the record. */
-static int
-resolve_target(struct model *m, struct capability *c)
-{
-	const struct capability_record *r = &c->record;
-	const struct type *type;
-
-	if (r->type >= N_CAPABILITY_TYPES)
-		return -EBADMSG;
-	type = capability_type(c);
-	c->target = entity_find(m, r->target);
-	if (!c->target || c->target->kind != type->target)
-		return -EBADMSG;
-	return r->rights & ~(RIGHTS_COMMON | type->rights) ? -EBADMSG : 0;
-}
-
-static int
-capability_resolve(struct model *m, struct entity *e)
-{
-	struct capability *c = capability_of(e);
-	const struct capability_record *r = &c->record;
-	const struct methods methods = record_methods(r);
-
-	c->session = session_find_id(m, r->session);
-	if (!c->session || resolve_target(m, c) < 0)
-		return -EBADMSG;
-	if (!r->rights || (r->flags & ~CAPABILITY_DEAD) ||
-		(r->mode > 0777 && r->mode != CAPABILITY_MODE_INHERIT))
-		return -EBADMSG;
-	if (r->calls_used > r->calls_limit || !methods_are_valid(&methods) ||
-		(r->rate_limit != LIMIT_NONE && (r->rate_limit < 1 || r->rate_limit > RATE_MAX)))
-		return -EBADMSG;
-	if (m->loaded_upto < r->revoked_upto)
-		m->loaded_upto = r->revoked_upto;
-	return r->parent ? resolve_parent(m, c) : 0;
 }
 
 /*
@@ -272,6 +220,9 @@ capability_unlink(struct model *m, struct entity *e)
 		unlink_holder(m, c);
 	} else {
 		list_unlink(&c->origin_link);
+		/* What lasts as long as it has an origin goes next. */
+		if (entity_is_ending(c->target))
+			entity_set_ending(m, c->target);
 	}
 	expiry_remove(m, c);
 	session_has_room(c->session);
@@ -572,11 +523,20 @@ capability_check_all(struct model *m)
 	expiry_check_all(m);
 }
 
+/* Daemons that know objects alone would take a record of another type for damage. */
+static bool
+capability_is_later(const void *record)
+{
+	return ((const struct capability_record *)record)->type != TYPE_OBJECT;
+}
+
 const struct kind capability_kind = {
 	.size = sizeof(struct capability),
 	.record_offset = offsetof(struct capability, record),
 	.record_bytes = sizeof(struct capability_record),
 	.cost = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}},
+	.is_later = capability_is_later,
+	.later_number = ENTITY_CAPABILITY_LATER,
 	.init = capability_init,
 	.place = capability_place,
 	.session = capability_session,

@@ -270,11 +270,13 @@ static int
 check_connect(struct change *ch, const struct capability *c, uint64_t now)
 {
 	bool is_call = !capability_counts_calls(c);
+	uint32_t rights = capability_type(c)->connects;
 
 	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
 
-		if (!(record_rights(r) & RIGHT_CALL))
+		rights &= record_rights(r);
+		if (!rights)
 			return CAPABILITY_E_RIGHT;
 		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
 			return CAPABILITY_E_LIMIT_CALLS;

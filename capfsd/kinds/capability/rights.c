@@ -16,6 +16,8 @@ static const struct {
 	enum right right;
 } right_names[] = {
 	{"call", RIGHT_CALL},
+	{"raise", RIGHT_RAISE},
+	{"wait", RIGHT_WAIT},
 	{"fds", RIGHT_FDS},
 	{"grant", RIGHT_GRANT},
 	{"replicate", RIGHT_REPLICATE},

@@ -19,6 +19,8 @@ enum right {
 	RIGHT_TRANSFER = 1 << 4,
 	RIGHT_SHARE = 1 << 5,
 	RIGHT_FDS = 1 << 6, /* descriptors may be sent through it; its absence stands in records */
+	RIGHT_RAISE = 1 << 7,
+	RIGHT_WAIT = 1 << 8,
 };
 
 /* Without any of these a capability is immutable. */

@@ -22,15 +22,18 @@ struct text;
 /* They stand in records, so a number that was given once keeps its meaning for ever. */
 enum capability_type {
 	TYPE_OBJECT = 0,
+	TYPE_SIGNAL,
 	N_CAPABILITY_TYPES,
 };
 
 /*
- * Who serves a capability, and how: all that a connection needs to know of its target. An
- * entrypoint of NULL means that nobody ever will, and that it cannot be connected to.
+ * Who serves a capability, and how: all that a connection needs to know of its target. Where there
+ * is no entrypoint the daemon answers itself (capfsd/answers); or nobody ever will, and it cannot be
+ * connected to.
  */
 struct service {
 	struct entrypoint *entrypoint;
+	bool answered;   /* by the daemon itself; then there is no entrypoint */
 	uint64_t object; /* the target's id */
 	uint64_t key;    /* by which the server knows the target, and the system */
 	uint64_t badge;
@@ -60,6 +63,7 @@ struct kept_limits {
 struct type {
 	const char *name;        /* in info and in what a receiver is told: "object" */
 	uint32_t rights;         /* of its own, beside RIGHTS_COMMON */
+	uint32_t connects;       /* any of these lets one connect */
 	enum entity_kind target; /* a record that refers to another kind is damaged */
 	/* Where the target lists the capabilities that were made with it, and go with it. */
 	struct list *(*origins)(struct entity *target);
@@ -85,6 +89,13 @@ static inline struct service
 capability_service(const struct capability *c)
 {
 	return capability_type(c)->service(c);
+}
+
+/* What C, with all that it came from, still lets one connect with. 0: nothing. */
+static inline uint32_t
+capability_connects(const struct capability *c)
+{
+	return capability_rights(c) & capability_type(c)->connects;
 }
 
 /*

@@ -28,7 +28,7 @@ stage(struct operation *o)
 	if (!how.has_rights) {
 		how.immutable = true;
 		if (!(capability_rights(source) & ~RIGHTS_COMMON))
-			return refuse_right(o->request, source, RIGHT_CALL);
+			return refuse_right(o->request, source, capability_type(source)->connects);
 	}
 	answer = capability_grant(
 		o->change, source, to, as->p, as->n, &how, o->request->uid, &made);

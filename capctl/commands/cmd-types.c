@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * capctl originate, signal: capabilities for which the daemon itself answers, from their origin on.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "capctl/command.h"
+
+static int
+run_originate(struct context *x, int argc, char **argv)
+{
+	cleanup_text struct text node = {}, how = {}, what = {};
+	int status = command_word(&how, "type", argv[0]);
+
+	if (status == STATUS_DONE)
+		status = command_word(&how, "as", argv[1]);
+	if (status == STATUS_DONE)
+		status = command_words(&how, argv + 2, argc - 2);
+	if (status == STATUS_DONE)
+		status = context_open(x);
+	if (status == STATUS_DONE)
+		status = context_session(x, &node);
+	if (status != STATUS_DONE)
+		return status;
+	text_addf(&what, "originate %s %s", argv[0], argv[1]);
+	if (text_done(&how) < 0 || text_done(&what) < 0)
+		return complain(ENOMEM, NULL, "originate");
+	return context_write(x, node.data ? node.data : "", "originate", how.data, true, what.data);
+}
+
+const struct command command_originate = {
+	.name = "originate",
+	.arguments = "TYPE NAME [KEY=VALUE…]",
+	.summary = "make a slot for what the daemon itself answers (signal); prints its name and id",
+	.n_min = 2,
+	.n_max = -1,
+	.run = run_originate,
+};
+
+/* The signal of a slot. Returns: an exit status. */
+static int
+open_signal(struct context *x, const char *word, capc_signal **ret)
+{
+	cleanup_text struct text node = {};
+	int e, status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", word, &node);
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_signal_new(x->session, node.data, ret);
+	return e < 0 ? complain(e, NULL, "%s", word) : STATUS_DONE;
+}
+
+static int
+run_raise(struct context *x, int argc, char **argv)
+{
+	capc_signal *signal = NULL;
+	uint64_t n = 1;
+	int e, status;
+
+	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, &n) < 0 || n == 0))
+		return complain_usage("'%s' is no number above 0", argv[1]);
+	status = open_signal(x, argv[0], &signal);
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_signal_raise(signal, n);
+	if (e < 0)
+		status = complain(e, capc_session_reason(x->session), "raise %s", argv[0]);
+	capc_signal_free(signal);
+	return status;
+}
+
+const struct command command_signal_raise = {
+	.name = "signal raise",
+	.arguments = "SLOT [N]",
+	.summary = "add N, 1 if it is not said, to the count of a signal",
+	.n_min = 1,
+	.n_max = 2,
+	.run = run_raise,
+};
+
+static int
+run_wait(struct context *x, int argc, char **argv)
+{
+	uint64_t timeout = CAPC_FOREVER, n;
+	capc_signal *signal = NULL;
+	int e, status;
+
+	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, &timeout) < 0 ||
+				__builtin_mul_overflow(timeout, 1000000, &timeout)))
+		return complain_usage("'%s' is no number of seconds", argv[1]);
+	status = open_signal(x, argv[0], &signal);
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_signal_wait(signal, timeout, &n);
+	if (e < 0)
+		status = complain(e, capc_session_reason(x->session), "wait for %s", argv[0]);
+	else
+		printf("%" PRIu64 "\n", n);
+	capc_signal_free(signal);
+	return status;
+}
+
+const struct command command_signal_wait = {
+	.name = "signal wait",
+	.arguments = "SLOT [SECONDS]",
+	.summary = "wait until a signal is raised, take its count, and print that",
+	.n_min = 1,
+	.n_max = 2,
+	.run = run_wait,
+};

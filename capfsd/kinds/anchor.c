@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Anchors. Each is made together with its first origin, and goes when its last one has gone: nobody
+ * ends one by itself, and one that is loaded without an origin is a rest of what an older daemon has
+ * ended. Its name is its badge in decimal, so that the slots that lead to it may be called anything.
+ *
+ * The model calls the row, the verb `originate` and those who answer (capfsd/answers) what stages.
+ */
+#include "config.h"
+
+#include "capfsd/kinds/anchor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "capfsd/kinds/capability/type.h"
+#include "capfsd/model/change.h"
+#include "capfsd/model/check.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/model/model.h"
+#include "capfsd/model/reap.h"
+#include "capfsd/model/touch.h"
+
+_Static_assert(sizeof(struct anchor_record) == 64, "stored");
+
+static void
+anchor_init(struct model *m, struct entity *e)
+{
+	list_init(&anchor_of(e)->origins);
+	list_init(&anchor_of(e)->waiting);
+}
+
+static struct place
+anchor_place(const struct entity *e)
+{
+	struct session *s = anchor_of(e)->session;
+
+	return (struct place){&s->entity, &s->owned[ENTITY_ANCHOR], s};
+}
+
+static struct session *
+anchor_session(const struct entity *e)
+{
+	return anchor_of(e)->session;
+}
+
+static bool
+anchor_is_shown(const struct entity *e)
+{
+	return false;
+}
+
+static bool
+anchor_is_doomed(const struct entity *e)
+{
+	const struct anchor *a = anchor_of(e);
+
+	return (a->record.flags & ANCHOR_DEAD) || a->session->record.state != SESSION_RUNNING;
+}
+
+static bool
+anchor_is_ending(const struct entity *e)
+{
+	return (anchor_of(e)->record.flags & ANCHOR_DEAD) || list_empty(&anchor_of(e)->origins);
+}
+
+static size_t
+name_format(uint64_t badge, char name[NUMBER_BYTES_MAX])
+{
+	return (size_t)snprintf(name, NUMBER_BYTES_MAX, "%" PRIu64, badge);
+}
+
+static int
+anchor_resolve(struct model *m, struct entity *e)
+{
+	struct anchor *a = anchor_of(e);
+	const struct anchor_record *r = &a->record;
+	char name[NUMBER_BYTES_MAX];
+
+	a->session = session_find_id(m, r->session);
+	if (!a->session)
+		return entity_find(m, r->session) ? -EBADMSG : -ENOENT;
+	name_format(r->badge, name);
+	if (strcmp(name, e->name) != 0 || !r->badge || r->badge >= m->header.next_badge)
+		return -EBADMSG;
+	if (r->type >= N_CAPABILITY_TYPES || capability_types[r->type]->target != ENTITY_ANCHOR)
+		return -EBADMSG;
+	if ((r->flags & ~(ANCHOR_ALARM | ANCHOR_DEAD)) ||
+		((r->flags & ANCHOR_ALARM) && (a->session->alarm || r->type != TYPE_SIGNAL)))
+		return -EBADMSG;
+	return 0;
+}
+
+static void
+anchor_link(struct model *m, struct entity *e)
+{
+	struct anchor *a = anchor_of(e);
+
+	if (a->record.flags & ANCHOR_ALARM)
+		a->session->alarm = e;
+}
+
+static void
+anchor_unlink(struct model *m, struct entity *e)
+{
+	struct anchor *a = anchor_of(e);
+
+	assert(list_empty(&a->origins) && list_empty(&a->waiting));
+	if (a->session->alarm == e)
+		a->session->alarm = NULL;
+}
+
+static unsigned
+anchor_applied(struct model *m, struct entity *e, const void *old)
+{
+	const struct anchor_record *r = &anchor_of(e)->record, *before = old;
+
+	if (!((r->flags & ~before->flags) & ANCHOR_DEAD))
+		return r->count != before->count ? APPLIED_BELOW : 0;
+	entity_set_ending(m, e);
+	return APPLIED_RESTRICTED;
+}
+
+/* As with an object: origins refer to it, and go first. */
+static int
+anchor_reap(struct reaper *r, struct entity *e)
+{
+	list_for_each (i, &anchor_of(e)->origins) {
+		int a = reap_entity(r, &list_entry(i, struct capability, origin_link)->entity);
+
+		if (a)
+			return a;
+	}
+	return reap_one(r, e);
+}
+
+/* What was loaded is in the list from before its origins came. */
+static int
+anchor_reap_ended(struct reaper *r, struct entity *e)
+{
+	return anchor_is_ending(e) ? anchor_reap(r, e) : 0;
+}
+
+/* Its capabilities show what it has. */
+static void
+anchor_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+{
+	list_for_each (i, &anchor_of(e)->origins)
+		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, stamp);
+}
+
+static void
+anchor_tell_restricted(struct model *m, struct entity *e)
+{
+	list_for_each (i, &anchor_of(e)->origins)
+		entity_tell_restricted(m, &list_entry(i, struct capability, origin_link)->entity);
+}
+
+static void
+anchor_check(struct model *m, struct entity *e)
+{
+	struct anchor *a = anchor_of(e);
+
+	model_holds(M04, a->session->entity.id == a->record.session);
+	model_holds(M40, a->record.badge > 0 && a->record.badge < m->header.next_badge);
+	model_holds(M03, !(a->record.flags & ANCHOR_ALARM) || a->session->alarm == e);
+	list_for_each (i, &a->origins) {
+		const struct capability *c = list_entry(i, struct capability, origin_link);
+
+		model_holds(M13, c->target == e && !c->parent && c->record.type == a->record.type);
+	}
+}
+
+const struct kind anchor_kind = {
+	.size = sizeof(struct anchor),
+	.record_offset = offsetof(struct anchor, record),
+	.record_bytes = sizeof(struct anchor_record),
+	.cost = {{[QUOTA_RAM] = QUOTA_RAM_SLOT}},
+	.later = true,
+	.init = anchor_init,
+	.place = anchor_place,
+	.session = anchor_session,
+	.is_shown = anchor_is_shown,
+	.is_doomed = anchor_is_doomed,
+	.is_ending = anchor_is_ending,
+	.resolve = anchor_resolve,
+	.link = anchor_link,
+	.unlink = anchor_unlink,
+	.applied = anchor_applied,
+	.reap = anchor_reap,
+	.reap_ended = anchor_reap_ended,
+	.touch_below = anchor_touch_below,
+	.tell_restricted = anchor_tell_restricted,
+	.check = anchor_check,
+};
+
+int
+anchor_add(struct change *ch, struct session *s, const struct anchor_record *record,
+	struct anchor **ret)
+{
+	const struct session_record *session = change_record(ch, &s->entity);
+	uint64_t badge = change_new_badge(ch);
+	char name[NUMBER_BYTES_MAX];
+	enum quota_kind kind;
+	struct entity *e;
+	int r;
+
+	if (session->state != SESSION_RUNNING)
+		return ANCHOR_E_CLOSING;
+	if ((record->flags & ANCHOR_ALARM) && s->alarm)
+		return ANCHOR_E_ALARM;
+	if (!change_affords(ch, s, &anchor_kind.cost, &kind))
+		return ANCHOR_E_QUOTA_RAM;
+	e = entity_new(change_model(ch), ENTITY_ANCHOR, name, name_format(badge, name));
+	if (!e)
+		return -ENOMEM;
+	anchor_of(e)->session = s;
+	anchor_of(e)->record = *record;
+	anchor_of(e)->record.session = s->entity.id;
+	anchor_of(e)->record.badge = badge;
+	r = change_add(ch, e);
+	if (r == 0)
+		*ret = anchor_of(e);
+	return r;
+}
+
+/* Nobody is told less than there was, and a sum beyond 64 bits means no more than "many". */
+int
+anchor_raise(struct change *ch, struct anchor *a, uint64_t n)
+{
+	struct anchor_record *record = change_edit(ch, &a->entity);
+
+	if (!record)
+		return -ENOMEM;
+	if (!number_add(record->count, n, &record->count))
+		record->count = UINT64_MAX;
+	return 0;
+}
+
+int
+anchor_take(struct change *ch, struct anchor *a)
+{
+	struct anchor_record *record = change_edit(ch, &a->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->count = 0;
+	return 0;
+}
+
+int
+anchors_alarm(struct change *ch, struct session *s)
+{
+	int r = 0;
+
+	for (; s && r == 0; s = s->parent)
+		if (s->alarm && !anchor_is_doomed(s->alarm))
+			r = anchor_raise(ch, anchor_of(s->alarm), 1);
+	return r;
+}

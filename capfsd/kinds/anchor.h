@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An anchor is what a capability refers to for which the daemon answers itself, and what it keeps for
+ * that: the count of a signal, which session or thread is meant, a posted descriptor. It belongs to
+ * the session that it is about and lasts as long as it has an origin.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "capfsd/kinds/capability/capability.h"
+#include "capfsd/model/entity.h"
+
+struct change;
+struct kind;
+struct session;
+
+extern const struct kind anchor_kind;
+
+enum anchor_flags {
+	ANCHOR_ALARM = 1 << 0, /* a signal: raised by each fault of its session and those below */
+	ANCHOR_DEAD = 1 << 1,  /* what it is about has ended; being reaped */
+};
+
+struct anchor_record {
+	uint64_t session; /* whose it is, and which pays */
+	uint64_t badge;
+	uint64_t about; /* a thread: the id of the program */
+	uint64_t count; /* a signal: raised, and not taken yet */
+	uint8_t type;   /* enum capability_type */
+	uint8_t flags;  /* enum anchor_flags */
+	uint8_t reserved[6];
+	uint64_t more[3];
+};
+
+struct anchor {
+	struct entity entity; /* its name is its badge */
+	struct anchor_record record;
+	struct session *session;
+	struct list origins; /* of struct capability, origin_link */
+	struct list waiting; /* a signal: who waits for it, for whoever answers (capfsd/answers) */
+};
+
+static inline struct anchor *
+anchor_of(const struct entity *e)
+{
+	return container_of((struct entity *)(uintptr_t)e, struct anchor, entity);
+}
+
+enum {
+	ANCHOR_E_QUOTA_RAM = 1,
+	ANCHOR_E_CLOSING,
+	ANCHOR_E_ALARM, /* the session has one */
+};
+
+/*
+ * Stages an anchor of S, for capabilities of the type that RECORD has; its session and badge are set
+ * here. S pays ram=512. It has no origin yet: capability_originate() follows in the same change.
+ * Returns: 0, ANCHOR_E_*, -ENOMEM.
+ */
+int anchor_add(struct change *ch, struct session *s, const struct anchor_record *record,
+	struct anchor **ret);
+
+/* Stages N more in the count of A, a signal; it stops at the largest number. Returns: 0 or -ENOMEM. */
+int anchor_raise(struct change *ch, struct anchor *a, uint64_t n);
+/* Stages that all of its count is taken. Returns: 0 or -ENOMEM. */
+int anchor_take(struct change *ch, struct anchor *a);
+
+/* Stages a fault in S: the alarms of S and of all above it are raised. Returns: 0 or -ENOMEM. */
+int anchors_alarm(struct change *ch, struct session *s);

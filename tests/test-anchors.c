@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Anchors: what capabilities that the daemon answers refer to. They last as their origins do, are paid,
+ * come back after a restart, and are stored where an older daemon passes over them.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+
+#include "capfsd/model/change.h"
+#include "capfsd/model/kind.h"
+#include "capfsd/state/state.h"
+#include "tests/fixture.h"
+#include "tests/model-service.h"
+
+static struct capability *
+make_anchored(struct session *s, const struct anchor_record *record, const char *name)
+{
+	struct change *ch = change_begin(w.model);
+	struct capability *made = NULL;
+	struct anchor *a;
+
+	ck_assert_int_eq(anchor_add(ch, s, record, &a), 0);
+	ck_assert_int_eq(capability_originate(ch, record->type, &a->entity, s, name, strlen(name),
+				 RIGHTS_COMMON | capability_types[record->type]->rights, 0, &made), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	return made;
+}
+
+static struct capability *
+make_signal(struct session *s, const char *name, uint8_t flags)
+{
+	return make_anchored(s, &(struct anchor_record){.type = TYPE_SIGNAL, .flags = flags}, name);
+}
+
+static void
+end(struct capability *c)
+{
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(change_finish(ch, capability_end(ch, c)), 0);
+}
+
+START_TEST(it_is_paid_and_goes_with_its_origin)
+{
+	struct quota before = app->used;
+	struct capability *c = make_signal(app, "bell", 0), *derived;
+	const struct reductions how = {.has_rights = true, .rights = RIGHT_RAISE};
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_uint_eq(app->used.n[QUOTA_CAPS] - before.n[QUOTA_CAPS], 1);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+	ck_assert_int_eq(change_finish(ch, capability_grant(ch, c, inner, "b", 1, &how, 0, &derived)), 0);
+	ck_assert_uint_eq(capability_connects(derived), RIGHT_RAISE);
+	world_reap(&w);
+	end(c);
+	ck_assert(!capability_is_live(derived));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+	ck_assert_uint_eq(app->used.n[QUOTA_CAPS], before.n[QUOTA_CAPS]);
+	ck_assert_ptr_null(slot(inner, "b"));
+}
+END_TEST
+
+/* Where its origin went: with the last one it goes, and its session's end is its own. */
+START_TEST(a_moved_origin_keeps_it)
+{
+	struct capability *c = make_signal(app, "bell", 0), *moved = NULL;
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(change_finish(ch, capability_transfer(ch, c, inner, "b", 1, 0, &moved)), 0);
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+	ck_assert(capability_is_live(moved));
+	end(moved);
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+}
+END_TEST
+
+START_TEST(it_ends_with_its_session)
+{
+	struct capability *c = make_signal(inner, "bell", ANCHOR_ALARM);
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(change_finish(ch, session_close(ch, inner)), 0);
+	ck_assert(!capability_is_live(c));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+}
+END_TEST
+
+START_TEST(G70_counts_are_added_and_stop_at_the_largest)
+{
+	struct anchor *a = anchor_of(make_signal(app, "bell", 0)->target);
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(anchor_raise(ch, a, 5), 0);
+	ck_assert_int_eq(change_finish(ch, anchor_raise(ch, a, 2)), 0);
+	ck_assert_uint_eq(a->record.count, 7);
+	ck_assert_int_eq(world_restart(&w), 0);
+	app = session_find(w.model, w.model->root, "app", 3);
+	a = anchor_of(capability_of(slot(app, "bell"))->target);
+	ck_assert_uint_eq(a->record.count, 7);
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, anchor_raise(ch, a, UINT64_MAX - 1)), 0);
+	ck_assert_uint_eq(a->record.count, UINT64_MAX);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, anchor_take(ch, a)), 0);
+	ck_assert_uint_eq(a->record.count, 0);
+}
+END_TEST
+
+START_TEST(a_fault_raises_the_alarms_above)
+{
+	struct anchor *own = anchor_of(make_signal(inner, "own", ANCHOR_ALARM)->target);
+	struct anchor *above = anchor_of(make_signal(app, "above", ANCHOR_ALARM)->target);
+	struct anchor *other = anchor_of(make_signal(app, "other", 0)->target);
+	struct change *ch = change_begin(w.model);
+	struct anchor *second;
+
+	ck_assert_int_eq(change_finish(ch, anchors_alarm(ch, inner)), 0);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, anchors_alarm(ch, app)), 0);
+	ck_assert_uint_eq(own->record.count, 1);
+	ck_assert_uint_eq(above->record.count, 2);
+	ck_assert_uint_eq(other->record.count, 0);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(anchor_add(ch, app,
+				 &(struct anchor_record){.type = TYPE_SIGNAL, .flags = ANCHOR_ALARM}, &second),
+		ANCHOR_E_ALARM);
+	change_abort(ch);
+}
+END_TEST
+
+static int
+count_space(void *data, uint64_t key, const void *record, size_t n)
+{
+	uint64_t *spaces = data;
+
+	spaces[STORE_KEY_SPACE(key) % 16]++;
+	/* What no older daemon has is no number of a kind of its. */
+	if (STORE_KEY_SPACE(key) == STORE_LATER)
+		ck_assert_uint_gt(*(const uint8_t *)record, ENTITY_LABELS);
+	return 0;
+}
+
+START_TEST(older_daemons_pass_over_it)
+{
+	uint64_t before[16] = {}, after[16] = {};
+
+	stub_scan(w.store, count_space, before);
+	make_signal(app, "bell", 0);
+	stub_scan(w.store, count_space, after);
+	ck_assert_uint_eq(after[STORE_ENTITY % 16], before[STORE_ENTITY % 16]);
+	ck_assert_uint_eq(after[STORE_LATER % 16], before[STORE_LATER % 16] + 2);
+}
+END_TEST
+
+/* Such a daemon has given its name to something else, which stays. */
+START_TEST(what_an_older_daemon_has_put_in_its_place_stays)
+{
+	struct session *s = web->session;
+	struct capability *c = make_signal(s, "bell", 0);
+	uint64_t id = c->entity.id;
+
+	/* As if it had been made without knowing of the other. */
+	c->entity.name[0] = 'B';
+	index_remove(&w.model->by_name, &c->entity.name_link);
+	ck_assert_int_eq(index_add(&w.model->by_name, &c->entity.name_link,
+				 entity_hash_name(w.model, s->entity.id, ENTITY_CAPABILITY, "Bell", 4)), 0);
+	make_origin(&w, web, 77, "bell");
+	ck_assert_int_eq(world_restart(&w), 0);
+	world_reap(&w);
+	ck_assert_ptr_null(entity_find(w.model, id));
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+	ck_assert_int_eq(world_restart(&w), 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("anchors");
+	TCase *t = tcase_create("anchors");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, service_setup, service_teardown);
+	tcase_add_test(t, it_is_paid_and_goes_with_its_origin);
+	tcase_add_test(t, a_moved_origin_keeps_it);
+	tcase_add_test(t, it_ends_with_its_session);
+	tcase_add_test(t, G70_counts_are_added_and_stop_at_the_largest);
+	tcase_add_test(t, a_fault_raises_the_alarms_above);
+	tcase_add_test(t, older_daemons_pass_over_it);
+	tcase_add_test(t, what_an_older_daemon_has_put_in_its_place_stays);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
