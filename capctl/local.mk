@@ -22,6 +22,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/checkpoint/file.c capctl/checkpoint/file.h \
 	capctl/checkpoint/restore.c capctl/checkpoint/restore.h \
 	capctl/checkpoint/slots.c capctl/checkpoint/slots.h \
+	capctl/commands/cmd-visit.c \
 	capctl/command.c capctl/command.h \
 	capctl/names.c capctl/names.h \
 	capctl/options.c capctl/options.h \

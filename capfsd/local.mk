@@ -77,6 +77,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/share.c \
 	capfsd/kinds/capability/share.h \
 	capfsd/kinds/capability/sharing.c \
+	capfsd/kinds/visit.c \
+	capfsd/kinds/visit.h \
 	capfsd/kinds/capability/type.c \
 	capfsd/kinds/capability/type.h \
 	capfsd/types/anchored.c \
@@ -124,6 +126,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/capability/share.c \
 	capfsd/verbs/capability/split.c \
 	capfsd/verbs/capability/transfer.c \
+	capfsd/verbs/capability/visit.c \
 	capfsd/verbs/session/transfer_quota.c \
 	capfsd/verbs/verbs.c \
 	capfsd/verbs/verbs.h \
@@ -231,6 +234,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/sockets/queue.h \
 	capfsd/sockets/serve.c \
 	capfsd/sockets/serve.h \
+	capfsd/sockets/visits.c \
+	capfsd/sockets/visits.h \
 	capfsd/sockets/sockets.c \
 	capfsd/sockets/sockets.h \
 	capfsd/control/asks.c \

@@ -10,6 +10,7 @@ noinst_PROGRAMS += \
 	examples/pages/pages-front \
 	examples/pages/pages-worker \
 	examples/pass \
+	examples/notes \
 	examples/pool \
 	examples/sealed
 examples_cppflags = -I$(top_srcdir)/libcap-client
@@ -21,6 +22,8 @@ examples_count_CPPFLAGS = $(examples_cppflags)
 examples_count_LDADD = libcap-client/libcap-client.la
 examples_log_service_CPPFLAGS = $(examples_cppflags)
 examples_log_service_LDADD = libcap-client/libcap-client.la
+examples_notes_CPPFLAGS = $(examples_cppflags)
+examples_notes_LDADD = libcap-client/libcap-client.la
 examples_pool_CPPFLAGS = $(examples_cppflags)
 examples_pool_LDADD = libcap-client/libcap-client.la
 examples_sealed_CPPFLAGS = $(examples_cppflags)

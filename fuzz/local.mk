@@ -17,6 +17,7 @@ fuzzers = \
 	fuzz/fuzz-server \
 	fuzz/fuzz-taken \
 	fuzz/fuzz-tree \
+	fuzz/fuzz-visit \
 	fuzz/fuzz-yaml
 check_PROGRAMS += $(fuzzers)
 EXTRA_DIST += fuzz/corpus
@@ -56,6 +57,10 @@ fuzz_fuzz_taken_LDADD = $(fuzz_wire_libs)
 fuzz_fuzz_caveats_SOURCES = fuzz/fuzz-caveats.c $(fuzz_common)
 fuzz_fuzz_caveats_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_caveats_LDADD = $(fuzz_client_libs)
+fuzz_fuzz_visit_SOURCES = fuzz/fuzz-visit.c $(fuzz_common)
+fuzz_fuzz_visit_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_visit_LDADD = $(fuzz_wire_libs)
+
 fuzz_fuzz_frame_SOURCES = fuzz/fuzz-frame.c $(fuzz_common)
 fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_frame_LDADD = $(fuzz_client_libs)

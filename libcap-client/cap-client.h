@@ -620,11 +620,14 @@ CAPC_PUBLIC int capc_step_aside(int fd, int other);
  * nobody who has some can connect. No connection is taken from a daemon that does not tell.
  */
 #define CAPC_ATTACH_CAVEATS 8
+/* It takes visits: capc_visits(). */
+#define CAPC_ATTACH_VISITS 16
 
 /*
  * Makes the entrypoint NAME of this session, or takes it up again. S must outlive it.
  *
- * flags  any of CAPC_ATTACH_ONCE, CAPC_ATTACH_FDS, CAPC_ATTACH_PIDFD and CAPC_ATTACH_CAVEATS, or 0
+ * flags  any of CAPC_ATTACH_ONCE, CAPC_ATTACH_FDS, CAPC_ATTACH_PIDFD, CAPC_ATTACH_CAVEATS and
+ *        CAPC_ATTACH_VISITS, or 0
  *
  * Returns: 0, -EBUSY (served by another), -EDQUOT, -EINVAL (also of a daemon that knows no caveats), -errno as capc_write(). Blocks for at most the
  * session's timeout.
@@ -633,7 +636,7 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
 	capc_entrypoint **ret);
 
 /*
- * The same, with words: "once"; "fds=yes", "pidfd=yes" and "caveats=yes", which the other flags are;
+ * The same, with words: "once"; "fds=yes", "pidfd=yes", "caveats=yes" and "visits", which the other flags are;
  * "hold=N", so many callers wait for the next server when this one has ended; "backlog=N", so many clients may
  * wait at each slot to be accepted, as many as the system allows unless it is said; "aside", callers may be given
  * other connections, see capc_step_aside(); "mode=listen" for an entrypoint whose server accepts by itself, as it
@@ -818,6 +821,87 @@ CAPC_PUBLIC int capc_reply(capc_request *r, const struct capc_msg *m);
  * Returns: as capc_reply().
  */
 CAPC_PUBLIC int capc_reply_error(capc_request *r, int error, const char *reason);
+
+/*
+ * ---- Visits -----------------------------------------------------------------------------------
+ *
+ * A visit is what a client has open at a service, with quota that it lends for it, of which the server charges what
+ * it uses for this client. It has a slot of its own, by whose id the server knows it in capc_caller, and ends with
+ * that, whoever ends it: then all that was lent is the client's again. capfs(5) has the rules.
+ */
+
+/*
+ * Opens a visit at the service of SLOT, and waits until its server has accepted it.
+ *
+ * how       "as=NAME ram=64K sockets=2 args=TEXT", may be NULL: the new slot's name, what is lent, words to the
+ *           server; "to=SESSION": the slot is that session's, which cannot close it; "via=ID": what is lent comes
+ *           from the visit of a client of this session
+ * ret_slot  the new slot's name (free); may be NULL
+ *
+ * Returns: 0, -EACCES (refused), -ETIMEDOUT (no answer; it was closed), -EEXIST, -EDQUOT (in both nothing was
+ * opened), -EOPNOTSUPP (its server takes no visits), -ECONNREFUSED (nobody serves it), -errno as capc_write().
+ * Whatever it gives but 0, nothing stays lent. Blocks.
+ */
+CAPC_PUBLIC int capc_visit(capc_session *s, const char *slot, const char *how, uint64_t timeout, char **ret_slot);
+
+/*
+ * Lends more for the visit whose slot SLOT is, "ram=64K", and waits until its server has accepted that.
+ *
+ * Returns: 0, -EACCES (refused; what was lent before stays so), -ETIMEDOUT (no answer; there may be one later),
+ * -EBUSY (the last one has no answer yet), -EDQUOT, -errno as capc_visit(). Blocks.
+ */
+CAPC_PUBLIC int capc_visit_upgrade(capc_session *s, const char *slot, const char *how, uint64_t timeout);
+
+/*
+ * Closes the visit whose slot SLOT is. One that is not there is closed.
+ *
+ * Returns: 0, -EPERM (it was opened for this session by one above), -errno as capc_write(). Blocks for at most the
+ * session's timeout.
+ */
+CAPC_PUBLIC int capc_visit_close(capc_session *s, const char *slot);
+
+enum capc_visit_state {
+	CAPC_VISIT_ASKED = 1, /* it wants to be accepted; until then its client cannot connect */
+	CAPC_VISIT_OPEN,      /* it was, by a server before */
+	CAPC_VISIT_UPGRADE,   /* more is lent, if that is accepted */
+	CAPC_VISIT_CLOSED,    /* it has ended, and of its members only the id is set */
+};
+
+/* Belongs to the library, and lasts until the handler returns. */
+struct capc_visit {
+	uint64_t capability; /* its slot's id: that of capc_caller */
+	uint64_t key;        /* of the object */
+	enum capc_visit_state state;
+	const char *label; /* of the session whose slot it is, "init/app" */
+	const char *slot;  /* the name of that there, when it was looked at */
+	const char *args;  /* the client's words; "" */
+	const char *info;  /* all that the daemon says of it: capfs(5) */
+};
+
+typedef void capc_visit_handler(const struct capc_visit *v, void *data);
+
+/*
+ * Tells F of visits at E, which was attached with CAPC_ATTACH_VISITS, from now on within rounds of capc_serve(), which
+ * may then block for at most the session's timeout, and of those that there are at once. F answers by
+ * capc_visit_answer(), now or later. NULL: nobody is told.
+ *
+ * Returns: 0, -EBUSY (called by a handler), -errno as capc_read(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_visits(capc_entrypoint *e, capc_visit_handler *f, void *data);
+
+/*
+ * Answers, or charges, or both at once.
+ *
+ * capability  of the visit
+ * how         "accept", "refuse REASON", "ram=4096", "accept ram=4096 caps=1": so much is used for this client now
+ *
+ * Returns: 0, -EALREADY (nothing is asked, or it was answered), -EDQUOT (the visit has not so much), -ENOENT (it has
+ * ended), -errno as capc_write(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_visit_answer(capc_entrypoint *e, uint64_t capability, const char *how);
+
+/* An amount of V: of KIND, "ram", what is "lent", "charged", "free" or "asked". 0: nothing of that. */
+CAPC_PUBLIC uint64_t capc_visit_quota(const struct capc_visit *v, const char *kind, const char *what);
 
 /*
  * ---- Argument trees ---------------------------------------------------------------------------

@@ -27,6 +27,8 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/session.c \
 	libcap-client/signals.c \
 	libcap-client/server/timer.c \
+	libcap-client/server/visited.c libcap-client/server/visited.h \
+	libcap-client/visit.c \
 	libcap-client/window.c \
 	$(args_sources)
 libcap_client_libinner_la_CFLAGS = $(AM_CFLAGS) $(CBOR_CFLAGS) $(YAML_CFLAGS)

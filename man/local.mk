@@ -16,7 +16,8 @@ function_pages = \
 	man/capc_read.3 \
 	man/capc_session_open.3 \
 	man/capc_signal_new.3 \
-	man/capc_spawn.3
+	man/capc_spawn.3 \
+	man/capc_visit.3
 dist_man_MANS += man/cap-client.3 $(function_pages)
 
 # Every function is found under its own name, too: a page that only names the page of its group.

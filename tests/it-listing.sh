@@ -47,7 +47,7 @@ t_is "st_size_is_the_length" "$(wc -c <"$CAPFS/caps/date/info")" "$(stat -c %s "
 t_is "link_counts_of_directories" "$((2 + $(find "$CAPFS/sessions" -mindepth 1 -maxdepth 1 | wc -l)))" \
 	"$(stat -c %h "$CAPFS/sessions")"
 t_like "every_socket_is_shown_as_one" '^srw' ls -l "$CAPFS/caps/date/socket"
-t_is "names" "caps confine control entrypoints events faults label quota sessions state threads transfer_quota" \
+t_is "names" "caps confine control entrypoints events faults graph.dot label quota sessions state threads transfer_quota visits" \
 	"$(cd "$CAPFS/sessions/app" && echo *)"
 
 # Asked once, not asked again. A read of `metrics` costs requests of its own, always the same number.

@@ -127,6 +127,9 @@ t_is "capc_export.3_calls_what_it_passes_on" "init: passed on" "$(run capc_expor
 t_is "capc_call.3_has_calls_under_way" $'done: init: a\ndone: init: b' "$(run capc_call echo a b)"
 t_is "capc_grant.3_grants" "guest has it as echo" "$(run capc_grant echo)"
 t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
+job "$(program examples/notes)" notes >"$TMP/notes"
+wait_for 10 served notes
+t_is "capc_visit.3_reads_what_was_kept" "a note" "$(run capc_visit notes "a note")"
 job "$TMP/capc_attach" >"$TMP/upper"
 t_ok "capc_attach.3_serves" wait_for 10 test -d "$CAPFS/caps/upper"
 t_is "capc_attach.3_answers" HELLO "$(run cap-client upper hello)"

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/test-invariants \
 	tests/test-objects \
 	tests/test-quota \
+	tests/test-visits \
 	tests/test-change \
 	tests/test-records \
 	tests/test-scale \
@@ -183,6 +184,7 @@ integration_tests = \
 	tests/it-turns.sh \
 	tests/it-unmodified.sh \
 	tests/it-upgrade.sh \
+	tests/it-visits.sh \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
 	tests/it-writes.sh \
@@ -527,6 +529,9 @@ tests_test_objects_LDADD = $(model_libs)
 tests_test_quota_SOURCES = tests/test-quota.c $(model_world)
 tests_test_quota_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_quota_LDADD = $(model_libs)
+tests_test_visits_SOURCES = tests/test-visits.c $(model_service)
+tests_test_visits_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_visits_LDADD = $(model_libs)
 tests_test_event_SOURCES = tests/test-event.c $(model_world)
 tests_test_event_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_event_LDADD = $(model_libs)

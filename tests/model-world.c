@@ -410,6 +410,14 @@ log_refusal(struct model *m, struct session *s, const char *format, ...)
 }
 
 static void
+describe_visit(struct text *t, const struct visit *v)
+{
+	text_addf(t, "visit %s ", v->entity.name);
+	for (size_t i = 0; i < sizeof(v->record); i++)
+		text_addf(t, i + 1 < sizeof(v->record) ? "%02x" : "%02x\n", ((const uint8_t *)&v->record)[i]);
+}
+
+static void
 describe_session(struct text *t, const struct session *s)
 {
 	char line[EVENT_BYTES_MAX];
@@ -428,6 +436,8 @@ describe_session(struct text *t, const struct session *s)
 		describe_entrypoint(t, list_entry(i, struct entrypoint, entity.owner_link));
 	list_for_each (i, &s->owned[ENTITY_THREAD])
 		text_addf(t, "thread %s\n", list_entry(i, struct entity, owner_link)->name);
+	list_for_each (i, &s->owned[ENTITY_VISIT])
+		describe_visit(t, visit_of(list_entry(i, struct entity, owner_link)));
 	text_addf(t, "events %" PRIu64 "-%" PRIu64 "\n", events_start(s), events_end(s));
 	for (uint64_t at = events_start(s); at < events_end(s);)
 		text_add_n(t, line, events_read(s, EVENTS_ALL, &at, line, sizeof(line)));

@@ -234,6 +234,21 @@ break_log(void)
 	app->event_bytes++;
 }
 
+/* More is charged than was lent. */
+static void
+break_visit(void)
+{
+	const struct quota amount = {{[QUOTA_RAM] = 4096}};
+	struct change *ch = change_begin(w.model);
+	struct capability *c = NULL;
+	enum quota_kind kind;
+
+	ck_assert_int_eq(capability_visit(ch, child, app, "visit", 5, 0, &c), 0);
+	ck_assert_int_eq(finish(ch, visit_open(ch, c, app, NULL, &amount, NULL, 0, &kind)), 0);
+	model_check(w.model);
+	c->visit->record.charged.n[QUOTA_RAM] = 1;
+}
+
 static const struct {
 	enum model_invariant number;
 	void (*break_it)(void);
@@ -261,6 +276,7 @@ static const struct {
 	{INVARIANT_M32, break_limit},
 	{INVARIANT_M33, break_donation},
 	{INVARIANT_M34, break_sums},
+	{INVARIANT_M35, break_visit},
 	{INVARIANT_M40, break_badge},
 	{INVARIANT_M41, break_objects},
 	{INVARIANT_M42, break_server},

@@ -27,7 +27,7 @@ START_TEST(attach_tells_what_is_refused)
 	ck_assert_int_eq(capc_attach(d.session, "kv", CAPC_ATTACH_ONCE, &none), -EBUSY);
 	ck_assert_str_eq(capc_session_reason(d.session), "served by thread 7.1");
 	played_asked(&d, WIRE_ATTACH, "entrypoints/kv", "once pidfd=no");
-	ck_assert_int_eq(capc_attach(d.session, "kv", 16, &none), -EINVAL);
+	ck_assert_int_eq(capc_attach(d.session, "kv", 32, &none), -EINVAL);
 	played_quiet(&d);
 }
 END_TEST

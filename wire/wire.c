@@ -314,6 +314,32 @@ wire_listener_decode(const void *data, size_t n, struct wire_listener *ret)
 }
 
 int
+wire_visit_encode(uint64_t id, void *buffer, size_t size)
+{
+	struct wire_writer w = writer_start(buffer, size, WIRE_VISIT);
+
+	wire_put(&w, id, 8);
+	return writer_finish(&w);
+}
+
+int
+wire_visit_decode(const void *data, size_t n, uint64_t *ret_id)
+{
+	struct wire_reader r;
+	uint64_t id;
+	uint8_t type;
+	int e = reader_start(&r, data, n, &type);
+
+	if (e < 0)
+		return e;
+	id = wire_get(&r, 8);
+	if (!wire_reader_done(&r) || type != WIRE_VISIT)
+		return -EBADMSG;
+	*ret_id = id;
+	return 0;
+}
+
+int
 wire_taken_encode(uint64_t serial, void *buffer, size_t size)
 {
 	struct wire_writer w = writer_start(buffer, size, WIRE_TAKEN);

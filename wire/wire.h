@@ -42,7 +42,7 @@ enum wire_op {
 	WIRE_IDENTIFY,  /* … or is described */
 	WIRE_INSPECT,   /* instead of a challenge: gives a socket to send a connected one over */
 	WIRE_SPAWN,     /* threads: gives one end of a pair to the program that is started (process.h) */
-	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds */
+	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds; caps/SLOT: its visit's answer */
 	WIRE_REGISTER,  /* threads: gives one end of a pair, on which a thread says that it is one (register.h) */
 };
 
@@ -82,6 +82,7 @@ enum wire_channel_type {
 	WIRE_TAKEN,        /* server to daemon: it has the socket with this serial */
 	WIRE_PAGES,        /* daemon to server, with the pages `granted` and `used` (pages.h) */
 	WIRE_LISTENER,     /* daemon to server, with the listener of an object, or why there is none */
+	WIRE_VISIT,        /* daemon to server: the visit of this slot asks; 0: look at all of them */
 };
 
 struct wire_handover {
@@ -99,6 +100,8 @@ struct wire_handover {
 	const char *caveats;
 	size_t n_caveats; /* bytes */
 };
+
+#define WIRE_VISIT_SERIAL UINT64_MAX /* of the answer to that, WIRE_TAKEN */
 
 struct wire_listener {
 	uint64_t key;   /* of the object */
@@ -136,6 +139,7 @@ int wire_reply_encode(const struct wire_reply *m, void *buffer, size_t size);
 int wire_handover_encode(const struct wire_handover *m, void *buffer, size_t size);
 int wire_pages_encode(void *buffer, size_t size);
 int wire_listener_encode(const struct wire_listener *m, void *buffer, size_t size);
+int wire_visit_encode(uint64_t id, void *buffer, size_t size);
 int wire_taken_encode(uint64_t serial, void *buffer, size_t size);
 int wire_call_encode(const struct wire_call *m, void *buffer, size_t size);
 
@@ -150,6 +154,7 @@ int wire_pages_decode(const void *data, size_t n);
 int wire_listener_decode(const void *data, size_t n, struct wire_listener *ret);
 /* Are N bytes a list of caveats as a hand-over has it, also of none? */
 bool wire_caveats_are_valid(const char *caveats, size_t n);
+int wire_visit_decode(const void *data, size_t n, uint64_t *ret_id);
 int wire_taken_decode(const void *data, size_t n, uint64_t *ret_serial);
 int wire_call_decode(const void *data, size_t n, struct wire_call *ret);
 

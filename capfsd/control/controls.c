@@ -23,6 +23,7 @@
 #include "capfsd/control/manager.h"
 #include "capfsd/control/ownership.h"
 #include "capfsd/control/spawn.h"
+#include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
@@ -189,11 +190,15 @@ void
 controls_changed(struct controls *controls, const struct entity *e)
 {
 	ownership_changed(controls, e);
+	if (e->kind == ENTITY_VISIT && !visit_of(e)->record.asks)
+		spawn_visit_answered(visit_of(e));
 }
 
 void
 controls_gone(struct controls *controls, const struct entity *e)
 {
+	if (e->kind == ENTITY_VISIT)
+		spawn_visit_answered(visit_of(e));
 	if (e->kind == ENTITY_SESSION)
 		inspections_inherit(controls, session_of(e));
 }

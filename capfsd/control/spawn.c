@@ -451,6 +451,47 @@ is_late(struct exchange *x)
 	return now >= c->wait_until_usec;
 }
 
+static void
+arm(struct control *c)
+{
+	if (c->wait_until_usec == UINT64_MAX)
+		return;
+	list_append(&c->controls->timed, &c->timed_link);
+	loop_arm(c->controls->wait_timer, c->wait_until_usec - loop_now(c->controls->sockets->event));
+}
+
+/* Performed again when the visit is answered, or gone: then there is no such slot. */
+static int
+wait_for_visit(struct exchange *x, const struct capability *slot)
+{
+	struct visit *v = slot->visit;
+
+	if (!v)
+		return refuse(&x->request, EINVAL, "only the slot of a visit is waited for");
+	if (!v->record.asks) {
+		text_addf(&x->request.text, "answer=%s", v->record.answer == VISIT_REFUSED ? "refused" : "accepted");
+		return 0;
+	}
+	if (is_late(x))
+		return refuse(&x->request, ETIMEDOUT, "its server has not answered");
+	spawn_forget(x->control);
+	list_append(&v->waiting, &x->control->parked_link);
+	x->parked = true;
+	arm(x->control);
+	return 0;
+}
+
+void
+spawn_visit_answered(struct visit *v)
+{
+	while (!list_empty(&v->waiting)) {
+		struct list *waiter = list_first(&v->waiting);
+
+		list_unlink(waiter);
+		control_resume(container_of(waiter, struct control, parked_link), false);
+	}
+}
+
 int
 perform_wait(struct exchange *x)
 {
@@ -462,19 +503,17 @@ perform_wait(struct exchange *x)
 
 	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
+	if (node.entity->kind == ENTITY_CAPABILITY && !node.row->name)
+		return wait_for_visit(x, capability_of(node.entity));
 	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
-		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID");
+		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID, or a visit, at caps/SLOT");
 	if (program_of(node.entity)->record.flags & PROGRAM_REGISTERED)
 		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
 	if (program_is_live(program_of(node.entity))) {
 		if (is_late(x))
 			return refuse(&x->request, ETIMEDOUT, "it has not ended");
 		e = park(x, program_of(node.entity));
-		if (c->wait_until_usec != UINT64_MAX) {
-			list_append(&c->controls->timed, &c->timed_link);
-			loop_arm(c->controls->wait_timer,
-				c->wait_until_usec - loop_now(c->controls->sockets->event));
-		}
+		arm(c);
 		return e;
 	}
 	/* Who asked for it has the end stored by its reply. */

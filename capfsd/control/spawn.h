@@ -8,6 +8,7 @@ struct control;
 struct controls;
 struct exchange;
 struct list;
+struct visit;
 
 /* For controls_resume(). */
 void spawn_resume(struct controls *controls, struct list *waiter, bool first);
@@ -18,5 +19,7 @@ void spawn_deinit(struct controls *controls);
 
 int perform_spawn(struct exchange *x);
 int perform_wait(struct exchange *x);
+/* V is answered, or gone. For hooks. */
+void spawn_visit_answered(struct visit *v);
 /* C ends. */
 void spawn_forget(struct control *c);

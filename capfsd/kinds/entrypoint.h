@@ -63,6 +63,7 @@ struct entrypoint {
 	/* Of its own refusals: the current second's begin, and how many were told in it. */
 	uint64_t second_usec;
 	uint32_t n_refusals;
+	bool takes_visits; /* sockets': its server has said so */
 };
 
 static inline struct entrypoint *

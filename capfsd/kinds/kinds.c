@@ -22,4 +22,5 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_RULED] = &ruled_kind,
 	[ENTITY_SHARE] = &share_kind,
 	[ENTITY_ANCHOR] = &anchor_kind,
+	[ENTITY_VISIT] = &visit_kind,
 };

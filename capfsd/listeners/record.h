@@ -46,7 +46,7 @@ struct connection_record {
 			uint32_t no_pidfd; /* of its clients is wanted there */
 			uint32_t aside;    /* the server may give its clients other connections */
 			uint32_t caveats;  /* the server is told of those of each connection */
-			uint32_t reserved_too;
+			uint32_t visits;   /* the server takes them, and is told of them */
 		} channel;
 		struct { /* of the last reply, whose text follows this record */
 			uint64_t serial;
@@ -96,6 +96,7 @@ RECORD_AT(control.error, 60);
 RECORD_AT(connection.aside, 60);
 RECORD_AT(channel.aside, 52);
 RECORD_AT(channel.caveats, 56);
+RECORD_AT(channel.visits, 60);
 RECORD_AT(kind, 64);
 RECORD_AT(state, 65);
 RECORD_AT(op, 66);

@@ -35,10 +35,11 @@ struct list;
 	X(M21, "a connection counts for all that its capability was derived from")                          \
 	X(M22, "what expires is met in time, the earliest first")                                           \
 	X(M30, "used is what a session has, with its charges and events")                                   \
-	X(M31, "lent is what its children may use")                                                         \
+	X(M31, "lent is what its children and its visits may use")                                          \
 	X(M32, "used and lent are within the limit, and free is what is left")                              \
 	X(M33, "the limit is not below what the session was first given")                                   \
 	X(M34, "what the daemon counts is the sum of all sessions")                                         \
+	X(M35, "a visit is one slot's, and what is lent to it is asked, charged or free")                    \
 	X(M40, "a badge is one object's, for ever")                                                         \
 	X(M41, "an entrypoint's objects are all listed, and paid for")                                      \
 	X(M42, "an entrypoint is served by one thread of its session, which serves it alone")               \

@@ -40,6 +40,7 @@ session_init(struct model *m, struct entity *e)
 	list_init(&s->asked);
 	list_init(&s->deciders);
 	list_init(&s->given);
+	list_init(&s->visits);
 }
 
 static void
@@ -148,6 +149,7 @@ session_unlink(struct model *m, struct entity *e)
 	list_unlink(&s->share_link);
 	while (!list_empty(&s->shares))
 		list_unlink(list_first(&s->shares));
+	assert(list_empty(&s->visits));
 	/* Now, since nobody shows it any more and its lines are charged. */
 	events_free(s);
 	if (!s->parent) {
@@ -290,7 +292,7 @@ session_tell_restricted(struct model *m, struct entity *e)
 static void
 check_quota(struct session *s)
 {
-	struct quota used = s->charged, lent = {};
+	struct quota used = s->charged, lent = s->donated;
 
 	used.n[QUOTA_RAM] += s->event_bytes;
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
@@ -325,10 +327,16 @@ session_check(struct model *m, struct entity *e)
 	model_holds(M04, s->record.parent == (s->parent ? s->parent->entity.id : 0));
 	/*
 	 * Objects are in their entrypoint's list, and the session pays for them; so what its lists
-	 * have may be less than what is counted. model_check() compares the sums.
+	 * have may be less than what is counted; for the visits to its servers their clients pay.
+	 * model_check() compares the sums.
 	 */
-	for (int kind = 1; kind < ENTITY_N_KINDS; kind++)
-		model_holds(M06, check_list(&s->owned[kind], kind, &s->entity) <= s->n_owned[kind]);
+	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
+		uint64_t n = check_list(&s->owned[kind], kind, &s->entity);
+
+		model_holds(M06, kind == ENTITY_VISIT ? n == s->n_visits : n <= s->n_owned[kind]);
+	}
+	for (int i = 0; list_empty(&s->visits) && i < QUOTA_N_KINDS; i++)
+		model_holds(M31, s->donated.n[i] == 0);
 	if (s->record.state == SESSION_CLOSING)
 		model_holds(M16, s->n_owned[ENTITY_SESSION] == 0);
 	events_check(s);

@@ -58,6 +58,9 @@ struct session {
 	struct list owned[ENTITY_N_KINDS];
 	uint64_t n_owned[ENTITY_N_KINDS];
 	struct quota used, lent;
+	struct quota donated;  /* the part of `lent` that visits have */
+	struct list visits;    /* of struct visit, payer_link: those for which it pays */
+	uint64_t n_visits;     /* in its own list: of those others pay for */
 	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */

@@ -89,6 +89,10 @@ struct request;
 	X(MEM, "mem", false, "mem=N")                                                              \
 	X(PIDS, "pids", false, "pids=N")                                                           \
 	X(WITH, "with", false, "with=children|subtree|siblings|SESSION|none")                      \
+	X(VIA, "via", false, "via=ID")                                                             \
+	X(ARGS, "args", false, "args=TEXT")                                                        \
+	X(VISITS, "visits", true, "visits")                                                        \
+	X(ACCEPT, "accept", true, "accept")                                                        \
 	X(CAPS, "caps", false, "caps=N")                                                           \
 	X(SOCKETS, "sockets", false, "sockets=N")                                                  \
 	X(THREADS, "threads", false, "threads=N")                                                  \

@@ -24,6 +24,7 @@
 
 #include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/anchor.h"
+#include "capfsd/kinds/visit.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 
@@ -104,6 +105,14 @@ static const struct refusal anchor_refusals[] = {
 	[ANCHOR_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[ANCHOR_E_CLOSING] = {EBUSY, "the session is being closed"},
 	[ANCHOR_E_ALARM] = {EEXIST, "%t has a signal for its faults"},
+};
+
+static const struct refusal visit_refusals[] = {
+	[VISIT_E_QUOTA] = {EDQUOT, "%q"},
+	[VISIT_E_ARGS] = {EINVAL, "args has at most " DIGITS(VISIT_ARGS_BYTES) " bytes"},
+	[VISIT_E_DEPTH] = {EMLINK, "servers visit for each other at most " DIGITS(VISIT_DEPTH_MAX) " deep"},
+	[VISIT_E_ASKS] = {EBUSY, "what was asked for before is not answered yet"},
+	[VISIT_E_ANSWERED] = {EALREADY, "nothing is asked: it was answered before"},
 };
 
 static const struct refusal transfer_refusals[] = {
@@ -214,6 +223,12 @@ int
 refuse_anchor(struct request *r, int answer, const struct about *about)
 {
 	return refuse_by(r, anchor_refusals, N_OF(anchor_refusals), answer, about);
+}
+
+int
+refuse_visit(struct request *r, int answer, const struct about *about)
+{
+	return refuse_by(r, visit_refusals, N_OF(visit_refusals), answer, about);
 }
 
 /* The model checks these two itself, and they are not about any amount. */

@@ -34,6 +34,8 @@ int refuse_object(struct request *r, int answer, const struct about *about);
 int refuse_alias(struct request *r, int answer, const struct about *about);
 /* Of kinds/anchor.h; `session` is the one whose it was to be. */
 int refuse_anchor(struct request *r, int answer, const struct about *about);
+/* Of kinds/visit.h; VISIT_E_QUOTA of what PAYER has; of what a visit has it is refused where it was asked. */
+int refuse_visit(struct request *r, int answer, const struct about *about);
 /* Of model/quota.h, and the errors of session_transfer_quota() but -ENOMEM. */
 int refuse_transfer(struct request *r, int answer, const struct about *about);
 /* A negative errno of the system, when something was to be opened; -EDQUOT needs `session`, `kind`. */

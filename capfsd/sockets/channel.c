@@ -24,6 +24,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/memos.h"
+#include "capfsd/sockets/visits.h"
 #include "wire/wire.h"
 
 #define CREDIT_MAX 8	 /* sent to one server that it has not acknowledged yet */
@@ -64,6 +65,7 @@ channel_new(struct sockets *sockets, const struct channel_ops *ops, struct sessi
 	list_init(&channel->offered);
 	list_init(&channel->taken);
 	list_init(&channel->lending);
+	list_init(&channel->untold);
 	/* Here, since after the commit of an attachment nothing may fail any more. */
 	channel->endpoint = endpoint_new(sockets);
 	if (!channel->endpoint)
@@ -102,6 +104,7 @@ channel_free(struct channel *channel)
 	watch_remove(&channel->late_watch);
 	core_close(channel->sockets, channel->fd,
 		channel->entrypoint ? channel->entrypoint->session : channel->sockets->model->root);
+	visits_forget(channel);
 	if (channel->entrypoint)
 		channel->endpoint->channel = NULL;
 	else
@@ -132,6 +135,7 @@ channel_publish(struct channel *channel, struct entrypoint *e)
 	assert(!channel->endpoint->channel);
 	channel->endpoint->channel = channel;
 	channel->entrypoint = e;
+	e->takes_visits = channel->memo->record.channel.visits;
 	list_append(&channel->sockets->channels->all, &channel->link);
 }
 

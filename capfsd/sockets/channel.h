@@ -57,6 +57,9 @@ struct channel {
 
 	/* queue.c's: connections, by serial, by how far their hand-over is. */
 	struct list waiting, offered, taken;
+	/* visits.c's: what its server is to be told, and whether it has not taken the last word on that. */
+	struct list untold; /* of struct visit, untold_link */
+	bool look, told;
 	/* lend.c's: listeners that wait for credit, and whether objects may lack one. */
 	struct list lending;
 	bool unlent;

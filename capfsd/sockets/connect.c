@@ -73,6 +73,13 @@ is_told(const struct capability *c)
 	return n == 0 || (n <= CAVEATS_MAX && capability_service(c).caveats);
 }
 
+/* Nothing is derived from the slot of a visit, so that none stands further up. */
+static bool
+is_accepted(const struct capability *c)
+{
+	return !c->visit || c->visit->record.open;
+}
+
 /*
  * Told to the client by whoever called this; here it is counted, as all refusals are in one place.
  */
@@ -83,6 +90,8 @@ connect_refused(struct sockets *sockets, const struct capability *c, int answer,
 	counters_add(sockets->model->counters->connects_refused, answer);
 	if (answer == CONNECT_E_UNSERVED && !is_told(c))
 		text_add(t, "its server does not ask for caveats, or there are more than it can be told");
+	else if (answer == CONNECT_E_UNSERVED && !is_accepted(c))
+		text_add(t, "its server has not accepted the visit yet");
 	else if (refusals[answer].reason)
 		text_add(t, refusals[answer].reason);
 	else
@@ -108,7 +117,7 @@ check(const struct capability *c)
 		return CONNECT_E_ENDED;
 	if (!endpoint_may_call(c))
 		return CONNECT_E_RIGHT;
-	if (!is_told(c))
+	if (!is_told(c) || !is_accepted(c))
 		return CONNECT_E_UNSERVED;
 	if (capability_service(c).answered || endpoint_channel(e))
 		return 0;

@@ -33,6 +33,7 @@
 #include "capfsd/sockets/lend.h"
 #include "capfsd/sockets/pages.h"
 #include "capfsd/sockets/queue.h"
+#include "capfsd/sockets/visits.h"
 
 #define DETACH_AGAIN_USEC 1000000 /* the store was full, and is tried again after that */
 
@@ -48,6 +49,7 @@ static void
 serve_pump(struct channel *channel)
 {
 	lend_pump(channel);
+	visits_pump(channel);
 	queue_pump(channel);
 }
 
@@ -55,6 +57,8 @@ serve_pump(struct channel *channel)
 static void
 serve_taken(struct channel *channel, uint64_t serial)
 {
+	if (visits_taken(channel, serial))
+		return;
 	if (!queue_taken(channel, serial)) {
 		/* Perhaps it is nobody's: one that a predecessor offered and that ended. */
 		lend_taken(channel, serial);
@@ -123,6 +127,7 @@ serve_prepare(struct sockets *sockets, struct session *s, const struct channel_w
 	memo->record.channel.no_pidfd = !ways->pidfd;
 	memo->record.channel.aside = ways->aside;
 	memo->record.channel.caveats = ways->caveats;
+	memo->record.channel.visits = ways->visits;
 	r = channel_new(sockets, &channel_ops, s, ours, memo, &channel);
 	if (r < 0) {
 		memo_drop(sockets, memo);
@@ -200,6 +205,7 @@ serve_publish(struct channel *channel, struct entrypoint *e)
 	channel_publish(channel, e);
 	invalidate_slots(sockets, e);
 	lend_all(sockets, e);
+	visits_tell_all(channel);
 	queue_take(channel);
 }
 
@@ -418,6 +424,7 @@ serve_adopt(struct sockets *sockets, int fd, struct memo *memo, const int page_f
 	}
 	(void)channel_charge(channel, e->session);
 	channel_publish(channel, e);
+	visits_tell_all(channel);
 	memo_touch(sockets, memo);
 }
 

@@ -28,6 +28,7 @@ struct channel_ways {
 	bool pidfd; /* look at a pidfd of each client */
 	bool aside; /* give the client another connection */
 	bool caveats; /* keep those of each connection */
+	bool visits; /* be visited (visits.h) */
 };
 
 /*

@@ -37,6 +37,7 @@
 #include "capfsd/sockets/lend.h"
 #include "capfsd/sockets/pages.h"
 #include "capfsd/sockets/serve.h"
+#include "capfsd/sockets/visits.h"
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
@@ -283,6 +284,8 @@ sockets_changed(struct sockets *sockets, struct entity *e)
 		lend_changed(object_of(e));
 	if (e->kind == ENTITY_ANCHOR)
 		answers_changed(e);
+	if (e->kind == ENTITY_VISIT)
+		visits_changed(visit_of(e));
 }
 
 /* The entity is freed after this, so nothing of this room may point to it any longer. */
@@ -301,6 +304,9 @@ sockets_gone(struct sockets *sockets, struct entity *e)
 		break;
 	case ENTITY_OBJECT:
 		listener_free(listener_find(e));
+		break;
+	case ENTITY_VISIT:
+		visits_gone(visit_of(e));
 		break;
 	case ENTITY_ENTRYPOINT:
 		serve_gone(entrypoint_of(e));

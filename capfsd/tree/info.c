@@ -23,6 +23,7 @@
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/tree/metrics.h"
+#include "capfsd/verbs/verbs.h"
 
 void
 info_readme(struct request *r, struct entity *e, struct text *t)
@@ -358,4 +359,62 @@ void
 info_policy(struct request *r, struct entity *e, struct text *t)
 {
 	policy_text(session_of(e), t);
+}
+
+/* What is lent for it, a line for each kind of which there is something. */
+static void
+add_lent(const struct visit *v, struct text *t)
+{
+	const struct visit_record *r = &v->record;
+
+	for (enum quota_kind i = 0; i < QUOTA_N_KINDS; i++)
+		if (r->lent.n[i] > 0)
+			text_addf(t, "%s lent=%" PRIu64 " charged=%" PRIu64 " free=%" PRIu64 " asked=%" PRIu64 "\n",
+				quota_kind_name(i), r->lent.n[i], r->charged.n[i], visit_free(v, i), r->asked.n[i]);
+}
+
+static void
+add_visit(const struct visit *v, struct text *t)
+{
+	static const char *const answers[VISIT_N_ANSWERS] = {"none", "accepted", "refused"};
+	const struct visit_record *r = &v->record;
+
+	text_addf(t, "state=%s\nanswer=%s\npayer=", !r->open ? "pending" : r->asks ? "upgrading" : "open",
+		answers[r->answer]);
+	session_label(v->payer, t);
+	if (v->via)
+		text_addf(t, " via=%s", v->via->entity.name);
+	text_add(t, "\n");
+}
+
+/* For its server, which is told the same label with each connection, and the slot's id. */
+void
+info_visit(struct request *r, struct entity *e, struct text *t)
+{
+	const struct visit *v = visit_of(e);
+	const struct object *o = capability_object(v->capability);
+
+	add_visit(v, t);
+	text_addf(t, "entrypoint=%s\n", v->entrypoint->entity.name);
+	if (o)
+		text_addf(t, "key=%" PRIu64 " badge=0x%" PRIx64 "\n", o->record.key, o->record.badge);
+	text_add(t, "label=");
+	session_label(v->capability->session, t);
+	text_addf(t, "\nslot=%s\n", v->capability->entity.name);
+	if (v->record.n_args > 0)
+		text_addf(t, "args=%.*s\n", (int)v->record.n_args, v->record.args);
+	add_lent(v, t);
+}
+
+void
+info_slot_visit(struct request *r, struct entity *e, struct text *t)
+{
+	const struct visit *v = capability_of(e)->visit;
+
+	if (!v) {
+		verb_usage(&verb_visit, r, e, t);
+		return;
+	}
+	add_visit(v, t);
+	add_lent(v, t);
 }

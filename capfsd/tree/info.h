@@ -21,6 +21,9 @@ void info_policy(struct request *r, struct entity *e, struct text *t);
 void info_confine(struct request *r, struct entity *e, struct text *t);
 void info_program_fds(struct request *r, struct entity *e, struct text *t);
 void info_program(struct request *r, struct entity *e, struct text *t);
+void info_visit(struct request *r, struct entity *e, struct text *t);
+/* Of a slot that is a visit's; of others how one is opened. */
+void info_slot_visit(struct request *r, struct entity *e, struct text *t);
 
 /* May that text change without notice? */
 bool info_capability_restless(const struct entity *e);

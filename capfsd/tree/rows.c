@@ -54,6 +54,7 @@ static const struct row session_rows[] = {
 	ROW(19, "policy", ROW_COMMAND, .read = info_policy, .verb = &verb_policy, .bytes_max = RULES_BYTES_MAX),
 	ROW(20, "share", ROW_COMMAND, .verb = &verb_share_all),
 	ROW(21, "checkpoint", ROW_INFO, .restless = walk_restless, .read_piece = checkpoint_read),
+	ROW(23, "visits", ROW_DIRECTORY, .children = ENTITY_VISIT),
 };
 
 static const struct row capability_rows[] = {
@@ -71,6 +72,7 @@ static const struct row capability_rows[] = {
 	ROW(11, "adjust", ROW_COMMAND, .verb = &verb_adjust),
 	ROW(12, "split", ROW_COMMAND, .verb = &verb_split),
 	ROW(13, "share", ROW_COMMAND, .verb = &verb_share),
+	ROW(14, "visit", ROW_COMMAND, .read = info_slot_visit, .verb = &verb_visit),
 };
 
 static const struct row entrypoint_rows[] = {
@@ -91,6 +93,12 @@ static const struct row program_rows[] = {
 	ROW(1, "info", ROW_INFO, .read = info_program),
 	ROW(2, "ctl", ROW_COMMAND, .verb = &verb_ctl),
 	ROW(3, "fds", ROW_INFO, .read = info_program_fds),
+};
+
+static const struct row visit_rows[] = {
+	ROW(0, NULL, ROW_DIRECTORY, ),
+	ROW(1, "info", ROW_INFO, .read = info_visit),
+	ROW(2, "answer", ROW_COMMAND, .verb = &verb_answer),
 };
 
 /* Where its entrypoint listens, the slots have its socket in their directories. */
@@ -119,6 +127,7 @@ FITS(thread_rows);
 FITS(object_rows);
 FITS(alias_rows);
 FITS(program_rows);
+FITS(visit_rows);
 
 struct rows
 rows_of(enum entity_kind kind)
@@ -131,6 +140,7 @@ rows_of(enum entity_kind kind)
 		[ENTITY_THREAD] = TABLE(thread_rows),
 		[ENTITY_ALIAS] = TABLE(alias_rows),
 		[ENTITY_PROGRAM] = TABLE(program_rows),
+		[ENTITY_VISIT] = TABLE(visit_rows),
 	};
 
 	return tables[kind];

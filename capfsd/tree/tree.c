@@ -303,6 +303,8 @@ count_directories(struct node dir)
 
 	if (dir.row->children == ENTITY_ALIAS)
 		return 0;
+	if (dir.row->children == ENTITY_VISIT)
+		return session_of(dir.entity)->n_visits;
 	if (dir.row->children)
 		return session_of(dir.entity)->n_owned[dir.row->children] +
 		       (dir.row->others ? session_of(dir.entity)->n_owned[dir.row->others] : 0);

@@ -40,7 +40,9 @@
 	X(REQUEST, request)                                                                        \
 	X(REQUESTS, requests)                                                                      \
 	X(POLICY, policy)                                                                          \
-	X(SHARE, share)
+	X(SHARE, share)                                                                            \
+	X(VISIT, visit)                                                                            \
+	X(ANSWER, answer)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "libcap-client/server/serving.h"
+#include "libcap-client/server/visited.h"
 
 #define EVENTS_MAX 32 /* of one round */
 #define FDS_DEFAULT 253 /* of one call */
@@ -101,6 +102,7 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	list_init(&e->dead);
 	list_init(&e->ahead);
 	room_init(&e->room, ROOM_MAX);
+	visited_init(&e->visited);
 	e->name = strdup(name);
 	if (!e->name)
 		return -ENOMEM;
@@ -170,7 +172,8 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 	int r;
 
 	session_begin(s);
-	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS | CAPC_ATTACH_PIDFD | CAPC_ATTACH_CAVEATS))
+	if (flags & ~(unsigned)(CAPC_ATTACH_ONCE | CAPC_ATTACH_FDS | CAPC_ATTACH_PIDFD | CAPC_ATTACH_CAVEATS |
+			CAPC_ATTACH_VISITS))
 		return -EINVAL;
 	if (once)
 		text_add(&words, once);
@@ -180,11 +183,14 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 		text_addf(&words, "%spidfd=yes", words.n > 0 ? " " : "");
 	if (flags & CAPC_ATTACH_CAVEATS)
 		text_addf(&words, "%scaveats=yes", words.n > 0 ? " " : "");
+	if (flags & CAPC_ATTACH_VISITS)
+		text_addf(&words, "%svisits", words.n > 0 ? " " : "");
 	r = text_done(&words);
 	if (r == 0)
 		r = capc_attach_how(s, name, words.data, ret);
 	/* Daemons of 0.1.0 do not know these words: to them all clients may send descriptors. */
-	if (r == -EINVAL && !(flags & CAPC_ATTACH_CAVEATS) && flags & ~(unsigned)CAPC_ATTACH_ONCE)
+	if (r == -EINVAL && !(flags & (CAPC_ATTACH_CAVEATS | CAPC_ATTACH_VISITS)) &&
+		flags & ~(unsigned)CAPC_ATTACH_ONCE)
 		r = capc_attach_how(s, name, once, ret);
 	return r;
 }
@@ -206,6 +212,7 @@ entrypoint_free(struct capc_entrypoint *e)
 {
 	objects_free(e);
 	limits_unmap(&e->limits);
+	visited_deinit(&e->visited);
 	fd_close(e->timer);
 	fd_close(e->epoll);
 	free(e->name);
@@ -336,6 +343,23 @@ channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds
 	return r == 0 || r == -EBADMSG || r == -EPROTO ? r : -ENOTCONN;
 }
 
+/* Without a word on what has come of them a server would keep for ever what its clients had. */
+static int
+channel_look(struct capc_entrypoint *e, size_t n)
+{
+	uint64_t id;
+	int r = wire_visit_decode(e->buffer, n, &id);
+
+	if (r < 0)
+		return r;
+	e->unacknowledged = WIRE_VISIT_SERIAL;
+	channel_acknowledge(e);
+	r = e->error ? 0 : visited_look(e, id);
+	if (r < 0 && !e->error)
+		entrypoint_end(e, r);
+	return 0;
+}
+
 /*
  * One message of the daemon with the descriptors in FDS, closed on failure. Returns: 1 when it was
  * a connection, 0 for a repetition or a listener, -EBADMSG, -EPROTO.
@@ -349,6 +373,8 @@ channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 
 	if (n > 1 && e->buffer[1] == WIRE_LISTENER)
 		return listener_take(e, n, take_fd(fd));
+	if (n > 1 && e->buffer[1] == WIRE_VISIT)
+		return channel_look(e, n);
 	r = wire_handover_decode(e->buffer, n, &m);
 	if (r < 0)
 		return r;

@@ -19,6 +19,13 @@ struct object {
 	bool has_come;      /* the listener: any other one is a repetition */
 };
 
+/* By visits/visited.c. */
+struct visited {
+	capc_visit_handler *handler; /* NULL: nobody wants to know */
+	void *data;
+	struct list known;
+};
+
 struct capc_entrypoint {
 	pid_t owner;
 	struct capc_session *session; /* borrowed */
@@ -48,6 +55,7 @@ struct capc_entrypoint {
 	struct list dead;    /* closed while `serving` */
 	struct list ahead;   /* connections with descriptors of a call that has not come; oldest first */
 	size_t n_ahead;      /* all of these */
+	struct visited visited;
 	capc_raw_handler *raw;
 	void *raw_data;
 	uint8_t buffer[WIRE_CALL_MAX];

@@ -44,6 +44,9 @@ capability_adjust(struct change *ch, struct capability *c, const struct reductio
 		return CAPABILITY_E_RIGHT;
 	if (derive_in_vain(c, how))
 		return CAPABILITY_E_NOT_HELD;
+	/* A visit is its client's alone. */
+	if (c->visit && how->has_rights && (how->rights & RIGHTS_COMMON))
+		return CAPABILITY_E_NOT_HELD;
 	record = *(const struct capability_record *)change_record(ch, &c->entity);
 	record.calls_used = capability_calls_used(c);
 	r = derive_apply(&held, how, change_model(ch)->now_usec(), &record);

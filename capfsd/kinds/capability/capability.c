@@ -24,6 +24,7 @@
 #include "capfsd/kinds/asking/policy.h"
 #include "capfsd/kinds/capability/resolve.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/visit.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
@@ -48,7 +49,8 @@ capability_is_doomed(const struct capability *c)
 	for (; c; c = c->parent)
 		if ((c->record.flags & CAPABILITY_DEAD) ||
 			c->session->record.state != SESSION_RUNNING ||
-			(c->parent && c->entity.id <= c->parent->record.revoked_upto))
+			(c->parent && c->entity.id <= c->parent->record.revoked_upto) ||
+			(c->visit && visit_is_over(c->visit)))
 			return true;
 	return false;
 }
@@ -213,7 +215,7 @@ capability_unlink(struct model *m, struct entity *e)
 	struct capability *c = capability_of(e);
 
 	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats) &&
-		list_empty(&c->shares));
+		list_empty(&c->shares) && !c->visit);
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -344,21 +346,17 @@ static int
 reap_slot(struct reaper *r, struct capability *c)
 {
 	struct list *lists[] = {&c->aliases, &c->caveats, &c->shares};
+	int e = c->visit ? reap_entity(r, &c->visit->entity) : 0;
 
-	for (size_t n = 0; n < sizeof(lists) / sizeof(lists[0]); n++)
+	for (size_t n = 0; e == 0 && n < sizeof(lists) / sizeof(lists[0]); n++)
 		list_for_each (i, lists[n]) {
-			int e = reap_one(r, list_entry(i, struct entity, owner_link));
-
+			e = reap_one(r, list_entry(i, struct entity, owner_link));
 			if (e)
-				return e;
+				break;
 		}
-	if (c->ruled) {
-		int e = reap_one(r, &c->ruled->entity);
-
-		if (e)
-			return e;
-	}
-	return reap_one(r, &c->entity);
+	if (e == 0 && c->ruled)
+		e = reap_one(r, &c->ruled->entity);
+	return e ? e : reap_one(r, &c->entity);
 }
 
 /* Leaves first, so that whenever the budget ends nothing is left without its parent. */

@@ -42,6 +42,7 @@ struct capability {
 	struct ruled *ruled;     /* a policy has given it (asking/policy.h); NULL: none */
 	struct list caveats;     /* of struct caveat: its own */
 	struct list shares;      /* of struct share: one at most */
+	struct visit *visit;     /* for which it was made; NULL: it is a slot like others */
 	union {
 		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */

@@ -22,6 +22,7 @@
 #include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/share.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/visit.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/kind.h"
 #include "capfsd/model/model.h"
@@ -335,6 +336,17 @@ capability_replicate(struct change *ch, struct capability *source, const char *n
 	const struct reductions *how, uid_t by_uid, struct capability **ret)
 {
 	return derive(ch, source, RIGHT_REPLICATE, source->session, name, n_name, how, by_uid, ret);
+}
+
+/* Least authority: a visit is its client's alone. */
+int
+capability_visit(struct change *ch, struct capability *source, struct session *to, const char *name, size_t n_name,
+	uid_t by_uid, struct capability **ret)
+{
+	const struct reductions how = {.immutable = true};
+	uint32_t right = to == source->session ? RIGHT_CALL : RIGHT_GRANT;
+
+	return derive(ch, source, right, to, name, n_name, &how, by_uid, ret);
 }
 
 /*

@@ -36,6 +36,8 @@ drop_slot(struct operation *o)
 {
 	struct capability *c = capability_of(o->subject);
 
+	if (c->visit && c->visit->payer != c->session && !c->visit->via)
+		return refuse(o->request, EPERM, "the visit is that of the session above, which can revoke it");
 	o->told_as = "drop";
 	operation_tell(o, c->session, " slot=%s uid=%u", c->entity.name, (unsigned)o->request->uid);
 	return capability_end(o->change, c);
