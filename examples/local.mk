@@ -12,7 +12,9 @@ noinst_PROGRAMS += \
 	examples/pass \
 	examples/notes \
 	examples/pool \
-	examples/sealed
+	examples/sealed \
+	examples/switchboard/switch \
+	examples/switchboard/switchboard
 examples_cppflags = -I$(top_srcdir)/libcap-client
 examples_echo_client_CPPFLAGS = $(examples_cppflags)
 examples_echo_client_LDADD = libcap-client/libcap-client.la
@@ -39,11 +41,20 @@ examples_pages_pages_front_LDADD = libcap-client/libcap-client.la
 examples_pages_pages_worker_SOURCES = examples/pages/worker.c
 examples_pages_pages_worker_CPPFLAGS = $(examples_cppflags)
 examples_pages_pages_worker_LDADD = libcap-client/libcap-client.la
-EXTRA_DIST += examples/pages/pages.yaml examples/agent/agent examples/docker/docker
+switchboard_labels = examples/switchboard/labels.c examples/switchboard/labels.h examples/switchboard/switchboard.h
+examples_switchboard_switch_SOURCES = examples/switchboard/switch.c $(switchboard_labels)
+examples_switchboard_switch_CPPFLAGS = $(examples_cppflags)
+examples_switchboard_switch_LDADD = libcap-client/libcap-client.la
+examples_switchboard_switchboard_SOURCES = examples/switchboard/switchboard.c $(switchboard_labels)
+examples_switchboard_switchboard_CPPFLAGS = $(examples_cppflags)
+examples_switchboard_switchboard_LDADD = libcap-client/libcap-client.la
+EXTRA_DIST += examples/pages/pages.yaml examples/agent/agent examples/docker/docker \
+	examples/switchboard/README
 
 installcheck-local:
-	@for program in $(srcdir)/examples/*.c $(srcdir)/examples/*/*.c; do \
-		$(CC) $(AM_CFLAGS) $(CFLAGS) $$program -o examples/installed \
+	@for program in $(srcdir)/examples/*.c $(srcdir)/examples/pages/*.c $(srcdir)/examples/switchboard/switch*.c; do \
+		case $$program in */switchboard/*) more=$(srcdir)/examples/switchboard/labels.c;; *) more=;; esac; \
+		$(CC) $(AM_CFLAGS) $(CFLAGS) $$program $$more -o examples/installed \
 			`PKG_CONFIG_PATH=$(DESTDIR)$(pkgconfigdir) $(PKG_CONFIG) --cflags --libs cap-client` || exit 1; \
 	done
 	@rm -f examples/installed

@@ -175,6 +175,7 @@ integration_tests = \
 	tests/it-sessions.sh \
 	tests/it-sizes.sh \
 	tests/it-sockets.sh \
+	tests/it-switchboard.sh \
 	tests/it-programs.sh \
 	tests/it-restart.sh \
 	tests/it-spawn-kills.sh \
