@@ -40,6 +40,12 @@ START_TEST(Z41_bad_commands_change_nothing)
 		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00", EINVAL},
 		{"caps/kv/grant", "to=app expires=2099-01-31T00:00:00Z0", EINVAL},
 		{"caps/kv/grant", "to=app expires=18446744073709551615", EINVAL},
+		{"caps/kv/grant", "to=app expires=9999999999999999999w", EINVAL},
+		{"caps/kv/grant", "to=app expires=30500568904944w", EINVAL},
+		{"caps/kv/grant", "to=app expires=m", EINVAL},
+		{"caps/kv/grant", "to=app expires=1y", EINVAL},
+		{"caps/kv/grant", "to=app expires=1hm", EINVAL},
+		{"caps/kv/grant", "to=app expires=0m", EINVAL},
 		{"caps/kv/grant", "to=app rate=5", EINVAL},
 		{"caps/kv/grant", "to=app rate=0/s", EINVAL},
 		{"caps/kv/grant", "to=app rate=1000001/s", EINVAL},
@@ -182,6 +188,12 @@ START_TEST(every_refusal_is_an_event)
 }
 END_TEST
 
+static uint64_t
+long_ago(void)
+{
+	return UINT64_C(60000) * 1000000;
+}
+
 START_TEST(times_are_taken_whole)
 {
 	struct world w;
@@ -191,6 +203,11 @@ START_TEST(times_are_taken_whole)
 	ck_assert_int_eq(make(&w, "sessions", "app", ""), 0);
 	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app expires=2099-12-31T23:59:59Z"), 0);
 	expect_line(&w, "sessions/app/caps/kv/info", "expires=2099-12-31T23:59:59Z\n");
+	w.model->now_usec = long_ago;
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app as=hours expires=2h"), 0);
+	expect_line(&w, "sessions/app/caps/hours/info", "expires=1970-01-01T18:40:00Z\n");
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app as=weeks expires=1w"), 0);
+	expect_line(&w, "sessions/app/caps/weeks/info", "expires=1970-01-08T16:40:00Z\n");
 	ck_assert_int_eq(put(&w, "entrypoints/kv/objects", "key=0xaB as=hex"), 0);
 	expect_line(&w, "entrypoints/kv/objects", "key=171 ");
 	world_deinit(&w);

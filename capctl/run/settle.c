@@ -4,14 +4,12 @@
 #include "capctl/run/settle.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/number.h"
 #include "capctl/command.h"
 
 #define BLANKS " \t\n"
@@ -199,28 +197,6 @@ run_confinement(const struct run_words *w, struct text *ret)
 
 /* --- limits --- */
 
-/* "30m": the daemon takes seconds alone, and times. */
-static int
-add_expires(const char *value, size_t n, struct text *ret)
-{
-	static const struct {
-		char unit;
-		uint64_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
-	uint64_t number, seconds;
-
-	for (size_t i = 0; n > 1 && i < sizeof(units) / sizeof(units[0]); i++)
-		if (value[n - 1] == units[i].unit && number_parse(value, n - 1, false, &number) == 0) {
-			if (__builtin_mul_overflow(number, units[i].seconds, &seconds))
-				return -EINVAL;
-			text_addf(ret, "expires=%" PRIu64, seconds);
-			return 0;
-		}
-	text_add(ret, "expires=");
-	text_add_n(ret, value, n);
-	return 0;
-}
-
 /* The end of what stands in quotes from TEXT on; NULL: there is none. */
 static const char *
 quotes_end(const char *text)
@@ -251,7 +227,7 @@ add_only(const char **text, const char *ends, struct text *ret)
 int
 run_limits(const char *text, const char *ends, struct text *ret)
 {
-	static const char expires[] = "expires=", only[] = "only=";
+	static const char only[] = "only=";
 	bool is_list = false;
 	int r = 0;
 
@@ -270,10 +246,7 @@ run_limits(const char *text, const char *ends, struct text *ret)
 			return -EINVAL;
 		/* What is no word of its own goes on with the list before it. */
 		text_add(ret, is_word ? " " : ",");
-		if (n > strlen(expires) && memcmp(text, expires, strlen(expires)) == 0)
-			r = add_expires(text + strlen(expires), n - strlen(expires), ret);
-		else
-			text_add_n(ret, text, n);
+		text_add_n(ret, text, n);
 		if (is_word)
 			is_list = !is_immutable;
 		text += n;

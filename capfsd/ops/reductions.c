@@ -145,6 +145,27 @@ parse_time(const struct word *w, uint64_t *ret_usec)
 	return 0;
 }
 
+/* "90", "90s", "15m", "1h". Returns: 0; -EINVAL; -ERANGE, too many microseconds. */
+static int
+parse_duration(const struct word *w, uint64_t *ret_usec)
+{
+	static const struct {
+		char unit;
+		uint32_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+	uint64_t number, usec_each = 1000000;
+	size_t n = w->n;
+
+	for (size_t i = 0; n > 1 && n == w->n && i < sizeof(units) / sizeof(units[0]); i++)
+		if (w->p[n - 1] == units[i].unit) {
+			usec_each *= units[i].seconds;
+			n--;
+		}
+	if (number_parse(w->p, n, false, &number) < 0)
+		return -EINVAL;
+	return __builtin_mul_overflow(number, usec_each, ret_usec) ? -ERANGE : 0;
+}
+
 /*
  * SECONDS from now, or an instant as 2026-01-31T12:00:00Z. What is over already would make a
  * capability that is dead when it is born. The largest number means "never" in records, so no
@@ -153,14 +174,15 @@ parse_time(const struct word *w, uint64_t *ret_usec)
 static bool
 parse_expires(struct request *r, const struct word *w, uint64_t *ret)
 {
-	uint64_t now = r->model->now_usec(), seconds;
+	uint64_t now = r->model->now_usec(), usec;
+	int e;
 
 	*ret = LIMIT_NONE;
 	if (is_none(w, "never"))
 		return true;
-	if (number_parse(w->p, w->n, false, &seconds) == 0) {
-		if (__builtin_mul_overflow(seconds, 1000000, &seconds) ||
-			!number_add(now, seconds, ret) || *ret == LIMIT_NONE)
+	e = parse_duration(w, &usec);
+	if (e != -EINVAL) {
+		if (e < 0 || !number_add(now, usec, ret) || *ret == LIMIT_NONE)
 			return refuse(r, EINVAL, "'expires' is too far away");
 	} else if (parse_time(w, ret) < 0) {
 		return refuse(r, EINVAL,
