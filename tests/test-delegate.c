@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: Z10 Z11 Z12 Z20 Z40 */
+/* Conformance: Z10 Z11 Z12 Z20 Z40 Z50 */
 /* Passing capabilities on: grant, reduce, replicate, transfer, revoke. */
 #include "config.h"
 
@@ -287,6 +287,36 @@ START_TEST(revoke_by_id_reaches_down_only)
 }
 END_TEST
 
+/*
+ * Z50: to end needs ownership. Codezero asks for a changeable capability as well; here to give up what one holds is
+ * no power over anybody, so it needs no right, and ends nothing that others have not derived from it.
+ */
+START_TEST(Z50_one_ends_ones_own)
+{
+	char other[64];
+	struct world w;
+
+	world_init(&w);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "a", "caps=4 ram=100K"), 0);
+	ck_assert_int_eq(make(&w, "sessions", "b", "caps=4 ram=100K"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=a"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=b"), 0);
+	snprintf(other, sizeof(other), "id=%llu",
+		(unsigned long long)walk(&w, "sessions/b/caps/kv").entity->id);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/revoke", other), ENOENT);
+	snprintf(other, sizeof(other), "id=%llu", (unsigned long long)walk(&w, "caps/kv").entity->id);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/revoke", other), ENOENT);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/revoke", "to=b"), ENOENT);
+	ck_assert_int_eq(removed(&w, "sessions/a/entrypoints", "kv"), ENOENT);
+	ck_assert(exists(&w, "sessions/b/caps/kv"));
+	ck_assert_int_eq(put(&w, "sessions/a/caps/kv/revoke", "self"), 0);
+	ck_assert(!exists(&w, "sessions/a/caps/kv"));
+	ck_assert(exists(&w, "sessions/b/caps/kv") && exists(&w, "caps/kv"));
+	world_deinit(&w);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -304,6 +334,7 @@ main(void)
 	tcase_add_test(t, Z10_immutable_is_the_end_of_passing_on);
 	tcase_add_test(t, revoke_ends_what_was_derived_and_only_that);
 	tcase_add_test(t, revoke_by_id_reaches_down_only);
+	tcase_add_test(t, Z50_one_ends_ones_own);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
