@@ -62,20 +62,16 @@ add(struct visited *v, uint64_t id)
 	return k;
 }
 
-/* The line that begins with KEY, which is terminated in its place. "" when there is none. */
-static const char *
-line_of(char *info, const char *key)
+/* What stands behind KEY, which begins a line; "" if none does. It is the caller's (free); NULL: no memory. */
+static char *
+value_of(const char *info, const char *key)
 {
 	size_t n = strlen(key);
 
-	for (char *p = info; p && *p; p = strchr(p, '\n')) {
-		p += *p == '\n';
-		if (strncmp(p, key, n) == 0) {
-			p[strcspn(p, "\n")] = '\0';
-			return p + n;
-		}
-	}
-	return "";
+	for (const char *line = info; *line; line += strcspn(line, "\n"), line += *line == '\n')
+		if (strncmp(line, key, n) == 0)
+			return strndup(line + n, strcspn(line + n, "\n"));
+	return strdup("");
 }
 
 uint64_t
@@ -97,48 +93,39 @@ capc_visit_quota(const struct capc_visit *v, const char *kind, const char *what)
 	return 0;
 }
 
-/* COPY is taken apart for the fields, as the handler gets the whole text as well. */
-static void
-tell(struct capc_entrypoint *e, struct known *k, const char *info, char *copies[5], bool is_new)
+static enum capc_visit_state
+state_of(const char *word)
 {
-	static const char *const keys[] = {"state=", "label=", "slot=", "args=", "key="};
-	const char *fields[5];
-	struct capc_visit visit = {.capability = k->id, .info = info};
-	uint64_t key = 0;
+	if (strcmp(word, "pending") == 0)
+		return CAPC_VISIT_ASKED;
+	return strcmp(word, "upgrading") == 0 ? CAPC_VISIT_UPGRADE : CAPC_VISIT_OPEN;
+}
 
-	for (size_t i = 0; i < 5; i++)
-		fields[i] = line_of(copies[i], keys[i]);
-	visit.label = fields[1];
-	visit.slot = fields[2];
-	visit.args = fields[3];
-	if (number_parse(fields[4], strcspn(fields[4], " "), false, &key) == 0)
-		visit.key = key;
-	if (strcmp(fields[0], "pending") == 0)
-		visit.state = CAPC_VISIT_ASKED;
-	else if (strcmp(fields[0], "upgrading") == 0)
-		visit.state = CAPC_VISIT_UPGRADE;
-	else
-		visit.state = CAPC_VISIT_OPEN;
-	/* One that was answered since the daemon has told of it is no news. */
+/* One that was answered since the daemon has told of it is no news. Returns: 0 or -ENOMEM. */
+static int
+tell(struct capc_entrypoint *e, struct known *k, const char *info, bool is_new)
+{
+	cleanup_free char *state = value_of(info, "state="), *label = value_of(info, "label="),
+			  *slot = value_of(info, "slot="), *args = value_of(info, "args="),
+			  *key = value_of(info, "key=");
+	struct capc_visit visit = {.capability = k->id, .info = info, .label = label, .slot = slot, .args = args};
+
+	if (!state || !label || !slot || !args || !key)
+		return -ENOMEM;
+	/* The badge stands behind it. */
+	visit.key = strtoull(key, NULL, 10);
+	visit.state = state_of(state);
 	if (is_new || visit.state != CAPC_VISIT_OPEN)
 		e->visited.handler(&visit, e->visited.data);
+	return 0;
 }
 
-static bool
-is_of(const char *info, const char *entrypoint)
-{
-	cleanup_free char *copy = strdup(info);
-
-	return copy && strcmp(line_of(copy, "entrypoint="), entrypoint) == 0;
-}
-
-/* Reads K and tells of it. Returns: 0, -errno; -ENOENT: it has gone. */
+/* Reads K and tells of it, if it is ours. Returns: 0, -errno; -ENOENT: it has gone. */
 static int
 look_at(struct capc_entrypoint *e, struct known *k, bool is_new)
 {
+	cleanup_free char *info = NULL, *entrypoint = NULL;
 	cleanup_text struct text node = {};
-	cleanup_free char *info = NULL;
-	char *copies[5] = {};
 	int r;
 
 	text_addf(&node, "visits/%" PRIu64 "/info", k->id);
@@ -147,16 +134,11 @@ look_at(struct capc_entrypoint *e, struct known *k, bool is_new)
 		r = session_do(e->session, WIRE_READ, node.data, NULL, &info, session_deadline(e->session));
 	if (r < 0)
 		return r;
-	k->ours = is_of(info, e->name);
-	for (size_t i = 0; i < 5 && r == 0; i++) {
-		copies[i] = strdup(info);
-		r = copies[i] ? 0 : -ENOMEM;
-	}
-	if (r == 0 && k->ours)
-		tell(e, k, info, copies, is_new);
-	for (size_t i = 0; i < 5; i++)
-		free(copies[i]);
-	return r;
+	entrypoint = value_of(info, "entrypoint=");
+	if (!entrypoint)
+		return -ENOMEM;
+	k->ours = strcmp(entrypoint, e->name) == 0;
+	return k->ours ? tell(e, k, info, is_new) : 0;
 }
 
 static void
