@@ -104,8 +104,8 @@ expect_caveats(struct property *p, int session, unsigned above, unsigned own, un
 	return left[QUOTA_RAM] - ram < n * REF_CAVEAT_RAM ? CAPABILITY_E_QUOTA_RAM : 0;
 }
 
-static void
-ref_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c)
+void
+property_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c)
 {
 	struct reference *ref = &p->reference;
 	struct ref_cap *place = &ref->caps[ref_free_cap(ref)];
@@ -117,6 +117,21 @@ ref_add_cap(struct property *p, const struct ref_cap *made, const struct capabil
 	place->last_calls = place->last_conns = place->last_expires = UINT64_MAX;
 	place->last_live = true;
 	strcpy(place->name, c->entity.name);
+}
+
+int
+property_expect_visit(struct property *p, int source, const char *name, struct ref_cap *made)
+{
+	struct reference *ref = &p->reference;
+	const struct reductions how = {.immutable = true};
+	int expected;
+
+	if (!ref_cap_live(ref, source, world_now()))
+		return CAPABILITY_E_DEAD;
+	if (!(ref_cap_rights(ref, source) & RIGHT_CALL))
+		return CAPABILITY_E_RIGHT;
+	expected = expect_reductions(p, source, &how, made);
+	return expected ? expected : expect_slot(p, made->session, name);
 }
 
 /* Grant to TO, replicate if that is the SOURCE's own session and COPY. */
@@ -159,7 +174,7 @@ derive(struct property *p, int source, int to, bool copy)
 		answer = capability_grant(
 			ch, from, property_session(p, to), name, n, &how, 0, &c);
 	if (property_done(p, ch, answer, expected))
-		ref_add_cap(p, &made, c);
+		property_add_cap(p, &made, c);
 }
 
 void
@@ -224,7 +239,7 @@ op_move(struct property *p)
 			    strlen(name), 0, &c),
 		    expected)) {
 		ref->caps[source].dead = true;
-		ref_add_cap(p, &made, c);
+		property_add_cap(p, &made, c);
 	}
 }
 
@@ -290,6 +305,9 @@ expect_adjust(struct property *p, int cap, const struct reductions *how, struct 
 	if (!(held & RIGHT_GRANT))
 		return CAPABILITY_E_RIGHT;
 	to->rights = how->has_rights ? how->rights : c->rights;
+	/* A visit is its client's alone. */
+	if (c->visit.is && how->has_rights && (how->rights & RIGHTS_COMMON))
+		return CAPABILITY_E_NOT_HELD;
 	if (how->has_rights && (to->rights & held) != to->rights)
 		return CAPABILITY_E_NOT_HELD;
 	if (how->immutable)
@@ -411,7 +429,7 @@ op_split(struct property *p)
 		    capability_split(ch, property_cap(p, cap), &how, name, strlen(name), 0, &c),
 		    expected)) {
 		ref->caps[cap] = rest;
-		ref_add_cap(p, &part, c);
+		property_add_cap(p, &part, c);
 	}
 }
 
@@ -545,5 +563,5 @@ op_originate(struct property *p)
 			    property_session(p, made.session), name, strlen(name), made.rights, 0,
 			    &c),
 		    expected))
-		ref_add_cap(p, &made, c);
+		property_add_cap(p, &made, c);
 }

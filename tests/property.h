@@ -44,6 +44,18 @@ struct object *property_object(struct property *p, int i);
 /* Ends the change. ANSWER must be as expected. Returns: did it happen? */
 bool property_done(struct property *p, struct change *ch, int answer, int expected);
 
+/* Whether SOURCE gives a slot NAME for a visit, as *MADE is then. */
+int property_expect_visit(struct property *p, int source, const char *name, struct ref_cap *made);
+void property_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c);
+
+/* property-visits.c */
+void op_visit(struct property *p);
+void op_upgrade(struct property *p);
+void op_answer(struct property *p);
+void op_visit_charge(struct property *p);
+void property_visits_reaped(struct property *p);
+void property_compare_visit(struct property *p, int i);
+
 /* property-caps.c */
 void op_grant(struct property *p);
 void op_replicate(struct property *p);

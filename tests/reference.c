@@ -57,6 +57,9 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 			used[QUOTA_CAPS] += 1;
 			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM;
 		}
+	for (int i = 0; i < REF_CAPS; i++)
+		if (r->caps[i].id && r->caps[i].visit.is && r->caps[i].visit.payer == session)
+			used[QUOTA_RAM] += 512;
 	for (int i = 0; i < REF_ENTRYPOINTS; i++)
 		if (r->entrypoints[i].id && r->entrypoints[i].session == session) {
 			used[QUOTA_RAM] += 512;
@@ -82,6 +85,10 @@ ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS])
 		if (r->sessions[i].id && r->sessions[i].parent == session)
 			for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
 				lent[kind] += r->sessions[i].limit[kind];
+	for (int i = 0; i < REF_CAPS; i++)
+		if (r->caps[i].id && r->caps[i].visit.is && r->caps[i].visit.payer == session)
+			for (int kind = 0; kind < QUOTA_N_KINDS; kind++)
+				lent[kind] += r->caps[i].visit.lent[kind];
 }
 
 void
@@ -116,6 +123,8 @@ ref_cap_doomed(const struct reference *r, int cap)
 
 	if (c->dead || c->revoked || r->sessions[c->session].closing ||
 		ref_object_doomed(r, c->object))
+		return true;
+	if (c->visit.is && c->visit.via >= 0 && ref_cap_doomed(r, c->visit.via))
 		return true;
 	return c->parent >= 0 && ref_cap_doomed(r, c->parent);
 }

@@ -42,6 +42,13 @@ struct ref_object {
 	bool dead;
 };
 
+/* Of a capability: what was lent for it. */
+struct ref_visit {
+	bool is, open, asks;
+	int payer, via; /* a session; a capability that is a visit's, or -1 */
+	uint64_t lent[QUOTA_N_KINDS], asked[QUOTA_N_KINDS], charged[QUOTA_N_KINDS];
+};
+
 struct ref_cap {
 	uint64_t id;
 	int session, object, parent; /* parent -1: an origin */
@@ -50,6 +57,7 @@ struct ref_cap {
 	uint32_t rights;
 	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
+	struct ref_visit visit;
 	/* What it could do after the step before: it must never become more. */
 	uint32_t last_rights;
 	uint64_t last_calls, last_conns, last_expires;

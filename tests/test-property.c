@@ -133,8 +133,12 @@ step(struct property *p)
 		{op_program, 3},
 		{op_confine, 1},
 		{op_log, 1},
+		{op_visit, 3},
+		{op_upgrade, 1},
+		{op_answer, 2},
+		{op_visit_charge, 1},
 	};
-	uint64_t n = property_random(p, 100);
+	uint64_t n = property_random(p, 107);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
@@ -185,6 +189,7 @@ compare_cap(struct property *p, int i)
 		rights |= ref_cap_rights(ref, i) & RIGHT_CALL;
 	assert(rights == ref_cap_rights(ref, i) && expires == ref_cap_expires(ref, i));
 	assert(live == ref_cap_live(ref, i, world_now()));
+	property_compare_visit(p, i);
 	assert(caveats_count_own(c) == expected->n_caveats);
 	assert(c->record.calls_limit == expected->calls_limit);
 	assert(c->record.calls_used == expected->calls_used);
