@@ -108,6 +108,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/verbs/asking/policy.h \
 	capfsd/verbs/asking/request.c \
 	capfsd/verbs/asking/requests.c \
+	capfsd/verbs/asking/yield.c \
 	capfsd/verbs/session/chmod.c \
 	capfsd/verbs/session/create.c \
 	capfsd/verbs/capability/adjust.c \

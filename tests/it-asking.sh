@@ -91,6 +91,20 @@ id=$(sed -n 's/^id=\([0-9]*\) from=init.app quota .*/\1/p' "$CAPFS/requests")
 t_ok "G28_quota_is_given" sh -c "echo 'id=$id caps=8' >$CAPFS/requests"
 t_ok "G28_and_told" wait_for 5 came quota '^caps=8$'
 t_is "G28_and_there" $((before + 8)) "$(quota caps limit "$app/quota")"
+(
+	exec 3<>"$app/yield"
+	echo 'caps=8 timeout=60' >&3
+	timeout 60 cat <&3
+) >"$TMP/yield" 2>&1 &
+HARNESS_JOBS+=("$!")
+asked_back() {
+	grep -q '^id=[0-9]* yield caps=8 waiting=' "$app/yield"
+}
+t_ok "G30_it_is_asked_back" wait_for 5 asked_back
+id=$(sed -n 's/^id=\([0-9]*\) .*/\1/p' "$app/yield")
+t_ok "G30_and_given" sh -c "echo 'id=$id caps=8' >$app/yield"
+t_ok "G30_who_asked_reads_it" wait_for 5 came yield '^caps=8$'
+t_is "G30_and_the_limit_is_that_of_before" "$before" "$(quota caps limit "$app/quota")"
 t_fails EBUSY "one_at_a_time" sh -c "exec 3<>$app/request; echo name=one >&3; LC_ALL=C; /bin/echo name=two >&3"
 harness_stop
 t_done

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: C14 G28 G29 S12 S13 S23 Z70 */
+/* Conformance: C14 G28 G29 G30 S12 S13 S23 Z70 */
 /* What sessions ask of their parent, and what that gives: `request`, `requests`. */
 #include "config.h"
 
@@ -256,6 +256,49 @@ START_TEST(Z70_6_only_of_ones_own_children)
 }
 END_TEST
 
+/* What is asked back is freed first, four times, and each time the child has less. */
+START_TEST(G30_asked_back_in_rounds)
+{
+	struct session *b = session_of(walk(&w, "sessions/b").entity);
+	uint64_t limit;
+
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=b ram=5M"), 0);
+	limit = b->record.limit.n[QUOTA_RAM];
+	for (int i = 1; i <= 4; i++) {
+		ck_assert_int_eq(request_by("sessions/b/yield", "ram=1M"), 0);
+		expect_event(&w, "yield session=init/b id=");
+		expect_line(&w, "sessions/b/yield", "yield ram=1048576 waiting=0");
+		ck_assert_int_eq(last_ask()->record.state, ASK_WAITING);
+		ck_assert_int_eq(decide("sessions/b/yield", "ram=1M"), 0);
+		expect_answer(0, "ram=1048576");
+		ck_assert_uint_eq(b->record.limit.n[QUOTA_RAM], limit - (uint64_t)i * 1048576);
+	}
+}
+END_TEST
+
+START_TEST(G30_what_is_no_answer)
+{
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=b caps=8"), 0);
+	ck_assert_int_eq(request_by("yield", "caps=8"), ESRCH);
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=0"), EINVAL);
+	ck_assert_int_eq(request_by("sessions/b/yield", "refuse"), EINVAL);
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=8"), 0);
+	ck_assert_int_eq(decide("sessions/b/yield", "caps=9"), EINVAL);
+	ck_assert_int_eq(decide("sessions/b/yield", "caps=1 refuse"), EINVAL);
+	ck_assert_int_eq(decide("sessions/b/yield", ""), EINVAL);
+	ck_assert_int_eq(decide("sessions/app/yield", "caps=8"), ESRCH);
+	ck_assert_int_eq(decide("requests", "refuse"), ESRCH);
+	handle++;
+	ck_assert_int_eq(request_of("sessions/b/yield", "caps=1", handle), EBUSY);
+	handle--;
+	ck_assert_int_eq(decide("sessions/b/yield", "caps=3"), 0);
+	expect_answer(0, "caps=3");
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=1"), 0);
+	ck_assert_int_eq(decide("sessions/b/yield", "refuse all of it is in use"), 0);
+	expect_answer(EACCES, "all of it is in use");
+}
+END_TEST
+
 /* A flood pays for itself, and there is an end to it. */
 START_TEST(asks_are_charged_and_bounded)
 {
@@ -301,6 +344,8 @@ main(void)
 	tcase_add_test(t, Z70_4_nothing_that_it_cannot_know);
 	tcase_add_test(t, Z70_5_only_immutable);
 	tcase_add_test(t, Z70_6_only_of_ones_own_children);
+	tcase_add_test(t, G30_asked_back_in_rounds);
+	tcase_add_test(t, G30_what_is_no_answer);
 	tcase_add_test(t, asks_are_charged_and_bounded);
 	return fixture_main(s);
 }

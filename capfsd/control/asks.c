@@ -20,12 +20,17 @@
 #include "capfsd/model/change.h"
 #include "wire/wire.h"
 
-/* There is no reply yet; but the connection is stored, as the one that has asked. */
+/*
+ * There is no reply yet; but the connection is stored, as the one that has asked. What asks for nothing is an answer,
+ * and is replied to.
+ */
 static int
 note_connection(struct request *r, struct change *ch)
 {
 	const struct exchange *x = r->data;
 
+	if (!r->made)
+		return x->note(r, ch);
 	return memo_stage(x->control->memo, ch, "", 0);
 }
 
@@ -38,15 +43,15 @@ begin(struct exchange *x, struct node node)
 		.serial = x->asked->serial,
 	};
 	struct request *r = &x->request;
-	int (*note)(struct request *r, struct change *ch) = r->note;
 	int e;
 
 	r->asker = &asker;
+	x->note = r->note;
 	r->note = note_connection;
 	e = tree_write(r, node, x->asked->text, x->asked->n_text);
 	r->asker = NULL;
-	r->note = note;
-	if (e == 0 && !r->error)
+	r->note = x->note;
+	if (e == 0 && !r->error && r->made)
 		memo_stored(x->control->controls->sockets, x->control->memo);
 	r->made = NULL;
 	return e;
@@ -85,12 +90,11 @@ perform_ask(struct exchange *x, struct node node)
 		e = begin(x, node);
 		if (e < 0 || x->request.error)
 			return e;
-		text_deinit(&x->request.text);
 		a = ask_find_request(m, cookie, x->asked->serial);
+		if (!a)
+			return 0;
+		text_deinit(&x->request.text);
 	}
-	/* It was answered otherwise, as by `id=N` where an ask may be written, too: that is the reply. */
-	if (!a)
-		return 0;
 	if (a->record.state == ASK_ANSWERED)
 		return finish(x, node, a);
 	spawn_forget(c);

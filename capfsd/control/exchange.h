@@ -13,6 +13,7 @@
 #include "capfsd/ops/verb.h"
 #include "capfsd/tree/tree.h"
 
+struct change;
 struct control;
 struct session;
 struct wire_request;
@@ -25,6 +26,7 @@ struct exchange {
 	size_t n_text;
 	uint64_t value;
 	uint16_t flags;
+	int (*note)(struct request *r, struct change *ch); /* of what is replied to at once (asks.c) */
 	int fd;	    /* goes with the reply, -1: none */
 	bool noted;	/* the reply was staged */
 	bool parked;     /* no reply yet, and nothing to be done until control_resume() */

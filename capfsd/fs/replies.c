@@ -152,7 +152,8 @@ note(struct request *r, struct change *ch)
 	int e;
 
 	reply->pending = r->pending;
-	if (r->made)
+	/* What is asked of others has no node. */
+	if (r->made && r->made->kind != ENTITY_ASK)
 		reply->number = tree_number(tree_entity(r->made));
 	e = change_note(ch, reply_key(reply), reply, sizeof(*reply));
 	return e == 0 && edit->more ? edit->more(edit, ch) : e;

@@ -418,3 +418,17 @@ info_slot_visit(struct request *r, struct entity *e, struct text *t)
 	add_visit(v, t);
 	add_lent(v, t);
 }
+
+/* What it is asked to give back, if it is. */
+void
+info_yield(struct request *r, struct entity *e, struct text *t)
+{
+	list_for_each (i, &session_of(e)->asked) {
+		const struct ask *a = list_entry(i, struct ask, asked_link);
+
+		if (a->record.what != ASK_YIELD)
+			continue;
+		text_ask(a, r->model->now_usec(), t);
+		text_add(t, "\n");
+	}
+}

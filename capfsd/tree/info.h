@@ -17,6 +17,7 @@ void info_quota(struct request *r, struct entity *e, struct text *t);
 void info_capability(struct request *r, struct entity *e, struct text *t);
 void info_entrypoint(struct request *r, struct entity *e, struct text *t);
 void info_thread(struct request *r, struct entity *e, struct text *t);
+void info_yield(struct request *r, struct entity *e, struct text *t);
 void info_policy(struct request *r, struct entity *e, struct text *t);
 void info_confine(struct request *r, struct entity *e, struct text *t);
 void info_program_fds(struct request *r, struct entity *e, struct text *t);

@@ -55,6 +55,7 @@ static const struct row session_rows[] = {
 	ROW(20, "share", ROW_COMMAND, .verb = &verb_share_all),
 	ROW(21, "checkpoint", ROW_INFO, .restless = walk_restless, .read_piece = checkpoint_read),
 	ROW(23, "visits", ROW_DIRECTORY, .children = ENTITY_VISIT),
+	ROW(24, "yield", ROW_ASK, .restless = list_requests_restless, .read = info_yield, .verb = &verb_yield),
 };
 
 static const struct row capability_rows[] = {

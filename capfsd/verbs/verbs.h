@@ -42,7 +42,8 @@
 	X(POLICY, policy)                                                                          \
 	X(SHARE, share)                                                                            \
 	X(VISIT, visit)                                                                            \
-	X(ANSWER, answer)
+	X(ANSWER, answer)                                                                          \
+	X(YIELD, yield)
 
 enum verb_number {
 	VERB_OTHER, /* what is refused before one knows what it would be */

@@ -28,5 +28,8 @@ int answer_with(struct request *r, struct change *ch, const struct asking *askin
 /* The live slot NAME of S. NULL: refused. */
 struct capability *find_slot(struct request *r, struct session *s, const struct word *name);
 
+/* Until when is waited, from NOW on. Returns: is it said as it has to be? Else refused. */
+bool take_timeout(struct operation *o, uint64_t now, uint64_t *ret_until_usec);
+
 /* The event of a slot that was got by asking, told in the session that has it. */
 void answer_tell(struct operation *o, const struct capability *made, uint64_t ask_id);

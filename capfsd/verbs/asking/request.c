@@ -41,7 +41,7 @@ take_type(struct operation *o, uint8_t *ret)
 	return refuse(o->request, EINVAL, "'type' is one of %s", t.data ? t.data : "?");
 }
 
-static bool
+bool
 take_timeout(struct operation *o, uint64_t now, uint64_t *ret_until_usec)
 {
 	uint64_t seconds = TIMEOUT_DEFAULT;
@@ -156,6 +156,7 @@ add(struct operation *o, struct session *s, const struct ask_record *record, con
 		return refuse_quota(r, s, QUOTA_RAM);
 	if (e < 0)
 		return e;
+	r->made = &a->entity;
 	text_addf(&r->text, "id=%" PRIu64, a->entity.id);
 	operation_tell(o, s, " id=%" PRIu64 " uid=%u ", a->entity.id, (unsigned)r->uid);
 	text_asked(record, a->entity.name, &o->event);
