@@ -47,7 +47,8 @@ t_is "st_size_is_the_length" "$(wc -c <"$CAPFS/caps/date/info")" "$(stat -c %s "
 t_is "link_counts_of_directories" "$((2 + $(find "$CAPFS/sessions" -mindepth 1 -maxdepth 1 | wc -l)))" \
 	"$(stat -c %h "$CAPFS/sessions")"
 t_like "every_socket_is_shown_as_one" '^srw' ls -l "$CAPFS/caps/date/socket"
-t_is "names" "caps confine control entrypoints events faults graph.dot label quota sessions state threads transfer_quota visits" \
+t_is "names" "$(echo caps checkpoint confine control entrypoints events faults graph.dot label originate policy \
+	quota request requests sessions share state threads transfer_quota visits yield)" \
 	"$(cd "$CAPFS/sessions/app" && echo *)"
 
 # Asked once, not asked again. A read of `metrics` costs requests of its own, always the same number.
@@ -72,9 +73,12 @@ costs() { # N CMD…
 t_ok "a_repeated_stat_costs_no_request" wait_for 30 costs 0 stat "$CAPFS/caps/date/info"
 t_ok "a_repeated_stat_of_a_socket_costs_no_request" wait_for 30 costs 0 stat "$CAPFS/caps/date/socket"
 t_ok "a_repeated_ls_costs_no_request" wait_for 30 costs 0 ls "$CAPFS/sessions/app/caps"
-t_ok "a_repeated_ls_l_costs_no_request" wait_for 30 costs 0 ls -l "$CAPFS/sessions/app"
-# find(1) asks once for the kind of the file system (statfs).
-t_ok "a_repeated_find_costs_no_request" wait_for 30 costs 1 find "$CAPFS/sessions" -ls
+t_ok "a_repeated_ls_l_costs_no_request" wait_for 30 costs 0 ls -l "$CAPFS/sessions/app/caps/date"
+# Two texts tell of all sessions below, and change with any of them.
+t_ok "but_for_what_tells_of_all_below" wait_for 30 costs 2 ls -l "$CAPFS/sessions/app"
+# find(1) asks once for the kind of the file system (statfs), and for these two of each session.
+n_restless=$((2 * $(find "$CAPFS/sessions" -name graph.dot | wc -l)))
+t_ok "a_repeated_find_costs_no_other_request" wait_for 30 costs $((1 + n_restless)) find "$CAPFS/sessions" -ls
 # And what has changed is seen at once.
 say 'to=app as=fresh' "$CAPFS/caps/date/grant"
 t_ok "a_new_slot_is_seen" test -d "$CAPFS/sessions/app/caps/fresh"
