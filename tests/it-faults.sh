@@ -123,16 +123,19 @@ t_ok "G61_and_so_is_the_session" has ' name=awaited signal=ABRT core=(no|yes)$' 
 
 # By the parent, which looks at its own file alone.
 again() { # N
-	local id child=$CAPFS/sessions/child
+	local id line child=$CAPFS/sessions/child
 	mkdir "$child" && say 'to=child threads=4 ram=32K' "$CAPFS/transfer_quota" && own "$child" || return 1
 	run child --detach -- /bin/sleep 1000 >/dev/null || return 1
+	: >"$TMP/polled" # what it said the last time is no word of this one
 	"$PROBE" poll "$faults" 60 >"$TMP/polled" &
 	poller=$!
 	HARNESS_JOBS+=("$poller")
 	wait_for 20 grep -q waits "$TMP/polled" || return 1
 	id=$(run child --detach -- /bin/sh -c 'kill -SEGV $$') || return 1
-	wait "$poller" || return 1
-	tail -n 1 "$faults" | grep -q " session=init/child thread=$id .*signal=SEGV" || return 1
+	wait "$poller" || { echo "it was not woken" >&2 && return 1; }
+	line=$(tail -n 1 "$faults")
+	[[ $line == *" session=init/child thread=$id "*signal=SEGV* ]] ||
+		{ echo "after $id: $line" >&2 && return 1; }
 	# What ends with its session is no fault.
 	rmdir "$child"
 }
