@@ -238,16 +238,21 @@ void
 property_visits_reaped(struct property *p)
 {
 	struct reference *ref = &p->reference;
+	bool doomed[REF_CAPS];
 
+	for (int i = 0; i < REF_CAPS; i++)
+		doomed[i] = ref_cap_doomed(ref, i);
 	for (int i = 0; i < REF_CAPS; i++) {
 		struct ref_cap *c = &ref->caps[i];
 		struct entity *e = c->id ? entity_find(p->world.model, c->id) : NULL;
 
 		if (!c->id || !c->visit.is || (e && container_of(e, struct capability, entity)->visit))
 			continue;
-		assert(ref_cap_doomed(ref, i));
+		assert(doomed[i]);
 		c->visit.is = false;
-		if (c->visit.via < 0 || ref_cap_doomed(ref, c->visit.via))
+		/* A slot that is still there goes later. */
+		c->dead = true;
+		if (c->visit.via < 0 || doomed[c->visit.via])
 			continue;
 		for (int k = 0; k < QUOTA_N_KINDS; k++)
 			ref->caps[c->visit.via].visit.lent[k] += c->visit.lent[k] + cost[k];

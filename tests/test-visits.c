@@ -320,7 +320,7 @@ START_TEST(G32_forty_through_a_proxy_are_the_clients)
 	uint64_t ram = quota_free(client, QUOTA_RAM), proxy_ram, proxy_lent;
 	struct visit *first = visit_proxy("first", amounts(0, 262144));
 	const uint64_t lent = quota_free(client, QUOTA_RAM);
-	char name[16];
+	char name[32];
 
 	ck_assert_uint_eq(lent, ram - 262144 - QUOTA_RAM_SLOT);
 	proxy_ram = quota_free(proxy, QUOTA_RAM);
@@ -369,10 +369,40 @@ START_TEST(G32_forty_through_a_proxy_are_the_clients)
 }
 END_TEST
 
+/* Whatever is reaped at once, and wherever a daemon ends in between: none of them outlives what it was made for. */
+START_TEST(what_was_made_for_it_goes_in_any_slices)
+{
+	struct visit *first = visit_proxy("first", amounts(0, 262144));
+	char name[32];
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "behind-%d", i);
+		opened(proxy, "web", first, name, amounts(0, 4096));
+	}
+	end_capability(&w, first->capability);
+	for (int r = 1; r > 0;) {
+		r = model_reap(w.model, 1);
+		ck_assert_int_ge(r, 0);
+		for (int i = 0; i < 3; i++) {
+			struct entity *e;
+
+			snprintf(name, sizeof(name), "behind-%d", i);
+			e = slot(proxy, name);
+			ck_assert(!e || !capability_is_live(capability_of(e)));
+		}
+		restart();
+	}
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "behind-%d", i);
+		ck_assert_ptr_null(slot(proxy, name));
+	}
+}
+END_TEST
+
 START_TEST(servers_visit_for_each_other_so_deep)
 {
 	struct visit *v = visit_proxy("first", amounts(0, 262144));
-	char name[16];
+	char name[32];
 
 	for (int i = 1; i < VISIT_DEPTH_MAX; i++) {
 		snprintf(name, sizeof(name), "next-%d", i);
@@ -424,6 +454,7 @@ main(void)
 	tcase_add_test(c, G08_a_refused_one_gives_all_back);
 	tcase_add_test(c, G31_a_server_charges_each_client);
 	tcase_add_test(c, G32_forty_through_a_proxy_are_the_clients);
+	tcase_add_test(c, what_was_made_for_it_goes_in_any_slices);
 	tcase_add_test(c, servers_visit_for_each_other_so_deep);
 	tcase_add_test(c, a_store_that_fails_changes_nothing);
 	suite_add_tcase(s, c);

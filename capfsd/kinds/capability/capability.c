@@ -342,11 +342,33 @@ next_leaf_first(struct capability *c)
 	return first_leaf(list_entry(c->sibling_link.next, struct capability, sibling_link));
 }
 
+/*
+ * A slot may have to go because of what its visit was made for, and has no other mark of that: where it does not go
+ * together with its visit it gets one.
+ */
+static int
+reap_visited(struct reaper *r, struct capability *c)
+{
+	struct capability_record *record;
+	int e = reap_entity(r, &c->visit->entity);
+
+	if (e)
+		return e;
+	e = reap_one(r, &c->entity);
+	if (e <= 0)
+		return e;
+	record = change_edit(r->ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record->flags |= CAPABILITY_DEAD;
+	return e;
+}
+
 static int
 reap_slot(struct reaper *r, struct capability *c)
 {
 	struct list *lists[] = {&c->aliases, &c->caveats, &c->shares};
-	int e = c->visit ? reap_entity(r, &c->visit->entity) : 0;
+	int e = 0;
 
 	for (size_t n = 0; e == 0 && n < sizeof(lists) / sizeof(lists[0]); n++)
 		list_for_each (i, lists[n]) {
@@ -356,7 +378,9 @@ reap_slot(struct reaper *r, struct capability *c)
 		}
 	if (e == 0 && c->ruled)
 		e = reap_one(r, &c->ruled->entity);
-	return e ? e : reap_one(r, &c->entity);
+	if (e)
+		return e;
+	return c->visit ? reap_visited(r, c) : reap_one(r, &c->entity);
 }
 
 /* Leaves first, so that whenever the budget ends nothing is left without its parent. */
