@@ -113,6 +113,9 @@ execute(const struct heirs *h, int config, pid_t parent)
 		if (fd_set_cloexec(h->fds[i], false) < 0)
 			_exit(STATUS_EXEC);
 	setenv("PATH", PATH, 1);
+	/* It wants to know where it is, which may be where its user may not be. */
+	if (chdir("/") < 0)
+		_exit(STATUS_EXEC);
 	execvpe(name, argv, environment);
 	message("haproxy: %s%s", error_name(errno), errno == ENOENT ? ": it is not installed" : "");
 	_exit(STATUS_EXEC);
