@@ -184,6 +184,18 @@ goes_away(const char *name)
 	return names && strstr(names, word);
 }
 
+/* What tells of events, of others, or of what is asked. */
+static bool
+may_be_empty(const char *name)
+{
+	static const char *const names[] = {"events", "faults", "holders", "policy", "requests", "yield"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 static int
 list_directory(struct worker *w, const char *path, unsigned depth)
 {
@@ -203,8 +215,7 @@ list_directory(struct worker *w, const char *path, unsigned depth)
 			return worker_fail(w, "lstat %s", child);
 		if (S_ISDIR(st.st_mode) && depth > 0 && list_directory(w, child, depth - 1) < 0)
 			return -1;
-		if (S_ISREG(st.st_mode) && strcmp(e->d_name, "events") != 0 &&
-			strcmp(e->d_name, "faults") != 0 && slurp(child, text, sizeof(text)) <= 0 && strcmp(e->d_name, "holders") != 0)
+		if (S_ISREG(st.st_mode) && !may_be_empty(e->d_name) && slurp(child, text, sizeof(text)) <= 0)
 			return worker_fail(w, "read %s", child);
 	}
 	return errno ? worker_fail(w, "readdir %s", path) : 0;

@@ -85,102 +85,6 @@ START_TEST(G10_no_end_is_lost_with_a_broker)
 END_TEST
 
 /* An init that does not name a program has none. */
-static const struct store_ops *usual;
-static unsigned n_commits;
-
-static int
-count_commit(void *store)
-{
-	n_commits++;
-	return usual->commit(store);
-}
-
-static int
-no_room(void *store)
-{
-	return -ENOSPC;
-}
-
-static void
-commit_by(struct store_ops *ops, int (*commit)(void *store))
-{
-	usual = w.model->store;
-	*ops = *usual;
-	ops->commit = commit;
-	w.model->store = ops;
-}
-
-/* That it is asked for, that its client can speak to it, and its end with the reply. */
-START_TEST(a_start_and_its_end_are_three_transactions)
-{
-	struct store_ops ops;
-	char path[64];
-	uint64_t id;
-
-	played_begin();
-	played_run("descriptors=0", &id);
-	played_report(init, PROCESS_EXITED, id, 0, 0);
-	commit_by(&ops, count_commit);
-	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &id));
-	ck_assert_uint_eq(n_commits, 2);
-	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
-	played_report(init, PROCESS_EXITED, id, 0, 0);
-	ck_assert(played_is_answered());
-	ck_assert_uint_eq(n_commits, 3);
-	w.model->store = usual;
-}
-END_TEST
-
-START_TEST(G10_an_end_that_is_not_stored_is_not_forgotten)
-{
-	struct process_record record, state = {.type = PROCESS_STATE, .flags = PHASE_EXITED, .status = 9};
-	struct store_ops full;
-	char path[64];
-
-	played_begin();
-	snprintf(path, sizeof(path), "threads/%s", played_run("descriptors=0 keep", &state.thread));
-	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
-	commit_by(&full, no_room);
-	played_report(init, PROCESS_EXITED, state.thread, 9, 0);
-	ck_assert_uint_eq(played_said(init, &record, NULL), 0);
-	ck_assert(played_is_answered());
-	ck_assert_uint_eq(a.m.error, ENOSPC);
-	world_kill(&w);
-	world_start(&w);
-	world_settle(&w);
-	played_find();
-	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
-	played_tell(init, &state, NULL, 0);
-	played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
-	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_ACK);
-	ck_assert_uint_eq(record.thread, state.thread);
-	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
-	ck_assert(played_is_answered());
-	ck_assert_ptr_nonnull(strstr(a.text, "status=9 "));
-	ck_assert_ptr_null(entity_find(w.model, state.thread));
-}
-END_TEST
-
-/* Nobody but its init knows that it does. */
-START_TEST(that_it_runs_is_known_to_the_next_broker)
-{
-	struct process_record record, state = {.type = PROCESS_STATE, .flags = PHASE_RUNNING, .pid = 1};
-	const char *name;
-
-	played_begin();
-	name = played_run("descriptors=0 keep", &state.thread);
-	ck_assert_ptr_nonnull(strstr(played_info(name), "state=running\n"));
-	world_kill(&w);
-	world_start(&w);
-	world_settle(&w);
-	played_find();
-	ck_assert_uint_eq(played_said(init, &record, NULL), PROCESS_SYNC);
-	played_tell(init, &state, NULL, 0);
-	played_end(played_say(init, &(struct process_record){.type = PROCESS_SYNCED, .serial = record.serial}));
-	ck_assert_ptr_nonnull(strstr(played_info(name), "state=running\n"));
-}
-END_TEST
-
 START_TEST(what_an_init_does_not_name_has_failed)
 {
 	struct process_record record;
@@ -559,9 +463,6 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, a_broker_that_dies_starts_one_program, 0, 3);
 	tcase_add_test(t, G10_no_end_is_lost_with_a_broker);
-	tcase_add_test(t, a_start_and_its_end_are_three_transactions);
-	tcase_add_test(t, G10_an_end_that_is_not_stored_is_not_forgotten);
-	tcase_add_test(t, that_it_runs_is_known_to_the_next_broker);
 	tcase_add_test(t, what_an_init_does_not_name_has_failed);
 	tcase_add_loop_test(t, G10_an_end_with_the_init_is_told, 0, 2);
 	tcase_add_test(t, G10_an_end_before_the_next_broker_asks_stays);
