@@ -206,7 +206,6 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/spares.h \
 	capfsd/programs/again.c \
 	capfsd/programs/heart.c \
-	capfsd/programs/late.c \
 	capfsd/asking/asking.c \
 	capfsd/asking/asking.h \
 	capfsd/programs/asking.c \

@@ -58,8 +58,6 @@ on_stop(struct keeper_orders *o, int *fd)
 static void
 on_pause(struct keeper_orders *o, int *fd)
 {
-	/* What has no room there is told by the inits again. */
-	(void)programs_store(o->fronts->programs);
 	sockets_pause(o->fronts->sockets);
 	sd_event_exit(o->event, BROKER_EXIT_PAUSED);
 }

@@ -53,10 +53,8 @@ spawn_forget(struct control *c)
 static int
 park(struct exchange *x, struct program *p)
 {
-	bool is_asker = p->record.connection == x->control->memo->record.cookie;
-
 	spawn_forget(x->control);
-	x->parked = programs_wait(p, &x->control->parked_link, is_asker && x->asked->op == WIRE_WAIT);
+	x->parked = programs_wait(p, &x->control->parked_link);
 	return x->parked ? 0 : refuse(&x->request, ENOMEM, "the daemon is out of memory");
 }
 
@@ -496,7 +494,6 @@ int
 perform_wait(struct exchange *x)
 {
 	struct control *c = x->control;
-	struct programs *programs = c->controls->programs;
 	struct operation o;
 	struct node node;
 	int e;
@@ -516,10 +513,6 @@ perform_wait(struct exchange *x)
 		arm(c);
 		return e;
 	}
-	/* Who asked for it has the end stored by its reply. */
-	e = program_of(node.entity)->record.connection == c->memo->record.cookie ? 0 : programs_store(programs);
-	if (e < 0)
-		return e;
 	o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);
 	return verb_run(&o);
 }

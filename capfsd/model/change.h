@@ -94,10 +94,5 @@ void change_spare_notes(struct change *ch);
  */
 int change_commit(struct change *ch);
 void change_abort(struct change *ch);
-/*
- * Publishes it without storing anything, and is over. For edits alone, and for what can be learnt once more: a
- * crash takes them back, unless a later change of the same entities, which its caller sees to, has stored them.
- */
-void change_publish(struct change *ch);
 /* Commits what was staged with E = 0, else aborts it. Returns: E, or as change_commit(). */
 int change_finish(struct change *ch, int e);

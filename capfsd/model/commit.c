@@ -316,14 +316,6 @@ change_commit(struct change *ch)
 	return 0;
 }
 
-void
-change_publish(struct change *ch)
-{
-	assert(ch->active && list_empty(&ch->notes) && list_empty(&ch->riders));
-	publish(ch);
-	change_end(ch, true);
-}
-
 int
 change_finish(struct change *ch, int e)
 {

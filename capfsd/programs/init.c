@@ -282,8 +282,6 @@ static int
 on_end(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
-	int e;
-
 	/* Known, and one run further. */
 	if (r && program_is_live(r->program) && record->serial < r->program->record.n_restarts) {
 		r->known = true;
@@ -292,10 +290,6 @@ on_end(struct init *i, struct running *r, const struct process_record *record,
 	}
 	if (r && program_is_live(r->program) && !is_lost(r, record))
 		return report_end(r, record);
-	/* Is it stored, too? */
-	e = programs_store(i->programs);
-	if (e < 0)
-		return e;
 	init_acknowledge(i, record->thread);
 	if (!r || !program_is_live(r->program))
 		return 0;

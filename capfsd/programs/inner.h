@@ -45,8 +45,6 @@ struct running {
 	bool known;                 /* an init has named it since this broker is there */
 	bool connected;             /* … and its connection is there */
 	bool orphaned;
-	struct list late_link;      /* programs.late */
-	bool asker_waits;           /* who asked for it waits for its end, or has */
 	bool said;                  /* its end is an event already, though it could not be stored */
 	/* What could not be sent yet: a signal; PROCESS_PAUSE or PROCESS_RESUME. 0: nothing. */
 	int kill;
@@ -87,8 +85,6 @@ struct programs {
 	struct watch spawner_watch;
 	struct payer *payer;
 	sd_event_source *timer;
-	struct list late; /* those of which the store knows less than is shown */
-	sd_event_source *late_timer;
 	uint64_t next_serial;
 	int spawner_fd;
 	bool wanted;  /* the keeper was asked for a spawner */
@@ -130,18 +126,6 @@ void running_resume(struct running *r, bool first);
 void running_close_launch(struct running *r);
 /* What follows from its end, or from that of who asked for it, is done when the model's hooks are over. */
 void running_settle_later(struct running *r);
-
-/* --- late.c --- */
-
-int late_init(struct programs *programs);
-void late_deinit(struct programs *programs);
-/* May it be late that R runs; that it has ended? */
-bool late_is_allowed(const struct running *r);
-bool late_end_is_allowed(const struct running *r);
-/* What is shown of R, by change_publish(), is to be stored. */
-void late_add(struct running *r);
-/* It is, or R has gone: its init may forget its end. */
-void late_stored(struct running *r);
 
 /* --- asking.c --- */
 

@@ -63,7 +63,6 @@ running_new(struct programs *programs, struct program *p)
 	list_init(&r->link);
 	list_init(&r->waiters);
 	list_init(&r->ended_link);
-	list_init(&r->late_link);
 	r->indexed = p->record.connection;
 	r->orphaned = !r->indexed;
 	if (r->indexed &&
@@ -117,7 +116,6 @@ running_free(struct running *r)
 	heart_deinit(r);
 	asking_leave(r);
 	list_unlink(&r->ended_link);
-	list_unlink(&r->late_link);
 	running_unindex(r);
 	endpoint_set_slot(&r->program->entity, NULL);
 	free(r);
@@ -193,14 +191,12 @@ programs_return_launch(struct program *p, int fd)
 }
 
 bool
-programs_wait(struct program *p, struct list *waiter, bool is_asker)
+programs_wait(struct program *p, struct list *waiter)
 {
 	struct running *r = running_of(p);
 
 	if (r)
 		list_append(&r->waiters, waiter);
-	if (r && is_asker)
-		r->asker_waits = true;
 	return r;
 }
 
@@ -397,10 +393,8 @@ programs_gone(struct programs *programs, const struct entity *e)
 {
 	if (e->kind != ENTITY_PROGRAM)
 		return;
-	if (running_of(program_of(e))) {
-		late_stored(running_of(program_of(e)));
+	if (running_of(program_of(e)))
 		running_free(running_of(program_of(e)));
-	}
 	registered_gone(program_of(e));
 }
 
@@ -518,11 +512,8 @@ programs_new(struct sockets *sockets, struct programs **ret)
 	programs->next_serial = core_now(sockets);
 	list_init(&programs->inits);
 	list_init(&programs->ended);
-	list_init(&programs->late);
 	list_init(&programs->leaving);
 	r = asking_init(programs);
-	if (r == 0)
-		r = late_init(programs);
 	if (r < 0)
 		return error_trace(r);
 	r = find_programs(programs);
@@ -548,7 +539,6 @@ programs_free(struct programs *programs)
 	core_remove_user(programs->sockets, &programs_ops);
 	core_remove_user(programs->sockets, &registered_ops);
 	programs->ops = &no_ops;
-	late_deinit(programs);
 	for (struct session *s = m->root; s; s = session_next_below(m->root, s))
 		list_for_each (l, &s->owned[ENTITY_PROGRAM])
 			programs_gone(programs, list_entry(l, struct entity, owner_link));

@@ -15,7 +15,6 @@
  *	again		when one that has ended runs once more
  *	heart		those that have to say that they are well
  *	report		what has become of a program, in the model
- *	late		what of that is not stored yet
  *	registered	threads of processes that were not started by the daemon
  */
 #pragma once
@@ -66,15 +65,10 @@ void programs_return_launch(struct program *p, int fd);
 /* P has failed, and who asked for it is told: it goes. Returns: 0 or -errno. */
 int programs_forget(struct program *p);
 /*
- * WAITER is in a list of P's until something becomes of that, or it is unlinked. IS_ASKER: it is who asked for P,
- * and waits for its end, after which it has P removed at once. Returns: false: there was no memory for P.
+ * WAITER is in a list of P's until something becomes of that, or it is unlinked. Returns: false: there was no
+ * memory for P.
  */
-bool programs_wait(struct program *p, struct list *waiter, bool is_asker);
-/*
- * Stores what is shown of programs and is not stored yet, before somebody else is told of it, or another binary takes
- * over. Returns: 0 or -errno.
- */
-int programs_store(struct programs *programs);
+bool programs_wait(struct program *p, struct list *waiter);
 
 /* The control connection with this cookie is there, as before a broker died; or it has ended. */
 void programs_connection_found(struct programs *programs, uint64_t connection);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What has become of a program, put into the model: each is one change, stored before anybody is told, or, where
- * its init would tell it again, a little later (late.c). Its end
+ * What has become of a program, put into the model: each is one change, stored before anybody is told. Its end
  * is an event of its session, which all sessions above have in their logs too, stored with the change: a crash
  * neither takes it back nor tells it twice. One that is not as it should be is a fault.
  */
@@ -37,17 +36,6 @@ is_fault(const struct program *p, const struct program_record *record)
 		return record->status > 0;
 	/* That it runs it says just before it executes, which may fail. */
 	return record->n_restarts > 0 || (p->record.phase != PHASE_STARTING && record->step == STEP_NONE);
-}
-
-/* Is there an alarm that this end raises? It is stored with that. */
-static bool
-raises(const struct program *p, const struct program_record *record)
-{
-	const struct session *s = is_fault(p, record) ? p->session : NULL;
-
-	while (s && !s->alarm)
-		s = s->parent;
-	return s;
 }
 
 int
@@ -115,21 +103,6 @@ tell(struct running *r, const struct program_record *record, bool again)
 	r->said = true;
 }
 
-/* Commits CH, which edits R's program alone, or publishes it, to be stored later. Returns: 0 or -errno. */
-static int
-finish(struct running *r, struct change *ch, int e, bool late)
-{
-	if (e == 0 && late) {
-		change_publish(ch);
-		late_add(r);
-		return 0;
-	}
-	e = change_finish(ch, e);
-	if (e == 0)
-		list_unlink(&r->late_link);
-	return e;
-}
-
 int
 report_running(struct running *r, pid_t pid)
 {
@@ -143,7 +116,7 @@ report_running(struct running *r, pid_t pid)
 		record->pid = (uint32_t)pid;
 		record->started_usec = m->now_usec();
 	}
-	e = finish(r, ch, record ? 0 : -ENOMEM, late_is_allowed(r));
+	e = change_finish(ch, record ? 0 : -ENOMEM);
 	return e < 0 ? e : heart_start(r);
 }
 
@@ -217,7 +190,6 @@ end(struct running *r, const struct program_record *as)
 {
 	struct program *p = r->program;
 	struct program_record *record;
-	bool late = late_end_is_allowed(r) && !raises(r->program, as);
 	struct init *i = r->init;
 	struct change *ch;
 	int e = 0;
@@ -232,13 +204,13 @@ end(struct running *r, const struct program_record *as)
 		*record = *as;
 	if (e == 0)
 		e = record ? end_hold(ch, p) : -ENOMEM;
-	e = finish(r, ch, e, late);
+	e = change_finish(ch, e);
 	if (e < 0)
 		return e;
 	heart_stop(r);
 	if (program_entrypoint(p))
 		serve_refuse(r->programs->sockets, program_entrypoint(p));
-	if (i && !late)
+	if (i)
 		init_acknowledge(i, p->entity.id);
 	asking_leave(r);
 	r->init = NULL;
