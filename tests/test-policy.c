@@ -177,6 +177,11 @@ START_TEST(a_policy_is_bounded_and_charged)
 	ck_assert_uint_lt(b->used.n[QUOTA_RAM] - b->event_bytes, used + 2 * QUOTA_RAM_SESSION);
 	ck_assert_int_eq(make(&w, "sessions", "poor", "ram=4K"), 0);
 	ck_assert_int_eq(put(&w, "sessions/poor/policy", "* a b"), EDQUOT);
+	/* Room for its pieces, or for its rules, but not for both. */
+	ck_assert_int_eq(make(&w, "sessions", "tight", "ram=80K"), 0);
+	memset(text, '#', 60000);
+	text[60000] = '\0';
+	ck_assert_int_eq(put(&w, "sessions/tight/policy", text), EDQUOT);
 	free(text);
 }
 END_TEST

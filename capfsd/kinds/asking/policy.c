@@ -255,7 +255,8 @@ add_piece(struct change *ch, struct session *s, const char *text, size_t n, bool
 int
 policy_set(struct change *ch, struct session *s, struct rules *rules, uint64_t *ret_old)
 {
-	const struct quota cost = {{[QUOTA_RAM] = policy_kind.cost.n[QUOTA_RAM] + rules->bytes}};
+	size_t n_pieces = rules->n_text > 0 ? (rules->n_text - 1) / POLICY_PIECE_BYTES + 1 : 1;
+	const struct quota cost = {{[QUOTA_RAM] = n_pieces * policy_kind.cost.n[QUOTA_RAM] + rules->bytes}};
 	struct policy *first = NULL, *piece;
 	enum quota_kind kind;
 	size_t at = 0;
