@@ -137,6 +137,9 @@ t_is "G04_for_a_child" "slot=given" "$("$CAP" visit notes given to=app ram=4K)"
 t_ok "G04_that_uses_it" note "$app" given "x"
 t_fails EPERM "G04_and_cannot_close_it" rmdir "$app/caps/given"
 t_is "who_opened_it_lends" 8192 "$(lent "$app")"
+before=$(quota ram lent "$CAPFS/quota")
+t_fails EPERM "G04_nor_lend_more_of_what_is_not_its_own" "$CAP" upgrade sessions/app/caps/given ram=4K
+t_is "G04_and_nothing_was_lent" "$before" "$(quota ram lent "$CAPFS/quota")"
 t_ok "and_takes_it_back" "$CAP" revoke notes --id="$(id_of given "$app")"
 t_is "all_of_it" "$visits" "$(visits "$CAPFS")"
 

@@ -66,10 +66,12 @@ open_visit(struct operation *o, struct capability *source)
 	return stage_slot(o, 0, source, to, made);
 }
 
+/* Who has the slot of a visit that was opened from above lends nothing for it that is not its own. */
 static int
 upgrade_visit(struct operation *o, struct capability *c)
 {
 	struct visit *v = c->visit;
+	const struct session *lender = v->via ? v->via->entrypoint->session : v->payer;
 	enum quota_kind kind;
 	int answer;
 
@@ -79,6 +81,8 @@ upgrade_visit(struct operation *o, struct capability *c)
 		return refuse(o->request, EINVAL, "no amount is given");
 	if (capability_is_doomed(c))
 		return refuse(o->request, ENOENT, "the visit has ended");
+	if (lender != c->session)
+		return refuse(o->request, EPERM, "it was opened from above, where no more is lent for it");
 	answer = visit_upgrade(o->change, v, &o->quota, &kind);
 	if (answer)
 		return answer < 0 ? answer : refuse_short(o->request, answer, v->via, v->payer, kind);
