@@ -354,6 +354,29 @@ START_TEST(S15_in_slices)
 }
 END_TEST
 
+/* More than a slice has room for, a session without room for them among those who get it: nobody waits for ever. */
+START_TEST(S15_more_than_a_slice)
+{
+	unsigned n = 0;
+	char name[16];
+
+	ck_assert_int_eq(make(&w, "sessions", "many", "caps=20 ram=1M"), 0);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "as=kv%d", i);
+		ck_assert_int_eq(put(&w, "caps/kv/replicate", name), 0);
+	}
+	ck_assert_int_eq(put_only(&w, "share", "with=children"), 0);
+	while (n < 2000 && (model_reap(w.model, 32) > 0 || share_run(w.model, 32) > 0))
+		n++;
+	ck_assert_uint_lt(n, 2000);
+	ck_assert_int_eq(make(&w, "sessions", "later", "caps=200 ram=1M"), 0);
+	for (n = 0; n < 2000 && share_run(w.model, 32) > 0; n++)
+		model_check(w.model);
+	ck_assert_uint_lt(n, 2000);
+	ck_assert_uint_eq(session_of(walk(&w, "sessions/later").entity)->n_owned[ENTITY_CAPABILITY], 101);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -379,6 +402,7 @@ main(void)
 	tcase_add_test(t, Z60_what_is_no_command);
 	tcase_add_test(t, Z60_a_full_store);
 	tcase_add_test(t, S15_in_slices);
+	tcase_add_test(t, S15_more_than_a_slice);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

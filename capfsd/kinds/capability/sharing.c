@@ -77,6 +77,13 @@ shared_name(const struct share *share, char name[2 * NAME_BYTES_MAX + 2])
 		beside ? "." : "", c->entity.name);
 }
 
+/* Is S to get what it has not? */
+static bool
+is_missing(struct model *m, const struct share *share, const struct session *s)
+{
+	return covers(share, s) && s->entity.id > share->record.settled_upto && !find_made(m, share, s);
+}
+
 /* Returns: as derive(); 0 also if S has it, or is not to have it. */
 static int
 give(struct change *ch, const struct share *share, struct session *s)
@@ -85,8 +92,7 @@ give(struct change *ch, const struct share *share, struct session *s)
 	char base[2 * NAME_BYTES_MAX + 2], name[NAME_BYTES_MAX + 1];
 	struct capability *made;
 
-	if (share->record.with == SHARE_NONE || s->entity.id <= share->record.settled_upto ||
-		find_made(change_model(ch), share, s))
+	if (!is_missing(change_model(ch), share, s))
 		return 0;
 	if (is_enough(share, s))
 		return CAPABILITY_E_QUOTA_CAPS;
@@ -326,20 +332,24 @@ run_share(struct model *m, struct slice *slice, struct share *share)
 	return r;
 }
 
-/* All that is shared with S by shares that stand in the list of AT. */
+/*
+ * All that is shared with S by shares that stand in the list of AT. Only what is given counts: each slice begins
+ * at the first one, and would else come no further than that.
+ */
 static int
 give_of(struct slice *slice, const struct session *at, struct session *s)
 {
 	list_for_each (i, (struct list *)(uintptr_t)&at->shares) {
 		const struct share *share = list_entry(i, struct share, scope_link);
-		int r;
+		int answer, r;
 
-		if (!covers(share, s))
+		if (!is_missing(change_model(slice->ch), share, s))
 			continue;
 		if (slice->left == 0)
 			return 1;
-		slice->left--;
-		r = note(slice, share, s, give(slice->ch, share, s));
+		answer = give(slice->ch, share, s);
+		slice->left -= answer == 0;
+		r = note(slice, share, s, answer);
 		if (r < 0)
 			return r;
 	}
