@@ -48,6 +48,7 @@ unit_tests = \
 	tests/test-adjust \
 	tests/test-split \
 	tests/test-share \
+	tests/test-share-again \
 	tests/test-ops \
 	tests/test-asking \
 	tests/test-policy \
@@ -530,6 +531,10 @@ tests_test_objects_LDADD = $(model_libs)
 tests_test_quota_SOURCES = tests/test-quota.c $(model_world)
 tests_test_quota_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_quota_LDADD = $(model_libs)
+tests_test_share_again_SOURCES = tests/test-share-again.c $(model_service)
+tests_test_share_again_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_share_again_LDADD = $(model_libs)
+
 tests_test_visits_SOURCES = tests/test-visits.c $(model_service)
 tests_test_visits_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_visits_LDADD = $(model_libs)

@@ -59,7 +59,7 @@ record_is_valid(const struct share_record *r)
 	struct methods m = {.n = r->n_methods};
 
 	memcpy(m.range, r->methods, sizeof(m.range));
-	return r->with < N_SHARE_WITH && r->n_methods <= METHODS_MAX && methods_are_valid(&m);
+	return r->with < N_SHARE_WITH && r->n_methods <= METHODS_MAX && r->changed <= 1 && methods_are_valid(&m);
 }
 
 /* An older daemon ends slots and sessions, and leaves their shares, of which it knows nothing. */
@@ -107,18 +107,14 @@ share_unlink(struct model *m, struct entity *e)
 	list_unlink(&share_of(e)->work_link);
 }
 
-/* Where it was written with other reductions, what it has made is to follow. */
 static unsigned
 share_applied(struct model *m, struct entity *e, const void *old)
 {
 	struct share *s = share_of(e);
-	struct share_record a = s->record, b = *(const struct share_record *)old;
+	const struct share_record *before = old;
 
-	if (a.written == b.written)
+	if (s->record.written == before->written)
 		return 0;
-	a.with = b.with = 0;
-	a.scope = b.scope = a.written = b.written = a.settled_upto = b.settled_upto = 0;
-	s->changed = s->changed || memcmp(&a, &b, sizeof(a)) != 0;
 	s->settles = false;
 	begin(m, s);
 	return 0;
@@ -244,6 +240,19 @@ add_share(struct change *ch, struct capability *c, const struct share_record *re
 	return r;
 }
 
+/* Do they differ in what is given, whoever it is for? */
+static bool
+differ(struct share_record a, struct share_record b)
+{
+	a.with = b.with = a.changed = b.changed = 0;
+	a.scope = b.scope = a.written = b.written = a.settled_upto = b.settled_upto = 0;
+	return memcmp(&a, &b, sizeof(a)) != 0;
+}
+
+/*
+ * Where it is written with other reductions what it has made is to follow. That stands in the record: else who is
+ * killed meanwhile would leave the others with what they had.
+ */
 int
 share_stage(struct change *ch, struct capability *c, enum share_with with, const struct session *s,
 	const struct reductions *how, struct share **ret)
@@ -270,6 +279,7 @@ share_stage(struct change *ch, struct capability *c, enum share_with with, const
 	if (!edited)
 		return -ENOMEM;
 	record.written = found->record.written + 1;
+	record.changed = found->record.changed || differ(record, found->record);
 	*edited = record;
 	*ret = found;
 	return 0;

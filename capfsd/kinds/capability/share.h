@@ -50,7 +50,8 @@ struct share_record {
 	uint8_t with;  /* enum share_with */
 	uint8_t given;
 	uint8_t n_methods;
-	uint8_t reserved[9];
+	uint8_t changed; /* what was made before is not as it should be */
+	uint8_t reserved[8];
 	struct method_range methods[METHODS_MAX];
 };
 
@@ -62,7 +63,6 @@ struct share {
 	struct list work_link;  /* model.sharing, while there are sessions to look at */
 	uint64_t at;   /* the id of the last slot, or session, that was looked at */
 	bool gives;    /* those who should not have it have lost it: now the others get it */
-	bool changed;  /* what was made before is not as it should be */
 	bool settles;  /* when all have been looked at, those are all who get it */
 };
 

@@ -209,7 +209,7 @@ look_at(struct slice *slice, const struct share *share, struct capability *c, bo
 	bool covered = covers(share, c->session);
 
 	*ret_stays = c->record.by_uid != BY_SHARE || (covered && !capability_is_doomed(c));
-	if (c->record.by_uid != BY_SHARE || capability_is_doomed(c) || (covered && !share->changed))
+	if (c->record.by_uid != BY_SHARE || capability_is_doomed(c) || (covered && !share->record.changed))
 		return 0;
 	slice->left--;
 	return covered ? renew(slice->ch, share, c) : end_made(slice->ch, c);
@@ -290,6 +290,18 @@ give_some(struct slice *slice, struct share *share)
 	return 0;
 }
 
+/* All that it has made is as it should be. */
+static int
+settle_changed(struct change *ch, struct share *share)
+{
+	struct share_record *edited = change_edit(ch, &share->entity);
+
+	if (!edited)
+		return -ENOMEM;
+	edited->changed = 0;
+	return 0;
+}
+
 /* One that is withdrawn goes with the slice that finds nothing more of it. */
 static int
 stage_share(struct slice *slice, struct share *share, bool *ret_done)
@@ -302,8 +314,8 @@ stage_share(struct slice *slice, struct share *share, bool *ret_done)
 		return change_drop(slice->ch, &share->entity);
 	if (r > 0 && !share->gives) {
 		share->gives = true;
-		share->changed = false;
 		share->at = 0;
+		r = share->record.changed && settle_changed(slice->ch, share) < 0 ? -ENOMEM : r;
 	}
 	if (r >= 0 && share->gives)
 		r = give_some(slice, share);
@@ -324,7 +336,6 @@ run_share(struct model *m, struct slice *slice, struct share *share)
 	if (r < 0) {
 		share->at = before.at;
 		share->gives = before.gives;
-		share->changed = before.changed;
 	} else if (done && !goes) {
 		list_unlink(&share->work_link);
 		share->settles = false;

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Conformance: S16 */
+/* What a share has made follows it, also when the daemon is killed in the middle of that. */
+#include "config.h"
+
+#include <check.h>
+#include <stdio.h>
+
+#include "tests/fixture.h"
+#include "tests/model-service.h"
+
+#define CHILDREN 10
+
+static void
+share_with_children(uint64_t conns)
+{
+	const struct reductions how = {.has_conns = conns > 0, .conns = conns};
+	struct change *ch = change_begin(w.model);
+	struct share *share;
+
+	ck_assert_int_eq(finish(ch, share_stage(ch, origin, SHARE_CHILDREN, NULL, &how, &share)), 0);
+}
+
+static void
+run_all(void)
+{
+	while (model_reap(w.model, 4) > 0 || share_run(w.model, 4) > 0)
+		model_check(w.model);
+}
+
+START_TEST(S16_less_after_a_kill)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 4, [QUOTA_RAM] = 20000}};
+	uint64_t id = origin->entity.id;
+	char name[8];
+
+	for (int i = 0; i < CHILDREN; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		make_session(&w, root, name, &quota);
+	}
+	share_with_children(0);
+	run_all();
+	share_with_children(2);
+	ck_assert_int_eq(share_run(w.model, 4), 1);
+	ck_assert_int_eq(world_restart(&w), 0);
+	run_all();
+	origin = capability_of(entity_find(w.model, id));
+	ck_assert_uint_eq(origin->n_children, CHILDREN + 1);
+	list_for_each (i, &origin->children)
+		ck_assert_uint_eq(list_entry(i, struct capability, sibling_link)->record.conns_limit, 2);
+	ck_assert_uint_eq(share_find(origin)->record.changed, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("share-again");
+	TCase *t = tcase_create("share-again");
+
+	tcase_add_checked_fixture(t, service_setup, service_teardown);
+	tcase_add_test(t, S16_less_after_a_kill);
+	suite_add_tcase(s, t);
+	return fixture_main(s);
+}
