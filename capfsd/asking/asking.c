@@ -96,9 +96,10 @@ end(struct askings *all, struct ask *a)
 static int
 tell(struct askings *all, struct ask *a)
 {
-	list_unlink(&a->news_link);
+	/* It stays in the list until that is stored. */
 	if (a->abandoned)
 		return drop(all, a);
+	list_unlink(&a->news_link);
 	if (a->record.asker.handle && all->ops)
 		all->ops->ready(all->ops_data, a->record.asker.handle);
 	return 0;
