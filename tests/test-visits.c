@@ -399,6 +399,23 @@ START_TEST(what_was_made_for_it_goes_in_any_slices)
 }
 END_TEST
 
+/* The payer has as much as before, so its log need not give way. */
+START_TEST(what_goes_back_takes_no_events)
+{
+	struct visit *first = visit_proxy("first", amounts(0, quota_free(client, QUOTA_RAM) - 65536));
+	uint64_t ram = visit_free(first, QUOTA_RAM), bytes;
+
+	opened(proxy, "web", first, "behind", amounts(0, ram - QUOTA_RAM_SLOT));
+	for (int i = 0; i < 50; i++)
+		log_text(w.model, client, "line %d", i);
+	bytes = client->event_bytes;
+	end_capability(&w, slot_of(proxy, "behind"));
+	world_reap(&w);
+	ck_assert_uint_eq(visit_free(first, QUOTA_RAM), ram);
+	ck_assert_uint_eq(client->event_bytes, bytes);
+}
+END_TEST
+
 START_TEST(servers_visit_for_each_other_so_deep)
 {
 	struct visit *v = visit_proxy("first", amounts(0, 262144));
@@ -455,6 +472,7 @@ main(void)
 	tcase_add_test(c, G31_a_server_charges_each_client);
 	tcase_add_test(c, G32_forty_through_a_proxy_are_the_clients);
 	tcase_add_test(c, what_was_made_for_it_goes_in_any_slices);
+	tcase_add_test(c, what_goes_back_takes_no_events);
 	tcase_add_test(c, servers_visit_for_each_other_so_deep);
 	tcase_add_test(c, a_store_that_fails_changes_nothing);
 	suite_add_tcase(s, c);

@@ -162,6 +162,16 @@ visit_unlink(struct model *m, struct entity *e)
 	lend(v, &(struct quota){}, &v->record.lent);
 }
 
+/* Does it grow by what one that was made for it gives back, and which goes after this, in the same change? */
+static bool
+gets_back(const struct visit *v)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&v->forwarded)
+		if (change_drops(&list_entry(i, struct visit, via_link)->entity))
+			return true;
+	return false;
+}
+
 /* The one whose quota it is gives first, and the other one is linked after that: so events give way to neither. */
 static unsigned
 visit_applied(struct model *m, struct entity *e, const void *old)
@@ -170,7 +180,8 @@ visit_applied(struct model *m, struct entity *e, const void *old)
 	const struct visit_record *before = old;
 
 	lend(v, &v->record.lent, &before->lent);
-	events_yield(v->payer);
+	if (!gets_back(v))
+		events_yield(v->payer);
 	return 0;
 }
 
