@@ -169,6 +169,30 @@ START_TEST(R01_or_is_torn_and_says_so)
 }
 END_TEST
 
+START_TEST(R01_the_lowest_is_told)
+{
+	char path[16 * SESSION_DEPTH_MAX] = "sessions", quota[64], *t;
+	const char *line;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SESSION_DEPTH_MAX; i++) {
+		snprintf(quota, sizeof(quota), "caps=%u ram=%uK", 1000 - 10 * i, 1000 - 10 * i);
+		ck_assert_int_eq(make(&w, path, "d", quota), 0);
+		strcat(path, "/d/sessions");
+	}
+	t = text_of(&w, "sessions/d/checkpoint");
+	for (line = t; (line = strstr(line, "\nsession ")); line++)
+		n++;
+	ck_assert_uint_eq(n, SESSION_DEPTH_MAX);
+	free(t);
+	t = text_of(&w, "checkpoint");
+	for (line = t, n = 0; (line = strstr(line, "\nsession ")); line++)
+		n++;
+	ck_assert_uint_eq(n, SESSION_DEPTH_MAX + 3);
+	free(t);
+}
+END_TEST
+
 START_TEST(R03_calls_that_are_used_up)
 {
 	const char *reduce = "sessions/app/caps/kv/reduce";
@@ -222,6 +246,7 @@ main(void)
 	tcase_add_test(t, R01_what_changes_is_told_anew);
 	tcase_add_test(t, R01_what_changes_all_the_time_is_told_in_one_piece);
 	tcase_add_test(t, R01_or_is_torn_and_says_so);
+	tcase_add_test(t, R01_the_lowest_is_told);
 	tcase_add_test(t, R03_calls_that_are_used_up);
 	tcase_add_test(t, R02_a_badge_that_was_another);
 	return fixture_main(s);

@@ -38,7 +38,7 @@ struct reading {
 	unsigned n_lines, n_restarts;
 	bool in_line;
 	/* Of a walk through sessions: those that were entered and not left, from the top; and what comes next. */
-	uint64_t path[SESSION_DEPTH_MAX];
+	uint64_t path[SESSION_DEPTH_MAX + 1];
 	uint16_t n_path;
 	uint8_t phase;
 	bool arrows;

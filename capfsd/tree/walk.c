@@ -45,7 +45,7 @@ walk_on(const struct walk *w, struct session *s)
 	struct reading *at = w->at;
 	struct entity *e = s ? walk_shown(w, &s->owned[ENTITY_SESSION], at->last) : NULL;
 
-	if (e && at->n_path < SESSION_DEPTH_MAX) {
+	if (e && at->n_path <= SESSION_DEPTH_MAX) {
 		walk_enter(at, session_of(e));
 		return true;
 	}
