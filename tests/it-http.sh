@@ -52,7 +52,7 @@ def serve(c):
         method, target, _ = lines[0].split(" ", 2)
         fields = {k.lower(): v.strip() for k, v in (l.split(":", 1) for l in lines[1:])}
         print(method, target, file=log)
-        if target.endswith("/up"): return upgraded(c)
+        if target.endswith("/up") or "h2c" in fields.get("upgrade", "").lower() or method == "CONNECT": return upgraded(c)
         if target.endswith("/stream"):
             stream(c); print("gone", file=log); return
         if target.endswith("/upload"): return upload(c, len(data), int(fields["content-length"]))
@@ -242,12 +242,18 @@ smuggle "a blank in the name" 'Transfer-Encoding : chunked\r\nContent-Length: 4'
 smuggle "a line that goes on" 'X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 4' '0\r\n\r\n'
 smuggle "bare line feeds" 'X: y\nTransfer-Encoding: chunked\nContent-Length: 4' '0\r\n\r\n'
 smuggle "an upgrade that is none" 'Connection: Upgrade\r\nUpgrade: websocket' ''
+for upgrade in h2c H2C 'tcp, h2c' 'h2c\r\nUpgrade: tcp'; do
+	t_is "no_upgrade_to_HTTP/2: $upgrade" "200 403" "$(ask "$ci" "GET /containers/x HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: $upgrade\r\n\r\nGET /info HTTP/1.1\r\nHost: d\r\n$end" | answers)"
+done
 smuggle "HTTP/2" 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__' ''
 t_is "an_absolute_path" 403 "$(ask "$ci" "GET http://d/info HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "an_absolute_path_that_is_allowed" 200 "$(ask "$ci" "GET http://d/images/json HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "of_another_host" 400 "$(ask "$ci" "GET http://other/images/json HTTP/1.1\r\nHost: d\r\n$end" | answers)"
+t_is "an_absolute_path_behind_a_query" 403 "$(ask "$ci" "GET http://d?/images/json HTTP/1.1\r\nHost: d?\r\n$end" | answers)"
 t_is "a_star" 403 "$(ask "$ci" "OPTIONS * HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "a_tunnel" 403 "$(ask "$ci" "CONNECT d:80 HTTP/1.1\r\nHost: d:80\r\n$end" | answers)"
+t_ok "any_method" say 'to=two as=any only="* /containers/**"' "$CAPFS/caps/docker/grant"
+t_is "a_tunnel_with_a_path" 403 "$(ask "$CAPFS/sessions/two/caps/any/socket" "CONNECT http://d:80/containers/x HTTP/1.1\r\nHost: d:80\r\n$end" | answers)"
 t_like "HTTP/2_at_once" '^400' answers < <(ask "$ci" 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 t_is "HTTP/0.9" 400 "$(ask "$ci" 'GET /images/json\r\n' | answers)"
 t_is "HTTP/1.0" 403 "$(ask "$ci" 'GET /info HTTP/1.0\r\n\r\n' | answers)"

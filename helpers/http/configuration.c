@@ -47,6 +47,16 @@ static const char *const forms[] = {
 	"path-strip-dotdot full",
 };
 
+/*
+ * What would go by unlooked at behind a request that is allowed: HTTP/2, to which a server may switch a connection by
+ * an upgrade, and whatever a tunnel has. The path of "http://host?/path" is none to servers, and one to HAProxy.
+ */
+static const char never[] =
+	"\thttp-request del-header Upgrade if { req.hdr(Upgrade) -i -m sub h2 }\n"
+	"\thttp-request del-header HTTP2-Settings\n"
+	"\thttp-request set-var(txn.never) bool(true) if { method CONNECT }\n"
+	"\thttp-request set-var(txn.never) bool(true) if { url -m reg '^[^/?#]+//[^/]*[?#]' }\n";
+
 static const struct {
 	unsigned status;
 	const char *message;
@@ -101,7 +111,9 @@ add_rules(const struct configuration *c, struct text *t)
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
 		text_addf(t, "\thttp-request normalize-uri %s if { var(txn.odd) -m found }\n", forms[i]);
 	text_add(t, "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[method] %[path]\"\n");
-	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s }\n", patterns);
+	text_add(t, never);
+	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s } !{ var(txn.never) -m found }\n",
+		patterns);
 	text_add(t, "\thttp-request set-log-level info\n"
 		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n");
 	text_addf(t, "\thttp-request return status 403 content-type application/json lf-string "
