@@ -53,6 +53,8 @@ def serve(c):
         fields = {k.lower(): v.strip() for k, v in (l.split(":", 1) for l in lines[1:])}
         print(method, target, file=log)
         if target.endswith("/up") or "h2c" in fields.get("upgrade", "").lower() or method == "CONNECT": return upgraded(c)
+        if target.endswith("/stay"):
+            c.sendall(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"); time.sleep(600)
         if target.endswith("/stream"):
             stream(c); print("gone", file=log); return
         if target.endswith("/upload"): return upload(c, len(data), int(fields["content-length"]))
@@ -304,6 +306,13 @@ each() {
 	done | sort | uniq -c | xargs
 }
 t_is "there_are_many" 300 "$n"
+# Somebody has left, and the server does not hear it: this is in nobody's way.
+say 'to=two as=left only="GET /stay"' "$CAPFS/caps/docker/grant"
+python3 "$TMP/ask.py" "$CAPFS/sessions/two/caps/left/socket" >"$TMP/left" \
+	<<<$'GET /stay HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r' &
+left=$!
+t_ok "a_server_stays" wait_for 10 grep -q ' 101 ' "$TMP/left"
+kill $left; wait $left 2>/dev/null
 t_is "each_may_its_own" "$n 200403" "$(each)"
 # One takes as many connections as it can.
 job python3 "$TMP/ask.py" "$free" hold=600 >"$TMP/held" 2>&1 </dev/null

@@ -13,6 +13,7 @@
 #include "helpers/http/rules.h"
 
 #define SHARE 4 /* of all slots one session can have a fourth in use */
+#define TRIES_MAX 16 /* HAProxy is asked about each; the next caller tries others */
 
 void
 slots_init(struct slots *s, struct engine *e, size_t n, const char *name)
@@ -73,7 +74,7 @@ is_crowded(const struct slots *s, const char *label)
 
 /* One that was nobody's yet, or has not been used longest. */
 static struct slot *
-find_unused(struct slots *s)
+find_oldest(struct slots *s)
 {
 	struct slot *best = NULL;
 
@@ -83,12 +84,28 @@ find_unused(struct slots *s)
 		if (one->n_clients == 0 && (!best || one->used_usec < best->used_usec))
 			best = one;
 	}
-	if (!best || !best->pattern)
-		return best;
-	if (!engine_is_idle(s->engine, best->listener))
-		return NULL;
-	s->settle(s->data);
 	return best;
+}
+
+/*
+ * One of which HAProxy has still something is in nobody's way: an upgraded connection, whose client has left and
+ * whose server stays, may be there for days.
+ */
+static struct slot *
+find_unused(struct slots *s, uint64_t now_usec)
+{
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		struct slot *best = find_oldest(s);
+
+		if (!best || !best->pattern)
+			return best;
+		if (engine_is_idle(s->engine, best->listener)) {
+			s->settle(s->data);
+			return best;
+		}
+		best->used_usec = now_usec;
+	}
+	return NULL;
 }
 
 /* Is it the capability's own already? */
@@ -175,7 +192,7 @@ slots_get(struct slots *s, const struct capc_caller *caller, uint64_t now_usec, 
 		return NULL;
 	*ret_why = "too many capabilities are in use";
 	if (!slot || !(slot->n_clients == 0 || is_as(slot, caller)))
-		slot = find_unused(s);
+		slot = find_unused(s, now_usec);
 	if (!slot)
 		return NULL;
 	*ret_why = "HAProxy does not take its caveats";
