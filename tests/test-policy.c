@@ -267,6 +267,24 @@ START_TEST(G52_with_caveats_and_rights)
 }
 END_TEST
 
+START_TEST(G52_with_descriptors)
+{
+	struct entity *kv = entity_find_name(w.model, w.model->root->entity.id, ENTITY_ENTRYPOINT, "kv", 2);
+
+	ck_assert_int_eq(put(&w, "policy", "* mail all\n"), 0);
+	ck_assert_int_eq(outcome("app", "mail"), 0);
+	ck_assert_int_eq(put(&w, "policy", "* mail all rights=call\n"), 0);
+	ck_assert(exists(&w, "sessions/app/caps/mail"));
+	entrypoint_of(kv)->record.takes = ENTRYPOINT_TAKES_FDS;
+	ck_assert_int_eq(put(&w, "caps/kv/replicate", "as=both rights=call,grant,fds"), 0);
+	ck_assert_int_eq(put(&w, "policy", "* post both rights=call,fds\n"), 0);
+	ck_assert_int_eq(outcome("app", "post"), 0);
+	expect_line(&w, "sessions/app/caps/post/info", "rights=call,fds\n");
+	ck_assert_int_eq(put(&w, "policy", "* post both rights=call\n"), 0);
+	ck_assert(!exists(&w, "sessions/app/caps/post"));
+}
+END_TEST
+
 /* What is there when many have got something: each is looked at once, whatever else is done between the slices. */
 START_TEST(G52_of_many)
 {
@@ -338,6 +356,7 @@ main(void)
 	tcase_add_test(t, G51_a_child_cannot_forge_its_beginning);
 	tcase_add_test(t, G52_exactly_what_is_not_covered_any_more_is_revoked);
 	tcase_add_test(t, G52_with_caveats_and_rights);
+	tcase_add_test(t, G52_with_descriptors);
 	tcase_add_test(t, G52_of_many);
 	tcase_add_test(t, the_largest_policy_is_understood_in_a_millisecond);
 	return fixture_main(s);

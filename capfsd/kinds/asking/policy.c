@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/capability/caveat.h"
+#include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
@@ -336,14 +337,18 @@ policy_covers(const struct rule *rule, const struct capability *c)
 {
 	const struct capability_record *r = &c->record;
 	const struct methods methods = record_methods(r);
+	uint32_t rights = record_rights(r);
 	const struct reductions *how;
 
+	/* Records have the right to send descriptors also where none are taken. */
+	if (!capability_service(c).fds)
+		rights &= ~(uint32_t)RIGHT_FDS;
 	if (!rule || rule->denies || !c->parent || strlen(c->parent->entity.name) != rule->n_slot ||
 		memcmp(c->parent->entity.name, rule_slot(rule), rule->n_slot) != 0)
 		return false;
 	how = rule->how;
 	return !how ||
-		(!(how->has_rights && (record_rights(r) & ~how->rights & ~(uint32_t)RIGHT_FDS)) &&
+		(!(how->has_rights && (rights & ~how->rights)) &&
 		!(how->has_methods && !methods_contain(&how->methods, &methods)) &&
 		!(how->has_calls && r->calls_limit > how->calls) &&
 		!(how->has_conns && r->conns_limit > how->conns) &&
