@@ -347,6 +347,8 @@ t_ok "nothing_is_left" wait_for 20 not kill -0 "$pid"
 
 # --- what does not go --------------------------------------------------------------------------
 
+job "$CAP" serve few --http --max=16 --proxy="$TMP/behind/server" 2>/dev/null
+t_ok "one_for_few_clients" wait_for 30 served few
 t_like "only_in_front_of_a_server" 'in front of a server' "$CAP" serve x --http --inetd -- cat
 t_like "not_as_the_caller" 'as-caller does not go with --http' "$CAP" serve x --http --proxy=/x --as-caller
 t_like "a_path_that_is_too_long" 'no path that HAProxy takes' "$CAP" serve x --http --proxy="/$(printf 'a%.0s' $(seq 200))"

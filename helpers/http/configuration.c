@@ -19,6 +19,7 @@
 
 #include "base/text.h"
 
+#define MAXCONN_MIN 512 /* what --max says below that clients.c keeps by itself */
 #define FOREVER "24d" /* nearly what HAProxy's clock can tell */
 #define FOREVER_USEC (UINT64_C(24) * 86400 * 1000000)
 #define HEAD_SECONDS 30
@@ -127,7 +128,8 @@ configuration_write(const struct configuration *c, struct text *t)
 	uint64_t waits = c->wait_usec / 1000000;
 
 	text_add(t, "global\n\texpose-experimental-directives\n\tnbthread 1\n");
-	text_addf(t, "\tmaxconn %" PRIu64 "\n", c->max);
+	/* It has room for as many descriptors as that asks for, and gets its listeners among them. */
+	text_addf(t, "\tmaxconn %" PRIu64 "\n", c->max > MAXCONN_MIN ? c->max : MAXCONN_MIN);
 	text_addf(t, "\tstats socket sockpair@%d level admin\n", c->commands);
 	text_addf(t, "\tlog fd@%d len 4096 format raw local0\n", c->log);
 	text_add(t, settings);
