@@ -32,7 +32,7 @@ START_TEST(S16_less_after_a_kill)
 {
 	const struct quota quota = {{[QUOTA_CAPS] = 4, [QUOTA_RAM] = 20000}};
 	uint64_t id = origin->entity.id;
-	char name[8];
+	char name[32];
 
 	for (int i = 0; i < CHILDREN; i++) {
 		snprintf(name, sizeof(name), "s%d", i);

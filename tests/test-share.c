@@ -113,7 +113,7 @@ END_TEST
 /* Whatever siblings share, half of one's slots stay one's own. */
 START_TEST(S15_siblings_leave_room)
 {
-	char how[32];
+	char how[64];
 
 	ck_assert_int_eq(put(&w, "transfer_quota", "to=a ram=100K"), 0);
 	for (int i = 0; i < 8; i++) {
@@ -323,7 +323,7 @@ END_TEST
 /* A slice at a time, whatever is in the way: who is made and who goes meanwhile is no matter. */
 START_TEST(S15_in_slices)
 {
-	char name[16];
+	char name[32];
 
 	for (int i = 0; i < 40; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
@@ -358,7 +358,7 @@ END_TEST
 START_TEST(S15_more_than_a_slice)
 {
 	unsigned n = 0;
-	char name[16];
+	char name[32];
 
 	ck_assert_int_eq(make(&w, "sessions", "many", "caps=20 ram=1M"), 0);
 	for (int i = 0; i < 100; i++) {
