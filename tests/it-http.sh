@@ -347,6 +347,30 @@ t_ok "nothing_is_left" wait_for 20 not kill -0 "$pid"
 
 # --- what does not go --------------------------------------------------------------------------
 
+# --- a client that leaves what HAProxy then keeps ----------------------------------------------
+
+job "$CAP" serve many --http --max=600 --proxy="$TMP/behind/server" 2>/dev/null
+t_ok "another_service" wait_for 30 served many
+say 'to=ci rights=call only="GET /stay"' "$CAPFS/caps/many/grant"
+say 'to=two rights=call only="GET /info"' "$CAPFS/caps/many/grant"
+cat >"$TMP/leave.py" <<'EOT'
+# Leaves upgraded connections behind, until no more are taken.
+import socket, sys
+n = refused = 0
+while n < 1000 and refused < 3:
+    s = socket.socket(socket.AF_UNIX); s.settimeout(2)
+    try:
+        s.connect(sys.argv[1])
+        s.sendall(b"GET /stay HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        if not s.recv(4096).startswith(b"HTTP/1.1 101"): raise OSError
+        n, refused = n + 1, 0
+    except OSError: refused += 1
+    s.close()
+print(n)
+EOT
+left=$(python3 "$TMP/leave.py" "$CAPFS/sessions/ci/caps/many/socket")
+t_is "so_many_it_can_leave" 150 "$left"
+t_is "and_others_go_on" 200 "$(status "$CAPFS/sessions/two/caps/many/socket" /info)"
 job "$CAP" serve few --http --max=16 --proxy="$TMP/behind/server" 2>/dev/null
 t_ok "one_for_few_clients" wait_for 30 served few
 t_like "only_in_front_of_a_server" 'in front of a server' "$CAP" serve x --http --inetd -- cat

@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "helpers/http/configuration.h"
 
-#define SHARE 4 /* of all connections one session can have a fourth */
 #define WAIT_USEC (UINT64_C(10) * 1000000)
 #define RETRY_USEC 20000
 /* How soon one is looked at again whose client has ended its side: more and more seldom. */
@@ -144,7 +144,7 @@ client_new(struct clients *c, int fd, const struct capc_caller *caller, const ch
 	struct stat st;
 
 	*ret_why = "there is no memory";
-	if (one && tenant->n >= (c->max + SHARE - 1) / SHARE)
+	if (one && tenant->n >= CLIENTS_SHARE(c->max))
 		*ret_why = "its session has as many connections as it may";
 	else if (one && fstat(fd, &st) == 0)
 		slot = slots_get(c->slots, caller, c->loop->now_usec, ret_why);

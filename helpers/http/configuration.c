@@ -125,7 +125,7 @@ add_rules(const struct configuration *c, struct text *t)
 void
 configuration_write(const struct configuration *c, struct text *t)
 {
-	uint64_t waits = c->wait_usec / 1000000;
+	uint64_t waits = c->wait_usec / 1000000, share = CLIENTS_SHARE(c->max);
 
 	text_add(t, "global\n\texpose-experimental-directives\n\tnbthread 1\n");
 	/* It has room for as many descriptors as that asks for, and gets its listeners among them. */
@@ -140,9 +140,14 @@ configuration_write(const struct configuration *c, struct text *t)
 		text_add(t, "\ttimeout http-keep-alive " FOREVER "\n");
 	text_addf(t, "\tretries %" PRIu64 "\n", waits > RETRIES ? waits : RETRIES);
 	add_errors(t);
+	/*
+	 * It counts there what it keeps when a client has gone, an upgraded connection to a silent server. Those who
+	 * may do all have one listener together, and leave the others as much as one has.
+	 */
 	text_add(t, "frontend clients\n");
 	for (size_t i = 0; i < c->n_listeners; i++)
-		text_addf(t, "\tbind sockpair@%d id %zu\n", c->listeners[i], i + LISTENER_FREE);
+		text_addf(t, "\tbind sockpair@%d id %zu maxconn %" PRIu64 "\n", c->listeners[i],
+			i + LISTENER_FREE, i == 0 ? c->max - share + 1 : share);
 	add_rules(c, t);
 	text_add(t, "\tdefault_backend server\nbackend server\n");
 	text_addf(t, "\tserver server 'unix@%s'\n", c->server);

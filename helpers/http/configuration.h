@@ -13,6 +13,9 @@ struct text;
 /* The listener to which all connections go that have no limits; those of the others are counted from here on. */
 #define LISTENER_FREE 1
 
+/* So many of MAX connections one session can have, and HAProxy holds at the listener of one capability. */
+#define CLIENTS_SHARE(max) (((max) + 3) / 4)
+
 struct configuration {
 	const char *server; /* the absolute path of its socket */
 	uint64_t idle_usec; /* a connection may wait so long for its next request; 0: for ever */
