@@ -173,7 +173,7 @@ START_TEST(P38_no_more_than_a_server_can_be_told)
 	ck_assert_int_eq(try_reduce(&w, c, &one), CAPABILITY_E_CAVEATS);
 	d = make_grant(&w, c, app, "d", &how);
 	ck_assert_uint_eq(caveats_count(d), CAVEATS_MAX);
-	ck_assert_int_eq(try_grant(&w, d, app, "e", &one, &d), CAPABILITY_E_CAVEATS);
+	ck_assert_int_eq(try_grant(&w, d, app, "e", &one, &c), CAPABILITY_E_CAVEATS);
 	/* Without any of its own it may have them all. */
 	ck_assert_uint_eq(caveats_count(make_grant(&w, d, app, "e", NULL)), CAVEATS_MAX);
 }
