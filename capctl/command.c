@@ -117,6 +117,17 @@ context_node(struct context *x, const char *folder, const char *word, struct tex
 }
 
 int
+context_begin(struct context *x, int status, const char *folder, const char *word, const struct text *how,
+	struct text *ret_node)
+{
+	if (status == STATUS_DONE && text_done(how) < 0)
+		status = complain(ENOMEM, NULL, "%s", word);
+	if (status == STATUS_DONE)
+		status = context_open(x);
+	return status == STATUS_DONE ? context_node(x, folder, word, ret_node) : status;
+}
+
+int
 context_session(struct context *x, struct text *t)
 {
 	if (x->place.session && session_node(x->place.session, t) < 0)

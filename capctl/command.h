@@ -57,6 +57,12 @@ void context_deinit(struct context *x);
 /* The node of a word, or of --session. Returns: 0, or STATUS_USAGE, having said so. */
 int context_node(struct context *x, const char *folder, const char *word, struct text *t);
 int context_session(struct context *x, struct text *t);
+/*
+ * What commands begin with that are asked of one node: STATUS is that of their words, which stand in HOW. Connects,
+ * and gives the node. Returns: STATUS, or as the two above, or STATUS_FAILED, having said why.
+ */
+int context_begin(struct context *x, int status, const char *folder, const char *word, const struct text *how,
+	struct text *ret_node);
 
 /* Reads NODE/FILE and appends its text. Returns: 0 or -errno; says nothing. */
 int context_read(struct context *x, const char *node, const char *file, struct text *t);

@@ -62,14 +62,11 @@ run(struct context *x, int argc, char **argv)
 	status = command_word(&how, id ? "id" : "to", id ? id : session);
 	if (status == STATUS_DONE)
 		status = command_words(&how, argv + n_words, argc - n_words);
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&what, "adjust %s %s%s", argv[0], id ? "id=" : "", id ? id : session);
-	if (text_done(&how) < 0 || text_done(&what) < 0)
+	if (text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "adjust");
 	status = context_ask(x, node.data, "adjust", how.data, what.data, &answer);
 	if (status != STATUS_DONE)

@@ -18,14 +18,11 @@ run_verb(struct context *x, int argc, char **argv, const char *verb, const char 
 
 	if (status == STATUS_DONE)
 		status = command_words(&how, argv + 2, argc - 2);
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&what, "%s %s %s %s", verb, argv[0], key, argv[1]);
-	if (text_done(&how) < 0 || text_done(&what) < 0)
+	if (text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "%s", verb);
 	return context_write(x, node.data, verb, how.data, true, what.data);
 }
@@ -113,14 +110,11 @@ run_reduce(struct context *x, int argc, char **argv)
 	cleanup_text struct text what = {};
 	int status = command_words(&how, argv + 1, argc - 1);
 
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&what, "reduce %s", argv[0]);
-	if (text_done(&how) < 0 || text_done(&what) < 0)
+	if (text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "reduce");
 	return context_write(x, node.data, "reduce", how.data, false, what.data);
 }
@@ -155,13 +149,10 @@ run_revoke(struct context *x, int argc, char **argv)
 	} else {
 		status = command_word(&how, NULL, options_have(o, OPTION_SELF) ? "self" : "1");
 	}
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
-	if (text_done(&how) < 0 || text_done(&what) < 0)
+	if (text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "revoke");
 	return context_write(x, node.data, "revoke", how.data, true, what.data);
 }

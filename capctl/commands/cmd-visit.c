@@ -27,14 +27,9 @@ run_visit(struct context *x, int argc, char **argv)
 
 	if (status == STATUS_DONE)
 		status = command_words(&how, argv + 2, argc - 2);
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
-	if (text_done(&how) < 0)
-		return complain(ENOMEM, NULL, "visit");
 	e = capc_visit(x->session, node.data, how.data, TIMEOUT_USEC, &slot);
 	if (e < 0)
 		return complain_visit(x, e, "visit", argv[0]);
@@ -57,14 +52,9 @@ run_upgrade(struct context *x, int argc, char **argv)
 	cleanup_text struct text node = {}, how = {};
 	int e, status = command_words(&how, argv + 1, argc - 1);
 
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", argv[0], &node);
+	status = context_begin(x, status, "caps", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
-	if (text_done(&how) < 0)
-		return complain(ENOMEM, NULL, "upgrade");
 	e = capc_visit_upgrade(x->session, node.data, how.data, TIMEOUT_USEC);
 	return e < 0 ? complain_visit(x, e, "upgrade", argv[0]) : STATUS_DONE;
 }
@@ -84,14 +74,11 @@ run_answer(struct context *x, int argc, char **argv)
 	cleanup_text struct text node = {}, how = {}, what = {};
 	int status = command_words(&how, argv + 1, argc - 1);
 
-	if (status == STATUS_DONE)
-		status = context_open(x);
-	if (status == STATUS_DONE)
-		status = context_node(x, "visits", argv[0], &node);
+	status = context_begin(x, status, "visits", argv[0], &how, &node);
 	if (status != STATUS_DONE)
 		return status;
 	text_addf(&what, "answer %s", argv[0]);
-	if (text_done(&how) < 0 || text_done(&what) < 0)
+	if (text_done(&what) < 0)
 		return complain(ENOMEM, NULL, "answer");
 	return context_write(x, node.data, "answer", how.data, false, what.data);
 }
