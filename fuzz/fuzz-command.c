@@ -57,11 +57,10 @@ check_reductions(const struct model *m, const struct reductions *how)
 	const uint32_t rights = RIGHTS_OBJECT | RIGHT_FDS;
 
 	FUZZ_CHECK(!how->has_rights || (how->rights && !(how->rights & ~rights)));
-	FUZZ_CHECK(!how->has_calls || (how->calls > 0 && how->calls < LIMIT_NONE));
-	FUZZ_CHECK(!how->has_conns || (how->conns > 0 && how->conns < LIMIT_NONE));
-	FUZZ_CHECK(!how->has_rate || (how->rate > 0 && how->rate <= RATE_MAX));
-	FUZZ_CHECK(!how->has_expires ||
-		(how->expires_usec > m->now_usec() && how->expires_usec < LIMIT_NONE));
+	FUZZ_CHECK(!how->has_calls || how->calls > 0);
+	FUZZ_CHECK(!how->has_conns || how->conns > 0);
+	FUZZ_CHECK(!how->has_rate || (how->rate > 0 && (how->rate <= RATE_MAX || how->rate == LIMIT_NONE)));
+	FUZZ_CHECK(!how->has_expires || how->expires_usec > m->now_usec());
 }
 
 /* Each with its 0, and nothing else. */

@@ -186,9 +186,12 @@ read_caveat(const char **p, const char *end)
 bool
 wire_caveats_are_valid(const char *caveats, size_t n)
 {
-	const char *p = caveats, *end = caveats + n;
+	const char *p = caveats, *end;
 	unsigned n_caveats = 0;
 
+	if (n == 0) /* perhaps of no place at all, to which nothing can be added */
+		return true;
+	end = caveats + n;
 	while (p < end) {
 		do {
 			if (++n_caveats > WIRE_CAVEATS_N_MAX || !read_caveat(&p, end))

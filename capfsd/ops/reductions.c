@@ -90,7 +90,7 @@ parse_methods(struct request *r, const struct word *w, struct methods *ret)
 	return true;
 }
 
-/* A limit of 0 could never be used, and LIMIT_NONE would be none: both are mistakes. */
+/* "none" is LIMIT_NONE, which no number may be. A limit of 0 could never be used. */
 static bool
 parse_limit(struct request *r, const struct command *c, enum key key, uint64_t *ret)
 {
