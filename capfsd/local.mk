@@ -83,7 +83,9 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/type.h \
 	capfsd/types/anchored.c \
 	capfsd/types/object.c \
+	capfsd/types/session.c \
 	capfsd/types/signal.c \
+	capfsd/types/thread.c \
 	capfsd/types/types.c \
 	capfsd/types/types.h \
 	capfsd/ops/grammar.c \

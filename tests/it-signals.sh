@@ -23,7 +23,7 @@ word() { # N: 8 bytes of it
 
 # --- made, shown, refused
 
-t_like "the_usage" '^as=NAME type=TYPE \[faults\]$' cat "$CAPFS/originate"
+t_like "the_usage" '^as=NAME type=TYPE \[faults\] \[of=SESSION\] \[thread=ID\]$' cat "$CAPFS/originate"
 t_like "one_is_made" '^slot=bell id=[0-9]+$' "$CAP" originate signal bell
 bell=$CAPFS/caps/bell
 t_is "and_paid" 1 "$(quota caps used "$CAPFS/quota")"

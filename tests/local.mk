@@ -50,6 +50,7 @@ unit_tests = \
 	tests/test-share \
 	tests/test-share-again \
 	tests/test-ops \
+	tests/test-originate \
 	tests/test-asking \
 	tests/test-policy \
 	tests/test-tree \
@@ -357,6 +358,9 @@ tests_test_share_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_originate_SOURCES = tests/test-originate.c $(ops_world)
+tests_test_originate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_originate_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_checkpoint_SOURCES = tests/test-checkpoint.c $(ops_world)
 tests_test_checkpoint_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_checkpoint_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -22,7 +22,7 @@ make_anchored(struct session *s, const struct anchor_record *record, const char 
 	struct capability *made = NULL;
 	struct anchor *a;
 
-	ck_assert_int_eq(anchor_add(ch, s, record, &a), 0);
+	ck_assert_int_eq(anchor_add(ch, s, record, NULL, &a), 0);
 	ck_assert_int_eq(capability_originate(ch, record->type, &a->entity, s, name, strlen(name),
 				 RIGHTS_COMMON | capability_types[record->type]->rights, 0, &made), 0);
 	ck_assert_int_eq(change_commit(ch), 0);
@@ -131,9 +131,115 @@ START_TEST(a_fault_raises_the_alarms_above)
 	ck_assert_uint_eq(other->record.count, 0);
 	ch = change_begin(w.model);
 	ck_assert_int_eq(anchor_add(ch, app,
-				 &(struct anchor_record){.type = TYPE_SIGNAL, .flags = ANCHOR_ALARM}, &second),
+				 &(struct anchor_record){.type = TYPE_SIGNAL, .flags = ANCHOR_ALARM}, NULL, &second),
 		ANCHOR_E_ALARM);
 	change_abort(ch);
+}
+END_TEST
+
+static struct program *
+make_program(struct session *s)
+{
+	const struct program_record record = {.phase = PHASE_RUNNING};
+	struct change *ch = change_begin(w.model);
+	struct program *made = NULL;
+
+	ck_assert_int_eq(change_finish(ch, program_add(ch, s, &record, &made)), 0);
+	return made;
+}
+
+/* To P of its session, or to the session OF, in a slot of S. */
+static struct capability *
+make_about(struct session *s, struct session *of, struct program *p, const char *name)
+{
+	const struct anchor_record record = {.type = p ? TYPE_THREAD : TYPE_SESSION};
+	struct change *ch = change_begin(w.model);
+	struct capability *made = NULL;
+	struct anchor *a;
+
+	ck_assert_int_eq(anchor_add(ch, of, &record, p, &a), 0);
+	ck_assert_int_eq(capability_originate(ch, record.type, &a->entity, s, name, strlen(name),
+				 RIGHTS_COMMON | capability_types[record.type]->rights, 0, &made), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	return made;
+}
+
+/* The slot is the ancestor's, and is no reason for what it refers to, to stay. */
+START_TEST(S14_a_slot_ends_with_the_session_that_it_refers_to)
+{
+	struct quota before = app->used, below = inner->used;
+	struct capability *c = make_about(app, inner, NULL, "it");
+	struct change *ch;
+
+	ck_assert_uint_eq(app->used.n[QUOTA_CAPS] - before.n[QUOTA_CAPS], 1);
+	ck_assert_uint_eq(inner->used.n[QUOTA_CAPS], below.n[QUOTA_CAPS]);
+	ck_assert_uint_eq(capability_connects(c), RIGHT_CONTROL);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, session_close(ch, inner)), 0);
+	ck_assert(!capability_is_live(c));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+	ck_assert_uint_eq(app->used.n[QUOTA_CAPS] + 1, before.n[QUOTA_CAPS]);
+	ck_assert_ptr_null(slot(app, "it"));
+}
+END_TEST
+
+START_TEST(S14_a_slot_ends_with_its_thread)
+{
+	struct program *p = make_program(inner);
+	struct capability *c = make_about(app, inner, p, "it"), *twin = make_about(inner, inner, p, "twin");
+	struct change *ch;
+
+	ck_assert_uint_eq(capability_connects(c),
+		RIGHT_WAIT | RIGHT_KILL | RIGHT_PAUSE | RIGHT_AFFINITY | RIGHT_SIGNAL);
+	end(twin);
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+	w.told.n_restricted = 0;
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, program_drop(ch, p)), 0);
+	ck_assert_uint_eq(w.told.n_restricted, 1);
+	ck_assert_uint_eq(w.told.last_restricted, c->entity.id);
+	ck_assert(!capability_is_live(c));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+	ck_assert_ptr_null(slot(app, "it"));
+}
+END_TEST
+
+START_TEST(a_restart_finds_what_they_refer_to)
+{
+	struct program *p = make_program(inner);
+	uint64_t id = p->entity.id;
+
+	make_about(app, inner, p, "thread");
+	make_about(app, inner, NULL, "session");
+	ck_assert_int_eq(world_restart(&w), 0);
+	app = session_find(w.model, w.model->root, "app", 3);
+	p = program_of(entity_find(w.model, id));
+	ck_assert_ptr_eq(anchor_of(capability_of(slot(app, "thread"))->target)->program, p);
+	ck_assert(capability_is_live(capability_of(slot(app, "session"))));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 2);
+}
+END_TEST
+
+/* A daemon that has ended the thread did not know of anybody who refers to it; or this one died before it reaped. */
+START_TEST(a_restart_ends_what_refers_to_a_lost_thread)
+{
+	struct program *p = make_program(inner);
+	struct change *ch;
+
+	make_about(app, inner, p, "thread");
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, program_drop(ch, p)), 0);
+	ck_assert_int_eq(world_restart(&w), 0);
+	app = session_find(w.model, w.model->root, "app", 3);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+	ck_assert(!capability_is_live(capability_of(slot(app, "thread"))));
+	world_reap(&w);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 0);
+	ck_assert_ptr_null(slot(app, "thread"));
 }
 END_TEST
 
@@ -195,6 +301,10 @@ main(void)
 	tcase_add_test(t, it_ends_with_its_session);
 	tcase_add_test(t, G70_counts_are_added_and_stop_at_the_largest);
 	tcase_add_test(t, a_fault_raises_the_alarms_above);
+	tcase_add_test(t, S14_a_slot_ends_with_the_session_that_it_refers_to);
+	tcase_add_test(t, S14_a_slot_ends_with_its_thread);
+	tcase_add_test(t, a_restart_finds_what_they_refer_to);
+	tcase_add_test(t, a_restart_ends_what_refers_to_a_lost_thread);
 	tcase_add_test(t, older_daemons_pass_over_it);
 	tcase_add_test(t, what_an_older_daemon_has_put_in_its_place_stays);
 	suite_add_tcase(s, t);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Anchors. Each is made together with its first origin, and goes when its last one has gone: nobody
- * ends one by itself, and one that is loaded without an origin is a rest of what an older daemon has
+ * Anchors. Each is made together with its first origin, and goes when its last one has gone, or its thread:
+ * nobody ends one by itself, and one that is loaded without an origin is a rest of what an older daemon has
  * ended. Its name is its badge in decimal, so that the slots that lead to it may be called anything.
  *
  * The model calls the row, the verb `originate` and those who answer (capfsd/answers) what stages.
@@ -18,6 +18,7 @@
 
 #include "base/number.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/program.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"
@@ -32,6 +33,7 @@ anchor_init(struct model *m, struct entity *e)
 {
 	list_init(&anchor_of(e)->origins);
 	list_init(&anchor_of(e)->waiting);
+	list_init(&anchor_of(e)->program_link);
 }
 
 static struct place
@@ -54,24 +56,43 @@ anchor_is_shown(const struct entity *e)
 	return false;
 }
 
+/* Its thread is never there again, so that this is true for ever, and nothing needs to be stored of it. */
+static bool
+is_lost(const struct anchor *a)
+{
+	return a->record.type == TYPE_THREAD && !a->program;
+}
+
 static bool
 anchor_is_doomed(const struct entity *e)
 {
-	const struct anchor *a = anchor_of(e);
-
-	return (a->record.flags & ANCHOR_DEAD) || a->session->record.state != SESSION_RUNNING;
+	return is_lost(anchor_of(e)) || anchor_of(e)->session->record.state != SESSION_RUNNING;
 }
 
 static bool
 anchor_is_ending(const struct entity *e)
 {
-	return (anchor_of(e)->record.flags & ANCHOR_DEAD) || list_empty(&anchor_of(e)->origins);
+	return is_lost(anchor_of(e)) || list_empty(&anchor_of(e)->origins);
 }
 
 static size_t
 name_format(uint64_t badge, char name[NUMBER_BYTES_MAX])
 {
 	return (size_t)snprintf(name, NUMBER_BYTES_MAX, "%" PRIu64, badge);
+}
+
+/* A thread may have ended under a daemon that knows of no anchors; what stands in its place is damage. */
+static int
+resolve_program(struct model *m, struct anchor *a)
+{
+	struct entity *e = a->record.about ? entity_find(m, a->record.about) : NULL;
+
+	if (a->record.type != TYPE_THREAD)
+		return a->record.about ? -EBADMSG : 0;
+	if (e && (e->kind != ENTITY_PROGRAM || program_of(e)->session != a->session))
+		return -EBADMSG;
+	a->program = e ? program_of(e) : NULL;
+	return 0;
 }
 
 static int
@@ -89,10 +110,10 @@ anchor_resolve(struct model *m, struct entity *e)
 		return -EBADMSG;
 	if (r->type >= N_CAPABILITY_TYPES || capability_types[r->type]->target != ENTITY_ANCHOR)
 		return -EBADMSG;
-	if ((r->flags & ~(ANCHOR_ALARM | ANCHOR_DEAD)) ||
+	if ((r->flags & ~ANCHOR_ALARM) ||
 		((r->flags & ANCHOR_ALARM) && (a->session->alarm || r->type != TYPE_SIGNAL)))
 		return -EBADMSG;
-	return 0;
+	return resolve_program(m, a);
 }
 
 static void
@@ -102,6 +123,10 @@ anchor_link(struct model *m, struct entity *e)
 
 	if (a->record.flags & ANCHOR_ALARM)
 		a->session->alarm = e;
+	if (a->program)
+		list_append(&a->program->anchors, &a->program_link);
+	else if (is_lost(a))
+		entity_set_ending(m, e);
 }
 
 static void
@@ -112,17 +137,15 @@ anchor_unlink(struct model *m, struct entity *e)
 	assert(list_empty(&a->origins) && list_empty(&a->waiting));
 	if (a->session->alarm == e)
 		a->session->alarm = NULL;
+	list_unlink(&a->program_link);
 }
 
 static unsigned
 anchor_applied(struct model *m, struct entity *e, const void *old)
 {
-	const struct anchor_record *r = &anchor_of(e)->record, *before = old;
+	const struct anchor_record *before = old;
 
-	if (!((r->flags & ~before->flags) & ANCHOR_DEAD))
-		return r->count != before->count ? APPLIED_BELOW : 0;
-	entity_set_ending(m, e);
-	return APPLIED_RESTRICTED;
+	return anchor_of(e)->record.count != before->count ? APPLIED_BELOW : 0;
 }
 
 /* As with an object: origins refer to it, and go first. */
@@ -168,6 +191,8 @@ anchor_check(struct model *m, struct entity *e)
 	model_holds(M04, a->session->entity.id == a->record.session);
 	model_holds(M40, a->record.badge > 0 && a->record.badge < m->header.next_badge);
 	model_holds(M03, !(a->record.flags & ANCHOR_ALARM) || a->session->alarm == e);
+	model_holds(M03, list_empty(&a->program_link) == !a->program);
+	model_holds(M10, !a->program || a->program->entity.id == a->record.about);
 	list_for_each (i, &a->origins) {
 		const struct capability *c = list_entry(i, struct capability, origin_link);
 
@@ -199,7 +224,7 @@ const struct kind anchor_kind = {
 };
 
 int
-anchor_add(struct change *ch, struct session *s, const struct anchor_record *record,
+anchor_add(struct change *ch, struct session *s, const struct anchor_record *record, struct program *program,
 	struct anchor **ret)
 {
 	const struct session_record *session = change_record(ch, &s->entity);
@@ -222,10 +247,29 @@ anchor_add(struct change *ch, struct session *s, const struct anchor_record *rec
 	anchor_of(e)->record = *record;
 	anchor_of(e)->record.session = s->entity.id;
 	anchor_of(e)->record.badge = badge;
+	anchor_of(e)->program = program;
+	if (program)
+		anchor_of(e)->record.about = program->entity.id;
 	r = change_add(ch, e);
 	if (r == 0)
 		*ret = anchor_of(e);
 	return r;
+}
+
+/* Who is connected to what refers to them is told here, since no record has changed. */
+void
+anchors_lost(struct program *p)
+{
+	struct model *m = p->session->model;
+
+	while (!list_empty(&p->anchors)) {
+		struct anchor *a = list_entry(list_first(&p->anchors), struct anchor, program_link);
+
+		list_unlink(&a->program_link);
+		a->program = NULL;
+		entity_set_ending(m, &a->entity);
+		entity_tell_restricted(m, &a->entity);
+	}
 }
 
 /* Nobody is told less than there was, and a sum beyond 64 bits means no more than "many". */

@@ -2,7 +2,7 @@
 /*
  * An anchor is what a capability refers to for which the daemon answers itself, and what it keeps for
  * that: the count of a signal, which session or thread is meant, a posted descriptor. It belongs to
- * the session that it is about and lasts as long as it has an origin.
+ * the session that it is about and lasts as long as it has an origin, and as what it is about.
  */
 #pragma once
 
@@ -13,13 +13,13 @@
 
 struct change;
 struct kind;
+struct program;
 struct session;
 
 extern const struct kind anchor_kind;
 
 enum anchor_flags {
 	ANCHOR_ALARM = 1 << 0, /* a signal: raised by each fault of its session and those below */
-	ANCHOR_DEAD = 1 << 1,  /* what it is about has ended; being reaped */
 };
 
 struct anchor_record {
@@ -39,6 +39,8 @@ struct anchor {
 	struct session *session;
 	struct list origins; /* of struct capability, origin_link */
 	struct list waiting; /* a signal: who waits for it, for whoever answers (capfsd/answers) */
+	struct program *program; /* a thread: it; NULL: it has ended, and so has all that refers to this */
+	struct list program_link;
 };
 
 static inline struct anchor *
@@ -54,12 +56,15 @@ enum {
 };
 
 /*
- * Stages an anchor of S, for capabilities of the type that RECORD has; its session and badge are set
- * here. S pays ram=512. It has no origin yet: capability_originate() follows in the same change.
+ * Stages an anchor of S, for capabilities of the type that RECORD has, about PROGRAM, one of S, if that is a
+ * thread's, else NULL; session, badge and what it is about are set here. S pays ram=512. It has no origin yet: capability_originate() follows in the same change.
  * Returns: 0, ANCHOR_E_*, -ENOMEM.
  */
-int anchor_add(struct change *ch, struct session *s, const struct anchor_record *record,
+int anchor_add(struct change *ch, struct session *s, const struct anchor_record *record, struct program *program,
 	struct anchor **ret);
+
+/* What the anchors of P refer to is gone: with P, or with its daemon. */
+void anchors_lost(struct program *p);
 
 /* Stages N more in the count of A, a signal; it stops at the largest number. Returns: 0 or -ENOMEM. */
 int anchor_raise(struct change *ch, struct anchor *a, uint64_t n);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "capfsd/kinds/anchor.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/labels.h"
 #include "capfsd/kinds/thread.h"
@@ -25,6 +26,7 @@ static void
 program_init(struct model *m, struct entity *e)
 {
 	list_init(&program_of(e)->labels);
+	list_init(&program_of(e)->anchors);
 }
 
 static struct place
@@ -109,6 +111,7 @@ program_reap(struct reaper *r, struct entity *e)
 static void
 program_gone(struct entity *e)
 {
+	anchors_lost(program_of(e));
 	session_settle(program_of(e)->session);
 }
 

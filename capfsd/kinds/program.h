@@ -74,6 +74,7 @@ struct program {
 	struct program_record record;
 	struct session *session;
 	struct list labels; /* of struct labels, entity.owner_link */
+	struct list anchors; /* of struct anchor, program_link: of the capabilities to it */
 };
 
 static inline struct program *

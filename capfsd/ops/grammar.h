@@ -73,6 +73,8 @@ struct request;
 	X(RESUME, "resume", true, "resume")                                                        \
 	X(AFFINITY, "affinity", false, "affinity=LO-HI,...")                                       \
 	X(FAULTS, "faults", true, "faults")                                                        \
+	X(OF, "of", false, "of=SESSION")                                                           \
+	X(THREAD, "thread", false, "thread=ID")                                                    \
 	X(UID, "uid", false, "uid=N")                                                              \
 	X(GID, "gid", false, "gid=N")                                                              \
 	X(GROUPS, "groups", false, "groups=N,...|none")                                            \

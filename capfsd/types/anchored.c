@@ -26,6 +26,15 @@ anchor_service(const struct capability *c)
 	};
 }
 
+struct service
+control_service(const struct capability *c)
+{
+	struct service s = anchor_service(c);
+
+	s.answered = false;
+	return s;
+}
+
 void
 anchor_describe(const struct capability *c, struct text *t)
 {

@@ -11,4 +11,6 @@
 const struct type *const capability_types[N_CAPABILITY_TYPES] = {
 	[TYPE_OBJECT] = &object_type,
 	[TYPE_SIGNAL] = &signal_type,
+	[TYPE_SESSION] = &session_type,
+	[TYPE_THREAD] = &thread_type,
 };

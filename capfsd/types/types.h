@@ -10,7 +10,9 @@
 #include "capfsd/kinds/capability/type.h"
 
 extern const struct type object_type;
+extern const struct type session_type;
 extern const struct type signal_type;
+extern const struct type thread_type;
 
 /*
  * For the rows whose target is an anchor: the daemon answers, sees each connection, and knows no
@@ -18,5 +20,7 @@ extern const struct type signal_type;
  */
 struct list *anchor_origins(struct entity *target);
 struct service anchor_service(const struct capability *c);
+/* Instead, where the control protocol is spoken. */
+struct service control_service(const struct capability *c);
 void anchor_describe(const struct capability *c, struct text *t);
 struct kept_limits anchor_limits(const struct capability *c);

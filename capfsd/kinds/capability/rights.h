@@ -21,6 +21,14 @@ enum right {
 	RIGHT_FDS = 1 << 6, /* descriptors may be sent through it; its absence stands in records */
 	RIGHT_RAISE = 1 << 7,
 	RIGHT_WAIT = 1 << 8,
+	RIGHT_ACCEPT = 1 << 9, /* of a session: capabilities may be given to it … */
+	RIGHT_ACCOUNT = 1 << 10, /* … quota too, and be taken back */
+	RIGHT_CONTROL = 1 << 11, /* … it may be spoken to as at its own `control` */
+	RIGHT_SPAWN = 1 << 12,   /* … programs may be started there */
+	RIGHT_KILL = 1 << 13,    /* of a thread, as the words of its `ctl` */
+	RIGHT_PAUSE = 1 << 14,
+	RIGHT_AFFINITY = 1 << 15,
+	RIGHT_SIGNAL = 1 << 16,
 };
 
 /* Without any of these a capability is immutable. */

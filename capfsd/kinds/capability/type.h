@@ -23,6 +23,8 @@ struct text;
 enum capability_type {
 	TYPE_OBJECT = 0,
 	TYPE_SIGNAL,
+	TYPE_SESSION,
+	TYPE_THREAD,
 	N_CAPABILITY_TYPES,
 };
 
