@@ -172,11 +172,25 @@ on_logged(void *data, struct session *s)
 	fs_logged(data, s);
 }
 
+static void
+on_boarding(void *data, struct change *ch)
+{
+	fs_boarding(data, ch);
+}
+
+static void
+on_arrived(void *data, bool stored)
+{
+	fs_arrived(data, stored);
+}
+
 static const struct model_hooks hooks = {
 	.changed = on_changed,
 	.used = on_changed,
 	.gone = on_gone,
 	.logged = on_logged,
+	.boarding = on_boarding,
+	.arrived = on_arrived,
 };
 
 static int

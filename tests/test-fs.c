@@ -106,6 +106,25 @@ START_TEST(P02_handles_that_are_open_are_not_given_again)
 }
 END_TEST
 
+/* It costs no transaction of its own, and yet it does not stay. */
+START_TEST(what_closed_files_were_told_goes_with_later_changes)
+{
+	uint64_t node = look_up(FUSE_ROOT_ID, "transfer_quota"), closed[2 * FS_CLOSED_MAX + 1];
+	const size_t n = sizeof(closed) / sizeof(closed[0]);
+
+	for (size_t i = 0; i < n; i++) {
+		struct fuse_release_in release = {.fh = closed[i] = open_node(node)};
+
+		ck_assert_int_eq(write_node(node, closed[i], "to=nobody caps=3\n"), -ENOENT);
+		ck_assert_int_eq(ask(FUSE_RELEASE, node, &release, sizeof(release)), 0);
+	}
+	ck_assert_int_eq(make_directory(look_up(FUSE_ROOT_ID, "sessions"), "app"), 0);
+	kernel_kill();
+	for (size_t i = 0; i < n; i++)
+		ck_assert_ptr_null(strstr(read_node(node, closed[i], 0), "nobody"));
+}
+END_TEST
+
 /* Answered and killed; then the kernel, that never got the answer, asks again. */
 START_TEST(P14_a_repeated_request_runs_once)
 {
@@ -462,6 +481,7 @@ main(void)
 	tcase_add_test(t, P01_what_is_not_offered_is_refused);
 	tcase_add_test(t, P02_two_openers_never_mix);
 	tcase_add_test(t, P02_handles_that_are_open_are_not_given_again);
+	tcase_add_test(t, what_closed_files_were_told_goes_with_later_changes);
 	tcase_add_test(t, P14_a_repeated_request_runs_once);
 	tcase_add_test(t, P14_a_repeated_rmdir_is_answered);
 	tcase_add_test(t, P14_a_repeated_mkdir_has_the_same_node);

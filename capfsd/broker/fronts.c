@@ -121,8 +121,8 @@ on_told(void *data, const struct event_told *told)
 }
 
 /*
- * What sockets may store late rides on another change: it costs no transaction, and no disk, of its
- * own.
+ * What sockets and files may store late rides on another change: it costs no transaction, and no disk,
+ * of its own.
  */
 static void
 on_boarding(void *data, struct change *ch)
@@ -130,6 +130,7 @@ on_boarding(void *data, struct change *ch)
 	struct fronts *f = data;
 
 	memos_boarding(f->sockets, ch);
+	fs_boarding(f->fs, ch);
 }
 
 static void
@@ -138,6 +139,7 @@ on_arrived(void *data, bool stored)
 	struct fronts *f = data;
 
 	memos_arrived(f->sockets, stored);
+	fs_arrived(f->fs, stored);
 }
 
 static const struct model_hooks model_hooks = {

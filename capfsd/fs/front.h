@@ -42,6 +42,7 @@
 #define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
 #define FS_READ_BYTES_MAX 131072         /* of a reply, whatever the kernel asks for */
 #define FS_INTERRUPTED_USEC UINT64_C(1000000) /* what has waited longer is not done when interrupted */
+#define FS_CLOSED_MAX 8                  /* files whose results are dropped late */
 #define FS_BIND_DIR (UINT64_MAX - 1)     /* the number of the binder's hidden directory */
 
 /* The request that is being served. */
@@ -89,6 +90,8 @@ struct fs {
 	struct list all_files;   /* in the order in which they were opened */
 	struct list polled; /* of struct fs_file (polls.c) */
 	uint64_t n_opened, epoch; /* epoch: no other broker of this mount has it */
+	uint64_t closed[FS_CLOSED_MAX]; /* keys of what the next change takes out of the store (records.c) */
+	unsigned n_closed, n_riding;
 	struct list lookups; /* of struct fs_lookup (nodes.h), in order of their deadlines */
 	struct list reaping; /* of what waits in replies.c */
 	struct list reads;   /* of struct fs_read (calls.c), likewise */

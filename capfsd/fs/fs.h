@@ -20,6 +20,7 @@
 #include "capfsd/state/state.h"
 
 struct calls;
+struct change;
 struct fs;
 struct turns;
 
@@ -97,6 +98,8 @@ void fs_changed(struct fs *fs, struct entity *e);
 void fs_used(struct fs *fs, struct entity *e);
 void fs_gone(struct fs *fs, struct entity *e);
 void fs_logged(struct fs *fs, struct session *s);
+void fs_boarding(struct fs *fs, struct change *ch);
+void fs_arrived(struct fs *fs, bool stored);
 
 /* Something was reaped: sends the replies that waited for it. */
 void fs_reaped(struct fs *fs);

@@ -114,10 +114,38 @@ fs_record_drop(struct fs *fs, uint64_t key)
 	error_trace(change_finish(ch, change_note(ch, key, NULL, 0)));
 }
 
+/*
+ * Nobody waits for this, so it rides on the next change instead of being a transaction of its own
+ * behind each command: who sends one after the other would wait for that. What a broker that dies has
+ * not dropped yet stays until the mount ends, and that is a few records at most.
+ */
 void
 fs_open_drop(struct fs *fs, uint64_t fh)
 {
-	fs_record_drop(fs, open_key(fh));
+	fs->closed[fs->n_closed++] = open_key(fh);
+	if (fs->n_closed == FS_CLOSED_MAX) {
+		error_trace(change_commit(change_begin(fs->model)));
+		fs->n_closed = 0; /* those for which there was no room stay, too */
+	}
+}
+
+void
+fs_boarding(struct fs *fs, struct change *ch)
+{
+	fs->n_riding = 0;
+	while (fs->n_riding < fs->n_closed && change_ride(ch, fs->closed[fs->n_riding], NULL, 0) == 0)
+		fs->n_riding++;
+}
+
+/* Those that were not stored go with a later change. */
+void
+fs_arrived(struct fs *fs, bool stored)
+{
+	if (stored) {
+		fs->n_closed -= fs->n_riding;
+		memmove(fs->closed, fs->closed + fs->n_riding, fs->n_closed * sizeof(fs->closed[0]));
+	}
+	fs->n_riding = 0;
 }
 
 void
