@@ -249,6 +249,74 @@ break_visit(void)
 	c->visit->record.charged.n[QUOTA_RAM] = 1;
 }
 
+static struct ask *
+add_ask(struct change *ch, uint64_t until_usec)
+{
+	const struct ask_record record = {.until_usec = until_usec};
+	struct ask *a = NULL;
+
+	ck_assert_int_eq(ask_add(ch, app, "mail", 4, &record, &a), 0);
+	return a;
+}
+
+static struct ask *
+make_ask(uint64_t until_usec)
+{
+	struct change *ch = change_begin(w.model);
+	struct ask *a = add_ask(ch, until_usec);
+
+	ck_assert_int_eq(change_finish(ch, 0), 0);
+	model_check(w.model);
+	return a;
+}
+
+static void
+break_ask(void)
+{
+	list_unlink(&make_ask(1)->asked_link);
+}
+
+static void
+break_due(void)
+{
+	struct ask *a = make_ask(1);
+
+	make_ask(2);
+	a->record.until_usec = 3;
+}
+
+static void
+break_asks(void)
+{
+	for (int i = 0; i <= ASKS_MAX; i++) {
+		struct change *ch = change_begin(w.model);
+
+		add_ask(ch, 1);
+		ck_assert_int_eq(change_finish(ch, 0), 0);
+	}
+}
+
+static void
+break_policy(void)
+{
+	struct change *ch = change_begin(w.model);
+	uint64_t old;
+
+	ck_assert_int_eq(change_finish(ch, policy_set(ch, app, rules_new("", 0), &old)), 0);
+	model_check(w.model);
+	app->policy = NULL;
+}
+
+static void
+break_ruled(void)
+{
+	struct change *ch = change_begin(w.model);
+
+	ck_assert_int_eq(change_finish(ch, ruled_add(ch, child, "mail", 4)), 0);
+	model_check(w.model);
+	list_unlink(&child->ruled->given_link);
+}
+
 static const struct {
 	enum model_invariant number;
 	void (*break_it)(void);
@@ -284,6 +352,11 @@ static const struct {
 	{INVARIANT_M44, break_confinement},
 	{INVARIANT_M45, break_command},
 	{INVARIANT_M50, break_log},
+	{INVARIANT_M60, break_ask},
+	{INVARIANT_M61, break_due},
+	{INVARIANT_M62, break_asks},
+	{INVARIANT_M63, break_policy},
+	{INVARIANT_M64, break_ruled},
 };
 
 #define N_BROKEN (sizeof(broken) / sizeof(broken[0]))

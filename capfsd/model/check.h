@@ -46,7 +46,12 @@ struct list;
 	X(M43, "a thread's number was given to no other one of its session")                                \
 	X(M44, "a session has one confinement, and it is valid")                                            \
 	X(M45, "a command belongs to the entrypoint that it was made for")                                  \
-	X(M50, "a log is as long as its lines, and nobody has more of it than a half")
+	X(M50, "a log is as long as its lines, and nobody has more of it than a half")                             \
+	X(M60, "an ask has somebody who decides, and waits there until it is answered")                     \
+	X(M61, "what waits for an answer is met in time, the earliest first")                               \
+	X(M62, "a session asks for a few things at once, and is asked for one")                             \
+	X(M63, "a policy in force is its session's, and understood text")                                   \
+	X(M64, "what a policy has given was derived there, and is looked at when that changes")
 
 enum model_invariant {
 #define MODEL_INVARIANT(number, text) INVARIANT_##number,

@@ -175,10 +175,10 @@ ask_check(struct model *m, struct entity *e)
 {
 	const struct ask *a = ask_of(e);
 
-	model_expect(a->record.session == a->session->entity.id && a->record.session < e->id);
-	model_expect(is_valid(&a->record) && ask_decider(a->session, a->record.what));
-	model_expect(list_empty(&a->asked_link) == (a->record.state == ASK_ANSWERED));
-	model_expect(a->session->n_owned[ENTITY_ASK] <= ASKS_MAX);
+	model_holds(M04, a->record.session == a->session->entity.id && a->record.session < e->id);
+	model_holds(M60, is_valid(&a->record) && ask_decider(a->session, a->record.what));
+	model_holds(M60, list_empty(&a->asked_link) == (a->record.state == ASK_ANSWERED));
+	model_holds(M62, a->session->n_owned[ENTITY_ASK] <= ASKS_MAX);
 }
 
 static void
@@ -189,11 +189,11 @@ ask_check_all(struct model *m)
 	list_for_each (i, &m->asks) {
 		const struct ask *a = list_entry(i, struct ask, due_link);
 
-		model_expect(ask_due(a) >= due);
+		model_holds(M61, ask_due(a) >= due);
 		due = ask_due(a);
 		n++;
 	}
-	model_expect(n == m->n[ENTITY_ASK] && n == m->by_asker.n);
+	model_holds(M06, n == m->n[ENTITY_ASK] && n == m->by_asker.n);
 }
 
 const struct kind ask_kind = {

@@ -164,10 +164,10 @@ policy_check(struct model *m, struct entity *e)
 {
 	const struct policy *p = policy_of(e);
 
-	model_expect(p->record.session == p->session->entity.id && p->record.session < e->id);
-	model_expect(p->record.n <= POLICY_PIECE_BYTES);
+	model_holds(M04, p->record.session == p->session->entity.id && p->record.session < e->id);
+	model_holds(M63, p->record.n <= POLICY_PIECE_BYTES);
 	if (!p->record.goes_on && p->record.state == POLICY_IN_FORCE)
-		model_expect(p->session->policy == p);
+		model_holds(M63, p->session->policy == p && p->rules);
 }
 
 const struct kind policy_kind = {
@@ -426,9 +426,9 @@ ruled_check(struct model *m, struct entity *e)
 {
 	const struct ruled *g = ruled_of(e);
 
-	model_expect(g->record.capability == g->capability->entity.id && g->capability->ruled == g);
-	model_expect(g->capability->parent && g->session == g->capability->parent->session);
-	model_expect(!list_empty(&g->given_link));
+	model_holds(M64, g->record.capability == g->capability->entity.id && g->capability->ruled == g);
+	model_holds(M64, g->capability->parent && g->session == g->capability->parent->session);
+	model_holds(M64, !list_empty(&g->given_link));
 }
 
 const struct kind ruled_kind = {
