@@ -275,7 +275,11 @@ START_TEST(G52_with_descriptors)
 	ck_assert_int_eq(outcome("app", "mail"), 0);
 	ck_assert_int_eq(put(&w, "policy", "* mail all rights=call\n"), 0);
 	ck_assert(exists(&w, "sessions/app/caps/mail"));
+	/* A server that takes some comes later. */
 	entrypoint_of(kv)->record.takes = ENTRYPOINT_TAKES_FDS;
+	expect_line(&w, "sessions/app/caps/mail/info", "rights=call\n");
+	ck_assert_int_eq(put(&w, "policy", "* mail all rights=call\n"), 0);
+	ck_assert(exists(&w, "sessions/app/caps/mail"));
 	ck_assert_int_eq(put(&w, "caps/kv/replicate", "as=both rights=call,grant,fds"), 0);
 	ck_assert_int_eq(put(&w, "policy", "* post both rights=call,fds\n"), 0);
 	ck_assert_int_eq(outcome("app", "post"), 0);

@@ -114,6 +114,39 @@ policy_applied(struct model *m, struct entity *e, const void *old)
 	return 0;
 }
 
+/*
+ * Records have the right to send descriptors also where none are taken, and a server that takes some may come
+ * later: who would not be given it now is left without. Returns: 0, 1: it had it; -ENOMEM.
+ */
+static int
+take_descriptors(struct change *ch, const struct rule *rule, struct capability *c)
+{
+	uint32_t rights = record_rights(&c->record);
+	struct capability_record *record;
+
+	if (!(rights & RIGHT_FDS) || !rule->how || !rule->how->has_rights || (rule->how->rights & RIGHT_FDS))
+		return 0;
+	record = change_edit(ch, &c->entity);
+	if (!record)
+		return -ENOMEM;
+	record_set_rights(record, rights & ~(uint32_t)RIGHT_FDS);
+	return 1;
+}
+
+/* Does RULE give C, as it is when this change is done? Returns: 1, 0: it, or a part of it, is ended; -ENOMEM. */
+static int
+leave(struct change *ch, const struct rule *rule, struct capability *c)
+{
+	int r;
+
+	if (capability_is_doomed(c))
+		return 1;
+	if (!policy_covers(rule, c))
+		return capability_end(ch, c) < 0 ? -ENOMEM : 0;
+	r = take_descriptors(ch, rule, c);
+	return r < 0 ? r : !r;
+}
+
 /* What it does not give any more. Returns: 0, 1 when the budget is used up, -ENOMEM. */
 static int
 look(struct reaper *r, struct session *s)
@@ -122,19 +155,19 @@ look(struct reaper *r, struct session *s)
 
 	list_for_each_safe (i, &s->given) {
 		struct ruled *g = list_entry(i, struct ruled, given_link);
-		struct capability *c = g->capability;
+		int left;
 
 		if (g->looked_by == by)
 			break;
 		if (r->left == 0)
 			return 1;
 		r->left--;
-		if (!capability_is_doomed(c) && !policy_covers(policy_rule_of(c), c)) {
-			/* It is met again, and has ended, or the slice was not stored. */
-			if (capability_end(r->ch, c) < 0)
-				return -ENOMEM;
+		left = leave(r->ch, policy_rule_of(g->capability), g->capability);
+		if (left < 0)
+			return left;
+		/* It is met again, and has ended, or the slice was not stored. */
+		if (left == 0)
 			continue;
-		}
 		g->looked_by = by;
 		list_unlink(&g->given_link);
 		list_append(&s->given, &g->given_link);
