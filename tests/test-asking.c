@@ -288,14 +288,63 @@ START_TEST(G30_what_is_no_answer)
 	ck_assert_int_eq(decide("sessions/b/yield", ""), EINVAL);
 	ck_assert_int_eq(decide("sessions/app/yield", "caps=8"), ESRCH);
 	ck_assert_int_eq(decide("requests", "refuse"), ESRCH);
-	handle++;
-	ck_assert_int_eq(request_of("sessions/b/yield", "caps=1", handle), EBUSY);
-	handle--;
 	ck_assert_int_eq(decide("sessions/b/yield", "caps=3"), 0);
 	expect_answer(0, "caps=3");
 	ck_assert_int_eq(request_by("sessions/b/yield", "caps=1"), 0);
 	ck_assert_int_eq(decide("sessions/b/yield", "refuse all of it is in use"), 0);
 	expect_answer(EACCES, "all of it is in use");
+}
+END_TEST
+
+static uint32_t
+answer_of(uint64_t file)
+{
+	const struct ask *a = ask_find_file(w.model, file);
+
+	ck_assert_ptr_nonnull(a);
+	return a->record.state == ASK_WAITING ? 0 : a->record.error;
+}
+
+/* Who does not answer keeps nobody from asking anew, however often, and from whatever file. */
+START_TEST(G30_the_newest_counts)
+{
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=8 timeout=86400"), 0);
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=4"), 0);
+	ck_assert_uint_eq(answer_of(handle - 1), ECANCELED);
+	expect_line(&w, "sessions/b/yield", "yield caps=4 waiting=0");
+	/* In the place of its own one of before. */
+	ck_assert_int_eq(request_of("sessions/b/yield", "caps=2", handle), 0);
+	expect_line(&w, "sessions/b/yield", "yield caps=2 waiting=0");
+	for (int i = 0; i < 3 * ASKS_MAX; i++)
+		ck_assert_int_eq(request_by("sessions/b/yield", "caps=1"), 0);
+	ck_assert_int_eq(last_ask()->record.state, ASK_WAITING);
+	ck_assert_uint_eq(ask_count(session_of(walk(&w, "sessions/b").entity), true), ASKS_MAX);
+	ck_assert_ptr_null(ask_find_file(w.model, 1));
+}
+END_TEST
+
+/* A child that has used up all can be asked for some of it: who asks pays. */
+START_TEST(G30_of_a_child_that_is_full)
+{
+	struct session *b = session_of(walk(&w, "sessions/b").entity);
+	char text[64];
+
+	for (int i = 0; i < ASKS_MAX; i++) {
+		snprintf(text, sizeof(text), "name=n%d", i);
+		ck_assert_int_eq(request_by("sessions/b/request", text), 0);
+	}
+	ck_assert_int_eq(request_by("sessions/b/yield", "caps=8"), 0);
+	ck_assert_int_eq(decide("sessions/b/yield", "refuse"), 0);
+	b->record.limit.n[QUOTA_RAM] = b->used.n[QUOTA_RAM] - b->event_bytes + b->lent.n[QUOTA_RAM];
+	{
+		const struct asker asker = {.handle = ++handle};
+		struct request *r = ask(&w);
+
+		r->asker = &asker;
+		ck_assert_int_eq(tree_write(r, walk(&w, "sessions/b/yield"), "ram=4K", 6), 0);
+		ck_assert_int_eq(r->error, 0);
+		r->asker = NULL;
+	}
 }
 END_TEST
 
@@ -346,6 +395,8 @@ main(void)
 	tcase_add_test(t, Z70_6_only_of_ones_own_children);
 	tcase_add_test(t, G30_asked_back_in_rounds);
 	tcase_add_test(t, G30_what_is_no_answer);
+	tcase_add_test(t, G30_the_newest_counts);
+	tcase_add_test(t, G30_of_a_child_that_is_full);
 	tcase_add_test(t, asks_are_charged_and_bounded);
 	return fixture_main(s);
 }

@@ -47,6 +47,19 @@ check_list(struct list *list, enum entity_kind kind, const struct entity *owner)
 	return n;
 }
 
+uint64_t
+check_list_paid(struct list *list, const struct session *s)
+{
+	uint64_t n = 0;
+
+	list_for_each (i, list) {
+		const struct entity *e = list_entry(i, struct entity, owner_link);
+
+		n += entity_kind(e)->place(e).payer == s;
+	}
+	return n;
+}
+
 /*
  * The indexes must lead back to the entity itself, not to another one of that id or name. Between
  * two changes nothing may be staged, or the next change would write to what was freed.

@@ -13,6 +13,7 @@
 #include "capfsd/model/entity.h"
 
 struct list;
+struct session;
 
 /* doc/MODEL says more of each. A number that was given once keeps its meaning. */
 #define MODEL_INVARIANTS(X)                                                                                 \
@@ -86,3 +87,5 @@ void model_broken(enum model_invariant number, const char *file, int line, const
 
 /* The entities in LIST are of KIND and belong to OWNER, in the order of their ids. Returns how many. */
 uint64_t check_list(struct list *list, enum entity_kind kind, const struct entity *owner);
+/* How many of those in LIST does S pay for? */
+uint64_t check_list_paid(struct list *list, const struct session *s);

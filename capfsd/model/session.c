@@ -327,13 +327,15 @@ session_check(struct model *m, struct entity *e)
 	model_holds(M04, s->record.parent == (s->parent ? s->parent->entity.id : 0));
 	/*
 	 * Objects are in their entrypoint's list, and the session pays for them; so what its lists
-	 * have may be less than what is counted; for the visits to its servers their clients pay.
+	 * have may be less than what is counted; for the visits to its servers their clients pay, and for
+	 * what is asked back of it its parent.
 	 * model_check() compares the sums.
 	 */
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
 		uint64_t n = check_list(&s->owned[kind], kind, &s->entity);
 
-		model_holds(M06, kind == ENTITY_VISIT ? n == s->n_visits : n <= s->n_owned[kind]);
+		model_holds(M06, kind != ENTITY_VISIT || n == s->n_visits);
+		model_holds(M06, check_list_paid(&s->owned[kind], s) <= s->n_owned[kind]);
 	}
 	for (int i = 0; list_empty(&s->visits) && i < QUOTA_N_KINDS; i++)
 		model_holds(M31, s->donated.n[i] == 0);

@@ -57,12 +57,20 @@ ask_init(struct model *m, struct entity *e)
 	list_init(&a->news_link);
 }
 
+/* Who asks: a child whose quota is used up can be asked for some of it. */
+static struct session *
+payer(const struct session *s, enum ask_what what)
+{
+	return what == ASK_YIELD ? s->parent : (struct session *)(uintptr_t)s;
+}
+
 static struct place
 ask_place(const struct entity *e)
 {
-	struct session *s = ask_of(e)->session;
+	const struct ask *a = ask_of(e);
+	struct session *s = a->session;
 
-	return (struct place){&s->entity, &s->owned[ENTITY_ASK], s};
+	return (struct place){&s->entity, &s->owned[ENTITY_ASK], payer(s, a->record.what)};
 }
 
 static struct session *
@@ -101,7 +109,7 @@ ask_resolve(struct model *m, struct entity *e)
 	a->session = session_find_id(m, a->record.session);
 	if (!a->session)
 		return entity_find(m, a->record.session) ? -EBADMSG : -ENOENT;
-	return ask_decider(a->session, a->record.what) ? 0 : -EBADMSG;
+	return a->session->parent ? 0 : -EBADMSG;
 }
 
 /* Most have the same time to wait, so that the place is the last one. */
@@ -176,9 +184,11 @@ ask_check(struct model *m, struct entity *e)
 	const struct ask *a = ask_of(e);
 
 	model_holds(M04, a->record.session == a->session->entity.id && a->record.session < e->id);
-	model_holds(M60, is_valid(&a->record) && ask_decider(a->session, a->record.what));
+	model_holds(M60, is_valid(&a->record) && a->session->parent);
 	model_holds(M60, list_empty(&a->asked_link) == (a->record.state == ASK_ANSWERED));
-	model_holds(M62, a->session->n_owned[ENTITY_ASK] <= ASKS_MAX);
+	model_holds(M62, ask_count(a->session, false) <= ASKS_MAX && ask_count(a->session, true) <= ASKS_MAX);
+	model_holds(M62, a->record.what != ASK_YIELD || a->record.state == ASK_ANSWERED ||
+			ask_find_yield(a->session) == a);
 }
 
 static void
@@ -260,6 +270,28 @@ ask_find_request(struct model *m, uint64_t connection, uint64_t serial)
 	return a;
 }
 
+unsigned
+ask_count(const struct session *s, bool yields)
+{
+	unsigned n = 0;
+
+	list_for_each (i, (struct list *)(uintptr_t)&s->owned[ENTITY_ASK])
+		n += (ask_of(list_entry(i, struct entity, owner_link))->record.what == ASK_YIELD) == yields;
+	return n;
+}
+
+struct ask *
+ask_find_yield(const struct session *s)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&s->asked) {
+		struct ask *a = list_entry(i, struct ask, asked_link);
+
+		if (a->record.what == ASK_YIELD)
+			return a;
+	}
+	return NULL;
+}
+
 void
 ask_set_reductions(struct ask_record *record, const struct reductions *how)
 {
@@ -315,7 +347,7 @@ ask_add(struct change *ch, struct session *s, const char *name, size_t n, const 
 	struct entity *e;
 	int r;
 
-	if (!change_affords(ch, s, &ask_kind.cost, &kind))
+	if (!change_affords(ch, payer(s, record->what), &ask_kind.cost, &kind))
 		return QUOTA_E_EXCEEDED;
 	e = entity_new(change_model(ch), ENTITY_ASK, name, n);
 	if (!e)

@@ -4,7 +4,7 @@
  * capability or quota (`request`), and a parent wants quota back of a child (`yield`). It waits until it is
  * answered or its time is over, and ends with the open file, or the control request, that waits for the answer.
  *
- * It belongs to the session in whose tree it was asked, which pays for it; who decides finds it in
+ * It belongs to the session in whose tree it was asked, and who asks pays for it; who decides finds it in
  * session.asked. What the answer does, the verbs stage; here is what is known of it.
  */
 #pragma once
@@ -25,7 +25,7 @@ struct session;
 
 extern const struct kind ask_kind;
 
-#define ASKS_MAX 16 /* of one session */
+#define ASKS_MAX 16 /* that one session has made; and so many yields, answered ones with it */
 #define ASK_TEXT_BYTES 192
 #define ASK_GRACE_USEC UINT64_C(10000000) /* so long an answer waits for a control request that is gone */
 
@@ -96,6 +96,11 @@ struct ask *ask_find_request(struct model *m, uint64_t connection, uint64_t seri
 /* The next one that a connection waits for, after A; NULL: from the start, or no more. */
 struct ask *ask_next_of(struct model *m, uint64_t connection, struct ask *a);
 
+/* How many S has made that are there; YIELDS: how many were made of it. */
+unsigned ask_count(const struct session *s, bool yields);
+/* What S was asked to give back, and has not answered. NULL: nothing. */
+struct ask *ask_find_yield(const struct session *s);
+
 /* As a record has it, and back. */
 void ask_set_reductions(struct ask_record *record, const struct reductions *how);
 void ask_reductions(const struct ask_record *record, struct reductions *ret);
@@ -103,8 +108,8 @@ void ask_reductions(const struct ask_record *record, struct reductions *ret);
 void ask_set_text(struct ask_record *record, uint32_t error, const char *text, size_t n);
 
 /*
- * Stages one of S, whose RECORD has what is asked, and perhaps the answer. Returns: 0, QUOTA_E_EXCEEDED: ram;
- * -errno.
+ * Stages one of S, whose RECORD has what is asked, and perhaps the answer. Returns: 0, QUOTA_E_EXCEEDED: ram of who
+ * asks; -errno.
  */
 int ask_add(struct change *ch, struct session *s, const char *name, size_t n, const struct ask_record *record,
 	struct ask **ret);

@@ -111,7 +111,7 @@ make_room(struct operation *o, struct session *s)
 		return refuse(o->request, EBUSY, "the answer to what was asked before must be read first");
 	if (before)
 		return change_drop(o->change, &before->entity);
-	return s->n_owned[ENTITY_ASK] < ASKS_MAX ? 0
+	return ask_count(s, false) < ASKS_MAX ? 0
 		: refuse(o->request, EBUSY, "%d of this session wait already", ASKS_MAX);
 }
 

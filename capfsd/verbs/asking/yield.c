@@ -17,19 +17,6 @@
 #define NAME "yield"
 #define REASON_DEFAULT "refused"
 
-/* What S was asked for, and has not answered. NULL: nothing. */
-static struct ask *
-find_yield(const struct session *s)
-{
-	list_for_each (i, (struct list *)(uintptr_t)&s->asked) {
-		struct ask *a = list_entry(i, struct ask, asked_link);
-
-		if (a->record.what == ASK_YIELD)
-			return a;
-	}
-	return NULL;
-}
-
 static bool
 has_amount(const struct quota *q)
 {
@@ -39,32 +26,64 @@ has_amount(const struct quota *q)
 	return false;
 }
 
-/* One at a time: who asks for more waits for the answer. The one before of the same file makes room. */
+/* That one has an open file, and nobody has come for what it was answered. NULL: there is none. */
+static struct ask *
+find_answered(const struct session *s)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&s->owned[ENTITY_ASK]) {
+		struct ask *a = ask_of(list_entry(i, struct entity, owner_link));
+
+		if (a->record.what == ASK_YIELD && a->record.state == ASK_ANSWERED && a->record.asker.handle)
+			return a;
+	}
+	return NULL;
+}
+
+/*
+ * One at a time, and the newest one counts: who asks is never kept from it, neither by a child that does not answer
+ * nor by files that nobody reads. Returns: 0, also if refused; -ENOMEM.
+ */
+static int
+make_room(struct operation *o, struct session *s)
+{
+	static const char reason[] = "asked anew";
+	const struct asker *asker = o->request->asker;
+	struct model *m = o->request->model;
+	struct ask *waiting = ask_find_yield(s), *before = asker && asker->handle ? ask_find_file(m, asker->handle) : NULL;
+	int e = 0;
+
+	if (!before && ask_count(s, true) >= ASKS_MAX) {
+		before = find_answered(s);
+		if (!before)
+			return refuse(o->request, EBUSY, "%d answers of it are on their way", ASKS_MAX);
+	}
+	if (waiting && waiting != before)
+		e = ask_answer(o->change, waiting, ECANCELED, reason, strlen(reason));
+	return e == 0 && before ? change_drop(o->change, &before->entity) : e;
+}
+
 static int
 ask_for(struct operation *o, struct session *s)
 {
 	struct request *r = o->request;
 	struct ask_record record = {.what = ASK_YIELD, .amount = o->quota, .since_usec = r->model->now_usec(), .uid = r->uid};
-	struct ask *a, *before = r->asker && r->asker->handle ? ask_find_file(r->model, r->asker->handle) : NULL;
+	struct ask *a;
 	int e;
 
 	if (!s->parent)
 		return refuse(r, ESRCH, "the root session has nobody to give it to");
 	if (!has_amount(&o->quota))
 		return refuse(r, EINVAL, "no amount is given");
-	if (find_yield(s))
-		return refuse(r, EBUSY, "it was asked already, and has not answered");
 	if (!take_timeout(o, record.since_usec, &record.until_usec))
 		return 0;
-	if (!before && s->n_owned[ENTITY_ASK] >= ASKS_MAX)
-		return refuse(r, EBUSY, "%d of this session wait already", ASKS_MAX);
 	if (r->asker)
 		record.asker = *r->asker;
-	e = before ? change_drop(o->change, &before->entity) : 0;
-	if (e == 0)
-		e = ask_add(o->change, s, NAME, strlen(NAME), &record, &a);
+	e = make_room(o, s);
+	if (e < 0 || r->error)
+		return e;
+	e = ask_add(o->change, s, NAME, strlen(NAME), &record, &a);
 	if (e > 0)
-		return refuse_quota(r, s, QUOTA_RAM);
+		return refuse_quota(r, s->parent, QUOTA_RAM);
 	if (e < 0)
 		return e;
 	r->made = &a->entity;
@@ -117,7 +136,7 @@ stage(struct operation *o)
 	struct session *s = session_of(o->subject);
 	const struct command *c = &o->command;
 	struct request *r = o->request;
-	struct ask *a = find_yield(s);
+	struct ask *a = ask_find_yield(s);
 	uint64_t id;
 
 	if (!command_has(c, KEY_ID))
