@@ -66,6 +66,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/limits.c \
 	capfsd/kinds/capability/methods.c \
 	capfsd/kinds/capability/methods.h \
+	capfsd/kinds/capability/passage.c \
+	capfsd/kinds/capability/passage.h \
 	capfsd/kinds/object.c \
 	capfsd/kinds/object.h \
 	capfsd/kinds/program.c \

@@ -482,20 +482,23 @@ expect_connect(struct property *p, int cap)
 	struct reference *ref = &p->reference;
 
 	if (!ref_cap_live(ref, cap, world_now()))
-		return CAPABILITY_E_DEAD;
+		return CONNECT_E_ENDED;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent)
+		if (!(ref->caps[i].rights & RIGHT_CALL))
+			return CONNECT_E_RIGHT;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent)
+		if (ref->caps[i].calls_used >= ref->caps[i].calls_limit)
+			return CONNECT_E_CALLS;
+	for (int i = cap; i >= 0; i = ref->caps[i].parent)
+		if (ref_cap_conns(ref, i) >= ref->caps[i].conns_limit)
+			return CONNECT_E_CONNS;
 	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
 		const struct ref_cap *c = &ref->caps[i];
 
-		if (!(c->rights & RIGHT_CALL))
-			return CAPABILITY_E_RIGHT;
-		if (c->calls_used >= c->calls_limit)
-			return CAPABILITY_E_LIMIT_CALLS;
-		if (ref_cap_conns(ref, i) >= c->conns_limit)
-			return CAPABILITY_E_LIMIT_CONNS;
 		/* The clock goes on: what was used comes back, one at a time. */
 		if (c->rate_limit != UINT64_MAX && c->rate_at > world_now() &&
 			c->rate_at - world_now() > (c->rate_limit - 1) * ((999999 + c->rate_limit) / c->rate_limit))
-			return CAPABILITY_E_LIMIT_RATE;
+			return CONNECT_E_RATE;
 	}
 	return 0;
 }

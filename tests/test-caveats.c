@@ -274,13 +274,13 @@ START_TEST(P38_what_an_older_daemon_has_moved_cannot_be_called)
 	ck_assert_int_eq(world_restart(&w), 0);
 	model_check(w.model);
 	ck_assert_uint_eq(capability_rights(slot("app", "first")) & RIGHT_CALL, 0);
-	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CAPABILITY_E_RIGHT);
-	ck_assert_int_eq(try_connect(&w, slot("app/inner", "second")), CAPABILITY_E_RIGHT);
+	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CONNECT_E_RIGHT);
+	ck_assert_int_eq(try_connect(&w, slot("app/inner", "second")), CONNECT_E_RIGHT);
 	/* It stays so, whatever is done with it. */
 	ck_assert_int_eq(try_reduce(&w, slot("app", "first"), &(struct reductions)ONLY("b")), 0);
 	ck_assert_int_eq(world_restart(&w), 0);
 	model_check(w.model);
-	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CAPABILITY_E_RIGHT);
+	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CONNECT_E_RIGHT);
 	ck_assert_int_eq(try_connect(&w, slot("", "web")), 0);
 	capability_disconnected(slot("", "web"));
 }
@@ -299,7 +299,7 @@ START_TEST(P38_what_an_older_daemon_has_reduced_cannot_be_called)
 	ck_assert_int_eq(finish(ch, 0), 0);
 	ck_assert_int_eq(world_restart(&w), 0);
 	model_check(w.model);
-	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CAPABILITY_E_RIGHT);
+	ck_assert_int_eq(try_connect(&w, slot("app", "first")), CONNECT_E_RIGHT);
 }
 END_TEST
 

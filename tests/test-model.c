@@ -170,7 +170,7 @@ START_TEST(Z40_reduce_shrinks_descendants)
 	ck_assert_uint_eq(capability_expires(d), how.expires_usec);
 	ck_assert_int_eq(try_grant(&w, d, root, "x", NULL, &e), CAPABILITY_E_RIGHT);
 	ck_assert_int_eq(try_connect(&w, d), 0);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_CALLS);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_CALLS);
 	ck_assert_int_eq(try_connect(&w, origin), 0);
 }
 END_TEST
@@ -189,18 +189,18 @@ START_TEST(P03_a_rate_comes_back_with_time)
 		ck_assert_int_eq(try_connect(&w, i % 2 ? c : d), 0);
 	}
 	/* That of the ancestor counts for both; the origin has none. */
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
-	ck_assert_int_eq(try_connect(&w, c), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_RATE);
+	ck_assert_int_eq(try_connect(&w, c), CONNECT_E_RATE);
 	ck_assert_int_eq(try_connect(&w, origin), 0);
 	world_set_now(world_now() + 199999);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_RATE);
 	world_set_now(world_now() + 1);
 	ck_assert_int_eq(try_connect(&w, d), 0);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_RATE);
 	/* A restart forgives nothing. */
 	ck_assert_int_eq(world_restart(&w), 0);
 	d = container_of(entity_find(w.model, id), struct capability, entity);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_RATE);
 	/* No more than a second's worth is ever saved up, and a smaller rate takes effect at once. */
 	world_set_now(world_now() + MINUTE_USEC);
 	ck_assert_uint_eq(capability_rate_left(d), 5);
@@ -208,7 +208,7 @@ START_TEST(P03_a_rate_comes_back_with_time)
 	ck_assert_uint_eq(capability_rate_left(d), 2);
 	ck_assert_int_eq(try_connect(&w, d), 0);
 	ck_assert_int_eq(try_connect(&w, d), 0);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_RATE);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_RATE);
 	/* A clock that is set back by hours does not lock anybody out. */
 	world_set_now(world_now() - 60 * MINUTE_USEC);
 	ck_assert_int_eq(try_connect(&w, d), 0);
@@ -228,10 +228,10 @@ START_TEST(uses_count_against_all_ancestors)
 		ck_assert_int_eq(try_connect(&w, e), 0);
 	ck_assert_uint_eq(c->conns_used, 5);
 	ck_assert_uint_eq(capability_conns_left(e), 0);
-	ck_assert_int_eq(try_connect(&w, e), CAPABILITY_E_LIMIT_CONNS);
+	ck_assert_int_eq(try_connect(&w, e), CONNECT_E_CONNS);
 	capability_disconnected(d);
 	ck_assert_int_eq(try_connect(&w, e), 0);
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_LIMIT_CONNS);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_CONNS);
 	/* Connections that nobody gives back go with their capability. */
 	end_capability(&w, d);
 	world_reap(&w);
@@ -250,7 +250,7 @@ START_TEST(revoke_ends_descendants_at_once)
 	ck_assert_uint_eq(w.store->n_commits, commits + 1);
 	ck_assert(capability_is_live(c) && !capability_is_live(d));
 	ck_assert(model_is_ending(w.model, c->entity.id) && model_is_ending(w.model, id));
-	ck_assert_int_eq(try_connect(&w, d), CAPABILITY_E_DEAD);
+	ck_assert_int_eq(try_connect(&w, d), CONNECT_E_ENDED);
 	ck_assert_int_eq(try_grant(&w, d, app, "x", NULL, &later), CAPABILITY_E_DEAD);
 	later = make_grant(&w, c, inner, "later", NULL);
 	world_reap(&w);

@@ -70,7 +70,7 @@ START_TEST(G45_capability_of_an_ended_object_is_dead_at_once)
 	ck_assert_int_eq(finish(ch, object_end(ch, capability_object(origin))), 0);
 	ck_assert_uint_eq(w.told.last_restricted, origin->entity.id);
 	ck_assert(!capability_is_live(c) && !capability_is_live(origin));
-	ck_assert_int_eq(try_connect(&w, c), CAPABILITY_E_DEAD);
+	ck_assert_int_eq(try_connect(&w, c), CONNECT_E_ENDED);
 	ck_assert_int_eq(try_grant(&w, c, inner, NULL, NULL, &d), CAPABILITY_E_DEAD);
 	world_reap(&w);
 	ck_assert_uint_eq(w.model->n[ENTITY_CAPABILITY], 0);

@@ -20,6 +20,7 @@
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/labels.h"
 #include "capfsd/kinds/object.h"
+#include "capfsd/kinds/capability/passage.h"
 #include "capfsd/kinds/program.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/kinds/capability/share.h"

@@ -492,6 +492,15 @@ endpoint_may_call(const struct capability *c)
 	return capability_is_live(c) && capability_connects(c);
 }
 
+void
+endpoint_look(const struct capability *c, struct passage *p)
+{
+	const struct entrypoint *e = capability_entrypoint(c);
+
+	p->attached = endpoint_channel(e);
+	p->n_queued = endpoint_n_queued(e);
+}
+
 bool
 endpoint_takes_fds(const struct entity *e)
 {
@@ -511,12 +520,14 @@ endpoint_is_served(const struct entity *e)
 
 	if (e->kind == ENTITY_CAPABILITY) {
 		const struct capability *c = capability_of(that);
-		const struct entrypoint *served = capability_entrypoint(c);
+		struct passage p;
 
-		if (capability_service(c).answered)
-			return endpoint_may_call(c);
-		return served && endpoint_may_call(c) && !entrypoint_listens(served) &&
-		       (endpoint_channel(served) || served->record.hold);
+		/* Where its server accepts by itself the listener is the object's. */
+		if (capability_service(c).listens)
+			return false;
+		passage_init(&p, c);
+		endpoint_look(c, &p);
+		return passage_check(&p, PASSAGE_LISTEN, NULL) == 0;
 	}
 	if (e->kind == ENTITY_OBJECT) {
 		const struct object *o = object_of(that);

@@ -16,6 +16,7 @@ struct capability;
 struct channel;
 struct entrypoint;
 struct pages;
+struct passage;
 
 #define SOCKETS_SLOT 1 /* of entity.slots; the file system has the other one */
 
@@ -64,6 +65,8 @@ uint32_t endpoint_n_queued(const struct entrypoint *e);
 /* One of them does no longer. */
 void endpoint_leave_queue(const struct entrypoint *e, struct list *link);
 
+/* Who serves C, and who waits, in P. */
+void endpoint_look(const struct capability *c, struct passage *p);
 /* Is C, with all it came from, still good for calls? */
 bool endpoint_may_call(const struct capability *c);
 /* May whoever connects to E send descriptors? */

@@ -21,7 +21,7 @@ enum front {
 #define COUNTERS_FUSE 64    /* opcodes of FUSE; 0: all others */
 #define COUNTERS_CONTROL 16 /* operations of the control protocol; 0: all others */
 #define COUNTERS_ERRNO 134  /* 0: all others */
-#define COUNTERS_REASONS 13 /* why a connection is refused (sockets/connect.h); 0: the daemon's fault \
+#define COUNTERS_REASONS 13 /* why a connection is refused (kinds/capability/passage.h); 0: the daemon's fault \
 			     */
 #define COUNTERS_BUCKETS 13 /* tree/metrics.c has their bounds; what is slower is in none */
 

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/binding.h"
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
@@ -31,53 +32,41 @@
 #include "capfsd/sockets/counts.h"
 #include "capfsd/sockets/pages.h"
 #include "capfsd/sockets/queue.h"
+#include "wire/pages.h"
 
-/* All that is told of a refusal, by its answer. */
+#define UNTAKEN_MIN 8 /* of a slot, or half of what its session may have, whatever others use */
+
+/* What a client is told of a refusal, by its answer. */
 static const struct {
-	int error;
-	const char *name;   /* in `metrics` */
-	const char *reason; /* for the client; NULL: it is shown the account of QUOTA */
+	const char *reason; /* NULL: it is shown the account of QUOTA */
 	enum quota_kind quota;
-} refusals[] = {
-	[0] = {.name = "error"},
-	[CONNECT_E_ENDED] = {ENOENT, "ended", "the capability has ended", 0},
-	[CONNECT_E_RIGHT] = {EPERM, "right", "it lacks right ", 0},
-	[CONNECT_E_UNSERVED] = {ECONNREFUSED, "unserved", "nobody serves it", 0},
-	[CONNECT_E_CALLS] = {EDQUOT, "calls", "its calls are used up", 0},
-	[CONNECT_E_CONNS] = {EDQUOT, "conns", "its conns are in use", 0},
-	[CONNECT_E_RATE] = {EDQUOT, "rate", "its rate is reached", 0},
-	[CONNECT_E_QUEUED] = {EDQUOT, "held", "as many as may wait for its server already do", 0},
-	[CONNECT_E_SOCKETS] = {EDQUOT, "sockets", NULL, QUOTA_SOCKETS},
-	[CONNECT_E_INFLIGHT] = {EDQUOT, "inflight", NULL, QUOTA_INFLIGHT},
-	[CONNECT_E_PAGES] = {EDQUOT, "pages", "its server can count no more capabilities", 0},
-	[CONNECT_E_STORE] = {ENOSPC, "store", "the state store is full", 0},
-	[CONNECT_E_MEMORY] = {ENOMEM, "memory", "the daemon is out of memory", 0},
+} refusals[CONNECT_N_ANSWERS] = {
+	[CONNECT_E_ENDED] = {"the capability has ended", 0},
+	[CONNECT_E_RIGHT] = {"it lacks right ", 0},
+	[CONNECT_E_UNSERVED] = {"nobody serves it", 0},
+	[CONNECT_E_CALLS] = {"its calls are used up", 0},
+	[CONNECT_E_CONNS] = {"its conns are in use", 0},
+	[CONNECT_E_RATE] = {"its rate is reached", 0},
+	[CONNECT_E_QUEUED] = {"as many as may wait for its server already do", 0},
+	[CONNECT_E_SOCKETS] = {NULL, QUOTA_SOCKETS},
+	[CONNECT_E_INFLIGHT] = {NULL, QUOTA_INFLIGHT},
+	[CONNECT_E_PAGES] = {"its server can count no more capabilities", 0},
+	[CONNECT_E_STORE] = {"the state store is full", 0},
+	[CONNECT_E_MEMORY] = {"the daemon is out of memory", 0},
 };
 
-#define N_REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
-
-_Static_assert(N_REFUSALS == COUNTERS_REASONS, "each refusal has its counter");
-
-const char *
-connect_refusal_name(size_t answer)
+/* Of those that nobody is there for, some have a reason of their own. */
+static const char *
+unserved_reason(const struct capability *c)
 {
-	return answer < N_REFUSALS ? refusals[answer].name : NULL;
-}
+	struct passage p;
 
-/* Its server must know of all its caveats, if it has any. */
-static bool
-is_told(const struct capability *c)
-{
-	unsigned n = caveats_count(c);
-
-	return n == 0 || (n <= CAVEATS_MAX && capability_service(c).caveats);
-}
-
-/* Nothing is derived from the slot of a visit, so that none stands further up. */
-static bool
-is_accepted(const struct capability *c)
-{
-	return !c->visit || c->visit->record.open;
+	passage_init(&p, c);
+	if (passage_ask(&p, PASSAGE_ONLY))
+		return "its server does not ask for caveats, or there are more than it can be told";
+	if (passage_ask(&p, PASSAGE_VISIT))
+		return "its server has not accepted the visit yet";
+	return refusals[CONNECT_E_UNSERVED].reason;
 }
 
 /*
@@ -86,12 +75,10 @@ is_accepted(const struct capability *c)
 int
 connect_refused(struct sockets *sockets, const struct capability *c, int answer, struct text *t)
 {
-	assert(answer > 0 && (size_t)answer < N_REFUSALS);
+	assert(answer > 0 && answer < CONNECT_N_ANSWERS);
 	counters_add(sockets->model->counters->connects_refused, answer);
-	if (answer == CONNECT_E_UNSERVED && !is_told(c))
-		text_add(t, "its server does not ask for caveats, or there are more than it can be told");
-	else if (answer == CONNECT_E_UNSERVED && !is_accepted(c))
-		text_add(t, "its server has not accepted the visit yet");
+	if (answer == CONNECT_E_UNSERVED)
+		text_add(t, unserved_reason(c));
 	else if (refusals[answer].reason)
 		text_add(t, refusals[answer].reason);
 	else
@@ -101,64 +88,104 @@ connect_refused(struct sockets *sockets, const struct capability *c, int answer,
 		rights_format(capability_type(c)->connects, t);
 		text_add(t, "'");
 	}
-	return refusals[answer].error;
+	return connect_errno(answer);
 }
 
 /*
- * Why C cannot be connected to, whatever its limits. Asked again for one of a predecessor: what has
- * changed meanwhile counts.
+ * Each capability of C's line that has no entry in the pages of its server gets one; an index that was used before
+ * only when enough of these lie there (pages.c). The server's session pays for the memory, in steps.
  */
-static int
-check(const struct capability *c)
+static bool
+pages_fit(const struct channel *channel, const struct capability *c)
+{
+	static const struct pages none;
+	const struct pages *p = channel->endpoint->pages ? channel->endpoint->pages : &none;
+	uint32_t missing = 0, again, fresh = PAGES_ENTRIES - 1 - p->n_given, n_slots;
+
+	for (; c && !pages_have(p, c); c = c->parent)
+		missing++;
+	again = p->n_free > PAGES_QUARANTINE ? p->n_free - PAGES_QUARANTINE : 0;
+	again = again < missing ? again : missing;
+	fresh = fresh < missing - again ? fresh : missing - again;
+	n_slots = pages_slots(p->n_given + fresh + 1);
+	return missing - fresh <= p->n_free &&
+		(n_slots <= p->n_slots || (n_slots - p->n_slots) * PAGES_SLOT_BYTES <=
+						  quota_available(channel->entrypoint->session, QUOTA_RAM));
+}
+
+/*
+ * A slot has at most half of what the others leave to it: however many services hang, there is
+ * something left for the next one. A burst of clients of a small session is none of that. Listeners that were only
+ * looked at leave all of theirs.
+ */
+static bool
+crowds(const struct sockets *sockets, const struct session *s, const struct listener *l)
+{
+	uint64_t n = l ? l->n_untaken : 0, left = quota_available(s, QUOTA_SOCKETS) + n;
+	uint64_t least = s->record.limit.n[QUOTA_SOCKETS] / 2;
+	struct listener *oldest;
+
+	if (least > UNTAKEN_MIN)
+		least = UNTAKEN_MIN;
+	if (n == 0 || n < least || n < left / 2)
+		return false;
+	return n >= (left + listener_idle(sockets, s, l, &oldest)) / 2;
+}
+
+/* If need be with what is paid for idle listeners but L. */
+static bool
+can_pay(const struct sockets *sockets, const struct session *s, const struct listener *l, unsigned n)
+{
+	uint64_t left = quota_available(s, QUOTA_SOCKETS);
+	struct listener *oldest;
+
+	return left >= n || left + listener_idle(sockets, s, l, &oldest) >= n;
+}
+
+/* What a connection takes beside N_SOCKETS is known for who makes one now, and for who asks what would be. */
+static void
+look(struct sockets *sockets, struct capability *c, unsigned n_sockets, struct passage *p)
 {
 	const struct entrypoint *e = capability_entrypoint(c);
+	const struct channel *channel = endpoint_channel(e);
+	const struct listener *l = listener_find(&c->entity);
 
-	if (!capability_is_live(c))
-		return CONNECT_E_ENDED;
-	if (!endpoint_may_call(c))
-		return CONNECT_E_RIGHT;
-	if (!is_told(c) || !is_accepted(c))
-		return CONNECT_E_UNSERVED;
-	if (capability_service(c).answered || endpoint_channel(e))
-		return 0;
-	/* There are types that nobody ever serves. */
-	return e && e->record.hold ? 0 : CONNECT_E_UNSERVED;
-}
-
-/*
- * Is there room for one more who waits for a server, if there is none? The endpoint is made here,
- * while it may still fail.
- */
-static int
-check_queue(struct sockets *sockets, struct entrypoint *e)
-{
-	if (!e || endpoint_channel(e))
-		return 0;
-	if (endpoint_n_queued(e) >= e->record.hold)
-		return CONNECT_E_QUEUED;
-	return endpoint_get(sockets, e) ? 0 : CONNECT_E_MEMORY;
-}
-
-/* The model's words for what a limit says, in ours. */
-static int
-count(struct change *ch, struct capability *c)
-{
-	switch (capability_connect(ch, c)) {
-	case 0:
-		return 0;
-	case CAPABILITY_E_DEAD:
-		return CONNECT_E_ENDED;
-	case CAPABILITY_E_RIGHT:
-		return CONNECT_E_RIGHT;
-	case CAPABILITY_E_LIMIT_RATE:
-		return CONNECT_E_RATE;
-	case CAPABILITY_E_LIMIT_CALLS:
-		return CONNECT_E_CALLS;
-	case CAPABILITY_E_LIMIT_CONNS:
-		return CONNECT_E_CONNS;
-	default:
-		return CONNECT_E_MEMORY;
+	endpoint_look(c, p);
+	if (capability_service(c).listens) {
+		p->unbound = !binding_is_ready(sockets, c->target);
+		return;
 	}
+	p->n_sockets = n_sockets;
+	p->no_sockets = !can_pay(sockets, c->session, l, n_sockets);
+	p->crowds = crowds(sockets, c->session, l);
+	p->no_inflight = channel && !connections_can_fly(c->session, l);
+	/* Who waits for a server is counted by that. */
+	p->no_pages = channel && capability_counts_calls(c) && !pages_fit(channel, c);
+}
+
+void
+connect_look(struct sockets *sockets, struct capability *c, struct passage *p)
+{
+	const struct listener *l = listener_find(&c->entity);
+
+	look(sockets, c, l && l->charge.session ? 1 : 2, p);
+}
+
+/* The endpoint of one who waits for a server is made here, while it may still fail. */
+static int
+prepare(struct sockets *sockets, struct change *ch, struct capability *c)
+{
+	struct entrypoint *e = capability_entrypoint(c);
+	struct passage p;
+	int answer;
+
+	passage_init(&p, c);
+	p.change = ch;
+	look(sockets, c, 1, &p);
+	answer = passage_check(&p, PASSAGE_ALL, NULL);
+	if (answer == 0 && e && !endpoint_get(sockets, e))
+		return CONNECT_E_MEMORY;
+	return answer;
 }
 
 /*
@@ -178,20 +205,6 @@ stage_page(struct change *ch, struct capability *c)
 	if (r == -EDQUOT)
 		return CONNECT_E_PAGES;
 	return r < 0 ? CONNECT_E_MEMORY : 0;
-}
-
-/*
- * What it has in flight is paid for when it is sent; who could not pay is told now, as later it
- * could only be ended.
- */
-static int
-charge(struct connection *conn)
-{
-	if (connection_crowds(conn))
-		return CONNECT_E_QUEUED;
-	if (connection_charge(conn) < 0)
-		return CONNECT_E_SOCKETS;
-	return conn->channel && !connection_can_fly(conn) ? CONNECT_E_INFLIGHT : 0;
 }
 
 CLEANUP_DEFINE(struct connection *, connection_free)
@@ -228,21 +241,19 @@ connect_stage(struct sockets *sockets, struct change *ch, struct capability *c,
 	uint64_t cookie;
 	int r;
 
-	r = check(c);
-	if (r == 0)
-		r = check_queue(sockets, e);
-	if (r == 0)
-		r = count(ch, c);
+	r = prepare(sockets, ch, c);
 	if (r == 0)
 		r = stage_page(ch, c);
 	if (r)
 		return r;
+	if (capability_count(ch, c) < 0)
+		return CONNECT_E_MEMORY;
 	conn = connection_new(sockets, c);
 	if (!conn)
 		return CONNECT_E_MEMORY;
-	r = charge(conn);
-	if (r)
-		return r;
+	/* What it has in flight is paid for when it is sent. */
+	if (connection_charge(conn) < 0)
+		return CONNECT_E_SOCKETS;
 	r = fd_socket_cookie(arrival->fd, &cookie);
 	if (r < 0)
 		return error_trace(r);
@@ -344,6 +355,18 @@ const struct endpoint_ops connect_ops = {
 	.gone = connections_gone,
 };
 
+/* What it counts for was counted: what is asked again is whether it may be, and for whom. */
+static bool
+may_stay(const struct capability *c)
+{
+	struct passage p;
+
+	passage_init(&p, c);
+	endpoint_look(c, &p);
+	return passage_check(&p, PASSAGE_LISTEN, NULL) == 0 && !passage_ask(&p, PASSAGE_ONLY) &&
+		!passage_ask(&p, PASSAGE_VISIT);
+}
+
 /*
  * A connection of a predecessor is taken up if it could be made by now, and if the server is the
  * one that may have seen it. FD and MEMO are taken on success only.
@@ -356,7 +379,7 @@ restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo
 	struct entrypoint *e = capability_entrypoint(c);
 	bool queued = memo->record.state == CONNECTION_QUEUED;
 
-	if (check(c))
+	if (!may_stay(c))
 		return -ENOENT;
 	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
 	if (!queued && e && (!endpoint_channel(e) ||

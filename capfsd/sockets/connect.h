@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * How a connection through a capability is made: by accept(2), or over a pair by whoever in the
- * daemon has the other end (WIRE_OPEN, an open `call`); and why it is not. What a refusal is
- * called, and which errno it is, stands in one table, which the metrics show as well.
+ * daemon has the other end (WIRE_OPEN, an open `call`); and why it is not, by the rules of passage.h.
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
-
+#include "capfsd/kinds/capability/passage.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/record.h"
 
@@ -19,27 +16,14 @@ struct connection;
 struct memo;
 struct text;
 
-/* Their order is that of the counters, which outlive a broker: new ones come last. */
-enum {
-	CONNECT_E_ENDED = 1, /* the capability */
-	CONNECT_E_RIGHT,
-	CONNECT_E_UNSERVED,
-	CONNECT_E_CALLS,
-	CONNECT_E_CONNS,
-	CONNECT_E_RATE,
-	CONNECT_E_QUEUED,  /* as many wait for a server as may */
-	CONNECT_E_SOCKETS, /* quota */
-	CONNECT_E_INFLIGHT,
-	CONNECT_E_PAGES,
-	CONNECT_E_STORE,
-	CONNECT_E_MEMORY,
-};
-
-/* What the metrics call it; 0: the daemon's fault. NULL: there is no such answer. */
-const char *connect_refusal_name(size_t answer);
-
 /* For core_add_user(): capabilities are served by this. */
 extern const struct endpoint_ops connect_ops;
+
+/*
+ * What is known here of a connection through C, in P. By connect(2) it takes a listener, too, where there is none
+ * that is paid for.
+ */
+void connect_look(struct sockets *sockets, struct capability *c, struct passage *p);
 
 /*
  * Before the change of a connection through C: where a limit of C is reached, one that has left counts until

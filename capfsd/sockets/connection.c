@@ -29,7 +29,6 @@
 #include "capfsd/sockets/channel.h"
 
 #define BUCKETS_MIN 64
-#define UNTAKEN_MIN 8 /* of a slot, or half of what its session may have, whatever others use */
 
 struct entrypoint *
 connection_entrypoint(const struct connection *conn)
@@ -125,34 +124,6 @@ connection_new(struct sockets *sockets, struct capability *c)
 	return conn->listener ? conn : connection_free(conn);
 }
 
-/* What S has left of KIND, and with it what a slot of it uses. */
-static uint64_t
-left_to(const struct session *s, enum quota_kind kind, uint64_t used)
-{
-	return quota_available(s, kind) + used;
-}
-
-/*
- * A slot has at most half of what the others leave to it: however many services hang, there is
- * something left for the next one. A burst of clients of a small session is none of that.
- */
-bool
-connection_crowds(const struct connection *conn)
-{
-	const struct session *s = conn->capability->session;
-	uint64_t n = conn->listener->n_untaken;
-	struct listener *oldest;
-	uint64_t least = s->record.limit.n[QUOTA_SOCKETS] / 2;
-
-	if (least > UNTAKEN_MIN)
-		least = UNTAKEN_MIN;
-	if (n == 0 || n < least || n < left_to(s, QUOTA_SOCKETS, n) / 2)
-		return false;
-	/* Listeners that were only looked at leave all of theirs. */
-	return n >= left_to(s, QUOTA_SOCKETS,
-			    n + listener_idle(conn->sockets, s, conn->listener, &oldest)) / 2;
-}
-
 int
 connection_charge(struct connection *conn)
 {
@@ -173,20 +144,26 @@ connection_charge_again(struct connection *conn)
 										       : 0;
 }
 
-/* Half of what is left, as above; the first one needs no more than there is. */
+/* Half of what the others leave to its slot; the first one needs no more than there is. */
 static bool
-may_fly(const struct connection *conn)
+may_fly(const struct session *s, const struct listener *l)
 {
-	uint64_t used = conn->listener->n_flying * HANDOVER_FDS;
-	uint64_t left = left_to(conn->capability->session, QUOTA_INFLIGHT, used);
+	uint64_t used = l ? l->n_flying * HANDOVER_FDS : 0;
+	uint64_t left = quota_available(s, QUOTA_INFLIGHT) + used;
 
 	return used + HANDOVER_FDS <= (used > 0 ? left / 2 : left);
 }
 
 bool
+connections_can_fly(const struct session *s, const struct listener *l)
+{
+	return (l && l->n_flying > 0) || may_fly(s, l);
+}
+
+bool
 connection_can_fly(const struct connection *conn)
 {
-	return conn->repeated || conn->listener->n_flying > 0 || may_fly(conn);
+	return conn->repeated || connections_can_fly(conn->capability->session, conn->listener);
 }
 
 /*
@@ -201,7 +178,7 @@ connection_fly(struct connection *conn)
 	/* Who has left pays for nothing that is in flight. */
 	if (conn->hung_up)
 		return true;
-	if (may_fly(conn) && charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS) == 0)
+	if (may_fly(s, conn->listener) && charge_init(&conn->inflight, s, QUOTA_INFLIGHT, HANDOVER_FDS) == 0)
 		return true;
 	return conn->repeated;
 }

@@ -32,7 +32,9 @@ struct capability;
 struct change;
 struct channel;
 struct entrypoint;
+struct listener;
 struct memo;
+struct session;
 
 #define HANDOVER_FDS 2 /* the connection and its client's pidfd, in flight until they are taken */
 
@@ -92,16 +94,16 @@ struct connection *connection_new(struct sockets *sockets, struct capability *c)
  * One that is not published. Closes its descriptor, if it has one. CONN may be NULL. Returns: NULL.
  */
 struct connection *connection_free(struct connection *conn);
-/* Would it be one too many of its slot that wait for a server? */
-bool connection_crowds(const struct connection *conn);
 /* Makes it pay `sockets`. Returns: 0 or -EDQUOT. */
 int connection_charge(struct connection *conn);
 /* The same for one of a predecessor, which had paid. */
 int connection_charge_again(struct connection *conn);
 /*
  * Can it be sent, now or when what is in flight of its own slot has been taken? What its session
- * has in flight elsewhere is not waited for, since others wait behind it.
+ * has in flight elsewhere is not waited for, since others wait behind it. The first: a new one of S, through L,
+ * which may be NULL.
  */
+bool connections_can_fly(const struct session *s, const struct listener *l);
 bool connection_can_fly(const struct connection *conn);
 /* Makes it pay `inflight`, just before it is sent. Returns: false, not now. */
 bool connection_fly(struct connection *conn);

@@ -43,8 +43,6 @@
 #include "wire/wire.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-#define STEP_ENTRIES 64 /* memory is taken for so many at once */
-#define QUARANTINE 1024 /* freed ones that are not given yet */
 
 _Static_assert(METHODS_MAX == PAGES_METHODS, "each range has its place");
 _Static_assert(LIMIT_NONE == PAGES_NO_LIMIT, "as there");
@@ -157,8 +155,7 @@ pages_map(struct sockets *sockets, struct endpoint *endpoint, int granted_fd, in
 static int
 pages_reserve(struct pages *p, struct session *s, uint32_t n)
 {
-	uint32_t n_slots = (n + STEP_ENTRIES - 1) / STEP_ENTRIES * STEP_ENTRIES;
-	const uint32_t bytes = sizeof(struct granted_entry) + sizeof(struct used_entry);
+	uint32_t n_slots = pages_slots(n);
 	struct charge more = {};
 	struct page_slot *slots;
 
@@ -172,7 +169,7 @@ pages_reserve(struct pages *p, struct session *s, uint32_t n)
 	if (!slots)
 		return -ENOMEM;
 	p->slots = slots;
-	if (charge_init(&more, s, QUOTA_RAM, (n_slots - p->n_slots) * bytes))
+	if (charge_init(&more, s, QUOTA_RAM, (n_slots - p->n_slots) * PAGES_SLOT_BYTES))
 		return -EDQUOT;
 	charge_merge(&p->ram, &more);
 	memset(&slots[p->n_slots], 0, (n_slots - p->n_slots) * sizeof(*slots));
@@ -303,7 +300,7 @@ pick_index(const struct pages *p, struct pick *pick)
 {
 	uint32_t index;
 
-	if (p->n_free - pick->n_free > QUARANTINE ||
+	if (p->n_free - pick->n_free > PAGES_QUARANTINE ||
 		p->n_given + pick->n_fresh + 1 >= PAGES_ENTRIES) {
 		if (p->n_free == pick->n_free)
 			return 0;

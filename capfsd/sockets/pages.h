@@ -21,6 +21,17 @@ struct endpoint;
 struct granted_entry;
 struct used_entry;
 
+#define PAGES_STEP 64         /* memory is taken for so many entries at once */
+#define PAGES_QUARANTINE 1024 /* freed ones that are not given yet */
+#define PAGES_SLOT_BYTES ((uint32_t)(sizeof(struct granted_entry) + sizeof(struct used_entry)))
+
+/* With memory for N entries there are so many. */
+static inline uint32_t
+pages_slots(uint32_t n)
+{
+	return (n + PAGES_STEP - 1) / PAGES_STEP * PAGES_STEP;
+}
+
 struct page_slot {
 	struct capability *capability; /* NULL: free */
 	uint32_t next;		       /* … and the one that was freed after it */

@@ -5,7 +5,7 @@
  * that shrinks takes its descendants along by one record of its own, and use counts against all of
  * them. Every question here is a walk up, DERIVATION_DEPTH_MAX long at most.
  *
- * Anybody may ask. Only capability_connect() stages something, and only the count of connections is
+ * Anybody may ask. Only capability_count() stages something, and only the count of connections is
  * changed without a change: it is not stored, and begins with 0 in each broker.
  */
 #include "config.h"
@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "capfsd/kinds/capability/capability.h"
+#include "capfsd/kinds/capability/passage.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
@@ -202,8 +203,8 @@ rate_interval(const struct capability_record *r)
  * A second's worth of connections is there to be had at once, and comes back evenly. When the clock was
  * set back, all of it is there: no rate makes anybody wait for two seconds.
  */
-static uint64_t
-rate_left(const struct capability_record *r, uint64_t now)
+uint64_t
+record_rate_left(const struct capability_record *r, uint64_t now)
 {
 	uint64_t interval = rate_interval(r), missing, used;
 
@@ -234,7 +235,7 @@ capability_rate_left(const struct capability *c)
 		uint64_t left = LIMIT_NONE;
 
 		if (c->record.rate_limit != LIMIT_NONE)
-			left = rate_left(&c->record, now);
+			left = record_rate_left(&c->record, now);
 		if (left < least)
 			least = left;
 	}
@@ -262,48 +263,17 @@ capability_was_shown(const struct capability *c)
 }
 
 /*
- * All limits of all ancestors are looked at before any of them is used, so that a refusal uses
- * none. Where the server counts calls itself, a connection is no call, and only connections are
- * limited.
- */
-static int
-check_connect(struct change *ch, const struct capability *c, uint64_t now)
-{
-	bool is_call = !capability_counts_calls(c);
-	uint32_t rights = capability_type(c)->connects;
-
-	for (; c; c = c->parent) {
-		const struct capability_record *r = change_record(ch, &c->entity);
-
-		rights &= record_rights(r);
-		if (!rights)
-			return CAPABILITY_E_RIGHT;
-		if (is_call && r->calls_limit != LIMIT_NONE && r->calls_used >= r->calls_limit)
-			return CAPABILITY_E_LIMIT_CALLS;
-		if (r->conns_limit != LIMIT_NONE && c->conns_used >= r->conns_limit)
-			return CAPABILITY_E_LIMIT_CONNS;
-		if (is_call && r->rate_limit != LIMIT_NONE && rate_left(r, now) == 0)
-			return CAPABILITY_E_LIMIT_RATE;
-	}
-	return 0;
-}
-
-/*
  * The use of calls and rates is stored with the connection, in one change: a broker that is killed
  * in between would else have let somebody in and forgotten the call.
  */
 int
-capability_connect(struct change *ch, struct capability *c)
+capability_count(struct change *ch, struct capability *c)
 {
 	uint64_t now = change_model(ch)->now_usec();
 	struct capability_record *record;
-	int r;
 
-	if (!capability_is_live(c))
-		return CAPABILITY_E_DEAD;
-	r = check_connect(ch, c, now);
-	if (r || capability_counts_calls(c))
-		return r;
+	if (capability_counts_calls(c))
+		return 0;
 	for (; c; c = c->parent) {
 		if (c->record.calls_limit == LIMIT_NONE && c->record.rate_limit == LIMIT_NONE)
 			continue;
@@ -316,6 +286,22 @@ capability_connect(struct change *ch, struct capability *c)
 			rate_use(record, now);
 	}
 	return 0;
+}
+
+/*
+ * All limits of all ancestors are looked at before any of them is used, so that a refusal uses
+ * none.
+ */
+int
+capability_connect(struct change *ch, struct capability *c)
+{
+	struct passage p;
+	int answer;
+
+	passage_init(&p, c);
+	p.change = ch;
+	answer = passage_check(&p, PASSAGE_OWN, NULL);
+	return answer ? answer : capability_count(ch, c);
 }
 
 /* The entrypoint shows how many are connected, and so does each ancestor. */
