@@ -151,7 +151,9 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/tree/tree.c \
 	capfsd/tree/tree.h \
 	capfsd/tree/walk.c \
-	capfsd/tree/walk.h
+	capfsd/tree/walk.h \
+	capfsd/tree/why.c \
+	capfsd/tree/why.h
 capfsd_libmodel_la_LIBADD = base/libbase.la
 
 capfsd_libdaemon_la_SOURCES = \

@@ -73,11 +73,12 @@ costs() { # N CMD…
 t_ok "a_repeated_stat_costs_no_request" wait_for 30 costs 0 stat "$CAPFS/caps/date/info"
 t_ok "a_repeated_stat_of_a_socket_costs_no_request" wait_for 30 costs 0 stat "$CAPFS/caps/date/socket"
 t_ok "a_repeated_ls_costs_no_request" wait_for 30 costs 0 ls "$CAPFS/sessions/app/caps"
-t_ok "a_repeated_ls_l_costs_no_request" wait_for 30 costs 0 ls -l "$CAPFS/sessions/app/caps/date"
+# One text tells what would happen now, and is as long as that.
+t_ok "a_repeated_ls_l_costs_no_request_but_for_why" wait_for 30 costs 1 ls -l "$CAPFS/sessions/app/caps/date"
 # Two texts tell of all sessions below, and change with any of them.
 t_ok "but_for_what_tells_of_all_below" wait_for 30 costs 2 ls -l "$CAPFS/sessions/app"
-# find(1) asks once for the kind of the file system (statfs), and for these two of each session.
-n_restless=$((2 * $(find "$CAPFS/sessions" -name graph.dot | wc -l)))
+# find(1) asks once for the kind of the file system (statfs), and for these: two of each session, one of each slot.
+n_restless=$((2 * $(find "$CAPFS/sessions" -name graph.dot | wc -l) + $(find "$CAPFS/sessions" -name why | wc -l)))
 t_ok "a_repeated_find_costs_no_other_request" wait_for 30 costs $((1 + n_restless)) find "$CAPFS/sessions" -ls
 # And what has changed is seen at once.
 say 'to=app as=fresh' "$CAPFS/caps/date/grant"

@@ -46,7 +46,7 @@ there_and_back() {
 }
 # What was listed by this version is not there any more when the earlier one is asked for it.
 work() {
-	HOLDER=$HOLDER ONLY_LATER=' visit visits answer originate as confine faults graph.dot checkpoint adjust refusal split request requests policy share yield ' timeout 240 "$(program tests/it-recovery)" "$@"
+	HOLDER=$HOLDER ONLY_LATER=' why visit visits answer originate as confine faults graph.dot checkpoint adjust refusal split request requests policy share yield ' timeout 240 "$(program tests/it-recovery)" "$@"
 }
 state() {
 	dump | grep -v 'made=\|version'

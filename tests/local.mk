@@ -82,6 +82,7 @@ unit_tests = \
 	tests/test-listeners \
 	tests/test-places \
 	tests/test-queue \
+	tests/test-why \
 	tests/test-ownership \
 	tests/test-inspection \
 	tests/test-pages \
@@ -593,6 +594,9 @@ tests_test_inspection_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_places_SOURCES = tests/test-places.c $(sockets_web)
 tests_test_places_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_places_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_why_SOURCES = tests/test-why.c $(sockets_web)
+tests_test_why_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_why_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -23,6 +23,7 @@
 #include "capfsd/listeners/memos.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
+#include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/counts.h"
 #include "capfsd/state/state.h"
 
@@ -145,6 +146,15 @@ on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 }
 
 static void
+on_looked(void *data, struct capability *c, struct passage *p)
+{
+	struct world *w = data;
+
+	if (w->sockets)
+		connect_look(w->sockets, c, p);
+}
+
+static void
 on_boarding(void *data, struct change *ch)
 {
 	struct world *w = data;
@@ -167,6 +177,7 @@ static const struct model_hooks world_hooks = {
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,
+	.looked = on_looked,
 	.commanded = on_commanded,
 	.boarding = on_boarding,
 	.arrived = on_arrived,

@@ -91,6 +91,14 @@ on_counted(void *data, const struct capability *c, uint64_t *ret_calls)
 	return counts_read(c, ret_calls);
 }
 
+static void
+on_looked(void *data, struct capability *c, struct passage *p)
+{
+	struct fronts *f = data;
+
+	connect_look(f->sockets, c, p);
+}
+
 static int
 on_commanded(void *data, struct program *p, unsigned type, uint64_t value)
 {
@@ -148,6 +156,7 @@ static const struct model_hooks model_hooks = {
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,
+	.looked = on_looked,
 	.commanded = on_commanded,
 	.well = on_well,
 	.logged = on_logged,

@@ -27,6 +27,7 @@
 #include "capfsd/model/session.h"
 
 struct capability;
+struct passage;
 struct program;
 
 /*
@@ -82,6 +83,8 @@ struct model_hooks {
 	 * any time. Returns: false where nobody knows.
 	 */
 	bool (*counted)(void *data, const struct capability *c, uint64_t *ret_calls);
+	/* What the sockets know of a connection through C, in P. Asked likewise. */
+	void (*looked)(void *data, struct capability *c, struct passage *p);
 	/*
 	 * Something is asked of the process of P: an enum process_type (wire/process.h), with a signal or a mask
 	 * of CPUs. Returns: 0, or -EAGAIN: not now.

@@ -35,6 +35,7 @@ info_readme(struct request *r, struct entity *e, struct text *t)
 		"  caps/SLOT/socket        connect(2) here: curl --unix-socket caps/web/socket http://x/\n"
 		"  caps/SLOT/call          exec 3<>call; echo hello >&3; cat <&3: a request, its reply\n"
 		"  caps/SLOT/info          what the capability refers to, its rights, limits and use\n"
+		"  caps/SLOT/why           whether a connection would get through now, rule by rule\n"
 		"  caps/SLOT/holders       everything that was derived from it\n"
 		"  caps/SLOT/grant         echo 'to=SESSION [as=NAME] [rights=call] [conns=4]' > grant\n"
 		"  caps/SLOT/reduce        echo 'conns=2' > reduce\n"
@@ -88,17 +89,25 @@ info_quota(struct request *r, struct entity *e, struct text *t)
 }
 
 /* Its own limit may be none, and an ancestor's still counts. */
+void
+info_limit(uint64_t limit, uint64_t used, uint64_t left, struct text *t)
+{
+	text_add(t, "limit=");
+	if (limit == LIMIT_NONE)
+		text_add(t, "none");
+	else
+		text_addf(t, "%" PRIu64, limit);
+	text_addf(t, " used=%" PRIu64 " left=%" PRIu64, used, left);
+}
+
 static void
 add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint64_t left)
 {
 	if (left == LIMIT_NONE)
 		return;
-	text_addf(t, "%s limit=", name);
-	if (limit == LIMIT_NONE)
-		text_add(t, "none");
-	else
-		text_addf(t, "%" PRIu64, limit);
-	text_addf(t, " used=%" PRIu64 " left=%" PRIu64 "\n", used, left);
+	text_addf(t, "%s ", name);
+	info_limit(limit, used, left, t);
+	text_add(t, "\n");
 }
 
 /*
@@ -106,8 +115,8 @@ add_limit(struct text *t, const char *name, uint64_t limit, uint64_t used, uint6
  * rate that would be true for a moment only, and whoever read it would act on a number that is
  * gone.
  */
-static void
-add_rate(const struct capability *c, struct text *t)
+void
+info_rate(const struct capability *c, const char *before, const char *behind, struct text *t)
 {
 	uint64_t limit = LIMIT_NONE;
 
@@ -115,7 +124,7 @@ add_rate(const struct capability *c, struct text *t)
 		if (i->record.rate_limit < limit)
 			limit = i->record.rate_limit;
 	if (limit != LIMIT_NONE)
-		text_addf(t, "rate limit=%" PRIu64 "/s\n", limit);
+		text_addf(t, "%slimit=%" PRIu64 "/s%s", before, limit, behind);
 }
 
 static void
@@ -139,7 +148,7 @@ add_limits(const struct capability *c, struct text *t)
 
 	add_limit(t, "calls", r->calls_limit, capability_calls_used(c), capability_calls_left(c));
 	add_limit(t, "conns", r->conns_limit, c->conns_used, capability_conns_left(c));
-	add_rate(c, t);
+	info_rate(c, "rate ", "\n", t);
 }
 
 /* A line for each group, as it was written, the oldest first; "inherited" before those of an ancestor. */
@@ -170,8 +179,8 @@ capability_origin(const struct capability *c)
 }
 
 /* A command comes when somebody calls. */
-static const char *
-served_word(const struct capability *c)
+const char *
+info_served(const struct capability *c)
 {
 	const struct entrypoint *ep = capability_entrypoint(c);
 
@@ -234,7 +243,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_add(t, " by=share");
 	else
 		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
-	text_addf(t, "\nserved=%s revocation=%s\n", served_word(c),
+	text_addf(t, "\nserved=%s revocation=%s\n", info_served(c),
 		capability_service(c).listens ? "new-only" : "full");
 	add_caveats(c, t);
 	add_rule(c, t);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct capability;
 struct entity;
 struct request;
 struct text;
@@ -25,6 +26,11 @@ void info_program(struct request *r, struct entity *e, struct text *t);
 void info_visit(struct request *r, struct entity *e, struct text *t);
 /* Of a slot that is a visit's; of others how one is opened. */
 void info_slot_visit(struct request *r, struct entity *e, struct text *t);
+
+/* What several texts have of a slot: "limit=9 used=7 left=2"; "limit=5/s" where there is one; "yes". */
+void info_limit(uint64_t limit, uint64_t used, uint64_t left, struct text *t);
+void info_rate(const struct capability *c, const char *before, const char *behind, struct text *t);
+const char *info_served(const struct capability *c);
 
 /* May that text change without notice? */
 bool info_capability_restless(const struct entity *e);

@@ -22,6 +22,7 @@
 #include "capfsd/tree/lists.h"
 #include "capfsd/tree/metrics.h"
 #include "capfsd/tree/walk.h"
+#include "capfsd/tree/why.h"
 #include "capfsd/verbs/verbs.h"
 
 #define ROW(index, word, what, ...)                                                                \
@@ -74,6 +75,7 @@ static const struct row capability_rows[] = {
 	ROW(12, "split", ROW_COMMAND, .verb = &verb_split),
 	ROW(13, "share", ROW_COMMAND, .verb = &verb_share),
 	ROW(14, "visit", ROW_COMMAND, .read = info_slot_visit, .verb = &verb_visit),
+	ROW(15, "why", ROW_INFO, .restless = why_restless, .read = why_read),
 };
 
 static const struct row entrypoint_rows[] = {
