@@ -83,6 +83,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/visit.h \
 	capfsd/kinds/capability/type.c \
 	capfsd/kinds/capability/type.h \
+	capfsd/kinds/capability/use.h \
 	capfsd/types/anchored.c \
 	capfsd/types/object.c \
 	capfsd/types/session.c \
@@ -92,6 +93,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/types/types.h \
 	capfsd/ops/grammar.c \
 	capfsd/ops/grammar.h \
+	capfsd/ops/reach.c \
+	capfsd/ops/reach.h \
 	capfsd/ops/reductions.c \
 	capfsd/ops/reductions.h \
 	capfsd/ops/refusals.c \

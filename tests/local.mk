@@ -51,6 +51,7 @@ unit_tests = \
 	tests/test-share-again \
 	tests/test-ops \
 	tests/test-originate \
+	tests/test-reach \
 	tests/test-asking \
 	tests/test-policy \
 	tests/test-tree \
@@ -359,6 +360,9 @@ tests_test_share_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_reach_SOURCES = tests/test-reach.c $(ops_world)
+tests_test_reach_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_reach_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_originate_SOURCES = tests/test-originate.c $(ops_world)
 tests_test_originate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_originate_LDADD = tests/libfixture.la capfsd/libmodel.la

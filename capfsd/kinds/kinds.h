@@ -25,5 +25,6 @@
 #include "capfsd/kinds/thread.h"
 #include "capfsd/kinds/capability/share.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/capability/use.h"
 #include "capfsd/kinds/visit.h"
 #include "capfsd/model/model.h"

@@ -156,3 +156,11 @@ bool session_has_processes(const struct session *s);
  */
 int session_transfer_quota(struct change *ch, struct session *from, struct session *to,
 	const struct quota *amount, enum quota_kind *ret_kind);
+
+/*
+ * Stages a move of AMOUNT from FROM to any other session TO. It must not leave the tree of whoever has lent it: FROM
+ * is above TO, or its parent is above TO, or is it.
+ * Returns: 0, QUOTA_E_EXCEEDED, QUOTA_E_DONATION with *RET_KIND, -EINVAL, -EOVERFLOW; -ENOMEM.
+ */
+int session_move_quota(struct change *ch, struct session *from, struct session *to, const struct quota *amount,
+	enum quota_kind *ret_kind);

@@ -55,6 +55,8 @@ static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_QUOTA_CAPS] = SHORT_OF(QUOTA_CAPS),
 	[CAPABILITY_E_QUOTA_RAM] = SHORT_OF(QUOTA_RAM),
 	[CAPABILITY_E_CLOSING] = {EBUSY, "the session is being closed"},
+	[CAPABILITY_E_LIMIT_CALLS] = {EDQUOT, "no calls are left of %c"},
+	[CAPABILITY_E_LIMIT_RATE] = {EAGAIN, "the rate of %c is reached"},
 	[CAPABILITY_E_ABOVE] = {EPERM, "%h itself has less than that on %c"},
 	[CAPABILITY_E_CAVEATS] = {EMLINK, "more than " DIGITS(CAVEATS_OWN_MAX) " caveats of a slot, or "
 					  DIGITS(CAVEATS_MAX) " with those it inherits"},
@@ -269,17 +271,4 @@ refuse_right(struct request *r, const struct capability *c, uint32_t right)
 {
 	return refuse_capability(
 		r, CAPABILITY_E_RIGHT, &(struct about){.capability = c, .right = right});
-}
-
-/* Whoever asks knows only what is below its own session, and learns of nothing else. */
-struct session *
-find_session(struct request *r, struct session *s, const struct command *c, enum key key)
-{
-	const struct word *w = &c->value[key];
-	struct session *found;
-
-	found = session_find(r->model, s, w->p, w->n);
-	if (!found)
-		refuse(r, ENOENT, "there is no session '%.*s' here", (int)w->n, w->p);
-	return found;
 }

@@ -46,7 +46,3 @@ int refuse_quota(struct request *r, struct session *s, enum quota_kind kind);
 
 /* EPERM: C does not hold RIGHT. */
 int refuse_right(struct request *r, const struct capability *c, uint32_t right);
-
-/* The descendant of S that KEY names. NULL: refused (ENOENT). */
-struct session *find_session(struct request *r, struct session *s, const struct command *c,
-	enum key key);

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 
@@ -41,9 +42,9 @@ stage_slot(struct operation *o, int answer, struct capability *source, struct se
 	return 0;
 }
 
-/* Seen from the session of the slot: who grants reaches its own children, and nobody else. */
+/* Seen from the session of the slot: who grants reaches those below it, and those that accept it. */
 struct session *
 slot_receiver(struct operation *o)
 {
-	return find_session(o->request, capability_of(o->subject)->session, &o->command, KEY_TO);
+	return find_session(o, capability_of(o->subject)->session, KEY_TO, RIGHT_ACCEPT);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -122,7 +123,7 @@ find_about(struct operation *o, struct session *s, enum capability_type type, st
 	*ret = s;
 	*ret_program = NULL;
 	if (command_has(&o->command, KEY_OF)) {
-		*ret = find_session(o->request, s, &o->command, KEY_OF);
+		*ret = find_descendant(o->request, s, &o->command, KEY_OF);
 		return *ret;
 	}
 	if (type != TYPE_THREAD)

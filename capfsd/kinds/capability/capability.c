@@ -24,6 +24,7 @@
 #include "capfsd/kinds/asking/policy.h"
 #include "capfsd/kinds/capability/resolve.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/capability/use.h"
 #include "capfsd/kinds/visit.h"
 #include "capfsd/model/check.h"
 #include "capfsd/model/kind.h"

@@ -83,6 +83,8 @@ enum {
 	CAPABILITY_E_CLOSING,      /* the receiving session is being closed */
 	CAPABILITY_E_DEPTH,        /* DERIVATION_DEPTH_MAX */
 	CAPABILITY_E_CAVEATS,      /* more than CAVEATS_OWN_MAX, or CAVEATS_MAX with its ancestors' */
+	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
+	CAPABILITY_E_LIMIT_RATE,
 	CAPABILITY_E_ABOVE,        /* a limit would be larger than that of what it was derived from */
 	CAPABILITY_E_NO_PART,      /* not a part of it that leaves something on either side */
 	CAPABILITY_E_INDIVISIBLE,  /* a limit that both sides have of it is 1, or 1 is left of it */
@@ -227,20 +229,6 @@ int capability_end(struct change *ch, struct capability *c);
  * Returns: 0 or -ENOMEM.
  */
 int capability_end_children(struct change *ch, struct capability *c);
-
-/*
- * Stages one connection that was let pass (passage.h): counts a call against C and all its ancestors, where
- * they have a limit of calls and the server does not count. The connection itself is counted by
- * capability_connected(), after the commit, and given back by capability_disconnected().
- * Returns: 0 or -ENOMEM.
- */
-int capability_count(struct change *ch, struct capability *c);
-/* The same, asked for the rules that need no server. Returns: 0, CONNECT_E_*; -ENOMEM. */
-int capability_connect(struct change *ch, struct capability *c);
-void capability_connected(struct capability *c);
-void capability_disconnected(struct capability *c);
-/* What C and its ancestors show of their use has changed. */
-void capability_used(struct capability *c);
 
 /* C's next descendant in depth-first order below TOP, or NULL: for loops over all that is derived. */
 struct capability *capability_next_below(const struct capability *top, struct capability *c);

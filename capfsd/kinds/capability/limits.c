@@ -19,6 +19,7 @@
 #include "capfsd/kinds/capability/passage.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/type.h"
+#include "capfsd/kinds/capability/use.h"
 #include "capfsd/model/change.h"
 #include "capfsd/model/model.h"
 #include "capfsd/model/touch.h"
@@ -302,6 +303,24 @@ capability_connect(struct change *ch, struct capability *c)
 	p.change = ch;
 	answer = passage_check(&p, PASSAGE_OWN, NULL);
 	return answer ? answer : capability_count(ch, c);
+}
+
+int
+capability_use(struct change *ch, struct capability *c, uint32_t right)
+{
+	struct passage p;
+
+	if (!capability_is_live(c))
+		return CAPABILITY_E_DEAD;
+	if (!(capability_rights(c) & right))
+		return CAPABILITY_E_RIGHT;
+	passage_init(&p, c);
+	p.change = ch;
+	if (passage_ask(&p, PASSAGE_CALLS))
+		return CAPABILITY_E_LIMIT_CALLS;
+	if (passage_ask(&p, PASSAGE_RATE))
+		return CAPABILITY_E_LIMIT_RATE;
+	return capability_count(ch, c);
 }
 
 /* The entrypoint shows how many are connected, and so does each ancestor. */

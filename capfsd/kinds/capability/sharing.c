@@ -55,11 +55,18 @@ find_made(struct model *m, const struct share *share, const struct session *s)
 	return c;
 }
 
+/* Beside it, or wherever somebody is who accepts it. */
+static bool
+is_beside(const struct share *share, const struct session *s)
+{
+	return !session_is_within(s, share->capability->session);
+}
+
 /* Those beside it are not below it: they keep half of their slots, whatever is shared with them. */
 static bool
 is_enough(const struct share *share, const struct session *s)
 {
-	return share->record.with == SHARE_SIBLINGS &&
+	return is_beside(share, s) &&
 		quota_free(s, QUOTA_CAPS) <= s->record.limit.n[QUOTA_CAPS] / 2;
 }
 
@@ -68,10 +75,10 @@ is_enough(const struct share *share, const struct session *s)
  * that: else who makes a session could not be sure what it finds under a name there.
  */
 static void
-shared_name(const struct share *share, char name[2 * NAME_BYTES_MAX + 2])
+shared_name(const struct share *share, const struct session *s, char name[2 * NAME_BYTES_MAX + 2])
 {
 	const struct capability *c = share->capability;
-	bool beside = share->record.with == SHARE_SIBLINGS;
+	bool beside = is_beside(share, s);
 
 	snprintf(name, 2 * NAME_BYTES_MAX + 2, "%s%s%s", beside ? c->session->entity.name : "",
 		beside ? "." : "", c->entity.name);
@@ -96,7 +103,7 @@ give(struct change *ch, const struct share *share, struct session *s)
 		return 0;
 	if (is_enough(share, s))
 		return CAPABILITY_E_QUOTA_CAPS;
-	shared_name(share, base);
+	shared_name(share, s, base);
 	derive_pick_name(ch, s, base, name);
 	return derive(ch, share->capability, RIGHT_SHARE, s, name, strlen(name), &how, BY_SHARE, &made);
 }

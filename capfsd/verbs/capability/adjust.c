@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 #include "capfsd/verbs/verbs.h"
@@ -65,7 +66,7 @@ static int
 find_in_session(struct operation *o, struct capability *source, struct capability **ret)
 {
 	struct model *m = o->request->model;
-	struct session *s = find_session(o->request, source->session, &o->command, KEY_TO);
+	struct session *s = find_session(o, source->session, KEY_TO, 0);
 	struct capability *found = s ? capability_next_in(m, s, source, NULL) : NULL;
 
 	if (!s)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -103,7 +104,7 @@ stage(struct operation *o)
 		return revoke_one(o, c);
 	if (command_has(&o->command, KEY_ID))
 		return revoke_by_id(o, c);
-	s = find_session(o->request, c->session, &o->command, KEY_TO);
+	s = find_session(o, c->session, KEY_TO, 0);
 	return s ? revoke_of_session(o, c, s) : 0;
 }
 

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -36,7 +37,7 @@ parse_with(struct operation *o, struct session *by, enum share_with *ret, struct
 			return true;
 		}
 	*ret = SHARE_SESSION;
-	*ret_session = find_session(o->request, by, &o->command, KEY_WITH);
+	*ret_session = find_session(o, by, KEY_WITH, RIGHT_ACCEPT);
 	return *ret_session;
 }
 

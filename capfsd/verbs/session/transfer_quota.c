@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * transfer_quota: moves quota between a session and its child. The parent's side asks for it in
- * either direction, and the child is not asked; below its first donation it never falls.
+ * either direction, and the child is not asked; below its first donation it never falls. To and from a session
+ * that is no child it is moved by who has a capability to that one, with `account`.
  */
 #include "config.h"
 
 #include <errno.h>
 
+#include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
@@ -19,24 +21,29 @@ prepare(struct operation *o)
 	return 0;
 }
 
-/* The session itself is one side, so that the other is named from here: a child either way. */
+/* The session itself is one side, and the other is named from here, in either direction. */
 static int
 stage(struct operation *o)
 {
 	struct session *s = session_of(o->subject), *other, *from, *to;
-	bool gives = command_has(&o->command, KEY_TO);
+	bool gives = command_has(&o->command, KEY_TO), by_slot;
+	enum key key = gives ? KEY_TO : KEY_FROM;
 	struct request *r = o->request;
 	struct about about = {};
 	int answer;
 
-	other = find_session(r, s, &o->command, gives ? KEY_TO : KEY_FROM);
+	other = find_session(o, s, key, RIGHT_ACCOUNT);
 	if (!other)
 		return 0;
 	from = gives ? s : other;
 	to = gives ? other : s;
-	answer = session_transfer_quota(o->change, from, to, &o->quota, &about.kind);
+	by_slot = names_slot(&o->command, key);
+	answer = by_slot ? session_move_quota(o->change, from, to, &o->quota, &about.kind)
+			 : session_transfer_quota(o->change, from, to, &o->quota, &about.kind);
 	if (answer == -ENOMEM)
 		return answer;
+	if (answer == -EINVAL && by_slot)
+		return refuse(r, EINVAL, "quota does not leave the session that has lent it");
 	about.session = from;
 	if (answer != 0)
 		return refuse_transfer(r, answer, &about);
