@@ -233,7 +233,18 @@ op_visit_charge(struct property *p)
 		memcpy(v->charged, amount.n, sizeof(amount.n));
 }
 
-/* After the reaper: what has gone gives back to what it was made from, unless that ends as well. */
+/* The nearest that CAP was made for and that stays; -1: it is the payer who has it again. */
+static int
+heir(const struct reference *ref, const bool *doomed, int cap)
+{
+	int via = ref->caps[cap].visit.via;
+
+	while (via >= 0 && doomed[via])
+		via = ref->caps[via].visit.via;
+	return via;
+}
+
+/* After the reaper: what has gone gives back to what it was made from, or to what that was made from. */
 void
 property_visits_reaped(struct property *p)
 {
@@ -241,10 +252,11 @@ property_visits_reaped(struct property *p)
 	bool doomed[REF_CAPS];
 
 	for (int i = 0; i < REF_CAPS; i++)
-		doomed[i] = ref_cap_doomed(ref, i);
+		doomed[i] = ref->caps[i].id && ref_cap_doomed(ref, i);
 	for (int i = 0; i < REF_CAPS; i++) {
 		struct ref_cap *c = &ref->caps[i];
 		struct entity *e = c->id ? entity_find(p->world.model, c->id) : NULL;
+		int via;
 
 		if (!c->id || !c->visit.is || (e && container_of(e, struct capability, entity)->visit))
 			continue;
@@ -252,10 +264,9 @@ property_visits_reaped(struct property *p)
 		c->visit.is = false;
 		/* A slot that is still there goes later. */
 		c->dead = true;
-		if (c->visit.via < 0 || doomed[c->visit.via])
-			continue;
-		for (int k = 0; k < QUOTA_N_KINDS; k++)
-			ref->caps[c->visit.via].visit.lent[k] += c->visit.lent[k] + cost[k];
+		via = heir(ref, doomed, i);
+		for (int k = 0; via >= 0 && k < QUOTA_N_KINDS; k++)
+			ref->caps[via].visit.lent[k] += c->visit.lent[k] + cost[k];
 	}
 }
 

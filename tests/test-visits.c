@@ -416,6 +416,37 @@ START_TEST(what_goes_back_takes_no_events)
 }
 END_TEST
 
+/*
+ * The end of one in the middle of a chain takes those behind it, and the one before it has what all of them had,
+ * wherever a slice or a daemon ends. The payer has as much as before, so its log need not give way.
+ */
+START_TEST(G32_the_end_of_a_middle_one_goes_back_to_the_first)
+{
+	struct visit *first = visit_proxy("first", amounts(3, quota_free(client, QUOTA_RAM) - 65536)), *v;
+	uint64_t ram = visit_free(first, QUOTA_RAM), lent = client->lent.n[QUOTA_RAM], bytes;
+
+	for (unsigned slice = 1; slice < 5; slice++) {
+		v = opened(proxy, "front", first, "middle", amounts(2, ram - 4096));
+		ck_assert_int_eq(answer(v, true), 0);
+		v = opened(proxy, "front", v, "third", amounts(1, ram - 8192));
+		ck_assert_int_eq(answer(v, true), 0);
+		opened(proxy, "web", v, "last", amounts(0, 4096));
+		for (int i = 0; i < 50; i++)
+			log_text(w.model, client, "line %d", i);
+		bytes = client->event_bytes;
+		end_capability(&w, slot_of(proxy, "middle"));
+		while (model_reap(w.model, slice) > 0)
+			restart();
+		first = slot_of(proxy, "first")->visit;
+		ck_assert_uint_eq(visit_free(first, QUOTA_RAM), ram);
+		ck_assert_uint_eq(visit_free(first, QUOTA_CAPS), 3);
+		ck_assert_uint_eq(client->lent.n[QUOTA_RAM], lent);
+		ck_assert_uint_eq(client->event_bytes, bytes);
+		ck_assert_uint_eq(root->n_visits, 0);
+	}
+}
+END_TEST
+
 START_TEST(servers_visit_for_each_other_so_deep)
 {
 	struct visit *v = visit_proxy("first", amounts(0, 262144));
@@ -473,6 +504,7 @@ main(void)
 	tcase_add_test(c, G32_forty_through_a_proxy_are_the_clients);
 	tcase_add_test(c, what_was_made_for_it_goes_in_any_slices);
 	tcase_add_test(c, what_goes_back_takes_no_events);
+	tcase_add_test(c, G32_the_end_of_a_middle_one_goes_back_to_the_first);
 	tcase_add_test(c, servers_visit_for_each_other_so_deep);
 	tcase_add_test(c, a_store_that_fails_changes_nothing);
 	suite_add_tcase(s, c);

@@ -162,13 +162,19 @@ visit_unlink(struct model *m, struct entity *e)
 	lend(v, &(struct quota){}, &v->record.lent);
 }
 
-/* Does it grow by what one that was made for it gives back, and which goes after this, in the same change? */
+/*
+ * Does it grow by what one that was made for it gives back, and which goes after this, in the same change? Those
+ * between the two may have ended, and go later. Their chain is short.
+ */
 static bool
 gets_back(const struct visit *v)
 {
-	list_for_each (i, (struct list *)(uintptr_t)&v->forwarded)
-		if (change_drops(&list_entry(i, struct visit, via_link)->entity))
+	list_for_each (i, (struct list *)(uintptr_t)&v->forwarded) {
+		const struct visit *made = list_entry(i, struct visit, via_link);
+
+		if (change_drops(&made->entity) || (visit_is_doomed(&made->entity) && gets_back(made)))
 			return true;
+	}
 	return false;
 }
 
@@ -185,20 +191,32 @@ visit_applied(struct model *m, struct entity *e, const void *old)
 	return 0;
 }
 
-/* What a visit gave for another one it has again, unless it ends itself: then that is the payer's at once. */
+/* The nearest one that it was made for and that stays; NULL: what it has is the payer's. */
+static struct visit *
+heir(const struct visit *v)
+{
+	struct visit *via = v->via;
+
+	while (via && visit_is_doomed(&via->entity))
+		via = via->via;
+	return via;
+}
+
+/* What a visit gave for another one it has again. One that ends as well needs it no more, and is passed over. */
 static int
 give_back(struct reaper *r, struct visit *v)
 {
 	const struct visit_record *record = change_record(r->ch, &v->entity);
-	struct visit_record *via;
+	struct visit *to = heir(v);
+	struct visit_record *edited;
 
-	if (!v->via || capability_is_doomed(v->via->capability))
+	if (!to)
 		return 0;
-	via = change_edit(r->ch, &v->via->entity);
-	if (!via)
+	edited = change_edit(r->ch, &to->entity);
+	if (!edited)
 		return -ENOMEM;
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
-		via->lent.n[i] += record->lent.n[i] + visit_kind.cost.n[i];
+		edited->lent.n[i] += record->lent.n[i] + visit_kind.cost.n[i];
 	return 0;
 }
 
