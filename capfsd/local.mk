@@ -204,6 +204,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/drain.c \
 	capfsd/listeners/drain.h \
 	capfsd/listeners/endpoint.h \
+	capfsd/listeners/inspections.c \
+	capfsd/listeners/inspections.h \
 	capfsd/listeners/jobs.c \
 	capfsd/listeners/jobs.h \
 	capfsd/listeners/listener.c \

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
-#include "capfsd/control/inspection.h"
+#include "capfsd/listeners/inspections.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/process/records.h"
 #include "tests/fixture.h"

@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/control/control.h"
-#include "capfsd/control/inspection.h"
+#include "capfsd/listeners/inspections.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/process/records.h"

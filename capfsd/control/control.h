@@ -92,9 +92,6 @@ struct controls {
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
 	/* vouch.c */
 	struct index challenges;
-	/* inspection.c */
-	struct list inspections;
-	uint64_t next_inspection;
 	/* spawn.c */
 	struct list timed;
 	sd_event_source *wait_timer;

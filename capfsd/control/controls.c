@@ -19,7 +19,6 @@
 #include "base/error.h"
 #include "capfsd/asking/asking.h"
 #include "capfsd/control/control.h"
-#include "capfsd/control/inspection.h"
 #include "capfsd/control/manager.h"
 #include "capfsd/control/ownership.h"
 #include "capfsd/control/spawn.h"
@@ -125,7 +124,6 @@ controls_new(struct sockets *sockets, struct programs *programs, struct askings 
 	list_init(&controls->all);
 	list_init(&controls->pending);
 	list_init(&controls->starved);
-	list_init(&controls->inspections);
 	list_init(&controls->unsettled);
 	controls->manager_fd = -1;
 	controls->request = malloc(WIRE_CONTROL_MAX);
@@ -138,7 +136,6 @@ controls_new(struct sockets *sockets, struct programs *programs, struct askings 
 	if (r < 0)
 		return error_trace(r);
 	core_add_user(sockets, &control_ops, controls);
-	jobs_set_inspector(sockets, &inspection_ops, controls);
 	/* When the predecessor's clients have been taken up. */
 	core_resume_later(sockets, 0);
 	*ret = take_ptr(controls);
@@ -152,14 +149,12 @@ controls_free(struct controls *controls)
 	if (!controls)
 		return NULL;
 	core_remove_user(controls->sockets, &control_ops);
-	jobs_set_inspector(controls->sockets, NULL, NULL);
 	while (!list_empty(&controls->all))
 		control_free(list_entry(list_first(&controls->all), struct control, link));
 	assert(list_empty(&controls->pending) && list_empty(&controls->starved));
 	manager_deinit(controls);
 	spawn_deinit(controls);
 	ownership_deinit(controls);
-	inspections_forget(controls);
 	index_deinit(&controls->challenges);
 	free(controls->request);
 	free(controls->reply);
@@ -199,6 +194,4 @@ controls_gone(struct controls *controls, const struct entity *e)
 {
 	if (e->kind == ENTITY_VISIT)
 		spawn_visit_answered(visit_of(e));
-	if (e->kind == ENTITY_SESSION)
-		inspections_inherit(controls, session_of(e));
 }

@@ -9,7 +9,7 @@
  * none of them: each has its state behind a pointer of its own, and nobody else looks into that.
  * Includes run one way:
  *
- *	record, spares <- core, endpoint <- drain <- memos, listener <- jobs <- binding
+ *	record, spares <- core, endpoint <- drain <- memos, listener <- jobs, inspections <- binding
  *
  * What runs inside a hook of the model must not start a change: records are then dropped later, by
  * struct memo.
@@ -31,6 +31,7 @@ struct channels;
 struct connections;
 struct counts;
 struct disposal;
+struct inspections;
 struct jobs;
 struct listener;
 struct listeners;
@@ -104,6 +105,7 @@ struct sockets {
 	struct spares *spares; /* NULL: nobody keeps copies for us */
 	struct disposal *disposal;
 	struct listeners *listeners;
+	struct inspections *inspections;
 	struct jobs *jobs;
 	struct channels *channels;
 	struct counts *counts;

@@ -20,6 +20,7 @@
 #include "base/msg.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/inspections.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/loop.h"
@@ -36,8 +37,6 @@ struct jobs {
 	bool mark_sent;
 	sd_event_source *source, *timer;
 	jobs_result *result;
-	const struct inspector_ops *inspector;
-	void *inspector_data;
 };
 
 /*
@@ -136,8 +135,7 @@ jobs_lost(struct sockets *sockets)
 	while ((l = listener_first(sockets, LISTENER_SENT)))
 		listener_enter(l, LISTENER_QUEUED);
 	/* Those who were at it ended with it, or are nobody's any more. */
-	if (j->inspector)
-		j->inspector->lost(j->inspector_data);
+	inspections_lost(sockets);
 	disposal_lost(sockets->disposal);
 	if (j->next_fd >= 0)
 		jobs_install(sockets, take_fd(j->next_fd));
@@ -183,8 +181,8 @@ jobs_receive(struct sockets *sockets)
 			j->result(sockets, &result, take_fd(listener));
 		else if (result.inspection & DISPOSAL_SERIAL)
 			core_disposal_told(sockets, &result);
-		else if (j->inspector)
-			j->inspector->seen(j->inspector_data, &result);
+		else
+			inspections_told(sockets, &result);
 	}
 	return true;
 }
@@ -268,22 +266,16 @@ jobs_on_timer(sd_event_source *source, uint64_t usec, void *data)
 	return 0;
 }
 
-void
-jobs_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, void *data)
-{
-	sockets->jobs->inspector = ops;
-	sockets->jobs->inspector_data = data;
-}
-
 /* Waits for no binder. Nothing is begun before all is counted that other brokers have begun. */
 int
-jobs_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, int client)
+jobs_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, enum inspection_task task,
+	const int *fds, size_t n)
 {
-	const struct binder_job job = {.inspection = serial, .object = s->entity.id};
+	const struct binder_job job = {.inspection = serial, .object = s->entity.id, .task = task};
 	const struct jobs *j = sockets->jobs;
 
-	return !j->source || (j->mark && client >= 0) ||
-		msg_send(j->fd, &job, sizeof(job), &client, client >= 0, MSG_DONTWAIT) < 0
+	return !j->source || (j->mark && n > 0) ||
+		msg_send(j->fd, &job, sizeof(job), fds, n, MSG_DONTWAIT) < 0
 		? -EAGAIN : 0;
 }
 

@@ -9,21 +9,13 @@
 #include <stdint.h>
 
 #include "capfsd/listeners/core.h"
-
-struct binder_result;
+#include "capfsd/process/records.h"
 
 /*
  * The binder's reply to a job of this broker, or of one before it, so that nothing about it may be
  * taken for granted. Takes FD, which may be -1.
  */
 typedef void jobs_result(struct sockets *sockets, const struct binder_result *result, int fd);
-
-/* What an inspector says (control/inspection.c). */
-struct inspector_ops {
-	void (*seen)(void *data, const struct binder_result *result);
-	/* The binder is gone, and all inspections with it. */
-	void (*lost)(void *data);
-};
 
 /* Returns: 0 or -errno. */
 int jobs_new(struct sockets *sockets, jobs_result *result);
@@ -41,10 +33,10 @@ void jobs_request(struct listener *l);
 /* Takes what the binder has said, without waiting for the loop. */
 void jobs_look(struct sockets *sockets);
 
-void jobs_set_inspector(struct sockets *sockets, const struct inspector_ops *ops, void *data);
 /*
- * Gives the binder CLIENT, one end of a pair, for the inspection SERIAL, which S pays for. -1: that
- * of SERIAL, which is under way, is S's now. Returns: 0, or -EAGAIN: it has no time for it, or has
- * not told yet what is under way.
+ * Gives the binder the N FDS for the inspection SERIAL, which S pays for. N 0: that of SERIAL, which
+ * is under way, is S's now. Returns: 0, or -EAGAIN: it has no time for it, or has not told yet what is
+ * under way.
  */
-int jobs_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, int client);
+int jobs_inspect(struct sockets *sockets, uint64_t serial, const struct session *s, enum inspection_task task,
+	const int *fds, size_t n);

@@ -52,6 +52,11 @@ struct keeper_record {
 	uint32_t generation; /* of the sender's boot block; BECOME: the new one */
 };
 
+/* What comes along with an inspection */
+enum inspection_task {
+	INSPECTION_PASSED, /* one end of a pair, over which a client sends a descriptor */
+};
+
 /*
  * Between broker and binder (BOOT_FD_BINDER). The binder replies to all but inspections in order. A
  * job of no socket_type gets EINVAL and its two numbers back, so all before it are done; in front of
@@ -60,8 +65,11 @@ struct keeper_record {
  */
 struct binder_job {
 	uint64_t object, capability; /* the name to bind: "OBJECT.CAPABILITY"; inspection: session, 0 */
-	uint32_t socket_type;        /* SOCK_STREAM or SOCK_SEQPACKET */
-	uint32_t backlog;
+	uint32_t socket_type;        /* SOCK_STREAM or SOCK_SEQPACKET; inspection: 0 */
+	union {
+		uint32_t backlog;
+		uint32_t task; /* enum inspection_task */
+	};
 	uint64_t inspection; /* not 0: the socket that comes along brings a descriptor to look at */
 };
 

@@ -23,6 +23,7 @@
 #include "capfsd/listeners/binding.h"
 #include "capfsd/listeners/drain.h"
 #include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/inspections.h"
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
@@ -49,7 +50,7 @@ CLEANUP_DEFINE(struct sockets *, sockets_free)
 static int
 begin_disposal(void *data, uint64_t serial, const struct session *s, int fd)
 {
-	return jobs_inspect(data, serial, s, fd);
+	return jobs_inspect(data, serial, s, INSPECTION_PASSED, &fd, fd >= 0);
 }
 
 static int
@@ -63,7 +64,7 @@ sockets_new(struct model *m, struct state *state, const struct boot *boot, sd_ev
 	struct turns *turns, const struct sockets_fs *fs, void *fs_data, struct sockets **ret)
 {
 	static int (*const modules[])(struct sockets *sockets) = {
-		start_disposal, core_init, memos_new, listeners_new, bindings_new, channels_new, counts_new,
+		start_disposal, core_init, inspections_new, memos_new, listeners_new, bindings_new, channels_new, counts_new,
 		connections_new, served_new,
 	};
 	cleanup(sockets_free_p) struct sockets *sockets = calloc(1, sizeof(*sockets));
@@ -121,6 +122,7 @@ sockets_free(struct sockets *sockets)
 	bindings_free(sockets);
 	listeners_free(sockets);
 	drains_free(sockets);
+	inspections_free(sockets);
 	memos_free(sockets);
 	core_deinit(sockets);
 	disposal_free(sockets->disposal);
@@ -301,6 +303,7 @@ sockets_gone(struct sockets *sockets, struct entity *e)
 		listener_free(listener_find(e));
 		drains_inherit(sockets, session_of(e));
 		disposal_inherit(sockets->disposal, session_of(e));
+		inspections_inherit(sockets, session_of(e));
 		break;
 	case ENTITY_OBJECT:
 		listener_free(listener_find(e));
