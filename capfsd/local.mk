@@ -85,6 +85,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/type.h \
 	capfsd/kinds/capability/use.h \
 	capfsd/types/anchored.c \
+	capfsd/types/fd.c \
 	capfsd/types/object.c \
 	capfsd/types/session.c \
 	capfsd/types/signal.c \
@@ -275,6 +276,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/vouch.h \
 	capfsd/answers/answers.c \
 	capfsd/answers/answers.h \
+	capfsd/answers/fd.c \
 	capfsd/answers/signal.c \
 	capfsd/conversation/conversation.c \
 	capfsd/conversation/call.c \

@@ -109,6 +109,12 @@ struct wire_listener {
 	uint32_t error; /* an errno, 0: the descriptor is there */
 };
 
+/* To the socket of a posted descriptor, one byte; its answer is an errno, an i32 of this machine. */
+enum wire_posted {
+	WIRE_POST = 1, /* with the descriptor */
+	WIRE_FETCH,    /* the answer comes with it */
+};
+
 /* A call of the library's protocol and its reply, on a connected socket. */
 enum wire_call_type {
 	WIRE_CALL = 1,

@@ -37,7 +37,7 @@ run_originate(struct context *x, int argc, char **argv)
 const struct command command_originate = {
 	.name = "originate",
 	.arguments = "TYPE NAME [KEY=VALUE…]",
-	.summary = "make a slot for what the daemon itself answers (signal, session, thread); prints its name and id",
+	.summary = "make a slot for what the daemon itself answers (signal, session, thread, fd); prints its name and id",
 	.n_min = 2,
 	.n_max = -1,
 	.run = run_originate,

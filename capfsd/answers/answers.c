@@ -6,4 +6,5 @@
 
 const struct answers *const capability_answers[N_CAPABILITY_TYPES] = {
 	[TYPE_SIGNAL] = &signal_answers,
+	[TYPE_FD] = &fd_answers,
 };

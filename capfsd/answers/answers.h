@@ -10,3 +10,4 @@
 #include "capfsd/sockets/answers.h"
 
 extern const struct answers signal_answers;
+extern const struct answers fd_answers;

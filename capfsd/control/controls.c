@@ -24,7 +24,6 @@
 #include "capfsd/control/spawn.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
-#include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"
 #include "capfsd/programs/programs.h"

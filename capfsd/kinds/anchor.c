@@ -143,9 +143,9 @@ anchor_unlink(struct model *m, struct entity *e)
 static unsigned
 anchor_applied(struct model *m, struct entity *e, const void *old)
 {
-	const struct anchor_record *before = old;
+	const struct anchor_record *r = &anchor_of(e)->record, *before = old;
 
-	return anchor_of(e)->record.count != before->count ? APPLIED_BELOW : 0;
+	return r->count != before->count || r->mailbox != before->mailbox ? APPLIED_BELOW : 0;
 }
 
 /* As with an object: origins refer to it, and go first. */
@@ -293,6 +293,20 @@ anchor_take(struct change *ch, struct anchor *a)
 	if (!record)
 		return -ENOMEM;
 	record->count = 0;
+	return 0;
+}
+
+int
+anchor_post(struct change *ch, struct anchor *a, uint64_t cookie, bool memory, uint64_t size, uint8_t seals)
+{
+	struct anchor_record *record = change_edit(ch, &a->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->mailbox = cookie;
+	record->memory = memory;
+	record->count = memory ? size : 0;
+	record->seals = memory ? seals : 0;
 	return 0;
 }
 

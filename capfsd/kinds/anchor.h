@@ -6,12 +6,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/model/entity.h"
 
 struct change;
+struct connection;
 struct kind;
 struct program;
 struct session;
@@ -26,11 +28,14 @@ struct anchor_record {
 	uint64_t session; /* whose it is, and which pays */
 	uint64_t badge;
 	uint64_t about; /* a thread: the id of the program */
-	uint64_t count; /* a signal: raised, and not taken yet */
+	uint64_t count; /* a signal: raised, and not taken yet. A descriptor: the size, if it is memory */
 	uint8_t type;   /* enum capability_type */
 	uint8_t flags;  /* enum anchor_flags */
-	uint8_t reserved[6];
-	uint64_t more[3];
+	uint8_t seals;	/* a descriptor: of memory */
+	bool memory;	/* a descriptor: it is memory (memfd_create(2)) */
+	uint8_t reserved[4];
+	uint64_t mailbox; /* a descriptor: the cookie of the socket that has it, or had it */
+	uint64_t more[2];
 };
 
 struct anchor {
@@ -41,6 +46,7 @@ struct anchor {
 	struct list waiting; /* a signal: who waits for it, for whoever answers (capfsd/answers) */
 	struct program *program; /* a thread: it; NULL: it has ended, and so has all that refers to this */
 	struct list program_link;
+	struct connection *posted; /* a descriptor: where it is left, likewise; NULL: there is none */
 };
 
 static inline struct anchor *
@@ -70,6 +76,13 @@ void anchors_lost(struct program *p);
 int anchor_raise(struct change *ch, struct anchor *a, uint64_t n);
 /* Stages that all of its count is taken. Returns: 0 or -ENOMEM. */
 int anchor_take(struct change *ch, struct anchor *a);
+
+/*
+ * Stages that A, a descriptor, is what was left in the socket COOKIE; of memory, with its SIZE and SEALS.
+ * Returns: 0 or -ENOMEM.
+ */
+int anchor_post(
+	struct change *ch, struct anchor *a, uint64_t cookie, bool memory, uint64_t size, uint8_t seals);
 
 /* Stages a fault in S: the alarms of S and of all above it are raised. Returns: 0 or -ENOMEM. */
 int anchors_alarm(struct change *ch, struct session *s);

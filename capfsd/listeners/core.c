@@ -343,6 +343,16 @@ socket_is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
 }
 
+/* Such a socket has no name. */
+bool
+socket_is_paired(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t n = sizeof(address);
+
+	return getsockname(fd, (struct sockaddr *)&address, &n) == 0 && n <= sizeof(sa_family_t);
+}
+
 /* The next connection of the listener FD. Returns: its descriptor, -errno. */
 static int
 accept_next(int fd)

@@ -188,6 +188,8 @@ int socket_discard(struct sockets *sockets, int fd, struct session *s);
 struct ucred;
 int socket_peer(int fd, struct ucred *ret);
 bool socket_is_listening(int fd);
+/* Is it one end of a pair? Its peer credentials are who made that. */
+bool socket_is_paired(int fd);
 /*
  * Gives F one that has come to the listener FD. Returns: 0; EAGAIN: nobody has; another errno when
  * there is no descriptor or memory to accept with; -errno when it does not listen any more.

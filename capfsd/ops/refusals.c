@@ -60,6 +60,7 @@ static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_ABOVE] = {EPERM, "%h itself has less than that on %c"},
 	[CAPABILITY_E_CAVEATS] = {EMLINK, "more than " DIGITS(CAVEATS_OWN_MAX) " caveats of a slot, or "
 					  DIGITS(CAVEATS_MAX) " with those it inherits"},
+	[CAPABILITY_E_OWN] = {EPERM, "the right 'fds' stays with %c: nobody else posts there"},
 	[CAPABILITY_E_NO_PART] = {EINVAL, "that is no part of %c which leaves something on either side"},
 	[CAPABILITY_E_INDIVISIBLE] = {EBUSY, "a limit of %c has nothing left to be halved"},
 	[CAPABILITY_E_DEPTH] = {EMLINK, "derived more than " DIGITS(DERIVATION_DEPTH_MAX) " times"},

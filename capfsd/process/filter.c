@@ -234,6 +234,10 @@ static const struct rule binder_rules[] = {
 	WITH(unlinkat, IS(2, 0)),
 	WITH(fcntl, IS(1, F_GETFL)),
 	WITH(fcntl64, IS(1, F_GETFL)),
+	WITH(fcntl, IS(1, F_GET_SEALS)),
+	WITH(fcntl64, IS(1, F_GET_SEALS)),
+	WITH(statx, IS(2, AT_EMPTY_PATH | AT_STATX_DONT_SYNC)),
+	WITH(getdents64, IS(2, 0)),
 	WITH(clone, HAS(CLONE_FLAGS, NAMESPACES, 0)),
 	WITH(prctl, IS(0, PR_SET_NAME)),
 	WITH(prctl, IS(0, PR_SET_PDEATHSIG)),
@@ -242,8 +246,9 @@ static const struct rule binder_rules[] = {
 };
 
 /*
- * What it takes to look at a descriptor, to reply and to end. There is no read(2) and no write(2):
- * a descriptor of a client's may be any file of any file system, and is never used.
+ * What it takes to look at a descriptor, to reply and to end; the binder, whose filter it has besides,
+ * must be allowed it, too. There is no read(2) and no write(2): a descriptor of a client's may be any file
+ * of any file system, and is never used.
  */
 static const int inspector_calls[] = {
 	SCMP_SYS(poll),
@@ -265,6 +270,8 @@ static const int inspector_calls[] = {
 
 static const struct rule inspector_rules[] = {
 	WITH(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_PASSCRED)),
+	WITH(statx, IS(2, AT_EMPTY_PATH | AT_STATX_DONT_SYNC)),
+	WITH(getdents64, IS(2, 0)),
 };
 
 /*

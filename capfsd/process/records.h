@@ -52,9 +52,10 @@ struct keeper_record {
 	uint32_t generation; /* of the sender's boot block; BECOME: the new one */
 };
 
-/* What comes along with an inspection */
+/* What comes along with an inspection. An older binder knows the first alone. */
 enum inspection_task {
 	INSPECTION_PASSED, /* one end of a pair, over which a client sends a descriptor */
+	INSPECTION_POSTED, /* a socket in whose queue one is left, and who gets a copy of it, if anybody */
 };
 
 /*
@@ -78,14 +79,23 @@ enum inspection_end {
 	INSPECTION_GOES_ON,   /* it is not; `object` is the session that pays */
 };
 
+#define RESULT_MEMORY (1U << 16)
+#define RESULT_SEALS 0xff
+
 /* The reply to a binding carries the listener, unless `error` is set. */
 struct binder_result {
 	uint64_t object, capability; /* inspection: as the socket's peer is named; 0: otherwise */
 	uint32_t error;
 	uint32_t uid;	     /* the rest of an inspection: of the peer, by SO_PEERCRED … */
-	uint32_t by_binder;  /* … which is the binder that is running */
+	union {
+		uint32_t by_binder; /* … which is the binder that is running */
+		uint32_t memory;    /* of memory that was posted: RESULT_MEMORY and its seals */
+	};
 	uint32_t ended;	     /* enum inspection_end; then nothing else is said here … */
-	uint64_t cookie;     /* of the socket */
+	union {
+		uint64_t cookie; /* of the socket */
+		uint64_t size;	 /* of that memory, in bytes */
+	};
 	uint64_t inspection; /* 0: it was a binding */
 };
 

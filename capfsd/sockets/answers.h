@@ -21,6 +21,8 @@ struct answers {
 	 * there be more? False when CONN was ended.
 	 */
 	bool (*io)(struct connection *conn);
+	/* CONN was a predecessor's, and is published: before anybody is served. NULL: nothing is to be done. */
+	void (*adopted)(struct connection *conn);
 	/* CONN ends, also in a hook. NULL: it is linked nowhere. */
 	void (*left)(struct connection *conn);
 	/* For hooks: the record of TARGET has changed. NULL: nobody waits for that. */

@@ -420,6 +420,8 @@ connect_adopt(struct sockets *sockets, int fd, struct memo *memo)
 		return;
 	}
 	connection_publish(conn);
+	if (conn->answers && conn->answers->adopted)
+		conn->answers->adopted(conn);
 	if (conn->answers)
 		return;
 	if (conn->channel)

@@ -76,6 +76,8 @@ static void
 connection_deinit(struct connection *conn)
 {
 	charge_deinit(&conn->socket);
+	if (conn->answers && conn->inflight.session)
+		core_landed(conn->sockets, 1);
 	charge_deinit(&conn->inflight);
 	conn->memo = memo_drop(conn->sockets, conn->memo);
 }
@@ -189,6 +191,19 @@ connection_land(struct connection *conn)
 	charge_deinit(&conn->inflight);
 }
 
+int
+connection_carry(struct connection *conn)
+{
+	if (conn->inflight.session)
+		return 0;
+	if (!core_may_fly(conn->sockets, 1))
+		return -EAGAIN;
+	if (charge_init(&conn->inflight, conn->capability->session, QUOTA_INFLIGHT, 1))
+		return -EDQUOT;
+	core_fly(conn->sockets, 1);
+	return 0;
+}
+
 /*
  * What the store gets first says the worst: that a server may have seen it, if there is one. A
  * crash right after the offer then finds it so, without another commit in between.
@@ -219,19 +234,9 @@ connection_make_record(struct connection *conn, uint64_t cookie, const struct ar
 }
 
 /*
- * The state `paired` is not stored: such a socket has no name. Its peer credentials are this
- * daemon's, and must not be given to a server as the client's.
+ * `repeated` bars it from other servers: it may have been sent, though nobody says so. `paired` is not stored; the
+ * peer credentials of such a one are this daemon's, and must not be given to a server as the client's.
  */
-static bool
-socket_is_paired(int fd)
-{
-	struct sockaddr_storage address;
-	socklen_t n = sizeof(address);
-
-	return getsockname(fd, (struct sockaddr *)&address, &n) == 0 && n <= sizeof(sa_family_t);
-}
-
-/* `repeated` bars it from other servers: it may have been sent, though nobody says so. */
 void
 connection_restore(struct connection *conn, struct memo *memo)
 {

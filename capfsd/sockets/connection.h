@@ -109,6 +109,11 @@ bool connection_can_fly(const struct connection *conn);
 bool connection_fly(struct connection *conn);
 /* It could not be sent. */
 void connection_land(struct connection *conn);
+/*
+ * A descriptor is in flight as long as it lasts, where the daemon answers. Returns: 0; -EDQUOT: its
+ * session has no room for that; -EAGAIN: the daemon has none.
+ */
+int connection_carry(struct connection *conn);
 /* Its record, with its serial, as it is to be stored first. Returns: 0 or -ENOMEM. */
 int connection_make_record(struct connection *conn, uint64_t cookie, const struct arrival *arrival,
 	uint64_t serial);

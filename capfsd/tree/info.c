@@ -185,10 +185,18 @@ info_served(const struct capability *c)
 	const struct entrypoint *ep = capability_entrypoint(c);
 
 	if (capability_service(c).answered)
-		return "yes";
+		return capability_service(c).empty ? "no" : "yes";
 	if (!ep || !ep->thread)
 		return ep && ep->command && program_is_live(ep->command) ? "starting" : "no";
 	return ep->thread->record.error ? "unreachable" : "yes";
+}
+
+static const char *
+revocation_word(const struct capability *c)
+{
+	const struct service s = capability_service(c);
+
+	return s.copies ? "none" : s.listens ? "new-only" : "full";
 }
 
 /* That by which it would be given now. */
@@ -207,7 +215,8 @@ add_rule(const struct capability *c, struct text *t)
 /*
  * What it may is shown as it is in effect, with all its ancestors counted in, since that is what a
  * call meets; `holders` shows what each record says by itself. `revocation=new-only` warns that the
- * server accepts by itself, so that the end of the capability cannot reach connections it has.
+ * server accepts by itself, so that the end of the capability cannot reach connections it has; `none`,
+ * that it cannot reach the descriptors that were got through it.
  */
 void
 info_capability(struct request *r, struct entity *e, struct text *t)
@@ -243,8 +252,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_add(t, " by=share");
 	else
 		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
-	text_addf(t, "\nserved=%s revocation=%s\n", info_served(c),
-		capability_service(c).listens ? "new-only" : "full");
+	text_addf(t, "\nserved=%s revocation=%s\n", info_served(c), revocation_word(c));
 	add_caveats(c, t);
 	add_rule(c, t);
 }

@@ -13,4 +13,5 @@ const struct type *const capability_types[N_CAPABILITY_TYPES] = {
 	[TYPE_SIGNAL] = &signal_type,
 	[TYPE_SESSION] = &session_type,
 	[TYPE_THREAD] = &thread_type,
+	[TYPE_FD] = &fd_type,
 };

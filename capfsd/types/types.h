@@ -9,6 +9,7 @@
 
 #include "capfsd/kinds/capability/type.h"
 
+extern const struct type fd_type;
 extern const struct type object_type;
 extern const struct type session_type;
 extern const struct type signal_type;

@@ -21,6 +21,7 @@ struct change;
 struct entrypoint;
 struct kind;
 struct session;
+struct text;
 
 extern const struct kind capability_kind;
 
@@ -86,11 +87,10 @@ enum {
 	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
 	CAPABILITY_E_LIMIT_RATE,
 	CAPABILITY_E_ABOVE,        /* a limit would be larger than that of what it was derived from */
+	CAPABILITY_E_OWN,          /* that right stays with it */
 	CAPABILITY_E_NO_PART,      /* not a part of it that leaves something on either side */
 	CAPABILITY_E_INDIVISIBLE,  /* a limit that both sides have of it is 1, or 1 is left of it */
 };
-
-struct text;
 
 /* Who serves it; NULL: nobody, for ever. Whoever wants more asks capability_service() (type.h). */
 struct entrypoint *capability_entrypoint(const struct capability *c);

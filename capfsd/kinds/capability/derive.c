@@ -292,6 +292,8 @@ derive_record(struct change *ch, struct capability *source, uint32_t right,
 		return CAPABILITY_E_RIGHT;
 	if (derive_in_vain(source, how))
 		return CAPABILITY_E_NOT_HELD;
+	if (how->has_rights && (how->rights & RIGHT_FDS) && capability_service(source).fds_own)
+		return CAPABILITY_E_OWN;
 	*ret = (struct capability_record){
 		.by_uid = by_uid,
 		.expires_usec = LIMIT_NONE,

@@ -26,6 +26,7 @@ static const struct {
 	{"pause", RIGHT_PAUSE},
 	{"affinity", RIGHT_AFFINITY},
 	{"signal", RIGHT_SIGNAL},
+	{"open", RIGHT_OPEN},
 	{"fds", RIGHT_FDS},
 	{"grant", RIGHT_GRANT},
 	{"replicate", RIGHT_REPLICATE},

@@ -29,6 +29,7 @@ enum right {
 	RIGHT_PAUSE = 1 << 14,
 	RIGHT_AFFINITY = 1 << 15,
 	RIGHT_SIGNAL = 1 << 16,
+	RIGHT_OPEN = 1 << 17, /* to get what was posted */
 };
 
 /* Without any of these a capability is immutable. */

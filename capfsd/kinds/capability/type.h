@@ -25,6 +25,7 @@ enum capability_type {
 	TYPE_SIGNAL,
 	TYPE_SESSION,
 	TYPE_THREAD,
+	TYPE_FD,
 	N_CAPABILITY_TYPES,
 };
 
@@ -42,7 +43,10 @@ struct service {
 	int socket;   /* SOCK_STREAM or SOCK_SEQPACKET */
 	bool listens; /* the server accepts by itself, and the daemon sees no connection */
 	bool counts;  /* the server counts its calls, which else are connections */
-	bool fds;     /* the server takes descriptors */
+	bool fds;     /* the server takes descriptors … */
+	bool fds_own; /* … through an origin alone: nothing that is derived from it has that right */
+	bool empty;   /* the daemon has nothing to answer with */
+	bool copies;  /* what it answers with cannot be taken back */
 	bool caveats; /* the server keeps caveats */
 };
 
