@@ -371,6 +371,66 @@ CAPC_PUBLIC int capc_signal_wait(capc_signal *g, uint64_t timeout, uint64_t *ret
  */
 CAPC_PUBLIC int capc_signal_fd(const capc_signal *g);
 
+/*
+ * ---- Posted descriptors -----------------------------------------------------------------------
+ *
+ * Who has the origin of a slot of type=fd posts a descriptor there, and whoever has a slot that is
+ * derived from it, with the right `open`, fetches copies: of the same open file, with its position and
+ * flags. The daemon keeps it until another one is posted there, or the slot ends; what was fetched
+ * cannot be taken back. The first slot is made by "type=fd as=NAME" in the session's `originate`.
+ */
+
+/*
+ * Posts FD, which stays the caller's, in the place of what was posted there before. It counts as a
+ * connection of the slot, and as one `sockets` and one `inflight` of its session, as long as it is
+ * there; and in the kernel as a descriptor in flight of the caller's user.
+ *
+ * slot  its name, or the path of one in a session below
+ *
+ * Returns: 0, -EBADF (it is none, or was opened with O_PATH), -EISDIR (a directory), -EXDEV (a
+ * connection of this daemon's), -EPERM (/dev/fuse; or the slot is no origin), -EDQUOT, -ETOOMANYREFS,
+ * -EBUSY (files that were posted there before cannot be closed), -ECONNRESET (the slot has ended, or is
+ * of another type), -EBADMSG, or any of capc_open(). Blocks for at most twice the session's timeout.
+ */
+CAPC_PUBLIC int capc_post(capc_session *s, const char *slot, int fd);
+
+/*
+ * Fetches a copy of what is posted in SLOT. It may be anything: to read it, or to close it, may take as long as its
+ * poster likes; capc_dataspace_size() says without waiting whether it is memory.
+ *
+ * ret_fd  the caller's, close-on-exec
+ *
+ * Returns: 0, -ECONNREFUSED (nothing is posted), -EPERM (without the right `open`), -EDQUOT, -EBUSY,
+ * -EAGAIN, -EMFILE, -ECONNRESET, -EBADMSG (it is of another type), -ETIMEDOUT, or any of capc_open(). Blocks.
+ */
+CAPC_PUBLIC int capc_fetch(capc_session *s, const char *slot, uint64_t timeout, int *ret_fd);
+
+/*
+ * Makes a dataspace, to be mapped (mmap(2)), written and posted: memory of N bytes that can be neither
+ * longer nor shorter, so that nobody who has mapped it is hit by SIGBUS.
+ *
+ * data    what it begins as; NULL: zeros
+ * ret_fd  the caller's, close-on-exec
+ *
+ * Returns: 0, -ENOMEM, -EMFILE, -errno. Does not block.
+ */
+CAPC_PUBLIC int capc_dataspace_new(const void *data, size_t n, int *ret_fd);
+
+/*
+ * From here on nobody can write there, or map it for writing: whoever has mapped it so already goes on.
+ *
+ * Returns: 0: it never changes again; 1: somebody has, and may write; -EINVAL (no memory), -EPERM (it was sealed
+ * before). Does not block.
+ */
+CAPC_PUBLIC int capc_dataspace_seal(int fd);
+
+/*
+ * Is FD memory whose size cannot change? To be asked before a descriptor of a stranger's is mapped or closed.
+ *
+ * Returns: 0: and nothing of it changes any more; 1: it may; -EINVAL: it is something else; -EBADF. Does not block.
+ */
+CAPC_PUBLIC int capc_dataspace_size(int fd, size_t *ret_n);
+
 /* ---- Calling a service ---------------------------------------------------------------------- */
 
 /*

@@ -17,6 +17,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/server/glob.c libcap-client/server/glob.h \
 	libcap-client/server/objects.c \
 	libcap-client/pass.c \
+	libcap-client/posted.c \
 	libcap-client/private.h \
 	libcap-client/programs/launch.c libcap-client/programs/launch.h \
 	libcap-client/programs/register.c \

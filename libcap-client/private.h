@@ -12,6 +12,7 @@
  *	frame.c		calls as packets
  *	call.c		calling a service
  *	pass.c		capabilities in messages, and those that came in one
+ *	posted.c	descriptors that are left with the daemon, and memory
  *	server.c	entrypoints: the channel, the round
  *	caveats.c	… what its callers may ask, glob.c: … as patterns
  *	objects.c	… their objects and listeners

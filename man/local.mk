@@ -15,6 +15,7 @@ function_pages = \
 	man/capc_grant.3 \
 	man/capc_read.3 \
 	man/capc_session_open.3 \
+	man/capc_post.3 \
 	man/capc_signal_new.3 \
 	man/capc_spawn.3 \
 	man/capc_visit.3
