@@ -16,6 +16,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/commands/cmd-serve.c \
 	capctl/commands/cmd-session.c \
 	capctl/commands/cmd-show.c \
+	capctl/commands/cmd-posted.c \
 	capctl/commands/cmd-types.c \
 	capctl/commands/cmd-tree.c \
 	capctl/checkpoint/cmd-checkpoint.c \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	hostile-file MOUNTPOINT PATH stream|seqpacket
+ *	hostile-file MOUNTPOINT PATH stream|seqpacket [BYTE]
  *
  * A file system whose one file nobody can close: it is cached for writing back, and no WRITE is ever answered,
  * so that who drops the last reference to it sleeps, deaf to SIGKILL, until this process ends. The file goes
- * to the socket PATH, where it is left. "sent" or the errno is printed; it ends with its standard input.
+ * to the socket PATH, with BYTE or "x", where it is left. "sent" or the errno is printed; it ends with its standard input.
  */
 #define FUSE_USE_VERSION 35
 
@@ -131,7 +131,7 @@ connect_to(const char *path, int type)
 
 /* Sends the file while it is clean, has it there alone, and makes it dirty by another descriptor. */
 static void
-leave(const char *mountpoint, int to)
+leave(const char *mountpoint, int to, const char *byte)
 {
 	char path[4096], *map;
 	int sent, other;
@@ -143,7 +143,7 @@ leave(const char *mountpoint, int to)
 	map = mmap(NULL, HOSTILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0);
 	if (sent < 0 || map == MAP_FAILED)
 		die(path);
-	n = msg_send(to, "x", 1, &sent, 1, 0);
+	n = msg_send(to, byte, 1, &sent, 1, 0);
 	close(sent);
 	*(volatile char *)map = 1;
 	/* Who waits for that knows it by another message. */
@@ -161,8 +161,8 @@ main(int argc, char **argv)
 	pid_t server;
 	int fd;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: hostile-file MOUNTPOINT PATH stream|seqpacket\n");
+	if (argc != 4 && argc != 5) {
+		fprintf(stderr, "usage: hostile-file MOUNTPOINT PATH stream|seqpacket [BYTE]\n");
 		return 2;
 	}
 	se = fuse_session_new(&args, &operations, sizeof(operations), NULL);
@@ -175,7 +175,7 @@ main(int argc, char **argv)
 	}
 	close(fuse_session_fd(se));
 	fd = connect_to(argv[2], strcmp(argv[3], "stream") == 0 ? SOCK_STREAM : SOCK_SEQPACKET);
-	leave(argv[1], fd);
+	leave(argv[1], fd, argc > 4 ? argv[4] : "x");
 	while (read(STDIN_FILENO, &(char){0}, 1) > 0)
 		;
 	/* Without its server nothing is left to wait for. */

@@ -123,6 +123,7 @@ integration_tests = \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
 	tests/it-signals.sh \
+	tests/it-posted.sh \
 	tests/it-caveats.sh \
 	tests/it-apply.sh \
 	tests/it-asking.sh \
@@ -212,6 +213,7 @@ test_tools = \
 	tests/hostile-fs \
 	tests/importing \
 	tests/signals \
+	tests/posted \
 	tests/broken-daemon \
 	tests/hostile-broker \
 	tests/hang \
@@ -288,6 +290,8 @@ tests_passing_SOURCES = tests/passing.c
 tests_passing_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_signals_SOURCES = tests/signals.c
 tests_signals_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_posted_SOURCES = tests/posted.c
+tests_posted_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_bomb_SOURCES = tests/bomb.c
