@@ -81,6 +81,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/capability/sharing.c \
 	capfsd/kinds/visit.c \
 	capfsd/kinds/visit.h \
+	capfsd/kinds/capability/tie.c \
+	capfsd/kinds/capability/tie.h \
 	capfsd/kinds/capability/type.c \
 	capfsd/kinds/capability/type.h \
 	capfsd/kinds/capability/use.h \

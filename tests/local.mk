@@ -51,7 +51,9 @@ unit_tests = \
 	tests/test-share-again \
 	tests/test-ops \
 	tests/test-originate \
+	tests/test-ties \
 	tests/test-reach \
+	tests/test-reached \
 	tests/test-asking \
 	tests/test-policy \
 	tests/test-tree \
@@ -367,6 +369,9 @@ tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_reach_SOURCES = tests/test-reach.c $(ops_world)
 tests_test_reach_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_reach_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_reached_SOURCES = tests/test-reached.c $(ops_world)
+tests_test_reached_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_reached_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_originate_SOURCES = tests/test-originate.c $(ops_world)
 tests_test_originate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_originate_LDADD = tests/libfixture.la capfsd/libmodel.la
@@ -535,6 +540,9 @@ tests_test_invariants_LDADD = $(model_libs)
 tests_test_model_SOURCES = tests/test-model.c $(model_service)
 tests_test_model_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_model_LDADD = $(model_libs)
+tests_test_ties_SOURCES = tests/test-ties.c $(model_service)
+tests_test_ties_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_ties_LDADD = $(model_libs)
 tests_test_anchors_SOURCES = tests/test-anchors.c $(model_service)
 tests_test_anchors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_anchors_LDADD = $(model_libs)

@@ -249,6 +249,19 @@ break_visit(void)
 	c->visit->record.charged.n[QUOTA_RAM] = 1;
 }
 
+static void
+break_tie(void)
+{
+	const struct reductions how = {};
+	struct change *ch = change_begin(w.model);
+	struct capability *made = NULL, *of;
+
+	ck_assert_int_eq(change_finish(ch, capability_reach(ch, other, origin, RIGHT_GRANT, app, "tied", 4, &how, 0, &made,
+						   &of)), 0);
+	model_check(w.model);
+	list_unlink(&made->tie->through_link);
+}
+
 static struct ask *
 add_ask(struct change *ch, uint64_t until_usec)
 {
@@ -336,6 +349,7 @@ static const struct {
 	{INVARIANT_M16, break_closing},
 	{INVARIANT_M17, break_caveats},
 	{INVARIANT_M18, break_caveat},
+	{INVARIANT_M19, break_tie},
 	{INVARIANT_M20, break_calls},
 	{INVARIANT_M21, break_conns},
 	{INVARIANT_M22, break_expiry},

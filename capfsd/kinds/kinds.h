@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kinds of entities beside sessions: capabilities, their aliases, caveats and visits, entrypoints,
+ * The kinds of entities beside sessions: capabilities, their aliases, caveats, ties and visits, entrypoints,
  * objects, threads, programs and their labels, confinements, asks, policies, anchors. Each has a
  * header with its record, which is stored as it stands there, and functions that stage changes of
  * it (model/change.h) or read it; verbs and fronts call them. A kind checks what holds for the
@@ -24,6 +24,7 @@
 #include "capfsd/kinds/program.h"
 #include "capfsd/kinds/thread.h"
 #include "capfsd/kinds/capability/share.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/kinds/capability/use.h"
 #include "capfsd/kinds/visit.h"

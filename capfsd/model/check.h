@@ -32,6 +32,7 @@ struct session;
 	X(M16, "a session that is being closed has no children")                                            \
 	X(M17, "it has all caveats that its record counts, or cannot be called")                            \
 	X(M18, "a caveat can be printed, and stands behind those of earlier groups")                            \
+	X(M19, "what is tied to another slot is listed with it, and made after it")                         \
 	X(M20, "no more calls were used than there are")                                                    \
 	X(M21, "a connection counts for all that its capability was derived from")                          \
 	X(M22, "what expires is met in time, the earliest first")                                           \

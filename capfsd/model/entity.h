@@ -48,6 +48,7 @@ enum entity_kind {
 	ENTITY_SHARE,
 	ENTITY_ANCHOR,
 	ENTITY_VISIT, /* its name is the id of its slot */
+	ENTITY_TIE,   /* likewise */
 	ENTITY_N_KINDS,
 	/* In the store alone: a capability of a type that the first daemons did not know. */
 	ENTITY_CAPABILITY_LATER = 128,

@@ -28,6 +28,7 @@ struct request;
 	X(TO, "to", false, "to=SESSION")                                                           \
 	X(FROM, "from", false, "from=SESSION")                                                     \
 	X(AS, "as", false, "as=NAME")                                                              \
+	X(TARGET, "target", false, "target=NAME[/NAME...]")                                         \
 	X(RIGHTS, "rights", false, "rights=")                                                      \
 	X(METHODS, "methods", false, "methods=LO-HI,...")                                          \
 	X(CALLS, "calls", false, "calls=N")                                                        \

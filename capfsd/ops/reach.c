@@ -8,6 +8,7 @@
 #include "capfsd/ops/reach.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/ops/refusals.h"
@@ -31,6 +32,12 @@ names_slot(const struct command *c, enum key key)
 	return command_has(c, key) && c->value[key].p[0] == '@';
 }
 
+static bool
+check_reaches(struct request *r, const struct capability *c)
+{
+	return capability_type(c)->reaches || refuse(r, EINVAL, "%s is no capability to a session", c->entity.name);
+}
+
 struct capability *
 find_session_slot(struct request *r, const struct session *s, const char *name, size_t n)
 {
@@ -39,8 +46,8 @@ find_session_slot(struct request *r, const struct session *s, const char *name, 
 
 	if (!c || !capability_is_live(c))
 		refuse(r, ENOENT, "there is no slot '%.*s' here", (int)n, name);
-	else if (c->record.type != TYPE_SESSION)
-		refuse(r, EINVAL, "%s is no capability to a session", c->entity.name);
+	else
+		check_reaches(r, c);
 	return r->error ? NULL : c;
 }
 
@@ -72,4 +79,31 @@ find_session(struct operation *o, struct session *s, enum key key, uint32_t righ
 	if (names_slot(&o->command, key))
 		return session_by_slot(o, s, &o->command.value[key], right);
 	return find_descendant(o->request, s, &o->command, key);
+}
+
+/* The last name is a slot's, in the session, or, behind names of sessions, in one below it. */
+struct capability *
+find_target(struct operation *o, const struct capability *through)
+{
+	const struct word *w = &o->command.value[KEY_TARGET];
+	const char *slash = memrchr(w->p, '/', w->n), *name = slash ? slash + 1 : w->p;
+	struct request *r = o->request;
+	struct session *s;
+	struct entity *e = NULL;
+
+	if (!check_reaches(r, through))
+		return NULL;
+	if (!(capability_rights(through) & RIGHT_CALL)) {
+		refuse_right(r, through, RIGHT_CALL);
+		return NULL;
+	}
+	s = anchor_of(through->target)->session;
+	if (slash)
+		s = session_find(r->model, s, w->p, (size_t)(slash - w->p));
+	if (s)
+		e = entity_find_name(r->model, s->entity.id, ENTITY_CAPABILITY, name, w->n - (size_t)(name - w->p));
+	if (e && capability_is_live(capability_of(e)))
+		return capability_of(e);
+	refuse(r, ENOENT, "there is no slot '%.*s' in the session of %s", (int)w->n, w->p, through->entity.name);
+	return NULL;
 }

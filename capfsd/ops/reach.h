@@ -19,5 +19,8 @@ struct session *find_session(struct operation *o, struct session *s, enum key ke
 /* The slot of S that is called so, a live capability to a session. NULL: refused (ENOENT, EINVAL). */
 struct capability *find_session_slot(struct request *r, const struct session *s, const char *name, size_t n);
 
+/* What target= names, of the session that THROUGH refers to. That must have `call`. NULL: refused. */
+struct capability *find_target(struct operation *o, const struct capability *through);
+
 /* Is what KEY names a slot? */
 bool names_slot(const struct command *c, enum key key);

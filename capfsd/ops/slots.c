@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "capfsd/ops/reach.h"
+#include "capfsd/ops/reductions.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 
@@ -47,4 +48,23 @@ struct session *
 slot_receiver(struct operation *o)
 {
 	return find_session(o, capability_of(o->subject)->session, KEY_TO, RIGHT_ACCEPT);
+}
+
+/* Which limits can be kept is the reached slot's to say, and was not asked before. */
+int
+stage_reached(struct operation *o, struct session *to, const struct reductions *how)
+{
+	struct capability *through = capability_of(o->subject), *target = find_target(o, through), *made = NULL, *of;
+	const struct word *as = &o->command.value[KEY_AS];
+	struct request *r = o->request;
+	int answer;
+
+	if (!target || !reductions_can_be_kept(r, target, how))
+		return 0;
+	answer = capability_reach(o->change, through, target, o->verb->right, to, as->p, as->n, how, r->uid, &made, &of);
+	if (answer == 0)
+		of = target;
+	answer = stage_slot(o, answer, of, to, made);
+	o->says_words = true;
+	return answer;
 }

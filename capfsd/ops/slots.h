@@ -11,5 +11,11 @@
 int stage_slot(struct operation *o, int answer, struct capability *source, struct session *to,
 	struct capability *made);
 
+/*
+ * Instead of a derivation from the subject: what target= names is reached through it, for a slot of TO. It needs the
+ * right of the verb. Returns: as stage_slot().
+ */
+int stage_reached(struct operation *o, struct session *to, const struct reductions *how);
+
 /* The session that to= names, for which there must be one. NULL: refused. */
 struct session *slot_receiver(struct operation *o);

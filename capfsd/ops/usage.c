@@ -69,6 +69,8 @@ verb_usage(const struct verb *v, struct request *r, struct entity *e, struct tex
 		v->usage(r, e, t);
 		return;
 	}
+	if (e->kind == ENTITY_CAPABILITY && !capability_type(capability_of(e))->reaches)
+		keys &= ~KEY_BIT(KEY_TARGET);
 	if ((v->keys & KEYS_REDUCTIONS) && e->kind == ENTITY_CAPABILITY) {
 		keys &= ~reductions_unkept(capability_of(e));
 		choice &= ~reductions_unkept(capability_of(e));

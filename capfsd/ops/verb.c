@@ -66,7 +66,7 @@ decode(struct operation *o)
 		return false;
 	if ((c->given & KEYS_REDUCTIONS) && !command_reductions(r, c, &o->only, &o->reductions))
 		return false;
-	if ((c->given & KEYS_REDUCTIONS) && o->subject->kind == ENTITY_CAPABILITY &&
+	if ((c->given & KEYS_REDUCTIONS) && o->subject->kind == ENTITY_CAPABILITY && !command_has(c, KEY_TARGET) &&
 		!reductions_can_be_kept(r, capability_of(o->subject), &o->reductions))
 		return false;
 	return !(c->given & KEYS_QUOTA) || command_quota(r, c, &o->quota);

@@ -141,6 +141,23 @@ add_caveats(const struct capability *c, struct text *t)
 	text_add(t, "\n");
 }
 
+/* Is it, or what it was derived from, tied to a slot? That has no place in this form, and without it it may more. */
+static bool
+is_tied(const struct capability *c)
+{
+	while (c && !c->tie)
+		c = c->parent;
+	return c;
+}
+
+static void
+add_left_slot(const struct walk *w, const struct capability *c, struct text *t)
+{
+	text_add(t, "left");
+	add_path(w, c->session, t);
+	text_addf(t, " what=reached name=%s n=1\n", c->entity.name);
+}
+
 /* Rights and methods are those that count; a limit is its own, beside which those of its parent count, too. */
 static void
 add_slot(const struct walk *w, const struct capability *c, struct text *t)
@@ -231,7 +248,10 @@ tell_slot(const struct walk *w, struct session *s)
 		return 1;
 	}
 	w->at->last = e->id;
-	add_slot(w, capability_of(e), w->t);
+	if (is_tied(capability_of(e)))
+		add_left_slot(w, capability_of(e), w->t);
+	else
+		add_slot(w, capability_of(e), w->t);
 	return 1 + e->depth / 16;
 }
 

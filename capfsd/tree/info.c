@@ -242,6 +242,10 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 		text_add(t, "none");
 	text_addf(t, " id=%" PRIu64 "\nchildren=%" PRIu32 "\norigin=", c->entity.id, c->n_children);
 	text_slot(capability_origin(c), t);
+	if (c->tie && c->tie->through) {
+		text_add(t, "\nthrough=");
+		text_slot(c->tie->through, t);
+	}
 	if (share_find(c)) {
 		text_add(t, "\nshared=");
 		share_format_with(r->model, share_find(c), t);

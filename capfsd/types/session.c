@@ -25,6 +25,7 @@ const struct type session_type = {
 	.rights = RIGHTS_SESSION,
 	.connects = RIGHT_CONTROL,
 	.target = ENTITY_ANCHOR,
+	.reaches = true,
 	.origins = anchor_origins,
 	.service = control_service,
 	.describe = describe,

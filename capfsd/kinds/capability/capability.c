@@ -23,6 +23,7 @@
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/asking/policy.h"
 #include "capfsd/kinds/capability/resolve.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/kinds/capability/use.h"
 #include "capfsd/kinds/visit.h"
@@ -51,7 +52,7 @@ capability_is_doomed(const struct capability *c)
 		if ((c->record.flags & CAPABILITY_DEAD) ||
 			c->session->record.state != SESSION_RUNNING ||
 			(c->parent && c->entity.id <= c->parent->record.revoked_upto) ||
-			(c->visit && visit_is_over(c->visit)))
+			(c->visit && visit_is_over(c->visit)) || (c->tie && tie_is_over(c->tie)))
 			return true;
 	return false;
 }
@@ -99,6 +100,7 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->aliases);
 	list_init(&c->caveats);
 	list_init(&c->shares);
+	list_init(&c->ties);
 	list_init(&c->origin_link);
 	c->expiry.usec = LIMIT_NONE;
 }
@@ -216,7 +218,7 @@ capability_unlink(struct model *m, struct entity *e)
 	struct capability *c = capability_of(e);
 
 	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats) &&
-		list_empty(&c->shares) && !c->visit);
+		list_empty(&c->shares) && list_empty(&c->ties) && !c->visit && !c->tie);
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -344,14 +346,14 @@ next_leaf_first(struct capability *c)
 }
 
 /*
- * A slot may have to go because of what its visit was made for, and has no other mark of that: where it does not go
- * together with its visit it gets one.
+ * A slot may have to go because of what its visit was made for, or what it is tied to, and has no other mark of that:
+ * where it does not go together with its visit or tie it gets one.
  */
 static int
-reap_visited(struct reaper *r, struct capability *c)
+reap_bound(struct reaper *r, struct capability *c)
 {
 	struct capability_record *record;
-	int e = reap_entity(r, &c->visit->entity);
+	int e = c->visit ? reap_entity(r, &c->visit->entity) : reap_one(r, &c->tie->entity);
 
 	if (e)
 		return e;
@@ -369,7 +371,7 @@ static int
 reap_slot(struct reaper *r, struct capability *c)
 {
 	struct list *lists[] = {&c->aliases, &c->caveats, &c->shares};
-	int e = 0;
+	int e = ties_reap(r, c);
 
 	for (size_t n = 0; e == 0 && n < sizeof(lists) / sizeof(lists[0]); n++)
 		list_for_each (i, lists[n]) {
@@ -381,7 +383,7 @@ reap_slot(struct reaper *r, struct capability *c)
 		e = reap_one(r, &c->ruled->entity);
 	if (e)
 		return e;
-	return c->visit ? reap_visited(r, c) : reap_one(r, &c->entity);
+	return c->visit || c->tie ? reap_bound(r, c) : reap_one(r, &c->entity);
 }
 
 /* Leaves first, so that whenever the budget ends nothing is left without its parent. */
@@ -464,14 +466,17 @@ capability_touch_below(struct model *m, struct entity *e, uint64_t stamp)
 {
 	struct capability *top = capability_of(e);
 
-	for (struct capability *c = top; c; c = capability_next_below(top, c))
+	for (struct capability *c = top; c; c = capability_next_below(top, c)) {
 		entity_touch(m, &c->entity, stamp);
+		ties_touch_below(m, c, stamp);
+	}
 }
 
 static void
 capability_tell_restricted(struct model *m, struct entity *e)
 {
 	model_tell_restricted(m, capability_of(e));
+	ties_tell_restricted(m, capability_of(e));
 }
 
 static void
@@ -522,6 +527,8 @@ capability_check(struct model *m, struct entity *e)
 	model_holds(M17, record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
 		!(record_rights(&c->record) & RIGHT_CALL) || capability_is_doomed(c));
 	model_expect(check_list(&capability_of(e)->shares, ENTITY_SHARE, e) <= 1);
+	list_for_each (i, &capability_of(e)->ties)
+		model_holds(M19, list_entry(i, struct tie, through_link)->through == c);
 	check_family(m, c);
 	expiry_check(m, c);
 }

@@ -21,6 +21,7 @@
 #include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/share.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/kinds/visit.h"
 #include "capfsd/model/change.h"
@@ -232,13 +233,15 @@ derive_held(struct change *ch, const struct capability *c)
 	struct capability_record held = *(const struct capability_record *)change_record(ch,
 		&c->entity);
 
-	held.rights = record_rights(&held);
-	for (c = c->parent; c; c = c->parent) {
+	held.rights = UINT32_MAX;
+	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
 
-		held.rights &= record_rights(r);
+		held.rights &= record_rights(r) & (c->tie ? tie_rights(c->tie) : UINT32_MAX);
 		if (r->expires_usec < held.expires_usec)
 			held.expires_usec = r->expires_usec;
+		if (c->tie && tie_expires(c->tie) < held.expires_usec)
+			held.expires_usec = tie_expires(c->tie);
 	}
 	/* So that record_rights() says the same. */
 	held.marks = (uint8_t)(record_n_caveats(&held) << MARK_CAVEATS_SHIFT |
@@ -255,7 +258,7 @@ derive_in_vain(const struct capability *c, const struct reductions *how)
 
 /*
  * A slot's name in TO where none is given. What stands beside its source, and not below it, has the source's own
- * caveats: nobody above has them.
+ * caveats, and is tied as that is: nobody above is.
  */
 int
 derive_add(struct change *ch, const struct capability *source, struct capability *parent,
@@ -271,7 +274,10 @@ derive_add(struct change *ch, const struct capability *source, struct capability
 		n_name = strlen(picked);
 	}
 	r = add_slot(ch, source->target, parent, to, name, n_name, record, ret);
-	return r || parent == source ? r : caveats_copy(ch, source, *ret);
+	if (r || parent == source)
+		return r;
+	r = caveats_copy(ch, source, *ret);
+	return r ? r : tie_copy(ch, source, *ret);
 }
 
 /*
@@ -310,6 +316,20 @@ derive_record(struct change *ch, struct capability *source, uint32_t right,
 }
 
 int
+derive_slot(struct change *ch, struct capability *source, struct session *to, const char *name,
+	size_t n_name, const struct reductions *how, const struct capability_record *record,
+	struct capability **ret)
+{
+	int r = derive_check_slot(ch, to, name, n_name);
+
+	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
+		r = CAPABILITY_E_DEPTH;
+	if (r == 0)
+		r = derive_add(ch, source, source, to, name, n_name, record, ret);
+	return r ? r : caveats_add(ch, *ret, how->only, how->n_only);
+}
+
+int
 derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
 	struct capability **ret)
@@ -317,13 +337,7 @@ derive(struct change *ch, struct capability *source, uint32_t right, struct sess
 	struct capability_record record;
 	int r = derive_record(ch, source, right, how, by_uid, &record);
 
-	if (r == 0)
-		r = derive_check_slot(ch, to, name, n_name);
-	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
-		r = CAPABILITY_E_DEPTH;
-	if (r == 0)
-		r = derive_add(ch, source, source, to, name, n_name, &record, ret);
-	return r ? r : caveats_add(ch, *ret, how->only, how->n_only);
+	return r ? r : derive_slot(ch, source, to, name, n_name, how, &record, ret);
 }
 
 int

@@ -41,6 +41,11 @@ int derive_apply(const struct capability_record *held, const struct reductions *
 int derive_record(struct change *ch, struct capability *source, uint32_t right,
 	const struct reductions *how, uid_t by_uid, struct capability_record *ret);
 
+/* Its second half: stages the slot in TO that RECORD is for, with the caveats of HOW. Returns: as capability_grant(). */
+int derive_slot(struct change *ch, struct capability *source, struct session *to, const char *name,
+	size_t n_name, const struct reductions *how, const struct capability_record *record,
+	struct capability **ret);
+
 /* The one primitive: stages such a slot in TO. Returns: as capability_grant(). */
 int derive(struct change *ch, struct capability *source, uint32_t right, struct session *to,
 	const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,

@@ -18,6 +18,7 @@
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/capability/passage.h"
 #include "capfsd/kinds/entrypoint.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/kinds/capability/use.h"
 #include "capfsd/model/change.h"
@@ -96,9 +97,12 @@ capability_expires(const struct capability *c)
 {
 	uint64_t expires = LIMIT_NONE;
 
-	for (; c; c = c->parent)
+	for (; c; c = c->parent) {
 		if (c->record.expires_usec < expires)
 			expires = c->record.expires_usec;
+		if (c->tie && tie_expires(c->tie) < expires)
+			expires = tie_expires(c->tie);
+	}
 	return expires;
 }
 
@@ -122,7 +126,7 @@ capability_rights(const struct capability *c)
 	uint32_t rights = capability_service(c).fds ? ~UINT32_C(0) : ~(uint32_t)RIGHT_FDS;
 
 	for (; c; c = c->parent)
-		rights &= record_rights(&c->record);
+		rights &= record_rights(&c->record) & (c->tie ? tie_rights(c->tie) : ~UINT32_C(0));
 	return rights;
 }
 

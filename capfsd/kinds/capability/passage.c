@@ -13,6 +13,7 @@
 
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/capability/caveat.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/visit.h"
@@ -75,7 +76,14 @@ ended(const struct passage *p)
 static bool
 expired_at(const struct passage *p, const struct capability *at)
 {
-	return at->record.expires_usec != LIMIT_NONE && at->record.expires_usec <= p->now_usec;
+	return (at->record.expires_usec != LIMIT_NONE && at->record.expires_usec <= p->now_usec) ||
+		(at->tie && tie_expires(at->tie) <= p->now_usec);
+}
+
+static uint32_t
+rights_at(const struct passage *p, const struct capability *at)
+{
+	return record_rights(record_of(p, at)) & (at->tie ? tie_rights(at->tie) : ~UINT32_C(0));
 }
 
 static bool
@@ -84,14 +92,14 @@ no_right(const struct passage *p)
 	uint32_t rights = capability_type(p->capability)->connects;
 
 	for (const struct capability *i = p->capability; i; i = i->parent)
-		rights &= record_rights(record_of(p, i));
+		rights &= rights_at(p, i);
 	return !rights;
 }
 
 static bool
 no_right_at(const struct passage *p, const struct capability *at)
 {
-	return !(record_rights(record_of(p, at)) & capability_type(at)->connects);
+	return !(rights_at(p, at) & capability_type(at)->connects);
 }
 
 static bool

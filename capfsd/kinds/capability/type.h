@@ -71,6 +71,7 @@ struct type {
 	uint32_t rights;         /* of its own, beside RIGHTS_COMMON */
 	uint32_t connects;       /* any of these lets one connect */
 	enum entity_kind target; /* a record that refers to another kind is damaged */
+	bool reaches;            /* it is for a session, which is named by it, and reached through it (tie.h) */
 	/* Where the target lists the capabilities that were made with it, and go with it. */
 	struct list *(*origins)(struct entity *target);
 	struct service (*service)(const struct capability *c);

@@ -25,11 +25,12 @@ stage(struct operation *o)
 	if (!to)
 		return 0;
 	/* Least authority: without rights= the new slot can be used, not passed on. */
-	if (!how.has_rights) {
+	if (!how.has_rights)
 		how.immutable = true;
-		if (!(capability_rights(source) & ~RIGHTS_COMMON))
-			return refuse_right(o->request, source, capability_type(source)->connects);
-	}
+	if (command_has(&o->command, KEY_TARGET))
+		return stage_reached(o, to, &how);
+	if (!how.has_rights && !(capability_rights(source) & ~RIGHTS_COMMON))
+		return refuse_right(o->request, source, capability_type(source)->connects);
 	answer = capability_grant(
 		o->change, source, to, as->p, as->n, &how, o->request->uid, &made);
 	return stage_slot(o, answer, source, to, made);
@@ -38,7 +39,7 @@ stage(struct operation *o)
 const struct verb verb_grant = {
 	VERB_ROW(GRANT, grant),
 	.lasting = true,
-	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
+	.keys = KEY_BIT(KEY_TO) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_TARGET) | KEYS_REDUCTIONS,
 	.required = KEY_BIT(KEY_TO),
 	.right = RIGHT_GRANT,
 	.stage = stage,

@@ -25,16 +25,19 @@ stage(struct operation *o)
 {
 	struct capability *source = capability_of(o->subject), *made = NULL;
 	const struct word *as = &o->command.value[KEY_AS];
-	int answer = capability_replicate(
-		o->change, source, as->p, as->n, &o->reductions, o->request->uid, &made);
+	int answer;
 
+	if (command_has(&o->command, KEY_TARGET))
+		return stage_reached(o, source->session, &o->reductions);
+	answer = capability_replicate(
+		o->change, source, as->p, as->n, &o->reductions, o->request->uid, &made);
 	return stage_slot(o, answer, source, source->session, made);
 }
 
 const struct verb verb_replicate = {
 	VERB_ROW(REPLICATE, replicate),
 	.lasting = true,
-	.keys = KEY_BIT(KEY_AS) | KEYS_REDUCTIONS,
+	.keys = KEY_BIT(KEY_AS) | KEY_BIT(KEY_TARGET) | KEYS_REDUCTIONS,
 	.usual = KEY_BIT(KEY_AS),
 	.hidden = KEY_BIT(KEY_CALLS),
 	.right = RIGHT_REPLICATE,
