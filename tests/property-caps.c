@@ -437,7 +437,7 @@ void
 op_end(struct property *p)
 {
 	struct reference *ref = &p->reference;
-	int cap = PICK(p, ref->caps, REF_CAPS);
+	int cap = property_random(p, 4) ? PICK(p, ref->caps, REF_CAPS) : property_pick_visit(p);
 	struct change *ch;
 
 	if (cap < 0)

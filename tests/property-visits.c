@@ -24,9 +24,8 @@ random_amount(struct property *p)
 	return q;
 }
 
-/* A capability that is a visit's, or -1. */
-static int
-pick_visit(struct property *p)
+int
+property_pick_visit(struct property *p)
 {
 	struct reference *ref = &p->reference;
 
@@ -153,7 +152,7 @@ op_upgrade(struct property *p)
 {
 	static const uint64_t none[QUOTA_N_KINDS] = {};
 	struct reference *ref = &p->reference;
-	int i = pick_visit(p);
+	int i = property_pick_visit(p);
 	struct quota amount = random_amount(p);
 	struct ref_visit *v;
 	enum quota_kind kind;
@@ -183,7 +182,7 @@ op_answer(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	bool accept = property_random(p, 4) > 0;
-	int i = pick_visit(p);
+	int i = property_pick_visit(p);
 	struct ref_visit *v;
 	struct change *ch;
 	bool ends;
@@ -216,7 +215,7 @@ op_visit_charge(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	struct quota amount = random_amount(p);
-	int i = pick_visit(p), expected = 0;
+	int i = property_pick_visit(p), expected = 0;
 	struct ref_visit *v;
 	enum quota_kind kind;
 	struct change *ch;

@@ -48,7 +48,8 @@ bool property_done(struct property *p, struct change *ch, int answer, int expect
 int property_expect_visit(struct property *p, int source, const char *name, struct ref_cap *made);
 void property_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c);
 
-/* property-visits.c */
+/* property-visits.c: a capability that is a visit's, or -1, */
+int property_pick_visit(struct property *p);
 void op_visit(struct property *p);
 void op_upgrade(struct property *p);
 void op_answer(struct property *p);

@@ -146,7 +146,9 @@ ref_cap_is_kept(const struct reference *r, int cap)
 	if (r->sessions[server].closing && is_busy(r, server))
 		return true;
 	for (; cap >= 0; cap = r->caps[cap].parent)
-		if (r->sessions[r->caps[cap].session].closing && is_busy(r, r->caps[cap].session))
+		if ((r->sessions[r->caps[cap].session].closing && is_busy(r, r->caps[cap].session)) ||
+			(r->caps[cap].visit.is && r->caps[cap].visit.via >= 0 &&
+				ref_cap_is_kept(r, r->caps[cap].visit.via)))
 			return true;
 	return false;
 }
