@@ -170,7 +170,10 @@ done <<'EOT'
 200 /containers/./json
 200 /info/../images/json
 200 /images/%6ason
+403 /containers/x%0a
+403 /containers/x%7F/json
 200 /containers/a%20b/json
+200 /containers/%40b/json
 EOT
 t_is "what_is_asked_is_what_was_compared" "GET /images/json" \
 	"$(get "$ci" /info/..//%2e/images/%6ason >"$TMP/output"; tail -n 1 "$asked")"
@@ -254,6 +257,13 @@ t_is "of_another_host" 400 "$(ask "$ci" "GET http://other/images/json HTTP/1.1\r
 t_is "an_absolute_path_behind_a_query" 403 "$(ask "$ci" "GET http://d?/images/json HTTP/1.1\r\nHost: d?\r\n$end" | answers)"
 t_is "a_star" 403 "$(ask "$ci" "OPTIONS * HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "a_tunnel" 403 "$(ask "$ci" "CONNECT d:80 HTTP/1.1\r\nHost: d:80\r\n$end" | answers)"
+t_ok "a_set_of_what_is_not" say 'to=two as=set only="GET /containers/[!@-Z ]*"' "$CAPFS/caps/docker/grant"
+set=$CAPFS/sessions/two/caps/set/socket
+t_is "P38_sets_are_of_what_is_decoded" "403 403 403 403 200 200" "$(for path in /@ /%40 /%5a /%20 /%21 /a; do
+	echo "$(status "$set" "/containers$path")"; done | xargs)"
+t_ok "a_caveat_is_written_decoded" say 'to=two as=blank only="GET /containers/a b@%c"' "$CAPFS/caps/docker/grant"
+t_is "and_all_that_it_may_be_encoded_as" "200 200 403" "$(for path in a%20b%40%25c a%20b@%25c a%2520b@%25c; do
+	echo "$(status "$CAPFS/sessions/two/caps/blank/socket" "/containers/$path")"; done | xargs)"
 t_ok "any_method" say 'to=two as=any only="* /containers/**"' "$CAPFS/caps/docker/grant"
 t_is "a_tunnel_with_a_path" 403 "$(ask "$CAPFS/sessions/two/caps/any/socket" "CONNECT http://d:80/containers/x HTTP/1.1\r\nHost: d:80\r\n$end" | answers)"
 t_like "HTTP/2_at_once" '^400' answers < <(ask "$ci" 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')

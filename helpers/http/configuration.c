@@ -49,6 +49,12 @@ static const char *const forms[] = {
 };
 
 /*
+ * What servers may take for a slash, for an end, or for nothing: a path with one of these could mean another one to
+ * them than it does here. And what ends a line, since it is one that is compared.
+ */
+#define AMBIGUOUS "%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF])|\\\\|/\\.\\.?;"
+
+/*
  * What would go by unlooked at behind a request that is allowed: HTTP/2, to which a server may switch a connection by
  * an upgrade, and whatever a tunnel has. The path of "http://host?/path" is none to servers, and one to HAProxy.
  */
@@ -56,7 +62,8 @@ static const char never[] =
 	"\thttp-request del-header Upgrade if { req.hdr(Upgrade) -i -m sub h2 }\n"
 	"\thttp-request del-header HTTP2-Settings\n"
 	"\thttp-request set-var(txn.never) bool(true) if { method CONNECT }\n"
-	"\thttp-request set-var(txn.never) bool(true) if { url -m reg '^[^/?#]+//[^/]*[?#]' }\n";
+	"\thttp-request set-var(txn.never) bool(true) if { url -m reg '^[^/?#]+//[^/]*[?#]' }\n"
+	"\thttp-request set-var(txn.never) bool(true) if { path -m reg '" AMBIGUOUS "' }\n";
 
 static const struct {
 	unsigned status;
@@ -111,7 +118,8 @@ add_rules(const struct configuration *c, struct text *t)
 	text_add(t, "\thttp-request set-var(txn.odd) bool(true) if { url -m reg '[%#]|//|/[.]' }\n");
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
 		text_addf(t, "\thttp-request normalize-uri %s if { var(txn.odd) -m found }\n", forms[i]);
-	text_add(t, "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[method] %[path]\"\n");
+	/* Decoded, once, as servers do: in what is sent on, all that has to be encoded stays so. */
+	text_add(t, "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[method] %[path,url_dec]\"\n");
 	text_add(t, never);
 	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s } !{ var(txn.never) -m found }\n",
 		patterns);

@@ -10,11 +10,6 @@
 #include "base/text.h"
 #include "libcap-client/cap-client.h"
 
-/*
- * What servers may take for a slash, for an end, or for nothing: a path with one of these could mean another one
- * to them than it does here.
- */
-#define AMBIGUOUS "%(?:2[fF]|5[cC]|00)|\\\\|/\\.\\.?;"
 #define API_VERSION "/v[0-9][0-9.]*(?=/)"
 #define LENGTH_MAX "2048" /* of method and path: what is compared may take its square */
 #define NOTHING "[^\\s\\S]"
@@ -187,7 +182,7 @@ rules_pattern(const struct capc_caller *caller, uint32_t key, struct text *t)
 	struct writer w = {.t = t};
 
 	text_addf(t, "^%" PRIu32 " ", key);
-	text_add(t, "(?=.{0," LENGTH_MAX "}$)(?!.*(?:" AMBIGUOUS "))(?=(?:");
+	text_add(t, "(?=.{0," LENGTH_MAX "}$)(?=(?:");
 	capc_caveats(caller, add_alternative, &w);
 	text_add(t, ")$)");
 }

@@ -17,7 +17,7 @@
 struct capc_caller;
 struct text;
 
-/* Appends what matches "KEY METHOD PATH" if the caveats allow it. */
+/* Appends what matches "KEY METHOD PATH", the path being decoded and of one line, if the caveats allow it. */
 void rules_pattern(const struct capc_caller *caller, uint32_t key, struct text *t);
 
 /* Appends them for who is refused: only='GET /a', 'GET /b' and only='GET /c', of two groups. */
