@@ -252,6 +252,7 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/sockets/visits.h \
 	capfsd/sockets/sockets.c \
 	capfsd/sockets/sockets.h \
+	capfsd/control/accept.c \
 	capfsd/control/asks.c \
 	capfsd/control/asks.h \
 	capfsd/control/attach.c \

@@ -23,7 +23,6 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/control/exchange.h"
-#include "capfsd/control/ownership.h"
 #include "capfsd/control/perform.h"
 #include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
@@ -46,8 +45,6 @@ enum step {
 	STEP_WAIT, /* nothing to do now */
 	STEP_END,  /* the client is gone, or must go */
 };
-
-static bool control_on_io(void *data);
 
 static struct model *
 model_of(const struct control *c)
@@ -95,61 +92,7 @@ control_free(struct control *c)
 	return NULL;
 }
 
-CLEANUP_DEFINE(struct control *, control_free)
-
-/*
- * Charged before anything is watched: a session that has used up its sockets gets no further
- * client, and the others nothing of it. Takes FD and MEMO on success only. Returns: 0, EDQUOT,
- * EACCES, -errno.
- */
-static int
-control_new(struct controls *controls, struct listener *l, int fd, struct memo *memo,
-	struct control **ret)
-{
-	cleanup(control_free_p) struct control *c = calloc(1, sizeof(*c));
-	struct session *s = listener_session(l);
-	int r;
-
-	if (!c)
-		return -ENOMEM;
-	c->controls = controls;
-	c->session = s;
-	c->fd = c->parcel.fd = -1;
-	list_init(&c->listener_link);
-	list_append(&controls->all, &c->link);
-	list_init(&c->pending_link);
-	list_init(&c->starved_link);
-	list_init(&c->parked_link);
-	list_init(&c->timed_link);
-	if (charge_init(&c->charge, s, QUOTA_SOCKETS, 1))
-		return EDQUOT;
-	/* No request has any. Before Linux 6.16 those that come are refused with the request. */
-	(void)fd_refuse_descriptors(fd);
-	r = socket_peer(fd, &c->peer);
-	/* Of a backlog, or of a predecessor, who both do not know of a change in between. */
-	if (r == 0 && !ownership_allows(controls, s, fd, &c->peer))
-		return EACCES;
-	if (r == 0)
-		r = fd_set_nonblock(fd, true);
-	if (r == 0)
-		r = core_watch(
-			controls->sockets, &c->watch, s, fd, EPOLLIN, control_on_io, c);
-	if (r < 0)
-		return error_trace(r);
-	c->fd = fd;
-	c->memo = memo;
-	programs_connection_found(controls->programs, memo->record.cookie);
-	c->listener = l;
-	listener_link(l, &c->listener_link);
-	*ret = take_ptr(c);
-	return 0;
-}
-
-/*
- * Says why the conversation is over, to whoever is at the other end of FD. That it cannot be sent
- * is passed over: then the client has gone, or reads nothing.
- */
-static void
+void
 control_farewell(struct controls *controls, int fd, int error, const char *reason)
 {
 	struct wire_reply m = {
@@ -158,123 +101,6 @@ control_farewell(struct controls *controls, int fd, int error, const char *reaso
 
 	if (n > 0)
 		(void)msg_send(fd, controls->reply, (size_t)n, NULL, 0, MSG_DONTWAIT);
-}
-
-void
-control_dismiss(struct control *c, int error, const char *reason)
-{
-	control_farewell(c->controls, c->fd, error, reason);
-	control_free(c);
-}
-
-static void
-control_refuse(struct controls *controls, struct listener *l, int fd, int error)
-{
-	cleanup_text struct text reason = {};
-	struct ucred peer = {};
-
-	socket_peer(fd, &peer);
-	if (error == EDQUOT)
-		text_account(listener_session(l), QUOTA_SOCKETS, &reason);
-	else if (error == ECONNREFUSED)
-		text_add(&reason, "the session is being closed");
-	else if (error == EACCES)
-		text_add(&reason, "the session's owner or mode has changed");
-	else
-		text_add(&reason, "the daemon has no room for it");
-	if (text_done(&reason) == 0)
-		control_farewell(controls, fd, error, reason.data);
-	socket_discard(controls->sockets, fd, listener_session(l));
-	listener_log_refusal(l, peer.uid, error, reason.data ? reason.data : "");
-}
-
-/*
- * Refused with a reason where that is possible: a client that sees only an end tries again for
- * ever.
- */
-void
-control_accepted(struct controls *controls, struct listener *l, int fd)
-{
-	const struct session *s = listener_session(l);
-	struct memo *memo = NULL;
-	struct control *c;
-	uint64_t cookie;
-	int r;
-
-	r = fd_socket_cookie(fd, &cookie);
-	if (r == 0 && s->record.state != SESSION_RUNNING)
-		r = -ECONNREFUSED;
-	if (r == 0) {
-		/* Written with the first reply; until then the socket's name says all there is. */
-		memo = memo_new(SOCKET_CONTROL, cookie, s->entity.id);
-		r = memo ? control_new(controls, l, fd, memo, &c) : -ENOMEM;
-	}
-	if (r == 0)
-		return;
-	memo_drop(controls->sockets, memo);
-	control_refuse(controls, l, fd, r < 0 ? -r : r);
-}
-
-/*
- * The reply that a predecessor committed, as it was. Without memory for it there is none, and the
- * client that asks again for the same serial is passed over, as one that has had its reply.
- */
-static void
-control_restore_reply(struct control *c, const char *text, size_t n, int reply_fd)
-{
-	const struct connection_record *record = &c->memo->record;
-	struct wire_reply m = {
-		.op = record->op,
-		.error = record->control.error,
-		.serial = record->control.serial,
-		.text = text,
-		.n_text = n,
-	};
-	int size = wire_reply_encode(&m, c->controls->reply, WIRE_CONTROL_MAX);
-
-	c->parcel.fd = reply_fd;
-	if (size < 0)
-		return;
-	c->parcel.data = malloc((size_t)size);
-	if (!c->parcel.data)
-		return;
-	memcpy(c->parcel.data, c->controls->reply, (size_t)size);
-	c->parcel.n = (size_t)size;
-	c->parcel.pending = record->control.pending;
-	c->replay = true;
-}
-
-/*
- * The reply that stands in the record may have been sent or not. If it was, the request has left
- * the queue; if it was not, the request is still there, and gets this reply when its serial is met
- * again.
- */
-void
-control_adopt(struct controls *controls, struct adopted *found)
-{
-	struct sockets *sockets = controls->sockets;
-	struct memo *memo = take_ptr(found->memo);
-	struct entity *e = entity_find(sockets->model, memo->record.owner);
-	struct listener *l = NULL;
-	int r = -ENOENT, fd = take_fd(found->fd), reply_fd = take_fd(found->reply_fd);
-	struct control *c;
-
-	if (e && e->kind == ENTITY_SESSION)
-		l = listener_get(sockets, e);
-	if (l)
-		r = control_new(controls, l, fd, memo, &c);
-	if (r) {
-		disposal_leave(sockets->disposal, reply_fd, sockets->model->root, NULL);
-		socket_discard(sockets, fd, l ? listener_session(l) : sockets->model->root);
-		memo_drop(sockets, memo);
-		if (l)
-			listener_release(l);
-		return;
-	}
-	c->serial = memo->record.control.serial;
-	control_restore_reply(c, found->text, found->n_text, reply_fd);
-	/* The loop's first round resumes it, when everything is taken over. */
-	watch_set(&c->watch, EPOLLOUT);
 }
 
 /*
@@ -579,7 +405,7 @@ control_step(struct control *c)
 	return control_execute(c, &asked, has_fds > 0);
 }
 
-static bool
+bool
 control_on_io(void *data)
 {
 	struct control *c = data;

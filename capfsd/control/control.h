@@ -2,8 +2,7 @@
 /*
  * A client of the control protocol, and what all of them share. Of struct control the vouch is
  * written by vouch.c and inspection.c, the snapshot by perform.c, what it waits for by spawn.c, the rest
- * by control.c; of struct
- * controls each group by the module that it is named after.
+ * by accept.c and control.c; of struct controls each group by the module that it is named after.
  */
 #pragma once
 
@@ -111,6 +110,13 @@ void control_accepted(struct controls *controls, struct listener *l, int fd);
 /* One of a predecessor, with its record, which is taken out of FOUND. */
 void control_adopt(struct controls *controls, struct adopted *found);
 struct control *control_free(struct control *c);
+/* For core_watch(): C has sent something, or may be sent something, or has ended. */
+bool control_on_io(void *data);
+/*
+ * Says why the conversation is over, to whoever is at the other end of FD. That it cannot be sent is passed over:
+ * then the client has gone, or reads nothing.
+ */
+void control_farewell(struct controls *controls, int fd, int error, const char *reason);
 /* Ends C, which is told why, outside of any request. Frees it. */
 void control_dismiss(struct control *c, int error, const char *reason);
 /* What C waits for may have come: it looks when it is its turn; FIRST: before all others. */

@@ -8,6 +8,7 @@
  * descriptor that a client has sent.
  *
  *	controls	all of them: what sockets/ and the model tell
+ *	accept		how a client comes
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
  *	spawn		programs, which are asked for, and waited for
