@@ -290,6 +290,7 @@ control_perform(struct control *c, struct exchange *x)
 		control_resume(c, true); /* behind them */
 		return 0;
 	}
+	spawn_forget(c);
 	if (page && !boot_page_enter(page, id)) {
 		model_of(c)->counters->poisoned++;
 		log_poisoned(c, id);

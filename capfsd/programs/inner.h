@@ -28,7 +28,7 @@ struct running {
 	struct index_link connection_link; /* programs.by_connection, while it is … */
 	bool indexed;                      /* … there */
 	struct list waiters;
-	struct list ended_link;     /* programs.ended: its connection has ended, or it has */
+	struct list ended_link;     /* programs.ended: its connection has ended, or it has; or programs.untold */
 	uint64_t since_usec;        /* it is being started, or was found by this broker */
 	uint64_t asked_usec;        /* 0: not yet */
 	struct index_link asked_link; /* programs.asked, while it is … */
@@ -79,6 +79,7 @@ struct programs {
 	const struct programs_ops *ops;
 	void *data;
 	struct list inits, asking, ended;
+	struct list untold; /* have ended, and go when who waits for that knows it */
 	struct list leaving; /* of struct registered */
 	struct index by_connection, by_session;
 	struct index asked; /* of `asking` those that were, by session: at most one of each */
@@ -210,6 +211,8 @@ int report_failed(struct running *r, enum process_step step, int error);
 int report_missing(struct running *r, enum process_step step, int error, uint32_t missing);
 /* Nobody waits for it (any more), and it is over: it goes. */
 int report_drop(struct running *r);
+/* So do those whom all that waited have looked at by now. Returns: 0 or -errno. */
+int report_told(struct programs *programs);
 /* Stages what a fault does beside being told, if RECORD is the end of P by one. Returns: 0 or -ENOMEM. */
 int report_alarm(struct change *ch, const struct program *p, const struct program_record *record);
 /*

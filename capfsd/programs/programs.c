@@ -94,23 +94,22 @@ running_close_launch(struct running *r)
 	r->launch_fd = -1;
 }
 
+/* They stay in the list until they have looked, by which it is known that all have. */
 void
 running_resume(struct running *r, bool first)
 {
 	struct programs *programs = r->programs;
 
-	while (!list_empty(&r->waiters)) {
-		struct list *waiter = list_first(&r->waiters);
-
-		list_unlink(waiter);
+	list_for_each_safe (waiter, &r->waiters)
 		programs->ops->resume(programs->data, waiter, first);
-	}
 }
 
 static void
 running_free(struct running *r)
 {
 	running_resume(r, false);
+	while (!list_empty(&r->waiters))
+		list_unlink(list_first(&r->waiters));
 	running_close_launch(r);
 	again_deinit(r);
 	heart_deinit(r);
@@ -464,6 +463,8 @@ on_resume(void *data)
 		if (e < 0)
 			list_append(&programs->ended, &r->ended_link);
 	}
+	if (e == 0)
+		e = report_told(programs);
 	programs_check(programs, e);
 	if (e < 0)
 		core_resume_later(programs->sockets, START_USEC / 30);
@@ -512,6 +513,7 @@ programs_new(struct sockets *sockets, struct programs **ret)
 	programs->next_serial = core_now(sockets);
 	list_init(&programs->inits);
 	list_init(&programs->ended);
+	list_init(&programs->untold);
 	list_init(&programs->leaving);
 	r = asking_init(programs);
 	if (r < 0)

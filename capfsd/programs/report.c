@@ -22,6 +22,8 @@
 #include "capfsd/programs/inner.h"
 #include "capfsd/sockets/serve.h"
 
+#define TOLD_USEC 1000 /* after which it is looked whether all who waited for an end have been told */
+
 /*
  * Did P, whose end is RECORD, end as it should not? Who could not begin at all has who asked for it to tell. Who
  * closes a session wants the end of all that is in it, and is not called back because of it.
@@ -184,7 +186,7 @@ end_hold(struct change *ch, const struct program *p)
 	return record ? 0 : -ENOMEM;
 }
 
-/* One that nobody asks about goes right after that. */
+/* One that nobody asks about goes right after that, or when those who wait for it have been told. */
 static int
 end(struct running *r, const struct program_record *as)
 {
@@ -216,7 +218,14 @@ end(struct running *r, const struct program_record *as)
 	r->init = NULL;
 	running_close_launch(r);
 	running_resume(r, true);
-	return program_is_asked_about(p) ? 0 : report_drop(r);
+	if (program_is_asked_about(p))
+		return 0;
+	if (list_empty(&r->waiters))
+		return report_drop(r);
+	list_unlink(&r->ended_link);
+	list_append(&r->programs->untold, &r->ended_link);
+	core_resume_later(r->programs->sockets, TOLD_USEC);
+	return 0;
 }
 
 int
@@ -280,4 +289,21 @@ report_drop(struct running *r)
 	struct change *ch = change_begin(r->programs->sockets->model);
 
 	return change_finish(ch, program_drop(ch, r->program));
+}
+
+/* They have been called, and their turns are the first: it is a matter of this round or the next. */
+int
+report_told(struct programs *programs)
+{
+	int e = 0;
+
+	list_for_each_safe (l, &programs->untold) {
+		struct running *r = list_entry(l, struct running, ended_link);
+
+		if (e == 0 && list_empty(&r->waiters))
+			e = report_drop(r);
+	}
+	if (e == 0 && !list_empty(&programs->untold))
+		core_resume_later(programs->sockets, TOLD_USEC);
+	return e;
 }
