@@ -261,6 +261,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/control.h \
 	capfsd/control/controls.c \
 	capfsd/control/controls.h \
+	capfsd/control/delegated.c \
+	capfsd/control/delegated.h \
 	capfsd/control/exchange.c \
 	capfsd/control/exchange.h \
 	capfsd/control/inspection.c \

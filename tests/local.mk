@@ -71,6 +71,7 @@ unit_tests = \
 	tests/test-run \
 	tests/test-run-words \
 	tests/test-control \
+	tests/test-delegated \
 	tests/test-confine \
 	tests/test-programs \
 	tests/test-programs-crash \
@@ -666,6 +667,9 @@ tests_test_programs_crash_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_delegated_SOURCES = tests/test-delegated.c $(sockets_web)
+tests_test_delegated_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_delegated_LDADD = tests/libfixture.la capfsd/libdaemon.la
 
 tests_test_conversation_SOURCES = tests/test-conversation.c $(sockets_world)
 tests_test_conversation_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -199,7 +199,7 @@ world_address(struct world *w, const struct entity *e, struct sockaddr_un *ret)
 	uint64_t object = 0;
 
 	if (e->kind == ENTITY_CAPABILITY)
-		object = capability_object(capability_of(e))->entity.id;
+		object = capability_of(e)->target->id;
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%" PRIu64 ".%" PRIu64, w->dir, object,
 		e->id);

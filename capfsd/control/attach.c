@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "capfsd/control/control.h"
+#include "capfsd/control/delegated.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/ops/grammar.h"
@@ -268,8 +269,7 @@ open_find(struct exchange *x)
 	struct node node;
 	int e;
 
-	e = tree_walk(r->model, tree_session(x->control->session), x->asked->path,
-		x->asked->n_path, &node);
+	e = tree_walk(r->model, control_root(x->control), x->asked->path, x->asked->n_path, &node);
 	if (e) {
 		refuse(r, e, "there is no such slot");
 		return NULL;
@@ -289,10 +289,11 @@ open_find(struct exchange *x)
 		refuse(r, ECONNREFUSED, "nobody serves it");
 		return NULL;
 	}
-	if (!capability_service(c).listens)
-		return c;
-	refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
-	return NULL;
+	if (capability_service(c).listens)
+		refuse(r, EOPNOTSUPP, "its server accepts by itself: connect to its socket");
+	else if (capability_service(c).controlled)
+		refuse(r, EOPNOTSUPP, "the control protocol is spoken there: connect to its socket");
+	return r->error ? NULL : c;
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/control/delegated.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/perform.h"
 #include "capfsd/control/spawn.h"
@@ -63,15 +64,35 @@ parcel_clear(struct control *c)
 	p->pending = 0;
 	/* The client's end of what was sent: not to be shut down with our copy. */
 	if (p->fd >= 0 && !c->controls->sockets->forgetting)
-		disposal_leave(c->controls->sockets->disposal, p->fd, c->session, NULL);
+		disposal_leave(c->controls->sockets->disposal, p->fd, c->payer, NULL);
 	p->fd = -1;
 }
 
+/* Nothing that it came through knows of it any more. */
+static void
+control_leave(struct control *c)
+{
+	if (c->counted)
+		capability_disconnected(c->capability);
+	c->counted = false;
+	if (c->listener)
+		listener_unlink(take_ptr(c->listener), &c->listener_link);
+}
+
+/*
+ * Who speaks to a session through a slot can end that slot, by a command in the midst of which the model's hook
+ * calls this. It is told that this was done, and no more.
+ */
 struct control *
 control_free(struct control *c)
 {
 	if (!c)
 		return NULL;
+	control_leave(c);
+	if (c->performing) {
+		c->ended = true;
+		return NULL;
+	}
 	watch_remove(&c->watch);
 	list_unlink(&c->link);
 	list_unlink(&c->pending_link);
@@ -83,10 +104,8 @@ control_free(struct control *c)
 	vouch_drop(c);
 	perform_forget(c);
 	if (!c->controls->sockets->forgetting)
-		disposal_end(c->controls->sockets->disposal, c->fd, c->session, &c->charge);
+		disposal_end(c->controls->sockets->disposal, c->fd, c->payer, &c->charge);
 	charge_deinit(&c->charge);
-	if (c->listener)
-		listener_unlink(c->listener, &c->listener_link);
 	memo_drop(c->controls->sockets, c->memo);
 	free(c);
 	return NULL;
@@ -174,7 +193,7 @@ control_keep(struct control *c, size_t n, int *fd, uint64_t pending)
 {
 	struct parcel *p = &c->parcel;
 
-	if (charge_init(&p->ram, c->session, QUOTA_RAM, (uint32_t)n))
+	if (charge_init(&p->ram, c->payer, QUOTA_RAM, (uint32_t)n))
 		return STEP_END;
 	p->data = malloc(n);
 	if (!p->data)
@@ -209,6 +228,11 @@ control_reply(struct control *c, struct exchange *x)
 	n = wire_reply_encode(&m, c->controls->reply, WIRE_CONTROL_MAX);
 	if (n < 0)
 		return STEP_END;
+	/* Who is to pay for what waits may go with what it waits for. */
+	if (c->ended) {
+		(void)control_send(c, c->controls->reply, (size_t)n, x->fd);
+		return STEP_END;
+	}
 	if (x->request.pending && !x->request.error &&
 		model_is_ending(model_of(c), x->request.pending))
 		return control_keep(c, (size_t)n, &x->fd, x->request.pending);
@@ -330,10 +354,13 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 	int r;
 
 	x.request.data = &x;
+	x.request.through = delegated_subject(c);
+	c->performing = true;
 	if (has_fds)
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
 		r = control_perform(c, &x);
+	c->performing = false;
 	if (r == 0 && x.parked && !x.request.error) {
 		/* Its end is told once, perhaps before this. */
 		watch_set(&c->watch, 0);
@@ -352,7 +379,7 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 	}
 	perform_done(&x);
 	exchange_deinit(&x);
-	return step;
+	return c->ended ? STEP_END : step;
 }
 
 /*
@@ -367,6 +394,8 @@ control_step(struct control *c)
 	ssize_t n;
 	int r;
 
+	if (!control_may_ask(c))
+		return STEP_END;
 	if (c->parcel.data && !c->replay)
 		return control_send_parcel(c);
 	n = msg_receive(c->fd, c->controls->request, WIRE_CONTROL_MAX, NULL, 0, &has_fds,

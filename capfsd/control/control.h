@@ -21,6 +21,7 @@
 #include "capfsd/tree/rows.h"
 
 struct adopted;
+struct capability;
 struct listener;
 struct memo;
 struct session;
@@ -57,7 +58,9 @@ struct snapshot {
 
 struct control {
 	struct controls *controls;
-	struct session *session;
+	struct session *session; /* that is spoken to */
+	struct session *payer;   /* who is served; it pays, and does so in its turns */
+	struct capability *capability; /* through which it came; NULL: at its session's own socket */
 	struct listener *listener;
 	struct list listener_link; /* its clients */
 	struct list link;	   /* controls.all */
@@ -76,6 +79,8 @@ struct control {
 	struct snapshot snapshot;
 	struct vouch vouch;
 	int fd;
+	bool counted; /* as a connection of CAPABILITY */
+	bool performing, ended; /* what it has asked for is being done; that has ended it, and then it goes */
 	bool replay; /* PARCEL is for SERIAL, executed by a predecessor, if that is asked again */
 };
 
@@ -105,10 +110,11 @@ struct controls {
 
 /* What that connection has asked for, nobody waits for any more. */
 void controls_connection_ended(struct controls *controls, uint64_t cookie);
-/* Somebody connected to L, the control of its session. Takes FD. */
+/* Somebody connected to L, the control of its session, or of a slot to one, or to a thread. Takes FD. */
 void control_accepted(struct controls *controls, struct listener *l, int fd);
 /* One of a predecessor, with its record, which is taken out of FOUND. */
 void control_adopt(struct controls *controls, struct adopted *found);
+/* What it has asked for may be its own end, which then comes with the reply. */
 struct control *control_free(struct control *c);
 /* For core_watch(): C has sent something, or may be sent something, or has ended. */
 bool control_on_io(void *data);

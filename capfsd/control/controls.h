@@ -9,6 +9,7 @@
  *
  *	controls	all of them: what sockets/ and the model tell
  *	accept		how a client comes
+ *	delegated	clients that have come through a slot: what they may
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
  *	spawn		programs, which are asked for, and waited for

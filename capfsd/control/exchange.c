@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "capfsd/control/control.h"
+#include "capfsd/control/delegated.h"
 #include "capfsd/ops/texts.h"
 #include "wire/wire.h"
 
@@ -37,14 +38,13 @@ exchange_deinit(struct exchange *x)
 }
 
 /*
- * From the session of the connection downwards: what is above it has no name that a client could
+ * From the root of the connection downwards: what is above it has no name that a client could
  * give.
  */
 int
 exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
 {
-	struct node at = tree_session(x->control->session);
-	int e = tree_walk(x->request.model, at, path, n, ret);
+	int e = tree_walk(x->request.model, control_root(x->control), path, n, ret);
 
 	if (e)
 		refuse(&x->request, e, "there is no '%.*s'", shown(n), path);

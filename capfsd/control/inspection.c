@@ -18,7 +18,6 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/inspections.h"
-#include "capfsd/listeners/listener.h"
 #include "capfsd/model/session.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/process/boot.h"
@@ -30,7 +29,7 @@
 static int
 refuse_inspection(struct exchange *x, int error)
 {
-	const struct about about = {.session = x->control->session, .kind = QUOTA_SOCKETS};
+	const struct about about = {.session = x->control->payer, .kind = QUOTA_SOCKETS};
 
 	if (error == -EBUSY)
 		return refuse(&x->request, EBUSY,
@@ -73,12 +72,11 @@ static void
 on_seen(void *data, const struct session *s, uint64_t serial, const struct binder_result *result)
 {
 	struct controls *controls = data;
-	struct listener *l = result ? listener_find(&s->entity) : NULL;
 
-	if (!l)
+	if (!result)
 		return;
-	list_for_each (k, &l->clients) {
-		struct control *c = list_entry(k, struct control, listener_link);
+	list_for_each (k, &controls->all) {
+		struct control *c = list_entry(k, struct control, link);
 
 		if (c->vouch.inspection != serial)
 			continue;
@@ -107,7 +105,7 @@ perform_inspect(struct exchange *x)
 		return refuse_inspection(x, r);
 	theirs = fds[0];
 	x->fd = fds[1];
-	r = inspections_begin(controls->sockets, c->session, INSPECTION_PASSED, &theirs, 1, on_seen, controls,
+	r = inspections_begin(controls->sockets, c->payer, INSPECTION_PASSED, &theirs, 1, on_seen, controls,
 		&c->vouch.inspection);
 	if (r == 0)
 		return 0;

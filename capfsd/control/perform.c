@@ -20,6 +20,7 @@
 #include "capfsd/control/asks.h"
 #include "capfsd/control/attach.h"
 #include "capfsd/control/control.h"
+#include "capfsd/control/delegated.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/inspection.h"
 #include "capfsd/control/register.h"
@@ -75,7 +76,7 @@ snapshot_charge(struct exchange *x)
 
 	charge_deinit(&s->ram);
 	if (s->text.n > UINT32_MAX ||
-		charge_init(&s->ram, x->control->session, QUOTA_RAM, (uint32_t)s->text.n))
+		charge_init(&s->ram, x->control->payer, QUOTA_RAM, (uint32_t)s->text.n))
 		return refuse(&x->request, EDQUOT, "ram for a text of %zu bytes", s->text.n);
 	return 0;
 }
@@ -265,6 +266,7 @@ perform_remove(struct exchange *x)
 static const struct {
 	const char *name; /* in `metrics` */
 	int (*perform)(struct exchange *x);
+	uint32_t right; /* that it takes, beside `control`, of who speaks to a session through a slot; 0: none */
 } operations[] = {
 	[0] = {"other", NULL},
 	[WIRE_READ] = {"read", perform_read},
@@ -273,14 +275,14 @@ static const struct {
 	[WIRE_CREATE] = {"create", perform_create},
 	[WIRE_REMOVE] = {"remove", perform_remove},
 	[WIRE_ATTACH] = {"attach", perform_attach},
-	[WIRE_OPEN] = {"open", perform_open},
+	[WIRE_OPEN] = {"open", perform_open, RIGHT_CALL},
 	[WIRE_CHALLENGE] = {"challenge", perform_challenge},
 	[WIRE_IMPORT] = {"import", perform_import},
 	[WIRE_IDENTIFY] = {"identify", perform_identify},
 	[WIRE_INSPECT] = {"inspect", perform_inspect},
-	[WIRE_SPAWN] = {"spawn", perform_spawn},
+	[WIRE_SPAWN] = {"spawn", perform_spawn, RIGHT_SPAWN},
 	[WIRE_WAIT] = {"wait", perform_wait},
-	[WIRE_REGISTER] = {"register", perform_register},
+	[WIRE_REGISTER] = {"register", perform_register, RIGHT_SPAWN},
 };
 
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
@@ -298,5 +300,7 @@ perform(struct exchange *x)
 
 	if (op >= N_OPERATIONS || !operations[op].perform)
 		return refuse(&x->request, EOPNOTSUPP, "there is no operation %u", op);
+	if (!delegated_allows(x, operations[op].right))
+		return 0;
 	return operations[op].perform(x);
 }

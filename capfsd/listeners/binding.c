@@ -311,7 +311,7 @@ binding_result(struct sockets *sockets, const struct binder_result *result, int 
 	if (unpaid)
 		give_back_unpaid(l);
 	if (error)
-		core_tell_bound(sockets, e->kind, l, error);
+		core_tell_bound(sockets, endpoint_user(e), l, error);
 	if (error && l->fd < 0)
 		listener_give_up(l);
 	binding_balance(sockets);

@@ -519,6 +519,14 @@ endpoint_takes_fds(const struct entity *e)
 	return e->kind == ENTITY_OBJECT && entrypoint_takes(object_of(e)->entrypoint, ENTRYPOINT_TAKES_FDS);
 }
 
+enum entity_kind
+endpoint_user(const struct entity *e)
+{
+	if (e->kind == ENTITY_CAPABILITY && capability_service(capability_of(e)).controlled)
+		return ENTITY_SESSION;
+	return e->kind;
+}
+
 /*
  * Where nobody accepts and nobody will, a bound socket would let callers wait for ever: they are
  * refused instead, by there being no listener.

@@ -71,5 +71,7 @@ void endpoint_look(const struct capability *c, struct passage *p);
 bool endpoint_may_call(const struct capability *c);
 /* May whoever connects to E send descriptors? */
 bool endpoint_takes_fds(const struct entity *e);
+/* Of which kind are the listeners whose user is E's, too? What is spoken at those of sessions, is at some of slots. */
+enum entity_kind endpoint_user(const struct entity *e);
 /* Is somebody there to accept at the listener of E, or will be, while the callers wait? */
 bool endpoint_is_served(const struct entity *e);

@@ -354,7 +354,7 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 	l->uneven = true;
 	/* Counted as a client meanwhile: a refusal lets go of a listener that is not bound. */
 	l->n_clients++;
-	core_tell_accepted(sockets, kind_of(l), l, fd);
+	core_tell_accepted(sockets, endpoint_user(l->entity), l, fd);
 	l->n_clients--;
 	listener_touch(l);
 	listener_release(l);
@@ -365,7 +365,7 @@ accepted(void *data, int client)
 {
 	struct listener *l = data;
 
-	core_tell_accepted(l->sockets, kind_of(l), l, client);
+	core_tell_accepted(l->sockets, endpoint_user(l->entity), l, client);
 }
 
 /*
@@ -435,7 +435,7 @@ listener_set_lent(struct listener *l, int fd)
 	}
 	l->fd = fd;
 	listener_enter(l, LISTENER_BOUND);
-	core_tell_bound(l->sockets, kind_of(l), l, 0);
+	core_tell_bound(l->sockets, endpoint_user(l->entity), l, 0);
 	return 0;
 }
 
@@ -491,7 +491,7 @@ listener_free(struct listener *l)
 		return NULL;
 	l->ending = true;
 	listener_close(l, false);
-	core_tell_gone(l->sockets, kind_of(l), l);
+	core_tell_gone(l->sockets, endpoint_user(l->entity), l);
 	assert(list_empty(&l->clients) && list_empty(&l->loan.link));
 	listener_enter(l, LISTENER_UNBOUND);
 	charge_deinit(&l->charge);

@@ -24,6 +24,8 @@ struct request {
 	gid_t gid;
 	pid_t pid; /* likewise; decides nothing */
 
+	/* It has come through this capability to what it is about, whose rights bound what it may do; NULL: all. */
+	const struct capability *through;
 	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
 
 	bool appends; /* to what the file has: where that is a text that is written as a whole */

@@ -61,6 +61,8 @@ unserved_reason(const struct capability *c)
 {
 	struct passage p;
 
+	if (capability_service(c).controlled)
+		return "the control protocol is spoken there, at its socket alone";
 	passage_init(&p, c);
 	if (passage_ask(&p, PASSAGE_ONLY))
 		return "its server does not ask for caveats, or there are more than it can be told";
@@ -171,18 +173,38 @@ connect_look(struct sockets *sockets, struct capability *c, struct passage *p)
 	look(sockets, c, l && l->charge.session ? 1 : 2, p);
 }
 
-/* The endpoint of one who waits for a server is made here, while it may still fail. */
+/* Who has connected, and is to be let in by what CH leaves. */
 static int
-prepare(struct sockets *sockets, struct change *ch, struct capability *c)
+check(struct sockets *sockets, struct change *ch, struct capability *c)
 {
-	struct entrypoint *e = capability_entrypoint(c);
 	struct passage p;
-	int answer;
 
 	passage_init(&p, c);
 	p.change = ch;
 	look(sockets, c, 1, &p);
-	answer = passage_check(&p, PASSAGE_ALL, NULL);
+	return passage_check(&p, PASSAGE_ALL, NULL);
+}
+
+int
+connect_count(struct sockets *sockets, struct change *ch, struct capability *c)
+{
+	int answer = check(sockets, ch, c);
+
+	if (answer == 0 && capability_count(ch, c) < 0)
+		return CONNECT_E_MEMORY;
+	return answer;
+}
+
+/*
+ * The endpoint of one who waits for a server is made here, while it may still fail. Clients of the control protocol are
+ * no struct connection, and come by another way.
+ */
+static int
+prepare(struct sockets *sockets, struct change *ch, struct capability *c)
+{
+	struct entrypoint *e = capability_entrypoint(c);
+	int answer = capability_service(c).controlled ? CONNECT_E_UNSERVED : check(sockets, ch, c);
+
 	if (answer == 0 && e && !endpoint_get(sockets, e))
 		return CONNECT_E_MEMORY;
 	return answer;
@@ -379,7 +401,7 @@ restore(struct sockets *sockets, struct capability *c, int fd, struct memo *memo
 	struct entrypoint *e = capability_entrypoint(c);
 	bool queued = memo->record.state == CONNECTION_QUEUED;
 
-	if (!may_stay(c))
+	if (!may_stay(c) || capability_service(c).controlled)
 		return -ENOENT;
 	/* What a server may have seen no other one gets, and it knows the entry where it counts. */
 	if (!queued && e && (!endpoint_channel(e) ||

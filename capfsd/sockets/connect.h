@@ -38,6 +38,11 @@ void connect_make_room(const struct capability *c);
 int connect_stage(struct sockets *sockets, struct change *ch, struct capability *c,
 	const struct arrival *arrival, struct connection **ret);
 void connect_publish(struct connection *conn);
+/*
+ * The same for one who is no struct connection, and has yet to be paid for: stages that there is one more through C.
+ * After the commit comes capability_connected(), and at its end capability_disconnected(). Returns: 0, CONNECT_E_*.
+ */
+int connect_count(struct sockets *sockets, struct change *ch, struct capability *c);
 /* Counts ANSWER, CONNECT_E_*, and appends its reason to T. Returns: its errno. */
 int connect_refused(
 	struct sockets *sockets, const struct capability *c, int answer, struct text *t);

@@ -208,7 +208,9 @@ check_capability(struct capability *c, unsigned *at_once)
 	if (!l)
 		return;
 	if (endpoint_may_call(c)) {
-		connections_restricted(l);
+		/* Who asks in the control protocol is looked at with each request. */
+		if (!capability_service(c).controlled)
+			connections_restricted(l);
 		return;
 	}
 	if (capability_is_doomed(c) && *at_once == 0) {

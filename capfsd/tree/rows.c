@@ -92,9 +92,10 @@ static const struct row thread_rows[] = {
 };
 
 static const struct row program_rows[] = {
-	ROW(0, NULL, ROW_DIRECTORY, ),
-	ROW(1, "info", ROW_INFO, .read = info_program),
-	ROW(2, "ctl", ROW_COMMAND, .verb = &verb_ctl),
+	ROW(0, NULL, ROW_DIRECTORY, .rights = RIGHT_WAIT),
+	ROW(1, "info", ROW_INFO, .rights = RIGHT_WAIT, .read = info_program),
+	ROW(2, "ctl", ROW_COMMAND, .rights = RIGHT_KILL | RIGHT_PAUSE | RIGHT_AFFINITY | RIGHT_SIGNAL,
+		.verb = &verb_ctl),
 	ROW(3, "fds", ROW_INFO, .read = info_program_fds),
 };
 

@@ -53,6 +53,7 @@ struct row {
 	uint8_t number; /* its index in the table: bits 48-55 of the node's number */
 	bool hidden;    /* there is no such node: the kind has no directory */
 	bool root_only; /* only in the root session */
+	uint32_t rights; /* with any of these, who has a capability to the entity itself may use it; 0: nobody may */
 	mode_t mode;    /* whatever the owner's is; 0: of the owner's what the type has of it */
 	enum entity_kind children; /* of a directory: the entities that are listed in it, or 0 … */
 	enum entity_kind others;   /* … and these, whose names are other ones; or 0 */

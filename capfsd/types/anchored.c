@@ -29,9 +29,13 @@ anchor_service(const struct capability *c)
 struct service
 control_service(const struct capability *c)
 {
+	const struct anchor *a = anchor_of(c->target);
 	struct service s = anchor_service(c);
 
-	s.answered = false;
+	s.controlled = true;
+	s.root = &a->session->entity;
+	if (a->record.type == TYPE_THREAD)
+		s.root = a->program ? &a->program->entity : NULL;
 	return s;
 }
 

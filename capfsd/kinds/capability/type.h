@@ -37,6 +37,8 @@ enum capability_type {
 struct service {
 	struct entrypoint *entrypoint;
 	bool answered;   /* by the daemon itself; then there is no entrypoint */
+	bool controlled; /* … in the control protocol, whose paths begin at … */
+	struct entity *root; /* … this; NULL: it has ended, and so has the capability */
 	uint64_t object; /* the target's id */
 	uint64_t key;    /* by which the server knows the target, and the system */
 	uint64_t badge;

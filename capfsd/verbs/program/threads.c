@@ -188,12 +188,59 @@ be_well(struct operation *o)
 	return 0;
 }
 
+/* What a signal does that nobody can catch, beside its name: it needs that right, too. */
+static uint32_t
+right_of_signal(uint64_t signal)
+{
+	switch (signal) {
+	case SIGKILL:
+		return RIGHT_SIGNAL | RIGHT_KILL;
+	case SIGSTOP:
+	case SIGCONT:
+		return RIGHT_SIGNAL | RIGHT_PAUSE;
+	default:
+		return RIGHT_SIGNAL;
+	}
+}
+
+/* The right that the word needs of who has come by a capability to the thread; 0: it is its own session's alone. */
+static uint32_t
+right_of_word(const struct command *c, uint64_t signal)
+{
+	if (command_has(c, KEY_KILL))
+		return RIGHT_KILL;
+	if (command_has(c, KEY_PAUSE) || command_has(c, KEY_RESUME))
+		return RIGHT_PAUSE;
+	if (command_has(c, KEY_AFFINITY))
+		return RIGHT_AFFINITY;
+	return command_has(c, KEY_SIGNAL) ? right_of_signal(signal) : 0;
+}
+
+/* Returns: may it be said? Else it is refused. */
+static bool
+ctl_allows(struct operation *o, uint64_t signal)
+{
+	const struct capability *through = o->request->through;
+	uint32_t right = right_of_word(&o->command, signal);
+
+	if (!through)
+		return true;
+	if (!right)
+		return refuse(o->request, EPERM, "that is for its own session to say");
+	right &= ~capability_rights(through);
+	return !right || refuse_right(o->request, through, right);
+}
+
 static int
 ctl_stage(struct operation *o)
 {
 	const struct program *p = program_of(o->subject);
-	uint64_t signal;
+	uint64_t signal = 0;
 
+	if (command_has(&o->command, KEY_SIGNAL) && !command_number(o->request, &o->command, KEY_SIGNAL, &signal))
+		return 0;
+	if (!ctl_allows(o, signal))
+		return 0;
 	if (!program_is_live(p))
 		return refuse(o->request, ESRCH, "it has ended");
 	if (p->record.flags & PROGRAM_REGISTERED)
@@ -212,7 +259,7 @@ ctl_stage(struct operation *o)
 		return be_well(o);
 	if (command_has(&o->command, KEY_AFFINITY))
 		return set_affinity(o);
-	return command_number(o->request, &o->command, KEY_SIGNAL, &signal) ? send_signal(o, signal) : 0;
+	return send_signal(o, signal);
 }
 
 static void
