@@ -82,6 +82,25 @@ output_done(int status)
 	return complain(errno, NULL, "write");
 }
 
+/* All that follows is asked of the session that the slot refers to. */
+static int
+go_through(struct context *x)
+{
+	cleanup_text struct text node = {};
+	capc_session *through;
+	const struct place own = {.root = x->place.root};
+	int e;
+
+	if (word_node(&own, "caps", x->options.via, &node) < 0)
+		return complain_usage("'%s' is not the name of a slot", x->options.via);
+	e = text_done(&node) < 0 ? -ENOMEM : capc_session_through(x->session, node.data, TIMEOUT_USEC, &through);
+	if (e < 0)
+		return complain(e, capc_session_reason(x->session), "%s", x->options.via);
+	capc_session_free(x->session);
+	x->session = through;
+	return 0;
+}
+
 int
 context_open(struct context *x)
 {
@@ -91,6 +110,8 @@ context_open(struct context *x)
 		return complain(e,
 			e == -ENOENT || e == -ECONNREFUSED ? "no capfsd answers there" : NULL, "%s",
 			x->place.root);
+	if (x->options.via && go_through(x) != 0)
+		return STATUS_FAILED;
 	e = capc_read(x->session, "label", &x->label, TIMEOUT_USEC);
 	if (e < 0)
 		return complain(e, capc_session_reason(x->session), "%s", x->place.root);

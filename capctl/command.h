@@ -47,8 +47,8 @@ extern const struct command command_adjust, command_alias, command_apply, comman
 	command_session_create, command_share, command_shell, command_show, command_split, command_transfer, command_transfer_quota, command_tree,
 	command_unalias;
 
-extern const struct command command_originate, command_signal_raise, command_signal_wait;
 extern const struct command command_dataspace_cat, command_dataspace_create, command_fetch, command_post;
+extern const struct command command_originate, command_signal_raise, command_signal_wait, command_thread_ctl, command_thread_wait;
 extern const struct command command_answer, command_upgrade, command_visit;
 
 /* Connects to the root. Returns: 0, or the exit status, having said why. */

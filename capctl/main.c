@@ -33,6 +33,8 @@ static const struct command *const commands[] = {
 	&command_fetch,
 	&command_dataspace_create,
 	&command_dataspace_cat,
+	&command_thread_ctl,
+	&command_thread_wait,
 	&command_session_create,
 	&command_session_close,
 	&command_transfer_quota,
@@ -56,7 +58,7 @@ static const struct command *const commands[] = {
 static int
 print_help(void)
 {
-	fputs("usage: capctl [--cap=DIR] [--session=SESSION] COMMAND …\n\n", stdout);
+	fputs("usage: capctl [--cap=DIR] [--via=SLOT] [--session=SESSION] COMMAND …\n\n", stdout);
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		printf("  %s %s\n      %s\n", commands[i]->name, commands[i]->arguments,
 			commands[i]->summary);

@@ -21,6 +21,7 @@ struct row {
 static const struct row rows[] = {
 	{"cap", OPTION_CAP, 'c', VALUE(cap)},
 	{"session", OPTION_SESSION, 's', VALUE(session)},
+	{"via", OPTION_VIA, 0, VALUE(via)},
 	{"help", OPTION_HELP, 'h', false, 0},
 	{"version", OPTION_VERSION, 'V', false, 0},
 	{"from", OPTION_FROM, 0, VALUE(from)},

@@ -42,14 +42,15 @@ enum option_bit {
 	OPTION_HTML = UINT64_C(1) << 33,
 	OPTION_HTTP = UINT64_C(1) << 34,
 	OPTION_CAVEATS = UINT64_C(1) << 35,
+	OPTION_VIA = UINT64_C(1) << 36,
 };
 
 /* Every command takes these. */
-#define OPTIONS_GLOBAL (OPTION_CAP | OPTION_SESSION | OPTION_HELP | OPTION_VERSION)
+#define OPTIONS_GLOBAL (OPTION_CAP | OPTION_SESSION | OPTION_VIA | OPTION_HELP | OPTION_VERSION)
 
 struct options {
 	uint64_t given;
-	const char *cap, *session;
+	const char *cap, *session, *via;
 	const char *from, *to, *id;
 	const char *owner, *mode;
 	const char *proxy, *wait, *idle, *max, *socket, *as, *hold, *backlog, *user;

@@ -120,6 +120,19 @@ CAPC_PUBLIC int capc_session_open(const char *root, uint64_t timeout, capc_sessi
 CAPC_PUBLIC int capc_session_from_fd(int fd, capc_session **ret);
 
 /*
+ * Makes a session of the one that a slot of S refers to (type=session), its name or the path of one in a session
+ * below: paths begin there. S need not stay. It can do what its owner can over its own connection; to start
+ * programs takes the right `spawn` beside `control`, and to connect to its slots `call`. It ends with the slot.
+ *
+ * timeout  of all of it
+ *
+ * Returns: 0; -EOPNOTSUPP (the directory of S is not in sight), -ECONNREFUSED (right `control` is missing),
+ * -EPROTOTYPE (it is no session's), -errno as capc_open(). That a limit is reached (-EDQUOT) is told by the first
+ * request. Blocks.
+ */
+CAPC_PUBLIC int capc_session_through(capc_session *s, const char *slot, uint64_t timeout, capc_session **ret);
+
+/*
  * Closes the connection; what was made through it must be gone before. Takes NULL.
  * Returns: NULL.
  */
@@ -1281,6 +1294,17 @@ struct capc_spawn {
  */
 CAPC_PUBLIC int capc_spawn(capc_session *s, const struct capc_spawn *p, uint64_t timeout, capc_thread **ret,
 	char **ret_reason);
+
+/*
+ * Makes a handle on the thread that a slot of S refers to (type=thread), its name or the path of one in a session
+ * below, with a connection of its own: S need not stay. capc_thread_wait() needs the right `wait`, each command of
+ * capc_thread_ctl() that of its name, `resume` pause; others are refused. It ends with the slot, and that with its
+ * thread: then a wait is answered before.
+ *
+ * Returns: 0, -EPROTOTYPE (the slot is no thread's), -EOPNOTSUPP, -ECONNREFUSED, -errno as capc_session_through().
+ * Blocks.
+ */
+CAPC_PUBLIC int capc_thread_through(capc_session *s, const char *slot, uint64_t timeout, capc_thread **ret);
 
 /* The name of its directory in threads/ of its session, "7.3"; belongs to T. */
 CAPC_PUBLIC const char *capc_thread_id(const capc_thread *t);

@@ -27,6 +27,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/server/serving.h \
 	libcap-client/session.c \
 	libcap-client/signals.c \
+	libcap-client/through.c \
 	libcap-client/server/timer.c \
 	libcap-client/server/visited.c libcap-client/server/visited.h \
 	libcap-client/visit.c \

@@ -125,6 +125,7 @@ integration_tests = \
 	tests/it-adjust.sh \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
+	tests/it-delegated.sh \
 	tests/it-signals.sh \
 	tests/it-posted.sh \
 	tests/it-caveats.sh \
@@ -217,6 +218,7 @@ test_tools = \
 	tests/importing \
 	tests/signals \
 	tests/posted \
+	tests/speak \
 	tests/broken-daemon \
 	tests/hostile-broker \
 	tests/hang \
@@ -295,6 +297,8 @@ tests_signals_SOURCES = tests/signals.c
 tests_signals_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_posted_SOURCES = tests/posted.c
 tests_posted_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_speak_SOURCES = tests/speak.c
+tests_speak_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_importing_SOURCES = tests/importing.c
 tests_importing_LDADD = libcap-client/libcap-client.la wire/libwire.la base/libbase.la
 tests_bomb_SOURCES = tests/bomb.c

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * capctl originate, signal: capabilities for which the daemon itself answers, from their origin on.
+ * capctl originate, signal, thread: capabilities for which the daemon itself answers, from their origin on.
  */
 #include "config.h"
 
@@ -8,7 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
+#include "base/cleanup.h"
+#include "base/error.h"
 #include "base/number.h"
 #include "capctl/command.h"
 
@@ -86,16 +89,26 @@ const struct command command_signal_raise = {
 	.run = run_raise,
 };
 
+/* The second word, if there is one: how long to wait. Returns: an exit status. */
+static int
+take_seconds(int argc, char **argv, uint64_t *ret)
+{
+	*ret = CAPC_FOREVER;
+	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, ret) < 0 ||
+				__builtin_mul_overflow(*ret, 1000000, ret)))
+		return complain_usage("'%s' is no number of seconds", argv[1]);
+	return STATUS_DONE;
+}
+
 static int
 run_wait(struct context *x, int argc, char **argv)
 {
-	uint64_t timeout = CAPC_FOREVER, n;
 	capc_signal *signal = NULL;
-	int e, status;
+	uint64_t timeout, n;
+	int e, status = take_seconds(argc, argv, &timeout);
 
-	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, &timeout) < 0 ||
-				__builtin_mul_overflow(timeout, 1000000, &timeout)))
-		return complain_usage("'%s' is no number of seconds", argv[1]);
+	if (status != STATUS_DONE)
+		return status;
 	status = open_signal(x, argv[0], &signal);
 	if (status != STATUS_DONE)
 		return status;
@@ -115,4 +128,86 @@ const struct command command_signal_wait = {
 	.n_min = 1,
 	.n_max = 2,
 	.run = run_wait,
+};
+
+/* The thread of a slot. Returns: an exit status. */
+static int
+open_thread(struct context *x, const char *word, capc_thread **ret)
+{
+	cleanup_text struct text node = {};
+	int e, status = context_open(x);
+
+	if (status == STATUS_DONE)
+		status = context_node(x, "caps", word, &node);
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_thread_through(x->session, node.data, TIMEOUT_USEC, ret);
+	return e < 0 ? complain(e, capc_session_reason(x->session), "%s", word) : STATUS_DONE;
+}
+
+static int
+run_thread_ctl(struct context *x, int argc, char **argv)
+{
+	cleanup_free char *reason = NULL;
+	capc_thread *t = NULL;
+	int e, status = open_thread(x, argv[0], &t);
+
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_thread_ctl(t, argv[1], &reason);
+	if (e < 0)
+		status = complain(e, reason, "%s %s", argv[1], argv[0]);
+	capc_thread_free(t);
+	return status;
+}
+
+const struct command command_thread_ctl = {
+	.name = "thread ctl",
+	.arguments = "SLOT kill|pause|resume|signal=N|affinity=LO-HI,...",
+	.summary = "do that to the thread of a slot",
+	.n_min = 2,
+	.n_max = 2,
+	.run = run_thread_ctl,
+};
+
+static void
+print_exit(const capc_thread *t, const struct capc_exit *end)
+{
+	printf("thread=%s ", capc_thread_id(t));
+	if (end->error)
+		printf("step=%s errno=%s\n", end->step, error_name(end->error));
+	else if (WIFSIGNALED(end->status))
+		printf("signal=%d\n", WTERMSIG(end->status));
+	else
+		printf("code=%d\n", WEXITSTATUS(end->status));
+}
+
+static int
+run_thread_wait(struct context *x, int argc, char **argv)
+{
+	struct capc_exit end;
+	capc_thread *t = NULL;
+	uint64_t timeout;
+	int e, status = take_seconds(argc, argv, &timeout);
+
+	if (status == STATUS_DONE)
+		status = open_thread(x, argv[0], &t);
+	if (status != STATUS_DONE)
+		return status;
+	e = capc_thread_wait(t, timeout, &end);
+	if (e < 0)
+		status = complain(e, NULL, "wait for %s", argv[0]);
+	else
+		print_exit(t, &end);
+	capc_thread_free(t);
+	return status;
+}
+
+const struct command command_thread_wait = {
+	.name = "thread wait",
+	.arguments = "SLOT [SECONDS]",
+	.summary = "wait until the thread of a slot has ended, and print how",
+	.n_min = 1,
+	.n_max = 2,
+	.run = run_thread_wait,
 };

@@ -28,7 +28,7 @@ thread_new(struct capc_session *s, const char *threads, const char *id, struct c
 	if (!t)
 		return -ENOMEM;
 	t->session = s;
-	t->node = text_take(&node);
+	t->node = t->text = text_take(&node);
 	t->id = t->node + strlen(threads) + 1;
 	*ret = t;
 	return 0;
@@ -39,9 +39,58 @@ capc_thread_free(struct capc_thread *t)
 {
 	if (!t)
 		return NULL;
-	free(t->node);
+	capc_session_free(t->own);
+	free(t->text);
 	free(t);
 	return NULL;
+}
+
+CLEANUP_DEFINE(struct capc_thread *, capc_thread_free)
+
+/* What the slot refers to says its `info`: "thread=7.1 session=init/app". */
+static int
+find_id(struct capc_session *s, const char *slot, uint64_t timeout, char **ret)
+{
+	cleanup_text struct text node = {};
+	cleanup_free char *info = NULL;
+	uint64_t a, b;
+	const char *id;
+	size_t n;
+	int r = slot_node(slot, "/info", &node);
+
+	if (r == 0)
+		r = capc_read(s, node.data, &info, timeout);
+	if (r < 0)
+		return r;
+	id = strstr(info, "\nthread=");
+	n = id ? strcspn(id + strlen("\nthread="), " \n") : 0;
+	*ret = n > 0 ? strndup(id + strlen("\nthread="), n) : NULL;
+	if (!*ret)
+		return id ? -ENOMEM : -EPROTOTYPE;
+	if (number_parse_pair(*ret, &a, &b) == 0)
+		return 0;
+	free(take_ptr(*ret));
+	return -EBADMSG;
+}
+
+int
+capc_thread_through(struct capc_session *s, const char *slot, uint64_t timeout, struct capc_thread **ret)
+{
+	cleanup(capc_thread_free_p) struct capc_thread *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	r = find_id(s, slot, timeout, &t->text);
+	if (r == 0)
+		r = capc_session_through(s, slot, timeout, &t->own);
+	if (r < 0)
+		return r;
+	t->session = t->own;
+	t->id = t->text;
+	t->node = t->text + strlen(t->text);
+	*ret = take_ptr(t);
+	return 0;
 }
 
 const char *

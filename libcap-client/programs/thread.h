@@ -6,8 +6,10 @@
 
 struct capc_thread {
 	struct capc_session *session;
-	char *node; /* "sessions/app/threads/7.3" */
-	const char *id; /* in it */
+	struct capc_session *own; /* the same, where it goes with this; NULL: it is the caller's */
+	char *text;       /* "sessions/app/threads/7.3", in which these are */
+	const char *node; /* where it is; "" at its own connection */
+	const char *id;
 	bool ended;
 	struct capc_exit exit; /* then; the daemon tells it once */
 };
