@@ -109,19 +109,24 @@ END_TEST
 /* It costs no transaction of its own, and yet it does not stay. */
 START_TEST(what_closed_files_were_told_goes_with_later_changes)
 {
-	uint64_t node = look_up(FUSE_ROOT_ID, "transfer_quota"), closed[2 * FS_CLOSED_MAX + 1];
+	uint64_t sessions = look_up(FUSE_ROOT_ID, "sessions"), node, closed[2 * FS_CLOSED_MAX + 1];
 	const size_t n = sizeof(closed) / sizeof(closed[0]);
+	char usage[256];
 
+	ck_assert_int_eq(make_directory(sessions, "app"), 0);
+	node = look_up(FUSE_ROOT_ID, "transfer_quota");
+	snprintf(usage, sizeof(usage), "%s", read_node(node, open_node(node), 0));
 	for (size_t i = 0; i < n; i++) {
 		struct fuse_release_in release = {.fh = closed[i] = open_node(node)};
 
-		ck_assert_int_eq(write_node(node, closed[i], "to=nobody caps=3\n"), -ENOENT);
+		ck_assert_int_eq(write_node(node, closed[i], "to=app caps=1\n"), 0);
+		ck_assert_str_ne(read_node(node, closed[i], 0), usage);
 		ck_assert_int_eq(ask(FUSE_RELEASE, node, &release, sizeof(release)), 0);
 	}
-	ck_assert_int_eq(make_directory(look_up(FUSE_ROOT_ID, "sessions"), "app"), 0);
+	ck_assert_int_eq(make_directory(sessions, "b"), 0);
 	kernel_kill();
 	for (size_t i = 0; i < n; i++)
-		ck_assert_ptr_null(strstr(read_node(node, closed[i], 0), "nobody"));
+		ck_assert_str_eq(read_node(node, closed[i], 0), usage);
 }
 END_TEST
 
