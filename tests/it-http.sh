@@ -9,7 +9,7 @@
 . "$(dirname "$0")/harness.sh" || exit 99
 harness_check
 for program in haproxy curl python3; do have $program || harness_skip "no $program"; done
-harness_start --quota=caps=4096,sockets=2048
+harness_start --quota=caps=4096,sockets=4096
 
 mkdir -m 755 "$TMP/behind"
 cat >"$TMP/server.py" <<'EOT'
@@ -386,6 +386,22 @@ t_ok "one_for_few_clients" wait_for 30 served few
 t_like "only_in_front_of_a_server" 'in front of a server' "$CAP" serve x --http --inetd -- cat
 t_like "not_as_the_caller" 'as-caller does not go with --http' "$CAP" serve x --http --proxy=/x --as-caller
 t_like "a_path_that_is_too_long" 'no path that HAProxy takes' "$CAP" serve x --http --proxy="/$(printf 'a%.0s' $(seq 200))"
+# --- as the command of its entrypoint ----------------------------------------------------------
+
+"$CAP" session create line caps=40 sockets=1100 threads=8 inflight=64 >/dev/null
+if is_root; then chown 12345:12345 "$CAPFS/sessions/line"; fi
+mkdir "$TMP/bin"
+chmod 755 "$TMP" "$TMP/bin"
+cp "$(program helpers/capfs-http)" "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/bin"
+line=$CAPFS/sessions/line
+t_ok "a_filter_that_is_started_when_it_is_called" env CAPFS_LIBEXEC="$TMP/bin" LD_LIBRARY_PATH="$TMP/bin" \
+	"$CAP" -s line serve late --detach --http --proxy="$TMP/behind/server"
+t_like "is_not_there_yet" '^state=detached ' cat "$line/entrypoints/late/info"
+t_ok "P38_and_keeps_caveats_already" say 'as=narrow only="GET /info"' "$line/caps/late/replicate"
+t_is "and_comes_for_its_first_caller" 403 "$(status "$line/caps/narrow/socket" /other)"
+t_is "and_lets_through_what_it_may" 200 "$(status "$line/caps/narrow/socket" /info)"
+rmdir "$line/entrypoints/late"
+
 serve plain --inetd -- /bin/cat
 t_fails EOPNOTSUPP "P38_others_keep_no_caveats" say 'to=ci only="GET /x"' "$CAPFS/caps/plain/grant"
 harness_stop

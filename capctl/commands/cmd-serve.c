@@ -283,6 +283,8 @@ add_entrypoint(const struct options *o, const char *name, struct text *t)
 		text_addf(t, ",hold=%s", o->hold);
 	if (options_have(o, OPTION_FDS))
 		text_add(t, ",fds=yes");
+	if (options_have(o, OPTION_HTTP) || options_have(o, OPTION_CAVEATS))
+		text_add(t, ",caveats=yes");
 }
 
 /* As by `capctl run`. Nobody can wait for one who accepts by himself: such a one runs at once. */
