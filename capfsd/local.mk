@@ -59,6 +59,8 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/kinds/entrypoint.h \
 	capfsd/kinds/capability/expiry.c \
 	capfsd/kinds/capability/expiry.h \
+	capfsd/kinds/declined.c \
+	capfsd/kinds/declined.h \
 	capfsd/kinds/kinds.c \
 	capfsd/kinds/kinds.h \
 	capfsd/kinds/labels.c \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: S16 */
+/* Conformance: S15 S16 */
 /* What a share has made follows it, also when the daemon is killed in the middle of that. */
 #include "config.h"
 
@@ -52,6 +52,43 @@ START_TEST(S16_less_after_a_kill)
 }
 END_TEST
 
+/* In a session without any room: what is remembered takes a part of what the slot had. */
+START_TEST(S15_what_was_dropped_stays_so_after_kills)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}};
+	struct session *s = make_session(&w, root, "s", &quota);
+	uint64_t id = origin->entity.id, session = s->entity.id;
+	struct entity *e;
+
+	share_with_children(0);
+	run_all();
+	e = entity_next(w.model, &s->owned[ENTITY_CAPABILITY], 0);
+	ck_assert_ptr_nonnull(e);
+	ck_assert_uint_eq(quota_free(s, QUOTA_RAM), 0);
+	end_capability(&w, capability_of(e));
+	ck_assert_int_eq(world_restart(&w), 0);
+	run_all();
+	ck_assert_int_eq(world_restart(&w), 0);
+	run_all();
+	s = session_find_id(w.model, session);
+	ck_assert_ptr_null(entity_next(w.model, &s->owned[ENTITY_CAPABILITY], 0));
+	ck_assert_uint_eq(quota_free(s, QUOTA_RAM), 0);
+	ck_assert_uint_eq(w.model->n[ENTITY_DECLINED], 1);
+	/* With the share it goes, also a slice at a time, with deaths in between. */
+	origin = capability_of(entity_find(w.model, id));
+	{
+		struct change *ch = change_begin(w.model);
+
+		ck_assert_int_eq(finish(ch, capability_end_children(ch, origin)), 0);
+	}
+	ck_assert_int_eq(world_restart(&w), 0);
+	run_all();
+	s = session_find_id(w.model, session);
+	ck_assert_uint_eq(quota_free(s, QUOTA_RAM), QUOTA_RAM_SLOT);
+	ck_assert_uint_eq(w.model->n[ENTITY_DECLINED], 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -60,6 +97,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, service_setup, service_teardown);
 	tcase_add_test(t, S16_less_after_a_kill);
+	tcase_add_test(t, S15_what_was_dropped_stays_so_after_kills);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

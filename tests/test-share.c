@@ -239,6 +239,48 @@ START_TEST(S15_what_is_revoked_stays_so)
 }
 END_TEST
 
+/* Without its log. */
+static uint64_t
+used_by_b(void)
+{
+	const struct session *b = session_of(walk(&w, "sessions/b").entity);
+
+	return b->used.n[QUOTA_RAM] - b->event_bytes;
+}
+
+/* Who does not want it, and whoever it is revoked for, says nothing for those who wait until they have room. */
+START_TEST(S15_one_that_drops_it_is_one)
+{
+	uint64_t ram;
+
+	ck_assert_int_eq(make(&w, "sessions", "poor", "caps=0"), 0);
+	ck_assert_int_eq(make(&w, "sessions", "late", "caps=0"), 0);
+	ck_assert_int_eq(share("with=children"), 0);
+	ram = used_by_b();
+	ck_assert_int_eq(removed(&w, "sessions/b/caps", "kv"), 0);
+	ck_assert_uint_eq(used_by_b(), ram);
+	ck_assert_int_eq(put(&w, "caps/kv/revoke", "to=a"), 0);
+	expect_with("");
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=poor caps=1"), 0);
+	ck_assert(exists(&w, "sessions/poor/caps/kv"));
+	/* It was no want of room. */
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=b caps=1"), 0);
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=a caps=1"), 0);
+	expect_with("");
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=late caps=1"), 0);
+	ck_assert(exists(&w, "sessions/late/caps/kv"));
+	/* Written anew it is for all, and costs nobody what was declined. */
+	ck_assert_int_eq(share("with=children"), 0);
+	expect_with("ab");
+	ck_assert_uint_eq(used_by_b(), ram);
+	ck_assert_uint_eq(w.model->n[ENTITY_DECLINED], 0);
+	ck_assert_int_eq(removed(&w, "sessions/b/caps", "kv"), 0);
+	ck_assert_int_eq(share("with=none"), 0);
+	ck_assert_uint_eq(used_by_b(), ram - 512);
+	ck_assert_uint_eq(w.model->n[ENTITY_DECLINED], 0);
+}
+END_TEST
+
 START_TEST(Z60_all_of_a_session)
 {
 	ck_assert_int_eq(put(&w, "caps/kv/replicate", "as=two"), 0);
@@ -394,6 +436,7 @@ main(void)
 	tcase_add_test(t, S15_without_room);
 	tcase_add_test(t, S15_names_that_collide);
 	tcase_add_test(t, S15_what_is_revoked_stays_so);
+	tcase_add_test(t, S15_one_that_drops_it_is_one);
 	tcase_add_test(t, Z60_all_of_a_session);
 	tcase_add_test(t, Z60_only_with_the_right);
 	tcase_add_test(t, Z60_what_one_got_is_immutable);

@@ -23,5 +23,6 @@ const struct kind *const entity_kinds[ENTITY_N_KINDS] = {
 	[ENTITY_SHARE] = &share_kind,
 	[ENTITY_ANCHOR] = &anchor_kind,
 	[ENTITY_VISIT] = &visit_kind,
+	[ENTITY_DECLINED] = &declined_kind,
 	[ENTITY_TIE] = &tie_kind,
 };

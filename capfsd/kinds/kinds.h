@@ -16,6 +16,7 @@
 #include "capfsd/kinds/capability/capability.h"
 #include "capfsd/kinds/capability/caveat.h"
 #include "capfsd/kinds/confinement.h"
+#include "capfsd/kinds/declined.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/labels.h"

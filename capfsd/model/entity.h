@@ -49,6 +49,7 @@ enum entity_kind {
 	ENTITY_ANCHOR,
 	ENTITY_VISIT, /* its name is the id of its slot */
 	ENTITY_TIE,   /* likewise */
+	ENTITY_DECLINED,
 	ENTITY_N_KINDS,
 	/* In the store alone: a capability of a type that the first daemons did not know. */
 	ENTITY_CAPABILITY_LATER = 128,

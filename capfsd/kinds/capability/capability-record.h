@@ -10,7 +10,9 @@
 
 #define RATE_MAX UINT64_C(1000000) /* a second */
 #define CAPABILITY_MODE_INHERIT 0xffff
-#define BY_SHARE UINT32_MAX /* as `by_uid`, which is nobody's: it was made by a share, and ends with that */
+/* As `by_uid`, which are nobody's: it was made by a share, and ends with that; … and somebody else has ended it. */
+#define BY_SHARE UINT32_MAX
+#define BY_SHARE_ENDED (UINT32_MAX - 1)
 
 enum capability_flags {
 	CAPABILITY_DEAD = 1 << 0, /* ended, and so are all its descendants; being reaped */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "capfsd/kinds/capability/caveat.h"
+#include "capfsd/kinds/declined.h"
 #include "capfsd/kinds/entrypoint.h"
 #include "capfsd/kinds/capability/expiry.h"
 #include "capfsd/kinds/asking/policy.h"
@@ -383,7 +384,7 @@ reap_slot(struct reaper *r, struct capability *c)
 		e = reap_one(r, &c->ruled->entity);
 	if (e)
 		return e;
-	return c->visit || c->tie ? reap_bound(r, c) : reap_one(r, &c->entity);
+	return c->visit || c->tie ? reap_bound(r, c) : declined_reap(r, c);
 }
 
 /* Leaves first, so that whenever the budget ends nothing is left without its parent. */

@@ -535,7 +535,9 @@ capability_end(struct change *ch, struct capability *c)
 	if (!record)
 		return -ENOMEM;
 	record->flags |= CAPABILITY_DEAD;
-	return share_settle(ch, c);
+	if (record->by_uid == BY_SHARE)
+		record->by_uid = BY_SHARE_ENDED;
+	return 0;
 }
 
 /* Without children there is nothing to end, and no transaction to pay for. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "capfsd/kinds/declined.h"
 #include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/type.h"
 #include "capfsd/model/change.h"
@@ -51,6 +52,7 @@ share_init(struct model *m, struct entity *e)
 {
 	list_init(&share_of(e)->scope_link);
 	list_init(&share_of(e)->work_link);
+	list_init(&share_of(e)->declined);
 }
 
 static bool
@@ -105,6 +107,7 @@ share_unlink(struct model *m, struct entity *e)
 {
 	list_unlink(&share_of(e)->scope_link);
 	list_unlink(&share_of(e)->work_link);
+	declined_forget(m, share_of(e));
 }
 
 static unsigned
@@ -115,7 +118,7 @@ share_applied(struct model *m, struct entity *e, const void *old)
 
 	if (s->record.written == before->written)
 		return 0;
-	s->settles = false;
+	declined_forget(m, s);
 	begin(m, s);
 	return 0;
 }
@@ -283,30 +286,4 @@ share_stage(struct change *ch, struct capability *c, enum share_with with, const
 	*edited = record;
 	*ret = found;
 	return 0;
-}
-
-int
-share_settle_now(struct change *ch, struct share *share)
-{
-	struct share_record *edited = change_edit(ch, &share->entity);
-
-	if (!edited)
-		return -ENOMEM;
-	edited->settled_upto = change_last_id(ch);
-	return 0;
-}
-
-/* While it still goes through the sessions, those that it has not come to are to get it. */
-int
-share_settle(struct change *ch, const struct capability *c)
-{
-	struct share *s = c->record.by_uid == BY_SHARE && c->parent ? share_find(c->parent) : NULL;
-
-	if (!s)
-		return 0;
-	if (share_is_busy(&s->entity)) {
-		s->settles = true;
-		return 0;
-	}
-	return share_settle_now(ch, s);
 }

@@ -44,7 +44,7 @@ struct share_record {
 	uint64_t capability;
 	uint64_t scope; /* the session that all whom it is for are in, or that it is for alone */
 	uint64_t written;      /* another one whenever it is written */
-	uint64_t settled_upto; /* sessions with an id up to this one get nothing more of it */
+	uint64_t settled_upto; /* an older daemon's: sessions with an id up to this one get nothing more of it */
 	uint64_t calls, conns, rate, expires_usec;
 	uint32_t rights;
 	uint8_t with;  /* enum share_with */
@@ -61,9 +61,9 @@ struct share {
 	struct capability *capability;
 	struct list scope_link; /* session.shares of the scope */
 	struct list work_link;  /* model.sharing, while there are sessions to look at */
+	struct list declined;   /* of struct declined: who does not want it any more */
 	uint64_t at;   /* the id of the last slot, or session, that was looked at */
 	bool gives;    /* those who should not have it have lost it: now the others get it */
-	bool settles;  /* when all have been looked at, those are all who get it */
 };
 
 static inline struct share *
@@ -86,13 +86,9 @@ void share_format_with(struct model *m, const struct share *s, struct text *t);
 int share_stage(struct change *ch, struct capability *c, enum share_with with,
 	const struct session *s, const struct reductions *how, struct share **ret);
 
-/* For sharing.c: what is asked of a derivation for it, what that would be, and that no session of now gets more. */
+/* For sharing.c: what is asked of a derivation for it, and what that would be. */
 struct reductions share_reductions(const struct share_record *r);
 int share_derive(struct change *ch, const struct share *share, struct capability_record *ret);
-int share_settle_now(struct change *ch, struct share *share);
-
-/* Stages that what ends of C's share is not made again, since somebody has ended C, which it has made. */
-int share_settle(struct change *ch, const struct capability *c);
 
 /* Stages what is shared with S, which the same change makes, up to a bound; share_run() does the rest. */
 int share_welcome(struct change *ch, struct session *s);

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "capfsd/kinds/declined.h"
 #include "capfsd/kinds/capability/derive.h"
 #include "capfsd/kinds/capability/share.h"
 #include "capfsd/model/change.h"
@@ -51,7 +52,7 @@ find_made(struct model *m, const struct share *share, const struct session *s)
 
 	do
 		c = capability_next_in(m, s, share->capability, c);
-	while (c && c->record.by_uid != BY_SHARE);
+	while (c && c->record.by_uid < BY_SHARE_ENDED);
 	return c;
 }
 
@@ -88,7 +89,8 @@ shared_name(const struct share *share, const struct session *s, char name[2 * NA
 static bool
 is_missing(struct model *m, const struct share *share, const struct session *s)
 {
-	return covers(share, s) && s->entity.id > share->record.settled_upto && !find_made(m, share, s);
+	return covers(share, s) && s->entity.id > share->record.settled_upto && !find_made(m, share, s) &&
+		!declined_is(m, s, share);
 }
 
 /* Returns: as derive(); 0 also if S has it, or is not to have it. */
@@ -192,7 +194,7 @@ has_ended(struct change *ch, const struct capability *c)
 {
 	const struct capability_record *r = change_record(ch, &c->entity);
 
-	return r->by_uid == BY_SHARE && (r->flags & CAPABILITY_DEAD);
+	return r->by_uid >= BY_SHARE_ENDED && (r->flags & CAPABILITY_DEAD);
 }
 
 /* The next that was derived from the shared slot, behind the last one that stays. */
@@ -327,7 +329,7 @@ stage_share(struct slice *slice, struct share *share, bool *ret_done)
 	if (r >= 0 && share->gives)
 		r = give_some(slice, share);
 	*ret_done = r > 0;
-	return r > 0 && share->settles ? share_settle_now(slice->ch, share) : r < 0 ? r : 0;
+	return r < 0 ? r : 0;
 }
 
 /* What could not be stored is done again, from where it was begun. */
@@ -345,7 +347,6 @@ run_share(struct model *m, struct slice *slice, struct share *share)
 		share->gives = before.gives;
 	} else if (done && !goes) {
 		list_unlink(&share->work_link);
-		share->settles = false;
 	}
 	return r;
 }
@@ -403,7 +404,9 @@ run_session(struct model *m, struct slice *slice, struct session *s)
 
 	slice->ch = change_begin(m);
 	s->lacks_shared = false;
-	more = give_all(slice, s);
+	more = declined_drop(slice->ch, s, &slice->left);
+	if (more == 0)
+		more = give_all(slice, s);
 	r = change_finish(slice->ch, more < 0 ? more : 0);
 	if (r < 0 || more == 0)
 		list_unlink(&s->share_link);
