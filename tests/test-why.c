@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 #include "wire/pages.h"
@@ -149,10 +150,22 @@ END_TEST
 
 START_TEST(P40_right)
 {
+	struct entity *e = &world_slot(&w, db(), "web")->entity;
+	unsigned n;
+
 	tell(DB "/reduce", "rights=reduce");
 	is_refused(DB, "right", at("right refused needs=call", db()));
 	tell(APP "/adjust", "to=db rights=call,reduce");
 	is_open(DB);
+	/* What the kernel has of a name goes with its listener; who holds it is listened to again. */
+	ck_assert_int_eq(world_want(&w, e), 0);
+	n = w.n_invalidated;
+	tell(APP "/adjust", "to=db rights=reduce");
+	ck_assert_uint_gt(w.n_invalidated, n);
+	ck_assert_ptr_null(listener_find(e));
+	w.known_id = e->id;
+	tell(APP "/adjust", "to=db rights=call,reduce");
+	ck_assert_ptr_nonnull(listener_find(e));
 	/* An ancestor's, of which the slot itself has nothing. */
 	tell("caps/web/adjust", "to=app rights=grant");
 	is_refused(DB, "right", at("right refused needs=call", app));

@@ -199,20 +199,27 @@ capability_is_below(const struct capability *c, const struct capability *top)
  * A listener of what may not be called ends, and with it every connection that came through it:
  * that is what a revocation means. A look-up that waits is refused. Of what has ended only the first few end at
  * once, and AT_ONCE counts these: whoever revokes waits until all of it is removed, and nobody else should.
+ *
+ * What may be called again, as it was adjusted, may still be named in the kernel, or held by somebody, from before;
+ * and what may not be called any more for now is not to be named there without a listener.
  */
 static void
-check_capability(struct capability *c, unsigned *at_once)
+check_capability(struct sockets *sockets, struct capability *c, unsigned *at_once)
 {
 	struct listener *l = listener_find(&c->entity);
 
-	if (!l)
-		return;
 	if (endpoint_may_call(c)) {
 		/* Who asks in the control protocol is looked at with each request. */
-		if (!capability_service(c).controlled)
+		if (!l)
+			binding_recall(sockets, &c->entity);
+		else if (!capability_service(c).controlled)
 			connections_restricted(l);
 		return;
 	}
+	if (!l)
+		return;
+	if (!capability_is_doomed(c))
+		sockets->fs->socket_invalidate(sockets->fs_data, &c->entity);
 	if (capability_is_doomed(c) && *at_once == 0) {
 		listener_doom(l);
 		return;
@@ -234,7 +241,7 @@ check_listeners(struct sockets *sockets, struct capability *c, unsigned *at_once
 			continue;
 		d = capability_of(l->entity);
 		if (capability_is_below(d, c))
-			check_capability(d, at_once);
+			check_capability(sockets, d, at_once);
 	}
 }
 
@@ -253,7 +260,7 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 	/* What is called from here on is refused, also where it need not come to us. */
 	pages_restrict(c);
 	counts_watch_capability(sockets, c);
-	if (list_empty(&sockets->listeners->all))
+	if (list_empty(&sockets->listeners->all) && capability_is_doomed(c))
 		return;
 	/* Its socket is others' as well: only the names of it go. */
 	if (service.listens) {
@@ -261,7 +268,7 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		return;
 	}
 	do
-		check_capability(d, &at_once);
+		check_capability(sockets, d, &at_once);
 	while ((d = capability_next_below(c, d)) && --budget > 0);
 	/* There are more descendants than listeners are likely to be. */
 	if (d)
