@@ -45,7 +45,7 @@ extern const struct command command_adjust, command_alias, command_apply, comman
 	command_args_show, command_checkpoint, command_drop, command_events, command_faults, command_grant, command_graph,
 	command_holders, command_reduce, command_replicate, command_restore, command_revoke, command_run, command_serve, command_session_close,
 	command_session_create, command_share, command_shell, command_show, command_split, command_transfer, command_transfer_quota, command_tree,
-	command_unalias;
+	command_unalias, command_why;
 
 extern const struct command command_dataspace_cat, command_dataspace_create, command_fetch, command_post;
 extern const struct command command_originate, command_signal_raise, command_signal_wait, command_thread_ctl, command_thread_wait;

@@ -42,7 +42,12 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/run/tree.c capctl/run/tree.h \
 	capctl/run/words.c capctl/run/words.h \
 	capctl/supervisor.c capctl/supervisor.h \
-	capctl/value.c capctl/value.h
+	capctl/value.c capctl/value.h \
+	capctl/why/access.c \
+	capctl/why/cmd-why.c \
+	capctl/why/missing.c \
+	capctl/why/remedy.c \
+	capctl/why/why.h
 capctl_libcapctl_la_CPPFLAGS = $(AM_CPPFLAGS) -DPROFILES='"$(pkgdatadir)/profiles"'
 capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la -lpthread
 

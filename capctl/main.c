@@ -51,6 +51,7 @@ static const struct command *const commands[] = {
 	&command_events,
 	&command_faults,
 	&command_graph,
+	&command_why,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -178,6 +178,21 @@ word_node(const struct place *place, const char *folder, const char *word, struc
 	return e;
 }
 
+int
+label_node(const struct place *place, const char *label, struct text *t)
+{
+	const char *rest = path_below(label, place->label);
+
+	return rest ? append_labelled(rest, t) : -ENOENT;
+}
+
+void
+session_label(const struct place *place, const char *node, struct text *t)
+{
+	text_add(t, place->label);
+	session_name(node, t);
+}
+
 const char *
 node_name(const char *node)
 {

@@ -52,6 +52,13 @@ struct place {
  */
 int word_node(const struct place *place, const char *folder, const char *word, struct text *t);
 
+/*
+ * The other way round: the node that the daemon calls LABEL, of a session or a slot, and what it calls the session of
+ * NODE. Returns: 0, -ENOENT: it is not below our session; -EINVAL.
+ */
+int label_node(const struct place *place, const char *label, struct text *t);
+void session_label(const struct place *place, const char *node, struct text *t);
+
 enum node_kind node_kind(const char *node);
 
 /* The last name of a path; the whole of it without one. */

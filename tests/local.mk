@@ -123,6 +123,7 @@ integration_tests = \
 	tests/it-activation.sh \
 	tests/it-adding.sh \
 	tests/it-adjust.sh \
+	tests/it-why.sh \
 	tests/it-agent.sh \
 	tests/it-alias.sh \
 	tests/it-delegated.sh \
