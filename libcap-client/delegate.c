@@ -58,6 +58,11 @@ add_slot(struct text *t, const char *slot)
 void
 session_node_add(struct text *t, const char *name)
 {
+	/* What a slot refers to is no session below. */
+	if (*name == '@') {
+		text_add(t, name);
+		return;
+	}
 	while (*name) {
 		size_t n = strcspn(name, "/");
 

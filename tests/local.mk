@@ -52,6 +52,7 @@ unit_tests = \
 	tests/test-ops \
 	tests/test-originate \
 	tests/test-ties \
+	tests/test-started \
 	tests/test-reach \
 	tests/test-reached \
 	tests/test-asking \
@@ -132,6 +133,7 @@ integration_tests = \
 	tests/it-caveats.sh \
 	tests/it-apply.sh \
 	tests/it-asking.sh \
+	tests/it-at-slot.sh \
 	tests/it-args.sh \
 	tests/it-aside.sh \
 	tests/it-backoff.sh \
@@ -659,6 +661,9 @@ tests_test_filter_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_confine_SOURCES = tests/test-confine.c tests/programs-world.c tests/programs-world.h $(sockets_web)
 tests_test_confine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_confine_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_started_SOURCES = tests/test-started.c tests/programs-world.c tests/programs-world.h $(sockets_web)
+tests_test_started_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_started_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_programs_SOURCES = tests/test-programs.c tests/programs-world.c tests/programs-world.h $(sockets_web)
 tests_test_programs_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_programs_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -28,28 +28,38 @@ status_of(const struct capc_exit *e, const char *program)
 }
 
 static int
+end_status(struct context *x, capc_thread *t, const char *program)
+{
+	struct capc_exit e;
+	int r = capc_thread_wait(t, CAPC_FOREVER, &e);
+
+	if (r == 0)
+		return status_of(&e, program);
+	complain(r, capc_session_reason(x->session), "%s: it was started, how it ended is not known", program);
+	return STATUS_LOST;
+}
+
+static int
 wait_for(struct context *x, capc_thread *t, const struct start *s)
 {
 	const char *session = s->session, *program = s->argv[0];
 	cleanup_text struct text node = {};
-	struct capc_exit e;
 	struct forward f;
-	int forwarding, r;
+	int forwarding, status;
 
+	/* Only its own connection reaches that, with which it ends, as that does with this process. */
+	if (start_is_elsewhere(s))
+		return end_status(x, t, program);
 	text_addf(&node, "%s%sthreads/%s", session, *session ? "/" : "", capc_thread_id(t));
-	r = text_done(&node);
-	forwarding = r < 0 ? r : forward_start(&f, x->options.cap, node.data, start_restart(s));
+	forwarding = text_done(&node);
+	if (forwarding == 0)
+		forwarding = forward_start(&f, x->options.cap, node.data, start_restart(s));
 	if (forwarding < 0)
 		complain(forwarding, NULL, "%s: signals are not passed on", program);
-	r = capc_thread_wait(t, CAPC_FOREVER, &e);
+	status = end_status(x, t, program);
 	if (forwarding == 0)
 		forward_end(&f);
-	if (r < 0) {
-		complain(r, capc_session_reason(x->session), "%s: it was started, how it ended is not known",
-			program);
-		return STATUS_LOST;
-	}
-	return status_of(&e, program);
+	return status;
 }
 
 static int
@@ -99,12 +109,15 @@ run_program(struct context *x, struct start *s)
 {
 	cleanup_text struct text session = {}, program = {};
 	const struct run_words *w = s->words;
-	const char *name = w->name ? w->name : s->file.name;
+	const char *name = w->name ? w->name : s->file.name, *place = w->session ? w->session : s->file.session;
+	bool elsewhere = place && *place == '@';
 	char *first = s->argv[0];
 	int status;
 
-	if (w->session || s->file.session)
-		x->place.session = w->session ? w->session : s->file.session;
+	if (place && !elsewhere)
+		x->place.session = place;
+	if (elsewhere && w->is_new)
+		return complain_usage("--new makes a session below one that is below, and not below '%s'", place);
 	/* The words first, since they are ours to get right. */
 	if (context_session(x, &session) != 0)
 		return STATUS_USAGE;
@@ -112,7 +125,7 @@ run_program(struct context *x, struct start *s)
 		return complain_usage("'%s' cannot be the name of a program", name);
 	if (session.data && node_kind(session.data) != NODE_SESSION)
 		return complain_usage("'%s' is not a session", session.data);
-	s->session = session.data ? session.data : "";
+	s->session = elsewhere ? place : session.data ? session.data : "";
 	status = start_find(s->argv, &program);
 	if (status == 0 && (start_check_fds(w) != 0 || (s->tree->name && reserve_fds(&s->reserve) != 0) ||
 				   context_open(x) != 0))

@@ -270,6 +270,12 @@ split_serve(const struct start *s, struct text *name, struct text *how)
 	return text_done(name) < 0 || text_done(how) < 0 ? -ENOMEM : 0;
 }
 
+bool
+start_is_elsewhere(const struct start *s)
+{
+	return s->session[0] == '@';
+}
+
 int
 start_program(struct context *x, struct start *s, capc_thread **ret)
 {
@@ -292,7 +298,10 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 		return STATUS_CANNOT;
 	}
 	env = environment(s, place.data, &table, tree);
-	session_name(s->session, &name);
+	if (start_is_elsewhere(s))
+		text_add(&name, s->session);
+	else
+		session_name(s->session, &name);
 	if (!env || text_done(&name) < 0 || split_serve(s, &serves, &how) < 0) {
 		complain(ENOMEM, NULL, "run");
 		return STATUS_CANNOT;
@@ -306,7 +315,7 @@ start_program(struct context *x, struct start *s, capc_thread **ret)
 	p.n_fds = table.n;
 	p.groups = w->groups;
 	p.n_groups = w->n_groups;
-	p.flags = CAPC_SPAWN_LISTEN | (w->die_with ? CAPC_SPAWN_DIE_WITH : 0) |
+	p.flags = CAPC_SPAWN_LISTEN | (w->die_with || (start_is_elsewhere(s) && !w->detach) ? CAPC_SPAWN_DIE_WITH : 0) |
 		(w->detach ? CAPC_SPAWN_DETACHED : 0) | (w->open_sockets ? CAPC_SPAWN_OPEN_SOCKETS : 0) |
 		start_restart(s);
 	p.serves = start_serve(s) ? serves.data : NULL;

@@ -30,6 +30,9 @@ int start_check_fds(const struct run_words *w);
 /* The program by its absolute path, RET, which takes the place of ARGV[0]. Returns: 0, or an exit status. */
 int start_find(char **argv, struct text *ret);
 
+/* Is it started in a session to which a slot is a capability? */
+bool start_is_elsewhere(const struct start *s);
+
 /* Returns: 0, or an exit status, and then nothing of it runs. */
 int start_program(struct context *x, struct start *s, capc_thread **ret);
 

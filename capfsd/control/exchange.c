@@ -16,6 +16,10 @@
 
 #include "capfsd/control/control.h"
 #include "capfsd/control/delegated.h"
+#include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/memos.h"
+#include "capfsd/ops/reach.h"
+#include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
 #include "wire/wire.h"
 
@@ -37,6 +41,44 @@ exchange_deinit(struct exchange *x)
 	x->fd = -1;
 }
 
+struct capability *
+exchange_through(struct exchange *x, const char **path, size_t *n)
+{
+	const char *name = *path + 1, *end = *path + *n, *slash = memchr(name, '/', *n - 1);
+	struct capability *c = find_session_slot(&x->request, x->control->session, name,
+		(size_t)((slash ? slash : end) - name));
+
+	*path = slash ? slash + 1 : end;
+	*n = (size_t)(end - *path);
+	if (!c || (capability_rights(c) & RIGHT_SPAWN))
+		return c;
+	refuse_right(&x->request, c, RIGHT_SPAWN);
+	return NULL;
+}
+
+/*
+ * "@SLOT/threads/ID": of what is elsewhere only the programs that this very connection has started there, as long as
+ * it could start others.
+ */
+static int
+walk_started(struct exchange *x, const char *path, size_t n, struct node *ret)
+{
+	const char *rest = path;
+	size_t n_rest = n;
+	const struct capability *c = exchange_through(x, &rest, &n_rest);
+	int e = x->request.error;
+
+	if (!c)
+		return e;
+	e = tree_walk(x->request.model, tree_session(anchor_of(c->target)->session), rest, n_rest, ret);
+	if (e || ret->entity->kind != ENTITY_PROGRAM ||
+		program_of(ret->entity)->record.connection != x->control->memo->record.cookie) {
+		e = ENOENT;
+		refuse(&x->request, e, "nothing that was started from here is '%.*s'", shown(n), path);
+	}
+	return e;
+}
+
 /*
  * From the root of the connection downwards: what is above it has no name that a client could
  * give.
@@ -44,8 +86,11 @@ exchange_deinit(struct exchange *x)
 int
 exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret)
 {
-	int e = tree_walk(x->request.model, control_root(x->control), path, n, ret);
+	int e;
 
+	if (n > 0 && path[0] == '@' && !delegated_subject(x->control))
+		return walk_started(x, path, n, ret);
+	e = tree_walk(x->request.model, control_root(x->control), path, n, ret);
 	if (e)
 		refuse(&x->request, e, "there is no '%.*s'", shown(n), path);
 	return e;

@@ -13,6 +13,7 @@
 #include "capfsd/ops/verb.h"
 #include "capfsd/tree/tree.h"
 
+struct capability;
 struct change;
 struct control;
 struct session;
@@ -35,6 +36,11 @@ struct exchange {
 
 void exchange_deinit(struct exchange *x);
 
+/*
+ * The slot that a path names which begins with "@SLOT/", behind which that is moved: a capability to a session, with
+ * `spawn`. NULL: refused.
+ */
+struct capability *exchange_through(struct exchange *x, const char **path, size_t *n);
 /* The node of PATH, seen from the client's session. Returns: 0, else refused. */
 int exchange_walk(struct exchange *x, const char *path, size_t n, struct node *ret);
 /* The directory of the path that was asked for, and the name in it. Returns: 0, else refused. */

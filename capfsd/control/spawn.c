@@ -98,6 +98,7 @@ struct spawning {
 	struct program_record record;
 	unsigned takes;     /* enum entrypoint_takes */
 	uint64_t hold, key; /* of the entrypoint and its object, if it is the command of one */
+	struct capability *through; /* to its session, which is not below who asks; NULL: it is */
 };
 
 /* Returns: how many there are; SIZE_MAX: some are none. */
@@ -224,13 +225,41 @@ stage_command(struct operation *o, const struct spawning *s, struct program_reco
 	return object_stage(o, ep, s->key, &object);
 }
 
+/* What is there for those who call belongs to its session, and is not made by others. */
+static bool
+check_through(struct operation *o, struct spawning *s)
+{
+	const struct about about = {.capability = s->through, .right = RIGHT_SPAWN};
+	int answer = capability_use(o->change, s->through, RIGHT_SPAWN);
+
+	if (answer < 0)
+		return refuse(o->request, ENOMEM, "the daemon is out of memory");
+	if (answer > 0)
+		return refuse_capability(o->request, answer, &about);
+	return !command_has(&o->command, KEY_SERVES) ||
+		refuse(o->request, EPERM, "'serves' is for those below the session that asks");
+}
+
+/* Whose program it is reads who has started it, if that was none of those above. */
+static void
+tell_started(struct operation *o, const struct spawning *s, struct session *session, const struct program *p)
+{
+	operation_tell(o, session, " thread=%s uid=%u descriptors=%" PRIu32 "%s%s", p->entity.name,
+		(unsigned)p->record.uid, p->record.n_fds, p->record.title[0] ? " name=" : "", p->record.title);
+	if (!s->through)
+		return;
+	text_add(&o->event, " from=");
+	event_label(s->through->session, &o->event);
+	text_addf(&o->event, "/caps/%s", s->through->entity.name);
+}
+
 /* The first program of a session needs an init, which its session pays for as well. */
 static int
 spawn_stage(struct operation *o)
 {
 	const struct word *labels = &o->command.value[KEY_LABELS];
 	struct spawning *s = o->state;
-	struct session *session = o->session;
+	struct session *session = session_of(o->subject);
 	struct program_record record = s->record;
 	struct quota cost = {{[QUOTA_THREADS] = programs_has_init(s->programs, session) ? 1 : 2}};
 	struct confinement_record confinement;
@@ -240,7 +269,7 @@ spawn_stage(struct operation *o)
 
 	if (session->record.state != SESSION_RUNNING)
 		return refuse(o->request, ECONNREFUSED, "the session is being closed");
-	if (!decode(o, s, &record))
+	if (!decode(o, s, &record) || (s->through && !check_through(o, s)))
 		return 0;
 	if (record.flags & PROGRAM_KEPT)
 		cost.n[QUOTA_THREADS]++;
@@ -269,8 +298,7 @@ spawn_stage(struct operation *o)
 	if (e > 0)
 		return refuse_quota(o->request, session, QUOTA_RAM);
 	o->request->made = &p->entity;
-	operation_tell(o, session, " thread=%s uid=%u descriptors=%" PRIu32 "%s%s", p->entity.name,
-		(unsigned)record.uid, record.n_fds, record.title[0] ? " name=" : "", record.title);
+	tell_started(o, s, session, p);
 	return 0;
 }
 
@@ -305,7 +333,31 @@ note_connection(struct request *r, struct change *ch)
 	return memo_stage(x->control->memo, ch, "", 0);
 }
 
-/* The first time. */
+/* "threads" of a session below, or of that which a slot refers to: "@SLOT/threads". NULL: refused. */
+static struct session *
+find_place(struct exchange *x, struct capability **ret_through)
+{
+	const char *path = x->asked->path;
+	size_t n = x->asked->n_path;
+	struct node at;
+
+	if (n > 0 && path[0] == '@') {
+		*ret_through = exchange_through(x, &path, &n);
+		if (!*ret_through)
+			return NULL;
+		if (n == strlen("threads") && memcmp(path, "threads", n) == 0)
+			return anchor_of((*ret_through)->target)->session;
+	} else {
+		if (exchange_walk(x, path, n, &at))
+			return NULL;
+		if (at.row->children == ENTITY_THREAD)
+			return tree_session_of(at);
+	}
+	refuse(&x->request, EINVAL, "programs are started in threads");
+	return NULL;
+}
+
+/* The first time. Who asks is told of a refusal, wherever it is. */
 static int
 begin(struct exchange *x)
 {
@@ -315,15 +367,14 @@ begin(struct exchange *x)
 	};
 	struct request *r = &x->request;
 	int (*note)(struct request *r, struct change *ch) = r->note;
+	struct session *session;
 	struct operation o;
-	struct node at;
 	int e;
 
-	if (exchange_walk(x, x->asked->path, x->asked->n_path, &at))
+	session = find_place(x, &s.through);
+	if (!session)
 		return 0;
-	if (at.row->children != ENTITY_THREAD)
-		return refuse(r, EINVAL, "programs are started in threads");
-	o = exchange_operation(x, &verb_spawn, tree_session_of(at), &tree_session_of(at)->entity);
+	o = exchange_operation(x, &verb_spawn, s.through ? x->control->session : session, &session->entity);
 	o.state = &s;
 	r->note = note_connection;
 	e = verb_run(&o);
