@@ -62,6 +62,8 @@ t_ok "who_waits_is_woken" wait "$waiter"
 t_is "by_what_was_raised" 7 "$(cat "$TMP/waited")"
 t_fails EINVAL "none_is_no_number" "$SIGNALS" raise "$CAPFS" nothing/at/all 1
 t_fails ENOENT "what_is_not_there" "$CAP" signal raise nothing
+t_fails EPERM "what_may_only_be_waited_for" "$CAP" signal raise app:wait
+t_is "is_not_raised" 0 "$(count "$bell")"
 
 # --- what travels
 

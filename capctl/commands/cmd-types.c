@@ -61,6 +61,31 @@ open_signal(struct context *x, const char *word, capc_signal **ret)
 	return e < 0 ? complain(e, NULL, "%s", word) : STATUS_DONE;
 }
 
+/*
+ * Who may not raise is told so by no answer: nothing that is raised has one. Where it cannot be seen what the slot
+ * may do that shows in the events of its session.
+ */
+static int
+check_may_raise(struct context *x, const char *word)
+{
+	cleanup_text struct text node = {}, info = {};
+	int status = context_node(x, "caps", word, &node);
+	const char *rights;
+
+	if (status != STATUS_DONE)
+		return status;
+	if (context_read(x, node.data, "info", &info) < 0 || text_done(&info) < 0)
+		return STATUS_DONE;
+	rights = strstr(info.data, "\nrights=");
+	if (!rights)
+		return STATUS_DONE;
+	rights += strlen("\nrights=");
+	for (size_t n; (n = strcspn(rights, ",\n")) > 0; rights += n + (rights[n] == ','))
+		if (n == strlen("raise") && memcmp(rights, "raise", n) == 0)
+			return STATUS_DONE;
+	return complain(EPERM, "it lacks right 'raise'", "raise %s", word);
+}
+
 static int
 run_raise(struct context *x, int argc, char **argv)
 {
@@ -71,8 +96,12 @@ run_raise(struct context *x, int argc, char **argv)
 	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, &n) < 0 || n == 0))
 		return complain_usage("'%s' is no number above 0", argv[1]);
 	status = open_signal(x, argv[0], &signal);
-	if (status != STATUS_DONE)
+	if (status == STATUS_DONE)
+		status = check_may_raise(x, argv[0]);
+	if (status != STATUS_DONE) {
+		capc_signal_free(signal);
 		return status;
+	}
 	e = capc_signal_raise(signal, n);
 	if (e < 0)
 		status = complain(e, capc_session_reason(x->session), "raise %s", argv[0]);
