@@ -303,6 +303,22 @@ START_TEST(P38_what_an_older_daemon_has_reduced_cannot_be_called)
 }
 END_TEST
 
+START_TEST(a_refusal_gives_no_slot)
+{
+	char only[2 * (CAVEATS_OWN_MAX + 1)] = "";
+	const struct reductions how = {.only = only, .n_only = CAVEATS_OWN_MAX + 1};
+	struct capability *source = slot("", "web"), *got = source;
+	struct change *ch;
+
+	for (size_t i = 0; i < sizeof(only); i += 2)
+		only[i] = 'a';
+	ch = change_begin(w.model);
+	ck_assert_int_eq(capability_grant(ch, source, session_at(&w, "app"), "more", 4, &how, 0, &got), CAPABILITY_E_CAVEATS);
+	ck_assert_ptr_eq(got, source);
+	change_abort(ch);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -321,6 +337,7 @@ main(void)
 	tcase_add_test(t, P38_an_older_daemon_sees_nothing_that_it_could_call);
 	tcase_add_test(t, P38_what_an_older_daemon_has_moved_cannot_be_called);
 	tcase_add_test(t, P38_what_an_older_daemon_has_reduced_cannot_be_called);
+	tcase_add_test(t, a_refusal_gives_no_slot);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

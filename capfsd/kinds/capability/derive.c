@@ -266,6 +266,7 @@ derive_add(struct change *ch, const struct capability *source, struct capability
 	const struct capability_record *record, struct capability **ret)
 {
 	char picked[NAME_BYTES_MAX + 1];
+	struct capability *c;
 	int r;
 
 	if (!name) {
@@ -273,11 +274,14 @@ derive_add(struct change *ch, const struct capability *source, struct capability
 		name = picked;
 		n_name = strlen(picked);
 	}
-	r = add_slot(ch, source->target, parent, to, name, n_name, record, ret);
-	if (r || parent == source)
-		return r;
-	r = caveats_copy(ch, source, *ret);
-	return r ? r : tie_copy(ch, source, *ret);
+	r = add_slot(ch, source->target, parent, to, name, n_name, record, &c);
+	if (r == 0 && parent != source)
+		r = caveats_copy(ch, source, c);
+	if (r == 0 && parent != source)
+		r = tie_copy(ch, source, c);
+	if (r == 0)
+		*ret = c;
+	return r;
 }
 
 /*
@@ -320,13 +324,18 @@ derive_slot(struct change *ch, struct capability *source, struct session *to, co
 	size_t n_name, const struct reductions *how, const struct capability_record *record,
 	struct capability **ret)
 {
+	struct capability *c = NULL;
 	int r = derive_check_slot(ch, to, name, n_name);
 
 	if (r == 0 && source->entity.depth >= DERIVATION_DEPTH_MAX)
 		r = CAPABILITY_E_DEPTH;
 	if (r == 0)
-		r = derive_add(ch, source, source, to, name, n_name, record, ret);
-	return r ? r : caveats_add(ch, *ret, how->only, how->n_only);
+		r = derive_add(ch, source, source, to, name, n_name, record, &c);
+	if (r == 0)
+		r = caveats_add(ch, c, how->only, how->n_only);
+	if (r == 0)
+		*ret = c;
+	return r;
 }
 
 int
@@ -376,6 +385,7 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	const char *name, size_t n_name, uid_t by_uid, struct capability **ret)
 {
 	struct capability_record record;
+	struct capability *c = NULL;
 	int r;
 
 	if (!capability_is_live(source))
@@ -393,13 +403,17 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 	record.revoked_upto = 0;
 	record.calls_used = capability_calls_used(source);
 	record.page_attachment = record.page_index = 0;
-	r = derive_add(ch, source, source->parent, to, name, n_name, &record, ret);
+	r = derive_add(ch, source, source->parent, to, name, n_name, &record, &c);
 	if (r)
 		return r;
-	r = alias_copy_all(ch, source, *ret);
+	r = alias_copy_all(ch, source, c);
 	if (r > 0)
 		return CAPABILITY_E_QUOTA_RAM;
-	return r ? r : capability_end(ch, source);
+	if (r == 0)
+		r = capability_end(ch, source);
+	if (r == 0)
+		*ret = c;
+	return r;
 }
 
 /* Nothing limits an origin but what its target can do: whoever makes it also serves it. */
