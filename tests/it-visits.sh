@@ -58,6 +58,9 @@ t_ok "G01_its_server_was_told" wait_for 10 told "^asked $id init/app mine hello$
 t_like "G01_its_slot_shows_it" "^state=open$" cat "$app/caps/mine/visit"
 t_like "G01_and_what_is_lent" "^ram lent=8192 charged=0 free=8192 asked=0$" cat "$app/caps/mine/visit"
 t_like "G01_and_so_does_the_servers_session" "^label=init/app$" cat "$CAPFS/visits/$id/info"
+t_like "G01_and_the_holders_of_what_it_is_for" "^id=$id init/app/caps/mine rights=call by=uid:[0-9]+ since=[^ ]+ visit=open payer=init/app$" \
+	cat "$app/caps/notes/holders"
+t_like "G01_and_the_picture" '"init/app/caps/mine" -> "init/app/caps/notes" \[class="call", label="visit open"' cat "$CAPFS/graph.dot"
 t_like "its_args" "^args=hello$" cat "$CAPFS/visits/$id/info"
 t_is "G31_lent_by_the_client" 8192 "$(lent "$app")"
 t_ok "it_is_used" note "$app" mine "first line"

@@ -73,6 +73,7 @@ START_TEST(S15_with_children_now_and_later)
 	expect_line(&w, "sessions/a/caps/kv/info", "parent=init/caps/kv id=");
 	expect_line(&w, "sessions/a/caps/kv/info", " by=share\n");
 	expect_line(&w, "caps/kv/info", "shared=children\n");
+	expect_line(&w, "caps/kv/holders", "init/a/caps/kv rights=call by=share since=");
 	expect_event(&w, "share session=init slot=kv id=");
 	expect_event(&w, " uid=1000 with=children");
 	ck_assert_int_eq(make(&w, "sessions", "later", "caps=4"), 0);

@@ -35,6 +35,12 @@ visit_free(const struct visit *v, enum quota_kind kind)
 	return v->record.lent.n[kind] - v->record.asked.n[kind] - v->record.charged.n[kind];
 }
 
+const char *
+visit_state(const struct visit *v)
+{
+	return !v->record.open ? "pending" : v->record.asks ? "upgrading" : "open";
+}
+
 /* That its own slot has ended is the slot's affair. */
 bool
 visit_is_over(const struct visit *v)
@@ -238,12 +244,12 @@ visit_reap(struct reaper *r, struct entity *e)
 	return a ? a : give_back(r, v);
 }
 
-/* Its slot shows it, too. */
+/* Its slot shows it, too, and as one of the holders of what that was derived from. */
 static void
 visit_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
 	entity_touch(m, e, stamp);
-	entity_touch(m, &visit_of(e)->capability->entity, stamp);
+	capability_kind.touch(m, &visit_of(e)->capability->entity, stamp);
 }
 
 /* What a session has lent to visits is the sum of theirs. */

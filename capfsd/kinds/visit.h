@@ -87,6 +87,8 @@ enum {
 int capability_visit(struct change *ch, struct capability *source, struct session *to, const char *name,
 	size_t n_name, uid_t by_uid, struct capability **ret);
 
+/* "pending", "open", "upgrading". */
+const char *visit_state(const struct visit *v);
 /* What was lent and is neither asked for nor charged. */
 uint64_t visit_free(const struct visit *v, enum quota_kind kind);
 /* Has what it was made for ended? */

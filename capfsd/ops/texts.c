@@ -24,6 +24,15 @@ text_slot(const struct capability *c, struct text *t)
 	text_addf(t, "/caps/%s", c->entity.name);
 }
 
+void
+text_maker(const struct capability *c, struct text *t)
+{
+	if (c->record.by_uid == BY_SHARE)
+		text_add(t, " by=share");
+	else
+		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
+}
+
 /*
  * In UTC, since the daemon knows nothing of its readers' time zones, and because such times can be
  * compared as text. A time that the C library cannot express is left out: no part of a text is

@@ -20,6 +20,8 @@ void text_time(struct text *t, uint64_t usec);
 
 /* "init/app/caps/kv" */
 void text_slot(const struct capability *c, struct text *t);
+/* " by=uid:1000", " by=share": who has made it, or what. */
+void text_maker(const struct capability *c, struct text *t);
 
 /*
  * The fields of an event that say where in its session something was asked, of a path of N bytes below

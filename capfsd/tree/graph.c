@@ -204,6 +204,10 @@ add_details(const struct capability *c, struct text *t)
 	else
 		text_add(t, "none");
 	text_addf(t, " children=%" PRIu32 " id=%" PRIu64, c->n_children, c->entity.id);
+	if (c->visit) {
+		text_addf(t, "\\nvisit=%s payer=", visit_state(c->visit));
+		session_label(c->visit->payer, t);
+	}
 	caveats_show(c, "\n", &caveats);
 	if (caveats.n > 0)
 		text_add(t, "\\n");
@@ -247,6 +251,8 @@ add_limits(const struct capability *c, struct text *t)
 	uint64_t now = c->session->model->now_usec();
 	bool near = false;
 
+	if (c->visit)
+		text_addf(t, "visit %s", visit_state(c->visit));
 	if (r->calls_limit < above->calls_limit)
 		near |= add_use(t, "calls", capability_calls_used(c), r->calls_limit);
 	if (r->conns_limit < above->conns_limit)

@@ -252,10 +252,7 @@ info_capability(struct request *r, struct entity *e, struct text *t)
 	}
 	text_addf(t, "\nmade=");
 	text_time(t, c->record.since_usec);
-	if (c->record.by_uid == BY_SHARE)
-		text_add(t, " by=share");
-	else
-		text_addf(t, " by=uid:%" PRIu32, c->record.by_uid);
+	text_maker(c, t);
 	text_addf(t, "\nserved=%s revocation=%s\n", info_served(c), revocation_word(c));
 	add_caveats(c, t);
 	add_rule(c, t);
@@ -400,7 +397,7 @@ add_visit(const struct visit *v, struct text *t)
 	static const char *const answers[VISIT_N_ANSWERS] = {"none", "accepted", "refused"};
 	const struct visit_record *r = &v->record;
 
-	text_addf(t, "state=%s\nanswer=%s\npayer=", !r->open ? "pending" : r->asks ? "upgrading" : "open",
+	text_addf(t, "state=%s\nanswer=%s\npayer=", visit_state(v),
 		answers[r->answer]);
 	session_label(v->payer, t);
 	if (v->via)

@@ -22,6 +22,14 @@
  */
 #define RESTARTS_MAX 3
 
+/* Who pays for what it is open for is often not who has it. */
+static void
+add_visit(const struct visit *v, struct text *t)
+{
+	text_addf(t, " visit=%s payer=", visit_state(v));
+	session_label(v->payer, t);
+}
+
 /*
  * On one line, for grep(1): what its own record has, not what counts along its ancestors, so that
  * whoever looks for the one that is too wide finds it.
@@ -46,8 +54,11 @@ add_holder(const struct capability *c, struct text *t)
 		text_addf(t, " conns=%" PRIu32 "/%" PRIu64, c->conns_used, c->record.conns_limit);
 	if (c->record.rate_limit != LIMIT_NONE)
 		text_addf(t, " rate=%" PRIu64 "/s", c->record.rate_limit);
-	text_addf(t, " by=uid:%" PRIu32 " since=", c->record.by_uid);
+	text_maker(c, t);
+	text_add(t, " since=");
 	text_time(t, c->record.since_usec);
+	if (c->visit)
+		add_visit(c->visit, t);
 	if (!list_empty(&c->caveats)) {
 		text_add(t, " ");
 		caveats_show(c, " & ", t);
