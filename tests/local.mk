@@ -90,6 +90,7 @@ unit_tests = \
 	tests/test-why \
 	tests/test-ownership \
 	tests/test-inspection \
+	tests/test-posted \
 	tests/test-pages \
 	tests/test-child \
 	tests/test-holder \
@@ -612,6 +613,9 @@ tests_test_listeners_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_ownership_SOURCES = tests/test-ownership.c $(sockets_web)
 tests_test_ownership_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ownership_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_posted_SOURCES = tests/test-posted.c $(sockets_web)
+tests_test_posted_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_posted_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_inspection_SOURCES = tests/test-inspection.c $(sockets_web)
 tests_test_inspection_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_inspection_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -29,6 +29,7 @@
 #include "capfsd/model/event.h"
 #include "capfsd/model/touch.h"
 #include "capfsd/process/boot.h"
+#include "capfsd/sockets/connect.h"
 #include "capfsd/sockets/connection.h"
 #include "wire/wire.h"
 
@@ -36,6 +37,7 @@
 enum posted_state {
 	STATE_NEW,
 	STATE_ANSWERED, /* and nothing more is taken from it */
+	STATE_POSTED,	/* likewise; what was posted is in its queue */
 };
 
 /* An inspector is at it. */
@@ -53,7 +55,7 @@ anchor_at(const struct connection *conn)
 static bool
 is_answered(const struct connection *conn)
 {
-	return conn->memo->record.connection.answer == STATE_ANSWERED;
+	return conn->memo->record.connection.answer != STATE_NEW;
 }
 
 /* A client that does not read it gets none. */
@@ -129,7 +131,7 @@ commit(struct connection *conn, const struct binder_result *result)
 	int r = anchor_post(ch, anchor_at(conn), record->cookie, memory, result->size,
 		(uint8_t)(result->memory & RESULT_SEALS));
 
-	record->connection.answer = STATE_ANSWERED;
+	record->connection.answer = STATE_POSTED;
 	if (r == 0)
 		r = memo_stage(conn->memo, ch, NULL, 0);
 	r = change_finish(ch, r);
@@ -234,7 +236,10 @@ begin(struct connection *conn, struct session *payer, const int *fds, size_t n)
 		return;
 	}
 	free(look);
-	refuse_system(conn, -r);
+	if (r == -EAGAIN)
+		connect_again(conn);
+	else
+		refuse_system(conn, -r);
 }
 
 static void
@@ -282,16 +287,20 @@ fd_io(struct connection *conn)
 	return false;
 }
 
-/* The answer may be lost with the broker, and comes again unless it was the last thing that was sent. */
+/*
+ * The answer may be lost with the broker, and comes again unless it was the last thing that was sent. A cookie alone
+ * says little: the kernel counts them from 1 on again when the machine starts.
+ */
 static void
 fd_adopted(struct connection *conn)
 {
+	const struct connection_record *record = &conn->memo->record;
 	struct anchor *a = anchor_at(conn);
 
 	if (!is_answered(conn))
 		return;
 	(void)connection_carry(conn);
-	if (a->posted || a->record.mailbox != conn->memo->record.cookie)
+	if (record->connection.answer != STATE_POSTED || a->record.mailbox != record->cookie)
 		return;
 	set_posted(a, conn);
 }

@@ -174,6 +174,15 @@ next_batch(const struct spares *spares, int fds[MSG_FDS_MAX], size_t *ret_left)
 	return n;
 }
 
+/* As if it had been sent. */
+void
+spares_never(int fd)
+{
+	const int priority = SPARE_PRIORITY;
+
+	setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+}
+
 /* No descriptor of theirs is ever hung up, so they need a name by which they are taken back. */
 void
 spares_pages(struct spares *spares, uint64_t identity, const int fds[2])

@@ -17,6 +17,11 @@ struct spares *spares_free(struct spares *spares);
 
 /* FD is a socket that lives on: it is sent some time, if it does then. */
 void spares_add(struct spares *spares, int fd);
+/*
+ * FD is never sent: descriptors are left in its queue, and who closes the last copy of it closes these, which may
+ * take for ever.
+ */
+void spares_never(int fd);
 /* FDS are the pages IDENTITY, kept at once; NULL: forgotten. */
 void spares_pages(struct spares *spares, uint64_t identity, const int fds[2]);
 /* Sends what waits, and waits for a moment until systemd has it. */

@@ -34,6 +34,7 @@
 #include "capfsd/sockets/queue.h"
 #include "wire/pages.h"
 
+#define AGAIN_USEC 100000
 #define UNTAKEN_MIN 8 /* of a slot, or half of what its session may have, whatever others use */
 
 /* What a client is told of a refusal, by its answer. */
@@ -371,10 +372,37 @@ accepted(void *data, struct listener *l, int fd)
 	refuse_client(sockets, l, &arrival.peer, r == -ENOMEM ? CONNECT_E_MEMORY : CONNECT_E_STORE);
 }
 
+void
+connect_again(struct connection *conn)
+{
+	list_unlink(&conn->channel_link);
+	list_append(&conn->sockets->connections->again, &conn->channel_link);
+	core_resume_later(conn->sockets, AGAIN_USEC);
+}
+
+static void
+resume(void *data)
+{
+	struct sockets *sockets = data;
+	struct list *again = &sockets->connections->again, end;
+
+	/* Those that are to be looked at once more come behind it. */
+	list_init(&end);
+	list_append(again, &end);
+	while (list_first(again) != &end) {
+		struct connection *conn = list_entry(list_first(again), struct connection, channel_link);
+
+		list_unlink(&conn->channel_link);
+		conn->answers->io(conn);
+	}
+	list_unlink(&end);
+}
+
 const struct endpoint_ops connect_ops = {
 	.entity = ENTITY_CAPABILITY,
 	.accepted = accepted,
 	.gone = connections_gone,
+	.resume = resume,
 };
 
 /* What it counts for was counted: what is asked again is whether it may be, and for whom. */

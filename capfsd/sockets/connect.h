@@ -47,5 +47,8 @@ int connect_count(struct sockets *sockets, struct change *ch, struct capability 
 int connect_refused(
 	struct sockets *sockets, const struct capability *c, int answer, struct text *t);
 
+/* The daemon answers CONN, and cannot now: it is asked again a little later (answers.h). */
+void connect_again(struct connection *conn);
+
 /* One of a predecessor, with its record; takes both. */
 void connect_adopt(struct sockets *sockets, int fd, struct memo *memo);

@@ -25,6 +25,7 @@
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
+#include "capfsd/listeners/spares.h"
 #include "capfsd/sockets/answers.h"
 #include "capfsd/sockets/channel.h"
 
@@ -305,6 +306,9 @@ connection_watch(struct connection *conn, int fd)
 	/* Else it has that from its listener. */
 	if (conn->listener->uneven || conn->paired)
 		connection_set_descriptors(conn, fd);
+	/* Who may post something leaves it there. */
+	if (conn->answers && capability_service(conn->capability).fds)
+		spares_never(fd);
 	/* Of what a server answers HUP alone, which epoll tells always. */
 	if (core_watch(conn->sockets, &conn->watch, conn->capability->session, fd,
 		    conn->answers ? EPOLLIN : WATCH_LATE,
@@ -558,6 +562,7 @@ connections_new(struct sockets *sockets)
 	sockets->connections = calloc(1, sizeof(*sockets->connections));
 	if (!sockets->connections)
 		return -ENOMEM;
+	list_init(&sockets->connections->again);
 	return index_reserve(&sockets->connections->by_peer, BUCKETS_MIN);
 }
 

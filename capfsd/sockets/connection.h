@@ -11,7 +11,8 @@
  * discard it.
  *
  * All members are written by connection.c alone; `channel_link` is in the list of whoever has it
- * now: the endpoint's queue, one of those of its channel (queue.c), or one of who answers (answers.h).
+ * now: the endpoint's queue, one of those of its channel (queue.c), that of
+ * connect_again(), or one of who answers (answers.h).
  */
 #pragma once
 
@@ -72,6 +73,7 @@ struct connection {
 
 struct connections {
 	struct index by_peer; /* by the cookie of the client's end */
+	struct list again;    /* by channel_link; connect.c's */
 	uint64_t n;
 };
 

@@ -64,7 +64,11 @@ tell_visit(const struct passage *p, struct text *t)
 static void
 tell_served(const struct passage *p, struct text *t)
 {
-	text_add(t, capability_service(p->capability).answered ? "daemon" : info_served(p->capability));
+	const struct service s = capability_service(p->capability);
+
+	text_add(t, s.answered ? "daemon" : info_served(p->capability));
+	if (s.empty)
+		text_add(t, " posted=no");
 }
 
 static void
