@@ -89,6 +89,18 @@ op_close(struct property *p)
 }
 
 static int
+expect_lend(struct property *p, int from, const struct quota *q)
+{
+	uint64_t left[QUOTA_N_KINDS];
+
+	ref_left(&p->reference, from, left);
+	for (int i = 0; i < QUOTA_N_KINDS; i++)
+		if (q->n[i] > left[i])
+			return QUOTA_E_EXCEEDED;
+	return 0;
+}
+
+static int
 expect_transfer(struct property *p, int from, int to, const struct quota *q)
 {
 	struct reference *ref = &p->reference;
@@ -111,6 +123,45 @@ expect_transfer(struct property *p, int from, int to, const struct quota *q)
 	return answer;
 }
 
+/* The nearest session that is above both, or is one of them. */
+static int
+common(const struct reference *ref, int a, int b)
+{
+	for (; a > 0; a = ref->sessions[a].parent)
+		for (int i = b; i >= 0; i = ref->sessions[i].parent)
+			if (i == a)
+				return a;
+	return 0;
+}
+
+/* Along the tree. */
+static void
+move(struct property *p, int from, int to, const struct quota *q)
+{
+	struct reference *ref = &p->reference;
+	int top = common(ref, from, to), parent = ref->sessions[from].parent, expected;
+	enum quota_kind kind;
+	struct change *ch = change_begin(p->world.model);
+
+	if (from == to)
+		expected = 0;
+	else if (from != top && parent != top)
+		expected = -EINVAL;
+	else if (from == top)
+		expected = expect_lend(p, from, q);
+	else
+		expected = expect_transfer(p, from, parent, q);
+	if (!property_done(p, ch,
+		    session_move_quota(ch, property_session(p, from), property_session(p, to), q, &kind), expected) ||
+		from == to)
+		return;
+	for (int i = 0; i < QUOTA_N_KINDS; i++) {
+		ref->sessions[from].limit[i] -= from == top ? 0 : q->n[i];
+		for (int s = to; s != top; s = ref->sessions[s].parent)
+			ref->sessions[s].limit[i] += q->n[i];
+	}
+}
+
 void
 op_transfer(struct property *p)
 {
@@ -131,6 +182,10 @@ op_transfer(struct property *p)
 			property_random(p, 3) ? 0 : property_random(p, i == QUOTA_RAM ? 10000 : 10);
 		if (property_random(p, 100) == 0)
 			q.n[i] = UINT64_MAX - property_random(p, 3);
+	}
+	if (property_random(p, 3) == 0) {
+		move(p, from, to, &q);
+		return;
 	}
 	ch = change_begin(p->world.model);
 	if (!property_done(p, ch,

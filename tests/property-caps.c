@@ -9,8 +9,8 @@
 #undef NDEBUG
 #include <assert.h>
 
-static struct reductions
-random_reductions(struct property *p)
+struct reductions
+property_reductions(struct property *p)
 {
 	struct reductions how = {
 		.has_rights = property_random(p, 2),
@@ -38,8 +38,8 @@ random_reductions(struct property *p)
 }
 
 /* What is left of capability CAP after HOW, in *TO. */
-static int
-expect_reductions(struct property *p, int cap, const struct reductions *how, struct ref_cap *to)
+int
+property_expect_reductions(struct property *p, int cap, const struct reductions *how, struct ref_cap *to)
 {
 	struct reference *ref = &p->reference;
 	const struct ref_cap *c = &ref->caps[cap];
@@ -74,8 +74,8 @@ expect_taken(const struct reference *ref, int cap)
 	return ref_cap_live(ref, cap, world_now()) ? CAPABILITY_E_EXISTS : CAPABILITY_E_ENDING;
 }
 
-static int
-expect_slot(struct property *p, int to, const char *name)
+int
+property_expect_slot(struct property *p, int to, const char *name)
 {
 	struct reference *ref = &p->reference;
 	uint64_t left[QUOTA_N_KINDS];
@@ -91,8 +91,8 @@ expect_slot(struct property *p, int to, const char *name)
 }
 
 /* N caveats more for one in SESSION that has OWN and below those ABOVE, after so much ram is used. */
-static int
-expect_caveats(struct property *p, int session, unsigned above, unsigned own, unsigned n, uint64_t ram)
+int
+property_expect_caveats(struct property *p, int session, unsigned above, unsigned own, unsigned n, uint64_t ram)
 {
 	uint64_t left[QUOTA_N_KINDS];
 
@@ -130,8 +130,8 @@ property_expect_visit(struct property *p, int source, const char *name, struct r
 		return CAPABILITY_E_DEAD;
 	if (!(ref_cap_rights(ref, source) & RIGHT_CALL))
 		return CAPABILITY_E_RIGHT;
-	expected = expect_reductions(p, source, &how, made);
-	return expected ? expected : expect_slot(p, made->session, name);
+	expected = property_expect_reductions(p, source, &how, made);
+	return expected ? expected : property_expect_slot(p, made->session, name);
 }
 
 /* Grant to TO, replicate if that is the SOURCE's own session and COPY. */
@@ -139,7 +139,7 @@ static void
 derive(struct property *p, int source, int to, bool copy)
 {
 	struct reference *ref = &p->reference;
-	struct reductions how = random_reductions(p);
+	struct reductions how = property_reductions(p);
 	struct ref_cap made = {
 		.session = to,
 		.object = ref->caps[source].object,
@@ -161,11 +161,11 @@ derive(struct property *p, int source, int to, bool copy)
 	else if (!(ref_cap_rights(ref, source) & needed))
 		expected = CAPABILITY_E_RIGHT;
 	else
-		expected = expect_reductions(p, source, &how, &made);
+		expected = property_expect_reductions(p, source, &how, &made);
 	if (!expected)
-		expected = expect_slot(p, to, name);
+		expected = property_expect_slot(p, to, name);
 	if (!expected)
-		expected = expect_caveats(p, to, ref_cap_caveats(ref, source), 0, how.n_only, 512);
+		expected = property_expect_caveats(p, to, ref_cap_caveats(ref, source), 0, how.n_only, 512);
 	made.n_caveats = how.n_only;
 	ch = change_begin(p->world.model);
 	if (copy)
@@ -230,9 +230,11 @@ op_move(struct property *p)
 	else if (ref_cap_conns(ref, source) > 0 || ref_has_children(ref, source))
 		expected = CAPABILITY_E_IN_USE;
 	else
-		expected = expect_slot(p, to, name);
+		expected = property_expect_slot(p, to, name);
 	if (!expected)
-		expected = expect_caveats(p, to, 0, 0, made.n_caveats, 512);
+		expected = property_expect_caveats(p, to, 0, 0, made.n_caveats, 512);
+	if (!expected)
+		expected = property_expect_tie(p, to, made.through, 512 + made.n_caveats * REF_CAVEAT_RAM);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    capability_transfer(ch, property_cap(p, source), property_session(p, to), name,
@@ -248,7 +250,7 @@ op_reduce(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = random_reductions(p);
+	struct reductions how = property_reductions(p);
 	struct ref_cap *c, to;
 	struct change *ch;
 
@@ -261,7 +263,7 @@ op_reduce(struct property *p)
 	else if (!(ref_cap_rights(ref, cap) & RIGHT_REDUCE))
 		expected = CAPABILITY_E_RIGHT;
 	else
-		expected = expect_reductions(p, cap, &how, &to);
+		expected = property_expect_reductions(p, cap, &how, &to);
 	if (!expected && to.rights == ref_cap_rights(ref, cap) &&
 		to.calls_limit == c->calls_limit && to.conns_limit == c->conns_limit &&
 		to.rate_limit == c->rate_limit &&
@@ -271,7 +273,7 @@ op_reduce(struct property *p)
 		(to.calls_limit < c->calls_used || to.conns_limit < ref_cap_conns(ref, cap)))
 		expected = CAPABILITY_E_IN_USE;
 	if (!expected)
-		expected = expect_caveats(
+		expected = property_expect_caveats(
 			p, c->session, c->parent < 0 ? 0 : ref_cap_caveats(ref, c->parent), c->n_caveats, how.n_only, 0);
 	to.n_caveats += how.n_only;
 	ch = change_begin(p->world.model);
@@ -286,7 +288,7 @@ forget_before(struct reference *ref, int cap)
 	for (int i = 0; i < REF_CAPS; i++) {
 		struct ref_cap *c = &ref->caps[i];
 
-		if (!c->id || !ref_cap_is_below(ref, i, cap))
+		if (!c->id || !ref_cap_depends(ref, i, cap))
 			continue;
 		c->last_rights = RIGHTS_OBJECT;
 		c->last_calls = c->last_conns = c->last_expires = UINT64_MAX;
@@ -336,7 +338,7 @@ op_adjust(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = random_reductions(p);
+	struct reductions how = property_reductions(p);
 	struct ref_cap to;
 	struct change *ch;
 
@@ -345,7 +347,7 @@ op_adjust(struct property *p)
 	to = ref->caps[cap];
 	expected = expect_adjust(p, cap, &how, &to);
 	if (!expected)
-		expected = expect_caveats(p, to.session, ref_cap_caveats(ref, to.parent), to.n_caveats, how.n_only, 0);
+		expected = property_expect_caveats(p, to.session, ref_cap_caveats(ref, to.parent), to.n_caveats, how.n_only, 0);
 	to.n_caveats += how.n_only;
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_adjust(ch, property_cap(p, cap), &how), expected)) {
@@ -404,7 +406,7 @@ op_split(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = random_reductions(p);
+	struct reductions how = property_reductions(p);
 	struct ref_cap part, rest;
 	struct capability *c;
 	struct change *ch;
@@ -421,9 +423,11 @@ op_split(struct property *p)
 	property_name(p, name, 'c', 10);
 	expected = expect_split(p, cap, &how, &part, &rest);
 	if (!expected)
-		expected = expect_slot(p, rest.session, name);
+		expected = property_expect_slot(p, rest.session, name);
 	if (!expected)
-		expected = expect_caveats(p, rest.session, 0, 0, part.n_caveats, 512);
+		expected = property_expect_caveats(p, rest.session, 0, 0, part.n_caveats, 512);
+	if (!expected)
+		expected = property_expect_tie(p, rest.session, part.through, 512 + part.n_caveats * REF_CAVEAT_RAM);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    capability_split(ch, property_cap(p, cap), &how, name, strlen(name), 0, &c),
@@ -476,6 +480,29 @@ op_rename(struct property *p)
 		strcpy(ref->caps[cap].name, name);
 }
 
+/* The clock goes on: what was used comes back, one at a time. */
+bool
+property_rate_is_reached(const struct reference *ref, int cap)
+{
+	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
+		const struct ref_cap *c = &ref->caps[i];
+
+		if (c->rate_limit != UINT64_MAX && c->rate_at > world_now() &&
+			c->rate_at - world_now() > (c->rate_limit - 1) * ((999999 + c->rate_limit) / c->rate_limit))
+			return true;
+	}
+	return false;
+}
+
+bool
+property_calls_are_used(const struct reference *ref, int cap)
+{
+	for (; cap >= 0; cap = ref->caps[cap].parent)
+		if (ref->caps[cap].calls_used >= ref->caps[cap].calls_limit)
+			return true;
+	return false;
+}
+
 static int
 expect_connect(struct property *p, int cap)
 {
@@ -483,24 +510,30 @@ expect_connect(struct property *p, int cap)
 
 	if (!ref_cap_live(ref, cap, world_now()))
 		return CONNECT_E_ENDED;
-	for (int i = cap; i >= 0; i = ref->caps[i].parent)
-		if (!(ref->caps[i].rights & RIGHT_CALL))
-			return CONNECT_E_RIGHT;
-	for (int i = cap; i >= 0; i = ref->caps[i].parent)
-		if (ref->caps[i].calls_used >= ref->caps[i].calls_limit)
-			return CONNECT_E_CALLS;
+	if (!(ref_cap_rights(ref, cap) & RIGHT_CALL))
+		return CONNECT_E_RIGHT;
+	if (property_calls_are_used(ref, cap))
+		return CONNECT_E_CALLS;
 	for (int i = cap; i >= 0; i = ref->caps[i].parent)
 		if (ref_cap_conns(ref, i) >= ref->caps[i].conns_limit)
 			return CONNECT_E_CONNS;
-	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
-		const struct ref_cap *c = &ref->caps[i];
+	return property_rate_is_reached(ref, cap) ? CONNECT_E_RATE : 0;
+}
 
-		/* The clock goes on: what was used comes back, one at a time. */
-		if (c->rate_limit != UINT64_MAX && c->rate_at > world_now() &&
-			c->rate_at - world_now() > (c->rate_limit - 1) * ((999999 + c->rate_limit) / c->rate_limit))
-			return CONNECT_E_RATE;
+void
+property_count_call(struct reference *ref, int cap)
+{
+	for (; cap >= 0; cap = ref->caps[cap].parent) {
+		struct ref_cap *c = &ref->caps[cap];
+
+		if (c->calls_limit != UINT64_MAX)
+			c->calls_used++;
+		if (c->rate_limit == UINT64_MAX)
+			continue;
+		if (c->rate_at < world_now())
+			c->rate_at = world_now();
+		c->rate_at += (999999 + c->rate_limit) / c->rate_limit;
 	}
-	return 0;
 }
 
 void
@@ -523,17 +556,7 @@ op_connect(struct property *p)
 		return;
 	capability_connected(property_cap(p, cap));
 	ref->caps[cap].conns++;
-	for (int i = cap; i >= 0; i = ref->caps[i].parent) {
-		struct ref_cap *c = &ref->caps[i];
-
-		if (c->calls_limit != UINT64_MAX)
-			c->calls_used++;
-		if (c->rate_limit == UINT64_MAX)
-			continue;
-		if (c->rate_at < world_now())
-			c->rate_at = world_now();
-		c->rate_at += (999999 + c->rate_limit) / c->rate_limit;
-	}
+	property_count_call(ref, cap);
 }
 
 void
@@ -559,7 +582,7 @@ op_originate(struct property *p)
 	made.session = ref->entrypoints[ref->objects[o].entrypoint].session;
 	property_name(p, name, 'c', 10);
 	expected = ref_object_doomed(ref, o) ? CAPABILITY_E_CLOSING
-					     : expect_slot(p, made.session, name);
+					     : property_expect_slot(p, made.session, name);
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch,
 		    capability_originate(ch, TYPE_OBJECT, &property_object(p, o)->entity,

@@ -140,6 +140,7 @@ op_reap(struct property *p)
 		else if (ref->caps[i].id)
 			assert(r != 0 || !ref_cap_doomed(ref, i) || ref_cap_is_kept(ref, i));
 	property_visits_reaped(p);
+	property_ties_reaped(p);
 	/* Leaves first: nobody is left behind. */
 	for (int i = 0; i < REF_CAPS; i++)
 		if (ref->caps[i].id && entity_find(p->world.model, ref->caps[i].id) &&

@@ -48,6 +48,22 @@ bool property_done(struct property *p, struct change *ch, int answer, int expect
 int property_expect_visit(struct property *p, int source, const char *name, struct ref_cap *made);
 void property_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c);
 
+/* property-caps.c, for other operations that derive. */
+struct reductions property_reductions(struct property *p);
+/* What is left of capability CAP after HOW, in *TO. */
+int property_expect_reductions(struct property *p, int cap, const struct reductions *how, struct ref_cap *to);
+int property_expect_slot(struct property *p, int to, const char *name);
+/* N caveats more for one in SESSION that has OWN and below those ABOVE, after so much ram is used. */
+int property_expect_caveats(struct property *p, int session, unsigned above, unsigned own, unsigned n, uint64_t ram);
+bool property_calls_are_used(const struct reference *ref, int cap);
+bool property_rate_is_reached(const struct reference *ref, int cap);
+void property_count_call(struct reference *ref, int cap);
+
+/* property-ties.c: that one in SESSION is tied, if it is to be, after so much ram is used. */
+int property_expect_tie(struct property *p, int session, int through, uint64_t ram);
+void op_reach(struct property *p);
+void property_ties_reaped(struct property *p);
+
 /* property-visits.c: a capability that is a visit's, or -1, */
 int property_pick_visit(struct property *p);
 void op_visit(struct property *p);

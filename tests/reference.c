@@ -55,7 +55,8 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 	for (int i = 0; i < REF_CAPS; i++)
 		if (r->caps[i].id && r->caps[i].session == session) {
 			used[QUOTA_CAPS] += 1;
-			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM;
+			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM +
+				(r->caps[i].through ? 512 : 0);
 		}
 	for (int i = 0; i < REF_CAPS; i++)
 		if (r->caps[i].id && r->caps[i].visit.is && r->caps[i].visit.payer == session)
@@ -124,7 +125,8 @@ ref_cap_doomed(const struct reference *r, int cap)
 	if (c->dead || c->revoked || r->sessions[c->session].closing ||
 		ref_object_doomed(r, c->object))
 		return true;
-	if (c->visit.is && c->visit.via >= 0 && ref_cap_doomed(r, c->visit.via))
+	if ((c->visit.is && c->visit.via >= 0 && ref_cap_doomed(r, c->visit.via)) ||
+		(c->through && ref_cap_doomed(r, c->through - 1)))
 		return true;
 	return c->parent >= 0 && ref_cap_doomed(r, c->parent);
 }
@@ -148,7 +150,8 @@ ref_cap_is_kept(const struct reference *r, int cap)
 	for (; cap >= 0; cap = r->caps[cap].parent)
 		if ((r->sessions[r->caps[cap].session].closing && is_busy(r, r->caps[cap].session)) ||
 			(r->caps[cap].visit.is && r->caps[cap].visit.via >= 0 &&
-				ref_cap_is_kept(r, r->caps[cap].visit.via)))
+				ref_cap_is_kept(r, r->caps[cap].visit.via)) ||
+			(r->caps[cap].through && ref_cap_is_kept(r, r->caps[cap].through - 1)))
 			return true;
 	return false;
 }
@@ -163,8 +166,12 @@ uint32_t
 ref_cap_rights(const struct reference *r, int cap)
 {
 	const struct ref_cap *c = &r->caps[cap];
+	uint32_t rights = c->rights & (c->parent < 0 ? RIGHTS_OBJECT : ref_cap_rights(r, c->parent));
+	uint32_t through = c->through ? ref_cap_rights(r, c->through - 1) : RIGHTS_OBJECT;
 
-	return c->rights & (c->parent < 0 ? RIGHTS_OBJECT : ref_cap_rights(r, c->parent));
+	if (!(through & RIGHT_CALL))
+		rights &= RIGHTS_COMMON;
+	return rights & (through | ~(uint32_t)RIGHTS_COMMON);
 }
 
 uint64_t
@@ -172,7 +179,9 @@ ref_cap_expires(const struct reference *r, int cap)
 {
 	const struct ref_cap *c = &r->caps[cap];
 	uint64_t above = c->parent < 0 ? UINT64_MAX : ref_cap_expires(r, c->parent);
+	uint64_t through = c->through ? ref_cap_expires(r, c->through - 1) : UINT64_MAX;
 
+	above = through < above ? through : above;
 	return c->expires < above ? c->expires : above;
 }
 
@@ -192,6 +201,29 @@ ref_cap_is_below(const struct reference *r, int cap, int top)
 	while (cap >= 0 && cap != top)
 		cap = r->caps[cap].parent;
 	return cap == top;
+}
+
+bool
+ref_cap_depends(const struct reference *r, int cap, int top)
+{
+	for (; cap >= 0; cap = r->caps[cap].parent)
+		if (cap == top || (r->caps[cap].through && ref_cap_depends(r, r->caps[cap].through - 1, top)))
+			return true;
+	return false;
+}
+
+int
+ref_cap_ties(const struct reference *r, int cap)
+{
+	int a, b;
+
+	while (cap >= 0 && !r->caps[cap].through)
+		cap = r->caps[cap].parent;
+	if (cap < 0)
+		return 0;
+	a = ref_cap_ties(r, r->caps[cap].through - 1);
+	b = ref_cap_ties(r, r->caps[cap].parent);
+	return 1 + (a > b ? a : b);
 }
 
 uint64_t

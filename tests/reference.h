@@ -58,6 +58,7 @@ struct ref_cap {
 	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
 	struct ref_visit visit;
+	int through; /* the one that it is tied to, and 1; 0: none */
 	/* What it could do after the step before: it must never become more. */
 	uint32_t last_rights;
 	uint64_t last_calls, last_conns, last_expires;
@@ -106,6 +107,10 @@ uint32_t ref_cap_rights(const struct reference *r, int cap);
 uint64_t ref_cap_expires(const struct reference *r, int cap);
 /* Was it derived from TOP, or is it that one? */
 bool ref_cap_is_below(const struct reference *r, int cap, int top);
+/* … or is it tied, or what it was derived from, to one of these? Then it may be more when that is. */
+bool ref_cap_depends(const struct reference *r, int cap, int top);
+/* So many follow each other. */
+int ref_cap_ties(const struct reference *r, int cap);
 /* Its own caveats and those of all above it. */
 unsigned ref_cap_caveats(const struct reference *r, int cap);
 /* Connections through it and all that is derived from it. */

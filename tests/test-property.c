@@ -137,8 +137,9 @@ step(struct property *p)
 		{op_upgrade, 1},
 		{op_answer, 2},
 		{op_visit_charge, 1},
+		{op_reach, 3},
 	};
-	uint64_t n = property_random(p, 107);
+	uint64_t n = property_random(p, 110);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
