@@ -98,6 +98,8 @@ go_through(struct context *x)
 		return complain(e, capc_session_reason(x->session), "%s", x->options.via);
 	capc_session_free(x->session);
 	x->session = through;
+	/* Nothing of the tree that is seen here is there. */
+	x->place.root = x->options.via;
 	return 0;
 }
 

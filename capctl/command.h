@@ -37,6 +37,7 @@ struct command {
 	const char *summary;
 	uint64_t options; /* beside the global ones */
 	bool own_options; /* its function gets all words behind its name, and that as the first */
+	bool by_path; /* it takes files of the tree, or starts what does, and goes through no slot (--via) */
 	int n_min, n_max; /* words; n_max -1: any number */
 	int (*run)(struct context *x, int argc, char **argv);
 };

@@ -130,6 +130,8 @@ run(const struct command *c, struct context *x, int argc, char **argv)
 		return command_version();
 	if (argc - first < c->n_min || (c->n_max >= 0 && argc - first > c->n_max))
 		return command_usage(c, stderr);
+	if (c->by_path && x->options.via)
+		return complain_usage("%s does not go through a slot", c->name);
 	set_place(x);
 	status = c->run(x, argc - first, argv + first);
 	context_deinit(x);

@@ -482,6 +482,7 @@ run_apply(struct context *x, int argc, char **argv)
 
 const struct command command_apply = {
 	.name = "apply",
+	.by_path = true,
 	.arguments = "[--stop] FILE.yaml",
 	.summary = "make sessions, capabilities and programs what a file says; --stop ends them",
 	.options = OPTION_STOP,

@@ -171,6 +171,7 @@ run_restore(struct context *x, int argc, char **argv)
 
 const struct command command_restore = {
 	.name = "restore",
+	.by_path = true,
 	.arguments = "FILE|- [NAME [KIND=N…]]",
 	.summary = "make a session of a checkpoint, here or for another daemon",
 	.n_min = 1,

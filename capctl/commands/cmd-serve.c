@@ -352,6 +352,7 @@ run_serve(struct context *x, int argc, char **argv)
 
 const struct command command_serve = {
 	.name = "serve",
+	.by_path = true,
 	.arguments = "NAME --proxy=PATH [--http] | --inetd|--listen [OPTION…] -- COMMAND [ARGUMENT…]",
 	.summary = "serve an entrypoint in front of a socket, by a process per connection, or "
 		   "by one that accepts",

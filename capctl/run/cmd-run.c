@@ -205,6 +205,7 @@ run_run(struct context *x, int argc, char **argv)
 
 const struct command command_run = {
 	.name = "run",
+	.by_path = true,
 	.arguments = "[--session=SESSION] [--new | --profile=NAME] [--cap SLOT[=NAME][,LIMIT…]]… [--fd NAME=N]… [OPTION…] [--] PROGRAM|FILE.yaml [ARGUMENT…]",
 	.summary = "run a program in a session, with capabilities and descriptors",
 	.own_options = true,

@@ -56,6 +56,7 @@ run_shell(struct context *x, int argc, char **argv)
 
 const struct command command_shell = {
 	.name = "shell",
+	.by_path = true,
 	.arguments = "[SESSION]",
 	.summary = "run a shell in a session, for which a slot's socket can be opened",
 	.n_max = 1,
