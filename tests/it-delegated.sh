@@ -167,6 +167,12 @@ state() {
 }
 t_ok "a_program_runs" wait_for 30 test "$(state)" = running
 t_fails ENOENT "S14_its_id_is_none_from_beside" "$CAP" --session=holder originate thread t thread="$id"
+"$CAP" revoke app >/dev/null
+"$CAP" grant app holder as=speak rights=control >/dev/null
+"$CAP" grant app holder as=start rights=control,spawn >/dev/null
+t_like "S25_no_program_without_spawn" "^EPERM init/holder does not hold right 'spawn'" \
+	once "$holder/caps/speak/socket" "run . /bin/true"
+t_is "S25_and_with_it_one_is_started" "ok code=1" "$(once "$holder/caps/start/socket" "run . /bin/false")"
 t_like "S14_from_above_it_has_a_slot" '^slot=t id=[0-9]+$' "$CAP" originate thread t thread="$id"
 t_like "which_says_whose_it_is" "^thread=$id session=init/app$" cat "$CAPFS/caps/t/info"
 "$CAP" grant t holder as=look rights=wait >/dev/null

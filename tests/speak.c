@@ -3,7 +3,7 @@
  * Speaks the control protocol at a socket, as its script says line by line:
  *
  *	speak [-u UID] SOCKET	lines "read NODE", "list NODE", "write NODE TEXT", "create NODE [QUOTA]", "remove NODE",
- *				"bytes HEX" from stdin; a line for each: "ok FIRST LINE OF THE REPLY", or "ERRNO REASON"
+ *				"bytes HEX", "run SESSION PROGRAM", whose exit code is told, from stdin; a line for each: "ok FIRST LINE OF THE REPLY", or "ERRNO REASON"
  */
 #include "config.h"
 
@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -73,8 +74,26 @@ send_bytes(capc_session *s, const char *hex)
 	return r < 0 ? -errno : 0;
 }
 
+/* Returns: as capc_spawn(), with "code=N" of the program in *RET. */
 static int
-ask(capc_session *s, const char *verb, const char *node, const char *text, char **ret)
+run(capc_session *s, const char *session, char *program, char **ret)
+{
+	char *const argv[] = {program, NULL};
+	const struct capc_spawn how = {.size = sizeof(how), .session = session, .argv = argv};
+	struct capc_exit end;
+	capc_thread *t = NULL;
+	int r = capc_spawn(s, &how, TIMEOUT, &t, NULL);
+
+	if (r == 0)
+		r = capc_thread_wait(t, TIMEOUT, &end);
+	if (r == 0 && asprintf(ret, "code=%d", WIFEXITED(end.status) ? WEXITSTATUS(end.status) : -1) < 0)
+		r = -ENOMEM;
+	capc_thread_free(t);
+	return r;
+}
+
+static int
+ask(capc_session *s, const char *verb, const char *node, char *text, char **ret)
 {
 	static char names[1024];
 
@@ -87,6 +106,8 @@ ask(capc_session *s, const char *verb, const char *node, const char *text, char 
 		return capc_create(s, node, *text ? text : NULL, ret, TIMEOUT);
 	if (strcmp(verb, "remove") == 0)
 		return capc_remove(s, node, ret, TIMEOUT);
+	if (strcmp(verb, "run") == 0)
+		return run(s, strcmp(node, ".") == 0 ? NULL : node, text, ret);
 	if (strcmp(verb, "bytes") == 0)
 		return send_bytes(s, node);
 	if (strcmp(verb, "list") == 0) {
@@ -102,8 +123,9 @@ static void
 answer(capc_session *s, char *line)
 {
 	cleanup_free char *text = NULL;
+	char none[] = "";
 	const char *verb = strsep(&line, " "), *node = strsep(&line, " ");
-	int r = ask(s, verb, node ? node : "", line ? line : "", &text);
+	int r = ask(s, verb, node ? node : "", line ? line : none, &text);
 
 	if (r < 0)
 		printf("%s %s\n", error_name(r), capc_session_reason(s));

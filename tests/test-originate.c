@@ -146,6 +146,17 @@ START_TEST(what_is_closed_takes_its_slots_along)
 }
 END_TEST
 
+/* A slot that was reduced is no way to one with all rights. */
+START_TEST(what_a_slot_refers_to_is_not_originated_anew)
+{
+	ck_assert_int_eq(put(&w, "originate", "type=session as=app of=app"), 0);
+	ck_assert_int_eq(put(&w, "caps/app/grant", "to=app/inner as=up rights=control"), 0);
+	ck_assert_int_eq(put(&w, "sessions/app/sessions/inner/originate", "type=session as=more of=@up"), ENOENT);
+	ck_assert_int_eq(put(&w, "originate", "type=session as=again of=@app"), ENOENT);
+	ck_assert_uint_eq(w.model->n[ENTITY_ANCHOR], 1);
+}
+END_TEST
+
 /* The limits of a type, and what it has not. */
 START_TEST(what_is_derived_has_rights_of_its_type)
 {
@@ -171,6 +182,7 @@ main(void)
 	tcase_add_test(t, a_server_is_none_that_anything_is_done_to);
 	tcase_add_test(t, words_are_of_their_type);
 	tcase_add_test(t, what_is_closed_takes_its_slots_along);
+	tcase_add_test(t, what_a_slot_refers_to_is_not_originated_anew);
 	tcase_add_test(t, what_is_derived_has_rights_of_its_type);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
