@@ -3,7 +3,8 @@
  * Speaks the control protocol at a socket, as its script says line by line:
  *
  *	speak [-u UID] SOCKET	lines "read NODE", "list NODE", "write NODE TEXT", "create NODE [QUOTA]", "remove NODE",
- *				"bytes HEX", "run SESSION PROGRAM", whose exit code is told, from stdin; a line for each: "ok FIRST LINE OF THE REPLY", or "ERRNO REASON"
+ *				"bytes HEX", "run SESSION PROGRAM", whose exit code is told,
+ *				"start PROGRAM ARGUMENT", whose thread is, from stdin; a line for each: "ok FIRST LINE OF THE REPLY", or "ERRNO REASON"
  */
 #include "config.h"
 
@@ -92,6 +93,21 @@ run(capc_session *s, const char *session, char *program, char **ret)
 	return r;
 }
 
+/* Nobody waits for it, and it is kept until this process ends. Returns: as capc_spawn(), with the thread in *RET. */
+static int
+start(capc_session *s, const char *program, char *argument, char **ret)
+{
+	char *const argv[] = {(char *)(uintptr_t)program, argument, NULL};
+	const struct capc_spawn how = {.size = sizeof(how), .argv = argv};
+	capc_thread *t = NULL;
+	int r = capc_spawn(s, &how, TIMEOUT, &t, NULL);
+
+	if (r == 0)
+		*ret = strdup(capc_thread_id(t));
+	capc_thread_free(t);
+	return r;
+}
+
 static int
 ask(capc_session *s, const char *verb, const char *node, char *text, char **ret)
 {
@@ -108,6 +124,8 @@ ask(capc_session *s, const char *verb, const char *node, char *text, char **ret)
 		return capc_remove(s, node, ret, TIMEOUT);
 	if (strcmp(verb, "run") == 0)
 		return run(s, strcmp(node, ".") == 0 ? NULL : node, text, ret);
+	if (strcmp(verb, "start") == 0)
+		return start(s, node, text, ret);
 	if (strcmp(verb, "bytes") == 0)
 		return send_bytes(s, node);
 	if (strcmp(verb, "list") == 0) {

@@ -239,6 +239,55 @@ START_TEST(G65_its_end_may_come_before_it_is_waited_for)
 }
 END_TEST
 
+/* Sent on CLIENT, which is not the one that has asked for the program. */
+static void
+wait_too(int client, uint64_t number, const char *path)
+{
+	struct wire_request m = {.op = WIRE_WAIT, .serial = number, .offset = UINT64_MAX, .path = path,
+		.n_path = strlen(path), .text = ""};
+	uint8_t buffer[256];
+	int n = wire_request_encode(&m, buffer, sizeof(buffer));
+
+	ck_assert_int_eq(send(client, buffer, (size_t)n, 0), n);
+	world_settle(&w);
+}
+
+/* Whether somebody has asked for that to be kept or not, and whoever comes first. */
+START_TEST(G65_all_who_wait_are_told)
+{
+	static const char *const words[] = {"descriptors=0", "descriptors=0 keep"};
+	int others[2];
+	char path[64];
+	uint64_t id;
+
+	played_begin();
+	others[0] = world_control(&w, app);
+	others[1] = world_control(&w, w.model->root);
+	for (uint64_t i = 0; i < 2; i++) {
+		char above[96];
+
+		snprintf(path, sizeof(path), "threads/%s", played_run(words[i], &id));
+		snprintf(above, sizeof(above), "sessions/app/%s", path);
+		if (i == 1)
+			played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+		wait_too(others[0], i + 1, path);
+		wait_too(others[1], i + 1, above);
+		played_report(init, PROCESS_EXITED, id, 0x0100, 0);
+		for (int k = 0; k < 2; k++) {
+			ck_assert(world_reply(&w, others[k], &a));
+			ck_assert_uint_eq(a.m.error, 0);
+			ck_assert_ptr_nonnull(strstr(a.text, "status=256 "));
+		}
+		if (i == 1)
+			ck_assert(played_is_answered() && strstr(a.text, "status=256 "));
+		world_settle_for(&w, 20000);
+		ck_assert_ptr_null(entity_find(w.model, id));
+	}
+	world_close(&w, others[0]);
+	world_close(&w, others[1]);
+}
+END_TEST
+
 /* More than one record has, over a restart; paid for as long as they are there. */
 START_TEST(S27_descriptors_are_shown_as_they_were_called)
 {
@@ -496,6 +545,7 @@ main(void)
 	tcase_add_test(t, S08_a_fault_that_cannot_be_stored_is_one_fault);
 	tcase_add_test(t, G61_who_waits_for_a_thread_is_told_before_its_session_and_those_above);
 	tcase_add_test(t, G61_a_session_is_told_before_those_above);
+	tcase_add_test(t, G65_all_who_wait_are_told);
 	tcase_add_test(t, G65_its_end_may_come_before_it_is_waited_for);
 	tcase_add_test(t, S27_descriptors_are_shown_as_they_were_called);
 	tcase_add_test(t, without_a_spawner_nothing_is_started);

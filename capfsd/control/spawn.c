@@ -481,10 +481,26 @@ wait_stage(struct operation *o)
 	text_addf(&o->request->text, "thread=%s ", p->entity.name);
 	text_program(&p->record, " ", &o->request->text);
 	o->unchanged = p->record.connection != x->control->memo->record.cookie;
-	return o->unchanged ? 0 : program_drop(o->change, p);
+	if (o->unchanged)
+		return 0;
+	o->state = programs_is_awaited(p) ? p : NULL;
+	return o->state ? programs_stage_told(o->change, p) : program_drop(o->change, p);
 }
 
-static const struct verb verb_wait = {.name = "wait", .quiet = true, .wordless = true, .stage = wait_stage};
+static void
+wait_done(struct operation *o, bool committed)
+{
+	if (committed && o->state)
+		programs_told(o->state);
+}
+
+static const struct verb verb_wait = {
+	.name = "wait",
+	.quiet = true,
+	.wordless = true,
+	.stage = wait_stage,
+	.done = wait_done,
+};
 
 /* The time counts from when it was asked first. */
 static bool

@@ -122,6 +122,8 @@ void programs_check(struct programs *programs, int e);
 
 /* NULL: no memory. It has no init, and is not asked for. */
 struct running *running_new(struct programs *programs, struct program *p);
+/* Nobody asks about it any more. */
+void running_unindex(struct running *r);
 /* Its waiters are told; FIRST: as struct programs_ops has it. */
 void running_resume(struct running *r, bool first);
 void running_close_launch(struct running *r);

@@ -41,7 +41,7 @@ programs_check(struct programs *programs, int e)
 		core_fail(programs->sockets, e);
 }
 
-static void
+void
 running_unindex(struct running *r)
 {
 	if (r->indexed)

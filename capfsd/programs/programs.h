@@ -33,8 +33,8 @@ struct sockets;
 
 struct programs_ops {
 	/*
-	 * Something has become of what this one, of programs_wait(), waits for; it is in no list any more. FIRST: it
-	 * is the end of a program, which whoever waits for it is told before anybody can read of it in a log.
+	 * Something has become of what this one, of programs_wait(), waits for; it stays in that list until it looks.
+	 * FIRST: it is the end of a program, which whoever waits for it is told before anybody can read of it in a log.
 	 */
 	void (*resume)(void *data, struct list *waiter, bool first);
 	/* The broker is to ask the keeper for a connection to the spawner. */
@@ -69,6 +69,14 @@ int programs_forget(struct program *p);
  * memory for P.
  */
 bool programs_wait(struct program *p, struct list *waiter);
+/*
+ * P has ended, and who asked for it is told. Others wait for it: then it goes when these are told, too. Stages that
+ * nobody else asks about it. Returns: 0 or -ENOMEM.
+ */
+bool programs_is_awaited(const struct program *p);
+int programs_stage_told(struct change *ch, struct program *p);
+/* … and that is committed. */
+void programs_told(struct program *p);
 
 /* The control connection with this cookie is there, as before a broker died; or it has ended. */
 void programs_connection_found(struct programs *programs, uint64_t connection);

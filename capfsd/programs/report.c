@@ -186,6 +186,14 @@ end_hold(struct change *ch, const struct program *p)
 	return record ? 0 : -ENOMEM;
 }
 
+static void
+drop_when_told(struct running *r)
+{
+	list_unlink(&r->ended_link);
+	list_append(&r->programs->untold, &r->ended_link);
+	core_resume_later(r->programs->sockets, TOLD_USEC);
+}
+
 /* One that nobody asks about goes right after that, or when those who wait for it have been told. */
 static int
 end(struct running *r, const struct program_record *as)
@@ -222,9 +230,7 @@ end(struct running *r, const struct program_record *as)
 		return 0;
 	if (list_empty(&r->waiters))
 		return report_drop(r);
-	list_unlink(&r->ended_link);
-	list_append(&r->programs->untold, &r->ended_link);
-	core_resume_later(r->programs->sockets, TOLD_USEC);
+	drop_when_told(r);
 	return 0;
 }
 
@@ -306,4 +312,30 @@ report_told(struct programs *programs)
 	if (e == 0 && !list_empty(&programs->untold))
 		core_resume_later(programs->sockets, TOLD_USEC);
 	return e;
+}
+
+bool
+programs_is_awaited(const struct program *p)
+{
+	const struct running *r = running_of(p);
+
+	return r && !list_empty(&r->waiters);
+}
+
+int
+programs_stage_told(struct change *ch, struct program *p)
+{
+	struct program_record *record = change_edit(ch, &p->entity);
+
+	if (!record)
+		return -ENOMEM;
+	record->connection = 0;
+	return 0;
+}
+
+void
+programs_told(struct program *p)
+{
+	running_unindex(running_of(p));
+	drop_when_told(running_of(p));
 }
