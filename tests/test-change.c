@@ -336,6 +336,45 @@ START_TEST(hooks_and_stamps)
 }
 END_TEST
 
+/* A grant that changes what it comes from as well, between those that list it. */
+static int
+op_grant_and_reduce(struct change *ch)
+{
+	int r = op_grant(ch);
+
+	return r ? r : op_reduce(ch);
+}
+
+static unsigned n_used;
+
+static void
+count_used(void *data, struct entity *e)
+{
+	n_used += e->linked;
+}
+
+/* Who only lists what is new has texts that change, and the same attributes, for which nobody asks again. */
+START_TEST(who_shows_a_change_has_not_changed)
+{
+	const struct capability *c = slot_in(&w, session_at(&w, "app"), "web"),
+				*top = slot_in(&w, w.model->root, "web");
+	const struct model_hooks *before = w.model->hooks;
+	const struct model_hooks hooks = {.used = count_used};
+	const uint64_t stamp = top->entity.changed_nsec;
+
+	ck_assert_ptr_eq(c->parent, top);
+	w.model->hooks = &hooks;
+	ck_assert_int_eq(run(op_grant), 0);
+	w.model->hooks = before;
+	ck_assert_uint_eq(n_used, 2);
+	ck_assert(c->entity.shows_change && top->entity.shows_change);
+	ck_assert_uint_gt(top->entity.changed_nsec, stamp);
+	ck_assert_int_eq(run(op_grant_and_reduce), 0);
+	ck_assert(!c->entity.shows_change && top->entity.shows_change);
+	ck_assert_uint_eq(top->entity.changed_nsec, c->entity.changed_nsec);
+}
+END_TEST
+
 static void
 add_cases(TCase *t)
 {
@@ -346,6 +385,7 @@ add_cases(TCase *t)
 	tcase_add_test(t, abort_leaves_nothing);
 	tcase_add_test(t, restart_brings_all_back);
 	tcase_add_test(t, hooks_and_stamps);
+	tcase_add_test(t, who_shows_a_change_has_not_changed);
 }
 
 int

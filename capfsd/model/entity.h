@@ -73,6 +73,7 @@ struct entity {
 	uint64_t slots[ENTITY_SLOTS];
 	uint16_t depth; /* how many of its kind stand above it, where they form a tree */
 	uint8_t kind;   /* enum entity_kind */
+	bool shows_change; /* the last change was only of what it shows of others */
 	bool linked;  /* in the model; not yet, or no longer, while it is being published */
 };
 

@@ -31,11 +31,29 @@ model_stamp(struct model *m)
 bool
 entity_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
-	if (!e->linked || e->changed_nsec >= stamp)
+	if (!e->linked || (e->changed_nsec >= stamp && !e->shows_change))
 		return false;
 	e->changed_nsec = stamp;
+	e->shows_change = false;
 	if (m->hooks && m->hooks->changed)
 		m->hooks->changed(m->hooks_data, e);
+	return true;
+}
+
+/*
+ * Who only shows it may be changed itself by the same change: behind this that is told, too, and before this it has
+ * told all that there is, but perhaps not passed it on.
+ */
+bool
+entity_touch_shown(struct model *m, struct entity *e, uint64_t stamp)
+{
+	if (!e->linked || (e->changed_nsec >= stamp && e->shows_change))
+		return false;
+	if (e->changed_nsec < stamp) {
+		e->changed_nsec = stamp;
+		e->shows_change = true;
+		entity_used(m, e);
+	}
 	return true;
 }
 

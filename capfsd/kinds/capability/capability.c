@@ -434,19 +434,9 @@ capability_reap_ended(struct reaper *r, struct entity *e)
 }
 
 /*
- * All ancestors show what is derived from them (`holders`). One that has the stamp has passed it on
- * to its own already: a thousand siblings that go at once cost one walk.
- */
-static void
-touch_up(struct model *m, struct capability *c, uint64_t stamp)
-{
-	while (c && entity_touch(m, &c->entity, stamp))
-		c = c->parent;
-}
-
-/*
- * One that goes is no longer linked and stops the walk, so its parent is told on its own. An origin
- * has nobody above but the entrypoint, which shows how many there are.
+ * All ancestors show what is derived from them (`holders`), and who asks for their attributes need not ask again for
+ * that. One that has the stamp has passed it on to its own already: a thousand siblings that go at once cost one
+ * walk. An origin has nobody above but the entrypoint, which shows how many there are.
  */
 static void
 capability_touch(struct model *m, struct entity *e, uint64_t stamp)
@@ -454,10 +444,10 @@ capability_touch(struct model *m, struct entity *e, uint64_t stamp)
 	struct capability *c = capability_of(e);
 	struct entrypoint *ep = c->parent ? NULL : capability_entrypoint(c);
 
-	touch_up(m, c, stamp);
-	if (c->parent)
-		touch_up(m, c->parent, stamp);
-	else if (ep)
+	entity_touch(m, e, stamp);
+	for (c = c->parent; c && entity_touch_shown(m, &c->entity, stamp);)
+		c = c->parent;
+	if (ep)
 		entity_touch(m, &ep->entity, stamp);
 }
 
