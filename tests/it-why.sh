@@ -20,11 +20,11 @@ PATH=$TMP/bin:$PATH
 why() { # WORD…
 	timeout 20 "$CAP" why "$@" >"$TMP/why" 2>&1
 }
-remedy() {
-	sed -n 's/^To make it so: //p' "$TMP/why"
+remedy() { # [FILE]
+	sed -n 's/^To make it so: //p' "$TMP/${1:-why}"
 }
-paste() {
-	bash -c "$(remedy)" >>"$TMP/why" 2>&1
+paste() { # [FILE]
+	bash -c "$(remedy "$@")" >>"$TMP/pasted" 2>&1
 }
 last() { # SLOT_DIR
 	tail -n 1 "$1/why"
@@ -108,10 +108,12 @@ made_so conns ci docker
 "$CAP" adjust docker ci conns=none rate=1/s >/dev/null
 rate_is_used() { # while this second lasts
 	connects "$ci/caps/docker"
-	is_stopped ci docker "$ci/caps/docker" rate EDQUOT
+	is_stopped ci docker "$ci/caps/docker" rate EDQUOT && cp "$TMP/why" "$TMP/said"
 }
 t_ok "P40_rate_is_refused" wait_for 10 rate_is_used
-made_so rate ci docker
+t_like "P40_rate_has_a_remedy" '^To make it so: capctl adjust docker ci rate=2/s$' cat "$TMP/said"
+t_ok "P40_rate_is_made_so" paste said
+t_ok "P40_rate_is_open" wait_for 5 is_open ci docker "$ci/caps/docker"
 "$CAP" adjust docker ci rate=none >/dev/null
 
 # --- the right
@@ -278,6 +280,41 @@ wait_for 10 served rpc
 calls "$ci/caps/rpc" >/dev/null
 stopped counted_calls ci rpc calls EDQUOT
 made_so counted_calls ci rpc
+
+# --- what the daemon answers: a session, and what is reached through that
+
+speaks() {
+	timeout 20 "$(program tests/speak)" "$1/socket" <<<"read label"
+}
+HOW=speaks SAYS='ok init/ci'
+"$CAP" originate session theci of=ci >/dev/null
+"$CAP" grant theci slower rights=control calls=1
+slower=$CAPFS/sessions/slower
+t_ok "P40_a_session" is_open slower theci "$slower/caps/theci"
+stopped a_sessions_calls slower theci calls EDQUOT
+made_so a_sessions_calls slower theci
+"$CAP" grant theci slower as=reach rights=call,replicate
+"$CAP" grant docker ci as=seed rights=call,replicate
+say 'target=seed as=via' "$slower/caps/reach/replicate"
+HOW=asks SAYS=z
+t_ok "P40_what_is_reached" is_open slower via "$slower/caps/via"
+"$CAP" adjust theci --id="$(field id "$slower/caps/reach/info")" rights=replicate >/dev/null
+stopped what_is_reached_no_more slower via right EPERM
+t_like "P40_through_which" '^What it was reached through does not let it pass any more' cat "$TMP/said"
+"$CAP" adjust theci --id="$(field id "$slower/caps/reach/info")" rights=call,replicate >/dev/null
+t_ok "P40_it_is_reached_again" wait_for 5 is_open slower via "$slower/caps/via"
+
+# --- one that accepts by itself
+
+serve own --listen -- "$PROBE" serve >/dev/null
+"$CAP" grant own ci
+t_ok "P40_by_its_own_listener" is_open ci own "$ci/caps/own"
+end_job "$SERVER"
+wait_for 10 detached own
+stopped its_own_listener ci own served ECONNREFUSED
+serve own --listen -- "$PROBE" serve >/dev/null
+t_ok "P40_its_own_listener_is_made_so" wait_for 5 is_open ci own "$ci/caps/own"
+end_job "$SERVER"
 
 # --- a visit
 

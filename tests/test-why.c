@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/listener.h"
@@ -379,11 +380,24 @@ START_TEST(P40_what_a_server_counts)
 	read_why("caps/rpc");
 	ck_assert_msg(says("calls refused limit=5 used=5 left=0 at="), "%s", a.text);
 	ck_assert_msg(says("refused calls EDQUOT\n"), "%s", a.text);
+	/* Two a second: the second of them is there again in half of one. */
+	tell("caps/rpc/reduce", "rate=2/s");
+	used.rate_at = clock_usec(CLOCK_MONOTONIC) + 1000000;
+	ck_assert_int_eq(pwrite(fds[1], &used, sizeof(used), h.m.page_index * sizeof(used)), sizeof(used));
+	read_why("caps/rpc");
+	ck_assert_msg(says("rate refused limit=2/s at="), "%s", a.text);
+	used.rate_at -= 600000;
+	ck_assert_int_eq(pwrite(fds[1], &used, sizeof(used), h.m.page_index * sizeof(used)), sizeof(used));
+	read_why("caps/rpc");
+	ck_assert_msg(says("rate ok limit=2/s\n"), "%s", a.text);
 }
 END_TEST
 
 START_TEST(P40_what_the_daemon_answers)
 {
+	const uint8_t word = WIRE_FETCH;
+	int32_t answer;
+
 	tell("originate", "as=bell type=signal");
 	tell("caps/bell/grant", "to=app rights=raise calls=1");
 	channel = -1;
@@ -394,6 +408,17 @@ START_TEST(P40_what_the_daemon_answers)
 	is_refused("sessions/app/caps/bell", "calls", "calls refused limit=1 used=1 left=0 at=");
 	tell("caps/bell/adjust", "to=app rights=grant calls=2");
 	is_refused("sessions/app/caps/bell", "right", "right refused needs=raise,wait at=");
+	/* Who may post is let in; others are told so by what is fetched. */
+	tell("originate", "as=box type=fd");
+	tell("caps/box/grant", "to=app rights=open");
+	is_open("caps/box");
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/box", "", &a), 0);
+	ck_assert_int_eq(send(a.fd, &word, sizeof(word), 0), sizeof(word));
+	world_settle(&w);
+	ck_assert_int_eq(recv(a.fd, &answer, sizeof(answer), MSG_DONTWAIT), sizeof(answer));
+	ck_assert_int_eq(answer, ECONNREFUSED);
+	read_why("sessions/app/caps/box");
+	ck_assert_msg(says("served refused daemon posted=no\n") && says("refused served ECONNREFUSED\n"), "%s", a.text);
 }
 END_TEST
 

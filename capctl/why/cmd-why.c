@@ -137,7 +137,8 @@ print_head(const struct why *y)
 {
 	static const char *const words[][2] = {
 		{"yes", "served"}, {"no", "nobody serves"}, {"starting", "its server is being started"},
-		{"unreachable", "served, but what is behind its server cannot be reached"}, {"daemon", "by the daemon"}};
+		{"unreachable", "served, but what is behind its server cannot be reached"}, {"daemon", "by the daemon"},
+		{"daemon posted=no", "by the daemon, nothing is posted"}};
 	cleanup_text struct text t = {}, served = {};
 	bool refused;
 
@@ -203,6 +204,8 @@ print_rules(struct why *y, const char *first, const char *error)
 			strcmp(name.data, "refused") == 0)
 			continue;
 		ids = details.data ? strstr(details.data, "at=") : NULL;
+		if (details.data && !ids)
+			ids = strstr(details.data, "through=");
 		if (ids)
 			ids[ids > details.data ? -1 : 0] = '\0';
 		if (refused)

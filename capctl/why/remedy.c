@@ -227,6 +227,11 @@ remedy_chain(struct why *y, const char *rule, const char *details)
 	cleanup(chain_deinit) struct chain c = {};
 	size_t found = 0;
 
+	if (strstr(details, "through=")) {
+		why_hint(y, "What it was reached through does not let it pass any more: that is `through=' in its `info', "
+			    "or of what it was derived from.");
+		return;
+	}
 	chain_read(y, &c);
 	for (size_t i = 0; i < c.n; i++) {
 		c.links[i].limit = number(c.links[i].info.data, rule, "limit", NO_LIMIT);
@@ -267,6 +272,10 @@ remedy_service(struct why *y, const char *rule, const char *details)
 	cleanup_text struct text session = {}, name = {};
 	const char *option = strcmp(rule, "only") == 0 ? "--caveats " : "";
 
+	if (strstr(details, "posted=no")) {
+		why_hint(y, "Nothing is posted there yet: see `capctl post'.");
+		return;
+	}
 	if (!find_service(y, &session, &name)) {
 		why_hint(y, "It is its server's side, which cannot be seen from here.");
 		return;

@@ -164,6 +164,8 @@ look(struct sockets *sockets, struct capability *c, unsigned n_sockets, struct p
 	p->no_inflight = channel && !connections_can_fly(c->session, l);
 	/* Who waits for a server is counted by that. */
 	p->no_pages = channel && capability_counts_calls(c) && !pages_fit(channel, c);
+	if (p->calls)
+		p->no_rate = counts_no_rate(c);
 }
 
 void

@@ -46,6 +46,25 @@ counts_read(const struct capability *c, uint64_t *ret_calls)
 	return true;
 }
 
+/* As the server's library has it, which refuses them (libcap-client/limits.c). */
+uint64_t
+counts_no_rate(const struct capability *c)
+{
+	const struct pages *p = endpoint_pages(capability_entrypoint(c));
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
+	struct used_entry used;
+
+	for (; p && c; c = c->parent) {
+		uint64_t rate = c->record.rate_limit;
+
+		if (rate != LIMIT_NONE && rate > 0 && pages_have(p, c) &&
+			pages_used(p, c->record.page_index, &used, 1) &&
+			pages_until(used.rate_at, now) > (rate - 1) * pages_rate_interval(rate))
+			return c->entity.id;
+	}
+	return 0;
+}
+
 /*
  * As capability_calls_used() has it, of a server that may be gone: a page that a server has set
  * back gives no call back, and one that it has set too high uses up no more than there was.

@@ -19,6 +19,8 @@ void counts_free(struct sockets *sockets);
 
 /* What the server of C has counted for it. Returns: false where nobody knows. */
 bool counts_read(const struct capability *c, uint64_t *ret_calls);
+/* The nearest, of C and all it came from, whose rate its server has counted to the end just now: its id, or 0. */
+uint64_t counts_no_rate(const struct capability *c);
 /*
  * Looks at all pages in a second, and so on while there are connections through what has a limit.
  */

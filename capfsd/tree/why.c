@@ -143,6 +143,14 @@ static void (*const tell[N_PASSAGE_RULES])(const struct passage *p, struct text 
 	[PASSAGE_INFLIGHT] = tell_inflight,
 };
 
+/* What C was reached through lets nobody use it any more. */
+static bool
+is_barred(const struct capability *c, enum passage_rule rule)
+{
+	return rule == PASSAGE_RIGHT && c->tie && c->tie->through &&
+		!(tie_rights(c->tie) & capability_type(c)->connects);
+}
+
 /* Where it does not pass: the slot itself first. */
 static void
 tell_where(const struct passage *p, enum passage_rule rule, struct text *t)
@@ -151,7 +159,10 @@ tell_where(const struct passage *p, enum passage_rule rule, struct text *t)
 
 	for (const struct capability *i = p->capability; i && n < AT_MAX; i = i->parent)
 		if (passage_stops_at(p, rule, i)) {
-			text_addf(t, " at=%" PRIu64, i->entity.id);
+			if (is_barred(i, rule))
+				text_addf(t, " through=%" PRIu64, i->tie->through->entity.id);
+			else
+				text_addf(t, " at=%" PRIu64, i->entity.id);
 			n++;
 		}
 }

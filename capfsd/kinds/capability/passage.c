@@ -125,8 +125,9 @@ unserved(const struct passage *p)
 {
 	const struct service service = capability_service(p->capability);
 
+	/* A connection may bring what is missing, where that may be brought. */
 	if (service.answered)
-		return false;
+		return p->calls && service.empty && !service.fds;
 	if (!service.entrypoint)
 		return true;
 	if (service.listens)
@@ -160,13 +161,15 @@ no_conns_at(const struct passage *p, const struct capability *at)
 	return r->conns_limit != LIMIT_NONE && at->conns_used >= r->conns_limit;
 }
 
-/* Of a server that counts only that knows how many there were just now. */
+/* Of calls that a server counts the record has none of the moment. */
 static bool
 no_rate_at(const struct passage *p, const struct capability *at)
 {
 	const struct capability_record *r = record_of(p, at);
 
-	return !capability_counts_calls(at) && r->rate_limit != LIMIT_NONE && record_rate_left(r, p->now_usec) == 0;
+	if (capability_counts_calls(at))
+		return p->calls && at->entity.id == p->no_rate;
+	return r->rate_limit != LIMIT_NONE && record_rate_left(r, p->now_usec) == 0;
 }
 
 static bool

@@ -73,6 +73,7 @@ struct passage {
 	bool no_sockets, no_inflight; /* quota */
 	bool no_pages;        /* its server can count no more capabilities */
 	bool crowds;          /* its server leaves as many of this slot waiting as may */
+	uint64_t no_rate;     /* of which its server has counted as many as may be just now: an id, 0: none */
 };
 
 /* For connections through C, as things are. What the sockets know is the caller's to fill in. */
