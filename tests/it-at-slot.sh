@@ -75,6 +75,7 @@ t_ok "and_they_end" wait_for 10 connections 0
 wait "$flood" 2>/dev/null
 t_is "and_it_is_good_for_nothing" "-" "$(field_of rights "$web/caps/table/info")"
 t_ok "it_has_it_again" say 'to=web rights=accept,account,call,spawn' "$CAPFS/caps/db/adjust"
+t_is "and_is_answered" hello "$(ask "$web/caps/table" hello)"
 t_is "and_so_has_what_it_reached" call "$(field_of rights "$web/caps/table/info" | cut -d, -f1)"
 
 # --- started there
