@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "capctl/names.h"
 #include "capctl/options.h"
+#include "capctl/why/why.h"
 #include "tests/fixture.h"
 
 static const struct place top = {.root = "/cap", .label = "init"};
@@ -71,6 +72,39 @@ START_TEST(session_is_put_before)
 	/* What is named from the root is not put below it. */
 	assert_node(&place, "caps", "/cap/caps/kv", "caps/kv");
 	assert_node(&place, "caps", "init/web/caps/kv", "caps/kv");
+}
+END_TEST
+
+START_TEST(what_the_daemon_says_is_below_or_not_there)
+{
+	const struct place place = {.root = "/cap", .label = "init/web"};
+	cleanup_text struct text t = {}, own = {}, label = {};
+
+	ck_assert_int_eq(label_node(&place, "init/web/db/caps/kv", &t), 0);
+	ck_assert_str_eq(t.data, "sessions/db/caps/kv");
+	ck_assert_int_eq(label_node(&place, "init/web", &own), 0);
+	ck_assert_uint_eq(own.n, 0);
+	ck_assert_int_eq(label_node(&place, "init/caps/kv", &own), -ENOENT);
+	ck_assert_int_eq(label_node(&place, "init/webs/caps/kv", &own), -ENOENT);
+	session_label(&place, "sessions/db/sessions/x", &label);
+	ck_assert_str_eq(label.data, "init/web/db/x");
+}
+END_TEST
+
+START_TEST(rules_are_found_and_words_are_the_shells)
+{
+	static const char rules[] = "calls refused limit=2 used=2 left=0 at=7\nconns ok\nrefused calls EDQUOT\n";
+	cleanup_text struct text details = {}, none = {}, word = {};
+	bool refused;
+
+	ck_assert(rule_find(rules, "calls", &refused, &details) && refused);
+	ck_assert_str_eq(details.data, "limit=2 used=2 left=0 at=7");
+	ck_assert(rule_find(rules, "conns", &refused, &none) && !refused && none.n == 0);
+	ck_assert(!rule_find(rules, "call", &refused, &none) && !rule_find(rules, "rate", &refused, &none));
+	add_shell_word("/cap/sessions/ci", &word);
+	add_shell_word("; rm 'x'", &word);
+	add_shell_word("", &word);
+	ck_assert_str_eq(word.data, "/cap/sessions/ci'; rm '\\''x'\\'''''");
 }
 END_TEST
 
@@ -192,6 +226,8 @@ suite(void)
 	tcase_add_test(c, a_session_may_be_called_caps);
 	tcase_add_test(c, session_is_put_before);
 	tcase_add_test(c, bad_words_are_refused);
+	tcase_add_test(c, what_the_daemon_says_is_below_or_not_there);
+	tcase_add_test(c, rules_are_found_and_words_are_the_shells);
 	tcase_add_test(c, sessions_are_paths);
 	tcase_add_test(c, kinds_go_by_shape);
 	tcase_add_test(c, fields_are_found);
