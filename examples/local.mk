@@ -11,6 +11,7 @@ noinst_PROGRAMS += \
 	examples/pages/pages-worker \
 	examples/pass \
 	examples/notes \
+	examples/pager \
 	examples/pool \
 	examples/sealed \
 	examples/switchboard/switch \
@@ -26,6 +27,8 @@ examples_log_service_CPPFLAGS = $(examples_cppflags)
 examples_log_service_LDADD = libcap-client/libcap-client.la
 examples_notes_CPPFLAGS = $(examples_cppflags)
 examples_notes_LDADD = libcap-client/libcap-client.la
+examples_pager_CPPFLAGS = $(examples_cppflags)
+examples_pager_LDADD = libcap-client/libcap-client.la
 examples_pool_CPPFLAGS = $(examples_cppflags)
 examples_pool_LDADD = libcap-client/libcap-client.la
 examples_sealed_CPPFLAGS = $(examples_cppflags)

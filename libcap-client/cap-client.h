@@ -163,8 +163,10 @@ CAPC_PUBLIC const char *capc_session_reason(const capc_session *s);
 CAPC_PUBLIC int capc_session_fd(const capc_session *s);
 
 /*
- * Does what is due without waiting: discards answers that came too late, notices the end.
- * Returns: 0, -ENOTCONN (the daemon or the session ended; nothing more can be done with S).
+ * Does what is due without waiting: discards answers that came too late, tells a pager what is to be decided
+ * (capc_pager()), notices the end.
+ * Returns: 0, -ENOTCONN (the daemon or the session ended; nothing more can be done with S), with a pager -errno as
+ * capc_read().
  */
 CAPC_PUBLIC int capc_session_process(capc_session *s);
 
@@ -334,6 +336,82 @@ CAPC_PUBLIC int capc_session_create(capc_session *s, const char *name, const cha
  * Returns: 0, -ENOTEMPTY (it has child sessions), -EBUSY (it has live threads), -errno as above.
  */
 CAPC_PUBLIC int capc_session_close(capc_session *s, const char *name, unsigned flags);
+
+/*
+ * ---- Asking -----------------------------------------------------------------------------------
+ *
+ * A session asks its parent for a slot or for quota, and the parent asks quota back. Who decides is a policy, a
+ * person, or a program that is told of it, a pager. capfs(5), ASKING, has the rules.
+ */
+
+/*
+ * Asks the parent, and waits for the answer: a slot, immutable, or quota.
+ *
+ * want     "type=object name=mail rights=call calls=100", or "quota caps=16", as `request` takes it, without
+ *          a timeout
+ * timeout  of who decides, in which the daemon counts whole seconds, at least one and at most a day
+ * ret      may be NULL; the new slot's name, or the quota, "caps=16"; belongs to the caller (free)
+ *
+ * Returns: 0, -EACCES (refused), -ETIMEDOUT (nobody has decided), -EEXIST (there is such a slot), -ESRCH (it is
+ * the root session), -EPERM (for others, or to pass on), -EBUSY (16 wait), -errno as capc_write(). Blocks; nothing
+ * else can be done with S meanwhile.
+ */
+CAPC_PUBLIC int capc_ask(capc_session *s, const char *want, uint64_t timeout, char **ret);
+
+enum capc_ask_what {
+	CAPC_ASK_SLOT,  /* a child wants a slot: capc_pager_try() */
+	CAPC_ASK_QUOTA, /* a child wants quota: capc_pager_give() */
+	CAPC_ASK_YIELD, /* the parent wants quota back: capc_pager_give() */
+};
+
+/* Belongs to the library, and lasts until the handler returns. */
+struct capc_ask {
+	capc_session *session;
+	uint64_t id;
+	enum capc_ask_what what;
+	const char *from;   /* the label of who asks, "init/app"; NULL: the parent */
+	const char *type;   /* of a slot, as all of these: "object" … */
+	const char *name;   /* … what it is to be called … */
+	const char *rights; /* … and "call,fds"; NULL: nothing is said */
+	const char *limits; /* "calls=9 conns=3", or of quota how much, "caps=16 ram=4096"; "": none */
+};
+
+typedef void capc_pager_handler(const struct capc_ask *a, void *data);
+
+/*
+ * Tells HANDLER, by capc_session_process(), of each thing that S is to decide and no policy has decided: of what
+ * waits already, and of what comes, one after the other, each once. The descriptor of capc_session_fd() is ready
+ * when there is something. It answers by one of the three below, or leaves it to others, who see it in `requests`
+ * and `yield`; it may use S. NULL: nobody is told any more.
+ *
+ * Returns: 0, -EBUSY (called by a handler), -EINVAL (the daemon is older), -errno as capc_read(). Blocks for at most
+ * the session's timeout.
+ */
+CAPC_PUBLIC int capc_pager(capc_session *s, capc_pager_handler *handler, void *data);
+
+/*
+ * Gives who asks a slot that is derived from the first one of SLOTS that can be: of the type, with the rights and
+ * limits that are wanted, immutable. If there is none it is refused, "no capability".
+ *
+ * slots     names of this session's slots, the last one is NULL
+ * ret_slot  may be NULL; the one that it was derived from
+ *
+ * Returns: 0, -EACCES (refused, none fits), -ESRCH (it does not wait any more: somebody else has decided, or its
+ * time is over), -EDQUOT and -EEXIST (of who asks: it waits on), -EINVAL (no slot is asked for), -errno as
+ * capc_write(). Blocks for at most the session's timeout for each slot.
+ */
+CAPC_PUBLIC int capc_pager_try(const struct capc_ask *a, const char *const *slots, const char **ret_slot);
+
+/*
+ * Gives who asks quota, "caps=8", or the parent what it wants back: all of it, or less.
+ *
+ * Returns: 0, -ESRCH, -EDQUOT (more than there is; it waits on), -EINVAL (a slot is asked for), -errno as
+ * capc_write(). Blocks for at most the session's timeout.
+ */
+CAPC_PUBLIC int capc_pager_give(const struct capc_ask *a, const char *amounts);
+
+/* Gives nothing. REASON is one line for who asks, NULL: "refused". Returns and blocks as capc_pager_give(). */
+CAPC_PUBLIC int capc_pager_refuse(const struct capc_ask *a, const char *reason);
 
 /*
  * ---- Signals ----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The short forms of capc_write(): they put a node and a command together. */
+/* Requests about whole nodes, and the short forms of capc_write(), which put a node and a command together. */
 #include "config.h"
 
 #include <errno.h>
@@ -365,4 +365,33 @@ capc_session_close(struct capc_session *s, const char *name, unsigned flags)
 	if (flags & CAPC_CLOSE_ALL)
 		return close_all(&c);
 	return session_do(s, WIRE_REMOVE, path.data, NULL, NULL, c.deadline);
+}
+
+/* --- nodes as a whole --- */
+
+int
+capc_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
+	void *data, uint64_t timeout)
+{
+	return session_list(s, node, each, data, deadline_after(timeout));
+}
+
+int
+capc_write(struct capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout)
+{
+	return session_do(s, WIRE_WRITE, node, text, ret_text, deadline_after(timeout));
+}
+
+int
+capc_create(struct capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout)
+{
+	return session_do(s, WIRE_CREATE, node, text, ret_text, deadline_after(timeout));
+}
+
+int
+capc_remove(struct capc_session *s, const char *node, char **ret_text, uint64_t timeout)
+{
+	return session_do(s, WIRE_REMOVE, node, NULL, ret_text, deadline_after(timeout));
 }

@@ -3,6 +3,7 @@
 noinst_LTLIBRARIES += libcap-client/libinner.la
 libcap_client_libinner_la_SOURCES = \
 	libcap-client/activate.c \
+	libcap-client/asking/asking.c libcap-client/asking/pager.h \
 	libcap-client/buffer.c \
 	libcap-client/buffer.h \
 	libcap-client/call.c \

@@ -5,7 +5,8 @@
  *	activate.c	the socket that starts the daemon
  *	io.c		deadlines, and sockets that keep them
  *	session.c	the control connection, nodes
- *	delegate.c	the short forms of capc_write()
+ *	asking/		asking, and deciding on what is asked
+ *	delegate.c	capc_write() and its like, and their short forms
  *	message.c	what a call carries, as the library owns it
  *	buffer.c	memory for large payloads, kept by who sends them
  *	window.c	… and by who receives them

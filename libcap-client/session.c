@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
+#include "libcap-client/asking/pager.h"
 #include "libcap-client/private.h"
 
 #define ROOT_DEFAULT "/cap"
@@ -29,6 +30,7 @@ struct capc_session {
 	uint64_t timeout;
 	char *label;  /* NULL until somebody asks */
 	char *reason; /* of the last refusal */
+	struct pager pager;
 	uint8_t buffer[WIRE_CONTROL_MAX];
 };
 
@@ -70,6 +72,7 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 	s->timeout = CAPC_TIMEOUT_USEC;
 	s->label = NULL;
 	s->reason = NULL;
+	s->pager = (struct pager){};
 	*ret = s;
 	return 0;
 }
@@ -231,15 +234,28 @@ session_end(struct capc_session *s, int error)
 	return error;
 }
 
+struct pager *
+session_pager(struct capc_session *s)
+{
+	return &s->pager;
+}
+
+/* What nobody waits for, unless a pager does. */
+static int
+process_packet(struct capc_session *s, size_t n)
+{
+	struct wire_reply reply;
+
+	return wire_reply_decode(s->buffer, n, &reply) < 0 ? 0 : pager_take(s, &s->pager, &reply);
+}
+
 int
 capc_session_process(struct capc_session *s)
 {
 	int r = session_check(s);
 
-	if (r < 0)
-		return r;
 	/* Bounded, however fast they come: what is left makes the descriptor ready again. */
-	for (int i = 0; i < DISCARDS_MAX; i++) {
+	for (int i = 0; r == 0 && i < DISCARDS_MAX; i++) {
 		int fds[1];
 		size_t n_fds;
 		ssize_t n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), fds, 1, &n_fds,
@@ -251,8 +267,9 @@ capc_session_process(struct capc_session *s)
 			fd_close(fds[0]);
 		if (n <= 0)
 			return session_end(s, -ENOTCONN);
+		r = process_packet(s, (size_t)n);
 	}
-	return 0;
+	return r;
 }
 
 /* A reply to nothing says why the daemon ends the conversation. Returns: whether it is one. */
@@ -340,7 +357,7 @@ session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wi
  * NULL where none is expected).
  */
 static int
-session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
+session_ask_once(struct capc_session *s, struct wire_request *q, uint64_t deadline,
 	struct wire_reply *ret, int *ret_fd)
 {
 	cleanup_close int fd = -1;
@@ -366,6 +383,17 @@ session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
 	return 0;
 }
 
+static int
+session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
+	struct wire_reply *ret, int *ret_fd)
+{
+	int r = session_ask_once(s, q, deadline, ret, ret_fd);
+
+	/* A wait gave way to it, and goes on behind it. */
+	(void)pager_wait(s, &s->pager);
+	return r;
+}
+
 static struct wire_request
 request_make(enum wire_op op, const char *node, const char *text)
 {
@@ -376,6 +404,23 @@ request_make(enum wire_op op, const char *node, const char *text)
 		.text = text,
 		.n_text = text ? strlen(text) : 0,
 	};
+}
+
+/* From a buffer of its own: the last answer may still be read. */
+int
+session_post(struct capc_session *s, enum wire_op op, const char *node, const char *text, uint64_t offset,
+	uint64_t *ret_serial)
+{
+	struct wire_request q = request_make(op, node, text);
+	uint8_t buffer[256];
+	int n, r = session_check(s);
+
+	if (r < 0)
+		return r;
+	q.serial = *ret_serial = ++s->serial;
+	q.offset = offset;
+	n = wire_request_encode(&q, buffer, sizeof(buffer));
+	return n < 0 ? n : send_until(s->fd, buffer, (size_t)n, NULL, 0, session_deadline(s));
 }
 
 int
@@ -549,31 +594,4 @@ session_list(struct capc_session *s, const char *node, int (*each)(const char *n
 			return -ETIMEDOUT;
 	} while (reply.flags & WIRE_MORE);
 	return 0;
-}
-
-int
-capc_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
-	void *data, uint64_t timeout)
-{
-	return session_list(s, node, each, data, deadline_after(timeout));
-}
-
-int
-capc_write(struct capc_session *s, const char *node, const char *text, char **ret_text,
-	uint64_t timeout)
-{
-	return session_do(s, WIRE_WRITE, node, text, ret_text, deadline_after(timeout));
-}
-
-int
-capc_create(struct capc_session *s, const char *node, const char *text, char **ret_text,
-	uint64_t timeout)
-{
-	return session_do(s, WIRE_CREATE, node, text, ret_text, deadline_after(timeout));
-}
-
-int
-capc_remove(struct capc_session *s, const char *node, char **ret_text, uint64_t timeout)
-{
-	return session_do(s, WIRE_REMOVE, node, NULL, ret_text, deadline_after(timeout));
 }

@@ -8,6 +8,7 @@ dist_man_MANS += man/capfs-protocol.7 man/capfs-recipes.7
 function_pages = \
 	man/capc_args_new.3 \
 	man/capc_args_open.3 \
+	man/capc_ask.3 \
 	man/capc_attach.3 \
 	man/capc_call.3 \
 	man/capc_caveats.3 \

@@ -130,6 +130,10 @@ t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
 job "$(program examples/notes)" notes >"$TMP/notes"
 wait_for 10 served notes
 t_is "capc_visit.3_reads_what_was_kept" "a note" "$(run capc_visit notes "a note")"
+mkdir "$CAPFS/sessions/asks"
+echo 'init/asks echo echo' >"$CAPFS/policy"
+t_is "capc_ask.3_asks" "init/asks has echo" "$(CAPFS=$CAPFS/sessions/asks run capc_ask echo)"
+t_like "capc_ask.3_and_says_why_not" 'there is a slot' env CAPFS="$CAPFS/sessions/asks" timeout 20 "$TMP/capc_ask" echo
 job "$TMP/capc_attach" >"$TMP/upper"
 t_ok "capc_attach.3_serves" wait_for 10 test -d "$CAPFS/caps/upper"
 t_is "capc_attach.3_answers" HELLO "$(run cap-client upper hello)"

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/test-wire \
 	tests/test-activate \
 	tests/test-client \
+	tests/test-pager \
 	tests/test-spawn-client \
 	tests/test-spawn-failures \
 	tests/test-thread-client \
@@ -466,6 +467,9 @@ client_test_ldadd = tests/libfixture.la libcap-client/libcap-client.la wire/libw
 tests_test_activate_SOURCES = tests/test-activate.c $(played_daemon)
 tests_test_activate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_activate_LDADD = $(client_test_ldadd)
+tests_test_pager_SOURCES = tests/test-pager.c $(played_daemon)
+tests_test_pager_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_pager_LDADD = $(client_test_ldadd)
 tests_test_client_SOURCES = tests/test-client.c $(played_daemon)
 tests_test_client_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_client_LDADD = $(client_test_ldadd)

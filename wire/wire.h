@@ -42,7 +42,8 @@ enum wire_op {
 	WIRE_IDENTIFY,  /* … or is described */
 	WIRE_INSPECT,   /* instead of a challenge: gives a socket to send a connected one over */
 	WIRE_SPAWN,     /* threads: gives one end of a pair to the program that is started (process.h) */
-	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds; caps/SLOT: its visit's answer */
+	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds; caps/SLOT: its visit's answer;
+			   a session: what it is to decide */
 	WIRE_REGISTER,  /* threads: gives one end of a pair, on which a thread says that it is one (register.h) */
 };
 

@@ -140,8 +140,6 @@ askings_changed(struct askings *all, struct entity *e)
 	struct ask *a;
 
 	if (e->kind == ENTITY_SESSION) {
-		if (e->linked && !list_empty(&session_of(e)->asked))
-			resume_all(all, &session_of(e)->deciders);
 		/* One of its own may be new, and due before all others. */
 		if (!list_empty(&session_of(e)->owned[ENTITY_ASK]))
 			arm(all);
@@ -150,8 +148,10 @@ askings_changed(struct askings *all, struct entity *e)
 	if (e->kind != ENTITY_ASK)
 		return;
 	a = ask_of(e);
-	if (a->record.state != ASK_ANSWERED)
+	if (a->record.state != ASK_ANSWERED) {
+		resume_all(all, &ask_decider(a->session, a->record.what)->deciders);
 		return;
+	}
 	resume_all(all, &a->waiters);
 	if (a->record.asker.handle)
 		note(all, a);

@@ -3,14 +3,20 @@
  * Asking through the control protocol: the request is replied to with the answer. It stays in the queue until
  * there is one, and is performed again then; what it has asked is found by the connection and the serial, also by
  * a later broker. So nothing is asked twice.
+ *
+ * Who decides waits by a request, too, which gives way to others of its connection: so whoever decides needs one
+ * connection for both.
  */
 #include "config.h"
 
 #include "capfsd/control/asks.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "capfsd/asking/asking.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
@@ -18,6 +24,7 @@
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
+#include "capfsd/ops/texts.h"
 #include "wire/wire.h"
 
 /*
@@ -100,5 +107,68 @@ perform_ask(struct exchange *x, struct node node)
 	spawn_forget(c);
 	askings_wait(a, &c->parked_link);
 	x->parked = true;
+	return 0;
+}
+
+/* "after=N": what has come before was told. */
+static bool
+take_after(struct exchange *x, uint64_t *ret)
+{
+	static const char key[] = "after=";
+	const struct wire_request *q = x->asked;
+	size_t n = sizeof(key) - 1;
+
+	*ret = 0;
+	if (q->n_text == 0)
+		return true;
+	if (q->n_text > n && memcmp(q->text, key, n) == 0 && number_parse(q->text + n, q->n_text - n, false, ret) == 0)
+		return true;
+	return refuse(&x->request, EINVAL, "a wait for something to decide says 'after=ID', or nothing");
+}
+
+/* What was told and left undecided stands before it: who decides makes that no longer than it wants. */
+static const struct ask *
+find_after(const struct session *s, uint64_t id)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&s->asked) {
+		const struct ask *a = list_entry(i, struct ask, asked_link);
+
+		if (a->entity.id > id)
+			return a;
+	}
+	return NULL;
+}
+
+/* The kernel counts all packets of the queue, of which the first is the one that is performed. */
+static bool
+is_followed(const struct exchange *x)
+{
+	int n = 0;
+
+	return ioctl(x->control->fd, FIONREAD, &n) == 0 && (size_t)n > x->n_asked;
+}
+
+int
+perform_wait_to_decide(struct exchange *x, struct session *s)
+{
+	struct control *c = x->control;
+	const struct ask *a;
+	uint64_t after;
+
+	if (!take_after(x, &after))
+		return 0;
+	a = find_after(s, after);
+	if (a) {
+		text_ask(a, x->request.model->now_usec(), &x->request.text);
+		return text_done(&x->request.text) < 0 ? refuse(&x->request, ENOMEM, "the daemon is out of memory") : 0;
+	}
+	if (is_followed(x))
+		return refuse(&x->request, EAGAIN, "there is another request");
+	if (spawn_is_late(x))
+		return refuse(&x->request, ETIMEDOUT, "there is nothing to decide");
+	spawn_forget(c);
+	askings_wait_decider(s, &c->parked_link);
+	x->parked = x->gives_way = true;
+	spawn_arm(c);
 	return 0;
 }

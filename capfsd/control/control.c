@@ -334,7 +334,7 @@ control_perform(struct control *c, struct exchange *x)
  * is ended instead, or the same request would be tried without end.
  */
 static enum step
-control_execute(struct control *c, const struct wire_request *asked, bool has_fds)
+control_execute(struct control *c, const struct wire_request *asked, size_t n, bool has_fds)
 {
 	struct exchange x = {
 		.request =
@@ -348,6 +348,7 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 			},
 		.control = c,
 		.asked = asked,
+		.n_asked = n,
 		.fd = -1,
 	};
 	enum step step;
@@ -363,7 +364,7 @@ control_execute(struct control *c, const struct wire_request *asked, bool has_fd
 	c->performing = false;
 	if (r == 0 && x.parked && !x.request.error) {
 		/* Its end is told once, perhaps before this. */
-		watch_set(&c->watch, 0);
+		watch_set(&c->watch, x.gives_way ? EPOLLIN : 0);
 		step = fd_has_hung_up(c->fd) ? STEP_END : STEP_WAIT;
 	} else if (r == 0 && x.unfinished) {
 		step = STEP_MORE;
@@ -432,7 +433,7 @@ control_step(struct control *c)
 		control_take(c);
 		return STEP_MORE;
 	}
-	return control_execute(c, &asked, has_fds > 0);
+	return control_execute(c, &asked, (size_t)n, has_fds > 0);
 }
 
 bool

@@ -23,6 +23,7 @@ struct exchange {
 	struct request request;
 	struct control *control;
 	const struct wire_request *asked;
+	size_t n_asked; /* bytes of it in the queue */
 	const char *text; /* instead of request.text, when set */
 	size_t n_text;
 	uint64_t value;
@@ -30,7 +31,8 @@ struct exchange {
 	int (*note)(struct request *r, struct change *ch); /* of what is replied to at once (asks.c) */
 	int fd;	    /* goes with the reply, -1: none */
 	bool noted;	/* the reply was staged */
-	bool parked;     /* no reply yet, and nothing to be done until control_resume() */
+	bool parked;     /* no reply yet, and nothing to be done until control_resume() … */
+	bool gives_way;  /* … or until there is another request behind it */
 	bool unfinished; /* no reply yet: others have their turn, and then it is performed again */
 };
 

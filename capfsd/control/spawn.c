@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/number.h"
+#include "capfsd/control/asks.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/disposal/disposal.h"
@@ -502,9 +503,8 @@ static const struct verb verb_wait = {
 	.done = wait_done,
 };
 
-/* The time counts from when it was asked first. */
-static bool
-is_late(struct exchange *x)
+bool
+spawn_is_late(struct exchange *x)
 {
 	struct control *c = x->control;
 	uint64_t now = loop_now(c->controls->sockets->event), timeout = x->asked->offset;
@@ -516,8 +516,8 @@ is_late(struct exchange *x)
 	return now >= c->wait_until_usec;
 }
 
-static void
-arm(struct control *c)
+void
+spawn_arm(struct control *c)
 {
 	if (c->wait_until_usec == UINT64_MAX)
 		return;
@@ -537,12 +537,12 @@ wait_for_visit(struct exchange *x, const struct capability *slot)
 		text_addf(&x->request.text, "answer=%s", v->record.answer == VISIT_REFUSED ? "refused" : "accepted");
 		return 0;
 	}
-	if (is_late(x))
+	if (spawn_is_late(x))
 		return refuse(&x->request, ETIMEDOUT, "its server has not answered");
 	spawn_forget(x->control);
 	list_append(&v->waiting, &x->control->parked_link);
 	x->parked = true;
-	arm(x->control);
+	spawn_arm(x->control);
 	return 0;
 }
 
@@ -567,17 +567,19 @@ perform_wait(struct exchange *x)
 
 	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
+	if (node.entity->kind == ENTITY_SESSION && !node.row->name)
+		return perform_wait_to_decide(x, session_of(node.entity));
 	if (node.entity->kind == ENTITY_CAPABILITY && !node.row->name)
 		return wait_for_visit(x, capability_of(node.entity));
 	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
-		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID, or a visit, at caps/SLOT");
+		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID, a visit, at caps/SLOT, or what a session is to decide");
 	if (program_of(node.entity)->record.flags & PROGRAM_REGISTERED)
 		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
 	if (program_is_live(program_of(node.entity))) {
-		if (is_late(x))
+		if (spawn_is_late(x))
 			return refuse(&x->request, ETIMEDOUT, "it has not ended");
 		e = park(x, program_of(node.entity));
-		arm(c);
+		spawn_arm(c);
 		return e;
 	}
 	o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);

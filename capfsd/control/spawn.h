@@ -21,5 +21,9 @@ int perform_spawn(struct exchange *x);
 int perform_wait(struct exchange *x);
 /* V is answered, or gone. For hooks. */
 void spawn_visit_answered(struct visit *v);
-/* C ends. */
+/* C ends, or waits for something else. */
 void spawn_forget(struct control *c);
+/* Is the time over that a WAIT may take? It counts from when it was asked first. */
+bool spawn_is_late(struct exchange *x);
+/* The WAIT of C is performed again when that is over. */
+void spawn_arm(struct control *c);

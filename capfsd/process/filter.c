@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
@@ -208,6 +209,7 @@ static const struct rule broker_rules[] = {
 	FCNTL(F_ADD_SEALS),
 	FCNTL(F_GET_SEALS),
 	WITH(ioctl, IS(1, PIDFD_STATUS_REQUEST)),
+	WITH(ioctl, IS(1, FIONREAD)),
 };
 
 /*
