@@ -213,6 +213,14 @@ CAPC_PUBLIC int capc_write(capc_session *s, const char *node, const char *text, 
 	uint64_t timeout);
 
 /*
+ * Would TEXT be taken as the whole of a node, such as a policy? Nothing is changed. ret_text as capc_write().
+ *
+ * Returns: as capc_write() would; -EOPNOTSUPP (what is no policy, or the daemon is older).
+ */
+CAPC_PUBLIC int capc_check(capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout);
+
+/*
  * Calls EACH for every name in a directory, as ls(1) does, until it returns other than 0. EACH may
  * use S. Names that come or go meanwhile may be missed, others are not, and none comes twice.
  *

@@ -395,3 +395,10 @@ capc_remove(struct capc_session *s, const char *node, char **ret_text, uint64_t 
 {
 	return session_do(s, WIRE_REMOVE, node, NULL, ret_text, deadline_after(timeout));
 }
+
+int
+capc_check(struct capc_session *s, const char *node, const char *text, char **ret_text,
+	uint64_t timeout)
+{
+	return session_do(s, WIRE_CHECK, node, text, ret_text, deadline_after(timeout));
+}

@@ -45,6 +45,7 @@ enum wire_op {
 	WIRE_WAIT,      /* threads/ID: what it has come to, within `offset` microseconds; caps/SLOT: its visit's answer;
 			   a session: what it is to decide */
 	WIRE_REGISTER,  /* threads: gives one end of a pair, on which a thread says that it is one (register.h) */
+	WIRE_CHECK,     /* as a WRITE of what is written as a whole, which changes nothing */
 };
 
 /* The extended attribute of a `socket` that takes the challenge. */

@@ -236,6 +236,20 @@ perform_write(struct exchange *x)
 	return tree_write(&x->request, node, x->asked->text, x->asked->n_text);
 }
 
+/* Of what is written as a whole: whoever writes one command can as well take it back. */
+static int
+perform_check(struct exchange *x)
+{
+	struct node node;
+
+	if (!find_file(x, &node))
+		return 0;
+	if (!node.row->bytes_max)
+		return refuse(&x->request, EOPNOTSUPP, "only a policy is checked before it is written");
+	x->request.checks = true;
+	return perform_write(x);
+}
+
 static int
 perform_create(struct exchange *x)
 {
@@ -283,6 +297,7 @@ static const struct {
 	[WIRE_SPAWN] = {"spawn", perform_spawn, RIGHT_SPAWN},
 	[WIRE_WAIT] = {"wait", perform_wait},
 	[WIRE_REGISTER] = {"register", perform_register, RIGHT_SPAWN},
+	[WIRE_CHECK] = {"check", perform_check},
 };
 
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))

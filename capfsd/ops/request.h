@@ -28,6 +28,7 @@ struct request {
 	const struct capability *through;
 	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
 
+	bool checks;  /* nothing is to be changed or told: what would be replied */
 	bool appends; /* to what the file has: where that is a text that is written as a whole */
 
 	/* The outcome. */

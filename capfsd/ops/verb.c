@@ -156,7 +156,7 @@ run_once(struct operation *o)
 		e = -ENOMEM;
 	if (e < 0) {
 		e = request_fail(r, o->change, e);
-	} else if (r->error || o->unchanged) {
+	} else if (r->error || o->unchanged || r->checks) {
 		change_abort(o->change);
 	} else {
 		e = commit(o);
@@ -224,9 +224,9 @@ verb_finish(struct operation *o, int result)
 	cleanup_text struct text where = {};
 	struct request *r = o->request;
 
-	if (result < 0 || r->error)
+	if (result < 0 || r->error || r->checks)
 		r->pending = 0;
-	if (result < 0 || o->verb->quiet)
+	if (result < 0 || o->verb->quiet || r->checks)
 		return result;
 	count(o);
 	if (r->error) {
@@ -273,7 +273,7 @@ verb_run(struct operation *o)
 		e = run(o);
 	if (prepared && v->done)
 		v->done(o, e == 0 && !r->error && !o->unchanged);
-	if (e == 0 && !r->error && o->told)
+	if (e == 0 && !r->error && !r->checks && o->told)
 		tell(o);
 	text_deinit(&o->event);
 	text_deinit(&o->told_text);
