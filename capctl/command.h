@@ -51,6 +51,7 @@ extern const struct command command_adjust, command_alias, command_apply, comman
 extern const struct command command_dataspace_cat, command_dataspace_create, command_fetch, command_post;
 extern const struct command command_originate, command_signal_raise, command_signal_wait, command_thread_ctl, command_thread_wait;
 extern const struct command command_answer, command_upgrade, command_visit;
+extern const struct command command_approve, command_policy, command_refuse, command_request, command_requests, command_yield;
 
 /* Connects to the root. Returns: 0, or the exit status, having said why. */
 int context_open(struct context *x);

@@ -9,10 +9,12 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/apply/plan.c capctl/apply/plan.h \
 	capctl/apply/wire.c \
 	capctl/commands/cmd-args.c \
+	capctl/commands/cmd-ask.c \
 	capctl/commands/cmd-adjust.c \
 	capctl/commands/cmd-delegate.c \
 	capctl/commands/cmd-events.c \
 	capctl/commands/cmd-graph.c \
+	capctl/commands/cmd-policy.c \
 	capctl/commands/cmd-serve.c \
 	capctl/commands/cmd-session.c \
 	capctl/commands/cmd-show.c \

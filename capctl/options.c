@@ -55,6 +55,7 @@ static const struct row rows[] = {
 	{"html", OPTION_HTML, 0, false, 0},
 	{"http", OPTION_HTTP, 0, false, 0},
 	{"caveats", OPTION_CAVEATS, 0, false, 0},
+	{"check", OPTION_CHECK, 0, false, 0},
 	{"wait-backend", OPTION_WAIT_BACKEND, 0, VALUE(wait_backend)},
 };
 

@@ -43,6 +43,7 @@ enum option_bit {
 	OPTION_HTTP = UINT64_C(1) << 34,
 	OPTION_CAVEATS = UINT64_C(1) << 35,
 	OPTION_VIA = UINT64_C(1) << 36,
+	OPTION_CHECK = UINT64_C(1) << 37,
 };
 
 /* Every command takes these. */

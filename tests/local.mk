@@ -199,6 +199,7 @@ integration_tests = \
 	tests/it-turns.sh \
 	tests/it-unmodified.sh \
 	tests/it-upgrade.sh \
+	tests/it-pager.sh \
 	tests/it-visits.sh \
 	tests/it-upgrade-from.sh \
 	tests/it-web.sh \
