@@ -74,6 +74,7 @@ unit_tests = \
 	tests/test-run-words \
 	tests/test-control \
 	tests/test-delegated \
+	tests/test-deciding \
 	tests/test-confine \
 	tests/test-programs \
 	tests/test-programs-crash \
@@ -683,6 +684,9 @@ tests_test_programs_crash_SOURCES = tests/test-programs-crash.c tests/programs-w
 	$(sockets_web)
 tests_test_programs_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_programs_crash_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_deciding_SOURCES = tests/test-deciding.c $(sockets_web)
+tests_test_deciding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_deciding_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_control_SOURCES = tests/test-control.c $(sockets_web)
 tests_test_control_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_control_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -105,6 +105,7 @@ on_changed(void *data, struct entity *e)
 	sockets_changed(w->sockets, e);
 	if (w->controls) {
 		programs_changed(w->programs, e);
+		askings_changed(w->askings, e);
 		controls_changed(w->controls, e);
 	}
 }
@@ -117,6 +118,7 @@ on_gone(void *data, struct entity *e)
 	if (!w->sockets)
 		return;
 	sockets_gone(w->sockets, e);
+	askings_gone(w->askings, e);
 	controls_gone(w->controls, e);
 	programs_gone(w->programs, e);
 	conversations_gone(w->conversations, e);
@@ -325,6 +327,9 @@ on_program(void *data, struct list *waiter, bool first)
 	controls_resume(w->controls, waiter, first);
 }
 
+/* There are no files in this world, and a store that fails ends the test elsewhere. */
+static const struct askings_ops world_askings = {.resume = on_program};
+
 static void
 on_want_spawner(void *data)
 {
@@ -369,6 +374,7 @@ world_start(struct world *w)
 	ck_assert_int_eq(askings_new(w->model, &w->boot, w->event, &w->askings), 0);
 	ck_assert_int_eq(controls_new(w->sockets, w->programs, w->askings, NULL, &w->controls), 0);
 	programs_set_ops(w->programs, &world_programs, w);
+	askings_set_ops(w->askings, &world_askings, w);
 	ck_assert_int_eq(conversations_new(w->sockets, on_call_ready, w, &w->conversations), 0);
 	ck_assert_int_eq(adopt(w->sockets, fds, n_left), 0);
 	start_binder(w);
