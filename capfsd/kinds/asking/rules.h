@@ -16,6 +16,11 @@
 #include "base/index.h"
 #include "capfsd/kinds/capability/capability.h"
 
+/*
+ * All of a policy is understood in one turn, by the broker in service and by one that starts, which takes half a
+ * millisecond for this many: as much as others may have to wait for anybody (SECURITY). A megabyte would take eight, and
+ * to understand it in pieces would be two policies at once for as long as that lasts.
+ */
 #define RULES_MAX 1024
 #define RULES_BYTES_MAX 65535
 
