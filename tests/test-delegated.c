@@ -200,6 +200,38 @@ START_TEST(the_end_of_either_session_does)
 }
 END_TEST
 
+#define MANY 24 /* more than end at once */
+
+/* Those whose turn to end comes later have ended, too, and what they had asked for is not done any more. */
+START_TEST(what_was_asked_before_its_end_is_not_done_after_it)
+{
+	int fds[MANY];
+	struct change *ch;
+	char text[64];
+
+	ck_assert_int_eq(tell("transfer_quota", "to=holder caps=32 sockets=64"), 0);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "to=holder as=it%d rights=control", i);
+		grant("app", text);
+		snprintf(text, sizeof(text), "it%d", i);
+		fds[i] = reach(world_slot(&w, holder, text));
+	}
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "sessions/made%d", i);
+		world_send(fds[i], WIRE_CREATE, 1, text, "caps=0 ram=0");
+	}
+	ch = change_begin(w.model);
+	ck_assert_int_eq(change_finish(ch, capability_end_children(ch, world_slot(&w, root(), "app"))), 0);
+	world_settle(&w);
+	for (int i = 0; i < MANY; i++) {
+		ck_assert(world_is_over(fds[i]));
+		close(fds[i]);
+	}
+	ck_assert_uint_eq(app->n_owned[ENTITY_SESSION], 0);
+	ck_assert_uint_eq(holder->used.n[QUOTA_SOCKETS], 0);
+}
+END_TEST
+
 /* By what it asks it ends the session that holds its slot, and that pays for it: it has its reply, and goes. */
 START_TEST(who_ends_itself_is_told)
 {
@@ -390,6 +422,7 @@ main(void)
 	tcase_add_test(t, it_is_not_opened_otherwise);
 	tcase_add_test(t, revocation_ends_it);
 	tcase_add_test(t, the_end_of_either_session_does);
+	tcase_add_test(t, what_was_asked_before_its_end_is_not_done_after_it);
 	tcase_add_test(t, who_ends_itself_is_told);
 	tcase_add_test(t, hostile_bytes_end_it_alone);
 	tcase_add_test(t, P14_it_goes_on_over_a_brokers_death);
