@@ -94,6 +94,17 @@ struct capc_caller {
 #define CAPC_RIGHT_TRANSFER (1 << 4)
 #define CAPC_RIGHT_SHARE (1 << 5)
 #define CAPC_RIGHT_FDS (1 << 6) /* descriptors may be sent through it */
+#define CAPC_RIGHT_RAISE (1 << 7) /* of signals, sessions, threads and what is posted: capfs(5), TYPES */
+#define CAPC_RIGHT_WAIT (1 << 8)
+#define CAPC_RIGHT_ACCEPT (1 << 9)
+#define CAPC_RIGHT_ACCOUNT (1 << 10)
+#define CAPC_RIGHT_CONTROL (1 << 11)
+#define CAPC_RIGHT_SPAWN (1 << 12)
+#define CAPC_RIGHT_KILL (1 << 13)
+#define CAPC_RIGHT_PAUSE (1 << 14)
+#define CAPC_RIGHT_AFFINITY (1 << 15)
+#define CAPC_RIGHT_SIGNAL (1 << 16)
+#define CAPC_RIGHT_OPEN (1 << 17)
 
 /* ---- A session ------------------------------------------------------------------------------ */
 

@@ -322,6 +322,17 @@ result_rights(const char *result)
 		{"transfer", CAPC_RIGHT_TRANSFER},
 		{"share", CAPC_RIGHT_SHARE},
 		{"fds", CAPC_RIGHT_FDS},
+		{"raise", CAPC_RIGHT_RAISE},
+		{"wait", CAPC_RIGHT_WAIT},
+		{"accept", CAPC_RIGHT_ACCEPT},
+		{"account", CAPC_RIGHT_ACCOUNT},
+		{"control", CAPC_RIGHT_CONTROL},
+		{"spawn", CAPC_RIGHT_SPAWN},
+		{"kill", CAPC_RIGHT_KILL},
+		{"pause", CAPC_RIGHT_PAUSE},
+		{"affinity", CAPC_RIGHT_AFFINITY},
+		{"signal", CAPC_RIGHT_SIGNAL},
+		{"open", CAPC_RIGHT_OPEN},
 	};
 	size_t n = 0;
 	const char *word = result_find(result, "rights=", &n), *end = word + n;

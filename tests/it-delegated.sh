@@ -157,6 +157,13 @@ t_like "paths_of_here_are_none_of_there" "not the name of a node below holder:it
 	"$CAP" --via=holder:it2 drop "$CAPFS/caps/app"
 t_like "what_takes_files_does_not_go_there" "run does not go through a slot" "$CAP" --via=holder:it2 run -- /bin/true
 
+# What a slot refers to is made anew nowhere, and its absence keeps nothing else back.
+"$CAP" checkpoint app "$TMP/checkpoint" >/dev/null
+t_like "a_restored_session_is_told_what_it_lacks" "^left path=. what=slot name=self why=what it refers to is not part" \
+	"$CAP" restore "$TMP/checkpoint" copy
+t_ok "and_has_the_rest" test -d "$CAPFS/sessions/copy/sessions/inner"
+"$CAP" session close --all copy
+
 # --- a thread
 
 # With the spawner that its minder starts programs are run.

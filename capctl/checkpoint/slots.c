@@ -56,7 +56,10 @@ static const struct {
 } rights[] = {
 	{"call", CAPC_RIGHT_CALL}, {"grant", CAPC_RIGHT_GRANT}, {"replicate", CAPC_RIGHT_REPLICATE},
 	{"reduce", CAPC_RIGHT_REDUCE}, {"transfer", CAPC_RIGHT_TRANSFER}, {"share", CAPC_RIGHT_SHARE},
-	{"fds", CAPC_RIGHT_FDS},
+	{"fds", CAPC_RIGHT_FDS}, {"raise", CAPC_RIGHT_RAISE}, {"wait", CAPC_RIGHT_WAIT},
+	{"accept", CAPC_RIGHT_ACCEPT}, {"account", CAPC_RIGHT_ACCOUNT}, {"control", CAPC_RIGHT_CONTROL},
+	{"spawn", CAPC_RIGHT_SPAWN}, {"kill", CAPC_RIGHT_KILL}, {"pause", CAPC_RIGHT_PAUSE},
+	{"affinity", CAPC_RIGHT_AFFINITY}, {"signal", CAPC_RIGHT_SIGNAL}, {"open", CAPC_RIGHT_OPEN},
 };
 
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
@@ -167,7 +170,7 @@ find_source(const struct slots *s, const struct file_line *l, struct source *ret
 	if (l->value[KEY_from])
 		return find_outside(s, l, ret);
 	if (!l->value[KEY_parent])
-		return "its object is not part of the checkpoint";
+		return "what it refers to is not part of the checkpoint";
 	ret->line = file_find(s->restore->file, l->source);
 	ret->slot = slot_of(s, ret->line);
 	ret->have = ret->slot->have;
