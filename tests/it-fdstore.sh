@@ -150,6 +150,31 @@ for victim in BROKER HOLDER KEEPER; do
 	t_ok "another_after_kill_9_of_the_$victim" wait_for 20 another $old
 	check_all "kill_$victim"
 done
+# What was posted systemd is not given: closed there, it could keep all of it for ever.
+mkfifo "$TMP/post.end"
+"$CAP" originate fd conf >/dev/null
+"$(program tests/posted)" hold "$CAPFS/caps/conf/socket" /etc/passwd <"$TMP/post.end" >/dev/null &
+HARNESS_JOBS+=("$!")
+exec 9>"$TMP/post.end"
+t_ok "something_is_posted" wait_for 10 grep -q '^served=yes' "$CAPFS/caps/conf/info"
+# What comes later is not sent before it.
+stored=$(n_stored)
+more_are_stored() {
+	[ "$(n_stored)" -gt "$stored" ]
+}
+job "$PROBE" inherit "$CAPFS/caps/echo/socket" sleep 1000
+held=$!
+t_ok "what_came_later_is_kept" wait_for 10 more_are_stored
+old="$KEEPER $BROKER"
+kill -9 "$KEEPER"
+# shellcheck disable=SC2086
+wait_for 20 another $old
+t_like "it_is_not_kept" '^served=no' cat "$CAPFS/caps/conf/info"
+exec 9>&-
+end_job "$held"
+t_ok "it_can_be_posted_again" "$CAP" post conf </etc/passwd
+t_like "and_is_there" '^served=yes' cat "$CAPFS/caps/conf/info"
+rmdir "$CAPFS/caps/conf"
 # Who connects meanwhile waits in the listener's backlog.
 old="$KEEPER $BROKER"
 kill -9 "$KEEPER"

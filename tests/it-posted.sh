@@ -8,7 +8,10 @@
 
 . "$(dirname "$0")/harness.sh" || exit 99
 harness_check
-harness_start --quota=caps=1024,sockets=1024,inflight=256
+mkdir "$TMP/kept"
+chmod 755 "$TMP"
+OPTIONS=(--quota=caps=1024,sockets=1024,inflight=256 --state-dir="$TMP/kept/state")
+harness_start "${OPTIONS[@]}"
 POSTED=$(program tests/posted)
 app=$CAPFS/sessions/app
 packet() { # SOCKET HEX [N PATH…]
@@ -204,6 +207,18 @@ t_ok "and_what_was_posted_with_it" wait_for 10 test "$(used inflight)" = $((infl
 rmdir "$data"
 t_is "nothing_is_left" "$inflight" "$(used inflight)"
 
+# --- over a stop
+
+"$CAP" post old <"$TMP/first"
+"$CAP" grant old app >/dev/null
+harness_stop
+harness_start "${OPTIONS[@]}"
+t_like "what_was_posted_is_gone_with_the_daemon" '^served=no ' cat "$CAPFS/caps/old/info"
+t_fails ECONNREFUSED "and_not_fetched" "$CAP" fetch app:old cat
+t_ok "it_can_be_posted_again" "$CAP" post old <"$TMP/second"
+t_is "for_all_who_have_it" second "$("$CAP" fetch app:old cat)"
+rmdir "$CAPFS/caps/old"
+
 # A file that nobody can close, of a client's own file system.
 mkdir "$TMP/fs"
 "$CAP" originate fd bad >/dev/null
@@ -216,6 +231,10 @@ exec 7>"$TMP/end"
 wait_for 20 test -s "$TMP/hostile"
 if [ "$(cat "$TMP/hostile")" = sent ]; then
 	t_ok "what_nobody_can_close_is_posted" wait_for 20 is_served "$CAPFS/caps/bad"
+	harness_pids
+	old=$BROKER
+	t_ok "a_broker_is_killed_with_it" kill -9 "$BROKER"
+	t_ok "it_is_there_again" wait_for 20 is_served "$CAPFS/caps/bad"
 	harness_pids
 	old=$BROKER
 	t_ok "it_is_dropped" timeout 20 rmdir "$CAPFS/caps/bad"

@@ -5,6 +5,7 @@
  *						path ("@PATH"), and prints the answer: "0",
  *						"0 fd", the name of an errno, or "end"; or why it could not be sent
  *	posted itself ROOT SLOT			posts its own connection to the slot
+ *	posted hold PATH FILE			posts the file, and waits for the end of its input
  *	posted unread PATH N			fetches from the socket N times, reads nothing, says "ready", and waits
  *						for the end of its input
  *	posted attach ROOT SLOT N ROUNDS	fetches memory N times, maps each ROUNDS times, and prints the sum of
@@ -121,19 +122,35 @@ run_itself(int argc, char **argv)
 }
 
 static void
-run_unread(int argc, char **argv)
+wait_for_end(void)
 {
 	char byte;
 
+	printf("ready\n");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
+static void
+run_hold(int argc, char **argv)
+{
+	int fd = connect_to(argv[0]), file = open(argv[1], O_RDONLY | O_CLOEXEC);
+
+	check(file < 0 ? -errno : 0, argv[1]);
+	check((int)msg_send(fd, "\1", 1, &file, 1, 0), "send");
+	wait_for_end();
+}
+
+static void
+run_unread(int argc, char **argv)
+{
 	for (int i = atoi(argv[1]); i > 0; i--) {
 		int fd = connect_to(argv[0]);
 
 		check((int)send(fd, "\2", 1, 0), "send");
 	}
-	printf("ready\n");
-	fflush(stdout);
-	while (read(STDIN_FILENO, &byte, 1) > 0)
-		;
+	wait_for_end();
 }
 
 static void
@@ -206,6 +223,7 @@ main(int argc, char **argv)
 	} commands[] = {
 		{"packet", 2, run_packet},
 		{"itself", 2, run_itself},
+		{"hold", 2, run_hold},
 		{"unread", 2, run_unread},
 		{"attach", 4, run_attach},
 		{"seal", 2, run_seal},
