@@ -99,6 +99,14 @@ connects "$in/caps/docker"
 stopped two_limits ci/in docker calls EDQUOT
 t_like "from_the_top" '^To make it so: capctl adjust docker ci calls=[0-9]+ && capctl adjust ci:docker in calls=[0-9]+$' cat "$TMP/said"
 made_so two_limits ci/in docker
+"$CAP" adjust docker ci calls=none >/dev/null
+"$CAP" adjust ci:docker in calls=none >/dev/null
+"$CAP" adjust ci:docker in calls=2 >/dev/null
+while connects "$in/caps/docker"; do :; done
+"$CAP" adjust docker ci calls=none >/dev/null
+"$CAP" adjust docker ci calls="$(sed -n 's/^calls .*used=\([0-9]*\) .*/\1/p' "$in/caps/docker/info")" >/dev/null 2>&1
+stopped one_below_the_same ci/in docker calls EDQUOT
+made_so one_below_the_same ci/in docker
 "$CAP" adjust ci:docker in calls=none >/dev/null 2>&1
 "$CAP" adjust docker ci calls=none conns=1 >/dev/null
 job "$PROBE" flood "$ci/caps/docker/socket" 1 60 >/dev/null

@@ -23,6 +23,7 @@ struct link {
 	struct text node, session, info, label; /* its slot's, that session's; as the daemon calls it */
 	uint64_t id;
 	uint64_t limit, used; /* of what is asked for */
+	bool is_stopped;      /* it is to be changed */
 };
 
 struct chain {
@@ -212,12 +213,25 @@ adjust(struct why *y, struct chain *c, size_t i, const char *rule, const char *d
 	add_whom(y, above, l, &whom);
 	if (strcmp(rule, "right") == 0)
 		add_rights(above, l, details, &how);
-	else if (strcmp(rule, "methods") == 0)
-		text_add(&how, "methods=all");
 	else
 		add_limit(c, i, rule, &how);
 	if (text_done(&slot) == 0 && text_done(&whom) == 0 && text_done(&how) == 0)
 		why_capctl(y, "adjust %s %s %s", slot.data, whom.data, how.data);
+}
+
+/*
+ * Nobody is given more than those above have, who may have used less: what was used before there was a limit is not
+ * counted. So they are raised, too, where they have not one more than was used here.
+ */
+static void
+stop_above(struct chain *c, size_t i)
+{
+	for (size_t k = i + 1; k < c->n; k++)
+		if (c->links[k].limit <= c->links[i].used) {
+			c->links[k].is_stopped = true;
+			if (c->links[k].used < c->links[i].used)
+				c->links[k].used = c->links[i].used;
+		}
 }
 
 /* From the top, so that each has what the next one is given. */
@@ -236,14 +250,18 @@ remedy_chain(struct why *y, const char *rule, const char *details)
 	for (size_t i = 0; i < c.n; i++) {
 		c.links[i].limit = number(c.links[i].info.data, rule, "limit", NO_LIMIT);
 		c.links[i].used = number(c.links[i].info.data, rule, "used", 0);
-		found += is_at(details, c.links[i].id);
+		c.links[i].is_stopped = is_at(details, c.links[i].id);
+		found += c.links[i].is_stopped;
 	}
+	for (size_t i = 0; i < c.n; i++)
+		if (c.links[i].is_stopped && strcmp(rule, "right") != 0)
+			stop_above(&c, i);
 	if (found < count_at(details))
 		why_hint(y, "It is an ancestor's, which cannot be seen from here: ask who has given the slot.");
 	if (found == 0 && count_at(details) == 0)
 		why_hint(y, "Nothing is left of it between the slot and its ancestors.");
 	for (size_t i = c.n; i-- > 0;)
-		if (is_at(details, c.links[i].id))
+		if (c.links[i].is_stopped)
 			adjust(y, &c, i, rule, details);
 }
 
