@@ -70,7 +70,7 @@ HARNESS_JOBS+=("$client")
 exec 7>hold
 echo first >&7
 t_ok "a_client" wait_for 10 grep -q first held
-t_like "what_is_not_carried_is_listed" '^left path=\. what=connections n=1$' "$CAP" checkpoint app file
+t_like "what_is_not_carried_is_listed" '^left path=\. what=connections name=db n=1$' "$CAP" checkpoint app file
 t_is "nobody_else_reads_it" 600 "$(stat -c %a file)"
 t_is "the_same_by_the_tree" "$(plain file)" "$(plain "$app/checkpoint")"
 echo second >&7
@@ -184,7 +184,12 @@ t_is "nobody_else_has_more" "1 2" "$("$CAP" holders kv | grep -c 'init/jail/same
 
 # --- another instance ---
 
+printf 'init/app/front log kv calls=3\ninit/app mail kv\n* kv kv\n' >rules
+cat rules >"$CAPFS/policy"
+t_ok "a_share" "$CAP" share kv children
+t_like "what_a_share_makes_it_makes_again" '^left path=\. what=shared name=kv-2 n=1$' "$CAP" checkpoint app other
 "$CAP" checkpoint . all >/dev/null
+shared=$("$CAP" holders kv | grep -c by=share)
 instance=$(field instance "$CAPFS/version")
 for job in "${HARNESS_JOBS[@]}"; do end_job "$job"; done
 HARNESS_JOBS=()
@@ -207,5 +212,30 @@ t_ok "a_backup_of_all" "$CAP" restore all all caps=2000 sockets=2000 threads=400
 t_is "has_all" "$(sed -n 's/^session path=//p' all | cut -d' ' -f1 | sort | xargs)" \
 	"$("$CAP" checkpoint all - | sed -n 's/^session path=//p' | cut -d' ' -f1 | sort | xargs)"
 t_is "and_its_slots" "$(grep -c '^slot ' all)" "$("$CAP" checkpoint all - | grep -c '^slot ')"
+t_is "its_rules_are_of_what_it_is_called_now" "init/all/app/front log kv calls=3 init/all/app mail kv * kv kv" \
+	"$(xargs <"$CAPFS/sessions/all/policy")"
+t_is "and_it_shares" "$shared" "$(grep -c ' by=share ' "$CAPFS/sessions/all/caps/kv/holders")"
+
+# --- all of it, in the place of all of it ---
+
+for job in "${HARNESS_JOBS[@]}"; do end_job "$job"; done
+HARNESS_JOBS=()
+harness_stop
+RUN=$TMP/run-3
+export STATE_DIRECTORY=$RUN
+harness_start --quota=caps=8192,sockets=4096,threads=1024
+sed '/^session path=jail /s/caps=1000/caps=100000/' all >forged
+seal forged
+t_fails EDQUOT "one_that_cannot_be_paid" "$CAP" restore forged .
+t_is "leaves_nothing_there" "" "$(ls "$CAPFS/sessions" "$CAPFS/caps" "$CAPFS/entrypoints" | grep -v : | xargs)"
+t_ok "S21_a_backup_of_all_in_place" "$CAP" restore all .
+"$CAP" checkpoint . all2 >/dev/null
+t_is "R01_all_is_as_it_was" "$(plain all | grep -v '^left\|path=\. uid=' | sort)" "$(plain all2 | grep -v '^left\|path=\. uid=' | sort)"
+t_is "with_its_rules" "init/app/front log kv calls=3 init/app mail kv * kv kv" "$(xargs <"$CAPFS/policy")"
+t_is "and_its_shares" "$shared" "$(grep -c ' by=share ' "$CAPFS/caps/kv/holders")"
+t_is "R03_and_its_counter" 5 "$(quota calls used "$CAPFS/sessions/app/sessions/front/caps/data/info")"
+t_fails ENOTEMPTY "only_where_nothing_is" "$CAP" restore all .
+serve kv --inetd -- /bin/cat
+t_is "R02_S21_and_is_served" hello "$(ask "$CAPFS/sessions/app" kv)"
 
 t_done

@@ -29,6 +29,7 @@
 		     "session path=a uid=1 gid=1 mode=0700 caps=4 sockets=4 threads=4 ram=64 inflight=4\n" \
 		     "slot path=a name=out id=8 type=object from=init/caps/log rights=call\n"          \
 		     "only id=6 only=\"GET /a b\" only=\"say \\\"x\\\" \\\\\"\nonly id=6 only=\"POST\"\n" \
+		     "share id=6 with=children calls=2\npolicy path=. init/app/a log kv\n"              \
 		     "alias path=. slot=kv name=x\nleft path=. what=programs n=2\n"
 
 /* With its end, so that only what it says is wrong. */
@@ -60,8 +61,8 @@ START_TEST(what_is_good)
 
 	ck_assert_int_eq(parse(GOOD, &f), 0);
 	ck_assert_str_eq(f.of, "init/app");
-	ck_assert_uint_eq(f.n, 12);
-	ck_assert_uint_eq(f.n - f.first, 6);
+	ck_assert_uint_eq(f.n, 14);
+	ck_assert_uint_eq(f.n - f.first, 7);
 	ck_assert_str_eq(file_find(&f, 9)->value[KEY_name], "two");
 	ck_assert_uint_eq(file_find(&f, 9)->source, 6);
 	ck_assert_ptr_null(file_find(&f, 7));
@@ -69,6 +70,7 @@ START_TEST(what_is_good)
 	ck_assert_int_eq(file_find(&f, 6)->kind, FILE_SLOT);
 	ck_assert_str_eq(file_find(&f, 6)[1].rest, "only=\"GET /a b\" only=\"say \\\"x\\\" \\\\\"");
 	ck_assert_str_eq(file_find(&f, 6)[2].rest, "only=\"POST\"");
+	ck_assert_str_eq(file_find(&f, 6)[3].rest, "with=children calls=2");
 	file_deinit(&f);
 }
 END_TEST
@@ -77,6 +79,14 @@ START_TEST(words_that_would_become_others)
 {
 	static const char *const lines[] = {
 		"slot path=. name=../x id=7 type=object object=5 rights=call\n",
+		"share id=6 to=x\n",
+		"share id=6 with=\n",
+		"share id=6\n",
+		"share id=5 with=children\n",
+		"share id=99 with=children\n",
+		"policy path=. \n",
+		"policy path=. * log kv\001\n",
+		"policy path=../x * log kv\n",
 		"slot path=.. name=x id=7 type=object object=5 rights=call\n",
 		"slot path=a/../../b name=x id=7 type=object object=5 rights=call\n",
 		"slot path=/a name=x id=7 type=object object=5 rights=call\n",

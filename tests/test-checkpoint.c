@@ -99,6 +99,54 @@ START_TEST(R01_what_is_told)
 }
 END_TEST
 
+/* What a share has made it makes again; of what was asked or is open nobody can. */
+START_TEST(R01_shares_and_policies_are_told)
+{
+	char *t;
+
+	ck_assert_int_eq(put(&w, "sessions/app/policy", "# a comment"), 0);
+	ck_assert_int_eq(put(&w, "sessions/app/policy", "init/app/sub log kv calls=2\n\n*/x log deny"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/grant", "to=app as=all rights=call,share,grant"), 0);
+	ck_assert_int_eq(put(&w, "sessions/app/caps/all/share", "with=sub conns=2 rate=5/s rights=call"), 0);
+	ck_assert_int_eq(put(&w, "caps/kv/share", "with=children"), 0);
+	t = text_of(&w, "sessions/app/checkpoint");
+	expect_part(t, "\npolicy path=. init/app/sub log kv calls=2\npolicy path=. */x log deny\n");
+	expect_part(t, " with=sub rights=call conns=2 rate=5/s\n");
+	expect_part(t, "\nleft path=. what=shared name=kv-2 n=1\n");
+	ck_assert_ptr_null(strstr(t, "path=sub name=all "));
+	ck_assert_uint_eq(count_slots(t), 3);
+	free(t);
+	/* Who has the same from above, with something of its own. */
+	ck_assert_int_eq(make(&w, "sessions/app/sessions/sub/caps/all/as", "mail", ""), 0);
+	t = text_of(&w, "checkpoint");
+	expect_part(t, "\nleft path=app/sub what=shared name=all n=1\n");
+	expect_part(t, " with=children\n");
+	ck_assert_ptr_null(strstr(t, "path=app name=kv-2"));
+	free(t);
+}
+END_TEST
+
+START_TEST(R01_what_cannot_be_made_again_is_listed)
+{
+	struct change *ch = change_begin(w.model);
+	struct capability *c = capability_of(walk(&w, "sessions/app/caps/kv").entity), *made;
+	const struct quota lent = {};
+	enum quota_kind kind;
+	char *t;
+
+	ck_assert_int_eq(capability_visit(ch, c, c->session, "open", 4, 0, &made), 0);
+	ck_assert_int_eq(visit_open(ch, made, c->session, NULL, &lent, "", 0, &kind), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	put(&w, "sessions/app/sessions/sub/request", "type=object name=log");
+	t = text_of(&w, "checkpoint");
+	expect_part(t, "\nleft path=. what=visits n=1\n");
+	expect_part(t, "\nleft path=app what=visit name=open n=1\n");
+	expect_part(t, "\nleft path=app/sub what=requests n=1\n");
+	ck_assert_ptr_null(strstr(t, "slot path=app name=open"));
+	free(t);
+}
+END_TEST
+
 /* A change of something else is none of this. */
 START_TEST(R01_pieces_of_one_moment)
 {
@@ -242,6 +290,8 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, R01_what_is_told);
+	tcase_add_test(t, R01_shares_and_policies_are_told);
+	tcase_add_test(t, R01_what_cannot_be_made_again_is_listed);
 	tcase_add_test(t, R01_pieces_of_one_moment);
 	tcase_add_test(t, R01_what_changes_is_told_anew);
 	tcase_add_test(t, R01_what_changes_all_the_time_is_told_in_one_piece);

@@ -58,8 +58,7 @@ check(const struct text *t, bool tell)
 		return complain(e, why.data, "checkpoint");
 	for (size_t i = 0; tell && i < file.n; i++)
 		if (file.lines[i].kind == FILE_LEFT)
-			printf("left path=%s what=%s n=%s\n", file.lines[i].value[KEY_path], file.lines[i].value[KEY_what],
-				file.lines[i].value[KEY_n]);
+			restore_tell_left(&file.lines[i]);
 	file_deinit(&file);
 	return STATUS_DONE;
 }
@@ -137,7 +136,10 @@ restore(struct context *x, const struct file *file, int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : last_name(file->of);
 	int status;
 
-	if (!name_is_valid(name, strlen(name)))
+	/* What is there already has its quota. */
+	if (strcmp(name, ".") == 0 && argc == 2)
+		name = NULL;
+	if (name && !name_is_valid(name, strlen(name)))
 		return complain_usage("'%s' cannot be the name of a session", name);
 	status = argc > 2 ? command_words(&quota, argv + 2, argc - 2) : STATUS_DONE;
 	if (status == STATUS_DONE)
@@ -172,7 +174,7 @@ run_restore(struct context *x, int argc, char **argv)
 const struct command command_restore = {
 	.name = "restore",
 	.by_path = true,
-	.arguments = "FILE|- [NAME [KIND=N…]]",
+	.arguments = "FILE|- [NAME [KIND=N…]|.]",
 	.summary = "make a session of a checkpoint, here or for another daemon",
 	.n_min = 1,
 	.n_max = -1,

@@ -104,6 +104,22 @@ is_confinement(const char *s)
 	return *s && is_printable(s);
 }
 
+static bool
+is_share(const char *s)
+{
+	return strncmp(s, "with=", 5) == 0 && s[5] && is_printable(s);
+}
+
+/* Comments are of any letters. */
+static bool
+is_policy(const char *s)
+{
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return false;
+	return *s;
+}
+
 /* only="TEXT", once or more, with a blank between; in a text a quote or a backslash has a backslash before it. */
 static bool
 is_caveats(const char *s)
@@ -148,6 +164,8 @@ static const struct kind {
 					     K(ram) | K(inflight), 0},
 	[FILE_CONFINE] = {"confine", K(path), 0, is_confinement},
 	[FILE_ONLY] = {"only", K(id), 0, is_caveats},
+	[FILE_SHARE] = {"share", K(id), 0, is_share},
+	[FILE_POLICY] = {"policy", K(path), 0, is_policy},
 	[FILE_ENTRYPOINT] = {"entrypoint", K(path) | K(name) | K(mode) | K(hold) | K(backlog) | K(fds) | K(caveats), 0},
 	[FILE_OBJECT] = {"object", K(path) | K(entrypoint) | K(id) | K(key) | K(socket) | K(protocol) | K(badge), 0},
 	[FILE_SLOT] = {"slot", K(path) | K(name) | K(id) | K(type) | K(rights),
@@ -246,10 +264,17 @@ parse_line(struct file *f, char *line, unsigned line_number)
 	return 0;
 }
 
+/* Does it belong to a slot before it, whose id it has? */
+static bool
+is_of_slot(const struct file_line *l)
+{
+	return l->kind == FILE_ONLY || l->kind == FILE_SHARE;
+}
+
 static bool
 is_identified(const struct file_line *l)
 {
-	return l->kind == FILE_OBJECT || l->kind == FILE_SLOT || l->kind == FILE_ONLY;
+	return l->kind == FILE_OBJECT || l->kind == FILE_SLOT || is_of_slot(l);
 }
 
 static int
@@ -292,7 +317,7 @@ check_ids(struct file *f)
 
 		bool again = i > f->first && l[-1].id == l->id;
 
-		if (l->id == 0 || again != (l->kind == FILE_ONLY) || (again && l[-1].kind == FILE_OBJECT))
+		if (l->id == 0 || again != is_of_slot(l) || (again && l[-1].kind == FILE_OBJECT))
 			return l;
 		if (l->source == 0)
 			continue;

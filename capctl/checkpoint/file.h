@@ -31,7 +31,9 @@ enum file_kind {
 	FILE_ENTRYPOINT,
 	FILE_OBJECT,
 	FILE_SLOT,
-	FILE_ONLY, /* caveats of a slot, behind it: what is behind its id is written as it is */
+	FILE_ONLY,  /* caveats of a slot, behind it: what is behind its id is written as it is */
+	FILE_SHARE, /* likewise: with whom it is shared */
+	FILE_POLICY, /* a line of one; what is behind its path is written as it is, but for labels */
 	FILE_ALIAS,
 	FILE_LEFT,
 	N_FILE_KINDS,
@@ -41,7 +43,7 @@ struct file_line {
 	enum file_kind kind;
 	unsigned number;
 	const char *value[N_FILE_KEYS]; /* NULL: not there */
-	const char *rest;               /* of FILE_CONFINE and FILE_ONLY */
+	const char *rest;               /* of those that are written as they are */
 	uint64_t id;                    /* of objects and slots, and of what follows a slot */
 	uint64_t source;                /* a slot's parent or object; 0: it is from outside */
 };

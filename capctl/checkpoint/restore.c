@@ -25,7 +25,8 @@ void
 restore_node(const struct restore *r, const char *path, struct text *t)
 {
 	text_add(t, r->at);
-	session_node(r->name, t);
+	if (r->name)
+		session_node(r->name, t);
 	if (strcmp(path, ".") != 0)
 		session_node(path, t);
 }
@@ -35,7 +36,8 @@ restore_write(const struct restore *r, const char *node, const char *file, const
 {
 	cleanup_text struct text path = {};
 
-	text_addf(&path, "%s/%s", node, file);
+	text_add(&path, node ? node : "");
+	node_append(&path, file);
 	*ret_answer = NULL;
 	if (text_done(&path) < 0)
 		return -ENOMEM;
@@ -90,20 +92,20 @@ confine(const struct restore *r, const struct file_line *l)
 static int
 make_entrypoint(const struct restore *r, const struct file_line *l)
 {
-	cleanup_text struct text path = {}, how = {};
+	cleanup_text struct text path = {}, node = {}, how = {};
 	capc_entrypoint *entrypoint;
 	capc_session *session;
 	int e;
 
-	text_addf(&path, "%s/", r->context->place.root);
-	restore_node(r, l->value[KEY_path], &path);
+	restore_node(r, l->value[KEY_path], &node);
+	text_addf(&path, "%s/%s", r->context->place.root, node.data ? node.data : "");
 	text_addf(&how, "mode=%s fds=%s caveats=%s", l->value[KEY_mode], l->value[KEY_fds],
 		l->value[KEY_caveats]);
 	if (strcmp(l->value[KEY_hold], "0") != 0)
 		text_addf(&how, " hold=%s", l->value[KEY_hold]);
 	if (strcmp(l->value[KEY_backlog], "0") != 0)
 		text_addf(&how, " backlog=%s", l->value[KEY_backlog]);
-	if (text_done(&path) < 0 || text_done(&how) < 0)
+	if (text_done(&node) < 0 || text_done(&path) < 0 || text_done(&how) < 0)
 		return failed(l, -ENOMEM, NULL);
 	e = capc_session_open(path.data, TIMEOUT_USEC, &session);
 	if (e < 0)
@@ -123,7 +125,8 @@ restore_object(const struct restore *r, const struct file_line *l, const char *w
 	cleanup_text struct text node = {}, text = {};
 
 	restore_node(r, l->value[KEY_path], &node);
-	text_addf(&node, "/entrypoints/%s", l->value[KEY_entrypoint]);
+	node_append(&node, "entrypoints");
+	node_append(&node, l->value[KEY_entrypoint]);
 	text_addf(&text, "key=%s socket=%s%s %s", l->value[KEY_key], l->value[KEY_socket],
 		strcmp(l->value[KEY_protocol], "calls") == 0 ? " protocol=calls" : "", words);
 	*ret_answer = NULL;
@@ -160,13 +163,53 @@ make_alias(const struct restore *r, const struct file_line *l)
 	int e;
 
 	restore_node(r, l->value[KEY_path], &node);
-	text_addf(&node, "/caps/%s/as/%s", l->value[KEY_slot], l->value[KEY_name]);
+	node_append(&node, "caps");
+	text_addf(&node, "/%s/as/%s", l->value[KEY_slot], l->value[KEY_name]);
 	e = text_done(&node) < 0 ? -ENOMEM : context_create(r->context, node.data, "", &reason);
 	if (e == -ENOENT) {
 		restore_left(l, "alias", l->value[KEY_name], "its slot is not there");
 		return STATUS_DONE;
 	}
 	return e < 0 ? failed(l, e, reason) : STATUS_DONE;
+}
+
+/* A label of what was checkpointed becomes that of what it is now: rules are of sessions by their labels. */
+static void
+add_rule(const struct restore *r, const char *rule, const char *label, struct text *t)
+{
+	size_t n = strlen(r->file->of);
+
+	if (strncmp(rule, r->file->of, n) == 0 && (rule[n] == '/' || rule[n] == ' '))
+		text_add(t, label);
+	else
+		n = 0;
+	text_addf(t, "%s\n", rule + n);
+}
+
+/* All of the session's at once, when it comes to the first line: a policy takes the place of what was there. */
+static int
+set_policy(const struct restore *r, const struct file_line *l)
+{
+	cleanup_text struct text node = {}, top = {}, label = {}, rules = {};
+	cleanup_free char *answer = NULL;
+	int e;
+
+	if (l > r->file->lines && l[-1].kind == FILE_POLICY && strcmp(l[-1].value[KEY_path], l->value[KEY_path]) == 0)
+		return STATUS_DONE;
+	restore_node(r, ".", &top);
+	if (text_done(&top) < 0)
+		return failed(l, -ENOMEM, NULL);
+	session_label(&r->context->place, top.data ? top.data : "", &label);
+	if (text_done(&label) < 0)
+		return failed(l, -ENOMEM, NULL);
+	for (const struct file_line *i = l; i < r->file->lines + r->file->n && i->kind == FILE_POLICY &&
+		strcmp(i->value[KEY_path], l->value[KEY_path]) == 0; i++)
+		add_rule(r, i->rest, label.data, &rules);
+	restore_node(r, l->value[KEY_path], &node);
+	if (text_done(&rules) < 0 || text_done(&node) < 0)
+		return failed(l, -ENOMEM, NULL);
+	e = restore_write(r, node.data, "policy", rules.data, &answer);
+	return e < 0 ? failed(l, e, answer) : STATUS_DONE;
 }
 
 /* Only root may give something to others; what cannot be given stays the restorer's. */
@@ -177,11 +220,14 @@ set_owner(const struct restore *r, const struct file_line *l)
 	cleanup_text struct text node = {};
 	int e;
 
-	if (!l->value[KEY_mode])
+	/* A session that was there is its owner's. */
+	if (!l->value[KEY_mode] || (!r->name && l->kind == FILE_SESSION && strcmp(l->value[KEY_path], ".") == 0))
 		return STATUS_DONE;
 	restore_node(r, l->value[KEY_path], &node);
-	if (l->kind == FILE_SLOT)
-		text_addf(&node, "/caps/%s", l->value[KEY_name]);
+	if (l->kind == FILE_SLOT) {
+		node_append(&node, "caps");
+		node_append(&node, l->value[KEY_name]);
+	}
 	if (text_done(&node) < 0)
 		return failed(l, -ENOMEM, NULL);
 	owner.uid = (uid_t)strtoul(l->value[KEY_uid], NULL, 10);
@@ -189,18 +235,24 @@ set_owner(const struct restore *r, const struct file_line *l)
 	owner.mode = (mode_t)strtoul(l->value[KEY_mode], NULL, 8);
 	e = owner_set(r->context->place.root, node.data, &owner);
 	if (e == -EPERM) {
-		restore_left(l, "owner", l->kind == FILE_SLOT ? l->value[KEY_name] : r->name, "only root gives it away");
+		restore_left(l, "owner", l->kind == FILE_SLOT ? l->value[KEY_name] : l->value[KEY_path], "only root gives it away");
 		return STATUS_DONE;
 	}
 	return e < 0 ? failed(l, e, "owner and mode") : STATUS_DONE;
 }
 
 /* The file says already what was not carried into it. */
-static int
-tell_left(const struct restore *r, const struct file_line *l)
+void
+restore_tell_left(const struct file_line *l)
 {
 	printf("left path=%s what=%s%s%s n=%s\n", l->value[KEY_path], l->value[KEY_what],
 		l->value[KEY_name] ? " name=" : "", l->value[KEY_name] ? l->value[KEY_name] : "", l->value[KEY_n]);
+}
+
+static int
+tell_left(const struct restore *r, const struct file_line *l)
+{
+	restore_tell_left(l);
 	return STATUS_DONE;
 }
 
@@ -246,12 +298,66 @@ fill(const struct restore *r, struct slots *slots)
 	if (status == STATUS_DONE)
 		status = each(r, FILE_ALIAS, make_alias);
 	if (status == STATUS_DONE)
+		status = each(r, FILE_POLICY, set_policy);
+	if (status == STATUS_DONE)
 		status = each(r, FILE_CONFINE, confine);
 	if (status == STATUS_DONE)
 		status = set_owners(r, slots);
 	if (status == STATUS_DONE)
 		status = each(r, FILE_LEFT, tell_left);
 	return status;
+}
+
+/* Folders of what a session is filled with, in the order in which that can be taken away. */
+static const char *const folders[] = {"caps", "entrypoints", "sessions"};
+
+/* Returns: an exit status; ENOTEMPTY: what is there could not be told from what is restored. */
+static int
+check_empty(const struct restore *r)
+{
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		cleanup(name_list_deinit) struct name_list list = {};
+		int e = context_list(r->context, r->at, folders[i], &list);
+
+		if (e < 0)
+			return complain(e, NULL, "restore: %s", folders[i]);
+		if (list.n > 0)
+			return complain(ENOTEMPTY, "the session has something already", "restore: %s/%s", folders[i],
+				list.names[0]);
+	}
+	return STATUS_DONE;
+}
+
+/* Returns: is it gone? */
+static bool
+take_away(const struct restore *r, const char *folder, const char *name)
+{
+	cleanup_text struct text node = {}, session = {};
+	cleanup_free char *reason = NULL;
+
+	text_add(&node, r->at);
+	node_append(&node, folder);
+	node_append(&node, name);
+	if (text_done(&node) < 0)
+		return false;
+	if (strcmp(folder, "sessions") != 0)
+		return context_remove(r->context, node.data, &reason) == 0;
+	session_name(node.data, &session);
+	return text_done(&session) == 0 && capc_session_close(r->context->session, session.data, CAPC_CLOSE_ALL) == 0;
+}
+
+static void
+undo_in_place(const struct restore *r)
+{
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		cleanup(name_list_deinit) struct name_list list = {};
+
+		if (context_list(r->context, r->at, folders[i], &list) < 0)
+			continue;
+		for (size_t k = 0; k < list.n; k++)
+			if (!take_away(r, folders[i], list.names[k]))
+				fprintf(stderr, "capctl: restore: %s/%s is left behind\n", folders[i], list.names[k]);
+	}
 }
 
 static void
@@ -270,7 +376,7 @@ int
 restore_run(const struct restore *r)
 {
 	struct slots slots = {.restore = r};
-	int status = make_session(r, &r->file->lines[0]);
+	int status = r->name ? make_session(r, &r->file->lines[0]) : check_empty(r);
 
 	if (status != STATUS_DONE)
 		return status;
@@ -280,7 +386,9 @@ restore_run(const struct restore *r)
 	if (status == STATUS_DONE)
 		status = fill(r, &slots);
 	slots_deinit(&slots);
-	if (status != STATUS_DONE)
+	if (status != STATUS_DONE && r->name)
 		undo(r);
+	else if (status != STATUS_DONE)
+		undo_in_place(r);
 	return status;
 }

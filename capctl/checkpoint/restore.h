@@ -12,7 +12,7 @@ struct restore {
 	struct context *context;
 	const struct file *file;
 	const char *at;    /* the node of the session in which it is restored */
-	const char *name;  /* what the session is called there */
+	const char *name;  /* what the session is called there; NULL: it is that one itself, which has nothing yet */
 	const char *quota; /* of it, instead of the file's; NULL: the file's */
 };
 
@@ -21,3 +21,6 @@ struct restore {
  * refused that is no matter of what the restorer holds, the session is closed again. Returns: an exit status.
  */
 int restore_run(const struct restore *r);
+
+/* Prints what the file says that was not carried into it. */
+void restore_tell_left(const struct file_line *l);

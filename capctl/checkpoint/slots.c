@@ -63,7 +63,7 @@ static const struct {
 };
 
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
-#define RIGHTS_TO_WORK (CAPC_RIGHT_GRANT | CAPC_RIGHT_REPLICATE | CAPC_RIGHT_REDUCE)
+#define RIGHTS_TO_WORK (CAPC_RIGHT_GRANT | CAPC_RIGHT_REPLICATE | CAPC_RIGHT_REDUCE | CAPC_RIGHT_SHARE)
 
 /* Returns: false, one of them is not known. */
 static bool
@@ -152,6 +152,8 @@ find_outside(const struct slots *s, const struct file_line *l, struct source *re
 	const char *name = strrchr(l->value[KEY_from], '/');
 	int e;
 
+	if (!r->name)
+		return "its source is not part of the checkpoint";
 	text_addf(&ret->node, "%s%scaps/%s", r->at, *r->at ? "/" : "", name ? name + 1 : l->value[KEY_from]);
 	text_add(&ret->to, r->name);
 	if (strcmp(l->value[KEY_path], ".") != 0)
@@ -179,7 +181,8 @@ find_source(const struct slots *s, const struct file_line *l, struct source *ret
 	if (!way_down(ret->line->value[KEY_path], l->value[KEY_path], &ret->to))
 		return "it stands in a session beside that of its source";
 	restore_node(s->restore, ret->line->value[KEY_path], &ret->node);
-	text_addf(&ret->node, "/caps/%s", ret->line->value[KEY_name]);
+	node_append(&ret->node, "caps");
+	node_append(&ret->node, ret->line->value[KEY_name]);
 	return NULL;
 }
 
@@ -243,7 +246,8 @@ static void
 slot_node(const struct slots *s, const struct file_line *l, struct text *t)
 {
 	restore_node(s->restore, l->value[KEY_path], t);
-	text_addf(t, "/caps/%s", l->value[KEY_name]);
+	node_append(t, "caps");
+	node_append(t, l->value[KEY_name]);
 }
 
 /* The group of caveats behind the slot or the group L; NULL: there are no more. */
@@ -432,6 +436,28 @@ make_slot(struct slots *s, const struct file_line *l)
 	return derive(s, l, slot, &from);
 }
 
+/* Those who are to have it are there; what they had before of its calls was not carried. */
+static int
+share_slot(const struct slots *s, const struct file_line *l)
+{
+	const struct file *f = s->restore->file;
+	cleanup_text struct text node = {};
+	cleanup_free char *answer = NULL;
+	const struct file_line *share = l + 1;
+	int e;
+
+	while (share < f->lines + f->n && share->kind == FILE_ONLY && share->id == l->id)
+		share++;
+	if (share == f->lines + f->n || share->kind != FILE_SHARE || share->id != l->id)
+		return STATUS_DONE;
+	slot_node(s, l, &node);
+	e = text_done(&node) < 0 ? -ENOMEM : restore_write(s->restore, node.data, "share", share->rest, &answer);
+	if (!is_about_source(e))
+		return e < 0 ? failed(share, e, answer) : STATUS_DONE;
+	restore_left(l, "share", l->value[KEY_name], answer ? answer : "it was refused");
+	return STATUS_DONE;
+}
+
 /* What was used of its calls, and what it has too much. */
 static int
 finish_slot(struct slots *s, const struct file_line *l)
@@ -440,6 +466,9 @@ finish_slot(struct slots *s, const struct file_line *l)
 	cleanup_text struct text node = {}, used = {}, last = {};
 	cleanup_free char *answer = NULL;
 	int e = 0;
+
+	if (share_slot(s, l) != STATUS_DONE)
+		return STATUS_FAILED;
 
 	slot_node(s, l, &node);
 	text_addf(&used, "used=%" PRIu64, slot->used);

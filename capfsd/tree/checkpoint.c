@@ -141,6 +141,76 @@ add_caveats(const struct capability *c, struct text *t)
 	text_add(t, "\n");
 }
 
+static void
+add_reductions(const struct reductions *how, struct text *t)
+{
+	if (how->has_rights) {
+		text_add(t, " rights=");
+		rights_format(how->rights, t);
+	}
+	if (how->has_methods) {
+		text_add(t, " methods=");
+		methods_format(&how->methods, t);
+	}
+	add_number(t, "calls", how->has_calls ? how->calls : LIMIT_NONE);
+	add_number(t, "conns", how->has_conns ? how->conns : LIMIT_NONE);
+	if (how->has_rate && how->rate != LIMIT_NONE)
+		text_addf(t, " rate=%" PRIu64 "/s", how->rate);
+	if (how->has_expires && how->expires_usec != LIMIT_NONE) {
+		text_add(t, " expires=");
+		text_time(t, how->expires_usec);
+	}
+}
+
+/* As it is written; a session by its way from that of the slot. */
+static void
+add_share(const struct walk *w, const struct share *s, struct text *t)
+{
+	const struct reductions how = share_reductions(&s->record);
+	cleanup_text struct text label = {}, by = {};
+
+	text_addf(t, "share id=%" PRIu64 " with=", s->capability->entity.id);
+	session_label(s->capability->session, &by);
+	session_label(session_find_id(w->model, s->record.scope), &label);
+	t->failed |= label.failed || by.failed;
+	if (s->record.with != SHARE_SESSION)
+		share_format_with(w->model, s, t);
+	else if (!t->failed)
+		text_add(t, label.data + by.n + 1);
+	add_reductions(&how, t);
+	text_add(t, "\n");
+}
+
+/* Can whoever makes the sessions again share it with the same ones? */
+static bool
+share_is_within(const struct walk *w, const struct share *s)
+{
+	const struct session *scope = session_find_id(w->model, s->record.scope), *by = s->capability->session;
+
+	if (s->record.with == SHARE_SIBLINGS)
+		return by != w->top;
+	return scope && session_is_within(scope, by) && (s->record.with != SHARE_SESSION || scope != by);
+}
+
+/* That a share has made it: it makes it again, if it is a part of this as well. */
+static bool
+is_remade(const struct walk *w, const struct capability *c)
+{
+	return c->record.by_uid == BY_SHARE && c->parent && share_find(c->parent) &&
+		session_is_within(c->parent->session, w->top) && share_is_within(w, share_find(c->parent));
+}
+
+/* … but not what was done with it. */
+static bool
+has_its_own(const struct capability *c)
+{
+	const struct capability *from = c->parent;
+	size_t n = strlen(c->entity.name), n_from = strlen(from->entity.name);
+
+	return capability_calls_used(c) > 0 || !list_empty(&c->aliases) || c->record.mode != CAPABILITY_MODE_INHERIT ||
+		n < n_from || strcmp(c->entity.name + n - n_from, from->entity.name) != 0;
+}
+
 /* Is it, or what it was derived from, tied to a slot? That has no place in this form, and without it it may more. */
 static bool
 is_tied(const struct capability *c)
@@ -151,11 +221,11 @@ is_tied(const struct capability *c)
 }
 
 static void
-add_left_slot(const struct walk *w, const struct capability *c, struct text *t)
+add_left_slot(const struct walk *w, const struct capability *c, const char *what, struct text *t)
 {
 	text_add(t, "left");
 	add_path(w, c->session, t);
-	text_addf(t, " what=reached name=%s n=1\n", c->entity.name);
+	text_addf(t, " what=%s name=%s n=1\n", what, c->entity.name);
 }
 
 /* Rights and methods are those that count; a limit is its own, beside which those of its parent count, too. */
@@ -164,6 +234,7 @@ add_slot(const struct walk *w, const struct capability *c, struct text *t)
 {
 	const struct capability_record *r = &c->record;
 	cleanup_text struct text methods = {};
+	const struct share *share;
 
 	text_add(t, "slot");
 	add_path(w, c->session, t);
@@ -195,22 +266,73 @@ add_slot(const struct walk *w, const struct capability *c, struct text *t)
 		add_path(w, c->session, t);
 		text_addf(t, " slot=%s name=%s\n", c->entity.name, a->entity.name);
 	}
+	share = share_find(c);
+	if (share && share->record.with == SHARE_NONE)
+		return;
+	if (share && share_is_within(w, share))
+		add_share(w, share, t);
+	else if (share)
+		add_left_slot(w, c, "share", t);
 }
 
-/* What this form has no place for: processes, which cannot be made again, and rules. */
+/* Of what there is no line of its own kind the reason stands in `left`. */
 static void
-add_left(const struct walk *w, const struct session *s, struct text *t)
+tell_one_slot(const struct walk *w, const struct capability *c)
 {
-	if (policy_in_force(s)) {
-		text_add(t, "left");
+	if (is_tied(c))
+		add_left_slot(w, c, "reached", w->t);
+	else if (c->visit)
+		add_left_slot(w, c, "visit", w->t);
+	else if (!is_remade(w, c) && c->record.by_uid == BY_SHARE)
+		add_left_slot(w, c, "shared", w->t);
+	else if (!is_remade(w, c))
+		add_slot(w, c, w->t);
+	else if (has_its_own(c))
+		add_left_slot(w, c, "shared", w->t);
+}
+
+/* As it was written, a line for each of its. */
+static void
+add_policy(const struct walk *w, const struct session *s, struct text *t)
+{
+	cleanup_text struct text rules = {};
+	char *left, *line;
+
+	policy_text(s, &rules);
+	t->failed |= rules.failed;
+	left = rules.n > 0 ? rules.data : NULL;
+	while (left && (line = strsep(&left, "\n"))) {
+		if (!*line)
+			continue;
+		text_add(t, "policy");
 		add_path(w, s, t);
-		text_add(t, " what=policy n=1\n");
+		text_addf(t, " %s\n", line);
 	}
-	if (s->n_owned[ENTITY_PROGRAM] == 0)
+}
+
+static void
+add_left_number(const struct walk *w, const struct session *s, const char *what, uint64_t n, struct text *t)
+{
+	if (n == 0)
 		return;
 	text_add(t, "left");
 	add_path(w, s, t);
-	text_addf(t, " what=programs n=%" PRIu64 "\n", s->n_owned[ENTITY_PROGRAM]);
+	text_addf(t, " what=%s n=%" PRIu64 "\n", what, n);
+}
+
+/* What nobody can make again: processes, what is open with somebody, what somebody waits for, and who wants nothing. */
+static void
+add_left(const struct walk *w, const struct session *s, struct text *t)
+{
+	uint64_t n_requests = 0, n_yields = 0;
+
+	list_for_each (i, (struct list *)(uintptr_t)&s->owned[ENTITY_ASK])
+		*(ask_of(list_entry(i, struct entity, owner_link))->record.what == ASK_YIELD ? &n_yields : &n_requests) += 1;
+	add_left_number(w, s, "programs", s->n_owned[ENTITY_PROGRAM], t);
+	add_left_number(w, s, "visits", s->n_visits, t);
+	add_left_number(w, s, "requests", n_requests, t);
+	add_left_number(w, s, "yields", n_yields, t);
+	add_left_number(w, s, "declined", s->n_owned[ENTITY_DECLINED], t);
 }
 
 /* --- the walk --- */
@@ -248,10 +370,7 @@ tell_slot(const struct walk *w, struct session *s)
 		return 1;
 	}
 	w->at->last = e->id;
-	if (is_tied(capability_of(e)))
-		add_left_slot(w, capability_of(e), w->t);
-	else
-		add_slot(w, capability_of(e), w->t);
+	tell_one_slot(w, capability_of(e));
 	return 1 + e->depth / 16;
 }
 
@@ -267,6 +386,7 @@ tell(const struct walk *w)
 	case WALK_HEAD:
 		add_session(w, s, w->t);
 		add_confinement(w, s, w->t);
+		add_policy(w, s, w->t);
 		add_left(w, s, w->t);
 		walk_next_phase(w->at);
 		break;
