@@ -198,6 +198,56 @@ START_TEST(S03_a_connection_is_sent_to_the_inspector)
 }
 END_TEST
 
+/* What was asked for by capc_import() of a connection that the played inspector takes. Returns: what that gave. */
+static int
+import(const char *as, int error, const char *result, char **ret_slot)
+{
+	int inspector[2], pair[2], r;
+
+	played_pair(SOCK_STREAM, pair);
+	played_pair(SOCK_SEQPACKET, inspector);
+	ck_assert_int_eq(send(inspector[0], "", 1, 0), 1);
+	played_answer(&d, WIRE_INSPECT, 0, "", inspector[1]);
+	played_answer(&d, WIRE_IMPORT, error, result, -1);
+	r = capc_import(d.session, pair[0], as, ret_slot);
+	ck_assert_int_eq(fcntl(pair[0], F_GETFD), -1);
+	played_asked(&d, WIRE_INSPECT, "", "");
+	close(inspector[0]);
+	close(inspector[1]);
+	close(pair[1]);
+	return r;
+}
+
+/* It asks for no less than there is: whoever wants less reduces what was imported. */
+START_TEST(S03_an_import_has_no_reductions)
+{
+	char *slot = NULL;
+
+	ck_assert_int_eq(import(NULL, 0, "slot=kv-2 id=44", &slot), 0);
+	played_asked(&d, WIRE_IMPORT, "", "");
+	ck_assert_str_eq(slot, "kv-2");
+	free(slot);
+	ck_assert_int_eq(import("mine", 0, "slot=mine id=45 held", &slot), 1);
+	played_asked(&d, WIRE_IMPORT, "", "as=mine");
+	ck_assert_str_eq(slot, "mine");
+	free(slot);
+	ck_assert_int_eq(import("mine", 0, "slot=mine id=45", NULL), 0);
+	played_asked(&d, WIRE_IMPORT, "", "as=mine");
+}
+END_TEST
+
+START_TEST(S03_what_the_daemon_says_of_an_import)
+{
+	char *slot = NULL;
+
+	ck_assert_int_eq(import("mine", EPERM, "init/web does not hold right 'grant' on kv", &slot), -EPERM);
+	ck_assert_str_eq(capc_session_reason(d.session), "init/web does not hold right 'grant' on kv");
+	played_asked(&d, WIRE_IMPORT, "", "as=mine");
+	ck_assert_int_eq(import("mine", 0, "id=45", &slot), -EBADMSG);
+	ck_assert_ptr_null(slot);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -211,6 +261,8 @@ main(void)
 	tcase_add_test(t, it_ends_in_time);
 	tcase_add_test(t, G41_a_connection_s_own_name_is_a_hint);
 	tcase_add_test(t, S03_a_connection_is_sent_to_the_inspector);
+	tcase_add_test(t, S03_an_import_has_no_reductions);
+	tcase_add_test(t, S03_what_the_daemon_says_of_an_import);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

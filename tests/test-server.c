@@ -77,6 +77,26 @@ START_TEST(objects_are_added_and_removed)
 }
 END_TEST
 
+/* Of one that was restored its server is told by which badge it was known. */
+START_TEST(R02_an_object_was_another)
+{
+	uint64_t badge;
+
+	ck_assert_uint_eq(capc_object_was(e, 7), 0);
+	played_answer(&d, WIRE_WRITE, 0, "object=12 badge=0x20 was=0xfedcba9876543210", -1);
+	ck_assert_int_eq(capc_object_add(e, 7, NULL, NULL, "as=kv", &badge), 0);
+	played_answer(&d, WIRE_WRITE, 0, "object=13 badge=0x21", -1);
+	ck_assert_int_eq(capc_object_add(e, 8, NULL, NULL, "as=db", NULL), 0);
+	ck_assert_uint_eq(badge, 0x20);
+	ck_assert_uint_eq(capc_object_was(e, 7), 0xfedcba9876543210);
+	ck_assert_uint_eq(capc_object_was(e, 8), 0);
+	ck_assert_uint_eq(capc_object_was(e, 0x20), 0);
+	played_answer(&d, WIRE_WRITE, 0, "removed=0x20", -1);
+	ck_assert_int_eq(capc_object_remove(e, badge), 0);
+	ck_assert_uint_eq(capc_object_was(e, 7), 0);
+}
+END_TEST
+
 START_TEST(a_result_without_a_badge_is_malformed)
 {
 	static const char *const results[] = {"", "object=12", "object=12 badge=", "badge=0x",
@@ -468,6 +488,7 @@ add_tests(TCase *t)
 	tcase_add_test(t, attach_tells_what_is_refused);
 	tcase_add_test(t, a_pidfd_is_asked_for);
 	tcase_add_test(t, objects_are_added_and_removed);
+	tcase_add_test(t, R02_an_object_was_another);
 	tcase_add_loop_test(t, a_result_without_a_badge_is_malformed, 0, 8);
 	tcase_add_test(t, a_round_ends_in_time);
 	tcase_add_test(t, a_repeated_handover_is_dropped_and_acknowledged_again);
