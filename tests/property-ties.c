@@ -64,7 +64,7 @@ expect_reach(struct property *p, const char *name, enum right needed, const stru
 		return CAPABILITY_E_RIGHT;
 	r = property_expect_reductions(p, target, how, made);
 	if (!r && (a > b ? a : b) >= TIE_DEPTH_MAX)
-		r = CAPABILITY_E_DEPTH;
+		r = CAPABILITY_E_TIES;
 	if (!r)
 		r = expect_pass(ref, through, how, made);
 	if (!r)

@@ -24,6 +24,7 @@
 
 #include "capfsd/kinds/alias.h"
 #include "capfsd/kinds/anchor.h"
+#include "capfsd/kinds/capability/tie.h"
 #include "capfsd/kinds/visit.h"
 #include "capfsd/ops/request.h"
 #include "capfsd/ops/texts.h"
@@ -63,6 +64,7 @@ static const struct refusal capability_refusals[] = {
 	[CAPABILITY_E_OWN] = {EPERM, "the right 'fds' stays with %c: nobody else posts there"},
 	[CAPABILITY_E_NO_PART] = {EINVAL, "that is no part of %c which leaves something on either side"},
 	[CAPABILITY_E_INDIVISIBLE] = {EBUSY, "a limit of %c has nothing left to be halved"},
+	[CAPABILITY_E_TIES] = {EMLINK, "more than " DIGITS(TIE_DEPTH_MAX) " would be reached through each other"},
 	[CAPABILITY_E_DEPTH] = {EMLINK, "derived more than " DIGITS(DERIVATION_DEPTH_MAX) " times"},
 };
 

@@ -85,6 +85,7 @@ enum {
 	CAPABILITY_E_QUOTA_RAM,
 	CAPABILITY_E_CLOSING,      /* the receiving session is being closed */
 	CAPABILITY_E_DEPTH,        /* DERIVATION_DEPTH_MAX */
+	CAPABILITY_E_TIES,         /* TIE_DEPTH_MAX (tie.h) */
 	CAPABILITY_E_CAVEATS,      /* more than CAVEATS_OWN_MAX, or CAVEATS_MAX with its ancestors' */
 	CAPABILITY_E_LIMIT_CALLS,  /* a limit is reached: here or at an ancestor */
 	CAPABILITY_E_LIMIT_RATE,

@@ -229,6 +229,7 @@ capability_reach(struct change *ch, struct capability *through, struct capabilit
 	struct capability **ret, struct capability **ret_of)
 {
 	struct capability_record record;
+	struct capability *c = NULL;
 	int r = capability_use(ch, through, RIGHT_CALL);
 
 	*ret_of = through;
@@ -239,14 +240,18 @@ capability_reach(struct change *ch, struct capability *through, struct capabilit
 	*ret_of = target;
 	r = derive_record(ch, target, right, how, by_uid, &record);
 	if (r == 0 && depth_below(through, target) > TIE_DEPTH_MAX)
-		r = CAPABILITY_E_DEPTH;
+		r = CAPABILITY_E_TIES;
 	if (r)
 		return r;
 	*ret_of = through;
 	r = let_pass(ch, through, how, &record);
 	if (r == 0)
-		r = derive_slot(ch, target, to, name, n_name, how, &record, ret);
-	return r ? r : tie_add(ch, *ret, through);
+		r = derive_slot(ch, target, to, name, n_name, how, &record, &c);
+	if (r == 0)
+		r = tie_add(ch, c, through);
+	if (r == 0)
+		*ret = c;
+	return r;
 }
 
 /* Their number is bounded, and each of them is one that has ended. */

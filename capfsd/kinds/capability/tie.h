@@ -55,7 +55,7 @@ uint64_t tie_expires(const struct tie *t);
 /*
  * Stages a slot in TO, derived from TARGET, of the session that THROUGH refers to, and tied to THROUGH, of which it is
  * a call. Both must have RIGHT, grant or replicate. *RET_OF: whom a refusal is about.
- * Returns: as capability_grant(); CAPABILITY_E_LIMIT_CALLS, _LIMIT_RATE, of THROUGH.
+ * Returns: as capability_grant(); CAPABILITY_E_TIES; CAPABILITY_E_LIMIT_CALLS, _LIMIT_RATE, of THROUGH.
  */
 int capability_reach(struct change *ch, struct capability *through, struct capability *target, uint32_t right,
 	struct session *to, const char *name, size_t n_name, const struct reductions *how, uid_t by_uid,
