@@ -27,12 +27,17 @@ setup(void)
 	w.binder_lazy = true;
 }
 
-/* A connection through caps/conf. */
+static int
+client_of(const char *slot)
+{
+	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, slot, "", &a), 0);
+	return a.fd;
+}
+
 static int
 client(void)
 {
-	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "caps/conf", "", &a), 0);
-	return a.fd;
+	return client_of("caps/conf");
 }
 
 static void
@@ -371,17 +376,33 @@ START_TEST(a_crash_while_somebody_fetches)
 }
 END_TEST
 
-START_TEST(too_many_that_hang_are_their_posters)
+/* A session with a slot of its own. */
+static void
+session_with_slot(const char *session, const char *originate)
 {
-	int fd = client(), i;
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, session, "sockets=100 inflight=40", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, originate, "type=fd as=conf", &a), 0);
+}
 
-	for (i = 0; i < INSPECTIONS_MAX; i++) {
-		request(fd, WIRE_POST);
+START_TEST(files_that_hang_keep_out_their_posters_alone)
+{
+	int fd;
+
+	session_with_slot("sessions/one", "sessions/one/originate");
+	session_with_slot("sessions/two", "sessions/two/originate");
+	for (int i = 0; i < INSPECTIONS_MAX / 2; i++) {
+		request(client_of("sessions/one/caps/conf"), WIRE_POST);
 		ck_assert_uint_ne(job(1), 0);
-		fd = client();
 	}
+	fd = client_of("sessions/one/caps/conf");
 	request(fd, WIRE_POST);
 	ck_assert_int_eq(answer(fd), EBUSY);
+	fd = client_of("sessions/two/caps/conf");
+	request(fd, WIRE_POST);
+	say(job(1), &(struct binder_result){});
+	ck_assert_int_eq(answer(fd), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_REMOVE, "sessions/one/caps/conf", "", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_REMOVE, "sessions/two/caps/conf", "", &a), 0);
 }
 END_TEST
 
@@ -404,7 +425,7 @@ main(void)
 	tcase_add_test(t, a_crash_before_it_was_looked_at);
 	tcase_add_test(t, a_crash_after_it_was_stored);
 	tcase_add_test(t, a_crash_while_somebody_fetches);
-	tcase_add_test(t, too_many_that_hang_are_their_posters);
+	tcase_add_test(t, files_that_hang_keep_out_their_posters_alone);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
