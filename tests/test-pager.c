@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Conformance: S12 S13 S23 Z70 */
+/* Conformance: G30 P14 S12 S13 S23 Z70 */
 /* Asking, and deciding, by the library, with a daemon that the test plays. */
 #include "config.h"
 
@@ -134,6 +134,26 @@ START_TEST(each_is_told_once)
 	expect_told(16, CAPC_ASK_SLOT, "init/b", "");
 	ck_assert_str_eq(told.rights, "-");
 	ck_assert_uint_eq(told.n, 4);
+}
+END_TEST
+
+static int
+process(const struct capc_ask *a)
+{
+	return capc_session_process(a->session);
+}
+
+/* Neither is it while the first one is being decided. */
+START_TEST(P14_each_is_told_once_by_two_daemons)
+{
+	told.decide = process;
+	begin();
+	answer_wait(0, MAIL);
+	ck_assert_int_eq(tell(0, MAIL), 0);
+	ck_assert_int_eq(told.result, 0);
+	ck_assert_uint_eq(told.n, 1);
+	expect_wait("after=12");
+	played_quiet(&d);
 }
 END_TEST
 
@@ -330,6 +350,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	suite_add_tcase(s, t);
 	tcase_add_test(t, each_is_told_once);
+	tcase_add_test(t, P14_each_is_told_once_by_two_daemons);
 	tcase_add_loop_test(t, what_is_no_ask_is_an_error, 0, N(no_asks));
 	tcase_add_test(t, it_waits_again_behind_other_requests);
 	tcase_add_test(t, nobody_is_told_any_more);
