@@ -71,6 +71,17 @@ t_is "a_call_is_told_as_well" "GET /a" \
 	"$(say 'to=app only="GET **"' "$CAPFS/caps/docker-calls/grant" && called "$app/caps/docker-calls" 'GET /a')"
 t_fails EACCES "P38_and_refuses_what_is_outside" called "$app/caps/docker-calls" 'PUT /a'
 
+# --- a program's own
+
+user=()
+if is_root; then user=(--uid=12345:12345); fi
+job "$CAP" run --new=box "${user[@]}" --cap='docker=images,only="GET /a, b",conns=3,only=x' -- /bin/sleep 300
+box_job=$! box=$CAPFS/sessions/box
+t_ok "P38_a_program_is_given_some" wait_for 20 test -e "$box/caps/images/info"
+t_is "P38_its_server_is_told" '0:GET /a, b,0:x' "$(told "$box/caps/images")"
+t_like "with_its_other_limits" 'conns limit=3 ' cat "$box/caps/images/info"
+end_job "$box_job"
+
 # --- what is shown
 
 t_is "info_has_its_own" 'only="GET /containers/**" only="GET /images/json"' "$(tail -n 1 "$app/caps/docker/info")"
