@@ -151,6 +151,17 @@ made_so sockets poor docker
 "$CAP" grant docker slow
 stopped inflight slow docker inflight EDQUOT
 made_so inflight slow docker
+fetches() {
+	CAPFS=${1%/caps/*} timeout 20 "$CAP" fetch "${1##*/}" cat
+}
+echo z >"$TMP/posted"
+"$CAP" post box <"$TMP/posted"
+"$CAP" session create still caps=8 sockets=8 ram=64K threads=1 inflight=0
+"$CAP" grant box still
+HOW=fetches
+stopped fetching still box inflight EDQUOT
+made_so fetching still box
+unset HOW
 
 # --- mode bits
 

@@ -419,6 +419,16 @@ START_TEST(P40_what_the_daemon_answers)
 	ck_assert_int_eq(answer, ECONNREFUSED);
 	read_why("sessions/app/caps/box");
 	ck_assert_msg(says("served refused daemon posted=no\n") && says("refused served ECONNREFUSED\n"), "%s", a.text);
+	ck_assert_msg(says("inflight ok "), "%s", a.text);
+	tell("caps/box/reduce", "rights=open,grant");
+	read_why("caps/box");
+	ck_assert_msg(says("served refused daemon posted=no\n") && says("refused served ECONNREFUSED\n"), "%s", a.text);
+	/* What is fetched is in flight. */
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/poor", "caps=8 sockets=16 ram=64K inflight=0",
+				 &a), 0);
+	tell("caps/box/grant", "to=poor");
+	read_why("sessions/poor/caps/box");
+	ck_assert_msg(says("inflight refused free=0\n"), "%s", a.text);
 }
 END_TEST
 

@@ -238,6 +238,8 @@ begin(struct connection *conn, struct session *payer, const int *fds, size_t n)
 	free(look);
 	if (r == -EAGAIN)
 		connect_again(conn);
+	else if (r == -EDQUOT && payer != conn->capability->session)
+		refuse(conn, EDQUOT, "the session of who has posted it has no room for a socket");
 	else
 		refuse_system(conn, -r);
 }

@@ -162,6 +162,9 @@ look(struct sockets *sockets, struct capability *c, unsigned n_sockets, struct p
 	p->no_sockets = !can_pay(sockets, c->session, l, n_sockets);
 	p->crowds = crowds(sockets, c->session, l);
 	p->no_inflight = channel && !connections_can_fly(c->session, l);
+	/* What is fetched or posted is in flight, the connection itself is not. */
+	if (p->calls && capability_service(c).copies)
+		p->no_inflight = quota_available(c->session, QUOTA_INFLIGHT) == 0;
 	/* Who waits for a server is counted by that. */
 	p->no_pages = channel && capability_counts_calls(c) && !pages_fit(channel, c);
 	if (p->calls)

@@ -127,7 +127,7 @@ unserved(const struct passage *p)
 
 	/* A connection may bring what is missing, where that may be brought. */
 	if (service.answered)
-		return p->calls && service.empty && !service.fds;
+		return p->calls && service.empty && !(service.fds && (rights_at(p, p->capability) & RIGHT_FDS));
 	if (!service.entrypoint)
 		return true;
 	if (service.listens)
