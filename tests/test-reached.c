@@ -227,6 +227,27 @@ START_TEST(few_follow_each_other)
 }
 END_TEST
 
+/* What is asked of a slot goes up all ways that there are, which are no more steps than one alone may have. */
+START_TEST(all_ways_together_are_as_long_as_one)
+{
+	char path[64] = "sessions/a/caps/n0/replicate", how[64] = "";
+	unsigned n = 1;
+
+	ck_assert_int_eq(put(&w, "transfer_quota", "to=a caps=600 ram=4M"), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/originate", "type=session as=n0"), 0);
+	for (; n < 512; n++) {
+		snprintf(how, sizeof(how), "as=n%u", n);
+		ck_assert_int_eq(put(&w, path, how), 0);
+		snprintf(path, sizeof(path), "sessions/a/caps/n%u/replicate", n);
+	}
+	ck_assert_int_eq(put(&w, path, "target=n511 as=both"), 0);
+	refused(EMLINK, "derived more than 1024 times", put(&w, "sessions/a/caps/both/replicate", "target=n0"));
+	ck_assert_int_eq(put(&w, path, "as=n512"), 0);
+	refused(EMLINK, "derived more than 1024 times", put(&w, "sessions/a/caps/n512/replicate", "target=n511"));
+	model_check(w.model);
+}
+END_TEST
+
 START_TEST(who_gets_it_pays)
 {
 	struct session *in = session_find(w.model, w.model->root, "a/in", 4);
@@ -267,6 +288,7 @@ main(void)
 	tcase_add_test(t, it_expires_with_it_and_is_a_call_of_it);
 	tcase_add_test(t, what_it_becomes_is_tied);
 	tcase_add_test(t, few_follow_each_other);
+	tcase_add_test(t, all_ways_together_are_as_long_as_one);
 	tcase_add_test(t, who_gets_it_pays);
 	tcase_add_test(t, a_checkpoint_says_what_it_leaves);
 	suite_add_tcase(s, t);

@@ -236,12 +236,13 @@ derive_held(struct change *ch, const struct capability *c)
 	held.rights = UINT32_MAX;
 	for (; c; c = c->parent) {
 		const struct capability_record *r = change_record(ch, &c->entity);
+		uint64_t through = c->tie ? tie_expires(c->tie) : LIMIT_NONE;
 
 		held.rights &= record_rights(r) & (c->tie ? tie_rights(c->tie) : UINT32_MAX);
 		if (r->expires_usec < held.expires_usec)
 			held.expires_usec = r->expires_usec;
-		if (c->tie && tie_expires(c->tie) < held.expires_usec)
-			held.expires_usec = tie_expires(c->tie);
+		if (through < held.expires_usec)
+			held.expires_usec = through;
 	}
 	/* So that record_rights() says the same. */
 	held.marks = (uint8_t)(record_n_caveats(&held) << MARK_CAVEATS_SHIFT |

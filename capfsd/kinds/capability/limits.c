@@ -98,10 +98,12 @@ capability_expires(const struct capability *c)
 	uint64_t expires = LIMIT_NONE;
 
 	for (; c; c = c->parent) {
+		uint64_t through = c->tie ? tie_expires(c->tie) : LIMIT_NONE;
+
 		if (c->record.expires_usec < expires)
 			expires = c->record.expires_usec;
-		if (c->tie && tie_expires(c->tie) < expires)
-			expires = tie_expires(c->tie);
+		if (through < expires)
+			expires = through;
 	}
 	return expires;
 }

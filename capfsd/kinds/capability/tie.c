@@ -2,7 +2,7 @@
 /*
  * Ties. Nothing of what they mean is stored in the slot: whether it lives, what it may and when it expires is asked
  * of both that it comes from. That is a walk up two ways, each of which may lead over another tie; so few of these
- * may follow each other.
+ * may follow each other, and all the ways together are no longer than one may be.
  */
 #include "config.h"
 
@@ -61,6 +61,17 @@ depth_below(const struct capability *through, const struct capability *target)
 	unsigned a = through ? depth_of(through) : 0, b = depth_of(target);
 
 	return (uint16_t)((a > b ? a : b) + 1);
+}
+
+/* How many there are on all ways up from C, each as often as it is met. */
+static unsigned
+ways_of(const struct capability *c)
+{
+	unsigned n = 0;
+
+	for (; c; c = c->parent)
+		n += 1 + (c->tie ? ways_of(c->tie->through) : 0);
+	return n;
 }
 
 static void
@@ -241,6 +252,8 @@ capability_reach(struct change *ch, struct capability *through, struct capabilit
 	r = derive_record(ch, target, right, how, by_uid, &record);
 	if (r == 0 && depth_below(through, target) > TIE_DEPTH_MAX)
 		r = CAPABILITY_E_TIES;
+	else if (r == 0 && ways_of(through) + ways_of(target) > DERIVATION_DEPTH_MAX)
+		r = CAPABILITY_E_DEPTH;
 	if (r)
 		return r;
 	*ret_of = through;
