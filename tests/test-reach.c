@@ -137,6 +137,41 @@ START_TEST(each_thing_needs_its_right)
 }
 END_TEST
 
+static struct capability *
+visit(const char *source, const char *to, const char *as)
+{
+	struct change *ch = change_begin(w.model);
+	struct capability *from = capability_of(walk(&w, source).entity), *made;
+	const struct quota amount = {{[QUOTA_RAM] = 4096}};
+	enum quota_kind kind;
+
+	ck_assert_int_eq(capability_visit(ch, from, session(to), as, strlen(as), 0, &made), 0);
+	ck_assert_int_eq(visit_open(ch, made, from->session, NULL, &amount, "", 0, &kind), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	return made;
+}
+
+/* Who has a slot to a session cannot fill that with what its own session cannot end. */
+START_TEST(what_is_visited_for_it_is_its_own_to_drop)
+{
+	const struct session *a = session("a");
+	uint64_t lent = a->lent.n[QUOTA_RAM];
+
+	visit("sessions/a/caps/kv", "b", "one");
+	visit("sessions/a/caps/kv", "b", "two");
+	visit("sessions/a/caps/kv", "a/in", "below");
+	ck_assert_uint_eq(a->lent.n[QUOTA_RAM], lent + 3 * 4096);
+	ck_assert_int_eq(removed(&w, "sessions/b/caps", "one"), 0);
+	ck_assert_int_eq(put(&w, "sessions/b/caps/two/revoke", "self"), 0);
+	refused(EPERM, "of the session above", removed(&w, "sessions/a/sessions/in/caps", "below"));
+	refused(EPERM, "of the session above", put(&w, "sessions/a/sessions/in/caps/below/revoke", "self"));
+	ck_assert_uint_eq(a->lent.n[QUOTA_RAM], lent + 4096);
+	ck_assert_int_eq(of_a("revoke", "to=in"), 0);
+	ck_assert_uint_eq(a->lent.n[QUOTA_RAM], lent);
+	model_check(w.model);
+}
+END_TEST
+
 START_TEST(a_name_ends_with_its_slot_and_its_session)
 {
 	ck_assert_int_eq(put_only(&w, "caps/b/revoke", "to=a"), 0);
@@ -250,6 +285,7 @@ main(void)
 	tcase_add_test(t, it_is_a_capability_to_a_session_or_nothing);
 	tcase_add_test(t, Z34_it_is_nobody_itself);
 	tcase_add_test(t, each_thing_needs_its_right);
+	tcase_add_test(t, what_is_visited_for_it_is_its_own_to_drop);
 	tcase_add_test(t, a_name_ends_with_its_slot_and_its_session);
 	tcase_add_test(t, to_name_it_is_a_call);
 	tcase_add_test(t, what_is_shared_says_whose_it_is);

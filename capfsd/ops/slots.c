@@ -8,6 +8,7 @@
 
 #include "capfsd/ops/slots.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "capfsd/ops/reach.h"
@@ -41,6 +42,19 @@ stage_slot(struct operation *o, int answer, struct capability *source, struct se
 	/* What a caveat says stands in no other field. */
 	o->says_words = o->reductions.n_only > 0;
 	return 0;
+}
+
+/*
+ * A session above that has opened a visit for one below relies on its being there. Who has come by a slot to that
+ * session is none above it, and fills nobody's session with what does not go.
+ */
+bool
+may_drop(struct request *r, const struct capability *c)
+{
+	const struct visit *v = c->visit;
+
+	return !v || v->via || v->payer == c->session || !session_is_within(c->session, v->payer) ||
+		refuse(r, EPERM, "the visit is that of the session above, which can revoke it");
 }
 
 /* Seen from the session of the slot: who grants reaches those below it, and those that accept it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What all verbs have in common that make a slot. For their stage functions only. */
+/* What all verbs have in common that make a slot, or end one. For their stage functions only. */
 #pragma once
 
 #include "capfsd/ops/verb.h"
@@ -19,3 +19,6 @@ int stage_reached(struct operation *o, struct session *to, const struct reductio
 
 /* The session that to= names, for which there must be one. NULL: refused. */
 struct session *slot_receiver(struct operation *o);
+
+/* May its own session end C? Else it is refused. */
+bool may_drop(struct request *r, const struct capability *c);

@@ -10,6 +10,7 @@
 
 #include "capfsd/ops/reach.h"
 #include "capfsd/ops/refusals.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 /*
@@ -101,7 +102,7 @@ stage(struct operation *o)
 	if (command_has(&o->command, KEY_ALL))
 		return revoke_all(o, c);
 	if (command_has(&o->command, KEY_SELF))
-		return revoke_one(o, c);
+		return may_drop(o->request, c) ? revoke_one(o, c) : 0;
 	if (command_has(&o->command, KEY_ID))
 		return revoke_by_id(o, c);
 	s = find_session(o, c->session, KEY_TO, 0);

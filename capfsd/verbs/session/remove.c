@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "capfsd/ops/refusals.h"
+#include "capfsd/ops/slots.h"
 #include "capfsd/verbs/verbs.h"
 
 /* Its label goes into the event of its parent: its own events end with it. */
@@ -36,8 +37,8 @@ drop_slot(struct operation *o)
 {
 	struct capability *c = capability_of(o->subject);
 
-	if (c->visit && c->visit->payer != c->session && !c->visit->via)
-		return refuse(o->request, EPERM, "the visit is that of the session above, which can revoke it");
+	if (!may_drop(o->request, c))
+		return 0;
 	o->told_as = "drop";
 	operation_tell(o, c->session, " slot=%s uid=%u", c->entity.name, (unsigned)o->request->uid);
 	return capability_end(o->change, c);
