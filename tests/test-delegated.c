@@ -105,6 +105,22 @@ START_TEST(S25_what_has_a_right_of_its_own_needs_it)
 }
 END_TEST
 
+/* Else who has `control` would pass on all others to itself. */
+START_TEST(S25_it_makes_nothing_that_may_more)
+{
+	int fd = reach(grant("app", "to=holder as=it rights=control,accept"));
+
+	ck_assert_int_eq(world_ask(&w, fd, WIRE_CREATE, "sessions/below", "caps=4", &a), 0);
+	ck_assert_int_eq(world_ask(&w, fd, WIRE_WRITE, "originate", "type=session as=self", &a), 0);
+	ck_assert_int_eq(world_ask(&w, fd, WIRE_WRITE, "originate", "type=session as=below of=below", &a), 0);
+	ck_assert_uint_eq(capability_rights(world_slot(&w, app, "self")) & ~(uint32_t)RIGHTS_COMMON,
+		RIGHT_CONTROL | RIGHT_ACCEPT);
+	ck_assert_uint_eq(capability_rights(world_slot(&w, app, "below")) & ~(uint32_t)RIGHTS_COMMON,
+		RIGHT_CONTROL | RIGHT_ACCEPT);
+	ck_assert_int_eq(world_ask(&w, fd, WIRE_WRITE, "caps/self/grant", "to=below rights=spawn", &a), EPERM);
+}
+END_TEST
+
 /* Who is not let in is told, and counted nowhere. */
 START_TEST(limits_count)
 {
@@ -416,6 +432,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, web_teardown);
 	tcase_add_test(t, S25_it_is_spoken_to_as_at_its_own);
 	tcase_add_test(t, S25_what_has_a_right_of_its_own_needs_it);
+	tcase_add_test(t, S25_it_makes_nothing_that_may_more);
 	tcase_add_test(t, limits_count);
 	tcase_add_test(t, it_pays_who_holds_it);
 	tcase_add_test(t, without_control_nobody_connects);

@@ -356,6 +356,7 @@ control_execute(struct control *c, const struct wire_request *asked, size_t n, b
 
 	x.request.data = &x;
 	x.request.through = delegated_subject(c);
+	x.request.by = c->capability;
 	c->performing = true;
 	if (has_fds)
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");

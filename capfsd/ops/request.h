@@ -26,6 +26,8 @@ struct request {
 
 	/* It has come through this capability to what it is about, whose rights bound what it may do; NULL: all. */
 	const struct capability *through;
+	/* The same, or a capability to the session that asks: whoever has come so makes none that may more. NULL: all. */
+	const struct capability *by;
 	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
 
 	bool checks;  /* nothing is to be changed or told: what would be replied */

@@ -15,11 +15,18 @@
 #include "capfsd/ops/refusals.h"
 #include "capfsd/verbs/verbs.h"
 
-/* What there can be in an origin: these are given to one session at a time, and not shared. */
+/*
+ * What there can be in an origin: these are given to one session at a time, and not shared. Who asks by a capability
+ * to a session, and passes on what it makes there, has no more by that.
+ */
 static uint32_t
-rights_origin(enum capability_type type)
+rights_origin(const struct request *r, enum capability_type type)
 {
-	return (capability_types[type]->rights | RIGHTS_COMMON) & ~(uint32_t)RIGHT_SHARE;
+	uint32_t rights = capability_types[type]->rights;
+
+	if (type == TYPE_SESSION && r->by)
+		rights &= capability_rights(r->by);
+	return rights | (RIGHTS_COMMON & ~(uint32_t)RIGHT_SHARE);
 }
 
 /* "type=": one of those whose rows refer to an anchor. Returns: is it one? Else it is refused. */
@@ -45,7 +52,7 @@ stage_origin(struct operation *o, struct session *s, struct anchor *a)
 	struct request *r = o->request;
 	struct capability *made;
 	int answer = capability_originate(o->change, a->record.type, &a->entity, s, as->p, as->n,
-		rights_origin(a->record.type), r->uid, &made);
+		rights_origin(r, a->record.type), r->uid, &made);
 
 	if (answer < 0)
 		return answer;
