@@ -267,6 +267,29 @@ START_TEST(older_daemons_pass_over_it)
 }
 END_TEST
 
+/* They are loaded behind all others, and stand among them. */
+START_TEST(a_restart_keeps_slots_in_the_order_of_ids)
+{
+	struct session *s = web->session;
+	uint64_t id = s->entity.id, last = 0, n = 0;
+
+	make_signal(s, "bell", 0);
+	make_origin(&w, web, 77, "seven");
+	make_signal(s, "horn", 0);
+	make_origin(&w, web, 78, "eight");
+	ck_assert_int_eq(world_restart(&w), 0);
+	model_check(w.model);
+	list_for_each (i, &session_find_id(w.model, id)->owned[ENTITY_CAPABILITY]) {
+		const struct entity *e = list_entry(i, struct entity, owner_link);
+
+		ck_assert_uint_gt(e->id, last);
+		last = e->id;
+		n++;
+	}
+	ck_assert_uint_ge(n, 4);
+}
+END_TEST
+
 /* Such a daemon has given its name to something else, which stays. */
 START_TEST(what_an_older_daemon_has_put_in_its_place_stays)
 {
@@ -306,6 +329,7 @@ main(void)
 	tcase_add_test(t, a_restart_finds_what_they_refer_to);
 	tcase_add_test(t, a_restart_ends_what_refers_to_a_lost_thread);
 	tcase_add_test(t, older_daemons_pass_over_it);
+	tcase_add_test(t, a_restart_keeps_slots_in_the_order_of_ids);
 	tcase_add_test(t, what_an_older_daemon_has_put_in_its_place_stays);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

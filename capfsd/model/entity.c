@@ -179,7 +179,8 @@ charge_cost(struct session *payer, const struct quota *cost, bool give_back)
 
 /*
  * Appending keeps the owner's list in the order of ids, since ids only grow, and the loader brings
- * them in the same order. The row comes last: its links lead to an entity that everybody finds.
+ * them in the same order, or sees to it when all are there. The row comes last: its links lead to an
+ * entity that everybody finds.
  */
 void
 entity_link(struct model *m, struct entity *e)

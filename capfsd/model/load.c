@@ -196,6 +196,32 @@ finish(struct model *m, struct entity *e)
 }
 
 /*
+ * Capabilities that an older daemon passes over have come behind all others, and stand there in the list of who has
+ * them. Whoever goes on with a listing where the last entry has gone relies on the order of ids (entity_next()).
+ */
+static void
+order_owned(struct list *owned)
+{
+	struct list later = LIST_INIT(later), *at;
+
+	list_for_each_safe (i, owned)
+		if (entity_is_later(list_entry(i, struct entity, owner_link))) {
+			list_unlink(i);
+			list_append(&later, i);
+		}
+	at = owned->next;
+	while (!list_empty(&later)) {
+		struct list *i = list_first(&later);
+
+		while (at != owned && list_entry(at, struct entity, owner_link)->id <
+			list_entry(i, struct entity, owner_link)->id)
+			at = at->next;
+		list_unlink(i);
+		list_append(at, i);
+	}
+}
+
+/*
  * In the order of kinds: an entrypoint finds its thread before the thread is looked at, and a
  * thread that nobody refers to is damage. A kind that has nothing to do is passed over as a whole,
  * since there may be millions of it.
@@ -204,6 +230,8 @@ static int
 finish_owned(struct model *m, struct session *s)
 {
 	for (int kind = 1; kind < ENTITY_N_KINDS; kind++) {
+		if (entity_kinds[kind]->is_later)
+			order_owned(&s->owned[kind]);
 		if (!entity_kinds[kind]->finish)
 			continue;
 		list_for_each (i, &s->owned[kind]) {
