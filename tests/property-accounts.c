@@ -319,6 +319,39 @@ op_object_end(struct property *p)
 }
 
 void
+op_originate(struct property *p)
+{
+	struct reference *ref = &p->reference;
+	int o = PICK(p, ref->objects, REF_OBJECTS), expected;
+	struct ref_cap made = {
+		.object = o,
+		.parent = -1,
+		.rights = RIGHTS_OBJECT,
+		.calls_limit = UINT64_MAX,
+		.conns_limit = UINT64_MAX,
+		.rate_limit = UINT64_MAX,
+		.expires = UINT64_MAX,
+	};
+	struct capability *c;
+	struct change *ch;
+	char name[8];
+
+	if (o < 0 || ref_free_cap(ref) < 0)
+		return;
+	made.session = ref->entrypoints[ref->objects[o].entrypoint].session;
+	property_name(p, name, 'c', 10);
+	expected = ref_object_doomed(ref, o) ? CAPABILITY_E_CLOSING
+					     : property_expect_slot(p, made.session, name);
+	ch = change_begin(p->world.model);
+	if (property_done(p, ch,
+		    capability_originate(ch, TYPE_OBJECT, &property_object(p, o)->entity,
+			    property_session(p, made.session), name, strlen(name), made.rights, 0,
+			    &c),
+		    expected))
+		property_add_cap(p, &made, c);
+}
+
+void
 op_charge(struct property *p)
 {
 	struct reference *ref = &p->reference;

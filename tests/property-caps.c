@@ -9,8 +9,18 @@
 #undef NDEBUG
 #include <assert.h>
 
+/* A signal has other rights, and nothing to which caveats could apply. */
+static void
+fit_signal(struct property *p, struct reductions *how)
+{
+	how->n_only = 0;
+	if (how->rights & RIGHT_CALL)
+		how->rights |= property_random(p, 2) ? RIGHT_RAISE | RIGHT_WAIT : RIGHT_RAISE;
+	how->rights &= ~(uint32_t)RIGHT_CALL;
+}
+
 struct reductions
-property_reductions(struct property *p)
+property_reductions(struct property *p, int cap)
 {
 	struct reductions how = {
 		.has_rights = property_random(p, 2),
@@ -34,6 +44,8 @@ property_reductions(struct property *p)
 	/* Most derivations can be passed on, or trees stay flat. */
 	if (property_random(p, 3))
 		how.rights |= RIGHT_CALL | RIGHT_GRANT | RIGHT_REDUCE | RIGHT_REPLICATE;
+	if (cap >= 0 && p->reference.caps[cap].signal)
+		fit_signal(p, &how);
 	return how;
 }
 
@@ -50,7 +62,7 @@ property_expect_reductions(struct property *p, int cap, const struct reductions 
 	if ((to->rights & held) != to->rights)
 		return CAPABILITY_E_NOT_HELD;
 	if (how->immutable)
-		to->rights &= RIGHT_CALL;
+		to->rights &= ~(uint32_t)RIGHTS_COMMON;
 	if (to->rights == 0)
 		return CAPABILITY_E_NOT_SMALLER;
 	if ((how->has_calls && (how->calls == 0 || how->calls > c->calls_limit)) ||
@@ -113,7 +125,7 @@ property_add_cap(struct property *p, const struct ref_cap *made, const struct ca
 	assert(ref_cap_named(ref, made->session, c->entity.name) < 0);
 	*place = *made;
 	place->id = c->entity.id;
-	place->last_rights = RIGHTS_OBJECT;
+	place->last_rights = UINT32_MAX;
 	place->last_calls = place->last_conns = place->last_expires = UINT64_MAX;
 	place->last_live = true;
 	strcpy(place->name, c->entity.name);
@@ -139,10 +151,11 @@ static void
 derive(struct property *p, int source, int to, bool copy)
 {
 	struct reference *ref = &p->reference;
-	struct reductions how = property_reductions(p);
+	struct reductions how = property_reductions(p, source);
 	struct ref_cap made = {
 		.session = to,
 		.object = ref->caps[source].object,
+		.signal = ref->caps[source].signal,
 		.parent = source,
 		.expires = UINT64_MAX,
 	};
@@ -250,7 +263,7 @@ op_reduce(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = property_reductions(p);
+	struct reductions how = property_reductions(p, cap);
 	struct ref_cap *c, to;
 	struct change *ch;
 
@@ -290,7 +303,7 @@ forget_before(struct reference *ref, int cap)
 
 		if (!c->id || !ref_cap_depends(ref, i, cap))
 			continue;
-		c->last_rights = RIGHTS_OBJECT;
+		c->last_rights = UINT32_MAX;
 		c->last_calls = c->last_conns = c->last_expires = UINT64_MAX;
 	}
 }
@@ -313,7 +326,7 @@ expect_adjust(struct property *p, int cap, const struct reductions *how, struct 
 	if (how->has_rights && (to->rights & held) != to->rights)
 		return CAPABILITY_E_NOT_HELD;
 	if (how->immutable)
-		to->rights &= RIGHT_CALL;
+		to->rights &= ~(uint32_t)RIGHTS_COMMON;
 	if (to->rights == 0 || (how->has_calls && how->calls == 0) ||
 		(how->has_conns && how->conns == 0) || (how->has_rate && how->rate == 0) ||
 		(how->has_expires && how->expires_usec <= world_now()))
@@ -338,7 +351,7 @@ op_adjust(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = property_reductions(p);
+	struct reductions how = property_reductions(p, cap);
 	struct ref_cap to;
 	struct change *ch;
 
@@ -368,6 +381,21 @@ halve(uint64_t used, uint64_t *part, uint64_t *rest)
 }
 
 static int
+expect_halves(const struct reference *ref, int cap, const struct reductions *how, struct ref_cap *part,
+	struct ref_cap *rest)
+{
+	uint32_t connects = ref_cap_connects(ref, cap);
+
+	if (!(part->rights & connects) || !(rest->rights & connects))
+		return 0;
+	return (how->has_calls || halve(rest->calls_used, &part->calls_limit, &rest->calls_limit)) &&
+			halve(ref_cap_conns(ref, cap), &part->conns_limit, &rest->conns_limit) &&
+			halve(0, &part->rate_limit, &rest->rate_limit)
+		? 0
+		: CAPABILITY_E_INDIVISIBLE;
+}
+
+static int
 expect_split(struct property *p, int cap, const struct reductions *how, struct ref_cap *part,
 	struct ref_cap *rest)
 {
@@ -385,7 +413,7 @@ expect_split(struct property *p, int cap, const struct reductions *how, struct r
 			return CAPABILITY_E_NO_PART;
 		part->rights = how->rights;
 		rest->rights &= ~how->rights;
-		return 0;
+		return expect_halves(ref, cap, how, part, rest);
 	}
 	if (how->calls == 0 || rest->calls_limit == UINT64_MAX || how->calls >= rest->calls_limit)
 		return CAPABILITY_E_NO_PART;
@@ -393,12 +421,7 @@ expect_split(struct property *p, int cap, const struct reductions *how, struct r
 		return CAPABILITY_E_IN_USE;
 	part->calls_limit = how->calls;
 	rest->calls_limit -= how->calls;
-	if (!(rest->rights & RIGHT_CALL))
-		return 0;
-	return halve(ref_cap_conns(ref, cap), &part->conns_limit, &rest->conns_limit) &&
-			halve(0, &part->rate_limit, &rest->rate_limit)
-		? 0
-		: CAPABILITY_E_INDIVISIBLE;
+	return expect_halves(ref, cap, how, part, rest);
 }
 
 void
@@ -406,7 +429,7 @@ op_split(struct property *p)
 {
 	struct reference *ref = &p->reference;
 	int cap = PICK(p, ref->caps, REF_CAPS), expected;
-	struct reductions how = property_reductions(p);
+	struct reductions how = property_reductions(p, cap);
 	struct ref_cap part, rest;
 	struct capability *c;
 	struct change *ch;
@@ -510,7 +533,7 @@ expect_connect(struct property *p, int cap)
 
 	if (!ref_cap_live(ref, cap, world_now()))
 		return CONNECT_E_ENDED;
-	if (!(ref_cap_rights(ref, cap) & RIGHT_CALL))
+	if (!(ref_cap_rights(ref, cap) & ref_cap_connects(ref, cap)))
 		return CONNECT_E_RIGHT;
 	if (property_calls_are_used(ref, cap))
 		return CONNECT_E_CALLS;
@@ -557,37 +580,4 @@ op_connect(struct property *p)
 	capability_connected(property_cap(p, cap));
 	ref->caps[cap].conns++;
 	property_count_call(ref, cap);
-}
-
-void
-op_originate(struct property *p)
-{
-	struct reference *ref = &p->reference;
-	int o = PICK(p, ref->objects, REF_OBJECTS), expected;
-	struct ref_cap made = {
-		.object = o,
-		.parent = -1,
-		.rights = RIGHTS_OBJECT,
-		.calls_limit = UINT64_MAX,
-		.conns_limit = UINT64_MAX,
-		.rate_limit = UINT64_MAX,
-		.expires = UINT64_MAX,
-	};
-	struct capability *c;
-	struct change *ch;
-	char name[8];
-
-	if (o < 0 || ref_free_cap(ref) < 0)
-		return;
-	made.session = ref->entrypoints[ref->objects[o].entrypoint].session;
-	property_name(p, name, 'c', 10);
-	expected = ref_object_doomed(ref, o) ? CAPABILITY_E_CLOSING
-					     : property_expect_slot(p, made.session, name);
-	ch = change_begin(p->world.model);
-	if (property_done(p, ch,
-		    capability_originate(ch, TYPE_OBJECT, &property_object(p, o)->entity,
-			    property_session(p, made.session), name, strlen(name), made.rights, 0,
-			    &c),
-		    expected))
-		property_add_cap(p, &made, c);
 }

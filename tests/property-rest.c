@@ -153,6 +153,7 @@ op_reap(struct property *p)
 	for (int i = 0; i < REF_CAPS; i++)
 		if (ref->caps[i].id && ref_cap_doomed(ref, i))
 			ref->caps[i].n_caveats = caveats_count_own(property_cap(p, i));
+	property_signals_reaped(p, r == 0);
 	for (int i = 0; i < REF_OBJECTS; i++)
 		if (ref->objects[i].id && !entity_find(p->world.model, ref->objects[i].id)) {
 			assert(ref_object_doomed(ref, i));

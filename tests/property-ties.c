@@ -81,7 +81,7 @@ op_reach(struct property *p)
 	int through = PICK(p, ref->caps, REF_CAPS), target = PICK(p, ref->caps, REF_CAPS);
 	int to = PICK(p, ref->sessions, REF_SESSIONS), expected;
 	enum right needed = property_random(p, 2) ? RIGHT_GRANT : RIGHT_REPLICATE;
-	struct reductions how = property_reductions(p);
+	struct reductions how = property_reductions(p, target);
 	struct capability *c, *of;
 	struct ref_cap made;
 	struct change *ch;
@@ -92,8 +92,8 @@ op_reach(struct property *p)
 		through = PICK(p, ref->caps, REF_CAPS);
 	if (through < 0 || target < 0 || to < 0 || ref_free_cap(ref) < 0)
 		return;
-	made = (struct ref_cap){.session = to, .object = ref->caps[target].object, .parent = target,
-		.expires = UINT64_MAX, .through = through + 1, .n_caveats = how.n_only};
+	made = (struct ref_cap){.session = to, .object = ref->caps[target].object, .signal = ref->caps[target].signal,
+		.parent = target, .expires = UINT64_MAX, .through = through + 1, .n_caveats = how.n_only};
 	property_name(p, name, 'c', 10);
 	expected = expect_reach(p, name, needed, &how, &made);
 	ch = change_begin(p->world.model);
@@ -121,7 +121,7 @@ property_ties_reaped(struct property *p)
 		assert(ref_cap_doomed(ref, i));
 		c->dead = true;
 		c->through = 0;
-		c->last_rights = RIGHTS_OBJECT;
+		c->last_rights = UINT32_MAX;
 		c->last_expires = UINT64_MAX;
 	}
 }

@@ -38,12 +38,6 @@ property_pick_visit(struct property *p)
 	return -1;
 }
 
-static int
-server_of(const struct reference *ref, int cap)
-{
-	return ref->entrypoints[ref->objects[ref->caps[cap].object].entrypoint].session;
-}
-
 /* A slot of the server of a visit that is open, in *SOURCE, for which it can visit another one. Returns: the visit, -1. */
 static int
 pick_via(struct property *p, int *source)
@@ -58,7 +52,7 @@ pick_via(struct property *p, int *source)
 			continue;
 		for (int k = 0; k < REF_CAPS; k++) {
 			*source = (first + k) % REF_CAPS;
-			if (ref->caps[*source].id && ref->caps[*source].session == server_of(ref, via))
+			if (ref->caps[*source].id && ref->caps[*source].session == ref_cap_server(ref, via))
 				return via;
 		}
 	}
@@ -123,6 +117,7 @@ op_visit(struct property *p)
 	made.parent = source;
 	made.session = ref->caps[source].session;
 	made.object = ref->caps[source].object;
+	made.signal = ref->caps[source].signal;
 	property_name(p, name, 'c', 10);
 	made.visit = (struct ref_visit){
 		.is = true, .asks = true, .via = via, .payer = via < 0 ? made.session : ref->caps[via].visit.payer};

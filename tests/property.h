@@ -49,7 +49,7 @@ int property_expect_visit(struct property *p, int source, const char *name, stru
 void property_add_cap(struct property *p, const struct ref_cap *made, const struct capability *c);
 
 /* property-caps.c, for other operations that derive. */
-struct reductions property_reductions(struct property *p);
+struct reductions property_reductions(struct property *p, int cap);
 /* What is left of capability CAP after HOW, in *TO. */
 int property_expect_reductions(struct property *p, int cap, const struct reductions *how, struct ref_cap *to);
 int property_expect_slot(struct property *p, int to, const char *name);
@@ -63,6 +63,12 @@ void property_count_call(struct reference *ref, int cap);
 int property_expect_tie(struct property *p, int session, int through, uint64_t ram);
 void op_reach(struct property *p);
 void property_ties_reaped(struct property *p);
+
+/* property-signals.c */
+void op_signal(struct property *p);
+void op_raise(struct property *p);
+void property_signals_reaped(struct property *p, bool all);
+void property_compare_signals(struct property *p);
 
 /* property-visits.c: a capability that is a visit's, or -1, */
 int property_pick_visit(struct property *p);
@@ -83,7 +89,6 @@ void op_split(struct property *p);
 void op_end(struct property *p);
 void op_rename(struct property *p);
 void op_connect(struct property *p);
-void op_originate(struct property *p);
 void op_expire(struct property *p);
 void op_reap(struct property *p);
 
@@ -95,6 +100,7 @@ void op_attach(struct property *p);
 void op_unserve(struct property *p);
 void op_object(struct property *p);
 void op_object_end(struct property *p);
+void op_originate(struct property *p);
 void op_charge(struct property *p);
 
 /* property-rest.c */

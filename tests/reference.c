@@ -43,6 +43,12 @@ ref_free_program(const struct reference *r)
 	FIND_FREE(r->programs, REF_PROGRAMS);
 }
 
+int
+ref_free_signal(const struct reference *r)
+{
+	FIND_FREE(r->signals, REF_SIGNALS);
+}
+
 void
 ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 {
@@ -70,6 +76,8 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		if (r->objects[i].id &&
 			r->entrypoints[r->objects[i].entrypoint].session == session)
 			used[QUOTA_RAM] += 512;
+	for (int i = 0; i < REF_SIGNALS; i++)
+		used[QUOTA_RAM] += r->signals[i].id && r->signals[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_PROGRAMS; i++)
 		used[QUOTA_THREADS] += r->programs[i].id && r->programs[i].session == session;
 	used[QUOTA_RAM] += r->sessions[session].confined ? REF_CONFINEMENT_RAM : 0;
@@ -117,13 +125,27 @@ ref_object_doomed(const struct reference *r, int object)
 	return r->objects[object].dead || ref_entrypoint_doomed(r, r->objects[object].entrypoint);
 }
 
+int
+ref_cap_server(const struct reference *r, int cap)
+{
+	const struct ref_cap *c = &r->caps[cap];
+
+	return c->signal ? r->signals[c->signal - 1].session : r->entrypoints[r->objects[c->object].entrypoint].session;
+}
+
+uint32_t
+ref_cap_connects(const struct reference *r, int cap)
+{
+	return r->caps[cap].signal ? RIGHT_RAISE | RIGHT_WAIT : RIGHT_CALL;
+}
+
 bool
 ref_cap_doomed(const struct reference *r, int cap)
 {
 	const struct ref_cap *c = &r->caps[cap];
 
 	if (c->dead || c->revoked || r->sessions[c->session].closing ||
-		ref_object_doomed(r, c->object))
+		r->sessions[ref_cap_server(r, cap)].closing || (!c->signal && ref_object_doomed(r, c->object)))
 		return true;
 	if ((c->visit.is && c->visit.via >= 0 && ref_cap_doomed(r, c->visit.via)) ||
 		(c->through && ref_cap_doomed(r, c->through - 1)))
@@ -143,7 +165,7 @@ is_busy(const struct reference *r, int session)
 bool
 ref_cap_is_kept(const struct reference *r, int cap)
 {
-	int server = r->entrypoints[r->objects[r->caps[cap].object].entrypoint].session;
+	int server = ref_cap_server(r, cap);
 
 	if (r->sessions[server].closing && is_busy(r, server))
 		return true;
@@ -166,8 +188,8 @@ uint32_t
 ref_cap_rights(const struct reference *r, int cap)
 {
 	const struct ref_cap *c = &r->caps[cap];
-	uint32_t rights = c->rights & (c->parent < 0 ? RIGHTS_OBJECT : ref_cap_rights(r, c->parent));
-	uint32_t through = c->through ? ref_cap_rights(r, c->through - 1) : RIGHTS_OBJECT;
+	uint32_t rights = c->rights & (c->parent < 0 ? UINT32_MAX : ref_cap_rights(r, c->parent));
+	uint32_t through = c->through ? ref_cap_rights(r, c->through - 1) : UINT32_MAX;
 
 	if (!(through & RIGHT_CALL))
 		rights &= RIGHTS_COMMON;

@@ -18,6 +18,7 @@
 #define REF_CAPS 90
 #define REF_CHARGES 16
 #define REF_PROGRAMS 12
+#define REF_SIGNALS 8
 #define REF_CONFINEMENT_RAM 8192
 #define REF_CAVEAT_RAM 1024
 
@@ -42,6 +43,12 @@ struct ref_object {
 	bool dead;
 };
 
+struct ref_signal {
+	uint64_t id, count;
+	int session;
+	bool alarm;
+};
+
 /* Of a capability: what was lent for it. */
 struct ref_visit {
 	bool is, open, asks;
@@ -52,6 +59,7 @@ struct ref_visit {
 struct ref_cap {
 	uint64_t id;
 	int session, object, parent; /* parent -1: an origin */
+	int signal; /* the one that it is for, and 1; 0: it is for the object */
 	bool dead, revoked;
 	unsigned n_caveats; /* of its own */
 	uint32_t rights;
@@ -84,6 +92,7 @@ struct reference {
 	struct ref_cap caps[REF_CAPS];
 	struct ref_charge charges[REF_CHARGES];
 	struct ref_program programs[REF_PROGRAMS];
+	struct ref_signal signals[REF_SIGNALS];
 };
 
 /* An empty place of an array, or -1. */
@@ -92,6 +101,7 @@ int ref_free_entrypoint(const struct reference *r);
 int ref_free_object(const struct reference *r);
 int ref_free_cap(const struct reference *r);
 int ref_free_program(const struct reference *r);
+int ref_free_signal(const struct reference *r);
 
 void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
 void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);
@@ -100,6 +110,10 @@ void ref_left(const struct reference *r, int session, uint64_t left[QUOTA_N_KIND
 bool ref_entrypoint_doomed(const struct reference *r, int entrypoint);
 bool ref_object_doomed(const struct reference *r, int object);
 bool ref_cap_doomed(const struct reference *r, int cap);
+/* In which session its target is. */
+int ref_cap_server(const struct reference *r, int cap);
+/* The rights with which its type lets one connect. */
+uint32_t ref_cap_connects(const struct reference *r, int cap);
 /* It is doomed, and stays as long as programs run in a session that is being closed. */
 bool ref_cap_is_kept(const struct reference *r, int cap);
 bool ref_cap_live(const struct reference *r, int cap, uint64_t now);

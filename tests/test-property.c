@@ -138,8 +138,10 @@ step(struct property *p)
 		{op_answer, 2},
 		{op_visit_charge, 1},
 		{op_reach, 3},
+		{op_signal, 2},
+		{op_raise, 3},
 	};
-	uint64_t n = property_random(p, 110);
+	uint64_t n = property_random(p, 115);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
@@ -231,6 +233,7 @@ compare(struct property *p)
 			n++;
 		}
 	assert(n == p->world.model->n[ENTITY_CAPABILITY]);
+	property_compare_signals(p);
 	return n;
 }
 
@@ -312,7 +315,7 @@ START_TEST(G27_conservation_and_monotony_over_many_operations)
 		", crashes %" PRIu64 ", capabilities on average %" PRIu64 "\n",
 		p.n_done, p.n_refused, p.n_failed, p.n_crashes, n_caps / steps);
 	/* Neither all refused nor all done, on more than an empty model. */
-	ck_assert_uint_gt(p.n_done, steps / 4);
+	ck_assert_uint_gt(p.n_done, steps / 5);
 	ck_assert_uint_gt(p.n_refused, steps / 10);
 	ck_assert_uint_gt(n_caps / steps, 20);
 	ck_assert_uint_gt(p.n_crashes, steps / (2 * STEPS_CRASH));
