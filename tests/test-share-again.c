@@ -12,13 +12,19 @@
 #define CHILDREN 10
 
 static void
-share_with_children(uint64_t conns)
+share_slot(struct capability *c, enum share_with with, uint64_t conns)
 {
 	const struct reductions how = {.has_conns = conns > 0, .conns = conns};
 	struct change *ch = change_begin(w.model);
 	struct share *share;
 
-	ck_assert_int_eq(finish(ch, share_stage(ch, origin, SHARE_CHILDREN, NULL, &how, &share)), 0);
+	ck_assert_int_eq(finish(ch, share_stage(ch, c, with, NULL, &how, &share)), 0);
+}
+
+static void
+share_with_children(uint64_t conns)
+{
+	share_slot(origin, SHARE_CHILDREN, conns);
 }
 
 static void
@@ -89,6 +95,44 @@ START_TEST(S15_what_was_dropped_stays_so_after_kills)
 }
 END_TEST
 
+/* Whatever it is that goes: room is room. */
+START_TEST(S15_what_goes_leaves_room)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 1, [QUOTA_THREADS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}};
+	struct session *s = make_session(&w, root, "s", &quota);
+	struct entrypoint *ep = make_entrypoint(&w, s, "own");
+	struct change *ch;
+
+	share_with_children(0);
+	run_all();
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 0);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(finish(ch, entrypoint_end(ch, ep)), 0);
+	run_all();
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 1);
+}
+END_TEST
+
+/* That one was declined is forgotten with the share, and what it had cost is there for another one. */
+START_TEST(S15_what_was_declined_leaves_room)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = QUOTA_RAM_SLOT}};
+	struct session *s = make_session(&w, root, "s", &quota);
+
+	share_with_children(0);
+	run_all();
+	end_capability(&w, capability_of(entity_next(w.model, &s->owned[ENTITY_CAPABILITY], 0)));
+	run_all();
+	share_slot(make_origin(&w, web, 77, "other"), SHARE_CHILDREN, 0);
+	run_all();
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 0);
+	share_slot(origin, SHARE_NONE, 0);
+	run_all();
+	ck_assert_uint_eq(w.model->n[ENTITY_DECLINED], 0);
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -98,6 +142,8 @@ main(void)
 	tcase_add_checked_fixture(t, service_setup, service_teardown);
 	tcase_add_test(t, S16_less_after_a_kill);
 	tcase_add_test(t, S15_what_was_dropped_stays_so_after_kills);
+	tcase_add_test(t, S15_what_goes_leaves_room);
+	tcase_add_test(t, S15_what_was_declined_leaves_room);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

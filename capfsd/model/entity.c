@@ -225,6 +225,7 @@ entity_unlink(struct model *m, struct entity *e)
 	if (place.owner) {
 		place.payer->n_owned[e->kind]--;
 		charge_cost(place.payer, &kind->cost, true);
+		session_has_room(place.payer);
 	}
 	m->n[e->kind]--;
 	m->header.n_entities -= !entity_is_later(e);

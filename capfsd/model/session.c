@@ -158,7 +158,6 @@ session_unlink(struct model *m, struct entity *e)
 	}
 	for (int i = 0; i < QUOTA_N_KINDS; i++)
 		s->parent->lent.n[i] -= s->record.limit.n[i];
-	session_has_room(s->parent);
 }
 
 /*

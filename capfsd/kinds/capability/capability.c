@@ -231,7 +231,6 @@ capability_unlink(struct model *m, struct entity *e)
 			entity_set_ending(m, c->target);
 	}
 	expiry_remove(m, c);
-	session_has_room(c->session);
 }
 
 /* What is smaller here is smaller for everything below it too, whose files show what counts. */

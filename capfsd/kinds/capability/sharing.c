@@ -395,6 +395,19 @@ share_welcome(struct change *ch, struct session *s)
 	return r < 0 ? r : 0;
 }
 
+/* What goes first leaves room, of which the slice that comes then knows. Returns: 1 if there is more; 0; -errno. */
+static int
+stage_session(struct slice *slice, struct session *s)
+{
+	unsigned left = slice->left;
+	int r = declined_drop(slice->ch, s, &slice->left);
+
+	if (r < 0 || slice->left < left)
+		return r < 0 ? r : 1;
+	s->lacks_shared = false;
+	return give_all(slice, s);
+}
+
 /* It stays in the line as long as there is more than one slice has room for. */
 static int
 run_session(struct model *m, struct slice *slice, struct session *s)
@@ -403,10 +416,7 @@ run_session(struct model *m, struct slice *slice, struct session *s)
 	int r, more;
 
 	slice->ch = change_begin(m);
-	s->lacks_shared = false;
-	more = declined_drop(slice->ch, s, &slice->left);
-	if (more == 0)
-		more = give_all(slice, s);
+	more = stage_session(slice, s);
 	r = change_finish(slice->ch, more < 0 ? more : 0);
 	if (r < 0 || more == 0)
 		list_unlink(&s->share_link);
