@@ -24,7 +24,7 @@ op_session(struct property *p)
 	struct quota donation;
 	struct session *s;
 	struct change *ch;
-	int other;
+	int other, answer;
 
 	if (parent < 0 || place < 0)
 		return;
@@ -44,12 +44,14 @@ op_session(struct property *p)
 	else if (other >= 0)
 		expected = ref->sessions[other].closing ? SESSION_E_ENDING : SESSION_E_EXISTS;
 	ch = change_begin(p->world.model);
-	if (property_done(p, ch,
-		    session_create(ch, property_session(p, parent), made.name, strlen(made.name), 0,
-			    0, &donation, &s, &kind),
-		    expected)) {
+	answer = session_create(
+		ch, property_session(p, parent), made.name, strlen(made.name), 0, 0, &donation, &s, &kind);
+	if (answer == 0 && property_random(p, 2))
+		answer = share_welcome(ch, s);
+	if (property_done(p, ch, answer, expected)) {
 		ref->sessions[place] = made;
 		ref->sessions[place].id = s->entity.id;
+		property_shares_follow(p);
 	}
 }
 

@@ -235,6 +235,7 @@ op_move(struct property *p)
 	made = ref->caps[source];
 	made.session = to;
 	made.conns = 0;
+	made.shared = false;
 	property_name(p, name, 'c', 10);
 	if (!ref_cap_live(ref, source, world_now()))
 		expected = CAPABILITY_E_DEAD;
@@ -253,7 +254,7 @@ op_move(struct property *p)
 		    capability_transfer(ch, property_cap(p, source), property_session(p, to), name,
 			    strlen(name), 0, &c),
 		    expected)) {
-		ref->caps[source].dead = true;
+		ref_cap_end(ref, source);
 		property_add_cap(p, &made, c);
 	}
 }
@@ -294,9 +295,8 @@ op_reduce(struct property *p)
 		*c = to;
 }
 
-/* It may be more than it was before, and so may all that was derived from it. */
-static void
-forget_before(struct reference *ref, int cap)
+void
+property_forget_before(struct reference *ref, int cap)
 {
 	for (int i = 0; i < REF_CAPS; i++) {
 		struct ref_cap *c = &ref->caps[i];
@@ -365,7 +365,7 @@ op_adjust(struct property *p)
 	ch = change_begin(p->world.model);
 	if (property_done(p, ch, capability_adjust(ch, property_cap(p, cap), &how), expected)) {
 		ref->caps[cap] = to;
-		forget_before(ref, cap);
+		property_forget_before(ref, cap);
 	}
 }
 
@@ -442,7 +442,7 @@ op_split(struct property *p)
 	how.has_calls = !how.has_rights;
 	part = rest = ref->caps[cap];
 	part.calls_used = part.conns = 0;
-	part.revoked = false;
+	part.revoked = part.shared = false;
 	property_name(p, name, 'c', 10);
 	expected = expect_split(p, cap, &how, &part, &rest);
 	if (!expected)
@@ -472,13 +472,16 @@ op_end(struct property *p)
 	ch = change_begin(p->world.model);
 	if (property_random(p, 2)) {
 		if (property_done(p, ch, capability_end(ch, property_cap(p, cap)), 0))
-			ref->caps[cap].dead = true;
+			ref_cap_end(ref, cap);
 		return;
 	}
-	if (property_done(p, ch, capability_end_children(ch, property_cap(p, cap)), 0))
-		for (int i = 0; i < REF_CAPS; i++)
-			if (ref->caps[i].id && ref->caps[i].parent == cap)
-				ref->caps[i].revoked = true;
+	if (!property_done(p, ch, capability_end_children(ch, property_cap(p, cap)), 0))
+		return;
+	if (ref_share_of(ref, cap) >= 0)
+		ref->shares[ref_share_of(ref, cap)].id = 0;
+	for (int i = 0; i < REF_CAPS; i++)
+		if (ref->caps[i].id && ref->caps[i].parent == cap)
+			ref->caps[i].revoked = true;
 }
 
 void

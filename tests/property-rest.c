@@ -117,7 +117,7 @@ op_expire(struct property *p)
 		struct ref_cap *c = &ref->caps[i];
 
 		if (c->id && c->expires <= world_now() && !ref_cap_doomed(ref, i))
-			c->dead = true;
+			ref_cap_end(ref, i);
 		if (c->id && c->expires < first && !ref_cap_doomed(ref, i))
 			first = c->expires;
 	}
@@ -139,6 +139,7 @@ op_reap(struct property *p)
 			assert(ref_cap_doomed(ref, i));
 		else if (ref->caps[i].id)
 			assert(r != 0 || !ref_cap_doomed(ref, i) || ref_cap_is_kept(ref, i));
+	property_shares_reaped(p);
 	property_visits_reaped(p);
 	property_ties_reaped(p);
 	/* Leaves first: nobody is left behind. */

@@ -58,6 +58,8 @@ int property_expect_caveats(struct property *p, int session, unsigned above, uns
 bool property_calls_are_used(const struct reference *ref, int cap);
 bool property_rate_is_reached(const struct reference *ref, int cap);
 void property_count_call(struct reference *ref, int cap);
+/* It may be more than it was before, and so may all that was derived from it. */
+void property_forget_before(struct reference *ref, int cap);
 
 /* property-ties.c: that one in SESSION is tied, if it is to be, after so much ram is used. */
 int property_expect_tie(struct property *p, int session, int through, uint64_t ram);
@@ -69,6 +71,15 @@ void op_signal(struct property *p);
 void op_raise(struct property *p);
 void property_signals_reaped(struct property *p, bool all);
 void property_compare_signals(struct property *p);
+
+/* property-shares.c */
+void op_share(struct property *p);
+void op_share_run(struct property *p);
+void op_share_settle(struct property *p);
+/* What shares have made, changed and ended by themselves is done to the reference, if it is right. */
+void property_shares_follow(struct property *p);
+void property_shares_reaped(struct property *p);
+void property_compare_shares(struct property *p);
 
 /* property-visits.c: a capability that is a visit's, or -1, */
 int property_pick_visit(struct property *p);

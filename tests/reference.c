@@ -49,6 +49,18 @@ ref_free_signal(const struct reference *r)
 	FIND_FREE(r->signals, REF_SIGNALS);
 }
 
+int
+ref_free_share(const struct reference *r)
+{
+	FIND_FREE(r->shares, REF_SHARES);
+}
+
+int
+ref_free_declined(const struct reference *r)
+{
+	FIND_FREE(r->declined, REF_DECLINED);
+}
+
 void
 ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 {
@@ -76,6 +88,10 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		if (r->objects[i].id &&
 			r->entrypoints[r->objects[i].entrypoint].session == session)
 			used[QUOTA_RAM] += 512;
+	for (int i = 0; i < REF_SHARES; i++)
+		used[QUOTA_RAM] += r->shares[i].id && r->caps[r->shares[i].cap].session == session ? 512 : 0;
+	for (int i = 0; i < REF_DECLINED; i++)
+		used[QUOTA_RAM] += r->declined[i].id && r->declined[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_SIGNALS; i++)
 		used[QUOTA_RAM] += r->signals[i].id && r->signals[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_PROGRAMS; i++)
@@ -205,6 +221,54 @@ ref_cap_expires(const struct reference *r, int cap)
 
 	above = through < above ? through : above;
 	return c->expires < above ? c->expires : above;
+}
+
+void
+ref_cap_end(struct reference *r, int cap)
+{
+	struct ref_cap *c = &r->caps[cap];
+
+	if (ref_cap_doomed(r, cap))
+		return;
+	c->dead = true;
+	c->declined = c->shared;
+}
+
+int
+ref_share_of(const struct reference *r, int cap)
+{
+	for (int i = 0; i < REF_SHARES; i++)
+		if (r->shares[i].id && r->shares[i].cap == cap)
+			return i;
+	return -1;
+}
+
+bool
+ref_session_within(const struct reference *r, int session, int top)
+{
+	while (session >= 0 && session != top)
+		session = r->sessions[session].parent;
+	return session == top;
+}
+
+bool
+ref_share_covers(const struct reference *r, int share, int session)
+{
+	const struct ref_share *s = &r->shares[share];
+	int by = r->caps[s->cap].session;
+
+	switch (s->with) {
+	case SHARE_CHILDREN:
+		return r->sessions[session].parent == by;
+	case SHARE_SUBTREE:
+		return session != by && ref_session_within(r, session, by);
+	case SHARE_SIBLINGS:
+		return session != by && session > 0 && r->sessions[session].parent == r->sessions[by].parent;
+	case SHARE_SESSION:
+		return r->sessions[session].id == s->scope;
+	default:
+		return false;
+	}
 }
 
 unsigned

@@ -15,10 +15,12 @@
 #define REF_SESSIONS 14
 #define REF_ENTRYPOINTS 8
 #define REF_OBJECTS 20
-#define REF_CAPS 90
+#define REF_CAPS 112 /* all that the root has room for: shares make them unasked */
 #define REF_CHARGES 16
 #define REF_PROGRAMS 12
 #define REF_SIGNALS 8
+#define REF_SHARES 8
+#define REF_DECLINED 64
 #define REF_CONFINEMENT_RAM 8192
 #define REF_CAVEAT_RAM 1024
 
@@ -49,6 +51,21 @@ struct ref_signal {
 	bool alarm;
 };
 
+struct ref_share {
+	uint64_t id, scope, written;
+	int cap;
+	enum share_with with;
+	struct reductions how;
+	bool changed; /* not all that it has made was looked at since it was written with other reductions */
+	bool failed;  /* its source could not give it at some time since it was written */
+};
+
+/* A session that has ended what a share gave, as that was written then. */
+struct ref_declined {
+	uint64_t id, share, written;
+	int session;
+};
+
 /* Of a capability: what was lent for it. */
 struct ref_visit {
 	bool is, open, asks;
@@ -66,6 +83,8 @@ struct ref_cap {
 	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
 	struct ref_visit visit;
+	bool shared, declined; /* a share has made it; and somebody else has ended it */
+	uint64_t share_written; /* as which it was made, or looked at last */
 	int through; /* the one that it is tied to, and 1; 0: none */
 	/* What it could do after the step before: it must never become more. */
 	uint32_t last_rights;
@@ -93,6 +112,8 @@ struct reference {
 	struct ref_charge charges[REF_CHARGES];
 	struct ref_program programs[REF_PROGRAMS];
 	struct ref_signal signals[REF_SIGNALS];
+	struct ref_share shares[REF_SHARES];
+	struct ref_declined declined[REF_DECLINED];
 };
 
 /* An empty place of an array, or -1. */
@@ -102,6 +123,8 @@ int ref_free_object(const struct reference *r);
 int ref_free_cap(const struct reference *r);
 int ref_free_program(const struct reference *r);
 int ref_free_signal(const struct reference *r);
+int ref_free_share(const struct reference *r);
+int ref_free_declined(const struct reference *r);
 
 void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
 void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);
@@ -119,6 +142,8 @@ bool ref_cap_is_kept(const struct reference *r, int cap);
 bool ref_cap_live(const struct reference *r, int cap, uint64_t now);
 uint32_t ref_cap_rights(const struct reference *r, int cap);
 uint64_t ref_cap_expires(const struct reference *r, int cap);
+/* Somebody ends it, unless it has ended. */
+void ref_cap_end(struct reference *r, int cap);
 /* Was it derived from TOP, or is it that one? */
 bool ref_cap_is_below(const struct reference *r, int cap, int top);
 /* … or is it tied, or what it was derived from, to one of these? Then it may be more when that is. */
@@ -129,6 +154,12 @@ int ref_cap_ties(const struct reference *r, int cap);
 unsigned ref_cap_caveats(const struct reference *r, int cap);
 /* Connections through it and all that is derived from it. */
 uint64_t ref_cap_conns(const struct reference *r, int cap);
+
+/* The share of CAP, or -1. */
+int ref_share_of(const struct reference *r, int cap);
+/* Is SESSION one of those that SHARE is for? */
+bool ref_share_covers(const struct reference *r, int share, int session);
+bool ref_session_within(const struct reference *r, int session, int top);
 
 /* In any state; -1: free. */
 int ref_cap_named(const struct reference *r, int session, const char *name);

@@ -140,8 +140,11 @@ step(struct property *p)
 		{op_reach, 3},
 		{op_signal, 2},
 		{op_raise, 3},
+		{op_share, 4},
+		{op_share_run, 4},
+		{op_share_settle, 1},
 	};
-	uint64_t n = property_random(p, 115);
+	uint64_t n = property_random(p, 124);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
@@ -234,6 +237,7 @@ compare(struct property *p)
 		}
 	assert(n == p->world.model->n[ENTITY_CAPABILITY]);
 	property_compare_signals(p);
+	property_compare_shares(p);
 	return n;
 }
 
@@ -271,6 +275,7 @@ crash(struct property *p)
 	ck_assert_int_eq(world_restart(&p->world), 0);
 	p->world.model->hooks = &property_hooks;
 	model_check(p->world.model);
+	property_shares_follow(p);
 	compare(p);
 	p->n_crashes++;
 }
