@@ -182,7 +182,7 @@ restarts=$(info restarts)
 t_ok "P14_a_broker_later_it_still_waits" test "${restarts:-0}" -ge 4
 t_ok "and_goes_on" wait_for 20 at_least restarts $((restarts + 1))
 say kill "$app/threads/$id/ctl"
-t_ok "killed_while_it_waits_it_is_over" wait_for 5 is_over
+t_ok "killed_while_it_waits_it_is_over" wait_for 20 is_over
 t_ok "nothing_is_left_of_it" wait_for 15 no_threads
 
 t_fails ENOENT "what_cannot_begin_is_not_tried_again" run --detach --restart=always -- /no/such
@@ -199,7 +199,7 @@ t_is "for_which_reason_is_shown" "step=exec errno=ENOENT" "$(grep -E '^(step|err
 mv "$work/away" "$work/loop"
 t_ok "and_runs_when_it_is_back" wait_for 20 runs_are 2
 say kill "$app/threads/$id/ctl"
-wait_for 5 is_over
+wait_for 20 is_over
 
 # --- given up just when it is to run again ---
 

@@ -259,7 +259,7 @@ break_tie(void)
 	ck_assert_int_eq(change_finish(ch, capability_reach(ch, other, origin, RIGHT_GRANT, app, "tied", 4, &how, 0, &made,
 						   &of)), 0);
 	model_check(w.model);
-	list_unlink(&made->tie->through_link);
+	made->tie->through->ties = NULL;
 }
 
 static struct ask *

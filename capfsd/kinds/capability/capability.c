@@ -101,7 +101,6 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->aliases);
 	list_init(&c->caveats);
 	list_init(&c->shares);
-	list_init(&c->ties);
 	list_init(&c->origin_link);
 	c->expiry.usec = LIMIT_NONE;
 }
@@ -219,7 +218,7 @@ capability_unlink(struct model *m, struct entity *e)
 	struct capability *c = capability_of(e);
 
 	assert(list_empty(&c->children) && list_empty(&c->aliases) && list_empty(&c->caveats) &&
-		list_empty(&c->shares) && list_empty(&c->ties) && !c->visit && !c->tie);
+		list_empty(&c->shares) && !c->ties && !c->visit && !c->tie);
 	list_unlink(&c->sibling_link);
 	if (c->parent) {
 		c->parent->n_children--;
@@ -517,8 +516,8 @@ capability_check(struct model *m, struct entity *e)
 	model_holds(M17, record_n_caveats(&c->record) == check_list(&capability_of(e)->caveats, ENTITY_CAVEAT, e) ||
 		!(record_rights(&c->record) & RIGHT_CALL) || capability_is_doomed(c));
 	model_expect(check_list(&capability_of(e)->shares, ENTITY_SHARE, e) <= 1);
-	list_for_each (i, &capability_of(e)->ties)
-		model_holds(M19, list_entry(i, struct tie, through_link)->through == c);
+	for (const struct tie *t = c->ties; t; t = tie_next(t))
+		model_holds(M19, t->through == c);
 	check_family(m, c);
 	expiry_check(m, c);
 }

@@ -45,7 +45,7 @@ struct capability {
 	struct list shares;      /* of struct share: one at most */
 	struct visit *visit;     /* for which it was made; NULL: it is a slot like others */
 	struct tie *tie;         /* that ends it with another slot; NULL: none */
-	struct list ties;        /* of struct tie, through_link: of those that end with it */
+	struct tie *ties;        /* one of those that end with it, which are a ring (tie.h); NULL: none do */
 	union {
 		struct list origin_link; /* where its type lists them, when parent is NULL */
 		struct list twins;       /* when it is not: a ring of those of one session */

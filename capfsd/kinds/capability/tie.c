@@ -133,21 +133,43 @@ tie_resolve(struct model *m, struct entity *e)
 	return e->depth <= TIE_DEPTH_MAX ? 0 : -EBADMSG;
 }
 
+static struct tie *
+next_in_ring(const struct tie *t)
+{
+	return list_entry(t->through_link.next, struct tie, through_link);
+}
+
+const struct tie *
+tie_next(const struct tie *t)
+{
+	const struct tie *next = next_in_ring(t);
+
+	return next == t->through->ties ? NULL : next;
+}
+
 static void
 tie_link(struct model *m, struct entity *e)
 {
 	struct tie *t = tie_of(e);
 
 	t->capability->tie = t;
-	if (t->through)
-		list_append(&t->through->ties, &t->through_link);
+	if (!t->through)
+		return;
+	if (t->through->ties)
+		list_append(&t->through->ties->through_link, &t->through_link);
+	else
+		t->through->ties = t;
 }
 
 static void
 tie_unlink(struct model *m, struct entity *e)
 {
-	tie_of(e)->capability->tie = NULL;
-	list_unlink(&tie_of(e)->through_link);
+	struct tie *t = tie_of(e);
+
+	t->capability->tie = NULL;
+	if (t->through && t->through->ties == t)
+		t->through->ties = list_empty(&t->through_link) ? NULL : next_in_ring(t);
+	list_unlink(&t->through_link);
 }
 
 /* With the slot, of which it is a part. */
@@ -157,13 +179,23 @@ tie_reap(struct reaper *r, struct entity *e)
 	return change_drops(e) ? 0 : reap_entity(r, &tie_of(e)->capability->entity);
 }
 
+static bool
+is_in_ring(const struct tie *t)
+{
+	const struct tie *i = t->through->ties;
+
+	while (i && i != t)
+		i = tie_next(i);
+	return i;
+}
+
 static void
 tie_check(struct model *m, struct entity *e)
 {
 	const struct tie *t = tie_of(e);
 
 	model_holds(M19, t->capability->tie == t && t->record.capability == t->capability->entity.id);
-	model_holds(M19, list_empty(&t->through_link) == !t->through);
+	model_holds(M19, t->through ? is_in_ring(t) : list_empty(&t->through_link));
 	model_holds(M19, !t->through || t->record.through == t->through->entity.id);
 	model_holds(M19, t->record.through < t->record.capability && t->capability->parent);
 	model_holds(M19, e->depth <= TIE_DEPTH_MAX);
@@ -271,20 +303,18 @@ capability_reach(struct change *ch, struct capability *through, struct capabilit
 int
 ties_reap(struct reaper *r, struct capability *c)
 {
-	list_for_each (i, &c->ties) {
-		int a = reap_entity(r, &list_entry(i, struct tie, through_link)->capability->entity);
+	int a = 0;
 
-		if (a)
-			return a;
-	}
-	return 0;
+	for (const struct tie *t = c->ties; a == 0 && t; t = tie_next(t))
+		a = reap_entity(r, &t->capability->entity);
+	return a;
 }
 
 void
 ties_touch_below(struct model *m, struct capability *c, uint64_t stamp)
 {
-	list_for_each (i, &c->ties)
-		entity_touch_below(m, &list_entry(i, struct tie, through_link)->capability->entity, stamp);
+	for (const struct tie *t = c->ties; t; t = tie_next(t))
+		entity_touch_below(m, &t->capability->entity, stamp);
 }
 
 /* Only what is for an anchor has any: of what else a million may be derived, nothing is walked for this. */
@@ -294,6 +324,6 @@ ties_tell_restricted(struct model *m, struct capability *top)
 	if (m->n[ENTITY_TIE] == 0 || top->target->kind != ENTITY_ANCHOR)
 		return;
 	for (struct capability *c = top; c; c = capability_next_below(top, c))
-		list_for_each (i, &c->ties)
-			entity_tell_restricted(m, &list_entry(i, struct tie, through_link)->capability->entity);
+		for (const struct tie *t = c->ties; t; t = tie_next(t))
+			entity_tell_restricted(m, &t->capability->entity);
 }

@@ -36,7 +36,7 @@ struct tie {
 	struct tie_record record;
 	struct capability *capability;
 	struct capability *through; /* NULL: it went under a daemon that knows no ties, and the slot is to go */
-	struct list through_link;   /* capability.ties */
+	struct list through_link;   /* the ring of those of one slot: few have any, and many pay for a list's head */
 };
 
 static inline struct tie *
@@ -44,6 +44,9 @@ tie_of(const struct entity *e)
 {
 	return container_of((struct entity *)(uintptr_t)e, struct tie, entity);
 }
+
+/* The next that ends with the same slot, behind capability.ties. NULL: T was the last. */
+const struct tie *tie_next(const struct tie *t);
 
 /* Has what it was reached through ended? For ever, as capability_is_doomed(). */
 bool tie_is_over(const struct tie *t);
