@@ -102,8 +102,8 @@ expect_lend(struct property *p, int from, const struct quota *q)
 	return 0;
 }
 
-static int
-expect_transfer(struct property *p, int from, int to, const struct quota *q)
+int
+property_expect_transfer(struct property *p, int from, int to, const struct quota *q)
 {
 	struct reference *ref = &p->reference;
 	const struct ref_session *f = &ref->sessions[from];
@@ -152,7 +152,7 @@ move(struct property *p, int from, int to, const struct quota *q)
 	else if (from == top)
 		expected = expect_lend(p, from, q);
 	else
-		expected = expect_transfer(p, from, parent, q);
+		expected = property_expect_transfer(p, from, parent, q);
 	if (!property_done(p, ch,
 		    session_move_quota(ch, property_session(p, from), property_session(p, to), q, &kind), expected) ||
 		from == to)
@@ -161,6 +161,17 @@ move(struct property *p, int from, int to, const struct quota *q)
 		ref->sessions[from].limit[i] -= from == top ? 0 : q->n[i];
 		for (int s = to; s != top; s = ref->sessions[s].parent)
 			ref->sessions[s].limit[i] += q->n[i];
+	}
+}
+
+void
+property_transfer(struct reference *ref, int from, int to, const struct quota *q)
+{
+	for (int i = 0; i < QUOTA_N_KINDS; i++) {
+		if (ref->sessions[from].parent == to)
+			ref->sessions[from].limit[i] -= q->n[i];
+		else
+			ref->sessions[to].limit[i] += q->n[i];
 	}
 }
 
@@ -193,15 +204,10 @@ op_transfer(struct property *p)
 	if (!property_done(p, ch,
 		    session_transfer_quota(
 			    ch, property_session(p, from), property_session(p, to), &q, &kind),
-		    expect_transfer(p, from, to, &q)) ||
+		    property_expect_transfer(p, from, to, &q)) ||
 		from == to)
 		return;
-	for (int i = 0; i < QUOTA_N_KINDS; i++) {
-		if (ref->sessions[from].parent == to)
-			ref->sessions[from].limit[i] -= q.n[i];
-		else
-			ref->sessions[to].limit[i] += q.n[i];
-	}
+	property_transfer(ref, from, to, &q);
 }
 
 static int

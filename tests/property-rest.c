@@ -139,6 +139,7 @@ op_reap(struct property *p)
 			assert(ref_cap_doomed(ref, i));
 		else if (ref->caps[i].id)
 			assert(r != 0 || !ref_cap_doomed(ref, i) || ref_cap_is_kept(ref, i));
+	property_asks_reaped(p);
 	property_shares_reaped(p);
 	property_visits_reaped(p);
 	property_ties_reaped(p);

@@ -81,6 +81,16 @@ void property_shares_follow(struct property *p);
 void property_shares_reaped(struct property *p);
 void property_compare_shares(struct property *p);
 
+/* property-asks.c */
+void op_ask(struct property *p);
+void op_decide(struct property *p);
+void op_ask_end(struct property *p);
+void property_asks_reaped(struct property *p);
+void property_compare_asks(struct property *p);
+/* Does ASK get a slot derived from SOURCE where GIVEN is given? Then *MADE is that. */
+bool property_expect_gift(struct property *p, const struct ref_ask *ask, int source, const struct reductions *given,
+	struct ref_cap *made);
+
 /* property-visits.c: a capability that is a visit's, or -1, */
 int property_pick_visit(struct property *p);
 void op_visit(struct property *p);
@@ -104,6 +114,9 @@ void op_expire(struct property *p);
 void op_reap(struct property *p);
 
 /* property-accounts.c */
+/* Of quota that goes between a session and its parent. */
+int property_expect_transfer(struct property *p, int from, int to, const struct quota *q);
+void property_transfer(struct reference *ref, int from, int to, const struct quota *q);
 void op_session(struct property *p);
 void op_close(struct property *p);
 void op_transfer(struct property *p);

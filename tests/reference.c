@@ -61,6 +61,19 @@ ref_free_declined(const struct reference *r)
 	FIND_FREE(r->declined, REF_DECLINED);
 }
 
+int
+ref_free_ask(const struct reference *r)
+{
+	FIND_FREE(r->asks, REF_ASKS);
+}
+
+/* A yield is asked, and paid, by the parent. */
+static int
+ask_payer(const struct reference *r, const struct ref_ask *a)
+{
+	return a->what == ASK_YIELD ? r->sessions[a->session].parent : a->session;
+}
+
 void
 ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 {
@@ -92,6 +105,8 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		used[QUOTA_RAM] += r->shares[i].id && r->caps[r->shares[i].cap].session == session ? 512 : 0;
 	for (int i = 0; i < REF_DECLINED; i++)
 		used[QUOTA_RAM] += r->declined[i].id && r->declined[i].session == session ? 512 : 0;
+	for (int i = 0; i < REF_ASKS; i++)
+		used[QUOTA_RAM] += r->asks[i].id && ask_payer(r, &r->asks[i]) == session ? 1024 : 0;
 	for (int i = 0; i < REF_SIGNALS; i++)
 		used[QUOTA_RAM] += r->signals[i].id && r->signals[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_PROGRAMS; i++)

@@ -21,6 +21,7 @@
 #define REF_SIGNALS 8
 #define REF_SHARES 8
 #define REF_DECLINED 64
+#define REF_ASKS 10
 #define REF_CONFINEMENT_RAM 8192
 #define REF_CAVEAT_RAM 1024
 
@@ -64,6 +65,15 @@ struct ref_share {
 struct ref_declined {
 	uint64_t id, share, written;
 	int session;
+};
+
+struct ref_ask {
+	uint64_t id, amount[QUOTA_N_KINDS];
+	int session;
+	enum ask_what what;
+	bool answered, signal; /* of a slot: it is to be one for a signal */
+	struct reductions how;
+	char name[8];
 };
 
 /* Of a capability: what was lent for it. */
@@ -114,6 +124,7 @@ struct reference {
 	struct ref_signal signals[REF_SIGNALS];
 	struct ref_share shares[REF_SHARES];
 	struct ref_declined declined[REF_DECLINED];
+	struct ref_ask asks[REF_ASKS];
 };
 
 /* An empty place of an array, or -1. */
@@ -125,6 +136,7 @@ int ref_free_program(const struct reference *r);
 int ref_free_signal(const struct reference *r);
 int ref_free_share(const struct reference *r);
 int ref_free_declined(const struct reference *r);
+int ref_free_ask(const struct reference *r);
 
 void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
 void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);

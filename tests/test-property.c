@@ -140,11 +140,14 @@ step(struct property *p)
 		{op_reach, 3},
 		{op_signal, 2},
 		{op_raise, 3},
+		{op_ask, 3},
+		{op_decide, 4},
+		{op_ask_end, 1},
 		{op_share, 4},
 		{op_share_run, 4},
 		{op_share_settle, 1},
 	};
-	uint64_t n = property_random(p, 124);
+	uint64_t n = property_random(p, 132);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
@@ -238,6 +241,7 @@ compare(struct property *p)
 	assert(n == p->world.model->n[ENTITY_CAPABILITY]);
 	property_compare_signals(p);
 	property_compare_shares(p);
+	property_compare_asks(p);
 	return n;
 }
 
