@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -296,6 +297,35 @@ START_TEST(what_is_fetched_is_in_flight_until_it_is_left)
 }
 END_TEST
 
+START_TEST(who_fetches_leaves_sockets_to_the_poster)
+{
+	uint64_t serial[2];
+	char amount[32];
+	int fd[3];
+
+	(void)post();
+	for (unsigned i = 0; i < 3; i++)
+		fd[i] = client();
+	snprintf(amount, sizeof(amount), "sockets=%llu", (unsigned long long)quota_free(root(), QUOTA_SOCKETS) - 4);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/rest", amount, &a), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		request(fd[i], WIRE_FETCH);
+		serial[i] = job(2);
+		ck_assert_uint_ne(serial[i], 0);
+	}
+	request(fd[2], WIRE_FETCH);
+	ck_assert_int_eq(answer(fd[2]), EBUSY);
+	ck_assert_uint_eq(quota_free(root(), QUOTA_SOCKETS), 2);
+	say(serial[0], &(struct binder_result){});
+	world_close(&w, fd[2]);
+	fd[2] = client();
+	request(fd[2], WIRE_FETCH);
+	say(job(2), &(struct binder_result){});
+	ck_assert_int_eq(answer(fd[2]), -2);
+	say(serial[1], &(struct binder_result){});
+}
+END_TEST
+
 START_TEST(who_leaves_meanwhile_gets_nothing)
 {
 	int fd;
@@ -421,6 +451,7 @@ main(void)
 	tcase_add_test(t, a_new_binder_ends_what_the_last_one_did);
 	tcase_add_test(t, another_one_takes_its_place);
 	tcase_add_test(t, what_is_fetched_is_in_flight_until_it_is_left);
+	tcase_add_test(t, who_fetches_leaves_sockets_to_the_poster);
 	tcase_add_test(t, who_leaves_meanwhile_gets_nothing);
 	tcase_add_test(t, a_crash_before_it_was_looked_at);
 	tcase_add_test(t, a_crash_after_it_was_stored);

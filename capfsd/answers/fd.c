@@ -103,7 +103,7 @@ refuse_system(struct connection *conn, int error)
 	case EXDEV:
 		return refuse(conn, error, "connections of this daemon's are granted, and not posted");
 	case EBUSY:
-		return refuse(conn, error, "too many inspections are not over: what was posted cannot be closed");
+		return refuse(conn, error, "too many inspections of what was posted are not over");
 	case EDQUOT:
 		return refuse(conn, error, "its session has no room for a socket or a descriptor in flight");
 	default:
@@ -260,6 +260,9 @@ fetch(struct connection *conn)
 
 	if (!mailbox)
 		return refuse(conn, ECONNREFUSED, "nothing is posted");
+	/* However many want it at once, its poster has sockets left. */
+	if (inspections_crowd(conn->sockets, mailbox->capability->session))
+		return refuse_system(conn, EBUSY);
 	r = connection_carry(conn);
 	if (r < 0)
 		return refuse_system(conn, -r);

@@ -142,6 +142,16 @@ inspections_begin(struct sockets *sockets, struct session *s, enum inspection_ta
 	return 0;
 }
 
+bool
+inspections_crowd(const struct sockets *sockets, const struct session *s)
+{
+	size_t n = 0;
+
+	list_for_each (i, &sockets->inspections->running)
+		n += list_entry(i, struct inspection, link)->session == s;
+	return n > 0 && n >= quota_available(s, QUOTA_SOCKETS);
+}
+
 static struct inspection *
 inspection_of(const struct inspections *all, uint64_t serial)
 {

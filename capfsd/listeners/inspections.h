@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,12 @@ void inspections_free(struct sockets *sockets);
  */
 int inspections_begin(struct sockets *sockets, struct session *s, enum inspection_task task, const int *fds,
 	size_t n, inspection_told *told, void *data, uint64_t *ret_serial);
+
+/*
+ * Do those of S take as many of its sockets as are left to it? For what others have S pay, who could take the last
+ * ones of it.
+ */
+bool inspections_crowd(const struct sockets *sockets, const struct session *s);
 
 /* S is gone: its parent answers for those that are not over. */
 void inspections_inherit(struct sockets *sockets, const struct session *s);
