@@ -172,6 +172,17 @@ START_TEST(what_is_visited_for_it_is_its_own_to_drop)
 }
 END_TEST
 
+/* Who is below a session is nothing that a slot to it says. */
+START_TEST(what_it_lacks_names_nobody_below_it)
+{
+	ck_assert_int_eq(make(&w, "sessions/b/sessions", "in", "caps=7 ram=0"), 0);
+	refused(EDQUOT, "init/b caps limit=8 used=1 lent=7", of_a("grant", "to=@b"));
+	ck_assert_ptr_null(strstr(w.request.text.data, "largest"));
+	ck_assert_int_eq(make(&w, "sessions/a/sessions", "more", "caps=24 ram=0"), 0);
+	refused(EDQUOT, "largest: init/a", of_a("replicate", "as=two"));
+}
+END_TEST
+
 START_TEST(a_name_ends_with_its_slot_and_its_session)
 {
 	ck_assert_int_eq(put_only(&w, "caps/b/revoke", "to=a"), 0);
@@ -249,6 +260,7 @@ START_TEST(G20_quota_moves_between_those_of_one_parent)
 	/* Whoever may take takes what is free, but what it was given first. */
 	refused(EDQUOT, "init/b caps would fall below its first donation of 8", quota("sessions/a", "from=@b caps=7"));
 	refused(EDQUOT, "init/b caps", quota("sessions/a", "from=@b caps=100"));
+	ck_assert_ptr_null(strstr(w.request.text.data, "largest"));
 	ck_assert_int_eq(quota("sessions/a", "from=@b caps=6"), 0);
 	ck_assert(limit("a") == 42 && limit("b") == 8);
 }
@@ -286,6 +298,7 @@ main(void)
 	tcase_add_test(t, Z34_it_is_nobody_itself);
 	tcase_add_test(t, each_thing_needs_its_right);
 	tcase_add_test(t, what_is_visited_for_it_is_its_own_to_drop);
+	tcase_add_test(t, what_it_lacks_names_nobody_below_it);
 	tcase_add_test(t, a_name_ends_with_its_slot_and_its_session);
 	tcase_add_test(t, to_name_it_is_a_call);
 	tcase_add_test(t, what_is_shared_says_whose_it_is);

@@ -134,9 +134,19 @@ add_label(struct text *t, const struct session *s)
 		text_add(t, "?");
 }
 
+/* What it lacks is told of a session that a slot has named, and not who below it has that. */
+static void
+add_account(const struct request *r, struct session *s, enum quota_kind kind, struct text *t)
+{
+	if (r->asks && !session_is_within(s, r->asks))
+		text_limit(s, kind, t);
+	else
+		text_account(s, kind, t);
+}
+
 /* One letter of a pattern. Names are at most NAME_BYTES_MAX long, but the one that was asked for. */
 static void
-add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
+add_part(const struct request *r, struct text *t, char part, const struct about *a, enum quota_kind kind)
 {
 	switch (part) {
 	case 'c':
@@ -158,7 +168,7 @@ add_part(struct text *t, char part, const struct about *a, enum quota_kind kind)
 		rights_format(capability_rights(a->capability), t);
 		break;
 	case 'q':
-		text_account(a->session, kind, t);
+		add_account(r, a->session, kind, t);
 		break;
 	case 'k':
 		text_add(t, quota_kind_name(kind));
@@ -189,7 +199,7 @@ refuse_by(struct request *r, const struct refusal *table, size_t n, int answer,
 		p += plain;
 		if (!*p)
 			break;
-		add_part(&t, *++p, about, refusal->has_kind ? refusal->kind : about->kind);
+		add_part(r, &t, *++p, about, refusal->has_kind ? refusal->kind : about->kind);
 	}
 	return refuse(r, refusal->error, "%s", t.data ? t.data : "?");
 }

@@ -28,6 +28,8 @@ struct request {
 	const struct capability *through;
 	/* The same, or a capability to the session that asks: whoever has come so makes none that may more. NULL: all. */
 	const struct capability *by;
+	/* In whose tree it is asked: what is not below that is no account to be looked into. NULL: any is. */
+	const struct session *asks;
 	const struct asker *asker; /* who waits for what is asked by it (kinds/asking/ask.h); NULL: nobody */
 
 	bool checks;  /* nothing is to be changed or told: what would be replied */

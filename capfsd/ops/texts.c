@@ -51,15 +51,21 @@ text_time(struct text *t, uint64_t usec)
 
 /* The largest consumer is named, since the one who is refused is often not who uses it up. */
 void
-text_account(struct session *s, unsigned kind, struct text *t)
+text_limit(const struct session *s, unsigned kind, struct text *t)
 {
-	struct session *largest = quota_largest(s, kind);
-
 	session_label(s, t);
 	text_addf(t, " %s limit=%" PRIu64 " used=%" PRIu64, quota_kind_name(kind),
 		s->record.limit.n[kind], s->used.n[kind]);
 	if (s->lent.n[kind] > 0)
 		text_addf(t, " lent=%" PRIu64, s->lent.n[kind]);
+}
+
+void
+text_account(struct session *s, unsigned kind, struct text *t)
+{
+	struct session *largest = quota_largest(s, kind);
+
+	text_limit(s, kind, t);
 	text_add(t, "; largest: ");
 	session_label(largest, t);
 	text_addf(t, " %" PRIu64, largest->used.n[kind]);

@@ -14,6 +14,8 @@ struct text;
 
 /* "init/app caps limit=8 used=8; largest: init/app/w 5": the account behind a refusal. */
 void text_account(struct session *s, unsigned kind, struct text *t);
+/* The same, without the largest: of those below S others learn nothing. */
+void text_limit(const struct session *s, unsigned kind, struct text *t);
 
 /* "2031-04-05T06:07:08Z", of CLOCK_REALTIME. */
 void text_time(struct text *t, uint64_t usec);

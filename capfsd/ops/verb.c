@@ -267,6 +267,7 @@ verb_run(struct operation *o)
 	bool prepared = decode(o) && check_keys(o);
 	int e = 0;
 
+	r->asks = o->session;
 	if (prepared && v->prepare)
 		e = v->prepare(o);
 	if (prepared && e == 0 && !r->error && check_right(o))
