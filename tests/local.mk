@@ -598,8 +598,8 @@ tests_test_scale_SOURCES = tests/test-scale.c $(populated)
 tests_test_scale_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_scale_LDADD = $(model_libs)
 tests_test_property_SOURCES = tests/test-property.c tests/property.h tests/property-accounts.c tests/property-rest.c \
-	tests/property-asks.c tests/property-caps.c tests/property-shares.c tests/property-signals.c \
-	tests/property-ties.c tests/property-visits.c tests/reference.c tests/reference.h $(model_world)
+	tests/property-asks.c tests/property-caps.c tests/property-policies.c \
+	tests/property-shares.c tests/property-signals.c tests/property-ties.c tests/property-visits.c tests/reference.c tests/reference.h $(model_world)
 tests_test_property_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_property_LDADD = $(model_libs)
 

@@ -47,16 +47,17 @@ find_yield(const struct reference *ref, int session)
 }
 
 /* Nothing that can be passed on is asked for. */
-static void
-ask_for(struct property *p, struct ref_ask *made, struct ask_record *record)
+void
+property_ask_for(struct property *p, bool signal, struct ref_ask *made, struct ask_record *record)
 {
 	struct quota amount = random_amount(p);
 
 	made->how = property_reductions(p, -1);
+	if (property_random(p, 2))
+		made->how = (struct reductions){};
 	made->how.n_only = 0;
-	made->signal = property_random(p, 6) == 0;
+	made->signal = signal;
 	made->how.rights = made->signal ? RIGHT_RAISE : RIGHT_CALL;
-	property_name(p, made->name, 'c', 10);
 	memcpy(made->amount, amount.n, sizeof(amount.n));
 	*record = (struct ask_record){.what = (uint8_t)made->what, .amount = amount, .since_usec = world_now(),
 		.until_usec = world_now() + property_random(p, 1000), .type = made->signal ? TYPE_SIGNAL : TYPE_OBJECT};
@@ -78,7 +79,8 @@ op_ask(struct property *p)
 
 	if (session <= 0 || place < 0 || ref->sessions[session].closing)
 		return;
-	ask_for(p, &made, &record);
+	property_name(p, made.name, 'c', 10);
+	property_ask_for(p, property_random(p, 6) == 0, &made, &record);
 	if (made.what == ASK_YIELD)
 		old = find_yield(ref, session);
 	ref_left(ref, made.what == ASK_YIELD ? ref->sessions[session].parent : session, left);

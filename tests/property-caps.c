@@ -236,6 +236,7 @@ op_move(struct property *p)
 	made.session = to;
 	made.conns = 0;
 	made.shared = false;
+	made.ruled[0] = '\0';
 	property_name(p, name, 'c', 10);
 	if (!ref_cap_live(ref, source, world_now()))
 		expected = CAPABILITY_E_DEAD;
@@ -443,6 +444,7 @@ op_split(struct property *p)
 	part = rest = ref->caps[cap];
 	part.calls_used = part.conns = 0;
 	part.revoked = part.shared = false;
+	part.ruled[0] = '\0';
 	property_name(p, name, 'c', 10);
 	expected = expect_split(p, cap, &how, &part, &rest);
 	if (!expected)

@@ -134,6 +134,7 @@ op_reap(struct property *p)
 	int r = model_reap(p->world.model, 1 + (unsigned)property_random(p, 20));
 
 	assert(r >= 0 || p->unreliable);
+	property_policies_reaped(p);
 	for (int i = 0; i < REF_CAPS; i++)
 		if (ref->caps[i].id && !entity_find(p->world.model, ref->caps[i].id))
 			assert(ref_cap_doomed(ref, i));

@@ -85,11 +85,21 @@ void property_compare_shares(struct property *p);
 void op_ask(struct property *p);
 void op_decide(struct property *p);
 void op_ask_end(struct property *p);
+/* What is asked for, at random, of a slot or quota. */
+void property_ask_for(struct property *p, bool signal, struct ref_ask *made, struct ask_record *record);
 void property_asks_reaped(struct property *p);
 void property_compare_asks(struct property *p);
 /* Does ASK get a slot derived from SOURCE where GIVEN is given? Then *MADE is that. */
 bool property_expect_gift(struct property *p, const struct ref_ask *ask, int source, const struct reductions *given,
 	struct ref_cap *made);
+
+/* property-policies.c */
+void op_policy(struct property *p);
+void op_request(struct property *p);
+void property_policies_reaped(struct property *p);
+/* The broker has started again, and has understood the texts. */
+void property_policies_made(struct property *p);
+void property_compare_policies(struct property *p);
 
 /* property-visits.c: a capability that is a visit's, or -1, */
 int property_pick_visit(struct property *p);

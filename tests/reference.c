@@ -3,6 +3,7 @@
 
 #include "tests/reference.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define FIND_FREE(array, n)                                                                        \
@@ -67,6 +68,12 @@ ref_free_ask(const struct reference *r)
 	FIND_FREE(r->asks, REF_ASKS);
 }
 
+int
+ref_free_policy(const struct reference *r)
+{
+	FIND_FREE(r->policies, REF_POLICIES);
+}
+
 /* A yield is asked, and paid, by the parent. */
 static int
 ask_payer(const struct reference *r, const struct ref_ask *a)
@@ -87,7 +94,7 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		if (r->caps[i].id && r->caps[i].session == session) {
 			used[QUOTA_CAPS] += 1;
 			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM +
-				(r->caps[i].through ? 512 : 0);
+				(r->caps[i].through ? 512 : 0) + (r->caps[i].ruled[0] ? 512 : 0);
 		}
 	for (int i = 0; i < REF_CAPS; i++)
 		if (r->caps[i].id && r->caps[i].visit.is && r->caps[i].visit.payer == session)
@@ -107,6 +114,9 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 		used[QUOTA_RAM] += r->declined[i].id && r->declined[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_ASKS; i++)
 		used[QUOTA_RAM] += r->asks[i].id && ask_payer(r, &r->asks[i]) == session ? 1024 : 0;
+	for (int i = 0; i < REF_POLICIES; i++)
+		if (r->policies[i].id && r->policies[i].session == session)
+			used[QUOTA_RAM] += 4096 + r->policies[i].bytes;
 	for (int i = 0; i < REF_SIGNALS; i++)
 		used[QUOTA_RAM] += r->signals[i].id && r->signals[i].session == session ? 512 : 0;
 	for (int i = 0; i < REF_PROGRAMS; i++)
@@ -256,6 +266,88 @@ ref_share_of(const struct reference *r, int cap)
 		if (r->shares[i].id && r->shares[i].cap == cap)
 			return i;
 	return -1;
+}
+
+int
+ref_policy_of(const struct reference *r, int session)
+{
+	for (int i = 0; i < REF_POLICIES; i++)
+		if (r->policies[i].id && r->policies[i].session == session && !r->policies[i].replaced)
+			return i;
+	return -1;
+}
+
+static void
+label_of(const struct reference *r, int session, char label[128])
+{
+	char above[128];
+
+	if (session == 0) {
+		strcpy(label, "init");
+		return;
+	}
+	label_of(r, r->sessions[session].parent, above);
+	snprintf(label, 128, "%.100s/%.8s", above, r->sessions[session].name);
+}
+
+/* How much PATTERN says of LABEL: a label more than a beginning, that more than an end, each more if longer. 0: nothing. */
+static size_t
+matches(const char *pattern, const char *label)
+{
+	size_t n = strlen(pattern), n_label = strlen(label);
+
+	if (strcmp(pattern, label) == 0)
+		return 3000;
+	if (strcmp(pattern, "*") == 0)
+		return 1;
+	if (strncmp(pattern, "*/", 2) == 0)
+		return n_label >= n && strcmp(label + n_label - (n - 1), pattern + 1) == 0 ? 1000 + n : 0;
+	if (strcmp(pattern + n - 2, "/*") != 0 || strncmp(pattern, label, n - 2) != 0)
+		return 0;
+	return label[n - 2] == '\0' || label[n - 2] == '/' ? 2000 + n : 0;
+}
+
+static unsigned
+find_rule(const struct reference *r, int policy, int session, const char *name)
+{
+	const struct ref_policy *of = &r->policies[policy];
+	size_t most = 0, n;
+	unsigned found = 0;
+	char label[128];
+
+	label_of(r, session, label);
+	for (unsigned i = 0; i < of->n; i++) {
+		n = strcmp(of->rules[i].name, name) == 0 ? matches(of->rules[i].pattern, label) : 0;
+		if (n <= most)
+			continue;
+		most = n;
+		found = i + 1;
+	}
+	return found;
+}
+
+unsigned
+ref_rule_for(const struct reference *r, int session, const char *name)
+{
+	int policy = session > 0 ? ref_policy_of(r, r->sessions[session].parent) : -1;
+
+	return policy < 0 ? 0 : find_rule(r, policy, session, name);
+}
+
+bool
+ref_policy_covers(const struct reference *r, int cap)
+{
+	const struct ref_cap *c = &r->caps[cap];
+	int policy = ref_policy_of(r, r->caps[c->parent].session);
+	unsigned line = policy < 0 ? 0 : find_rule(r, policy, c->session, c->ruled);
+	const struct ref_rule *rule = line ? &r->policies[policy].rules[line - 1] : NULL;
+	const struct reductions *how = rule ? &rule->how : NULL;
+
+	if (!rule || rule->denies || strcmp(r->caps[c->parent].name, rule->slot) != 0)
+		return false;
+	return !rule->has_how || (!(how->has_rights && (c->rights & ~how->rights)) &&
+			!(how->has_calls && c->calls_limit > how->calls) &&
+			!(how->has_conns && c->conns_limit > how->conns));
 }
 
 bool

@@ -22,6 +22,8 @@
 #define REF_SHARES 8
 #define REF_DECLINED 64
 #define REF_ASKS 10
+#define REF_POLICIES 12
+#define REF_RULES 4
 #define REF_CONFINEMENT_RAM 8192
 #define REF_CAVEAT_RAM 1024
 
@@ -76,6 +78,21 @@ struct ref_ask {
 	char name[8];
 };
 
+struct ref_rule {
+	char pattern[64], name[8], slot[8];
+	bool denies, has_how;
+	struct reductions how;
+};
+
+/* One that was replaced stays until all that policies of its session gave was looked at. */
+struct ref_policy {
+	uint64_t id, bytes; /* of its rules, in memory */
+	int session;
+	bool replaced;
+	unsigned n;
+	struct ref_rule rules[REF_RULES];
+};
+
 /* Of a capability: what was lent for it. */
 struct ref_visit {
 	bool is, open, asks;
@@ -93,6 +110,8 @@ struct ref_cap {
 	uint64_t calls_limit, calls_used, conns_limit, conns, rate_limit, rate_at, expires;
 	char name[NAME_BYTES_MAX + 1];
 	struct ref_visit visit;
+	char ruled[8]; /* as what it was asked for when a policy gave it; "": none has */
+	bool covered;  /* that policy, or the one that has replaced it, gives it, or has given it since */
 	bool shared, declined; /* a share has made it; and somebody else has ended it */
 	uint64_t share_written; /* as which it was made, or looked at last */
 	int through; /* the one that it is tied to, and 1; 0: none */
@@ -125,6 +144,7 @@ struct reference {
 	struct ref_share shares[REF_SHARES];
 	struct ref_declined declined[REF_DECLINED];
 	struct ref_ask asks[REF_ASKS];
+	struct ref_policy policies[REF_POLICIES];
 };
 
 /* An empty place of an array, or -1. */
@@ -137,6 +157,7 @@ int ref_free_signal(const struct reference *r);
 int ref_free_share(const struct reference *r);
 int ref_free_declined(const struct reference *r);
 int ref_free_ask(const struct reference *r);
+int ref_free_policy(const struct reference *r);
 
 void ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS]);
 void ref_lent(const struct reference *r, int session, uint64_t lent[QUOTA_N_KINDS]);
@@ -169,6 +190,12 @@ uint64_t ref_cap_conns(const struct reference *r, int cap);
 
 /* The share of CAP, or -1. */
 int ref_share_of(const struct reference *r, int cap);
+/* That in force, or -1. */
+int ref_policy_of(const struct reference *r, int session);
+/* The rule of the parent of SESSION that counts where it asks for NAME, from 1 on; 0: none. */
+unsigned ref_rule_for(const struct reference *r, int session, const char *name);
+/* The policy that gave CAP, or has replaced it, gives it. */
+bool ref_policy_covers(const struct reference *r, int cap);
 /* Is SESSION one of those that SHARE is for? */
 bool ref_share_covers(const struct reference *r, int share, int session);
 bool ref_session_within(const struct reference *r, int session, int top);

@@ -140,6 +140,8 @@ step(struct property *p)
 		{op_reach, 3},
 		{op_signal, 2},
 		{op_raise, 3},
+		{op_policy, 2},
+		{op_request, 6},
 		{op_ask, 3},
 		{op_decide, 4},
 		{op_ask_end, 1},
@@ -147,7 +149,7 @@ step(struct property *p)
 		{op_share_run, 4},
 		{op_share_settle, 1},
 	};
-	uint64_t n = property_random(p, 132);
+	uint64_t n = property_random(p, 140);
 
 	p->unreliable = property_random(p, 50) == 0;
 	p->world.store->fail_after = p->unreliable ? property_random(p, 5) : UINT64_MAX;
@@ -242,6 +244,7 @@ compare(struct property *p)
 	property_compare_signals(p);
 	property_compare_shares(p);
 	property_compare_asks(p);
+	property_compare_policies(p);
 	return n;
 }
 
@@ -278,6 +281,7 @@ crash(struct property *p)
 	forget_transient(p);
 	ck_assert_int_eq(world_restart(&p->world), 0);
 	p->world.model->hooks = &property_hooks;
+	property_policies_made(p);
 	model_check(p->world.model);
 	property_shares_follow(p);
 	compare(p);
