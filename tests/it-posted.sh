@@ -107,6 +107,11 @@ head -c 1000000 /dev/urandom >"$TMP/large"
 t_ok "a_large_one" sh -c "'$CAP' dataspace create data <'$TMP/large'"
 "$CAP" dataspace cat data >"$TMP/copy"
 t_ok "is_the_same" cmp "$TMP/large" "$TMP/copy"
+"$CAP" originate fd hole >/dev/null
+t_ok "one_in_which_nothing_is" "$POSTED" sparse "$CAPFS" hole 20000000
+t_is "is_read_as_zeros" "20000000 0" "$("$CAP" dataspace cat hole | wc -c) $("$CAP" dataspace cat hole | tr -d '\0' | wc -c)"
+t_is "and_takes_no_memory_by_that" 0 "$("$CAP" fetch hole -- stat -L -c %b /proc/self/fd/0)"
+rmdir "$CAPFS/caps/hole"
 t_is "G83_later_mappings_are_read_only_older_ones_go_on" \
 	"seal 1 size 1 later EPERM write EPERM cut EPERM again EPERM older after!" \
 	"$("$POSTED" seal "$CAPFS" data | tr '\n' ' ' | sed 's/ $//')"

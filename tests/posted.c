@@ -10,6 +10,7 @@
  *						for the end of its input
  *	posted attach ROOT SLOT N ROUNDS	fetches memory N times, maps each ROUNDS times, and prints the sum of
  *						their first bytes
+ *	posted sparse ROOT SLOT N		posts memory of N bytes, in which nothing is
  *	posted seal ROOT SLOT			posts memory that it has mapped, seals it, and writes there: what who
  *						fetches it can do is printed
  */
@@ -178,6 +179,19 @@ run_attach(int argc, char **argv)
 	capc_session_free(s);
 }
 
+static void
+run_sparse(int argc, char **argv)
+{
+	capc_session *s = session(argv[0]);
+	int fd;
+
+	check(capc_dataspace_new(NULL, (size_t)atol(argv[2]), &fd), "new");
+	check(capc_dataspace_seal(fd), "seal");
+	check(capc_post(s, argv[1], fd), "post");
+	close(fd);
+	capc_session_free(s);
+}
+
 static const char *
 mapping(int fd, size_t n, int protection)
 {
@@ -226,6 +240,7 @@ main(int argc, char **argv)
 		{"hold", 2, run_hold},
 		{"unread", 2, run_unread},
 		{"attach", 4, run_attach},
+		{"sparse", 3, run_sparse},
 		{"seal", 2, run_seal},
 	};
 
