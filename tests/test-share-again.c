@@ -95,6 +95,32 @@ START_TEST(S15_what_was_dropped_stays_so_after_kills)
 }
 END_TEST
 
+/* What is over is so for ever, also before anybody has come to end it: others get another one. */
+START_TEST(S16_what_has_expired_is_made_anew)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 2, [QUOTA_RAM] = 20000}};
+	const struct reductions how = {.has_expires = true, .expires_usec = world_now() + 10};
+	struct session *s = make_session(&w, root, "s", &quota);
+	struct change *ch = change_begin(w.model);
+	struct capability *c;
+	struct share *share;
+
+	ck_assert_int_eq(finish(ch, share_stage(ch, origin, SHARE_CHILDREN, NULL, &how, &share)), 0);
+	run_all();
+	c = capability_next_in(w.model, s, origin, NULL);
+	ck_assert_ptr_nonnull(c);
+	world_set_now(world_now() + 20);
+	ck_assert(!capability_is_live(c));
+	share_with_children(0);
+	while (share_run(w.model, 4) > 0)
+		ck_assert(!capability_is_live(c));
+	ck_assert(!capability_is_live(c));
+	run_all();
+	ck_assert_ptr_nonnull(capability_next_in(w.model, s, origin, NULL));
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 1);
+}
+END_TEST
+
 /* Whatever it is that goes: room is room. */
 START_TEST(S15_what_goes_leaves_room)
 {
@@ -142,6 +168,7 @@ main(void)
 	tcase_add_checked_fixture(t, service_setup, service_teardown);
 	tcase_add_test(t, S16_less_after_a_kill);
 	tcase_add_test(t, S15_what_was_dropped_stays_so_after_kills);
+	tcase_add_test(t, S16_what_has_expired_is_made_anew);
 	tcase_add_test(t, S15_what_goes_leaves_room);
 	tcase_add_test(t, S15_what_was_declined_leaves_room);
 	suite_add_tcase(s, t);

@@ -164,14 +164,17 @@ end_made(struct change *ch, struct capability *c)
 	return 0;
 }
 
-/* As it would be made now; one in the way of which stands what is in use is made anew. */
+/*
+ * As it would be made now; one in the way of which stands what is in use is made anew, and one whose time is over,
+ * though nobody has ended it yet.
+ */
 static int
 renew(struct change *ch, const struct share *share, struct capability *c)
 {
 	struct capability_record record, *edited;
 	int r = share_derive(ch, share, &record);
 
-	if (r)
+	if (r || !capability_is_live(c))
 		return r < 0 ? r : end_made(ch, c);
 	if (record.calls_limit < capability_calls_used(c) || record.conns_limit < c->conns_used)
 		return end_made(ch, c);
