@@ -109,6 +109,9 @@ op_expire(struct property *p)
 	int r;
 
 	world_set_now(world_now() + property_random(p, 100));
+	/* Others may come between the time and who looks at it. */
+	if (property_random(p, 4) == 0)
+		return;
 	r = expiry_run(p->world.model, &next);
 	assert(r == 0 || p->unreliable);
 	if (r != 0)

@@ -165,7 +165,8 @@ follow_made(struct property *p, int cap)
 		is->dead = true;
 		return;
 	}
-	if (!covered || !changed || expect_share(p, is->parent, &ref->shares[share].how, &to) != 0) {
+	if (!covered || !changed || !ref_cap_live(ref, cap, world_now()) ||
+		expect_share(p, is->parent, &ref->shares[share].how, &to) != 0) {
 		return;
 	} else if (has_record(c, &to)) {
 		*is = to;

@@ -8,6 +8,9 @@
  * operations meet a store that fails; and now and then, more often after such a one, the broker dies, and the model
  * is made again from its store.
  *
+ * What the daemon does by itself, for shares and policies, in slices, the reference does after it, if it was to be; and
+ * asks when nothing is left to do whether all of it was done.
+ *
  * $PROPERTY_SEED and $PROPERTY_STEPS choose another run.
  */
 #include "config.h"
