@@ -90,15 +90,17 @@ ref_used(const struct reference *r, int session, uint64_t used[QUOTA_N_KINDS])
 			used[QUOTA_CAPS] += 1;
 			used[QUOTA_RAM] += 4096;
 		}
-	for (int i = 0; i < REF_CAPS; i++)
-		if (r->caps[i].id && r->caps[i].session == session) {
+	for (int i = 0; i < REF_CAPS; i++) {
+		const struct ref_cap *c = &r->caps[i];
+
+		if (c->id && c->session == session) {
 			used[QUOTA_CAPS] += 1;
-			used[QUOTA_RAM] += 512 + r->caps[i].n_caveats * REF_CAVEAT_RAM +
-				(r->caps[i].through ? 512 : 0) + (r->caps[i].ruled[0] ? 512 : 0);
+			used[QUOTA_RAM] += 512 + c->n_caveats * REF_CAVEAT_RAM + (c->through ? 512 : 0) +
+				(c->ruled[0] ? 512 : 0);
 		}
-	for (int i = 0; i < REF_CAPS; i++)
-		if (r->caps[i].id && r->caps[i].visit.is && r->caps[i].visit.payer == session)
+		if (c->id && c->visit.is && c->visit.payer == session)
 			used[QUOTA_RAM] += 512;
+	}
 	for (int i = 0; i < REF_ENTRYPOINTS; i++)
 		if (r->entrypoints[i].id && r->entrypoints[i].session == session) {
 			used[QUOTA_RAM] += 512;
