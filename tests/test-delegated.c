@@ -9,7 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/text.h"
 #include "capfsd/model/change.h"
+#include "capfsd/model/event.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 
@@ -122,6 +125,42 @@ START_TEST(S25_it_makes_nothing_that_may_more)
 END_TEST
 
 /* Who is not let in is told, and counted nowhere. */
+static bool
+log_has(const struct session *s, const char *part)
+{
+	cleanup_text struct text log = {};
+	uint64_t at = events_start(s);
+	char buffer[4096];
+
+	while (events_has_more(s, EVENTS_ALL, at))
+		text_add_n(&log, buffer, events_read(s, EVENTS_ALL, &at, buffer, sizeof(buffer)));
+	ck_assert_int_eq(text_done(&log), 0);
+	return strstr(log.data, part);
+}
+
+/* Refusals go first from a log: those of who has come in a share of their own. */
+START_TEST(P23_it_pushes_out_nobody_elses_lines)
+{
+	int fd = reach(grant("app", "to=holder as=it rights=control"));
+	char word[32];
+
+	event_log(w.model, app, &(struct event){.verb = "own", .error = EPERM});
+	event_log(w.model, root(), &(struct event){.verb = "above", .error = EPERM});
+	for (int i = 0; i < 1500; i++) {
+		snprintf(word, sizeof(word), "to=none%d caps=1", i);
+		ck_assert_int_eq(world_ask(&w, fd, WIRE_WRITE, "transfer_quota", word, &a), ENOENT);
+	}
+	for (int i = 0; i < 2; i++) {
+		app = session_find(w.model, root(), "app", 3);
+		ck_assert(log_has(app, "refused own"));
+		ck_assert(log_has(app, "none1499"));
+		ck_assert(log_has(root(), "refused above"));
+		ck_assert_int_eq(events_store(w.model), 0);
+		world_restart(&w);
+	}
+}
+END_TEST
+
 START_TEST(limits_count)
 {
 	struct capability *c = grant("app", "to=holder as=it rights=control conns=1 calls=2");
@@ -433,6 +472,7 @@ main(void)
 	tcase_add_test(t, S25_it_is_spoken_to_as_at_its_own);
 	tcase_add_test(t, S25_what_has_a_right_of_its_own_needs_it);
 	tcase_add_test(t, S25_it_makes_nothing_that_may_more);
+	tcase_add_test(t, P23_it_pushes_out_nobody_elses_lines);
 	tcase_add_test(t, limits_count);
 	tcase_add_test(t, it_pays_who_holds_it);
 	tcase_add_test(t, without_control_nobody_connects);

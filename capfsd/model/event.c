@@ -179,7 +179,10 @@ tell_logged(struct model *m, struct session *s, const struct event_told *told)
 	}
 }
 
-/* Whose is a line of this depth in the log of DEPTH, whose child on the way to the line's is BELOW? */
+/*
+ * Whose is a line of this depth in the log of DEPTH, whose child on the way to the line's is BELOW? Who has come
+ * through a slot counts as if below the session where it happened.
+ */
 static uint64_t
 owner_in(uint32_t depth, uint32_t by_depth, uint64_t below)
 {
@@ -196,7 +199,7 @@ static void
 enter(struct model *m, struct session *s, struct line *line)
 {
 	uint32_t n_places = 0;
-	uint64_t below = 0;
+	uint64_t below = RING_THROUGH;
 
 	list_append(&m->event_queue, &line->link);
 	for (struct session *i = s; i; i = i->parent) {
@@ -285,7 +288,7 @@ event_log(struct model *m, struct session *s, const struct event *e)
 		return;
 	}
 	line->keep = (uint8_t)(e->error ? EVENT_REFUSAL : e->keep);
-	line->by_depth = (uint8_t)by->entity.depth;
+	line->by_depth = (uint8_t)(by->entity.depth + (e->through && by == s));
 	m->counters->events++;
 	m->header.next_event++;
 	told = (struct event_told){
@@ -323,7 +326,7 @@ static int
 restore_places(struct model *m, struct line *line)
 {
 	uint32_t n = line_unmark(line);
-	uint64_t below = 0;
+	uint64_t below = RING_THROUGH;
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < n; i++) {

@@ -55,6 +55,7 @@ struct event {
 	const struct session *about; /* whose it is; NULL: where it is logged */
 	/* Who brought it about: that or one above; in whose share of the logs it is. NULL: that. */
 	const struct session *by;
+	bool through; /* by who has come there through a slot: in a share of their own, in the log of that session */
 	const struct text *fields; /* " KEY=VALUE", each: event_field(); NULL: none */
 	const char *text;          /* what others have chosen; NULL: nothing */
 	size_t n_text;

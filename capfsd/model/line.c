@@ -166,7 +166,7 @@ line_unmark(struct line *line)
 
 	n -= marked;
 	line->by_depth = (uint8_t)(n > 0 ? n - 1 : 0);
-	if (marked && (mark->end >> 8 & 0xff) < EVENT_N_KEEPS && (mark->end & 0xff) < n) {
+	if (marked && (mark->end >> 8 & 0xff) < EVENT_N_KEEPS && (mark->end & 0xff) <= n) {
 		line->keep = (uint8_t)(mark->end >> 8);
 		line->by_depth = (uint8_t)mark->end;
 	}

@@ -34,7 +34,7 @@ struct line {
 	uint32_t hash;          /* of its body */
 	uint16_t body, n_body;  /* what is the same each time it happens */
 	uint8_t keep;           /* enum event_keep */
-	uint8_t by_depth;       /* of the session that it is due to, which has that of line's or is above */
+	uint8_t by_depth;       /* of the session that it is due to, which has the line's or is above; or one more */
 	bool stored;
 	_Alignas(struct line_place) struct line_header header; /* from here on: the record */
 	struct line_place places[];

@@ -4,9 +4,9 @@
  * what others may ask is in event.h.
  *
  * A line belongs to whom it is due to, as this session sees it: to the session itself, to the child
- * that it or somebody below is, or to those above. The session's own lines have half of the log. The
- * others share the other half, each child with all that is below it as one, those above as one more:
- * who has the most lines there gives, so that each may count on an equal share. Within a share
+ * that it or somebody below is, to those above, or to who has come through capabilities to it. The session's own
+ * lines have half of the log. The others share the other half, each child with all that is below it as one, those
+ * above as one more, and those who have come as one: who has the most lines there gives, so that each may count on an equal share. Within a share
  * refusals go first, then the usual, and the oldest of these. Faults stay longest, as long as they are
  * not more than half of the share: neither they nor all else push the other out.
  */
@@ -20,6 +20,7 @@ struct session;
 
 #define RING_OWN 0
 #define RING_ABOVE UINT64_MAX
+#define RING_THROUGH (UINT64_MAX - 1) /* who has come through a slot that others have */
 /* Every other owner is the id of a child, which may have gone. */
 
 /*

@@ -82,6 +82,7 @@ request_log_refusal(
 	const struct event event = {
 		.verb = verb,
 		.error = r->error,
+		.through = r->by,
 		.fields = &fields,
 		.text = r->text.data,
 		.n_text = r->text.n,

@@ -250,6 +250,7 @@ tell(const struct operation *o)
 		.keep = o->verb->lasting ? EVENT_LASTING : EVENT_USUAL,
 		.about = o->about,
 		.by = o->told_error ? o->told : o->session,
+		.through = o->request->by,
 		.fields = &o->event,
 		.text = o->told_error ? o->told_text.data : o->text.p,
 		.n_text = o->told_error ? o->told_text.n : o->says_words ? o->text.n : 0,
