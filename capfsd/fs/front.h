@@ -41,7 +41,7 @@
 #define FS_LOOKUP_USEC UINT64_C(10000000) /* how long a look-up waits for its listener */
 #define FS_READ_USEC UINT64_C(30000000)  /* … and a read of a `call` for its service */
 #define FS_READ_BYTES_MAX 131072         /* of a reply, whatever the kernel asks for */
-#define FS_INTERRUPTED_USEC UINT64_C(1000000) /* what has waited longer is not done when interrupted */
+#define FS_INTERRUPTED_USEC UINT64_C(1000000) /* what has waited so long is not done when interrupted */
 #define FS_CLOSED_MAX 8                  /* files whose results are dropped late */
 #define FS_BIND_DIR (UINT64_MAX - 1)     /* the number of the binder's hidden directory */
 
@@ -116,7 +116,7 @@ uint64_t fs_now_usec(void);
 static inline bool
 fs_was_killed(const struct fs *fs, bool interrupted, uint64_t since_usec)
 {
-	return interrupted && fs_now_usec() - since_usec > fs->interrupted_usec;
+	return interrupted && fs_now_usec() - since_usec >= fs->interrupted_usec;
 }
 
 /* A request of the tree for REQ, which has neither note nor anything of its own yet. */
