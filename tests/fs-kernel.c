@@ -161,6 +161,12 @@ on_changed(void *data, struct entity *e)
 }
 
 static void
+on_shown(void *data, struct entity *e)
+{
+	fs_shown(data, e);
+}
+
+static void
 on_gone(void *data, struct entity *e)
 {
 	fs_gone(data, e);
@@ -186,6 +192,7 @@ on_arrived(void *data, bool stored)
 
 static const struct model_hooks hooks = {
 	.changed = on_changed,
+	.shown = on_shown,
 	.used = on_changed,
 	.gone = on_gone,
 	.logged = on_logged,

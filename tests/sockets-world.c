@@ -176,6 +176,7 @@ on_arrived(void *data, bool stored)
 
 static const struct model_hooks world_hooks = {
 	.changed = on_changed,
+	.shown = on_changed,
 	.gone = on_gone,
 	.restricted = on_restricted,
 	.counted = on_counted,

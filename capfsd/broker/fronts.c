@@ -32,15 +32,30 @@
  * ask again must show what they have made of it.
  */
 static void
-on_changed(void *data, struct entity *e)
+tell_changed(struct fronts *f, struct entity *e)
 {
-	struct fronts *f = data;
-
 	sockets_changed(f->sockets, e);
 	programs_changed(f->programs, e);
 	askings_changed(f->askings, e);
 	controls_changed(f->controls, e);
+}
+
+static void
+on_changed(void *data, struct entity *e)
+{
+	struct fronts *f = data;
+
+	tell_changed(f, e);
 	fs_changed(f->fs, e);
+}
+
+static void
+on_shown(void *data, struct entity *e)
+{
+	struct fronts *f = data;
+
+	tell_changed(f, e);
+	fs_shown(f->fs, e);
 }
 
 /*
@@ -152,6 +167,7 @@ on_arrived(void *data, bool stored)
 
 static const struct model_hooks model_hooks = {
 	.changed = on_changed,
+	.shown = on_shown,
 	.used = on_used,
 	.gone = on_gone,
 	.restricted = on_restricted,

@@ -295,6 +295,14 @@ fs_changed(struct fs *fs, struct entity *e)
 		invalidate_owned(fs, s);
 }
 
+/* Texts and lists change, and the attributes of all else are as they were: nobody on a path through it asks again. */
+void
+fs_shown(struct fs *fs, struct entity *e)
+{
+	if (fs_cache_has(fs, e))
+		invalidate_rows(fs, e, tree_showing_rows(e->kind));
+}
+
 /* Numbers in texts change often, attributes do not: only the files that show numbers are told. */
 void
 fs_used(struct fs *fs, struct entity *e)

@@ -95,6 +95,7 @@ bool fs_socket_is_known(struct fs *fs, struct entity *e);
 
 /* The model's hooks. */
 void fs_changed(struct fs *fs, struct entity *e);
+void fs_shown(struct fs *fs, struct entity *e);
 void fs_used(struct fs *fs, struct entity *e);
 void fs_gone(struct fs *fs, struct entity *e);
 void fs_logged(struct fs *fs, struct session *s);

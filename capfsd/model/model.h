@@ -66,6 +66,8 @@ struct model_hooks {
 	 * the entity, its session, and the ancestors of a capability; not of its descendants.
 	 */
 	void (*changed)(void *data, struct entity *e);
+	/* What is listed of it has, or what it pays for: its texts, and nothing of itself. */
+	void (*shown)(void *data, struct entity *e);
 	/* Only numbers in its texts have: connections, quota in use. Frequent, so told apart. */
 	void (*used)(void *data, struct entity *e);
 	/*

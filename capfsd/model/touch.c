@@ -49,11 +49,12 @@ entity_touch_shown(struct model *m, struct entity *e, uint64_t stamp)
 {
 	if (!e->linked || (e->changed_nsec >= stamp && e->shows_change))
 		return false;
-	if (e->changed_nsec < stamp) {
-		e->changed_nsec = stamp;
-		e->shows_change = true;
-		entity_used(m, e);
-	}
+	if (e->changed_nsec >= stamp)
+		return true;
+	e->changed_nsec = stamp;
+	e->shows_change = true;
+	if (m->hooks && m->hooks->shown)
+		m->hooks->shown(m->hooks_data, e);
 	return true;
 }
 
@@ -77,9 +78,9 @@ entity_touch_all(struct model *m, struct entity *e, uint64_t stamp)
 		entity_touch(m, e, stamp);
 	/* The owner's list has changed, and what the payer has used. */
 	if (place.owner)
-		entity_touch(m, place.owner, stamp);
+		entity_touch_shown(m, place.owner, stamp);
 	if (place.payer)
-		entity_touch(m, &place.payer->entity, stamp);
+		entity_touch_shown(m, &place.payer->entity, stamp);
 }
 
 /*

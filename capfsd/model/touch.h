@@ -18,7 +18,7 @@ uint64_t model_stamp(struct model *m);
 /* The hook `changed` for E. Returns: false when it was told with this stamp, or is not linked. */
 bool entity_touch(struct model *m, struct entity *e, uint64_t stamp);
 /*
- * The hook `used` for E, whose texts show what has changed, while nothing else of it has.
+ * The hook `shown` for E, whose texts and lists show what has changed, while nothing else of it has.
  * Returns: false when it was called with this stamp, or E is not linked.
  */
 bool entity_touch_shown(struct model *m, struct entity *e, uint64_t stamp);

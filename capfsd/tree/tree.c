@@ -137,6 +137,18 @@ tree_rows(enum entity_kind kind, enum row_type type)
 }
 
 uint64_t
+tree_showing_rows(enum entity_kind kind)
+{
+	struct rows rows = rows_of(kind);
+	uint64_t set = tree_rows(kind, ROW_SOCKET);
+
+	for (size_t i = 0; i < rows.n; i++)
+		if (rows.rows[i].read || rows.rows[i].read_piece || rows.rows[i].children)
+			set |= UINT64_C(1) << i;
+	return set;
+}
+
+uint64_t
 tree_all_rows(enum entity_kind kind)
 {
 	return (UINT64_C(1) << rows_of(kind).n) - 1;

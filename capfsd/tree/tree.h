@@ -39,6 +39,8 @@ int tree_walk(struct model *m, struct node at, const char *path, size_t n, struc
 /* A set of rows, by their numbers: a bit for each of an entity of this KIND that is of TYPE; all. */
 uint64_t tree_rows(enum entity_kind kind, enum row_type type);
 uint64_t tree_all_rows(enum entity_kind kind);
+/* Those that tell of others: with a text of their own, a list, or, as a socket, a number of names. */
+uint64_t tree_showing_rows(enum entity_kind kind);
 
 /* The directory in which NODE stands; the root's is itself. */
 struct node tree_parent(struct node node);
