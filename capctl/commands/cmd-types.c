@@ -46,18 +46,24 @@ const struct command command_originate = {
 	.run = run_originate,
 };
 
-/* The signal of a slot. Returns: an exit status. */
+/* Connects, and gives the node of a slot of which nothing more is asked. Returns: an exit status. */
 static int
-open_signal(struct context *x, const char *word, capc_signal **ret)
+begin(struct context *x, const char *word, struct text *ret_node)
 {
-	cleanup_text struct text node = {};
-	int e, status = context_open(x);
+	const struct text nothing = {};
 
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", word, &node);
+	return context_begin(x, STATUS_DONE, "caps", word, &nothing, ret_node);
+}
+
+/* The signal of a slot, and its node. Returns: an exit status. */
+static int
+open_signal(struct context *x, const char *word, struct text *ret_node, capc_signal **ret)
+{
+	int e, status = begin(x, word, ret_node);
+
 	if (status != STATUS_DONE)
 		return status;
-	e = capc_signal_new(x->session, node.data, ret);
+	e = capc_signal_new(x->session, ret_node->data, ret);
 	return e < 0 ? complain(e, NULL, "%s", word) : STATUS_DONE;
 }
 
@@ -66,15 +72,12 @@ open_signal(struct context *x, const char *word, capc_signal **ret)
  * may do that shows in the events of its session.
  */
 static int
-check_may_raise(struct context *x, const char *word)
+check_may_raise(struct context *x, const char *word, const char *node)
 {
-	cleanup_text struct text node = {}, info = {};
-	int status = context_node(x, "caps", word, &node);
+	cleanup_text struct text info = {};
 	const char *rights;
 
-	if (status != STATUS_DONE)
-		return status;
-	if (context_read(x, node.data, "info", &info) < 0 || text_done(&info) < 0)
+	if (context_read(x, node, "info", &info) < 0 || text_done(&info) < 0)
 		return STATUS_DONE;
 	rights = strstr(info.data, "\nrights=");
 	if (!rights)
@@ -89,15 +92,16 @@ check_may_raise(struct context *x, const char *word)
 static int
 run_raise(struct context *x, int argc, char **argv)
 {
+	cleanup_text struct text node = {};
 	capc_signal *signal = NULL;
 	uint64_t n = 1;
 	int e, status;
 
 	if (argc > 1 && (number_parse(argv[1], strlen(argv[1]), false, &n) < 0 || n == 0))
 		return complain_usage("'%s' is no number above 0", argv[1]);
-	status = open_signal(x, argv[0], &signal);
+	status = open_signal(x, argv[0], &node, &signal);
 	if (status == STATUS_DONE)
-		status = check_may_raise(x, argv[0]);
+		status = check_may_raise(x, argv[0], node.data);
 	if (status != STATUS_DONE) {
 		capc_signal_free(signal);
 		return status;
@@ -132,13 +136,13 @@ take_seconds(int argc, char **argv, uint64_t *ret)
 static int
 run_wait(struct context *x, int argc, char **argv)
 {
+	cleanup_text struct text node = {};
 	capc_signal *signal = NULL;
 	uint64_t timeout, n;
 	int e, status = take_seconds(argc, argv, &timeout);
 
-	if (status != STATUS_DONE)
-		return status;
-	status = open_signal(x, argv[0], &signal);
+	if (status == STATUS_DONE)
+		status = open_signal(x, argv[0], &node, &signal);
 	if (status != STATUS_DONE)
 		return status;
 	e = capc_signal_wait(signal, timeout, &n);
@@ -164,10 +168,8 @@ static int
 open_thread(struct context *x, const char *word, capc_thread **ret)
 {
 	cleanup_text struct text node = {};
-	int e, status = context_open(x);
+	int e, status = begin(x, word, &node);
 
-	if (status == STATUS_DONE)
-		status = context_node(x, "caps", word, &node);
 	if (status != STATUS_DONE)
 		return status;
 	e = capc_thread_through(x->session, node.data, TIMEOUT_USEC, ret);
