@@ -109,6 +109,14 @@ START_TEST(S23_after_the_request_exactly_what_was_asked_for)
 }
 END_TEST
 
+/* It is not the number that stands for it in records, which no decider could give. */
+START_TEST(no_limit_is_asked_for_by_none)
+{
+	ck_assert_int_eq(request_by("sessions/app/request", "name=net calls=none conns=2 rate=none expires=never"), 0);
+	expect_line(&w, "requests", "from=init/app type=object name=net conns=2 waiting=0");
+}
+END_TEST
+
 START_TEST(S12_what_is_given_is_immutable_and_never_more_than_either_says)
 {
 	ck_assert_int_eq(request_by("sessions/app/request", "name=net calls=50 conns=3"), 0);
@@ -382,6 +390,7 @@ main(void)
 	tcase_set_timeout(t, 20);
 	suite_add_tcase(s, t);
 	tcase_add_test(t, S23_after_the_request_exactly_what_was_asked_for);
+	tcase_add_test(t, no_limit_is_asked_for_by_none);
 	tcase_add_test(t, S12_what_is_given_is_immutable_and_never_more_than_either_says);
 	tcase_add_test(t, a_refusal_has_its_reason);
 	tcase_add_test(t, C14_more_rights_than_held_are_refused_by_name);

@@ -230,9 +230,16 @@ add_amount(const struct quota *amount, struct text *t)
 			text_addf(t, " %s=%" PRIu64, quota_kind_name(i), amount->n[i]);
 }
 
+void
+text_bound(const char *key, uint64_t limit, struct text *t)
+{
+	if (limit != LIMIT_NONE)
+		text_addf(t, " %s=%" PRIu64, key, limit);
+}
+
 /* In the order in which usages have them. */
-static void
-add_reductions(const struct reductions *how, struct text *t)
+void
+text_reductions(const struct reductions *how, struct text *t)
 {
 	if (how->has_rights) {
 		text_add(t, " rights=");
@@ -242,13 +249,11 @@ add_reductions(const struct reductions *how, struct text *t)
 		text_add(t, " methods=");
 		methods_format(&how->methods, t);
 	}
-	if (how->has_calls)
-		text_addf(t, " calls=%" PRIu64, how->calls);
-	if (how->has_conns)
-		text_addf(t, " conns=%" PRIu64, how->conns);
-	if (how->has_rate)
+	text_bound("calls", how->has_calls ? how->calls : LIMIT_NONE, t);
+	text_bound("conns", how->has_conns ? how->conns : LIMIT_NONE, t);
+	if (how->has_rate && how->rate != LIMIT_NONE)
 		text_addf(t, " rate=%" PRIu64 "/s", how->rate);
-	if (how->has_expires) {
+	if (how->has_expires && how->expires_usec != LIMIT_NONE) {
 		text_add(t, " expires=");
 		text_time(t, how->expires_usec);
 	}
@@ -266,7 +271,7 @@ text_asked(const struct ask_record *record, const char *name, struct text *t)
 	}
 	ask_reductions(record, &how);
 	text_addf(t, "type=%s name=%s", capability_types[record->type]->name, name);
-	add_reductions(&how, t);
+	text_reductions(&how, t);
 }
 
 void

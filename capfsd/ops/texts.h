@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct capability;
+struct reductions;
 struct session;
 struct text;
 
@@ -19,6 +20,11 @@ void text_limit(const struct session *s, unsigned kind, struct text *t);
 
 /* "2031-04-05T06:07:08Z", of CLOCK_REALTIME. */
 void text_time(struct text *t, uint64_t usec);
+
+/* " calls=9"; of LIMIT_NONE nothing. */
+void text_bound(const char *key, uint64_t limit, struct text *t);
+/* " rights=call calls=9": what HOW sets, as it may be asked for again; of a limit that is none nothing. */
+void text_reductions(const struct reductions *how, struct text *t);
 
 /* "init/app/caps/kv" */
 void text_slot(const struct capability *c, struct text *t);

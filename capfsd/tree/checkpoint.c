@@ -106,13 +106,6 @@ add_object(const struct walk *w, const struct object *o, struct text *t)
 		o->record.protocol == OBJECT_CALLS ? "calls" : "plain", o->record.badge);
 }
 
-static void
-add_number(struct text *t, const char *key, uint64_t n)
-{
-	if (n != LIMIT_NONE)
-		text_addf(t, " %s=%" PRIu64, key, n);
-}
-
 /* What it was derived from is one of these lines, or stands outside and has only a name. */
 static void
 add_source(const struct walk *w, const struct capability *c, struct text *t)
@@ -141,27 +134,6 @@ add_caveats(const struct capability *c, struct text *t)
 	text_add(t, "\n");
 }
 
-static void
-add_reductions(const struct reductions *how, struct text *t)
-{
-	if (how->has_rights) {
-		text_add(t, " rights=");
-		rights_format(how->rights, t);
-	}
-	if (how->has_methods) {
-		text_add(t, " methods=");
-		methods_format(&how->methods, t);
-	}
-	add_number(t, "calls", how->has_calls ? how->calls : LIMIT_NONE);
-	add_number(t, "conns", how->has_conns ? how->conns : LIMIT_NONE);
-	if (how->has_rate && how->rate != LIMIT_NONE)
-		text_addf(t, " rate=%" PRIu64 "/s", how->rate);
-	if (how->has_expires && how->expires_usec != LIMIT_NONE) {
-		text_add(t, " expires=");
-		text_time(t, how->expires_usec);
-	}
-}
-
 /* As it is written; a session by its way from that of the slot. */
 static void
 add_share(const struct walk *w, const struct share *s, struct text *t)
@@ -177,7 +149,7 @@ add_share(const struct walk *w, const struct share *s, struct text *t)
 		share_format_with(w->model, s, t);
 	else if (!t->failed)
 		text_add(t, label.data + by.n + 1);
-	add_reductions(&how, t);
+	text_reductions(&how, t);
 	text_add(t, "\n");
 }
 
@@ -246,11 +218,11 @@ add_slot(const struct walk *w, const struct capability *c, struct text *t)
 	if (methods.n > 0)
 		text_addf(t, " methods=%s", methods.data);
 	t->failed |= methods.failed;
-	add_number(t, "calls", r->calls_limit);
+	text_bound("calls", r->calls_limit, t);
 	if (r->calls_limit != LIMIT_NONE)
-		add_number(t, "used", capability_calls_used(c));
-	add_number(t, "conns", r->conns_limit);
-	add_number(t, "rate", r->rate_limit);
+		text_bound("used", capability_calls_used(c), t);
+	text_bound("conns", r->conns_limit, t);
+	text_bound("rate", r->rate_limit, t);
 	if (r->expires_usec != LIMIT_NONE) {
 		text_add(t, " expires=");
 		text_time(t, r->expires_usec);
