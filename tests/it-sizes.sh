@@ -102,10 +102,12 @@ rows() { # of the files that can be read, as rows.c has them
 }
 t_is "P34_each_kind_of_file_is_tried" "$(rows)" "$(printf '%s\n' "${FILES[@]##*/}" | sort -u)"
 
-# What is in these changes with each look at them: their lines are the same, their numbers are not.
+# What is in these changes with each look at them: their lines are the same, their numbers are not, and so
+# not what is counted over them.
 settled() { # FILE
 	case $1 in
-	*/metrics | */quota | */checkpoint | metrics | quota | checkpoint) sed 's/[0-9][0-9]*/N/g' "$2" ;;
+	checkpoint | */checkpoint) sed 's/ sum=.*/ sum=N/; s/[0-9][0-9]*/N/g' "$2" ;;
+	*/metrics | */quota | metrics | quota) sed 's/[0-9][0-9]*/N/g' "$2" ;;
 	*) cat "$2" ;;
 	esac
 }
@@ -218,9 +220,11 @@ fi
 # --- while it changes
 
 # A copy is whole when its last line is, and there are as many as there may be; and what was there all the
-# time is in it.
+# time is in it. Who copies by sendfile(2) while another asks for the size of what is longer by now can have
+# zeros behind its text: the kernel takes the one size for both (SIZES in capfs(5)).
 whole() { # FILE
 	local n
+	[ "$program" != python_sendfile ] || { tr -d '\0' <"$1" >"$1.text" && mv "$1.text" "$1"; }
 	n=$(wc -l <"$1")
 	[ "$(tail -c 1 "$1" | od -An -tx1)" = " 0a" ] && [ "$n" -gt 290 ] && [ "$n" -lt 601 ] &&
 		[ "$(grep -c ' since=[^ ]*$' "$1")" -eq "$n" ] && [ "$(grep -c ' init/other/caps/m[0-9]* ' "$1")" -eq 300 ]
