@@ -19,7 +19,6 @@
 #include "base/fd.h"
 #include "libcap-client/private.h"
 
-#define ERRNO_MAX 4095
 #define PENDING_MAX 256
 #define ROOMS_MAX 16
 
@@ -33,6 +32,7 @@ struct capc {
 	bool direct;                  /* another one is taken in its place, where there is one */
 	int lifeline;                 /* … then this was the first; -1: none */
 	int type;
+	bool refused; /* the last call could not be sent, since there is no connection */
 	uint64_t serial;
 	struct list pending; /* in the order of their serials */
 	unsigned n_pending;
@@ -177,6 +177,7 @@ handle_new(void)
 		return NULL;
 	c->owner = getpid();
 	c->session = NULL;
+	c->refused = false;
 	c->slot = NULL;
 	c->node = -1;
 	c->is_socket = false;
@@ -347,7 +348,7 @@ call_take(struct capc *c)
 	if (r < 0)
 		return call_end(c, r);
 	if (reply.serial > c->serial ||
-		(r > 0 && (reply.type != WIRE_RETURN || reply.code > ERRNO_MAX)))
+		(r > 0 && (reply.type != WIRE_RETURN || reply.code > WIRE_ERRNO_MAX)))
 		return call_end(c, -EBADMSG);
 	if (r == 0)
 		return 1;
@@ -412,8 +413,10 @@ call_send(struct capc *c, struct frame *f, uint64_t deadline)
 	for (bool fresh = c->fd < 0;; fresh = true) {
 		int r = c->fd < 0 ? frame_restart(f) : 0;
 
-		if (r == 0 && c->fd < 0)
+		if (r == 0 && c->fd < 0) {
 			r = reconnect(c, connecting);
+			c->refused = r < 0;
+		}
 		if (r < 0)
 			return r;
 		if (c->type != SOCK_SEQPACKET)
@@ -437,6 +440,7 @@ call_start(struct capc *c, const struct capc_msg *req, uint64_t deadline, uint64
 	struct frame f;
 	int r;
 
+	c->refused = false;
 	if (c->owner != getpid())
 		return -ECHILD;
 	if (c->n_pending >= PENDING_MAX)
@@ -524,7 +528,7 @@ call_finish(struct capc *c, uint64_t serial, struct capc_msg *ret, uint64_t dead
 	struct pending *p;
 	int r;
 
-	*ret = (struct capc_msg){};
+	*ret = (struct capc_msg){.origin = CAPC_ORIGIN_LIBRARY};
 	if (c->owner != getpid())
 		return -ECHILD;
 	p = pending_find(c, serial);
@@ -535,6 +539,8 @@ call_finish(struct capc *c, uint64_t serial, struct capc_msg *ret, uint64_t dead
 		return r;
 	r = p->error ? p->error : -(int)p->msg.code;
 	*ret = p->msg;
+	if (p->error)
+		ret->origin = CAPC_ORIGIN_LIBRARY;
 	p->msg = (struct capc_msg){};
 	pending_free(c, p);
 	return r;
@@ -574,7 +580,7 @@ capc_call(struct capc *c, const struct capc_msg *req, struct capc_msg *ret, uint
 
 	r = call_start(c, req, deadline > 0 ? deadline : 1, &serial);
 	/* Not before REQ was read: both may be one. */
-	*ret = (struct capc_msg){};
+	*ret = (struct capc_msg){.origin = c->refused ? CAPC_ORIGIN_DAEMON : CAPC_ORIGIN_LIBRARY};
 	if (r < 0)
 		return r;
 	r = call_finish(c, serial, ret, deadline);

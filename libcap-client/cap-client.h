@@ -53,6 +53,15 @@ typedef struct capc_args capc_args;
 typedef struct capc_thread capc_thread;
 typedef struct capc_signal capc_signal;
 
+/* Who an error of a call is from: `origin` of the reply, which is written when a call fails, too. */
+enum capc_origin {
+	CAPC_ORIGIN_SERVICE, /* the service itself; and when there is no error */
+	CAPC_ORIGIN_LIMIT,   /* a limit of the capability: the service was not asked */
+	CAPC_ORIGIN_SERVER,  /* the library in the server: it has no such object, no room, no reply that can be sent */
+	CAPC_ORIGIN_LIBRARY, /* the library here: the call cannot be sent, time is over, the connection has ended */
+	CAPC_ORIGIN_DAEMON,  /* the daemon, or the kernel in its name, when the slot was opened: nothing was sent */
+};
+
 /*
  * What a call carries, each way. In one that you make, all is borrowed, and zeros mean nothing
  * there. One that the library made owns its data and descriptors until capc_msg_done().
@@ -63,6 +72,7 @@ typedef struct capc_signal capc_signal;
  */
 struct capc_msg {
 	uint32_t code;    /* of a request: the method; of a reply: 0, or the errno of the refusal */
+	uint32_t origin;  /* of a reply: enum capc_origin; else ignored */
 	const void *data; /* followed by a NUL that is not counted, in what the library made */
 	size_t n_data;
 	const int *fds;
@@ -609,7 +619,7 @@ CAPC_PUBLIC int capc_take_fd(capc *c);
  *
  * req  at most CAPC_PAYLOAD_MAX bytes and CAPC_FDS_MAX descriptors, which stay the caller's
  * ret  always written, so that capc_msg_done() is always right: the reply; or, with its code not
- *      0, the service's refusal, whose data is the reason; else empty
+ *      0, the service's refusal, whose data is the reason; else empty but for its origin
  *
  * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
  * a descriptor in REQ), -EOPNOTSUPP (descriptors to a service that takes none; then also -EMSGSIZE for
@@ -985,10 +995,11 @@ CAPC_PUBLIC int capc_reply(capc_request *r, const struct capc_msg *m);
 /*
  * Refuses R and frees it.
  *
- * error   an errno, positive or negative, not 0
+ * error   an errno of 1 to 4095, positive or negative
  * reason  one line for people, may be NULL
  *
- * Returns: as capc_reply().
+ * Returns: as capc_reply(); -EINVAL also: ERROR is no errno, and the client gets EINVAL of the origin
+ * CAPC_ORIGIN_SERVER.
  */
 CAPC_PUBLIC int capc_reply_error(capc_request *r, int error, const char *reason);
 

@@ -24,6 +24,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/programs/register.c \
 	libcap-client/programs/spawn.c \
 	libcap-client/programs/thread.c libcap-client/programs/thread.h \
+	libcap-client/server/request.c \
 	libcap-client/server/server.c \
 	libcap-client/server/serving.h \
 	libcap-client/session.c \

@@ -138,8 +138,14 @@ int
 message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
 	struct capc_msg *ret)
 {
-	return wire_call_is_large(call) ? make_large(call, fds, n_fds, w, ret)
-					: make_short(call, fds, n_fds, ret);
+	struct wire_call plain = *call;
+	uint8_t origin = wire_refusal_origin(&plain);
+	int r = wire_call_is_large(call) ? make_large(call, fds, n_fds, w, ret)
+					 : make_short(&plain, fds, n_fds, ret);
+
+	if (r == 0 && origin)
+		ret->origin = origin == WIRE_ORIGIN_LIMIT ? CAPC_ORIGIN_LIMIT : CAPC_ORIGIN_SERVER;
+	return r;
 }
 
 bool

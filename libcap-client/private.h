@@ -17,7 +17,8 @@
  *	server.c	entrypoints: the channel, the round
  *	caveats.c	… what its callers may ask, glob.c: … as patterns
  *	objects.c	… their objects and listeners
- *	connection.c	of a served entrypoint: the calls of one client, their replies
+ *	connection.c	of a served entrypoint: the calls of one client
+ *	request.c	… until they are answered, and their replies
  *	timer.c		… and what is to be done later
  *	limits.c	which of these calls may be
  *	programs/	starting programs and waiting for them

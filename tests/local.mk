@@ -42,6 +42,7 @@ unit_tests = \
 	tests/test-payload \
 	tests/test-server \
 	tests/test-serve-calls \
+	tests/test-origin \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
 	tests/test-limits \
@@ -527,6 +528,9 @@ both = tests/both.c tests/both.h $(played_daemon)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_server) $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)
+tests_test_origin_SOURCES = tests/test-origin.c $(played_server) $(both)
+tests_test_origin_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_origin_LDADD = $(client_test_ldadd)
 tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(played_server) $(both)
 tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_descriptors_LDADD = $(client_test_ldadd)

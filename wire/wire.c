@@ -384,6 +384,30 @@ wire_call_encode(const struct wire_call *m, void *buffer, size_t size)
 }
 
 int
+wire_refusal_encode(const char *reason, enum wire_origin origin, void *buffer, size_t size)
+{
+	size_t n = strlen(reason);
+	char *text = buffer;
+
+	if (n + 2 > size)
+		return -EMSGSIZE;
+	memcpy(text, reason, n + 1);
+	text[n + 1] = (char)origin;
+	return (int)n + 2;
+}
+
+uint8_t
+wire_refusal_origin(struct wire_call *m)
+{
+	const uint8_t *p = m->payload;
+
+	if (m->type != WIRE_RETURN || m->code == 0 || !p || m->n_payload < 2 || p[m->n_payload - 2] != 0)
+		return 0;
+	m->n_payload -= 2;
+	return p[m->n_payload + 1];
+}
+
+int
 wire_call_decode(const void *data, size_t n, struct wire_call *ret)
 {
 	struct wire_call m = {};

@@ -134,12 +134,26 @@ struct wire_call {
 	size_t n_payload;
 };
 
+#define WIRE_ERRNO_MAX 4095 /* the kernel's */
+
+/* Who refuses, unless it is the service: a byte that stands at the end of the reason, behind a 0. */
+enum wire_origin {
+	WIRE_ORIGIN_LIMIT = 1, /* of the capability */
+	WIRE_ORIGIN_SERVER,    /* what speaks this protocol in the server's stead, and has not asked it */
+};
+
 /* The payload is in a memfd, the first of the descriptors. */
 static inline bool
 wire_call_is_large(const struct wire_call *m)
 {
 	return m->n_payload > WIRE_PAYLOAD_MAX;
 }
+
+/* The payload of a refusal with this origin. Returns: its length, -EMSGSIZE. */
+int wire_refusal_encode(const char *reason, enum wire_origin origin, void *buffer, size_t size);
+
+/* Cuts the origin off the payload of a refusal. Returns: it, 0: none is said, so it is the service's. */
+uint8_t wire_refusal_origin(struct wire_call *m);
 
 /* Encoders: give the length of the message in BUFFER, or -EMSGSIZE. */
 int wire_request_encode(const struct wire_request *m, void *buffer, size_t size);

@@ -224,6 +224,7 @@ look_at_call(const struct call *call, const void *packet, size_t n, bool has_fds
 		return EMSGSIZE;
 	if (has_fds)
 		return EOPNOTSUPP;
+	wire_refusal_origin(&m);
 	*ret = (struct look){
 		.data = m.payload,
 		.n = m.n_payload,

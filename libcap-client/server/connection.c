@@ -20,23 +20,6 @@
 
 #define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
 
-struct capc_request {
-	struct connection *connection;
-	struct list link; /* connection.requests */
-	uint64_t serial;
-	bool cancelled;
-	size_t n_fds; /* that came with it */
-	bool lent;    /* the payload came through the client's buffer */
-	struct capc_msg msg;
-};
-
-/* A reply that waits: a frame, with a copy of the payload and duplicates of the descriptors. */
-struct reply {
-	struct list link;
-	struct frame frame;
-	int fds[]; /* and then the payload, unless it is in the frame's memfd */
-};
-
 int
 connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
 	uint32_t page_index)
@@ -87,16 +70,6 @@ connection_unref(struct connection *c)
 	return NULL;
 }
 
-static void
-reply_free(struct reply *o)
-{
-	list_unlink(&o->link);
-	frame_end(&o->frame);
-	for (size_t i = 0; i < o->frame.n_fds; i++)
-		fd_close(o->fds[i]);
-	free(o);
-}
-
 /*
  * Counts what its inbox has now. All clients together have no more there than one call may bring: the
  * oldest call that did not come is in error then.
@@ -139,7 +112,7 @@ connection_close(struct connection *c)
 		epoll_ctl(e->epoll, EPOLL_CTL_DEL, c->fd, NULL);
 	c->fd = close_owned(c->fd, e->owner);
 	while (!list_empty(&c->replies))
-		reply_free(list_entry(list_first(&c->replies), struct reply, link));
+		reply_drop(list_first(&c->replies));
 	while (!list_empty(&c->requests))
 		list_unlink(list_first(&c->requests));
 	inbox_clear(&c->in);
@@ -155,219 +128,15 @@ connection_close(struct connection *c)
 		connection_unref(c);
 }
 
-/* Reads as long as there is room, writes while something waits. */
-static void
-connection_watch(struct connection *c)
-{
-	bool waits = !list_empty(&c->replies);
-	struct epoll_event event = {.data.ptr = c};
-
-	if (waits)
-		event.events = c->starved ? 0 : EPOLLOUT;
-	else if (!c->full)
-		event.events = EPOLLIN;
-	if (event.events == c->events)
-		return;
-	c->events = event.events;
-	if (epoll_ctl(c->entrypoint->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
-		connection_close(c);
-}
-
-/* Sends what waits, as far as the client takes it, and as its descriptors may be in flight. */
-static void
-connection_flush(struct connection *c)
-{
-	bool some = false;
-
-	c->starved = false;
-	while (!list_empty(&c->replies)) {
-		struct reply *o = list_entry(list_first(&c->replies), struct reply, link);
-		int r = frame_send(&o->frame, c->fd, c->entrypoint->buffer,
-			sizeof(c->entrypoint->buffer));
-
-		c->starved = r == -ETOOMANYREFS;
-		if (c->starved)
-			entrypoint_retry(c->entrypoint);
-		if (r == -EAGAIN || c->starved)
-			break;
-		if (r < 0)
-			return connection_close(c);
-		reply_free(o);
-		c->n_unanswered--;
-		some = true;
-	}
-	if (some)
-		connection_stalls(c);
-	connection_watch(c);
-}
-
-void
-connections_retry(struct capc_entrypoint *e)
-{
-	list_for_each_safe (i, &e->stalled) {
-		struct connection *c = list_entry(i, struct connection, stalled_link);
-
-		if (c->starved)
-			connection_flush(c);
-	}
-}
-
-/* Takes the frame's memfd. Returns: 0, -ENOMEM, -errno of a descriptor. */
-static int
-reply_new(struct frame *f, struct reply **ret)
-{
-	size_t n_data = wire_call_is_large(&f->call) ? 0 : f->call.n_payload;
-	struct reply *o = malloc(sizeof(*o) + f->n_fds * sizeof(int) + n_data);
-
-	if (!o)
-		return -ENOMEM;
-	frame_fill(f);
-	o->frame = *f;
-	o->frame.fds = o->fds;
-	o->frame.memfd = take_fd(f->memfd);
-	o->frame.buffer = take_ptr(f->buffer);
-	list_init(&o->link);
-	for (o->frame.n_fds = 0; o->frame.n_fds < f->n_fds; o->frame.n_fds++) {
-		int fd = fd_dup(f->fds[o->frame.n_fds]);
-
-		if (fd < 0) {
-			reply_free(o);
-			return fd;
-		}
-		o->fds[o->frame.n_fds] = fd;
-	}
-	if (n_data > 0)
-		o->frame.call.payload = memcpy(&o->fds[f->n_fds], f->call.payload, n_data);
-	*ret = o;
-	return 0;
-}
-
-static int
-connection_enqueue(struct connection *c, struct frame *f)
-{
-	struct reply *o;
-	int r = reply_new(f, &o);
-
-	if (r < 0)
-		return r;
-	list_append(&c->replies, &o->link);
-	if (o->link.prev == &c->replies)
-		connection_stalls(c);
-	return 0;
-}
-
-/* Sends a reply, or has it wait. */
-static int
-connection_reply(struct connection *c, uint32_t code, uint64_t serial, const struct capc_msg *m)
-{
-	struct capc_entrypoint *e = c->entrypoint;
-	struct frame f;
-	int r = frame_begin(&f, WIRE_RETURN, code, serial, m, &c->buffer);
-
-	if (r == 0)
-		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer))
-					    : -EAGAIN;
-	if (r == -EAGAIN || (r == -ETOOMANYREFS && f.n_sent > 0))
-		r = connection_enqueue(c, &f);
-	else if (r == 0)
-		c->n_unanswered--;
-	if (wire_call_is_large(&f.call))
-		entrypoint_keeps(e);
-	/* What went ahead of it must not come with the error that would be sent instead. */
-	if (r < 0 && f.n_sent > 0)
-		connection_close(c);
-	frame_end(&f);
-	return r;
-}
-
-/* … its buffer to the client, who has the RETURN. */
-static void
-connection_return(struct capc_request *r)
-{
-	if (r->lent)
-		r->connection->lent = false;
-	r->lent = false;
-}
-
-static struct capc_request *
-request_free(struct capc_request *r)
-{
-	list_unlink(&r->link);
-	r->connection->n_fds -= r->n_fds;
-	capc_msg_done(&r->msg);
-	connection_unref(r->connection);
-	free(r);
-	return NULL;
-}
-
-/*
- * Answers once and frees R. When the reply itself cannot be sent (its descriptor is none, or too
- * many are in flight), the client gets that error instead, and so does the server.
- */
-static int
-request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
-{
-	struct connection *c = r->connection;
-	int result = -ECONNRESET, again;
-
-	if (c->entrypoint && c->entrypoint->owner != getpid()) {
-		result = -ECHILD;
-	} else if (c->entrypoint) {
-		again = result = connection_reply(c, code, r->serial, m);
-		if (result < 0 && result != -EPIPE && result != -ECONNRESET && c->entrypoint)
-			again = connection_reply(
-				c, (uint32_t)-result, r->serial, &(struct capc_msg){});
-		c->n_fds -= r->n_fds;
-		r->n_fds = 0;
-		connection_return(r);
-		c->full = false;
-		if (again < 0)
-			connection_close(c);
-		else if (c->entrypoint)
-			connection_watch(c);
-		result = result == -EPIPE ? -ECONNRESET : result;
-	}
-	request_free(r);
-	return result;
-}
-
-int
-capc_reply(struct capc_request *r, const struct capc_msg *m)
-{
-	return request_answer(r, 0, m ? m : &(struct capc_msg){});
-}
-
-int
-capc_reply_error(struct capc_request *r, int error, const char *reason)
-{
-	size_t n = reason ? strlen(reason) : 0;
-
-	error = error < 0 ? -error : error;
-	return request_answer(r, error ? (uint32_t)error : EIO,
-		&(struct capc_msg){
-			.data = reason, .n_data = n < WIRE_PAYLOAD_MAX ? n : WIRE_PAYLOAD_MAX});
-}
-
-bool
-capc_cancelled(const struct capc_request *r)
-{
-	return r->cancelled || !r->connection->entrypoint;
-}
-
-const struct capc_caller *
-capc_caller(const struct capc_request *r)
-{
-	return &r->connection->caller;
-}
-
-/* Why a call is not given to its handler. Returns: 0, or a positive errno, with *RET_REASON. */
+/* Why a call is not given to its handler. Returns: 0, or a positive errno, with *RET_REASON and *RET_ORIGIN. */
 static int
 call_check(struct connection *c, const struct wire_call *call, struct capc_request *r,
-	const struct object *o, const char **ret_reason)
+	const struct object *o, const char **ret_reason, enum wire_origin *ret_origin)
 {
 	struct capc_entrypoint *e = c->entrypoint;
 	int error = c->in.error;
 
+	*ret_origin = WIRE_ORIGIN_SERVER;
 	*ret_reason = "the server has no room for its descriptors";
 	if (error == 0 && call->n_payload > e->data_max)
 		error = -EMSGSIZE;
@@ -381,9 +150,11 @@ call_check(struct connection *c, const struct wire_call *call, struct capc_reque
 		*ret_reason = "the server has no such object";
 		error = -ENXIO;
 	}
-	if (error == 0 && c->page_index)
+	if (error == 0 && c->page_index) {
+		*ret_origin = WIRE_ORIGIN_LIMIT;
 		return limits_count(&e->limits, c->page_index, c->caller.capability, call->code,
 			ret_reason);
+	}
 	return -error;
 }
 
@@ -393,6 +164,7 @@ connection_call(struct connection *c, const struct wire_call *call)
 {
 	struct object *o = entrypoint_find(c->entrypoint, c->caller.key);
 	struct capc_request *r = calloc(1, sizeof(*r));
+	enum wire_origin origin;
 	const char *reason;
 	int error;
 
@@ -403,7 +175,7 @@ connection_call(struct connection *c, const struct wire_call *call)
 	list_append(&c->requests, &r->link);
 	c->n_refs++;
 	c->n_unanswered++;
-	error = call_check(c, call, r, o, &reason);
+	error = call_check(c, call, r, o, &reason, &origin);
 	/* The copy is ours to pay for: one, as the client was told. */
 	if (message_is_copied(&r->msg) && c->lent)
 		error = EBADMSG;
@@ -423,7 +195,7 @@ connection_call(struct connection *c, const struct wire_call *call)
 	if (wire_call_is_large(call))
 		entrypoint_keeps(c->entrypoint);
 	if (error)
-		capc_reply_error(r, error, reason);
+		request_refuse(r, error, reason, origin);
 	else
 		o->handler(r, &r->msg, o->data);
 	return 0;

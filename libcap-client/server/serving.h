@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The serving half of the library, shared by server.c, objects.c, connection.c and timer.c: an
+ * The serving half of the library, shared by server.c, objects.c, connection.c, request.c and timer.c: an
  * entrypoint owns its objects and the connections that were handed over to it. All of it is used by
  * the thread that serves the entrypoint, and by nobody in a child of fork(2), which is refused.
  */
@@ -87,6 +87,16 @@ struct connection {
 	char label[]; /* and the caveats behind it */
 };
 
+struct capc_request {
+	struct connection *connection;
+	struct list link; /* connection.requests */
+	uint64_t serial;
+	bool cancelled;
+	size_t n_fds; /* that came with it */
+	bool lent;    /* the payload came through the client's buffer */
+	struct capc_msg msg;
+};
+
 /* Returns: 0, -ECHILD, or why it has ended. */
 int entrypoint_check(const struct capc_entrypoint *e);
 
@@ -116,6 +126,20 @@ struct connection *connection_unref(struct connection *c);
 
 /* Returns how many calls were given to handlers. C may be closed, not freed, afterwards. */
 int connection_dispatch(struct connection *c, uint32_t events);
+
+/* Reads as long as there is room, writes while something waits. */
+void connection_watch(struct connection *c);
+
+/* Sends what waits, as far as the client takes it, and as its descriptors may be in flight. */
+void connection_flush(struct connection *c);
+
+/* The reply with this link goes nowhere. */
+void reply_drop(struct list *link);
+
+struct capc_request *request_free(struct capc_request *r);
+
+/* The service itself has not been asked, for this reason: a limit, or something of the library. Frees R. */
+void request_refuse(struct capc_request *r, int error, const char *reason, enum wire_origin origin);
 
 /* Sends what waited for descriptors. */
 void connections_retry(struct capc_entrypoint *e);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Requests from when they are with a handler, and their replies until these are sent. A request outlives its
+ * connection: the handler has it. A reply then goes nowhere.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "libcap-client/server/serving.h"
+
+#define REASON_MAX 128 /* bytes of one that is the library's */
+
+/* A reply that waits: a frame, with a copy of the payload and duplicates of the descriptors. */
+struct reply {
+	struct list link;
+	struct frame frame;
+	int fds[]; /* and then the payload, unless it is in the frame's memfd */
+};
+
+void
+reply_drop(struct list *link)
+{
+	struct reply *o = list_entry(link, struct reply, link);
+
+	list_unlink(link);
+	frame_end(&o->frame);
+	for (size_t i = 0; i < o->frame.n_fds; i++)
+		fd_close(o->fds[i]);
+	free(o);
+}
+
+void
+connection_watch(struct connection *c)
+{
+	bool waits = !list_empty(&c->replies);
+	struct epoll_event event = {.data.ptr = c};
+
+	if (waits)
+		event.events = c->starved ? 0 : EPOLLOUT;
+	else if (!c->full)
+		event.events = EPOLLIN;
+	if (event.events == c->events)
+		return;
+	c->events = event.events;
+	if (epoll_ctl(c->entrypoint->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
+		connection_close(c);
+}
+
+void
+connection_flush(struct connection *c)
+{
+	bool some = false;
+
+	c->starved = false;
+	while (!list_empty(&c->replies)) {
+		struct reply *o = list_entry(list_first(&c->replies), struct reply, link);
+		int r = frame_send(&o->frame, c->fd, c->entrypoint->buffer,
+			sizeof(c->entrypoint->buffer));
+
+		c->starved = r == -ETOOMANYREFS;
+		if (c->starved)
+			entrypoint_retry(c->entrypoint);
+		if (r == -EAGAIN || c->starved)
+			break;
+		if (r < 0)
+			return connection_close(c);
+		reply_drop(&o->link);
+		c->n_unanswered--;
+		some = true;
+	}
+	if (some)
+		connection_stalls(c);
+	connection_watch(c);
+}
+
+void
+connections_retry(struct capc_entrypoint *e)
+{
+	list_for_each_safe (i, &e->stalled) {
+		struct connection *c = list_entry(i, struct connection, stalled_link);
+
+		if (c->starved)
+			connection_flush(c);
+	}
+}
+
+/* Takes the frame's memfd. Returns: 0, -ENOMEM, -errno of a descriptor. */
+static int
+reply_new(struct frame *f, struct reply **ret)
+{
+	size_t n_data = wire_call_is_large(&f->call) ? 0 : f->call.n_payload;
+	struct reply *o = malloc(sizeof(*o) + f->n_fds * sizeof(int) + n_data);
+
+	if (!o)
+		return -ENOMEM;
+	frame_fill(f);
+	o->frame = *f;
+	o->frame.fds = o->fds;
+	o->frame.memfd = take_fd(f->memfd);
+	o->frame.buffer = take_ptr(f->buffer);
+	list_init(&o->link);
+	for (o->frame.n_fds = 0; o->frame.n_fds < f->n_fds; o->frame.n_fds++) {
+		int fd = fd_dup(f->fds[o->frame.n_fds]);
+
+		if (fd < 0) {
+			reply_drop(&o->link);
+			return fd;
+		}
+		o->fds[o->frame.n_fds] = fd;
+	}
+	if (n_data > 0)
+		o->frame.call.payload = memcpy(&o->fds[f->n_fds], f->call.payload, n_data);
+	*ret = o;
+	return 0;
+}
+
+static int
+connection_enqueue(struct connection *c, struct frame *f)
+{
+	struct reply *o;
+	int r = reply_new(f, &o);
+
+	if (r < 0)
+		return r;
+	list_append(&c->replies, &o->link);
+	if (o->link.prev == &c->replies)
+		connection_stalls(c);
+	return 0;
+}
+
+/* Sends a reply, or has it wait. */
+static int
+connection_reply(struct connection *c, uint32_t code, uint64_t serial, const struct capc_msg *m)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+	struct frame f;
+	int r = frame_begin(&f, WIRE_RETURN, code, serial, m, &c->buffer);
+
+	if (r == 0)
+		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer))
+					    : -EAGAIN;
+	if (r == -EAGAIN || (r == -ETOOMANYREFS && f.n_sent > 0))
+		r = connection_enqueue(c, &f);
+	else if (r == 0)
+		c->n_unanswered--;
+	if (wire_call_is_large(&f.call))
+		entrypoint_keeps(e);
+	/* What went ahead of it must not come with the error that would be sent instead. */
+	if (r < 0 && f.n_sent > 0)
+		connection_close(c);
+	frame_end(&f);
+	return r;
+}
+
+/* … an error that is the library's, in the place of a reply that cannot be sent. */
+static int
+connection_reply_none(struct connection *c, uint32_t code, uint64_t serial)
+{
+	char text[REASON_MAX];
+	int n = wire_refusal_encode("the server's reply cannot be sent", WIRE_ORIGIN_SERVER, text, sizeof(text));
+
+	return connection_reply(c, code, serial, &(struct capc_msg){.data = text, .n_data = (size_t)n});
+}
+
+/* … its buffer to the client, who has the RETURN. */
+static void
+connection_return(struct capc_request *r)
+{
+	if (r->lent)
+		r->connection->lent = false;
+	r->lent = false;
+}
+
+struct capc_request *
+request_free(struct capc_request *r)
+{
+	list_unlink(&r->link);
+	r->connection->n_fds -= r->n_fds;
+	capc_msg_done(&r->msg);
+	connection_unref(r->connection);
+	free(r);
+	return NULL;
+}
+
+/*
+ * Answers once and frees R. When the reply itself cannot be sent (its descriptor is none, or too
+ * many are in flight), the client gets that error instead, and so does the server.
+ */
+static int
+request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
+{
+	struct connection *c = r->connection;
+	int result = -ECONNRESET, again;
+
+	if (c->entrypoint && c->entrypoint->owner != getpid()) {
+		result = -ECHILD;
+	} else if (c->entrypoint) {
+		again = result = connection_reply(c, code, r->serial, m);
+		if (result < 0 && result != -EPIPE && result != -ECONNRESET && c->entrypoint)
+			again = connection_reply_none(c, (uint32_t)-result, r->serial);
+		c->n_fds -= r->n_fds;
+		r->n_fds = 0;
+		connection_return(r);
+		c->full = false;
+		if (again < 0)
+			connection_close(c);
+		else if (c->entrypoint)
+			connection_watch(c);
+		result = result == -EPIPE ? -ECONNRESET : result;
+	}
+	request_free(r);
+	return result;
+}
+
+int
+capc_reply(struct capc_request *r, const struct capc_msg *m)
+{
+	return request_answer(r, 0, m ? m : &(struct capc_msg){});
+}
+
+void
+request_refuse(struct capc_request *r, int error, const char *reason, enum wire_origin origin)
+{
+	char text[REASON_MAX];
+	int n = wire_refusal_encode(reason, origin, text, sizeof(text));
+
+	request_answer(r, (uint32_t)error, &(struct capc_msg){.data = text, .n_data = n < 0 ? 0 : (size_t)n});
+}
+
+/* An errno that is none would end the connection, and every other call on it. */
+int
+capc_reply_error(struct capc_request *r, int error, const char *reason)
+{
+	size_t n = reason ? strlen(reason) : 0;
+	uint32_t code = error < 0 ? -(uint32_t)error : (uint32_t)error;
+
+	if (code == 0 || code > WIRE_ERRNO_MAX) {
+		request_refuse(r, EINVAL, "the server's errno is none", WIRE_ORIGIN_SERVER);
+		return -EINVAL;
+	}
+	return request_answer(r, code,
+		&(struct capc_msg){
+			.data = reason, .n_data = n < WIRE_PAYLOAD_MAX ? n : WIRE_PAYLOAD_MAX});
+}
+
+bool
+capc_cancelled(const struct capc_request *r)
+{
+	return r->cancelled || !r->connection->entrypoint;
+}
+
+const struct capc_caller *
+capc_caller(const struct capc_request *r)
+{
+	return &r->connection->caller;
+}
+
