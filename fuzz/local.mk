@@ -8,6 +8,7 @@ fuzzers = \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
 	fuzz/fuzz-handover \
+	fuzz/fuzz-how \
 	fuzz/fuzz-http \
 	fuzz/fuzz-listener \
 	fuzz/fuzz-pages \
@@ -78,6 +79,9 @@ fuzz_fuzz_yaml_LDADD = $(fuzz_client_libs)
 fuzz_fuzz_command_SOURCES = fuzz/fuzz-command.c $(fuzz_model)
 fuzz_fuzz_command_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_command_LDADD = $(fuzz_model_libs)
+fuzz_fuzz_how_SOURCES = fuzz/fuzz-how.c $(fuzz_common)
+fuzz_fuzz_how_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_how_LDADD = libcap-client/libcap-client.la $(fuzz_model_libs)
 fuzz_fuzz_records_SOURCES = fuzz/fuzz-records.c $(fuzz_model)
 fuzz_fuzz_records_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_records_LDADD = $(fuzz_model_libs)

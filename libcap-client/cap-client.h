@@ -4,7 +4,8 @@
  *
  * There is one grammar. A control request is a node's path below a session and the text that one
  * would write there; its answer is an errno and the text that one would read. The functions for
- * delegation are short forms of capc_write(), and their options are the text of the files.
+ * delegation are short forms of capc_write(), and their options are the text of the files. A program
+ * that knows a value only when it runs puts that text together by capc_how_add(), never by printf(3).
  *
  * Rules for all functions:
  *
@@ -52,6 +53,7 @@ typedef struct capc_request capc_request;
 typedef struct capc_args capc_args;
 typedef struct capc_thread capc_thread;
 typedef struct capc_signal capc_signal;
+typedef struct capc_how capc_how;
 
 /* Who an error of a call is from: `origin` of the reply, which is written when a call fails, too. */
 enum capc_origin {
@@ -258,6 +260,49 @@ CAPC_PUBLIC int capc_create(capc_session *s, const char *node, const char *text,
 
 /* Removes a node, as rmdir(1) does: a session, a slot, an entrypoint. ret_text as capc_write(). */
 CAPC_PUBLIC int capc_remove(capc_session *s, const char *node, char **ret_text, uint64_t timeout);
+
+/*
+ * ---- Commands that are put together -----------------------------------------------------------
+ *
+ * HOW and its like, which all verbs take (capc_grant(), capc_split(), capc_share(), capc_adjust(), capc_ask(),
+ * capc_object_add(), capc_write() …), are words separated by blanks. A name with a blank that is printed into
+ * such a text, as by snprintf("as=%s"), becomes a word, and a right, of its own. So a program adds
+ * each key by itself:
+ *
+ *	capc_how_add(how, "as", name), capc_how_add_number(how, "conns", 4);
+ *	r = capc_grant(s, "kv", "app", capc_how_text(how), NULL);
+ *
+ * What was refused once stays so: capc_how_text() is then a word that no verb takes, which refuses it with EINVAL.
+ * Nothing here asks a daemon or blocks.
+ */
+
+/* Makes a command without words. */
+CAPC_PUBLIC int capc_how_new(capc_how **ret);
+
+/* Frees H with its text. Takes NULL. Returns: NULL. */
+CAPC_PUBLIC capc_how *capc_how_free(capc_how *h);
+
+/*
+ * Adds KEY=VALUE. Both are copied.
+ *
+ * key    of lower-case letters, digits and '_'. Whether the verb knows it, and what its value means, the daemon says
+ * value  1 or more printable characters of ASCII, without a blank, and not with '"' first. That of "only", which may
+ *        be added several times, is a text: 1 to 240 printable characters, and is quoted here. NULL: KEY alone, as
+ *        "immutable"
+ *
+ * Returns: 0, -EINVAL (KEY or VALUE is none), -EEXIST (KEY was added before), -ENOMEM; the first of these again from
+ * then on.
+ */
+CAPC_PUBLIC int capc_how_add(capc_how *h, const char *key, const char *value);
+
+/* The same with a number, in decimal. */
+CAPC_PUBLIC int capc_how_add_number(capc_how *h, const char *key, uint64_t value);
+
+/*
+ * The text of H. Returns: it, never NULL, "" when nothing was added; belongs to H, and lasts until something is added
+ * or H is freed.
+ */
+CAPC_PUBLIC const char *capc_how_text(const capc_how *h);
 
 /*
  * ---- Delegation -------------------------------------------------------------------------------
@@ -970,7 +1015,7 @@ CAPC_PUBLIC int capc_glob(const char *pattern, const char *text);
 
 /*
  * TEXT as the word only="…", for `how` of capc_grant() and the others that derive, and of capc_reduce(): a caveat, which
- * the service of that capability understands.
+ * the service of that capability understands. capc_how_add() with "only" does the same among other words.
  *
  * ret  belongs to the caller (free)
  *

@@ -10,7 +10,8 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/cap-client.h \
 	libcap-client/server/caveats.c \
 	libcap-client/server/connection.c \
-	libcap-client/delegate.c \
+	libcap-client/delegation/delegate.c \
+	libcap-client/delegation/how.c \
 	libcap-client/frame.c \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \

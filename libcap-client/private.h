@@ -6,7 +6,7 @@
  *	io.c		deadlines, and sockets that keep them
  *	session.c	the control connection, nodes
  *	asking/		asking, and deciding on what is asked
- *	delegate.c	capc_write() and its like, and their short forms
+ *	delegation/	capc_write() and its like, their short forms, and commands that are put together
  *	message.c	what a call carries, as the library owns it
  *	buffer.c	memory for large payloads, kept by who sends them
  *	window.c	… and by who receives them
@@ -141,7 +141,7 @@ int aside_take(int fd, uint64_t deadline, int *ret_fd);
 int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
 	char **ret_text);
 
-/* delegate.c: the node NODE ("/socket") of SLOT, a name or a path. 0, -EINVAL, -ENOMEM. */
+/* delegation/delegate.c: the node NODE ("/socket") of SLOT, a name or a path. 0, -EINVAL, -ENOMEM. */
 int slot_node(const char *slot, const char *node, struct text *ret);
 
 /* The value of KEY ("slot=") in a result such as "slot=web-2 id=44", or NULL. */
@@ -150,7 +150,7 @@ const char *result_find(const char *result, const char *key, size_t *ret_n);
 /* The directory of the session below that is called NAME: "app/db" is sessions/app/sessions/db. */
 void session_node_add(struct text *t, const char *name);
 
-/* " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE would not be one word. */
+/* delegation/how.c: " KEY=VALUE" of what is given. Returns: 0, or -EINVAL when VALUE is none that KEY can have. */
 int command_add(struct text *t, const char *key, const char *value);
 
 /* message.c */

@@ -14,6 +14,7 @@ function_pages = \
 	man/capc_caveats.3 \
 	man/capc_export.3 \
 	man/capc_grant.3 \
+	man/capc_how_new.3 \
 	man/capc_read.3 \
 	man/capc_session_open.3 \
 	man/capc_post.3 \

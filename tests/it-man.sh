@@ -127,6 +127,9 @@ t_is "capc_export.3_calls_what_it_passes_on" "init: passed on" "$(run capc_expor
 t_is "capc_call.3_has_calls_under_way" $'done: init: a\ndone: init: b' "$(run capc_call echo a b)"
 t_is "capc_grant.3_grants" "guest has it as echo" "$(run capc_grant echo)"
 t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
+mkdir "$CAPFS/sessions/named"
+t_is "capc_how_new.3_grants_under_a_name" "mine" "$(run capc_how_new echo named mine)"
+t_like "capc_how_new.3_takes_no_rights_for_one" "is no name" run capc_how_new echo named 'x rights=call,grant'
 job "$(program examples/notes)" notes >"$TMP/notes"
 wait_for 10 served notes
 t_is "capc_visit.3_reads_what_was_kept" "a note" "$(run capc_visit notes "a note")"

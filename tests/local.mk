@@ -51,6 +51,7 @@ unit_tests = \
 	tests/test-split \
 	tests/test-share \
 	tests/test-share-again \
+	tests/test-how \
 	tests/test-ops \
 	tests/test-originate \
 	tests/test-ties \
@@ -146,6 +147,7 @@ integration_tests = \
 	tests/it-cgroup.sh \
 	tests/it-checkpoint.sh \
 	tests/it-commands.sh \
+	tests/it-how.sh \
 	tests/it-damage.sh \
 	tests/it-deputy.sh \
 	tests/it-docker.sh \
@@ -218,6 +220,7 @@ test_tools = \
 	tests/caller \
 	tests/http-rules \
 	tests/hybrid \
+	tests/inject \
 	tests/direct \
 	tests/hostile-file \
 	tests/bomb \
@@ -291,6 +294,8 @@ tests_call_service_SOURCES = tests/call-service.c
 tests_call_service_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_direct_SOURCES = tests/direct.c
 tests_direct_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_inject_SOURCES = tests/inject.c
+tests_inject_LDADD = libcap-client/libcap-client.la
 tests_hybrid_SOURCES = tests/hybrid.c
 tests_hybrid_LDADD = libcap-client/libcap-client.la -lpthread
 tests_caller_SOURCES = tests/caller.c
@@ -376,6 +381,9 @@ tests_test_split_LDADD = tests/libfixture.la capfsd/libmodel.la
 tests_test_share_SOURCES = tests/test-share.c $(ops_world)
 tests_test_share_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_share_LDADD = tests/libfixture.la capfsd/libmodel.la
+tests_test_how_SOURCES = tests/test-how.c $(ops_world)
+tests_test_how_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_how_LDADD = tests/libfixture.la libcap-client/libcap-client.la capfsd/libmodel.la
 tests_test_ops_SOURCES = tests/test-ops.c $(ops_world)
 tests_test_ops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_ops_LDADD = tests/libfixture.la capfsd/libmodel.la

@@ -88,15 +88,9 @@ int
 capc_only(const char *text, char **ret)
 {
 	cleanup_text struct text t = {};
-	size_t n = strlen(text);
 
-	if (n < 1 || n > WIRE_CAVEAT_MAX)
+	if (command_add(&t, "only", text) < 0)
 		return -EINVAL;
-	for (size_t i = 0; i < n; i++)
-		if (text[i] < ' ' || text[i] > '~')
-			return -EINVAL;
-	text_add(&t, "only=");
-	text_add_quoted(&t, text, n);
 	if (text_done(&t) < 0)
 		return -ENOMEM;
 	*ret = text_take(&t);

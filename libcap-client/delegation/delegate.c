@@ -28,13 +28,6 @@ result_find(const char *result, const char *key, size_t *ret_n)
 	return NULL;
 }
 
-/* A value is one word: nothing in it may become a key of its own. */
-static bool
-is_word(const char *s)
-{
-	return *s && !s[strcspn(s, " \t\r\n")];
-}
-
 /* A name, or a path that ends in caps/NAME: no other kind of node. */
 static bool
 is_slot(const char *slot)
@@ -114,17 +107,6 @@ slot_make(struct capc_session *s, const char *slot, const char *node, struct tex
 	if (!name)
 		return -ENOMEM;
 	*ret_slot = name;
-	return 0;
-}
-
-int
-command_add(struct text *t, const char *key, const char *value)
-{
-	if (!value)
-		return 0;
-	if (!is_word(value))
-		return -EINVAL;
-	text_addf(t, "%s%s=%s", t->n > 0 ? " " : "", key, value);
 	return 0;
 }
 
@@ -223,7 +205,8 @@ capc_adjust(struct capc_session *s, const char *slot, const char *which, const c
 	if (ret_text)
 		*ret_text = NULL;
 	session_begin(s);
-	if (!which || !is_word(which))
+	/* "to=SESSION" or "id=N", in which no blank may begin the changes. */
+	if (!which || !*which || strpbrk(which, " \t\r\n"))
 		return -EINVAL;
 	text_add(&command, which);
 	add_how(&command, how);
