@@ -56,16 +56,20 @@ serve(const char *name)
 {
 	capc_session *s;
 	capc_entrypoint *e = NULL;
-	char how[128];
+	capc_how *how = NULL;
 	int r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 
 	if (r == 0)
 		r = capc_attach(s, name, CAPC_ATTACH_FDS, &e);
-	snprintf(how, sizeof(how), "as=%s", name);
 	if (r == 0)
-		r = capc_object_add(e, 1, answer, NULL, how, NULL);
+		r = capc_how_new(&how);
+	if (r == 0)
+		r = capc_how_add(how, "as", name);
+	if (r == 0)
+		r = capc_object_add(e, 1, answer, NULL, capc_how_text(how), NULL);
 	while (r >= 0)
 		r = capc_serve(e, CAPC_FOREVER);
+	capc_how_free(how);
 	fprintf(stderr, "count: %s\n", strerror(-r));
 	return 1;
 }

@@ -32,18 +32,22 @@ main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "echo";
 	capc_session *s = NULL;
 	capc_entrypoint *e = NULL;
-	char how[128];
+	capc_how *how = NULL;
 	int r;
 
-	snprintf(how, sizeof(how), "as=%s", name);
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
 		r = capc_attach(s, name, 0, &e);
 	if (r == 0)
-		r = capc_object_add(e, 1, echo, NULL, how, NULL);
+		r = capc_how_new(&how);
+	if (r == 0)
+		r = capc_how_add(how, "as", name);
+	if (r == 0)
+		r = capc_object_add(e, 1, echo, NULL, capc_how_text(how), NULL);
 	while (r >= 0)
 		r = capc_serve(e, CAPC_FOREVER);
 	fprintf(stderr, "echo-server: %s %s\n", strerror(-r), s ? capc_session_reason(s) : "");
+	capc_how_free(how);
 	capc_detach(e);
 	capc_session_free(s);
 	return EXIT_FAILURE;

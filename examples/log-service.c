@@ -57,12 +57,29 @@ log_line(capc_request *r, struct capc_msg *m, void *data)
 		capc_reply(r, NULL);
 }
 
+/* Its slot is log-NAME: whatever the name is, it is that of a slot and nothing else. */
+static int
+add_log(capc_entrypoint *e, uint64_t key, char *name)
+{
+	char slot[128];
+	capc_how *how;
+	int r = capc_how_new(&how);
+
+	if (r < 0)
+		return r;
+	snprintf(slot, sizeof(slot), "log-%s", name);
+	r = capc_how_add(how, "as", slot);
+	if (r == 0)
+		r = capc_object_add(e, key, log_line, name, capc_how_text(how), NULL);
+	capc_how_free(how);
+	return r;
+}
+
 int
 main(int argc, char **argv)
 {
 	capc_session *s = NULL;
 	capc_entrypoint *e = NULL;
-	char how[128];
 	int r;
 
 	limit = argc > 1 ? atol(argv[1]) : 0;
@@ -73,10 +90,8 @@ main(int argc, char **argv)
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
 		r = capc_attach(s, "log", CAPC_ATTACH_FDS, &e);
-	for (int i = 2; r == 0 && i < argc; i++) {
-		snprintf(how, sizeof(how), "as=log-%s", argv[i]);
-		r = capc_object_add(e, (uint64_t)i, log_line, argv[i], how, NULL);
-	}
+	for (int i = 2; r == 0 && i < argc; i++)
+		r = add_log(e, (uint64_t)i, argv[i]);
 	if (r == 0)
 		capc_entrypoint_set_max(e, 4096, 0);
 	while (r >= 0)

@@ -38,12 +38,20 @@ find(uint64_t id)
 
 /* The system keeps the account: it refuses what would be more than was lent. */
 static int
-charge(uint64_t id, size_t n, const char *first)
+charge(uint64_t id, size_t n, bool accept)
 {
-	char how[64];
+	capc_how *how;
+	int r = capc_how_new(&how);
 
-	snprintf(how, sizeof(how), "%sram=%zu", first, n);
-	return capc_visit_answer(entrypoint, id, how);
+	if (r < 0)
+		return r;
+	if (accept)
+		capc_how_add(how, "accept", NULL);
+	capc_how_add_number(how, "ram", n);
+	/* If anything of that was refused, so is the whole. */
+	r = capc_visit_answer(entrypoint, id, capc_how_text(how));
+	capc_how_free(how);
+	return r;
 }
 
 static int
@@ -55,7 +63,7 @@ append(struct client *c, const struct capc_msg *m)
 	if (!more)
 		return -ENOMEM;
 	c->notes = more;
-	r = charge(c->id, c->n + m->n_data, "");
+	r = charge(c->id, c->n + m->n_data, false);
 	if (r < 0)
 		return r;
 	memcpy(more + c->n, m->data, m->n_data);
@@ -91,7 +99,7 @@ begin(const struct capc_visit *v)
 	struct client *c = calloc(1, sizeof(*c));
 	bool asks = v->state == CAPC_VISIT_ASKED;
 
-	if (c && charge(v->capability, 0, asks ? "accept " : "") == 0) {
+	if (c && charge(v->capability, 0, asks) == 0) {
 		c->id = v->capability;
 		c->next = clients;
 		clients = c;
@@ -138,24 +146,28 @@ int
 main(int argc, char **argv)
 {
 	capc_session *s = NULL;
-	char how[128];
+	capc_how *how = NULL;
 	int r;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: notes NAME\n");
 		return 2;
 	}
-	snprintf(how, sizeof(how), "as=%s", argv[1]);
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
 		r = capc_attach(s, argv[1], CAPC_ATTACH_VISITS, &entrypoint);
 	if (r == 0)
-		r = capc_object_add(entrypoint, 1, answer, NULL, how, NULL);
+		r = capc_how_new(&how);
+	if (r == 0)
+		r = capc_how_add(how, "as", argv[1]);
+	if (r == 0)
+		r = capc_object_add(entrypoint, 1, answer, NULL, capc_how_text(how), NULL);
 	if (r == 0)
 		r = capc_visits(entrypoint, visit, NULL);
 	while (r >= 0)
 		r = capc_serve(entrypoint, CAPC_FOREVER);
 	fprintf(stderr, "notes: %s %s\n", strerror(-r), s ? capc_session_reason(s) : "");
+	capc_how_free(how);
 	capc_detach(entrypoint);
 	capc_session_free(s);
 	return EXIT_FAILURE;

@@ -77,15 +77,19 @@ static int
 serve(capc_session *s, const char *name)
 {
 	capc_entrypoint *e;
-	char how[128];
+	capc_how *how = NULL;
 	int r = capc_attach(s, name, 0, &e);
 
 	if (r < 0)
 		return r;
-	snprintf(how, sizeof(how), "as=%s", name);
-	r = capc_object_add(e, 1, echo, NULL, how, NULL);
+	r = capc_how_new(&how);
+	if (r == 0)
+		r = capc_how_add(how, "as", name);
+	if (r == 0)
+		r = capc_object_add(e, 1, echo, NULL, capc_how_text(how), NULL);
 	while (r >= 0)
 		r = capc_serve(e, CAPC_FOREVER);
+	capc_how_free(how);
 	capc_detach(e);
 	return r;
 }

@@ -32,10 +32,17 @@ is_passing(int e)
 	       e == -EPIPE || e == -EBUSY || e == -ETIMEDOUT;
 }
 
+static void
+add_if(capc_how *how, bool wanted, const char *key, const char *value)
+{
+	if (wanted)
+		capc_how_add(how, key, value);
+}
+
 static int
 try_attach(struct service *s, const struct service_options *o)
 {
-	char how[128];
+	capc_how *how;
 	int e;
 
 	if (!s->session) {
@@ -43,13 +50,21 @@ try_attach(struct service *s, const struct service_options *o)
 		if (e < 0)
 			return e;
 	}
-	snprintf(how, sizeof(how), "%s%s%s%s%s%s", o->aside ? "aside " : "", o->caveats ? "caveats=yes " : "", o->fds ? "fds=yes " : "", o->identity.as_caller ? "pidfd=yes " : "",
-		o->once ? "once " : "", o->listen ? "mode=listen " : "");
+	e = capc_how_new(&how);
+	if (e < 0)
+		return e;
+	add_if(how, o->aside, "aside", NULL);
+	add_if(how, o->caveats, "caveats", "yes");
+	add_if(how, o->fds, "fds", "yes");
+	add_if(how, o->identity.as_caller, "pidfd", "yes");
+	add_if(how, o->once, "once", NULL);
+	add_if(how, o->listen, "mode", "listen");
 	if (o->hold)
-		snprintf(how + strlen(how), sizeof(how) - strlen(how), "hold=%" PRIu64 " ", o->hold);
+		capc_how_add_number(how, "hold", o->hold);
 	if (o->backlog)
-		snprintf(how + strlen(how), sizeof(how) - strlen(how), "backlog=%" PRIu64, o->backlog);
-	e = capc_attach_how(s->session, o->name, *how ? how : NULL, &s->entrypoint);
+		capc_how_add_number(how, "backlog", o->backlog);
+	e = capc_attach_how(s->session, o->name, capc_how_text(how), &s->entrypoint);
+	capc_how_free(how);
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)
 		s->session = capc_session_free(s->session);
@@ -136,11 +151,27 @@ service_run(struct source *source, uint32_t events)
 	loop_end(s->loop, 1);
 }
 
+static int
+add_object(struct service *s, const struct service_options *o)
+{
+	capc_how *how;
+	int e = capc_how_new(&how);
+
+	if (e < 0)
+		return e;
+	e = capc_how_add(how, "as", o->slot ? o->slot : o->name);
+	if (e == 0)
+		e = capc_how_add(how, "socket", o->seqpacket ? "seqpacket" : "stream");
+	if (e == 0)
+		e = capc_object_add(s->entrypoint, 0, NULL, NULL, capc_how_text(how), NULL);
+	capc_how_free(how);
+	return e;
+}
+
 int
 service_init(struct service *s, struct loop *l, const struct service_options *o,
 	capc_raw_handler *f, void *data)
 {
-	char how[192];
 	int e;
 
 	*s = (struct service){.source = {.fd = -1, .run = service_run},
@@ -157,9 +188,7 @@ service_init(struct service *s, struct loop *l, const struct service_options *o,
 	e = capc_accept_raw(s->entrypoint, f, data);
 	if (e < 0)
 		return say_refused(s, e, "accept");
-	snprintf(how, sizeof(how), "as=%s socket=%s", o->slot ? o->slot : o->name,
-		o->seqpacket ? "seqpacket" : "stream");
-	e = capc_object_add(s->entrypoint, 0, NULL, NULL, how, NULL);
+	e = add_object(s, o);
 	if (e < 0)
 		return say_refused(s, e, "object");
 	if (o->listen) {
@@ -211,17 +240,23 @@ add_value(struct text *t, const char *p)
 int
 service_refused(struct service *s, uint64_t capability, uid_t uid, const char *call)
 {
-	cleanup_text struct text node = {}, words = {};
-	int e;
+	cleanup_text struct text node = {}, value = {};
+	capc_how *words;
+	int e = capc_how_new(&words);
 
+	if (e < 0)
+		return e;
 	text_addf(&node, "entrypoints/%s/refusal", s->name);
-	text_addf(&words, "id=%" PRIu64, capability);
-	if (uid != (uid_t)-1)
-		text_addf(&words, " uid=%u", (unsigned)uid);
-	text_add(&words, " call=");
-	add_value(&words, call);
-	e = text_done(&node) < 0 || text_done(&words) < 0 ? -ENOMEM : 0;
-	return e < 0 ? e : capc_write(s->session, node.data, words.data, NULL, HEALTH_TIMEOUT_USEC);
+	add_value(&value, call);
+	e = text_done(&node) < 0 || text_done(&value) < 0 ? -ENOMEM : capc_how_add_number(words, "id", capability);
+	if (e == 0 && uid != (uid_t)-1)
+		e = capc_how_add_number(words, "uid", uid);
+	if (e == 0)
+		e = capc_how_add(words, "call", value.n > 0 ? value.data : "");
+	if (e == 0)
+		e = capc_write(s->session, node.data, capc_how_text(words), NULL, HEALTH_TIMEOUT_USEC);
+	capc_how_free(words);
+	return e;
 }
 
 void

@@ -198,7 +198,9 @@ transfer(struct apply *a, const struct entry *e, const char *way, const struct t
 	text_add_n(&above, e->node.data, (size_t)(end_of_above - e->node.data));
 	if (above.n > 0)
 		above.data[--above.n] = '\0';
-	text_addf(&how, "%s=%s%s", way, node_name(e->node.data), words->data);
+	if (word_append(&how, way, node_name(e->node.data)) < 0)
+		return complain(EINVAL, "that is no name", "%s", e->session.data);
+	text_add(&how, words->data);
 	text_addf(&what, "%s: quota", e->session.data);
 	if (text_done(&above) < 0 || text_done(&how) < 0 || text_done(&what) < 0)
 		return plan_no_memory();

@@ -230,7 +230,8 @@ wire_grant(struct apply *a, const struct entry *e, const struct use *u, char **r
 		status = import(a, u, served.data, &node);
 	if (status != 0)
 		return status;
-	text_addf(&how, "as=%s", u->name);
+	if (word_append(&how, "as", u->name) < 0)
+		return complain(EINVAL, "that is no name", "%s: %s", e->session.data, u->name);
 	if (limits && run_limits(limits, LIMITS_END_OPTION, &how) < 0)
 		return complain(EINVAL, "these are no limits", "%s: %s", u->given->slot, limits);
 	r = text_done(&how);

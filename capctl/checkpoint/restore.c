@@ -88,29 +88,44 @@ confine(const struct restore *r, const struct file_line *l)
 	return e < 0 ? failed(l, e, answer) : STATUS_DONE;
 }
 
+static int
+attach(capc_session *session, const struct file_line *l, capc_entrypoint **ret)
+{
+	capc_how *how;
+	int e = capc_how_new(&how);
+
+	if (e < 0)
+		return e;
+	capc_how_add(how, "mode", l->value[KEY_mode]);
+	capc_how_add(how, "fds", l->value[KEY_fds]);
+	capc_how_add(how, "caveats", l->value[KEY_caveats]);
+	if (strcmp(l->value[KEY_hold], "0") != 0)
+		capc_how_add(how, "hold", l->value[KEY_hold]);
+	if (strcmp(l->value[KEY_backlog], "0") != 0)
+		capc_how_add(how, "backlog", l->value[KEY_backlog]);
+	/* If anything of that was refused, so is the whole. */
+	e = capc_attach_how(session, l->value[KEY_name], capc_how_text(how), ret);
+	capc_how_free(how);
+	return e;
+}
+
 /* It is there when somebody has served it, if only for a moment. */
 static int
 make_entrypoint(const struct restore *r, const struct file_line *l)
 {
-	cleanup_text struct text path = {}, node = {}, how = {};
+	cleanup_text struct text path = {}, node = {};
 	capc_entrypoint *entrypoint;
 	capc_session *session;
 	int e;
 
 	restore_node(r, l->value[KEY_path], &node);
 	text_addf(&path, "%s/%s", r->context->place.root, node.data ? node.data : "");
-	text_addf(&how, "mode=%s fds=%s caveats=%s", l->value[KEY_mode], l->value[KEY_fds],
-		l->value[KEY_caveats]);
-	if (strcmp(l->value[KEY_hold], "0") != 0)
-		text_addf(&how, " hold=%s", l->value[KEY_hold]);
-	if (strcmp(l->value[KEY_backlog], "0") != 0)
-		text_addf(&how, " backlog=%s", l->value[KEY_backlog]);
-	if (text_done(&node) < 0 || text_done(&path) < 0 || text_done(&how) < 0)
+	if (text_done(&node) < 0 || text_done(&path) < 0)
 		return failed(l, -ENOMEM, NULL);
 	e = capc_session_open(path.data, TIMEOUT_USEC, &session);
 	if (e < 0)
 		return failed(l, e, NULL);
-	e = capc_attach_how(session, l->value[KEY_name], how.data, &entrypoint);
+	e = attach(session, l, &entrypoint);
 	if (e < 0)
 		failed(l, e, capc_session_reason(session));
 	else
@@ -120,31 +135,40 @@ make_entrypoint(const struct restore *r, const struct file_line *l)
 }
 
 int
-restore_object(const struct restore *r, const struct file_line *l, const char *words, char **ret_answer)
+restore_object(const struct restore *r, const struct file_line *l, const char *key, const char *value, char **ret_answer)
 {
-	cleanup_text struct text node = {}, text = {};
+	cleanup_text struct text node = {};
+	capc_how *how;
+	int e;
 
 	restore_node(r, l->value[KEY_path], &node);
 	node_append(&node, "entrypoints");
 	node_append(&node, l->value[KEY_entrypoint]);
-	text_addf(&text, "key=%s socket=%s%s %s", l->value[KEY_key], l->value[KEY_socket],
-		strcmp(l->value[KEY_protocol], "calls") == 0 ? " protocol=calls" : "", words);
 	*ret_answer = NULL;
-	if (text_done(&node) < 0 || text_done(&text) < 0)
+	if (text_done(&node) < 0)
 		return -ENOMEM;
-	return restore_write(r, node.data, "objects", text.data, ret_answer);
+	e = capc_how_new(&how);
+	if (e < 0)
+		return e;
+	capc_how_add(how, "key", l->value[KEY_key]);
+	capc_how_add(how, "socket", l->value[KEY_socket]);
+	if (strcmp(l->value[KEY_protocol], "calls") == 0)
+		capc_how_add(how, "protocol", "calls");
+	capc_how_add(how, key, value);
+	e = restore_write(r, node.data, "objects", capc_how_text(how), ret_answer);
+	capc_how_free(how);
+	return e;
 }
 
 /* Its server is told of the old badge when it adds the object again, and whoever reads this is told of both. */
 static int
 make_object(const struct restore *r, const struct file_line *l)
 {
-	cleanup_text struct text was = {}, badge = {};
+	cleanup_text struct text badge = {};
 	cleanup_free char *answer = NULL;
 	int e;
 
-	text_addf(&was, "was=%s", l->value[KEY_badge]);
-	e = text_done(&was) < 0 ? -ENOMEM : restore_object(r, l, was.data, &answer);
+	e = restore_object(r, l, "was", l->value[KEY_badge], &answer);
 	if (e < 0)
 		return failed(l, e, answer);
 	field_find(answer, NULL, "badge", &badge);

@@ -283,7 +283,7 @@ static int
 make_origin(struct slots *s, const struct file_line *l, struct slot *slot)
 {
 	const struct file_line *object = file_find(s->restore->file, l->source);
-	cleanup_text struct text as = {}, node = {}, words = {};
+	cleanup_text struct text node = {}, words = {};
 	cleanup_free char *answer = NULL, *reduced = NULL;
 	int e;
 
@@ -291,12 +291,11 @@ make_origin(struct slots *s, const struct file_line *l, struct slot *slot)
 		restore_left(l, "slot", l->value[KEY_name], "its entrypoint is in another session");
 		return STATUS_DONE;
 	}
-	text_addf(&as, "as=%s", l->value[KEY_name]);
 	slot_node(s, l, &node);
 	add_limits(&words, l, slot, NULL, 0);
-	if (text_done(&as) < 0 || text_done(&node) < 0 || text_done(&words) < 0)
+	if (text_done(&node) < 0 || text_done(&words) < 0)
 		return failed(l, -ENOMEM, NULL);
-	e = restore_object(s->restore, object, as.data, &answer);
+	e = restore_object(s->restore, object, "as", l->value[KEY_name], &answer);
 	if (e < 0)
 		return failed(l, e, answer);
 	if (words.n > 0)

@@ -25,5 +25,6 @@ bool slots_have(const struct slots *s, const struct file_line *l);
 void restore_node(const struct restore *r, const char *path, struct text *t);
 int restore_write(const struct restore *r, const char *node, const char *file, const char *text, char **ret_answer);
 void restore_left(const struct file_line *l, const char *what, const char *name, const char *why);
-/* Adds the object of L again, with WORDS. Return: 0 or -errno, and what was answered, to be freed. */
-int restore_object(const struct restore *r, const struct file_line *l, const char *words, char **ret_answer);
+/* Adds the object of L again, with KEY=VALUE. Return: 0 or -errno, and what was answered, to be freed. */
+int restore_object(const struct restore *r, const struct file_line *l, const char *key, const char *value,
+	char **ret_answer);

@@ -194,8 +194,8 @@ grant(struct child *c, struct context *x, const struct run_given *g)
 
 	if (status != 0)
 		return status;
-	if (g->label)
-		text_addf(&how, "as=%s", g->label);
+	if (g->label && word_append(&how, "as", g->label) < 0)
+		return complain_usage("--cap=%s: '%s' is no name", g->slot, g->label);
 	if (g->limits && run_limits(g->limits, LIMITS_END_OPTION, &how) < 0)
 		return complain_usage("--cap=%s: '%s' are no limits", g->slot, g->limits);
 	r = text_done(&how);

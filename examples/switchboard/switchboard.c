@@ -531,24 +531,28 @@ main(int argc, char **argv)
 	static struct pollfd polled[SERVERS_MAX + 1];
 	capc_session *s = NULL;
 	capc_entrypoint *e = NULL;
-	char how[128];
+	capc_how *how = NULL;
 	int r;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: switchboard NAME\n");
 		return 2;
 	}
-	snprintf(how, sizeof(how), "as=%s", argv[1]);
 	r = capc_session_open(NULL, CAPC_TIMEOUT_USEC, &s);
 	if (r == 0)
 		r = capc_attach_how(s, argv[1], "caveats=yes", &e);
 	if (r == 0)
 		capc_entrypoint_set_max(e, LABELS_TEXT_BYTES, 0);
 	if (r == 0)
-		r = capc_object_add(e, 1, answer, NULL, how, NULL);
+		r = capc_how_new(&how);
+	if (r == 0)
+		r = capc_how_add(how, "as", argv[1]);
+	if (r == 0)
+		r = capc_object_add(e, 1, answer, NULL, capc_how_text(how), NULL);
 	while (r >= 0)
 		r = turn(e, polled);
 	fprintf(stderr, "switchboard: %s %s\n", strerror(-r), s ? capc_session_reason(s) : "");
+	capc_how_free(how);
 	capc_detach(e);
 	capc_session_free(s);
 	return EXIT_FAILURE;
