@@ -21,8 +21,8 @@
 #include "wire/wire.h"
 
 #define CLIENTS_MAX 4
-#define KEPT_MAX 64
-#define UNANSWERED_MAX 16 /* of one client */
+#define KEPT_MAX 160
+#define UNANSWERED_MAX 64 /* of one client */
 #define STEPS_MAX 200
 
 enum key {
@@ -264,7 +264,7 @@ receive(struct world *w, int client)
 		if (n <= 0)
 			return;
 		type = wire_call_decode(buffer, (size_t)n, &m) == 0 ? m.type : -1;
-		FUZZ_CHECK(type == WIRE_RETURN || type == WIRE_FDS || type == WIRE_PART);
+		FUZZ_CHECK(type == WIRE_RETURN || type == WIRE_FDS || type == WIRE_PART || type == WIRE_CREDIT);
 		/* Some clients give buffers back. */
 		if (n_fds > 0 && m.serial % 2 && fcntl(fds[0], F_GET_SEALS) > 0)
 			FUZZ_CHECK(

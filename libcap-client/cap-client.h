@@ -896,6 +896,21 @@ CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeou
  */
 CAPC_PUBLIC void capc_entrypoint_set_max(capc_entrypoint *e, size_t n_data, size_t n_fds);
 
+#define CAPC_CALLS_MAX 65536
+
+/*
+ * How many calls of one connection may be unanswered, of connections that come from now on as well as of
+ * those that are there; until set, 64. More of them wait in the client, and are not read from one that does
+ * not know this. A service whose calls wait for something to happen sets as many as it is to have watchers.
+ *
+ * Each connection can make the server hold so many calls, each with up to 64 KiB of memory.
+ *
+ * n  16 to CAPC_CALLS_MAX
+ *
+ * Returns: 0, -EINVAL. Does not block.
+ */
+CAPC_PUBLIC int capc_entrypoint_set_calls(capc_entrypoint *e, unsigned n);
+
 /*
  * One round: waits until there is something to do, takes new connections, calls handlers.
  *

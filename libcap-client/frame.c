@@ -109,6 +109,50 @@ frame_sent(struct frame *f)
 	frame_end(f);
 }
 
+int
+frame_keep(struct frame *f, struct kept_frame **ret)
+{
+	size_t n_data = f->call.payload && !wire_call_is_large(&f->call) ? f->call.n_payload : 0;
+	struct kept_frame *k = malloc(sizeof(*k) + f->n_fds * sizeof(int) + n_data);
+
+	if (!k)
+		return -ENOMEM;
+	frame_fill(f);
+	k->frame = *f;
+	k->frame.fds = k->fds;
+	k->frame.memfd = take_fd(f->memfd);
+	k->frame.buffer = take_ptr(f->buffer);
+	/* Which it may have to leave: see frame_restart(). */
+	k->frame.call.payload = k->frame.buffer ? k->frame.buffer->map : NULL;
+	list_init(&k->link);
+	for (k->frame.n_fds = 0; k->frame.n_fds < f->n_fds; k->frame.n_fds++) {
+		int fd = fd_dup(f->fds[k->frame.n_fds]);
+
+		if (fd < 0) {
+			kept_frame_free(k);
+			return fd;
+		}
+		k->fds[k->frame.n_fds] = fd;
+	}
+	if (n_data > 0)
+		k->frame.call.payload = memcpy(&k->fds[f->n_fds], f->call.payload, n_data);
+	*ret = k;
+	return 0;
+}
+
+struct kept_frame *
+kept_frame_free(struct kept_frame *k)
+{
+	if (!k)
+		return NULL;
+	list_unlink(&k->link);
+	frame_end(&k->frame);
+	for (size_t i = 0; i < k->frame.n_fds; i++)
+		fd_close(k->fds[i]);
+	free(k);
+	return NULL;
+}
+
 /* The next N descriptors; that of the payload is the first of all. */
 static const int *
 next_fds(const struct frame *f, size_t n, int room[MSG_FDS_MAX])
@@ -210,13 +254,15 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 	if (n < 0)
 		return (int)n;
 	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);
-	if (r == 0 && ret->type == WIRE_PART && (n_fds > 0 || lost))
+	if (r == 0 && ret->type >= WIRE_PART && (n_fds > 0 || lost))
 		r = -EBADMSG;
 	if (r < 0) {
 		for (size_t i = 0; i < n_fds; i++)
 			fd_close(fds[i]);
 		return r;
 	}
+	if (ret->type == WIRE_CREDIT)
+		return 1;
 	if (ret->serial != in->serial) {
 		inbox_clear(in);
 		in->serial = ret->serial;

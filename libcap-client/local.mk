@@ -12,7 +12,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/server/connection.c \
 	libcap-client/delegation/delegate.c \
 	libcap-client/delegation/how.c \
-	libcap-client/frame.c \
+	libcap-client/frame.c libcap-client/frame.h \
 	libcap-client/io.c \
 	libcap-client/limits.c libcap-client/limits.h \
 	libcap-client/message.c \

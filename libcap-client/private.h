@@ -39,6 +39,7 @@
 #include "base/text.h"
 #include "libcap-client/buffer.h"
 #include "libcap-client/cap-client.h"
+#include "libcap-client/frame.h"
 #include "libcap-client/limits.h"
 #include "wire/wire.h"
 
@@ -171,65 +172,3 @@ int message_memfd(const void *data, size_t n, int *ret);
 
 /* -EMSGSIZE, -EINVAL for what cannot be sent. */
 int message_check(const struct capc_msg *m);
-
-/* frame.c */
-
-/* A message on its way out; data and descriptors stay the caller's. */
-struct frame {
-	struct wire_call call;
-	const int *fds;
-	size_t n_fds;
-	int memfd;     /* the payload when it is large … */
-	struct buffer *buffer; /* … and goes through none of these, which is reserved else */
-	size_t n_filled; /* bytes of it that are in the buffer */
-	size_t n_sent; /* descriptors that went ahead; 0: begin again */
-};
-
-/*
- * Through B, if that is not NULL, the payload is large enough, and B is free.
- * Returns: 0, -EMSGSIZE, -EINVAL, -errno. frame_end() after it in any case.
- */
-int frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
-	const struct capc_msg *m, struct buffer *b);
-void frame_end(struct frame *f);
-
-/* It is to go through another connection, which shares no buffer with this one. 0, -errno. */
-int frame_restart(struct frame *f);
-
-/* The payload is in the buffer, if there is one: it need not stay where it was. */
-void frame_fill(struct frame *f);
-
-/*
- * Sends what is left of it, by way of BUFFER.
- * Returns: 0; -EAGAIN, -ETOOMANYREFS (go on later); -errno.
- */
-int frame_send(struct frame *f, int fd, void *buffer, size_t size);
-
-/* The descriptors of the message that is coming in. */
-struct inbox {
-	uint64_t serial;
-	int error; /* -EMFILE: some were lost, -EMSGSIZE: more than may be, -ENOMEM; then it has none */
-	int *fds;
-	size_t n;
-	struct window *window; /* of the connection; may be NULL */
-};
-
-void inbox_clear(struct inbox *in);
-
-/* The message that is coming in has no descriptors any more, for the reason ERROR. */
-void inbox_fail(struct inbox *in, int error);
-
-/*
- * Receives one packet; the payload of *RET points into BUFFER. Where neither FDS_MAX descriptors nor a
- * LARGE payload may come, none is ever installed in this process.
- * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -ECONNRESET (the end), -EBADMSG,
- * -EPROTO, -errno.
- */
-int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
-	struct wire_call *ret);
-
-/* Nobody wants the RETURN that CALL is: empties the inbox. */
-void inbox_discard(struct inbox *in, const struct wire_call *call);
-
-/* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
-int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);

@@ -43,6 +43,7 @@ unit_tests = \
 	tests/test-server \
 	tests/test-serve-calls \
 	tests/test-origin \
+	tests/test-credit \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
 	tests/test-limits \
@@ -539,6 +540,9 @@ tests_test_serve_calls_LDADD = $(client_test_ldadd)
 tests_test_origin_SOURCES = tests/test-origin.c $(played_server) $(both)
 tests_test_origin_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_origin_LDADD = $(client_test_ldadd)
+tests_test_credit_SOURCES = tests/test-credit.c $(played_server) $(both)
+tests_test_credit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_credit_LDADD = $(client_test_ldadd)
 tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(played_server) $(both)
 tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_descriptors_LDADD = $(client_test_ldadd)

@@ -196,6 +196,7 @@ START_TEST(requests_are_answered_later_and_in_any_order)
 	struct wire_call reply;
 	int client;
 
+	ck_assert_int_eq(capc_entrypoint_set_calls(e, 16), 0);
 	played_add(&d, e, 1, keep, kept);
 	client = played_client(e, channel, 1, 1);
 	for (uint64_t i = 1; i <= 40; i++)
@@ -437,6 +438,7 @@ START_TEST(cancellations_are_read_of_a_full_connection)
 	capc_request *kept[32] = {};
 	int client, n;
 
+	ck_assert_int_eq(capc_entrypoint_set_calls(e, 16), 0);
 	played_add(&d, e, 1, keep, kept);
 	client = played_client(e, channel, 1, 1);
 	for (uint64_t i = 1; i <= 16; i++)

@@ -378,7 +378,7 @@ wire_call_encode(const struct wire_call *m, void *buffer, size_t size)
 	wire_put(&w, m->code, 4);
 	wire_put(&w, m->serial, 8);
 	wire_put(&w, m->n_payload, 4);
-	if (m->type != WIRE_PART && !wire_call_is_large(m))
+	if (m->type < WIRE_PART && !wire_call_is_large(m))
 		wire_put_bytes(&w, m->payload, m->n_payload);
 	return writer_finish(&w);
 }
@@ -419,13 +419,16 @@ wire_call_decode(const void *data, size_t n, struct wire_call *ret)
 	m.code = (uint32_t)wire_get(&r, 4);
 	m.serial = wire_get(&r, 8);
 	m.n_payload = (size_t)wire_get(&r, 4);
-	if (m.type != WIRE_PART && !wire_call_is_large(&m))
+	if (m.type < WIRE_PART && !wire_call_is_large(&m))
 		m.payload = wire_get_bytes(&r, m.n_payload);
 	if (!wire_reader_done(&r) || m.n_payload > WIRE_LARGE_MAX || m.serial == 0)
 		return -EBADMSG;
-	if (m.type < WIRE_CALL || m.type > WIRE_PART)
+	if (m.type < WIRE_CALL || m.type > WIRE_CREDIT)
 		return -EBADMSG;
-	if (m.type > WIRE_RETURN && (m.code || (m.n_payload && m.type != WIRE_PART)))
+	if (m.type > WIRE_RETURN && m.type < WIRE_CREDIT && (m.code || (m.n_payload && m.type != WIRE_PART)))
+		return -EBADMSG;
+	if (m.type == WIRE_CREDIT && (m.code < WIRE_CREDIT_MIN || m.n_payload > WIRE_CREDIT_FDS_MAX ||
+		m.serial != WIRE_CREDIT_SERIAL))
 		return -EBADMSG;
 	if (m.type == WIRE_PART && (m.n_payload == 0 || m.n_payload > WIRE_BUFFER_MAX))
 		return -EBADMSG;

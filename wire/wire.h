@@ -124,13 +124,19 @@ enum wire_call_type {
 	WIRE_FDS,    /* descriptors of the CALL or RETURN with this serial, which follows */
 	WIRE_CANCEL, /* nobody waits any more for the RETURN with this serial */
 	WIRE_PART,   /* so much of the payload of the CALL or RETURN that follows is in the buffer */
+	WIRE_CREDIT, /* how much may be unanswered: `code` calls, with `n_payload` descriptors */
 };
+
+/* No call has this serial: a CANCEL with it asks for a CREDIT, which has it, too. */
+#define WIRE_CREDIT_SERIAL UINT64_MAX
+#define WIRE_CREDIT_MIN 16      /* calls; a client that has not heard of any has no more unanswered */
+#define WIRE_CREDIT_FDS_MAX 1012
 
 struct wire_call {
 	uint8_t type;
 	uint32_t code; /* WIRE_CALL: the method; WIRE_RETURN: an errno, 0 when done */
 	uint64_t serial;
-	const void *payload; /* NULL when it is large, and of a WIRE_PART */
+	const void *payload; /* NULL when it is large, and of WIRE_PART and WIRE_CREDIT */
 	size_t n_payload;
 };
 

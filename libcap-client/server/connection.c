@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The calls of one client. It is read from only while it has few unanswered requests and takes its
- * replies, so what it can make the server hold is bounded: CALLS_MAX requests that a handler
- * keeps, or as many replies.
+ * The calls of one client. They are read only while it has few unanswered requests and takes its
+ * replies, so what it can make the server hold is bounded: as many requests that a handler keeps, or
+ * replies, as the entrypoint allows. A client that has asked how many these are sends no others: so that
+ * it gives one of them up always stands first in the socket, and is heard.
  *
  * Requests outlive their connection: the handler has them. A reply then goes nowhere.
  */
@@ -18,7 +19,7 @@
 #include "base/fd.h"
 #include "libcap-client/server/serving.h"
 
-#define CALLS_MAX 16     /* unanswered, of one connection; and in one round */
+#define ROUND_MAX 16 /* calls of one connection in one round */
 
 int
 connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
@@ -112,7 +113,7 @@ connection_close(struct connection *c)
 		epoll_ctl(e->epoll, EPOLL_CTL_DEL, c->fd, NULL);
 	c->fd = close_owned(c->fd, e->owner);
 	while (!list_empty(&c->replies))
-		reply_drop(list_first(&c->replies));
+		kept_frame_free(list_entry(list_first(&c->replies), struct kept_frame, link));
 	while (!list_empty(&c->requests))
 		list_unlink(list_first(&c->requests));
 	inbox_clear(&c->in);
@@ -212,14 +213,20 @@ connection_cancel(struct connection *c, uint64_t serial)
 	}
 }
 
-/* Whether the next packet gives a call up; nothing else is read of one that has enough unanswered. */
 static bool
-connection_cancels(struct connection *c)
+connection_is_full(const struct connection *c)
+{
+	return c->n_unanswered >= c->entrypoint->calls_max || c->n_fds > c->entrypoint->fds_max;
+}
+
+/* Whether something else than a CANCEL is next, which is all that is read of one that is full. */
+static bool
+connection_has_call(const struct connection *c)
 {
 	uint8_t head[2];
+	ssize_t n = recv(c->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
 
-	return recv(c->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT) == sizeof(head) &&
-		head[1] == WIRE_CANCEL;
+	return n == sizeof(head) && head[1] != WIRE_CANCEL;
 }
 
 /*
@@ -233,7 +240,7 @@ connection_read(struct connection *c)
 	struct wire_call call;
 	int r;
 
-	if ((c->n_unanswered >= CALLS_MAX || c->n_fds > e->fds_max) && !connection_cancels(c)) {
+	if (connection_is_full(c) && connection_has_call(c)) {
 		c->full = true;
 		connection_watch(c);
 		return 0;
@@ -255,6 +262,8 @@ connection_read(struct connection *c)
 	if (call.type == WIRE_CANCEL) {
 		if (c->in.n > 0 || c->in.error)
 			return -EBADMSG;
+		if (call.serial == WIRE_CREDIT_SERIAL)
+			return connection_credit(c);
 		connection_cancel(c, call.serial);
 		return 0;
 	}
@@ -268,7 +277,7 @@ connection_read_some(struct connection *c)
 {
 	int n = 0;
 
-	while (c->entrypoint && c->events & EPOLLIN && n < CALLS_MAX) {
+	while (c->entrypoint && c->events & EPOLLIN && n < ROUND_MAX) {
 		int r = connection_read(c);
 
 		if (r < 0 && c->entrypoint)

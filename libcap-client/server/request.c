@@ -16,25 +16,6 @@
 
 #define REASON_MAX 128 /* bytes of one that is the library's */
 
-/* A reply that waits: a frame, with a copy of the payload and duplicates of the descriptors. */
-struct reply {
-	struct list link;
-	struct frame frame;
-	int fds[]; /* and then the payload, unless it is in the frame's memfd */
-};
-
-void
-reply_drop(struct list *link)
-{
-	struct reply *o = list_entry(link, struct reply, link);
-
-	list_unlink(link);
-	frame_end(&o->frame);
-	for (size_t i = 0; i < o->frame.n_fds; i++)
-		fd_close(o->fds[i]);
-	free(o);
-}
-
 void
 connection_watch(struct connection *c)
 {
@@ -59,7 +40,7 @@ connection_flush(struct connection *c)
 
 	c->starved = false;
 	while (!list_empty(&c->replies)) {
-		struct reply *o = list_entry(list_first(&c->replies), struct reply, link);
+		struct kept_frame *o = list_entry(list_first(&c->replies), struct kept_frame, link);
 		int r = frame_send(&o->frame, c->fd, c->entrypoint->buffer,
 			sizeof(c->entrypoint->buffer));
 
@@ -70,8 +51,9 @@ connection_flush(struct connection *c)
 			break;
 		if (r < 0)
 			return connection_close(c);
-		reply_drop(&o->link);
-		c->n_unanswered--;
+		if (o->frame.call.type == WIRE_RETURN)
+			c->n_unanswered--;
+		kept_frame_free(o);
 		some = true;
 	}
 	if (some)
@@ -90,41 +72,11 @@ connections_retry(struct capc_entrypoint *e)
 	}
 }
 
-/* Takes the frame's memfd. Returns: 0, -ENOMEM, -errno of a descriptor. */
-static int
-reply_new(struct frame *f, struct reply **ret)
-{
-	size_t n_data = wire_call_is_large(&f->call) ? 0 : f->call.n_payload;
-	struct reply *o = malloc(sizeof(*o) + f->n_fds * sizeof(int) + n_data);
-
-	if (!o)
-		return -ENOMEM;
-	frame_fill(f);
-	o->frame = *f;
-	o->frame.fds = o->fds;
-	o->frame.memfd = take_fd(f->memfd);
-	o->frame.buffer = take_ptr(f->buffer);
-	list_init(&o->link);
-	for (o->frame.n_fds = 0; o->frame.n_fds < f->n_fds; o->frame.n_fds++) {
-		int fd = fd_dup(f->fds[o->frame.n_fds]);
-
-		if (fd < 0) {
-			reply_drop(&o->link);
-			return fd;
-		}
-		o->fds[o->frame.n_fds] = fd;
-	}
-	if (n_data > 0)
-		o->frame.call.payload = memcpy(&o->fds[f->n_fds], f->call.payload, n_data);
-	*ret = o;
-	return 0;
-}
-
 static int
 connection_enqueue(struct connection *c, struct frame *f)
 {
-	struct reply *o;
-	int r = reply_new(f, &o);
+	struct kept_frame *o;
+	int r = frame_keep(f, &o);
 
 	if (r < 0)
 		return r;
@@ -132,6 +84,25 @@ connection_enqueue(struct connection *c, struct frame *f)
 	if (o->link.prev == &c->replies)
 		connection_stalls(c);
 	return 0;
+}
+
+int
+connection_credit(struct connection *c)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+	struct frame f = {
+		.call = {.type = WIRE_CREDIT, .code = e->calls_max, .serial = WIRE_CREDIT_SERIAL,
+			.n_payload = e->fds_max},
+		.memfd = -1,
+	};
+	int r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer)) : -EAGAIN;
+
+	if (r != -EAGAIN)
+		return r;
+	r = connection_enqueue(c, &f);
+	if (r == 0)
+		connection_watch(c);
+	return r;
 }
 
 /* Sends a reply, or has it wait. */

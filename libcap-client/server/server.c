@@ -21,6 +21,7 @@
 
 #define EVENTS_MAX 32 /* of one round */
 #define FDS_DEFAULT 253 /* of one call */
+#define CALLS_DEFAULT 64 /* unanswered, of one connection */
 
 CLEANUP_DEFINE(struct capc_entrypoint *, capc_detach)
 
@@ -57,6 +58,15 @@ capc_entrypoint_set_max(struct capc_entrypoint *e, size_t n_data, size_t n_fds)
 {
 	e->data_max = n_data < CAPC_PAYLOAD_MAX ? n_data : CAPC_PAYLOAD_MAX;
 	e->fds_max = n_fds < CAPC_FDS_MAX ? n_fds : CAPC_FDS_MAX;
+}
+
+int
+capc_entrypoint_set_calls(struct capc_entrypoint *e, unsigned n)
+{
+	if (n < WIRE_CREDIT_MIN || n > CAPC_CALLS_MAX)
+		return -EINVAL;
+	e->calls_max = n;
+	return 0;
 }
 
 static int
@@ -96,6 +106,7 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	e->timeout = CAPC_TIMEOUT_USEC;
 	e->data_max = CAPC_PAYLOAD_MAX;
 	e->fds_max = FDS_DEFAULT;
+	e->calls_max = CALLS_DEFAULT;
 	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = -1;
 	list_init(&e->connections);
 	list_init(&e->stalled);

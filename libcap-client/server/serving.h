@@ -37,6 +37,7 @@ struct capc_entrypoint {
 	uint64_t retry_at; /* when to try again for descriptors, or 0 */
 	uint64_t timeout;  /* of what is stalled */
 	size_t data_max, fds_max; /* of a call */
+	unsigned calls_max;       /* unanswered, of one connection */
 	struct room room;         /* for large payloads */
 	uint64_t room_at;         /* when to look what of that is idle, or 0 */
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
@@ -133,8 +134,8 @@ void connection_watch(struct connection *c);
 /* Sends what waits, as far as the client takes it, and as its descriptors may be in flight. */
 void connection_flush(struct connection *c);
 
-/* The reply with this link goes nowhere. */
-void reply_drop(struct list *link);
+/* Tells the client how much it may have unanswered, before anything else is read. Returns: 0, -errno. */
+int connection_credit(struct connection *c);
 
 struct capc_request *request_free(struct capc_request *r);
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Calls and returns as packets with descriptors, on their way out and in. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "libcap-client/buffer.h"
+#include "wire/wire.h"
+
+struct capc_msg;
+
+
+/* A message on its way out; data and descriptors stay the caller's. */
+struct frame {
+	struct wire_call call;
+	const int *fds;
+	size_t n_fds;
+	int memfd;     /* the payload when it is large … */
+	struct buffer *buffer; /* … and goes through none of these, which is reserved else */
+	size_t n_filled; /* bytes of it that are in the buffer */
+	size_t n_sent; /* descriptors that went ahead; 0: begin again */
+};
+
+/*
+ * Through B, if that is not NULL, the payload is large enough, and B is free.
+ * Returns: 0, -EMSGSIZE, -EINVAL, -errno. frame_end() after it in any case.
+ */
+int frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t serial,
+	const struct capc_msg *m, struct buffer *b);
+void frame_end(struct frame *f);
+
+/* It is to go through another connection, which shares no buffer with this one. 0, -errno. */
+int frame_restart(struct frame *f);
+
+/* The payload is in the buffer, if there is one: it need not stay where it was. */
+void frame_fill(struct frame *f);
+
+/* One that waits, with a copy of the payload and duplicates of the descriptors. */
+struct kept_frame {
+	struct list link;
+	struct frame frame;
+	int fds[]; /* and then the payload, unless it is in the frame's memfd or buffer */
+};
+
+/* Takes the memfd and the buffer of F. Returns: 0, -ENOMEM, -errno of a descriptor. */
+int frame_keep(struct frame *f, struct kept_frame **ret);
+
+/* Takes NULL. Returns: NULL. */
+struct kept_frame *kept_frame_free(struct kept_frame *k);
+
+/*
+ * Sends what is left of it, by way of BUFFER.
+ * Returns: 0; -EAGAIN, -ETOOMANYREFS (go on later); -errno.
+ */
+int frame_send(struct frame *f, int fd, void *buffer, size_t size);
+
+/* The descriptors of the message that is coming in. */
+struct inbox {
+	uint64_t serial;
+	int error; /* -EMFILE: some were lost, -EMSGSIZE: more than may be, -ENOMEM; then it has none */
+	int *fds;
+	size_t n;
+	struct window *window; /* of the connection; may be NULL */
+};
+
+void inbox_clear(struct inbox *in);
+
+/* The message that is coming in has no descriptors any more, for the reason ERROR. */
+void inbox_fail(struct inbox *in, int error);
+
+/*
+ * Receives one packet; the payload of *RET points into BUFFER. Where neither FDS_MAX descriptors nor a
+ * LARGE payload may come, none is ever installed in this process.
+ * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -ECONNRESET (the end), -EBADMSG,
+ * -EPROTO, -errno.
+ */
+int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
+	struct wire_call *ret);
+
+/* Nobody wants the RETURN that CALL is: empties the inbox. */
+void inbox_discard(struct inbox *in, const struct wire_call *call);
+
+/* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
+int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);
