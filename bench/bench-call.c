@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  *	bench-call serve ROOT NAME		a service of the library's protocol
- *	bench-call raw PATH			SEQPACKET and epoll, nothing else
  *	bench-call copy PATH			1 MiB at a time through a stream socket
- *	bench-call peer PATH			sd-bus, peer to peer
  *	bench-call bus NAME			sd-bus, behind the dbus-daemon of $DBUS_SESSION_BUS_ADDRESS
  *	bench-call hold ROOT NAME N		opens N connections, says so, keeps them until stdin ends
- *	bench-call measure ROOT NAME RAW PEER BUS	a call without arguments against the others
+ *	bench-call measure ROOT NAME BUS	a call without arguments against that
  *	bench-call payload ROOT NAME COPY	1 MiB to the service, which reads all of it
  *	bench-call crowd ROOT NAME N		a call beside N open connections against one without
  *	bench-call limits ROOT LIMITED FREE	a call through a slot with limits against one without
@@ -18,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -154,47 +151,6 @@ connect_to(const char *path, int type)
 	return fd;
 }
 
-/* What any server does that has more than one client: wait, receive, send. */
-static _Noreturn void
-serve_raw(const char *path)
-{
-	int poller = epoll_create1(EPOLL_CLOEXEC), listener = listen_at(path, SOCK_SEQPACKET);
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
-	static char buffer[65536];
-
-	epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
-	for (;;) {
-		ssize_t n;
-		int fd;
-
-		if (epoll_wait(poller, &event, 1, -1) < 1)
-			continue;
-		if (event.data.fd == listener) {
-			fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-			event = (struct epoll_event){.events = EPOLLIN, .data.fd = fd};
-			epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
-			continue;
-		}
-		fd = event.data.fd;
-		n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-		if (n <= 0 || send(fd, buffer, (size_t)n, MSG_NOSIGNAL) != n)
-			close(fd);
-	}
-}
-
-/* The client waits in poll(2), as whoever has a deadline must. */
-static void
-run_raw(void *data)
-{
-	int fd = *(int *)data, poller = ((int *)data)[1];
-	struct epoll_event event;
-	char byte = 'x';
-
-	if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || epoll_wait(poller, &event, 1, -1) != 1 ||
-		recv(fd, &byte, 1, MSG_DONTWAIT) != 1)
-		bench_die("raw");
-}
-
 static void
 read_all(int fd, char *buffer, size_t n)
 {
@@ -270,22 +226,6 @@ serve_sd_bus(sd_bus *bus)
 }
 
 static int
-serve_peer(const char *path)
-{
-	int fd = accept4(listen_at(path, SOCK_STREAM), NULL, NULL, SOCK_CLOEXEC);
-	sd_id128_t id;
-	sd_bus *bus;
-
-	check(sd_id128_randomize(&id), "id");
-	check(sd_bus_new(&bus), "sd-bus");
-	check(sd_bus_set_fd(bus, fd, fd), "sd-bus");
-	check(sd_bus_set_server(bus, 1, id), "sd-bus");
-	check(sd_bus_set_anonymous(bus, 1), "sd-bus");
-	check(sd_bus_start(bus), "sd-bus");
-	return serve_sd_bus(bus);
-}
-
-static int
 serve_bus(const char *name)
 {
 	sd_bus *bus;
@@ -297,7 +237,7 @@ serve_bus(const char *name)
 
 struct bus_client {
 	sd_bus *bus;
-	const char *name; /* NULL: peer to peer */
+	const char *name;
 };
 
 static void
@@ -309,19 +249,6 @@ run_sd_bus(void *data)
 		"sd-bus call");
 }
 
-static sd_bus *
-connect_peer(const char *path)
-{
-	char address[256];
-	sd_bus *bus;
-
-	snprintf(address, sizeof(address), "unix:path=%s", path);
-	check(sd_bus_new(&bus), "sd-bus");
-	check(sd_bus_set_address(bus, address), "sd-bus");
-	check(sd_bus_start(bus), "sd-bus");
-	return bus;
-}
-
 /* --- measuring --- */
 
 static const struct bench_plan plan = {401, 50, 1};
@@ -329,22 +256,13 @@ static const struct bench_plan plan = {401, 50, 1};
 static int
 measure(char **argv)
 {
-	capc *c = open_slot(argv[0], argv[1]);
-	int raw[2] = {connect_to(argv[2], SOCK_SEQPACKET), epoll_create1(EPOLL_CLOEXEC)};
-	struct epoll_event event = {.events = EPOLLIN};
-	struct bus_client peer = {.bus = connect_peer(argv[3])}, bus = {.name = argv[4]};
-	struct bench_side call = {run_call, c, NULL};
+	struct bus_client bus = {.name = argv[2]};
+	struct bench_side call = {run_call, open_slot(argv[0], argv[1]), NULL};
 	double a, b;
-	int worse;
 
-	epoll_ctl(raw[1], EPOLL_CTL_ADD, raw[0], &event);
 	check(sd_bus_open_user(&bus.bus), "bus");
-	bench_pair(&call, &(struct bench_side){run_raw, raw, NULL}, &plan, &a, &b);
-	worse = bench_report("call / SEQPACKET and epoll", a, b, 1.10);
-	bench_pair(&call, &(struct bench_side){run_sd_bus, &peer, NULL}, &plan, &a, &b);
-	worse |= bench_report("call / sd-bus peer to peer", a, b, 0.65);
 	bench_pair(&call, &(struct bench_side){run_sd_bus, &bus, NULL}, &plan, &a, &b);
-	return worse | bench_report("call / through dbus-daemon", a, b, 0.40);
+	return bench_report("call / through dbus-daemon", a, b, 0.40);
 }
 
 static int
@@ -411,17 +329,13 @@ main(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(what, "serve"))
 		return serve(argv[2], argv[3]);
-	if (argc == 3 && !strcmp(what, "raw"))
-		serve_raw(argv[2]);
 	if (argc == 3 && !strcmp(what, "copy"))
 		return serve_copy(argv[2]);
-	if (argc == 3 && !strcmp(what, "peer"))
-		return serve_peer(argv[2]);
 	if (argc == 3 && !strcmp(what, "bus"))
 		return serve_bus(argv[2]);
 	if (argc == 5 && !strcmp(what, "hold"))
 		return hold(argv[2], argv[3], atol(argv[4]));
-	if (argc == 7 && !strcmp(what, "measure"))
+	if (argc == 5 && !strcmp(what, "measure"))
 		return measure(argv + 2);
 	if (argc == 5 && !strcmp(what, "payload"))
 		return measure_payload(argv + 2);
@@ -430,6 +344,6 @@ main(int argc, char **argv)
 	if (argc == 5 && !strcmp(what, "limits"))
 		return measure_limits(argv + 2);
 	fprintf(stderr,
-		"usage: bench-call serve|raw|copy|peer|bus|hold|measure|payload|crowd|limits …\n");
+		"usage: bench-call serve|copy|bus|hold|measure|payload|crowd|limits …\n");
 	return 2;
 }

@@ -5,6 +5,7 @@ bench_programs = \
 	bench/bench-connect \
 	bench/bench-flood \
 	bench/bench-http \
+	bench/bench-latency \
 	bench/bench-verbs \
 	bench/bench-open \
 	bench/bench-peer-fs \
@@ -32,6 +33,9 @@ bench_bench_connect_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 bench_bench_connect_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
 bench_bench_flood_SOURCES = bench/bench-flood.c $(bench_common)
 bench_bench_flood_LDADD = $(bench_libs)
+bench_bench_latency_SOURCES = bench/bench-latency.c bench/clients.c bench/clients.h $(bench_common)
+bench_bench_latency_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
+bench_bench_latency_LDADD = $(bench_libs) $(SYSTEMD_LIBS)
 bench_bench_verbs_SOURCES = bench/bench-verbs.c $(bench_common)
 bench_bench_verbs_LDADD = $(bench_libs)
 bench_bench_open_SOURCES = bench/bench-open.c $(bench_common)

@@ -298,6 +298,12 @@ capc_free(struct capc *c)
 }
 
 int
+capc_set_busy_poll(struct capc *c, uint64_t usec)
+{
+	return c->owner == getpid() ? spin_set(&c->spin, usec) : -ECHILD;
+}
+
+int
 capc_fd(const struct capc *c)
 {
 	if (c->owner != getpid())

@@ -17,9 +17,7 @@
  *	Threads		one object (a session, a connection, an entrypoint) is used by one thread
  *			at a time, different objects by any. A connection of capc_open() and an
  *			entrypoint use their session: they count as one object with it.
- *	Waiting		for a reply, and for the next call of a client just answered, a thread looks
- *			for up to 30 microseconds before it sleeps, yielding its processor; where that
- *			was in vain it does so less and less often.
+ *	Waiting		sleeps, unless capc_set_busy_poll() has said otherwise.
  *	fork		an object belongs to the process that made it. In a child every function
  *			gives -ECHILD, and the destructors only close the child's descriptors, so
  *			that the parent's connections go on. The child makes objects of its own.
@@ -45,6 +43,7 @@ extern "C" {
 #define CAPC_TIMEOUT_USEC UINT64_C(30000000) /* a session's and an entrypoint's, unless set */
 #define CAPC_PAYLOAD_MAX (1 << 24)           /* bytes of data in one message */
 #define CAPC_FDS_MAX 1012                    /* descriptors in one message */
+#define CAPC_BUSY_POLL_MAX 1000              /* microseconds */
 
 typedef struct capc_session capc_session;
 typedef struct capc capc;
@@ -709,6 +708,17 @@ CAPC_PUBLIC int capc_call_done(capc *c, uint64_t *ret_serial);
 CAPC_PUBLIC int capc_call_cancel(capc *c, uint64_t serial);
 
 /*
+ * Whoever waits for a reply in capc_call() or capc_call_finish() is to look for it again and again for USEC
+ * microseconds before it sleeps, yielding its processor in between; 0, as it is at first: not at all. A
+ * reply is there sooner then, by what it takes to be woken up, where the service runs on another processor
+ * meanwhile; the price is the processor, in full for as long as it looks. Where that was in vain the next
+ * calls go without, one after the first time, up to 63 in the end. An event loop of one's own does not do it.
+ *
+ * Returns: 0, -EINVAL (more than CAPC_BUSY_POLL_MAX).
+ */
+CAPC_PUBLIC int capc_set_busy_poll(capc *c, uint64_t usec);
+
+/*
  * Takes descriptor I out of a message that the library made; it then belongs to the caller.
  * Returns: the descriptor, -EBADF (none there, or taken before).
  */
@@ -883,6 +893,12 @@ CAPC_PUBLIC capc_entrypoint *capc_detach(capc_entrypoint *e);
 
 /* Poll this for POLLIN; when it is ready, capc_serve() has something to do. Stays the library's. */
 CAPC_PUBLIC int capc_entrypoint_fd(const capc_entrypoint *e);
+
+/*
+ * The same for capc_serve(): after a round with calls it looks for the next one before it sleeps. Returns: as
+ * capc_set_busy_poll(); why it has ended.
+ */
+CAPC_PUBLIC int capc_entrypoint_set_busy_poll(capc_entrypoint *e, uint64_t usec);
 
 /* How long a client may take none of its replies before it is disconnected. */
 CAPC_PUBLIC void capc_entrypoint_set_timeout(capc_entrypoint *e, uint64_t timeout);

@@ -22,7 +22,6 @@
 /* How long to wait when the kernel has too many descriptors of this user in flight. */
 #define IN_FLIGHT_RETRY_MSEC 10
 
-#define SPIN_NSEC 30000 /* to wake up takes about ten microseconds on either side */
 #define SPIN_SKIP_MAX 63
 
 uint64_t
@@ -92,9 +91,20 @@ clock_nsec(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+int
+spin_set(struct spin *s, uint64_t usec)
+{
+	if (usec > CAPC_BUSY_POLL_MAX)
+		return -EINVAL;
+	*s = (struct spin){.usec = (unsigned)usec};
+	return 0;
+}
+
 bool
 spin_again(struct spin *s, uint64_t deadline)
 {
+	if (s->usec == 0)
+		return false;
 	if (!s->end_nsec) {
 		if (s->skipped < s->skip) {
 			s->skipped++;
@@ -102,7 +112,7 @@ spin_again(struct spin *s, uint64_t deadline)
 		}
 		if (deadline_left(deadline) == 0)
 			return false;
-		s->end_nsec = clock_nsec() + SPIN_NSEC;
+		s->end_nsec = clock_nsec() + UINT64_C(1000) * s->usec;
 		return true;
 	}
 	sched_yield();

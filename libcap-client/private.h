@@ -60,12 +60,16 @@ int wait_until(int fd, short events, uint64_t deadline);
 
 /*
  * Whether to look again and again for a moment before one sleeps: to be woken up takes longer than
- * most answers do. Where it was in vain, the next times go without.
+ * most answers do. Where it was in vain, the next times go without. It is for the caller to choose.
  */
 struct spin {
+	unsigned usec; /* for so long; 0: never */
 	unsigned skip, skipped;
 	uint64_t end_nsec; /* of the present one; 0: there is none */
 };
+
+/* Returns: 0, -EINVAL. */
+int spin_set(struct spin *s, uint64_t usec);
 
 /* Returns: true, to look once more; others who want the processor had it meanwhile. */
 bool spin_again(struct spin *s, uint64_t deadline);

@@ -445,6 +445,39 @@ START_TEST(a_child_of_fork_does_no_harm)
 }
 END_TEST
 
+/* The library's, too: whoever looks before it sleeps calls it each time. */
+static unsigned n_yields;
+
+CAPC_PUBLIC int
+sched_yield(void)
+{
+	n_yields++;
+	return 0;
+}
+
+START_TEST(looking_before_sleeping_is_the_callers_choice)
+{
+	struct capc_msg reply;
+
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_eq(n_yields, 0);
+	ck_assert_int_eq(capc_set_busy_poll(c, CAPC_BUSY_POLL_MAX + 1), -EINVAL);
+	ck_assert_int_eq(capc_set_busy_poll(c, CAPC_BUSY_POLL_MAX), 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_gt(n_yields, 0);
+	/* It was in vain: not again at once. */
+	n_yields = 0;
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_eq(n_yields, 0);
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_gt(n_yields, 0);
+	ck_assert_int_eq(capc_set_busy_poll(c, 0), 0);
+	n_yields = 0;
+	ck_assert_int_eq(capc_call(c, &hello, &reply, SHORT), -ETIMEDOUT);
+	ck_assert_uint_eq(n_yields, 0);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -469,6 +502,7 @@ suite(void)
 	tcase_add_test(t, calls_under_way_are_bounded);
 	tcase_add_test(t, old_replies_do_not_prolong_a_call);
 	tcase_add_test(t, a_child_of_fork_does_no_harm);
+	tcase_add_test(t, looking_before_sleeping_is_the_callers_choice);
 	suite_add_tcase(suite, t);
 	return suite;
 }

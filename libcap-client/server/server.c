@@ -53,6 +53,14 @@ capc_entrypoint_set_timeout(struct capc_entrypoint *e, uint64_t timeout)
 		entrypoint_set_timer(e);
 }
 
+int
+capc_entrypoint_set_busy_poll(struct capc_entrypoint *e, uint64_t usec)
+{
+	int r = entrypoint_check(e);
+
+	return r < 0 ? r : spin_set(&e->spin, usec);
+}
+
 void
 capc_entrypoint_set_max(struct capc_entrypoint *e, size_t n_data, size_t n_fds)
 {
