@@ -39,6 +39,17 @@ extern "C" {
 
 #define CAPC_PUBLIC __attribute__((visibility("default")))
 
+/*
+ * The version of this header, to be compared: #if CAPC_VERSION >= CAPC_VERSION_NUMBER(0, 2, 0). What a program was built
+ * with works with every later library of the same soname: no function goes, none changes what it does for what it
+ * was given, and no structure that the caller allocates changes its size. cap-client(3), COMPATIBILITY.
+ */
+#define CAPC_VERSION_MAJOR 0
+#define CAPC_VERSION_MINOR 2
+#define CAPC_VERSION_MICRO 0
+#define CAPC_VERSION_NUMBER(major, minor, micro) ((major)*1000000 + (minor)*1000 + (micro))
+#define CAPC_VERSION CAPC_VERSION_NUMBER(CAPC_VERSION_MAJOR, CAPC_VERSION_MINOR, CAPC_VERSION_MICRO)
+
 #define CAPC_FOREVER UINT64_MAX
 #define CAPC_TIMEOUT_USEC UINT64_C(30000000) /* a session's and an entrypoint's, unless set */
 #define CAPC_PAYLOAD_MAX (1 << 24)           /* bytes of data in one message */
@@ -116,6 +127,9 @@ struct capc_caller {
 #define CAPC_RIGHT_AFFINITY (1 << 15)
 #define CAPC_RIGHT_SIGNAL (1 << 16)
 #define CAPC_RIGHT_OPEN (1 << 17)
+
+/* The version of the library that runs, as CAPC_VERSION is that of the header. Does not block. */
+CAPC_PUBLIC unsigned capc_version(void);
 
 /* ---- A session ------------------------------------------------------------------------------ */
 

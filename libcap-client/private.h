@@ -12,6 +12,7 @@
  *	window.c	… and by who receives them
  *	frame.c		calls as packets
  *	call.c		calling a service
+ *	observe/	what the library tells of itself
  *	pass.c		capabilities in messages, and those that came in one
  *	posted.c	descriptors that are left with the daemon, and memory
  *	server.c	entrypoints: the channel, the round

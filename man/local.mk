@@ -20,6 +20,7 @@ function_pages = \
 	man/capc_post.3 \
 	man/capc_signal_new.3 \
 	man/capc_spawn.3 \
+	man/capc_version.3 \
 	man/capc_visit.3
 dist_man_MANS += man/cap-client.3 $(function_pages)
 

@@ -125,6 +125,7 @@ script_tests = \
 	tests/test-header.sh \
 	tests/test-http-rules.sh \
 	tests/test-rooms.sh \
+	tests/test-symbols.sh \
 	tests/test-units.sh
 integration_tests = \
 	tests/it-activation.sh \
@@ -256,7 +257,7 @@ check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
 TESTS += $(script_tests) $(integration_tests)
-EXTRA_DIST += $(script_tests) $(integration_tests) tests/harness.sh tests/containers.sh tests/manager.sh tests/namespace.sh tests/run-test
+EXTRA_DIST += tests/cap-client.symbols $(script_tests) $(integration_tests) tests/harness.sh tests/containers.sh tests/manager.sh tests/namespace.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
