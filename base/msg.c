@@ -28,20 +28,24 @@ msg_send(int fd, const void *data, size_t n, const int *fds, size_t n_fds, int f
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	union control control;
+	struct cmsghdr *c = &control.align;
 	ssize_t sent;
 
 	assert(n_fds <= MSG_FDS_MAX);
-	if (n_fds > 0) {
-		struct cmsghdr *c = &control.align;
-
-		msg.msg_control = control.buffer;
-		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		memset(control.buffer, 0, msg.msg_controllen);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
+	if (n_fds == 0) {
+		/* Of which the kernel copies less. */
+		do
+			sent = send(fd, data, n, flags | MSG_NOSIGNAL);
+		while (sent < 0 && errno == EINTR && (flags & MSG_DONTWAIT));
+		return sent < 0 ? -errno : sent;
 	}
+	msg.msg_control = control.buffer;
+	msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+	memset(control.buffer, 0, msg.msg_controllen);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
 	do
 		sent = sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR && (flags & MSG_DONTWAIT));

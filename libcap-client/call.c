@@ -300,13 +300,13 @@ capc_free(struct capc *c)
 int
 capc_set_busy_poll(struct capc *c, uint64_t usec)
 {
-	return c->owner == getpid() ? spin_set(&c->spin, usec) : -ECHILD;
+	return c->owner == process_id() ? spin_set(&c->spin, usec) : -ECHILD;
 }
 
 int
 capc_fd(const struct capc *c)
 {
-	if (c->owner != getpid())
+	if (c->owner != process_id())
 		return -ECHILD;
 	return c->fd < 0 ? -ENOTCONN : c->fd;
 }
@@ -447,7 +447,7 @@ call_start(struct capc *c, const struct capc_msg *req, uint64_t deadline, uint64
 	int r;
 
 	c->refused = false;
-	if (c->owner != getpid())
+	if (c->owner != process_id())
 		return -ECHILD;
 	if (c->n_pending >= PENDING_MAX)
 		return -EBUSY;
@@ -489,7 +489,7 @@ capc_call_start(struct capc *c, const struct capc_msg *req, uint64_t *ret_serial
 int
 capc_call_done(struct capc *c, uint64_t *ret_serial)
 {
-	if (c->owner != getpid())
+	if (c->owner != process_id())
 		return -ECHILD;
 	if (c->fd >= 0)
 		call_take_all(c);
@@ -535,7 +535,7 @@ call_finish(struct capc *c, uint64_t serial, struct capc_msg *ret, uint64_t dead
 	int r;
 
 	*ret = (struct capc_msg){.origin = CAPC_ORIGIN_LIBRARY};
-	if (c->owner != getpid())
+	if (c->owner != process_id())
 		return -ECHILD;
 	p = pending_find(c, serial);
 	if (!p)
@@ -564,7 +564,7 @@ capc_call_cancel(struct capc *c, uint64_t serial)
 	struct pending *p;
 	struct frame f;
 
-	if (c->owner != getpid())
+	if (c->owner != process_id())
 		return -ECHILD;
 	p = pending_find(c, serial);
 	if (!p)

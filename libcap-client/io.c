@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -23,6 +24,45 @@
 #define IN_FLIGHT_RETRY_MSEC 10
 
 #define SPIN_SKIP_MAX 63
+
+/* A page that a child of any kind finds empty, unless it shares all memory with its parent. */
+static pid_t *
+page_make(void)
+{
+	pid_t *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page != MAP_FAILED && madvise(page, sizeof(*page), MADV_WIPEONFORK) < 0) {
+		munmap(page, sizeof(*page));
+		page = MAP_FAILED;
+	}
+	return page;
+}
+
+pid_t
+process_id(void)
+{
+	static pid_t *shared;
+	pid_t *page = __atomic_load_n(&shared, __ATOMIC_ACQUIRE), pid;
+
+	if (!page) {
+		pid_t *none = NULL;
+
+		page = page_make();
+		if (!__atomic_compare_exchange_n(&shared, &none, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			if (page != MAP_FAILED)
+				munmap(page, sizeof(*page));
+			page = none;
+		}
+	}
+	if (page == MAP_FAILED)
+		return getpid();
+	pid = __atomic_load_n(page, __ATOMIC_RELAXED);
+	if (pid == 0) {
+		pid = getpid();
+		__atomic_store_n(page, pid, __ATOMIC_RELAXED);
+	}
+	return pid;
+}
 
 uint64_t
 now_usec(void)

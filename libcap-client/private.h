@@ -46,6 +46,9 @@
 
 /* io.c. A deadline is in microseconds of CLOCK_MONOTONIC, UINT64_MAX is never. */
 
+/* As getpid(2), which every function asks for: without a system call, also in a child of fork(2) or clone(2). */
+pid_t process_id(void);
+
 uint64_t now_usec(void);
 uint64_t deadline_after(uint64_t timeout);
 

@@ -490,6 +490,29 @@ START_TEST(a_kept_request_learns_that_nobody_waits)
 END_TEST
 
 /* Neither side waits for the other to read. */
+/* However many calls one has sent, another one's come in between. */
+START_TEST(clients_take_turns)
+{
+	int busy, idle;
+	struct wire_call reply;
+
+	played_add(&d, e, 7, echo, NULL);
+	busy = played_handover(channel, 1, 7, -1);
+	idle = played_handover(channel, 2, 7, -1);
+	ck_assert_int_eq(played_serve_all(e), 2);
+	for (uint64_t i = 1; i <= 10; i++)
+		played_call(busy, i, 0, "many", 4, -1);
+	played_call(idle, 1, 0, "one", 3, -1);
+	ck_assert_int_eq(capc_serve(e, 0), 2);
+	ck_assert(played_return(idle, buffer, &reply, NULL));
+	ck_assert(played_return(busy, buffer, &reply, NULL));
+	ck_assert(!played_return(busy, buffer, &reply, NULL));
+	ck_assert_int_eq(played_serve_all(e), 9);
+	close(busy);
+	close(idle);
+}
+END_TEST
+
 START_TEST(a_pipe_that_is_full_both_ways_moves_on)
 {
 	static char big[WIRE_PAYLOAD_MAX];
@@ -538,6 +561,7 @@ add_tests(TCase *t)
 	tcase_add_test(t, a_client_calls_a_server);
 	tcase_add_test(t, cancellations_are_read_of_a_full_connection);
 	tcase_add_test(t, a_kept_request_learns_that_nobody_waits);
+	tcase_add_test(t, clients_take_turns);
 	tcase_add_test(t, a_pipe_that_is_full_both_ways_moves_on);
 }
 

@@ -19,8 +19,6 @@
 #include "base/fd.h"
 #include "libcap-client/server/serving.h"
 
-#define ROUND_MAX 16 /* calls of one connection in one round */
-
 int
 connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
 	uint32_t page_index)
@@ -271,24 +269,20 @@ connection_read(struct connection *c)
 	return r < 0 ? r : 1;
 }
 
-/* Some calls; the rest in the next round, so that others have their turn. */
+/*
+ * One call, the next in the next round: so all have their turn, whoever is the fastest to ask again, and
+ * nobody is asked in vain whether there is more.
+ */
 static int
-connection_read_some(struct connection *c)
+connection_read_one(struct connection *c)
 {
-	int n = 0;
+	int r = connection_read(c);
 
-	while (c->entrypoint && c->events & EPOLLIN && n < ROUND_MAX) {
-		int r = connection_read(c);
-
-		if (r < 0 && c->entrypoint)
-			connection_close(c);
-		if (r <= 0)
-			break;
-		n++;
-		if (c->entrypoint)
-			connection_watch(c);
-	}
-	return n;
+	if (r < 0 && c->entrypoint)
+		connection_close(c);
+	else if (c->entrypoint)
+		connection_watch(c);
+	return r > 0;
 }
 
 int
@@ -301,7 +295,7 @@ connection_dispatch(struct connection *c, uint32_t events)
 		return 0;
 	c->n_refs++;
 	if (c->events & EPOLLIN)
-		n = connection_read_some(c);
+		n = connection_read_one(c);
 	else if (events & EPOLLOUT && c->events & EPOLLOUT)
 		connection_flush(c);
 	else if (events & (EPOLLHUP | EPOLLERR))

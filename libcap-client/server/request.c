@@ -169,7 +169,7 @@ request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
 	struct connection *c = r->connection;
 	int result = -ECONNRESET, again;
 
-	if (c->entrypoint && c->entrypoint->owner != getpid()) {
+	if (c->entrypoint && c->entrypoint->owner != process_id()) {
 		result = -ECHILD;
 	} else if (c->entrypoint) {
 		again = result = connection_reply(c, code, r->serial, m);

@@ -28,7 +28,7 @@ CLEANUP_DEFINE(struct capc_entrypoint *, capc_detach)
 int
 entrypoint_check(const struct capc_entrypoint *e)
 {
-	if (e->owner != getpid())
+	if (e->owner != process_id())
 		return -ECHILD;
 	return e->error;
 }
@@ -254,7 +254,7 @@ capc_detach(struct capc_entrypoint *e)
 int
 capc_entrypoint_fd(const struct capc_entrypoint *e)
 {
-	return e->owner == getpid() ? e->epoll : -ECHILD;
+	return e->owner == process_id() ? e->epoll : -ECHILD;
 }
 
 static void
