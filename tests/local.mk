@@ -197,6 +197,7 @@ integration_tests = \
 	tests/it-sockets.sh \
 	tests/it-switchboard.sh \
 	tests/it-programs.sh \
+	tests/it-protocol.sh \
 	tests/it-restart.sh \
 	tests/it-spawn-kills.sh \
 	tests/it-spawner.sh \
@@ -257,7 +258,7 @@ check_PROGRAMS += $(unit_tests)
 check_LTLIBRARIES += tests/libfixture.la
 endif
 TESTS += $(script_tests) $(integration_tests)
-EXTRA_DIST += tests/cap-client.symbols $(script_tests) $(integration_tests) tests/harness.sh tests/containers.sh tests/manager.sh tests/namespace.sh tests/run-test
+EXTRA_DIST += tests/cap-client.symbols tests/protocol-client.py tests/protocol-server.py $(script_tests) $(integration_tests) tests/harness.sh tests/containers.sh tests/manager.sh tests/namespace.sh tests/run-test
 
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-test
