@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Built, so that they stay right; not installed. They use the library alone, as it is installed: they
+# Built, so that they stay right, and run by tests; their sources are installed. They use the library alone, as it is installed: they
 # find nothing else of this tree, and `make installcheck` builds them by pkg-config.
 noinst_PROGRAMS += \
 	examples/count \
 	examples/echo-client \
 	examples/echo-server \
+	examples/gate \
+	examples/import \
 	examples/log-service \
+	examples/loop \
 	examples/pages/pages-fetcher \
 	examples/pages/pages-front \
 	examples/pages/pages-worker \
@@ -13,6 +16,7 @@ noinst_PROGRAMS += \
 	examples/notes \
 	examples/pager \
 	examples/pool \
+	examples/reattach \
 	examples/sealed \
 	examples/switchboard/switch \
 	examples/switchboard/switchboard
@@ -23,6 +27,14 @@ examples_echo_server_CPPFLAGS = $(examples_cppflags)
 examples_echo_server_LDADD = libcap-client/libcap-client.la
 examples_count_CPPFLAGS = $(examples_cppflags)
 examples_count_LDADD = libcap-client/libcap-client.la
+examples_gate_CPPFLAGS = $(examples_cppflags)
+examples_gate_LDADD = libcap-client/libcap-client.la
+examples_import_CPPFLAGS = $(examples_cppflags)
+examples_import_LDADD = libcap-client/libcap-client.la
+examples_loop_CPPFLAGS = $(examples_cppflags)
+examples_loop_LDADD = libcap-client/libcap-client.la
+examples_reattach_CPPFLAGS = $(examples_cppflags)
+examples_reattach_LDADD = libcap-client/libcap-client.la
 examples_log_service_CPPFLAGS = $(examples_cppflags)
 examples_log_service_LDADD = libcap-client/libcap-client.la
 examples_notes_CPPFLAGS = $(examples_cppflags)
@@ -51,12 +63,38 @@ examples_switchboard_switch_LDADD = libcap-client/libcap-client.la
 examples_switchboard_switchboard_SOURCES = examples/switchboard/switchboard.c $(switchboard_labels)
 examples_switchboard_switchboard_CPPFLAGS = $(examples_cppflags)
 examples_switchboard_switchboard_LDADD = libcap-client/libcap-client.la
-EXTRA_DIST += examples/pages/pages.yaml examples/agent/agent examples/docker/docker \
-	examples/switchboard/README
+
+# As sources, in examples/ beside the other documentation.
+examplesdir = $(docdir)
+nobase_dist_examples_DATA = \
+	examples/count.c \
+	examples/echo-client.c \
+	examples/echo-server.c \
+	examples/gate.c \
+	examples/import.c \
+	examples/log-service.c \
+	examples/loop.c \
+	examples/notes.c \
+	examples/pager.c \
+	examples/pass.c \
+	examples/pool.c \
+	examples/reattach.c \
+	examples/sealed.c \
+	examples/pages/fetcher.c \
+	examples/pages/front.c \
+	examples/pages/pages.yaml \
+	examples/pages/worker.c \
+	examples/agent/agent \
+	examples/docker/docker \
+	$(switchboard_labels) \
+	examples/switchboard/README \
+	examples/switchboard/switch.c \
+	examples/switchboard/switchboard.c
 
 installcheck-local:
-	@for program in $(srcdir)/examples/*.c $(srcdir)/examples/pages/*.c $(srcdir)/examples/switchboard/switch*.c; do \
-		case $$program in */switchboard/*) more=$(srcdir)/examples/switchboard/labels.c;; *) more=;; esac; \
+	@examples=$(DESTDIR)$(docdir)/examples; \
+	for program in $$examples/*.c $$examples/pages/*.c $$examples/switchboard/switch*.c; do \
+		case $$program in */switchboard.c|*/switch.c) more=$$examples/switchboard/labels.c;; *) more=;; esac; \
 		$(CC) $(AM_CFLAGS) $(CFLAGS) $$program $$more -o examples/installed \
 			`PKG_CONFIG_PATH=$(DESTDIR)$(pkgconfigdir) $(PKG_CONFIG) --cflags --libs cap-client` || exit 1; \
 	done

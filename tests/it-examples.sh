@@ -91,5 +91,82 @@ t_is "S26_in_a_session" hello \
 t_fails ENOENT "S26_with_nothing_else" \
 	"$PROBE" inherit "$db/control" "$(program examples/sealed)" - call quiet hello
 
+# --- answers that come later
+
+t_ok "gate_serves" start_example gate gate gate
+for i in 1 2; do
+	timeout 30 "$(program examples/echo-client)" -s gate wait >"$TMP/gate$i" 2>&1 &
+	HARNESS_JOBS+=("$!")
+done
+opened=0
+open_gate() { # N: until N in all were waiting
+	opened=$((opened + $(example echo-client -s gate "open now")))
+	[ "$opened" -eq "$1" ]
+}
+t_ok "gate_answers_all_that_wait" wait_for 10 open_gate 2
+t_ok "with_what_it_was_opened_with" wait_for 10 sh -c "cat '$TMP/gate1' '$TMP/gate2' | grep -cx now | grep -qx 2"
+t_fails EINVAL "gate_knows_nothing_else" example echo-client -s gate close
+
+# --- a loop of one's own
+
+mkfifo "$TMP/input"
+timeout 60 "$(program examples/loop)" loop <"$TMP/input" >"$TMP/loop" 2>&1 &
+LOOP=$!
+HARNESS_JOBS+=("$LOOP")
+exec 7>"$TMP/input"
+t_ok "loop_serves" wait_for 10 served loop
+loop_says() { # LINE
+	[ "$(example echo-client -s loop x)" = "$1" ]
+}
+echo first >&7
+t_ok "loop_answers" wait_for 10 loop_says first
+echo second >&7
+t_ok "loop_reads_meanwhile" wait_for 10 loop_says second
+exec 7>&-
+wait "$LOOP"
+t_is "loop_ends_well" "0 " "$? $(cat "$TMP/loop")"
+
+# --- a capability that is passed on
+
+t_ok "import_serves" start_example taker import take taker
+say 'to=db rights=call,fds' "$CAPFS/caps/taker/grant"
+CAPFS=$db job "$(program examples/echo-server)" own
+t_ok "a_service_of_another_session" wait_for 10 served own "$db"
+t_is "import_takes_it" "own of init/db, from init/db" "$(CAPFS=$db example import give taker own)"
+t_is "import_knows_it_again" "own of init/db, from init/db, as before" "$(CAPFS=$db example import give taker own)"
+t_is "which_can_be_used_then" "init: hello" "$(example echo-client -s own hello)"
+say 'as=kept rights=call' "$db/caps/own/replicate"
+t_fails EPERM "import_takes_nothing_without_grant" env CAPFS="$db" "$(program examples/import)" give taker kept
+
+# --- a service that comes back
+
+reattach() { # FILE
+	"$(program examples/reattach)" back >"$1" &
+	SERVER=$!
+	HARNESS_JOBS+=("$SERVER")
+	wait_for 10 grep -q badge "$1"
+}
+t_ok "reattach_serves" reattach "$TMP/back1"
+t_is "reattach_counts" "1 2" "$(example echo-client -s back x) $(example echo-client -s back x)"
+kill -9 "$SERVER"
+t_ok "reattach_after_its_own_end" reattach "$TMP/back2"
+t_is "with_the_same_badge" "$(cat "$TMP/back1")" "$(cat "$TMP/back2")"
+t_is "for_the_same_slot" 1 "$(example echo-client -s back x)"
+harness_end_daemon
+harness_start
+twice() {
+	[ "$(grep -c badge "$TMP/back2")" -ge 2 ] && served back
+}
+t_ok "reattach_after_the_daemon_s_end" wait_for 30 twice
+t_is "with_the_same_badge_again" 1 "$(sort -u "$TMP/back2" | wc -l)"
+t_is "and_goes_on" 2 "$(example echo-client -s back x)"
+
+# --- all of them
+
+run=$(cat "$top_srcdir"/tests/*.sh "$top_srcdir/tools/quickstart")
+t_is "each_example_is_run_by_a_test" "" "$(for source in "$top_srcdir"/examples/*.c; do
+	name=${source##*/}
+	grep -qE "examples/${name%.c}\>|(start_)?example ([a-z]+ )?${name%.c}\>" <<<"$run" || echo "$name"
+done)"
 harness_stop
 t_done

@@ -66,6 +66,14 @@ installed() {
 t_is "every_function_is_installed_under_its_name" "" "$(installed)"
 page=$(find "$TMP/root" -name capc_read_from.3)
 t_is "which_leads_to_its_page" ".so man3/capc_read.3" "$(cat "$page")"
+installed_examples() {
+	local docs
+	docs=$(find "$TMP/root" -path '*/examples/echo-server.c')
+	(cd "$top_srcdir/examples" && find . -name '*.c') | while read -r source; do
+		[ -s "${docs%/*}/$source" ] || echo "$source"
+	done
+}
+t_is "and_so_are_the_examples" "" "$(installed_examples)"
 t_ok "that_is_there" test -s "${page%/*}/capc_read.3"
 
 # The compiler of the build, with the warnings that any program may have on.
