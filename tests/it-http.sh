@@ -279,6 +279,31 @@ t_is "nothing_else_has_come" 0 "$(grep -c -v '^GET \(http://d\)\?/\(containers\|
 t_is "an_upgrade" "HTTP/1.1 101 UPGRADED ABCover<end>" \
 	"$(ask "$ci" 'GET /containers/x/up HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nabc' half | xargs)"
 t_is "an_upgrade_outside" 403 "$(ask "$ci" "POST /containers/x/up HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n" | answers)"
+cat >"$TMP/ends.py" <<'EOT'
+# ends.py SOCKET PID: some are answered and stay; others come, for whom HAProxy has their numbers; then the first ones
+# end, which PID, that has duplicates, does not notice now: do the others hear of it?
+import os, signal, socket, sys
+def connect(): s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1]); return s
+def ask(s, fields=b""):
+    s.sendall(b"GET /info HTTP/1.1\r\nHost: d\r\n" + fields + b"\r\n")
+    got = b""
+    while not got.endswith(b"GET /info\n"):
+        d = s.recv(4096)
+        if not d: break
+        got += d
+    return got.startswith(b"HTTP/1.1 200 ")
+early = [connect() for _ in range(8)]
+for s in early: ask(s, b"Connection: close\r\n"); s.recv(1)
+late = [connect() for _ in range(8)]
+for s in late: ask(s)
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+try:
+    for s in early: s.close()
+    print(sum(ask(s) for s in late))
+finally: os.kill(int(sys.argv[2]), signal.SIGCONT)
+EOT
+t_is "the_end_of_one_is_not_that_of_another" 8 "$(timeout 60 python3 "$TMP/ends.py" "$free" "$(helper)")"
+
 mkfifo "$TMP/kept"
 python3 "$TMP/ask.py" "$ci" <<<$'GET /containers/stream HTTP/1.1\r\nHost: d\r\n\r' >"$TMP/stream" &
 stream=$!
@@ -392,7 +417,7 @@ t_like "a_path_that_is_too_long" 'no path that HAProxy takes' "$CAP" serve x --h
 if is_root; then chown 12345:12345 "$CAPFS/sessions/line"; fi
 mkdir "$TMP/bin"
 chmod 755 "$TMP" "$TMP/bin"
-cp "$(program helpers/capfs-http)" "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/bin"
+cp "$(program helpers/capfs-http)" "$top_builddir/helpers/.libs/capfs-haproxy.so" "$top_builddir"/libcap-client/.libs/libcap-client.so* "$TMP/bin"
 line=$CAPFS/sessions/line
 t_ok "a_filter_that_is_started_when_it_is_called" env CAPFS_LIBEXEC="$TMP/bin" LD_LIBRARY_PATH="$TMP/bin" \
 	"$CAP" -s line serve late --detach --http --proxy="$TMP/behind/server"

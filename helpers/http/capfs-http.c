@@ -271,3 +271,9 @@ main(int argc, char **argv)
 	end_as_engine(f.engine_status);
 	return status;
 }
+	/* Whom we become may have no way to where it is. */
+	engine.preloaded = engine_open_preloaded();
+	if (engine.preloaded < 0) {
+		message("what is loaded into HAProxy: %s", error_name(engine.preloaded));
+		return 1;
+	}

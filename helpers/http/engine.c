@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/sockios.h>
@@ -35,6 +36,7 @@
 #define PASSED_BYTES "xx" /* HAProxy reads two with a descriptor, and looks at neither */
 #define STATUS_EXEC 127
 
+#define PRELOADED "capfs-haproxy.so"
 /* --- its start --- */
 
 /* What goes on to HAProxy. */
@@ -95,16 +97,17 @@ heirs_add_map(struct heirs *h, const char *name, size_t n)
 
 /* In the new process. */
 static _Noreturn void
-execute(const struct heirs *h, int config, pid_t parent)
+execute(const struct heirs *h, int config, int preloaded, pid_t parent)
 {
 	char file[CONFIGURATION_FILE_BYTES], name[] = "haproxy", db[] = "-db", quiet[] = "-q", f[] = "-f";
 	char *argv[] = {name, quiet, db, f, file, NULL};
-	char path[] = "PATH=" PATH;
-	char *environment[] = {path, NULL};
+	char path[] = "PATH=" PATH, preload[sizeof("LD_PRELOAD=") + CONFIGURATION_FILE_BYTES] = "LD_PRELOAD=";
+	char *environment[] = {path, preload, NULL};
 	sigset_t none;
 
 	configuration_file(config, file);
 	sigemptyset(&none);
+	configuration_file(preloaded, preload + strlen(preload));
 	signal(SIGPIPE, SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent ||
 		sigprocmask(SIG_SETMASK, &none, NULL) < 0)
@@ -113,6 +116,8 @@ execute(const struct heirs *h, int config, pid_t parent)
 		if (fd_set_cloexec(h->fds[i], false) < 0)
 			_exit(STATUS_EXEC);
 	setenv("PATH", PATH, 1);
+	if (fd_set_cloexec(preloaded, false) < 0)
+		_exit(STATUS_EXEC);
 	/* It wants to know where it is, which may be where its user may not be. */
 	if (chdir("/") < 0)
 		_exit(STATUS_EXEC);
@@ -366,13 +371,13 @@ engine_close(struct engine *e)
 }
 
 static int
-fork_it(struct engine *e, const struct heirs *h, int config)
+fork_it(struct engine *e, const struct heirs *h, int config, int preloaded)
 {
 	pid_t parent = getpid();
 
 	e->pid = fork();
 	if (e->pid == 0)
-		execute(h, config, parent);
+		execute(h, config, preloaded, parent);
 	if (e->pid > 0)
 		return 0;
 	e->pid = 0;
@@ -416,7 +421,7 @@ engine_start(struct engine *e, const struct engine_options *o)
 	*e = (struct engine){.commands = -1, .log = -1};
 	r = prepare(e, o, &h, &config);
 	if (r == 0)
-		r = fork_it(e, &h, config);
+		r = fork_it(e, &h, config, o->preloaded);
 	/* Else its end would not be seen. */
 	heirs_deinit(&h);
 	if (r == 0)
@@ -450,3 +455,43 @@ engine_stop(struct engine *e)
 	waitpid(e->pid, NULL, 0);
 	e->pid = 0;
 }
+int
+engine_open_preloaded(void)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(PRELOADED));
+	char *slash;
+	int fd;
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash)
+		return -ENOENT;
+	strcpy(slash + 1, PRELOADED);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The loader only warns of what it cannot load, and goes on. */
+static int
+has_loaded(const struct engine *e)
+{
+	cleanup_free char *line = NULL;
+	size_t size = 0;
+	char path[64];
+	FILE *f;
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)e->pid);
+	f = fopen(path, "re");
+	while (f && !found && getline(&line, &size, f) > 0)
+		found = strstr(line, PRELOADED);
+	if (f)
+		fclose(f);
+	return found ? 0 : -ENOEXEC;
+}
+
+	if (r == 0)
+		r = has_loaded(e);

@@ -27,11 +27,15 @@ struct engine {
 /* What is told to HAProxy; the rest is the engine's. */
 struct engine_options {
 	const char *server;
+	int preloaded; /* what is loaded into it (preloaded.c), open */
 	uint64_t idle_usec, wait_usec, max;
 	size_t n_listeners; /* ENGINE_LISTENERS_MAX at most */
 };
 
 /*
+/* Opens what is loaded into HAProxy, which is beside this program. Returns: a descriptor, -errno. */
+int engine_open_preloaded(void);
+
  * Starts it, and waits until it answers. Blocks for up to ten seconds. Returns: 0; -errno, said: -ENOENT, there
  * is no HAProxy.
  */
