@@ -29,9 +29,9 @@ helpers_capfs_http_SOURCES = helpers/http/capfs-http.c \
 	helpers/http/engine.c helpers/http/engine.h \
 	helpers/http/refusals.c helpers/http/refusals.h \
 	helpers/http/rules.c helpers/http/rules.h \
-	helpers/http/slots.c helpers/http/slots.h
+	helpers/http/slots.c helpers/http/slots.h \
+	helpers/http/upgrades.c helpers/http/upgrades.h
 helpers_capfs_http_LDADD = helpers/libhelper.la
-helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
 
 # Loaded into a program that is not ours: whatever ours are checked by would be missing there.
 preloadeddir = $(pkglibexecdir)
@@ -39,4 +39,5 @@ preloaded_LTLIBRARIES = helpers/capfs-haproxy.la
 helpers_capfs_haproxy_la_SOURCES = helpers/http/preloaded.c
 helpers_capfs_haproxy_la_CFLAGS = -Wall -fvisibility=default
 helpers_capfs_haproxy_la_LDFLAGS = -module -avoid-version -shared
+helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
 helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

@@ -60,15 +60,17 @@ t_ok "events_come_as_they_happen" wait_for 30 grep -q ' image ' "$TMP/docker-eve
 kill $events; wait $events 2>/dev/null
 t_ok "a_container" docker_as all run -d --network=none --name=runs alpine /bin/busybox sleep 300
 t_ok "exec_in_the_background" docker_as all exec -d runs /bin/busybox true
-# HAProxy takes the upgrade out of a request with a body; what says so is documented (BUGS).
-if docker_as all exec runs /bin/busybox true >"$TMP/exec" 2>&1; then
-	t_is "exec" hello "$(docker_as all exec runs /bin/busybox echo hello 2>&1)"
-	t_is "exec_with_a_file_as_its_input" "from the file" \
-		"$(echo from the file | docker_as all exec -i runs /bin/busybox cat 2>&1)"
-	t_is "exec_with_a_status" 7 "$(docker_as all exec runs /bin/busybox sh -c 'exit 7' >/dev/null 2>&1; echo $?)"
-else
-	t_like "exec_in_the_foreground_is_refused_loudly" 'unable to upgrade to tcp, received 200' cat "$TMP/exec"
-fi
+t_is "exec" hello "$(docker_as all exec runs /bin/busybox echo hello 2>&1)"
+t_is "exec_with_a_file_as_its_input" "from the file" \
+	"$(echo from the file | docker_as all exec -i runs /bin/busybox cat 2>&1)"
+t_is "exec_with_a_status" 7 "$(docker_as all exec runs /bin/busybox sh -c 'exit 7' >/dev/null 2>&1; echo $?)"
+t_like "exec_of_what_is_not_there" 'exec|not found|no such file' docker_as all exec runs /nothing
+much() { head -c 4000000 /dev/zero | docker_as all exec -i runs /bin/busybox cat | wc -c; }
+t_is "much_both_ways" 4000000 "$(much)"
+t_ok "one_may_exec_in_one_container" say 'to=ci as=exec only="* /containers/runs/**" only="* /exec/**" only="* /_ping"' "$CAPFS/caps/docker/grant"
+exec_as_ci() { DOCKER_HOST=unix://$CAPFS/sessions/ci/caps/exec/socket timeout 60 docker exec "$@"; }
+t_is "who_may_exec_only" hello "$(exec_as_ci runs /bin/busybox echo hello 2>&1)"
+t_like "and_in_no_other" 'is outside' exec_as_ci other /bin/busybox echo hello
 t_is "run_with_a_file_as_its_input" "FROM THE FILE" \
 	"$(echo from the file | docker_as all run -i --rm --network=none alpine /bin/busybox tr a-z A-Z 2>&1)"
 t_like "the_tool_sees_them" ' runs$' docker_as ci ps

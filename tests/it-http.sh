@@ -60,7 +60,9 @@ def serve(c):
         if target.endswith("/upload"): return upload(c, len(data), int(fields["content-length"]))
         n = int(fields.get("content-length", 0))
         while len(data) < n: data += c.recv(65536)
-        data = data[n:]
+        body, data = data[:n], data[n:]
+        if target.endswith("/exec") and "upgrade" in fields:
+            print("body", body.decode(), data.decode(), fields["upgrade"], file=log); return upgraded(c)
         while fields.get("transfer-encoding") and b"0\r\n\r\n" not in data: data += c.recv(65536)
         if fields.get("transfer-encoding"): data = data.split(b"0\r\n\r\n", 1)[1]
         text = f"{method} {target}\n".encode()
@@ -304,6 +306,56 @@ finally: os.kill(int(sys.argv[2]), signal.SIGCONT)
 EOT
 t_is "the_end_of_one_is_not_that_of_another" 8 "$(timeout 60 python3 "$TMP/ends.py" "$free" "$(helper)")"
 
+# As Docker's exec: with a body, which HAProxy alone does not let through as one.
+switching() { # PATH [BODY [HEADER]]
+	printf 'POST %s HTTP/1.1\\r\\nHost: d\\r\\nConnection: Upgrade\\r\\nUpgrade: tcp\\r\\nContent-Length: %d%s\\r\\n\\r\\n%s' "$1" "${#2}" "${3:+\\r\\n$3}" "$2"
+}
+cat >"$TMP/exec.py" <<'EOT'
+# exec.py SOCKET PATH [BYTES]: as Docker's client: once it is answered 101 it sends so many bytes, ends its side,
+# and prints what it got.
+import socket, sys, threading
+path, n = sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3
+s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1])
+s.sendall(b'POST %s HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 4\r\n\r\n{"a"' % path.encode())
+answer = b""
+while b"\r\n\r\n" not in answer: answer += s.recv(1)
+def send():
+    s.sendall(b"abc" * (n // 3)); s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send, daemon=True).start()
+got = b""
+while True:
+    d = s.recv(1 << 16)
+    if not d: break
+    got += d
+sys.stdout.write(f"{answer.decode().splitlines()[0]} {len(got)} {got[:3].decode()} {got[-7:].decode()}\n")
+EOT
+t_ok "any_may_exec" say 'to=two as=exec only="POST /containers/*/exec" only="POST /containers/create"' "$CAPFS/caps/docker/grant"
+exec=$CAPFS/sessions/two/caps/exec/socket
+t_is "an_upgrade_with_a_body" "HTTP/1.1 101 UPGRADED 7 ABC ABCover" "$(timeout 30 python3 "$TMP/exec.py" "$exec" /containers/x/exec | xargs)"
+t_like "whose_server_gets_it_as_it_was" '^body {"a"  tcp$' tail -n 1 "$asked"
+t_is "an_upgrade_with_a_body_without_caveats" "HTTP/1.1 101 UPGRADED 7 ABC ABCover" \
+	"$(timeout 30 python3 "$TMP/exec.py" "$free" /containers/x/exec | xargs)"
+t_is "much_goes_through_it" "HTTP/1.1 101 UPGRADED 3000007 ABC ABCover" \
+	"$(timeout 60 python3 "$TMP/exec.py" "$free" /containers/x/exec 3000003 | xargs)"
+several() {
+	local i
+	for i in $(seq 20); do timeout 30 python3 "$TMP/exec.py" "$([ $((i % 2)) = 0 ] && echo "$exec" || echo "$free")" /containers/x/exec 300003 & done |
+		sort | uniq -c | xargs
+	wait
+}
+t_is "several_at_once" "20 HTTP/1.1 101 UPGRADED 300007 ABC ABCover" "$(several)"
+t_is "one_outside" 403 "$(ask "$exec" "$(switching /containers/x/other '{}')" | answers)"
+t_is "one_that_the_server_does_not_switch" "200 200" \
+	"$(ask "$exec" "$(switching /containers/create '{}')$(switching /containers/create '{}' 'Connection: close')" | answers)"
+t_is "what_comes_behind_it_is_compared" "200 403" \
+	"$(ask "$exec" "$(switching /containers/create '{}')GET /info HTTP/1.1\r\nHost: d\r\n$end" | answers)"
+t_is "one_with_a_long_body" 413 "$(ask "$exec" "$(switching /containers/create "$(printf 'x%.0s' $(seq 9000))" 'Connection: close')" | answers)"
+python3 "$TMP/ask.py" "$exec" <<<$'POST /containers/x/exec HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 1\r\n\r\nx' >"$TMP/exec" &
+asker=$!
+t_ok "one_that_stays" wait_for 10 grep -q ' 101 ' "$TMP/exec"
+t_ok "is_taken_away" rmdir "$CAPFS/sessions/two/caps/exec"
+t_ok "and_ends" wait_for 10 grep -q '<end>' "$TMP/exec"
+wait $asker
 mkfifo "$TMP/kept"
 python3 "$TMP/ask.py" "$ci" <<<$'GET /containers/stream HTTP/1.1\r\nHost: d\r\n\r' >"$TMP/stream" &
 stream=$!

@@ -23,12 +23,14 @@
 #include "helpers/health.h"
 #include "helpers/http/clients.h"
 #include "helpers/http/refusals.h"
+#include "helpers/http/upgrades.h"
 #include "helpers/message.h"
 
 #define STATUS_USAGE 2
 #define MAX_DEFAULT 1000
-/* Descriptors that are no connection's; and HAProxy has two for each of those. */
+/* Descriptors that are no connection's; and what there are for each, of which HAProxy has two. */
 #define FDS_OTHER 64
+#define FDS_CLIENT 3 /* while it is upgraded: itself, a duplicate, and the server's */
 #define NOFILE_MANY 4096
 #define LISTENERS_FEW 64
 
@@ -39,6 +41,7 @@ struct front {
 	struct slots slots;
 	struct clients clients;
 	struct refusals refusals;
+	struct upgrades upgrades;
 	struct source signals;
 	struct health health;
 	int engine_status; /* when it has ended before us */
@@ -93,9 +96,9 @@ find_room(struct engine_options *o)
 	}
 	o->n_listeners = l.rlim_cur >= NOFILE_MANY ? ENGINE_LISTENERS_MAX : LISTENERS_FEW;
 	/* Twice: both ends are here until HAProxy has its own. */
-	others = 2 * o->n_listeners + FDS_OTHER;
-	if (l.rlim_cur < others + 2 * MAX_DEFAULT)
-		o->max = l.rlim_cur > others + 2 ? (l.rlim_cur - others) / 2 : 1;
+	others = 2 * o->n_listeners + mover_fds() + FDS_OTHER;
+	if (l.rlim_cur < others + FDS_CLIENT * MAX_DEFAULT)
+		o->max = l.rlim_cur > others + FDS_CLIENT ? (l.rlim_cur - others) / FDS_CLIENT : 1;
 }
 
 static int
@@ -168,6 +171,12 @@ start(struct front *f, const struct service_options *o, const struct engine_opti
 	f->slots.data = f;
 	clients_init(&f->clients, &f->loop, &f->service, &f->slots, engine->max);
 	e = refusals_init(&f->refusals, &f->loop, &f->service, &f->slots);
+	if (e == 0)
+		e = upgrades_init(&f->upgrades, &f->loop, &f->clients, engine->server);
+	if (e < 0) {
+		message("start: %s", error_name(e));
+		return e;
+	}
 	f->health = (struct health){.path = engine->server, .loop = &f->loop, .service = &f->service,
 		.type = SOCK_STREAM, .waits = engine->wait_usec > 0};
 	health_start(&f->health);
@@ -185,7 +194,10 @@ run(struct front *f)
 
 		if (health_timeout(&f->health) < timeout)
 			timeout = health_timeout(&f->health);
+		if (upgrades_timeout(&f->upgrades) < timeout)
+			timeout = upgrades_timeout(&f->upgrades);
 		e = loop_wait(&f->loop, timeout);
+		upgrades_tend(&f->upgrades);
 		clients_tend(&f->clients);
 		health_tend(&f->health);
 	}
@@ -232,6 +244,7 @@ serve(struct front *f, const struct service_options *o, const struct engine_opti
 
 	if (start(f, o, engine) == 0)
 		status = run(f);
+	upgrades_deinit(&f->upgrades);
 	clients_deinit(&f->clients);
 	refusals_deinit(&f->refusals);
 	slots_deinit(&f->slots);
@@ -266,14 +279,14 @@ main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	engine.server = server;
-	signal(SIGPIPE, SIG_IGN);
-	status = serve(&f, &o, &engine);
-	end_as_engine(f.engine_status);
-	return status;
-}
 	/* Whom we become may have no way to where it is. */
 	engine.preloaded = engine_open_preloaded();
 	if (engine.preloaded < 0) {
 		message("what is loaded into HAProxy: %s", error_name(engine.preloaded));
 		return 1;
 	}
+	signal(SIGPIPE, SIG_IGN);
+	status = serve(&f, &o, &engine);
+	end_as_engine(f.engine_status);
+	return status;
+}

@@ -36,6 +36,7 @@ struct client {
 	uint64_t next_usec, look_usec; /* of a half: the next look, and what lies between two */
 	uint64_t inode;
 	int there; /* where HAProxy has it; -1: not known */
+	bool taken;
 };
 
 static struct tenant *
@@ -72,7 +73,10 @@ client_end(struct client *one)
 	struct clients *c = one->all;
 
 	loop_remove(c->loop, &one->source);
-	capc_raw_close(take_fd(one->source.fd));
+	if (one->taken)
+		fd_close(take_fd(one->source.fd)); /* what is on its way is another one's affair */
+	else
+		capc_raw_close(take_fd(one->source.fd));
 	one->slot->n_clients--;
 	one->tenant->n--;
 	tenant_put(one->tenant);
@@ -230,6 +234,29 @@ clients_tend(struct clients *c)
 	free_dead(c);
 }
 
+int
+clients_take(struct clients *c, uint64_t inode, const char **ret_label)
+{
+	list_for_each_safe (i, &c->open) {
+		struct client *one = list_entry(i, struct client, link);
+		int fd;
+
+		if (one->inode != inode)
+			continue;
+		fd = fd_dup(one->source.fd);
+		if (fd < 0)
+			return fd;
+		if (loop_modify(c->loop, &one->source, 0) < 0)
+			return fd_close(fd), -ENOMEM;
+		one->taken = true;
+		list_unlink(&one->link);
+		list_append(&c->taken, &one->link);
+		*ret_label = one->tenant->label;
+		return fd;
+	}
+	return -ENOENT;
+}
+
 uint64_t
 clients_timeout(const struct clients *c)
 {
@@ -251,6 +278,7 @@ clients_init(struct clients *c, struct loop *l, struct service *s, struct slots 
 	list_init(&c->waiting);
 	list_init(&c->open);
 	list_init(&c->halves);
+	list_init(&c->taken);
 	list_init(&c->dead);
 	list_init(&c->tenants);
 }
@@ -258,7 +286,7 @@ clients_init(struct clients *c, struct loop *l, struct service *s, struct slots 
 void
 clients_deinit(struct clients *c)
 {
-	struct list *const lists[] = {&c->waiting, &c->open, &c->halves};
+	struct list *const lists[] = {&c->waiting, &c->open, &c->halves, &c->taken};
 
 	if (!c->loop)
 		return;

@@ -24,6 +24,7 @@ struct clients {
 	struct list waiting; /* HAProxy has not taken those of before */
 	struct list open;
 	struct list halves; /* the client has ended its side */
+	struct list taken;  /* somebody else goes on with it */
 	struct list dead;   /* to be freed after the round */
 	struct list tenants; /* sessions that have some */
 	struct message_limit limit;
@@ -38,3 +39,9 @@ void clients_add(struct clients *c, int fd, const struct capc_caller *caller);
 /* After every round, which may wait for so long. */
 void clients_tend(struct clients *c);
 uint64_t clients_timeout(const struct clients *c);
+
+/*
+ * Somebody goes on with the client whose socket has the inode INODE, which HAProxy has let go. It counts until it has
+ * hung up. Returns: a duplicate, and its session's label; -ENOENT: it has left; -errno.
+ */
+int clients_take(struct clients *c, uint64_t inode, const char **ret_label);

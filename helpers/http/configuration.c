@@ -37,7 +37,8 @@ static const char settings[] =
 	"\ttimeout connect 5s\n"
 	"\ttimeout client " FOREVER "\n"
 	"\ttimeout server " FOREVER "\n"
-	"\ttimeout tunnel " FOREVER "\n";
+	"\ttimeout tunnel " FOREVER "\n"
+	"\tunique-id-format %rt\n";
 
 /* What makes the same of what means the same, where there may be any. */
 static const char *const forms[] = {
@@ -64,6 +65,23 @@ static const char never[] =
 	"\thttp-request set-var(txn.never) bool(true) if { method CONNECT }\n"
 	"\thttp-request set-var(txn.never) bool(true) if { url -m reg '^[^/?#]+//[^/]*[?#]' }\n"
 	"\thttp-request set-var(txn.never) bool(true) if { path -m reg '" AMBIGUOUS "' }\n";
+
+/*
+ * HAProxy takes the upgrade out of a request that has a body, and knows of no 101 then (upgrades.h). What it was to
+ * is lost with it, and was not HTTP/2: who wants that says so a second time, in what is left. The body has to be
+ * here as a whole before anything is sent: what stayed in HAProxy would be missing.
+ */
+#define UPGRADE_BODY_MAX "8192"
+static const char upgrades[] =
+	"backend " CONFIGURATION_UPGRADES "\n"
+	"\toption http-server-close\n"
+	"\thttp-request wait-for-body time 30s\n"
+	"\thttp-request return status 413 content-type application/json string "
+	"'{\"message\":\"a request to switch protocols has a body of more than " UPGRADE_BODY_MAX " bytes\"}'\\n "
+	"if { req.body_size gt " UPGRADE_BODY_MAX " }\n"
+	"\thttp-request set-header Upgrade tcp\n"
+	"\thttp-request del-header Expect\n"
+	"\thttp-response silent-drop if { res.hdr(" CONFIGURATION_TAKEN ") -m found }\n";
 
 static const struct {
 	unsigned status;
@@ -157,6 +175,12 @@ configuration_write(const struct configuration *c, struct text *t)
 		text_addf(t, "\tbind sockpair@%d id %zu maxconn %" PRIu64 "\n", c->listeners[i],
 			i + LISTENER_FREE, i == 0 ? c->max - share + 1 : share);
 	add_rules(c, t);
-	text_add(t, "\tdefault_backend server\nbackend server\n");
+	text_add(t, "\tacl payload req.hdr(Content-Length) -m int gt 0\n"
+		    "\tacl payload req.hdr(Transfer-Encoding) -m found\n"
+		    "\tuse_backend " CONFIGURATION_UPGRADES " if { req.hdr(Connection) -i upgrade } payload "
+		    "!{ req.hdr(Connection) -i http2-settings }\n"
+		    "\tdefault_backend server\nbackend server\n");
 	text_addf(t, "\tserver server 'unix@%s'\n", c->server);
+	text_add(t, upgrades);
+	text_addf(t, "\tserver us sockpair@%d send-proxy-v2 proxy-v2-options unique-id\n", c->upgrades);
 }

@@ -26,10 +26,15 @@ struct configuration {
 	/* Descriptors as HAProxy has them: … */
 	int commands; /* where its commands come from */
 	int log;
+	int upgrades; /* where the server of upgrades is, which is us */
 	int patterns; /* what is allowed, of all */
 	int names;    /* whose a listener is, as it is told to who is refused */
 	int words;    /* … and why */
 };
+
+/* The backend of requests that ask for an upgrade and have a body; and what says that we go on with their client. */
+#define CONFIGURATION_UPGRADES "upgrades"
+#define CONFIGURATION_TAKEN "X-Capfs-Taken"
 
 /* Can the path of a server stand in it? */
 int configuration_check(const char *server);

@@ -33,10 +33,11 @@
 #define COMMAND_USEC (UINT64_C(5) * 1000000)
 #define COMMAND_MAX 15000 /* HAProxy reads 16 KiB */
 #define REPLY_MAX 4096
+#define STREAMS_MAX (1 << 20) /* bytes of a list of them: some 300 each */
 #define PASSED_BYTES "xx" /* HAProxy reads two with a descriptor, and looks at neither */
 #define STATUS_EXEC 127
-
 #define PRELOADED "capfs-haproxy.so"
+
 /* --- its start --- */
 
 /* What goes on to HAProxy. */
@@ -106,8 +107,8 @@ execute(const struct heirs *h, int config, int preloaded, pid_t parent)
 	sigset_t none;
 
 	configuration_file(config, file);
-	sigemptyset(&none);
 	configuration_file(preloaded, preload + strlen(preload));
+	sigemptyset(&none);
 	signal(SIGPIPE, SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent ||
 		sigprocmask(SIG_SETMASK, &none, NULL) < 0)
@@ -115,9 +116,9 @@ execute(const struct heirs *h, int config, int preloaded, pid_t parent)
 	for (size_t i = 0; i < h->n; i++)
 		if (fd_set_cloexec(h->fds[i], false) < 0)
 			_exit(STATUS_EXEC);
-	setenv("PATH", PATH, 1);
 	if (fd_set_cloexec(preloaded, false) < 0)
 		_exit(STATUS_EXEC);
+	setenv("PATH", PATH, 1);
 	/* It wants to know where it is, which may be where its user may not be. */
 	if (chdir("/") < 0)
 		_exit(STATUS_EXEC);
@@ -141,7 +142,8 @@ prepare(struct engine *e, const struct engine_options *o, struct heirs *h, int *
 	}
 	c.commands = heirs_add_pair(h, SOCK_STREAM, &e->commands);
 	c.log = c.commands < 0 ? c.commands : heirs_add_pair(h, SOCK_SEQPACKET, &e->log);
-	c.patterns = c.log < 0 ? c.log : heirs_add_file(h, "patterns", NULL);
+	c.upgrades = c.log < 0 ? c.log : heirs_add_pair(h, SOCK_STREAM, &e->upgrades);
+	c.patterns = c.upgrades < 0 ? c.upgrades : heirs_add_file(h, "patterns", NULL);
 	c.names = c.patterns < 0 ? c.patterns : heirs_add_map(h, "names", o->n_listeners);
 	c.words = c.names < 0 ? c.names : heirs_add_map(h, "words", o->n_listeners);
 	if (c.words < 0)
@@ -150,7 +152,8 @@ prepare(struct engine *e, const struct engine_options *o, struct heirs *h, int *
 	configuration_file(c.names, e->names);
 	configuration_file(c.words, e->words);
 	/* What it says waits for nobody: what finds no room is lost. */
-	if (fd_set_nonblock(c.log, true) < 0 || fd_set_nonblock(e->log, true) < 0)
+	if (fd_set_nonblock(c.log, true) < 0 || fd_set_nonblock(e->log, true) < 0 ||
+		fd_set_nonblock(e->upgrades, true) < 0)
 		return -errno;
 	configuration_write(&c, &t);
 	if (text_done(&t) < 0)
@@ -359,6 +362,84 @@ engine_has(const struct engine *e, uint32_t listener, uint64_t inode, int *fd)
 	return holds(e, number, inode);
 }
 
+/* --- whose request it is --- */
+
+/* "… id=ID …, and below that co0=… fd=FD", the client's. Returns: FD, -ENOENT: it is another request; -errno. */
+static int
+client_of(const struct engine *e, const char *stream, size_t n, uint64_t id)
+{
+	cleanup_text struct text t = {};
+	char reply[REPLY_MAX], number[32];
+	const char *p;
+	int r;
+
+	text_add(&t, "show sess ");
+	text_add_n(&t, stream, n);
+	r = command(e, &t, reply, sizeof(reply), COMMAND_USEC);
+	if (r < 0)
+		return r;
+	snprintf(number, sizeof(number), "] id=%" PRIu64 " ", id);
+	p = strstr(reply, number);
+	p = p ? strstr(p, " co0=") : NULL;
+	p = p ? strstr(p, " fd=") : NULL;
+	return p && p[4] >= '0' && p[4] <= '9' ? atoi(p + 4) : -ENOENT;
+}
+
+static int
+inode_of(const struct engine *e, int fd, uint64_t *ret)
+{
+	char path[64], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)e->pid, fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	return sscanf(target, "socket:[%" SCNu64 "]", ret) == 1 ? 0 : -ENOENT;
+}
+
+/* Asked before and behind: then the number was that client's in between, and not one's that came after it. */
+static int
+find_at(const struct engine *e, const char *stream, size_t n, uint64_t id, int *ret_fd, uint64_t *ret_inode)
+{
+	int fd = client_of(e, stream, n, id), r;
+
+	if (fd < 0)
+		return fd;
+	r = inode_of(e, fd, ret_inode);
+	if (r < 0)
+		return r;
+	*ret_fd = fd;
+	return client_of(e, stream, n, id) == fd ? 0 : -ENOENT;
+}
+
+/*
+ * A line for each stream, "0x55b803264320: … be=upgrades …". The one that is looked for is likely to be among the
+ * latest, which are the last.
+ */
+int
+engine_find_client(const struct engine *e, uint64_t id, int *ret_fd, uint64_t *ret_inode)
+{
+	cleanup_free char *reply = malloc(STREAMS_MAX);
+	cleanup_text struct text t = {};
+	int r;
+
+	text_add(&t, "show sess");
+	r = reply ? command(e, &t, reply, STREAMS_MAX, COMMAND_USEC) : -ENOMEM;
+	if (r < 0)
+		return r;
+	r = -ENOENT;
+	for (char *end = reply + strlen(reply), *line; r == -ENOENT && end > reply; end = line - (line > reply)) {
+		*end = '\0';
+		line = strrchr(reply, '\n');
+		line = line ? line + 1 : reply;
+		if (strncmp(line, "0x", 2) == 0 && strstr(line, " be=" CONFIGURATION_UPGRADES " "))
+			r = find_at(e, line, strcspn(line, ":"), id, ret_fd, ret_inode);
+	}
+	return r;
+}
+
 /* --- its life --- */
 
 static void
@@ -368,6 +449,7 @@ engine_close(struct engine *e)
 		fd_close(e->listeners[--e->n_listeners]);
 	e->commands = fd_close(e->commands);
 	e->log = fd_close(e->log);
+	e->upgrades = fd_close(e->upgrades);
 }
 
 static int
@@ -384,77 +466,6 @@ fork_it(struct engine *e, const struct heirs *h, int config, int preloaded)
 	return -errno;
 }
 
-/* Until it answers, or has given up. */
-static int
-greet(const struct engine *e)
-{
-	cleanup_text struct text t = {};
-	char reply[REPLY_MAX];
-	int r;
-
-	text_add(&t, "show version");
-	r = command(e, &t, reply, sizeof(reply), START_USEC);
-	if (r < 0 || !*reply)
-		return r < 0 ? r : -ECONNRESET;
-	return strtod(reply, NULL) < 2.6 - 0.001 ? -EOPNOTSUPP : 0;
-}
-
-/* Can it compile expressions? Not where memory is never both written and executed. */
-static int
-try_pattern(const struct engine *e)
-{
-	int r = engine_allow(e, LISTENER_FREE, "^0$", "-", "-");
-
-	if (r == 0)
-		r = engine_bar(e, "^0$");
-	if (r == -EPROTO)
-		message("haproxy: it compiles no expressions here (MemoryDenyWriteExecute=)");
-	return r;
-}
-
-int
-engine_start(struct engine *e, const struct engine_options *o)
-{
-	cleanup(heirs_deinit) struct heirs h = {};
-	int config = -1, r;
-
-	*e = (struct engine){.commands = -1, .log = -1};
-	r = prepare(e, o, &h, &config);
-	if (r == 0)
-		r = fork_it(e, &h, config, o->preloaded);
-	/* Else its end would not be seen. */
-	heirs_deinit(&h);
-	if (r == 0)
-		r = greet(e);
-	if (r == 0)
-		r = try_pattern(e);
-	if (r == 0)
-		return 0;
-	message("haproxy: %s: %s", r == -EOPNOTSUPP ? "too old, 2.6 is wanted" : "it does not start", error_name(r));
-	engine_stop(e);
-	return r;
-}
-
-bool
-engine_has_ended(struct engine *e, int *ret_status)
-{
-	if (e->pid == 0 || waitpid(e->pid, ret_status, WNOHANG) != e->pid)
-		return false;
-	e->pid = 0;
-	return true;
-}
-
-void
-engine_stop(struct engine *e)
-{
-	engine_close(e);
-	if (e->pid == 0)
-		return;
-	/* It has nothing to end in order: its connections are ours. */
-	kill(e->pid, SIGKILL);
-	waitpid(e->pid, NULL, 0);
-	e->pid = 0;
-}
 int
 engine_open_preloaded(void)
 {
@@ -493,5 +504,76 @@ has_loaded(const struct engine *e)
 	return found ? 0 : -ENOEXEC;
 }
 
+/* Until it answers, or has given up. */
+static int
+greet(const struct engine *e)
+{
+	cleanup_text struct text t = {};
+	char reply[REPLY_MAX];
+	int r;
+
+	text_add(&t, "show version");
+	r = command(e, &t, reply, sizeof(reply), START_USEC);
+	if (r < 0 || !*reply)
+		return r < 0 ? r : -ECONNRESET;
+	return strtod(reply, NULL) < 2.6 - 0.001 ? -EOPNOTSUPP : 0;
+}
+
+/* Can it compile expressions? Not where memory is never both written and executed. */
+static int
+try_pattern(const struct engine *e)
+{
+	int r = engine_allow(e, LISTENER_FREE, "^0$", "-", "-");
+
+	if (r == 0)
+		r = engine_bar(e, "^0$");
+	if (r == -EPROTO)
+		message("haproxy: it compiles no expressions here (MemoryDenyWriteExecute=)");
+	return r;
+}
+
+int
+engine_start(struct engine *e, const struct engine_options *o)
+{
+	cleanup(heirs_deinit) struct heirs h = {};
+	int config = -1, r;
+
+	*e = (struct engine){.commands = -1, .log = -1, .upgrades = -1};
+	r = prepare(e, o, &h, &config);
+	if (r == 0)
+		r = fork_it(e, &h, config, o->preloaded);
+	/* Else its end would not be seen. */
+	heirs_deinit(&h);
+	if (r == 0)
+		r = greet(e);
 	if (r == 0)
 		r = has_loaded(e);
+	if (r == 0)
+		r = try_pattern(e);
+	if (r == 0)
+		return 0;
+	message("haproxy: %s: %s", r == -EOPNOTSUPP ? "too old, 2.6 is wanted" : "it does not start", error_name(r));
+	engine_stop(e);
+	return r;
+}
+
+bool
+engine_has_ended(struct engine *e, int *ret_status)
+{
+	if (e->pid == 0 || waitpid(e->pid, ret_status, WNOHANG) != e->pid)
+		return false;
+	e->pid = 0;
+	return true;
+}
+
+void
+engine_stop(struct engine *e)
+{
+	engine_close(e);
+	if (e->pid == 0)
+		return;
+	/* It has nothing to end in order: its connections are ours. */
+	kill(e->pid, SIGKILL);
+	waitpid(e->pid, NULL, 0);
+	e->pid = 0;
+}

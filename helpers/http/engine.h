@@ -19,6 +19,7 @@ struct engine {
 	pid_t pid; /* 0: it is not there */
 	int commands; /* our ends */
 	int log;
+	int upgrades; /* by which HAProxy connects to us, as to a server */
 	int listeners[ENGINE_LISTENERS_MAX];
 	size_t n_listeners;
 	char patterns[CONFIGURATION_FILE_BYTES], names[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
@@ -26,16 +27,16 @@ struct engine {
 
 /* What is told to HAProxy; the rest is the engine's. */
 struct engine_options {
-	const char *server;
 	int preloaded; /* what is loaded into it (preloaded.c), open */
+	const char *server;
 	uint64_t idle_usec, wait_usec, max;
 	size_t n_listeners; /* ENGINE_LISTENERS_MAX at most */
 };
 
-/*
 /* Opens what is loaded into HAProxy, which is beside this program. Returns: a descriptor, -errno. */
 int engine_open_preloaded(void);
 
+/*
  * Starts it, and waits until it answers. Blocks for up to ten seconds. Returns: 0; -errno, said: -ENOENT, there
  * is no HAProxy.
  */
@@ -67,3 +68,9 @@ bool engine_is_idle(const struct engine *e, uint32_t listener);
  * that is on its way to LISTENER counts as its.
  */
 bool engine_has(const struct engine *e, uint32_t listener, uint64_t inode, int *fd);
+
+/*
+ * HAProxy's descriptor of the client whose request has the number ID and waits at the backend of upgrades, and the
+ * inode of that socket. Blocks, shortly. Returns: 0, -ENOENT: there is no such request any more; -ETIMEDOUT, -errno.
+ */
+int engine_find_client(const struct engine *e, uint64_t id, int *ret_fd, uint64_t *ret_inode);
