@@ -78,6 +78,12 @@ turn_first(struct turns *turns, struct turn *turn)
 	list_append(&turns->first, &turn->link);
 }
 
+bool
+turns_has_first(const struct turns *turns)
+{
+	return !list_empty(&turns->first);
+}
+
 /*
  * Who has used its turn up stays in front until somebody is wanted again: whoever comes meanwhile
  * is then served first, instead of after one more turn.
@@ -122,7 +128,7 @@ take(struct turns *turns, struct list *line, struct payer *payer, uint64_t now)
 uint64_t
 turns_take(struct turns *turns)
 {
-	bool first = !list_empty(&turns->first);
+	bool first = turns_has_first(turns);
 	struct payer *payer;
 	uint64_t start, now;
 
@@ -136,7 +142,7 @@ turns_take(struct turns *turns)
 		payer = next_payer(turns);
 		do
 			now = take(turns, &payer->waiting, payer, now);
-		while (payer->left_nsec > 0 && !list_empty(&payer->waiting) && list_empty(&turns->first));
+		while (payer->left_nsec > 0 && !list_empty(&payer->waiting) && !turns_has_first(turns));
 	}
 	if (payer->left_nsec < -TURN_DEBT_NSEC)
 		payer->left_nsec = -TURN_DEBT_NSEC;

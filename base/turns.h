@@ -60,6 +60,8 @@ void turn_ready(struct turns *turns, struct turn *turn);
 void turn_first(struct turns *turns, struct turn *turn);
 /* There is none any more, or TURN is about to be freed. May be called always. */
 void turn_leave(struct turn *turn);
+/* Is there anybody of whom this was said? */
+bool turns_has_first(const struct turns *turns);
 /*
  * One payer's turn: one piece of work, and more until its time is over, or somebody is to be the first. With
  * nobody: nothing. Returns: how long it took, in nanoseconds.

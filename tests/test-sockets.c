@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
+#include "capfsd/listeners/core.h"
 #include "capfsd/listeners/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
@@ -111,6 +112,49 @@ START_TEST(refuses_beyond_limits)
 	world_close(&w, first);
 	world_take(&w, channel, h.m.serial);
 	ck_assert_int_eq(world_ask(&w, control, WIRE_OPEN, "sessions/app/caps/web", "", &a), 0);
+}
+END_TEST
+
+/*
+ * Who connects comes before the end of others that is told with it, unless that is what makes room: of a limit, of
+ * what the session has of sockets, of what it may have in flight.
+ */
+START_TEST(who_has_left_makes_room)
+{
+	static const char *const limits[][2] = {
+		{"sockets=8 inflight=8", "to=app rights=call conns=1"},
+		{"sockets=2 inflight=8", "to=app rights=call"},
+		{"sockets=8 inflight=2", "to=app rights=call"},
+	};
+	int control, channel = serve_web(&control);
+	struct session *app;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", limits[_i][0], &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", limits[_i][1], &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", "to=app rights=call as=other", &a), 0);
+	app = session_find(w.model, root(), "app", 3);
+	for (unsigned i = 0; i < 100; i++) {
+		/* What one slot has in flight is no reason to refuse another connection through that. */
+		const char *slot = _i == 2 && i % 2 ? "other" : "web";
+		int client = world_connect(&w, &world_slot(&w, app, slot)->entity);
+		uint8_t taken[WIRE_CHANNEL_MAX];
+		ssize_t n;
+
+		ck_assert_int_ge(client, 0);
+		world_settle(&w);
+		ck_assert(world_handed(&w, channel, &h));
+		ck_assert_str_eq(h.label, "init/app");
+		/* As when many come one after the other: what may be late wakes nobody. */
+		watches_delay(w.sockets->watches);
+		watches_delay(w.sockets->watches);
+		n = wire_taken_encode(h.m.serial, taken, sizeof(taken));
+		ck_assert_int_eq(msg_send(channel, taken, (size_t)n, NULL, 0, 0), n);
+		world_close(&w, h.fd);
+		world_close(&w, client);
+	}
+	ck_assert(!world_has_event(&w, "refused connect"));
+	world_settle_for(&w, 2 * WATCH_LATE_USEC);
+	ck_assert_uint_eq(world_slot(&w, app, "web")->conns_used, 0);
 }
 END_TEST
 
@@ -504,6 +548,7 @@ main(void)
 	tcase_add_test(t, P20_descriptors_that_nobody_wants_cannot_be_sent);
 	tcase_add_test(t, keeps_to_credit);
 	tcase_add_test(t, refuses_beyond_limits);
+	tcase_add_loop_test(t, who_has_left_makes_room, 0, 3);
 	tcase_add_test(t, revokes);
 	tcase_add_test(t, server_dies);
 	tcase_add_test(t, G41_a_badge_that_does_not_match_is_ignored);

@@ -30,6 +30,9 @@ struct reader {
 	int fds[2]; /* the first is watched */
 	unsigned n, ends;
 	struct reader *removes;
+	const struct reader *looks_at;
+	unsigned n_seen; /* what the other one had read then */
+	bool settles;
 };
 
 static sd_event *event;
@@ -44,6 +47,10 @@ read_one(void *data)
 	ssize_t n = recv(r->fds[0], &c, 1, MSG_DONTWAIT);
 
 	now_nsec += 10000;
+	if (r->settles)
+		watches_settle(watches);
+	if (r->looks_at)
+		r->n_seen = r->looks_at->n;
 	if (r->removes)
 		watch_remove(&r->removes->watch);
 	if (n < 0)
@@ -277,6 +284,41 @@ START_TEST(what_may_be_late_wakes_nobody)
 }
 END_TEST
 
+/* Nothing of what is late is done yet when it is its turn, unless it asks for that, or somebody else comes too. */
+START_TEST(who_is_new_comes_before_what_is_late)
+{
+	struct reader late, new, old;
+	unsigned n_before[3];
+
+	for (int i = 0; i < 3; i++) {
+		reader_init(&late, &crowd, EPOLLIN | WATCH_LATE);
+		reader_init(&new, &single, EPOLLIN | WATCH_LEVEL | WATCH_NEW);
+		reader_init(&old, &single, EPOLLIN);
+		new.looks_at = &late;
+		new.settles = i == 1;
+		do {
+			settle();
+			late.n = new.n = 0;
+			delay();
+			put(&late, 1);
+			put(&new, 1);
+			if (i == 2)
+				put(&old, 1);
+			ck_assert_int_gt(sd_event_run(event, 0), 0);
+		} while (new.n == 0); /* too late: it was told by the timer */
+		n_before[i] = new.n_seen;
+		settle();
+		ck_assert_uint_eq(late.n, 1);
+		reader_deinit(&late);
+		reader_deinit(&new);
+		reader_deinit(&old);
+	}
+	ck_assert_uint_eq(n_before[0], 0);
+	ck_assert_uint_eq(n_before[1], 1);
+	ck_assert_uint_eq(n_before[2], 1);
+}
+END_TEST
+
 START_TEST(what_is_late_comes_by_itself)
 {
 	struct reader late;
@@ -354,6 +396,7 @@ main(void)
 	tcase_add_test(tc, one_that_another_removes_is_not_called);
 	tcase_add_loop_test(tc, a_level_is_told_until_it_is_gone, 0, 2);
 	tcase_add_test(tc, what_may_be_late_wakes_nobody);
+	tcase_add_test(tc, who_is_new_comes_before_what_is_late);
 	tcase_add_loop_test(tc, what_is_late_comes_by_itself, 0, 3);
 	tcase_add_test(tc, who_comes_now_and_then_is_not_waited_for);
 	tcase_add_test(tc, P21_sixty_connections_have_one_share);

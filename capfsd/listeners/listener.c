@@ -451,6 +451,13 @@ listener_restricted(struct listener *l)
 		(void)listen(l->fd, (int)listener_backlog(l));
 }
 
+/* Those who make connections see to it that what has ended before is taken account of. */
+static uint32_t
+watch_new(const struct listener *l)
+{
+	return endpoint_user(l->entity) == ENTITY_CAPABILITY ? WATCH_NEW : 0;
+}
+
 int
 listener_set_fd(struct listener *l, int fd)
 {
@@ -466,7 +473,7 @@ listener_set_fd(struct listener *l, int fd)
 	close_fd(l, true, NULL);
 	r = fd_set_nonblock(fd, true);
 	if (r == 0)
-		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN | WATCH_LEVEL,
+		r = core_watch(l->sockets, &l->watch, listener_session(l), fd, EPOLLIN | WATCH_LEVEL | watch_new(l),
 			listener_on_io, l);
 	if (r < 0) {
 		socket_discard(l->sockets, fd, listener_session(l));

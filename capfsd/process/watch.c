@@ -22,6 +22,7 @@
 #include "capfsd/process/loop.h"
 
 #define EVENTS_MAX 64 /* of one look; the others are told at the next */
+#define WATCH_FLAGS (WATCH_LEVEL | WATCH_LATE | WATCH_NEW)
 
 struct watches {
 	struct turns *turns;
@@ -54,44 +55,105 @@ go_on(struct watches *watches)
 	return r < 0 ? r : sd_event_source_set_exit_on_failure(watches->again, true);
 }
 
-/* Puts in line what is ready of what the epoll FD watches. */
-static int
-look(struct watches *watches, int fd)
-{
+struct ready {
 	struct epoll_event events[EVENTS_MAX];
-	int n = epoll_wait(fd, events, EVENTS_MAX, 0);
+	int n;
+};
 
-	if (n < 0 && errno != EINTR)
-		return error_trace(-errno);
-	for (int i = 0; i < n; i++) {
-		struct watch *w = events[i].data.ptr;
+/* What is ready of what the epoll FD watches. Returns: 0 or -errno. */
+static int
+look(int fd, struct ready *ret)
+{
+	ret->n = epoll_wait(fd, ret->events, EVENTS_MAX, 0);
+	if (ret->n >= 0)
+		return 0;
+	ret->n = 0;
+	return errno == EINTR ? 0 : error_trace(-errno);
+}
 
-		turn_ready(watches->turns, &w->turn);
+/* Puts it in line: behind all, or before them. */
+static void
+line_up(struct watches *watches, const struct ready *ready, void (*join)(struct turns *turns, struct turn *turn))
+{
+	for (int i = 0; i < ready->n; i++) {
+		struct watch *w = ready->events[i].data.ptr;
+
+		join(watches->turns, &w->turn);
 	}
-	return 0;
+}
+
+static bool
+are_new(const struct ready *ready)
+{
+	for (int i = 0; i < ready->n; i++) {
+		const struct watch *w = ready->events[i].data.ptr;
+
+		if (!(w->events & WATCH_NEW))
+			return false;
+	}
+	return true;
 }
 
 int
 watches_catch_up(struct watches *watches)
 {
-	return watches->is_delayed ? look(watches, watches->late_fd) : 0;
+	struct ready late;
+	int r;
+
+	if (!watches->is_delayed)
+		return 0;
+	r = look(watches->late_fd, &late);
+	line_up(watches, &late, turn_ready);
+	return r;
 }
 
-/* Who comes finds done what came before: the end of a client makes room for the next one. */
-static int
-watches_turn(struct watches *watches)
+void
+watches_settle(struct watches *watches)
+{
+	struct ready late;
+
+	if (!watches->is_delayed || look(watches->late_fd, &late) < 0)
+		return;
+	line_up(watches, &late, turn_first);
+	while (turns_has_first(watches->turns))
+		turns_take(watches->turns);
+}
+
+static void
+take_turns(struct watches *watches)
 {
 	uint64_t spent = 0;
-	int r = watches_catch_up(watches);
 
-	if (r == 0)
-		r = look(watches, watches->fd);
-	if (r < 0)
-		return r;
-	watches->again = sd_event_source_disable_unref(watches->again);
 	do
 		spent += turns_take(watches->turns);
 	while (spent < TURN_NSEC && !turns_empty(watches->turns));
+}
+
+/*
+ * Who asks finds done what came before: the end of a client makes room for the next one. Who only connects need not
+ * wait for that.
+ */
+static int
+watches_turn(struct watches *watches)
+{
+	bool in_line = !turns_empty(watches->turns), first;
+	struct ready ready;
+	int r = look(watches->fd, &ready);
+
+	if (r < 0)
+		return r;
+	first = !in_line && ready.n > 0 && are_new(&ready);
+	if (!first)
+		r = watches_catch_up(watches);
+	line_up(watches, &ready, turn_ready);
+	watches->again = sd_event_source_disable_unref(watches->again);
+	take_turns(watches);
+	if (first && r == 0)
+		r = watches_catch_up(watches);
+	if (first)
+		take_turns(watches);
+	if (r < 0)
+		return r;
 	return turns_empty(watches->turns) ? 0 : go_on(watches);
 }
 
@@ -104,9 +166,12 @@ watches_on_io(sd_event_source *source, int fd, uint32_t revents, void *data)
 static int
 watches_on_late(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
-	int r = look(data, fd);
+	struct watches *watches = data;
+	struct ready late;
+	int r = look(fd, &late);
 
-	return r < 0 ? r : watches_turn(data);
+	line_up(watches, &late, turn_ready);
+	return r < 0 ? r : watches_turn(watches);
 }
 
 static void
@@ -217,7 +282,7 @@ control(const struct watch *w, int op)
 	const struct watches *watches = w->watches;
 	struct epoll_event event = {.data.ptr = (void *)(uintptr_t)w};
 
-	event.events = w->events & ~(WATCH_LEVEL | WATCH_LATE);
+	event.events = w->events & ~WATCH_FLAGS;
 	if (!(w->events & WATCH_LEVEL))
 		event.events |= EPOLLET;
 	return epoll_ctl(w->events & WATCH_LATE ? watches->late_fd : watches->fd, op, w->fd, &event);
@@ -244,7 +309,7 @@ watch_add(struct watches *watches, struct watch *w, struct payer *payer, int fd,
 void
 watch_set(struct watch *w, uint32_t events)
 {
-	events |= w->events & (WATCH_LEVEL | WATCH_LATE);
+	events |= w->events & WATCH_FLAGS;
 	if (w->events == events)
 		return;
 	w->events = events;

@@ -48,6 +48,11 @@ int watch_add(struct watches *watches, struct watch *w, struct payer *payer, int
  * (watches_delay()) it is taken along with them, and wakes nobody.
  */
 #define WATCH_LATE (1U << 25)
+/*
+ * With EVENTS: somebody new. Where nothing but such is ready, what is late is taken after it instead of before,
+ * and whoever has no room for it calls watches_settle().
+ */
+#define WATCH_NEW (1U << 26)
 
 /* Somebody was served who is likely to come again. What is late is so by WATCH_LATE_USEC at most. */
 void watches_delay(struct watches *watches);
@@ -55,6 +60,8 @@ void watches_delay(struct watches *watches);
 void watches_hurry(struct watches *watches);
 /* What is late is put in line, before whatever comes now. Returns: 0 or -errno. */
 int watches_catch_up(struct watches *watches);
+/* … and done, before this returns. Of what others have in line only what is before all is done as well. */
+void watches_settle(struct watches *watches);
 /* From here on EVENTS, without WATCH_X; what of them is there already is told. */
 void watch_set(struct watch *w, uint32_t events);
 /* As if there were something: F is called when it is W's turn. */

@@ -344,19 +344,35 @@ refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *p
 	listener_log_refusal(l, peer->uid, error, reason.data ? reason.data : "");
 }
 
-/* Whatever happens the client hears of it: by its server, or by the end of the connection. */
+/*
+ * Who connects comes before the ends of others, and what servers said of them, that were told along with it
+ * (WATCH_NEW). Where that leaves too little room it is their turn first.
+ */
 static void
-accepted(void *data, struct listener *l, int fd)
+settle_if_tight(struct sockets *sockets, struct capability *c, struct listener *l)
+{
+	if (capability_conns_left(c) > 0 && quota_available(c->session, QUOTA_SOCKETS) > 0 &&
+		(!endpoint_channel(capability_entrypoint(c)) || connections_can_fly(c->session, l)) &&
+		!crowds(sockets, c->session, l))
+		return;
+	watches_settle(sockets->watches);
+	connect_make_room(c);
+}
+
+/*
+ * Whatever happens the client hears of it: by its server, or by the end of the connection. L is still needed for
+ * a refusal.
+ */
+static void
+let_in(struct sockets *sockets, struct listener *l, int fd)
 {
 	struct capability *c = capability_of(l->entity);
-	struct sockets *sockets = data;
 	struct connection *conn = NULL;
 	struct change *ch;
 	struct arrival arrival = {.fd = fd};
 	int r;
 
-	sockets->model->counters->served[FRONT_SOCKET]++;
-	connect_make_room(c);
+	settle_if_tight(sockets, c, l);
 	ch = change_begin(sockets->model);
 	r = socket_peer(fd, &arrival.peer);
 	if (r == 0)
@@ -375,6 +391,17 @@ accepted(void *data, struct listener *l, int fd)
 	core_fail(sockets, r);
 	connection_free(conn);
 	refuse_client(sockets, l, &arrival.peer, r == -ENOMEM ? CONNECT_E_MEMORY : CONNECT_E_STORE);
+}
+
+static void
+accepted(void *data, struct listener *l, int fd)
+{
+	struct sockets *sockets = data;
+
+	sockets->model->counters->served[FRONT_SOCKET]++;
+	listener_hold(l);
+	let_in(sockets, l, fd);
+	listener_unhold(l);
 }
 
 void
