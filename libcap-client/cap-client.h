@@ -630,6 +630,21 @@ CAPC_PUBLIC int capc_open(capc_session *s, const char *slot, uint64_t timeout, c
  */
 CAPC_PUBLIC int capc_open_direct(capc_session *s, const char *slot, uint64_t timeout, capc **ret);
 
+#define CAPC_ONE_CONNECTION 1 /* when it has ended no other one is made: calls give ENOTCONN */
+#define CAPC_DIRECT 2	      /* as capc_open_direct() */
+
+/*
+ * A handle for an event loop: what the daemon is asked for is waited for by nobody. Calls can be made at once, and
+ * are sent when there is a connection. Whether it could be made capc_on_connection() tells, and each call that
+ * was waiting for it, with any of the errors of capc_open(); -EOPNOTSUPP is also of a service that accepts by
+ * itself, whose node has to be connected to, which blocks: the next call does that.
+ *
+ * flags  CAPC_ONE_CONNECTION, CAPC_DIRECT, or 0
+ *
+ * Returns: 0, -EINVAL, -ENOMEM, -EMFILE, -ENOTCONN (the session has ended). Never blocks.
+ */
+CAPC_PUBLIC int capc_open_flags(capc_session *s, const char *slot, unsigned flags, capc **ret);
+
 /*
  * Opens a connection through a slot's directory in the file system, without a session.
  *
@@ -684,7 +699,7 @@ CAPC_PUBLIC int capc_take_fd(capc *c);
  * more than 64 KiB), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
  * it, perhaps executed), -EMFILE, -EMSGSIZE, -ENOMEM (perhaps executed, but the reply found no room in
- * this process), -EBUSY (256 calls are under way), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
+ * this process), -EBUSY (256 calls wait to be sent), -EBADMSG, -EPROTO (executed, but the reply is not of this protocol; the connection is
  * closed), or, nothing having been sent, any of capc_open(). Blocks.
  */
 CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *ret,
@@ -694,32 +709,87 @@ CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *
  * As capc_call() in two steps, so that many calls can be under way on one connection. The service
  * may answer them in any order.
  *
- * capc_call_start() does not wait for room: -EAGAIN when the service does not read, then poll
- * capc_fd() for POLLIN and POLLOUT, finish what capc_call_done() gives, and try again; -ETOOMANYREFS when too many descriptors of this user are
- * in flight; -EBUSY when 256 calls are under way. It blocks only to connect anew, for at most
- * CAPC_TIMEOUT_USEC. Else: as capc_call(); nothing was sent when it fails.
+ * capc_call_start() never waits. What cannot be sent now, as there is no connection yet, or the service has as many
+ * calls unanswered as it takes, or does not read, waits in this handle, which has a copy of it: 256 calls, with the
+ * next one -EBUSY. It is sent by whatever function of the handle is called next when it is possible. Where the
+ * connection ends before, another one is made, once, but not with CAPC_ONE_CONNECTION. Returns: 0, -EBUSY, else as
+ * capc_call() of REQ itself; what comes of the connection the call tells when it is finished. Never blocks, but
+ * where a connection is made by a node: of handles of capc_open_dir() and capc_open_node(), and of services that
+ * accept by themselves; for at most CAPC_TIMEOUT_USEC.
  *
  * capc_call_finish() waits for the reply. -ETIMEDOUT: the call goes on, and can be finished later;
  * -ENOENT: there is no such call, or it was finished; the rest as capc_call(). Blocks.
  *
  * capc_call_done() takes what has come, for all calls, and gives one that can be finished at once. In an
- * event loop, call it when capc_fd() is readable, and after any other function of the connection, until it
- * gives 0: what has been taken does not make capc_fd() readable again. Returns: 1, 0 (none). Never
- * blocks.
+ * event loop, call it when capc_poll_fd() can be read, after capc_dispatch(), until it gives 0. Returns: 1, 0
+ * (none). Never blocks, but as capc_call_start().
  *
- * serial  of the call, on this connection
+ * serial  of the call, unique on this handle
  */
 CAPC_PUBLIC int capc_call_start(capc *c, const struct capc_msg *req, uint64_t *ret_serial);
 CAPC_PUBLIC int capc_call_finish(capc *c, uint64_t serial, struct capc_msg *ret, uint64_t timeout);
 CAPC_PUBLIC int capc_call_done(capc *c, uint64_t *ret_serial);
 
 /*
- * Gives a call up: nobody waits for its reply, and the service is told, if there is room to, see
- * capc_cancelled(). It may have been executed all the same. capc_call() does so when its time is over.
+ * Gives a call up: nobody waits for its reply, no callback is called, and the service is told, see
+ * capc_cancelled(). It may have been executed all the same, unless it was not sent yet. capc_call() does so when
+ * its time is over.
  *
- * Returns: 0, -ENOENT (no such call, or it was finished). Never blocks.
+ * Returns: 0, -ENOENT (no such call, or it was finished). Never blocks, but as capc_call_start().
  */
 CAPC_PUBLIC int capc_call_cancel(capc *c, uint64_t serial);
+
+/*
+ * Gets the reply to an asynchronous call, from capc_dispatch(): once for each that was not given up. It may use C in
+ * every way, and free it; what is still under way then has no callbacks any more.
+ *
+ * result  what capc_call() would have returned
+ * m       what it would have given; its data and descriptors go when this returns, unless *M was copied and emptied
+ */
+typedef void capc_replied(capc *c, uint64_t serial, int result, struct capc_msg *m, void *data);
+
+/*
+ * As capc_call_start(), with REPLIED in the place of capc_call_finish().
+ *
+ * ret_serial  for capc_call_cancel(); may be NULL
+ *
+ * Returns and blocks as capc_call_start().
+ */
+CAPC_PUBLIC int capc_call_async(capc *c, const struct capc_msg *req, capc_replied *replied, void *data,
+	uint64_t *ret_serial);
+
+/*
+ * The descriptor to poll for POLLIN in an event loop: when it can be read, or at any other time, call capc_dispatch().
+ * It is the same as long as the handle lasts, whatever becomes of the connection. Stays the library's. In a child of
+ * fork(2) it is the parent's.
+ *
+ * Returns: the descriptor, -EMFILE, -ENOMEM, -ECHILD. Does not block.
+ */
+CAPC_PUBLIC int capc_poll_fd(capc *c);
+
+/*
+ * Does what is due, and calls the callbacks. Sessions whose connection is made by steps read their own descriptor
+ * here as well, so S must not be used by another thread meanwhile.
+ *
+ * Returns: how many callbacks were called, -EBUSY (called by one), -ECHILD. Never blocks, but as capc_call_start().
+ */
+CAPC_PUBLIC int capc_dispatch(capc *c);
+
+/*
+ * Hears of connections, from capc_dispatch(). Who speaks a protocol with a state begins it anew with each
+ * generation. One that came and went between two rounds may not be told.
+ *
+ * generation  of connections of this handle, from 1; 0: none could be made
+ * error       0: it is there; else: it has ended, and with it the calls that were sent, or it could not be made: any
+ *             of capc_open()
+ */
+typedef void capc_connection_changed(capc *c, uint64_t generation, int error, void *data);
+
+/* F is called by later rounds; NULL: nobody. Does not block. */
+CAPC_PUBLIC void capc_on_connection(capc *c, capc_connection_changed *f, void *data);
+
+/* The generation of the present connection, or of the last one; 0: there was none. Does not block. */
+CAPC_PUBLIC uint64_t capc_generation(const capc *c);
 
 /*
  * Whoever waits for a reply in capc_call() or capc_call_finish() is to look for it again and again for USEC

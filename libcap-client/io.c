@@ -299,24 +299,22 @@ close_owned(int fd, pid_t owner)
 static const char aside_word = 'a';
 
 int
-aside_take(int fd, uint64_t deadline, int *ret_fd)
+aside_ask(int fd)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	(void)fd_set_descriptors(fd, true);
+	if (send(fd, &aside_word, 1, MSG_NOSIGNAL) == 1)
+		return 0;
+	return errno == EPIPE || errno == ECONNRESET ? -ECONNREFUSED : -errno;
+}
+
+int
+aside_answer(int fd, int *ret_fd)
+{
 	cleanup_close int other = -1;
-	ssize_t n;
 	size_t n_fds = 0;
 	char byte;
-	int r;
+	ssize_t n = msg_receive(fd, &byte, 1, &other, 1, &n_fds, MSG_DONTWAIT);
 
-	(void)fd_set_descriptors(fd, true);
-	if (send(fd, &aside_word, 1, MSG_NOSIGNAL) != 1)
-		return errno == EPIPE || errno == ECONNRESET ? -ECONNREFUSED : -errno;
-	do
-		r = poll(&p, 1, deadline_left_msec(deadline));
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return r < 0 ? -errno : -ETIMEDOUT;
-	n = msg_receive(fd, &byte, 1, &other, 1, &n_fds, MSG_DONTWAIT);
 	if (n == 0 || n == -ECONNRESET)
 		return -ECONNREFUSED;
 	if (n < 0)
@@ -325,6 +323,16 @@ aside_take(int fd, uint64_t deadline, int *ret_fd)
 		return -EBADMSG;
 	*ret_fd = take_fd(other);
 	return 0;
+}
+
+int
+aside_take(int fd, uint64_t deadline, int *ret_fd)
+{
+	int r = aside_ask(fd);
+
+	if (r == 0)
+		r = wait_until(fd, POLLIN, deadline);
+	return r < 0 ? r : aside_answer(fd, ret_fd);
 }
 
 int

@@ -6,7 +6,11 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/asking/asking.c libcap-client/asking/pager.h \
 	libcap-client/buffer.c \
 	libcap-client/buffer.h \
-	libcap-client/call.c \
+	libcap-client/calling/call.c libcap-client/calling/calling.h \
+	libcap-client/calling/dispatch.c \
+	libcap-client/calling/flow.c \
+	libcap-client/calling/handle.c \
+	libcap-client/calling/link.c \
 	libcap-client/cap-client.h \
 	libcap-client/server/caveats.c \
 	libcap-client/server/connection.c \
@@ -18,6 +22,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/message.c \
 	libcap-client/server/glob.c libcap-client/server/glob.h \
 	libcap-client/server/objects.c \
+	libcap-client/nodes.c \
 	libcap-client/observe/version.c \
 	libcap-client/pass.c \
 	libcap-client/posted.c \

@@ -4,14 +4,15 @@
  *
  *	activate.c	the socket that starts the daemon
  *	io.c		deadlines, and sockets that keep them
- *	session.c	the control connection, nodes
+ *	session.c	the control connection
+ *	nodes.c		… what is read there
  *	asking/		asking, and deciding on what is asked
  *	delegation/	capc_write() and its like, their short forms, and commands that are put together
  *	message.c	what a call carries, as the library owns it
  *	buffer.c	memory for large payloads, kept by who sends them
  *	window.c	… and by who receives them
  *	frame.c		calls as packets
- *	call.c		calling a service
+ *	calling/	calling a service
  *	observe/	what the library tells of itself
  *	pass.c		capabilities in messages, and those that came in one
  *	posted.c	descriptors that are left with the daemon, and memory
@@ -114,6 +115,34 @@ void session_refused(struct capc_session *s, const char *reason);
 
 uint64_t session_deadline(const struct capc_session *s);
 
+/* Nothing can be told from what comes after this: it is closed. Returns ERROR. */
+int session_end(struct capc_session *s, int error);
+
+struct wire_request request_make(enum wire_op op, const char *node, const char *text);
+
+/*
+ * One request and its answer, whose text lasts until the next one; with the answer's descriptor, which belongs to
+ * the caller, who gives NULL where none is expected.
+ */
+int session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline, struct wire_reply *ret,
+	int *ret_fd);
+
+/*
+ * An OPEN that is under way while others use the session: whoever reads its answer gives it to OPENED, which is
+ * called once, unless the opening is given up by list_unlink(). Takes FD; REPLY NULL: the session has ended.
+ */
+struct opening {
+	struct list link; /* of the session, while it is under way */
+	uint64_t serial;
+	void (*opened)(struct opening *o, int error, const struct wire_reply *reply, int fd);
+};
+
+/* Asks. Never waits. Returns: 0; -EAGAIN: the daemon takes no more for now; -errno: OPENED is not called. */
+int opening_begin(struct opening *o, struct capc_session *s, const char *node, const char *text);
+
+/* Takes what has come. Never waits. Returns: 0, also when the answer was not among it; -EMFILE; -errno. */
+int opening_process(struct opening *o, struct capc_session *s);
+
 /* Its directory in the file system, or -EOPNOTSUPP: there is none in sight; -ECHILD. */
 int session_root(const struct capc_session *s);
 
@@ -142,9 +171,11 @@ int session_do_fd_reply(struct capc_session *s, enum wire_op op, const char *nod
 
 /*
  * The connection that the server of FD has for its client instead. Returns: 0, -ECONNREFUSED (it has
- * none), -ETIMEDOUT, -EBADMSG, -errno.
+ * none), -ETIMEDOUT, -EBADMSG, -errno. It is asked for, and its answer taken when FD can be read, which else is -EAGAIN.
  */
 int aside_take(int fd, uint64_t deadline, int *ret_fd);
+int aside_ask(int fd);
+int aside_answer(int fd, int *ret_fd);
 
 /* The same for a node and a text that were put together: -ENOMEM when that failed. */
 int session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,

@@ -31,6 +31,7 @@ struct capc_session {
 	char *label;  /* NULL until somebody asks */
 	char *reason; /* of the last refusal */
 	struct pager pager;
+	struct list openings; /* whose answers nobody waits for in session_receive() */
 	uint8_t buffer[WIRE_CONTROL_MAX];
 };
 
@@ -73,6 +74,7 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 	s->label = NULL;
 	s->reason = NULL;
 	s->pager = (struct pager){};
+	list_init(&s->openings);
 	*ret = s;
 	return 0;
 }
@@ -159,6 +161,8 @@ capc_session_free(struct capc_session *s)
 {
 	if (!s)
 		return NULL;
+	if (!list_empty(&s->openings))
+		session_end(s, -ENOTCONN);
 	close_owned(s->fd, s->owner);
 	fd_close(s->root);
 	free(s->label);
@@ -226,11 +230,16 @@ capc_session_fd(const struct capc_session *s)
 	return r < 0 ? r : s->fd;
 }
 
-/* Nothing can be told from what comes after this. Returns ERROR. */
-static int
+int
 session_end(struct capc_session *s, int error)
 {
 	s->fd = fd_shutdown_close(s->fd);
+	while (!list_empty(&s->openings)) {
+		struct opening *o = list_entry(list_first(&s->openings), struct opening, link);
+
+		list_unlink(&o->link);
+		o->opened(o, error, NULL, -1);
+	}
 	return error;
 }
 
@@ -240,36 +249,16 @@ session_pager(struct capc_session *s)
 	return &s->pager;
 }
 
-/* What nobody waits for, unless a pager does. */
+/* A descriptor that does not fit would be lost together with the answer that it came in. */
 static int
-process_packet(struct capc_session *s, size_t n)
+session_has_room(struct capc_session *s)
 {
-	struct wire_reply reply;
+	int room = fd_dup(s->fd);
 
-	return wire_reply_decode(s->buffer, n, &reply) < 0 ? 0 : pager_take(s, &s->pager, &reply);
-}
-
-int
-capc_session_process(struct capc_session *s)
-{
-	int r = session_check(s);
-
-	/* Bounded, however fast they come: what is left makes the descriptor ready again. */
-	for (int i = 0; r == 0 && i < DISCARDS_MAX; i++) {
-		int fds[1];
-		size_t n_fds;
-		ssize_t n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), fds, 1, &n_fds,
-			MSG_DONTWAIT);
-
-		if (n == -EAGAIN)
-			return 0;
-		if (n >= 0 && n_fds > 0)
-			fd_close(fds[0]);
-		if (n <= 0)
-			return session_end(s, -ENOTCONN);
-		r = process_packet(s, (size_t)n);
-	}
-	return r;
+	if (room < 0)
+		return room;
+	fd_close(room);
+	return 0;
 }
 
 /* A reply to nothing says why the daemon ends the conversation. Returns: whether it is one. */
@@ -299,6 +288,170 @@ session_lost(struct capc_session *s)
 			return session_end(s, -(int)reply.error);
 	}
 	return session_end(s, -ECONNRESET);
+}
+
+struct wire_request
+request_make(enum wire_op op, const char *node, const char *text)
+{
+	return (struct wire_request){
+		.op = (uint8_t)op,
+		.path = node,
+		.n_path = strlen(node),
+		.text = text,
+		.n_text = text ? strlen(text) : 0,
+	};
+}
+
+/* From a buffer of its own: the last answer may still be read. */
+int
+session_post(struct capc_session *s, enum wire_op op, const char *node, const char *text, uint64_t offset,
+	uint64_t *ret_serial)
+{
+	struct wire_request q = request_make(op, node, text);
+	uint8_t buffer[256];
+	int n, r = session_check(s);
+
+	if (r < 0)
+		return r;
+	q.serial = *ret_serial = ++s->serial;
+	q.offset = offset;
+	n = wire_request_encode(&q, buffer, sizeof(buffer));
+	return n < 0 ? n : send_until(s->fd, buffer, (size_t)n, NULL, 0, session_deadline(s));
+}
+
+/* The same, which does not wait for room: -EAGAIN. */
+static int
+session_send_now(struct capc_session *s, enum wire_op op, const char *node, const char *text, uint64_t *ret_serial)
+{
+	struct wire_request q = request_make(op, node, text);
+	uint8_t buffer[WIRE_PATH_MAX + 64];
+	ssize_t sent;
+	int n;
+
+	q.serial = s->serial + 1;
+	n = wire_request_encode(&q, buffer, sizeof(buffer));
+	if (n < 0)
+		return q.n_path > WIRE_PATH_MAX ? -ENAMETOOLONG : n;
+	sent = msg_send(s->fd, buffer, (size_t)n, NULL, 0, MSG_DONTWAIT);
+	if (sent == -EPIPE || sent == -ECONNRESET)
+		return session_lost(s);
+	if (sent < 0)
+		return (int)sent;
+	*ret_serial = ++s->serial;
+	return 0;
+}
+
+/* Gives the answer to whose it is. Takes FD. Returns: whether there is such a one. */
+static bool
+openings_take(struct capc_session *s, const struct wire_reply *reply, int fd)
+{
+	list_for_each (i, &s->openings) {
+		struct opening *o = list_entry(i, struct opening, link);
+		int error = -(int)reply->error;
+
+		if (o->serial != reply->serial)
+			continue;
+		list_unlink(&o->link);
+		if (reply->error > ERRNO_MAX || reply->op != WIRE_OPEN || (!error && fd < 0))
+			error = -EBADMSG;
+		if (error) {
+			fd = fd_close(fd);
+			session_begin(s);
+			s->reason = strndup(reply->text, reply->n_text);
+		}
+		o->opened(o, error, reply, fd);
+		return true;
+	}
+	fd_close(fd);
+	return false;
+}
+
+/*
+ * What nobody waits for, unless a pager does: which is told, or asks again. One whose answer is of no use any
+ * more is closed, not shut down: a daemon that was restarted repeats those that are in use.
+ */
+static int
+process_packet(struct capc_session *s, size_t n, int fd, bool tell)
+{
+	struct wire_reply reply;
+
+	if (wire_reply_decode(s->buffer, n, &reply) < 0) {
+		fd_close(fd);
+		return 0;
+	}
+	if (openings_take(s, &reply, fd))
+		return 0;
+	if (tell)
+		return pager_take(s, &s->pager, &reply);
+	return reply.serial == s->pager.serial ? pager_wait(s, &s->pager) : 0;
+}
+
+/* Takes one packet. Returns: 1, 0: there is none, -errno. */
+static int
+session_take(struct capc_session *s, bool tell)
+{
+	int r = list_empty(&s->openings) ? 0 : session_has_room(s), fd = -1;
+	size_t n_fds = 0;
+	ssize_t n;
+
+	if (r < 0)
+		return r;
+	n = msg_receive(s->fd, s->buffer, sizeof(s->buffer), &fd, 1, &n_fds, MSG_DONTWAIT);
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0) {
+		if (n == 0 && n_fds > 0)
+			fd_close(fd);
+		return session_end(s, -ENOTCONN);
+	}
+	r = process_packet(s, (size_t)n, n_fds > 0 ? fd : -1, tell);
+	return r < 0 ? r : 1;
+}
+
+int
+capc_session_process(struct capc_session *s)
+{
+	int r = session_check(s);
+
+	/* Bounded, however fast they come: what is left makes the descriptor ready again. */
+	for (int i = 0; r == 0 && i < DISCARDS_MAX; i++) {
+		r = session_take(s, true);
+		if (r == 0)
+			return 0;
+		r = r > 0 ? session_check(s) : r;
+	}
+	return r;
+}
+
+int
+opening_begin(struct opening *o, struct capc_session *s, const char *node, const char *text)
+{
+	int r = session_check(s);
+
+	if (r == 0)
+		r = session_has_room(s);
+	if (r == 0)
+		r = session_send_now(s, WIRE_OPEN, node, text, &o->serial);
+	if (r < 0)
+		return r;
+	list_append(&s->openings, &o->link);
+	/* A wait gave way to it, and goes on behind it. */
+	(void)pager_wait(s, &s->pager);
+	return 0;
+}
+
+int
+opening_process(struct opening *o, struct capc_session *s)
+{
+	int r = session_check(s);
+
+	for (int i = 0; r == 0 && !list_empty(&o->link) && i < DISCARDS_MAX; i++) {
+		r = session_take(s, false);
+		if (r == 0)
+			return 0;
+		r = r > 0 ? session_check(s) : r;
+	}
+	return list_empty(&o->link) ? 0 : r;
 }
 
 static int
@@ -341,6 +494,9 @@ session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wi
 		 * duplicate of one that is in use, so it is closed, never shut down.
 		 */
 		if (ret->serial < s->serial) {
+			openings_take(s, ret, take_fd(fd));
+			if (s->fd < 0)
+				return -ENOTCONN;
 			if (deadline_left_msec(deadline) == 0)
 				return -ETIMEDOUT;
 			continue;
@@ -383,7 +539,7 @@ session_ask_once(struct capc_session *s, struct wire_request *q, uint64_t deadli
 	return 0;
 }
 
-static int
+int
 session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
 	struct wire_reply *ret, int *ret_fd)
 {
@@ -394,204 +550,16 @@ session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadline,
 	return r;
 }
 
-static struct wire_request
-request_make(enum wire_op op, const char *node, const char *text)
-{
-	return (struct wire_request){
-		.op = (uint8_t)op,
-		.path = node,
-		.n_path = strlen(node),
-		.text = text,
-		.n_text = text ? strlen(text) : 0,
-	};
-}
-
-/* From a buffer of its own: the last answer may still be read. */
-int
-session_post(struct capc_session *s, enum wire_op op, const char *node, const char *text, uint64_t offset,
-	uint64_t *ret_serial)
-{
-	struct wire_request q = request_make(op, node, text);
-	uint8_t buffer[256];
-	int n, r = session_check(s);
-
-	if (r < 0)
-		return r;
-	q.serial = *ret_serial = ++s->serial;
-	q.offset = offset;
-	n = wire_request_encode(&q, buffer, sizeof(buffer));
-	return n < 0 ? n : send_until(s->fd, buffer, (size_t)n, NULL, 0, session_deadline(s));
-}
-
-int
-session_do(struct capc_session *s, enum wire_op op, const char *node, const char *text,
-	char **ret_text, uint64_t deadline)
-{
-	return session_do_at(s, op, node, text, 0, ret_text, deadline);
-}
-
-int
-session_do_at(struct capc_session *s, enum wire_op op, const char *node, const char *text,
-	uint64_t offset, char **ret_text, uint64_t deadline)
-{
-	struct wire_request q = request_make(op, node, text);
-	struct wire_reply reply;
-	int r;
-
-	q.offset = offset;
-	r = session_ask(s, &q, deadline, &reply, NULL);
-	if (!ret_text)
-		return r;
-	*ret_text = NULL;
-	if (r == 0)
-		*ret_text = strndup(reply.text, reply.n_text);
-	else if (s->reason)
-		*ret_text = strdup(s->reason);
-	return r == 0 && !*ret_text ? -ENOMEM : r;
-}
-
-int
-session_do_fd(struct capc_session *s, enum wire_op op, const char *node, const char *text,
-	uint64_t deadline, int *ret_fd)
-{
-	struct wire_reply reply;
-
-	return session_do_fd_reply(s, op, node, text, deadline, &reply, ret_fd);
-}
-
 int
 session_do_fd_reply(struct capc_session *s, enum wire_op op, const char *node, const char *text,
 	uint64_t deadline, struct wire_reply *ret, int *ret_fd)
 {
 	struct wire_request q = request_make(op, node, text);
-	int room;
+	int r;
 
 	session_begin(s);
-	/* A descriptor that does not fit would be lost together with the answer that it came in. */
-	if (session_check(s) == 0) {
-		room = fd_dup(s->fd);
-		if (room < 0)
-			return room;
-		fd_close(room);
-	}
+	r = session_check(s) == 0 ? session_has_room(s) : 0;
+	if (r < 0)
+		return r;
 	return session_ask(s, &q, deadline, ret, ret_fd);
-}
-
-int
-session_do_text(struct capc_session *s, enum wire_op op, struct text *node, struct text *text,
-	char **ret_text)
-{
-	int r = text_done(node);
-
-	session_begin(s);
-	if (r == 0)
-		r = text_done(text);
-	if (r < 0)
-		return r;
-	return session_do(s, op, node->data, text->data, ret_text, session_deadline(s));
-}
-
-/* Reads from *OFFSET to the end that the node has now; *OFFSET is then where that is. */
-static int
-session_read(struct capc_session *s, const char *node, uint64_t *offset, uint64_t timeout,
-	char **ret)
-{
-	cleanup_text struct text t = {};
-	uint64_t deadline = deadline_after(timeout);
-	struct wire_reply reply;
-	uint64_t at = *offset;
-	int r;
-
-	do {
-		struct wire_request q = request_make(WIRE_READ, node, NULL);
-
-		q.offset = at;
-		r = session_ask(s, &q, deadline, &reply, NULL);
-		if (r < 0)
-			return r;
-		text_add_n(&t, reply.text, reply.n_text);
-		if (reply.flags & WIRE_MORE && reply.value <= at)
-			return session_end(s, -EBADMSG);
-		at = reply.value;
-	} while (reply.flags & WIRE_MORE);
-	r = text_done(&t);
-	if (r < 0)
-		return r;
-	*ret = text_take(&t);
-	if (!*ret)
-		return -ENOMEM;
-	*offset = at;
-	return 0;
-}
-
-int
-capc_read(struct capc_session *s, const char *node, char **ret, uint64_t timeout)
-{
-	uint64_t offset = 0;
-	char *text;
-	int r = session_read(s, node, &offset, timeout, &text);
-
-	if (r == 0)
-		*ret = text;
-	return r;
-}
-
-int
-capc_read_from(struct capc_session *s, const char *node, uint64_t *offset, char **ret,
-	uint64_t timeout)
-{
-	char *text;
-	int r = session_read(s, node, offset, timeout, &text);
-
-	if (r == 0)
-		*ret = text;
-	return r;
-}
-
-/* EACH may ask for something by S, so the names are a copy of the buffer. */
-static int
-list_each(char *names, int (*each)(const char *name, void *data), void *data)
-{
-	char *rest = names, *name;
-	int r;
-
-	while ((name = strsep(&rest, "\n"))) {
-		if (!*name)
-			continue;
-		r = each(name, data);
-		if (r != 0)
-			return r;
-	}
-	return 0;
-}
-
-int
-session_list(struct capc_session *s, const char *node, int (*each)(const char *name, void *data),
-	void *data, uint64_t deadline)
-{
-	struct wire_reply reply;
-	uint64_t cookie = 0;
-	int r;
-
-	do {
-		struct wire_request q = request_make(WIRE_LIST, node, NULL);
-		cleanup_free char *names = NULL;
-
-		q.offset = cookie;
-		r = session_ask(s, &q, deadline, &reply, NULL);
-		if (r < 0)
-			return r;
-		if (reply.flags & WIRE_MORE && reply.value == cookie)
-			return session_end(s, -EBADMSG);
-		cookie = reply.value;
-		names = strndup(reply.text, reply.n_text);
-		if (!names)
-			return -ENOMEM;
-		r = list_each(names, each, data);
-		if (r != 0)
-			return r;
-		if (reply.flags & WIRE_MORE && deadline_left_msec(deadline) == 0)
-			return -ETIMEDOUT;
-	} while (reply.flags & WIRE_MORE);
-	return 0;
 }

@@ -134,6 +134,7 @@ t_like "capc_read.3_prints_slots" '^echo$' run capc_read
 t_like "capc_read.3_prints_what_they_are" '^rights=call' run capc_read
 t_is "capc_export.3_calls_what_it_passes_on" "init: passed on" "$(run capc_export echo)"
 t_is "capc_call.3_has_calls_under_way" $'done: init: a\ndone: init: b' "$(run capc_call echo a b)"
+t_is "capc_dispatch.3_has_them_in_a_loop" $'done: init: a\ndone: init: b' "$(run capc_dispatch echo a b)"
 t_is "capc_grant.3_grants" "guest has it as echo" "$(run capc_grant echo)"
 t_is "capc_grant.3_takes_it_away" "" "$(ls "$CAPFS/sessions")"
 mkdir "$CAPFS/sessions/named"

@@ -44,6 +44,8 @@ unit_tests = \
 	tests/test-serve-calls \
 	tests/test-origin \
 	tests/test-credit \
+	tests/test-flow \
+	tests/test-loop \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
 	tests/test-limits \
@@ -545,6 +547,12 @@ tests_test_origin_LDADD = $(client_test_ldadd)
 tests_test_credit_SOURCES = tests/test-credit.c $(played_server) $(both)
 tests_test_credit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_credit_LDADD = $(client_test_ldadd)
+tests_test_flow_SOURCES = tests/test-flow.c $(played_daemon)
+tests_test_flow_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_flow_LDADD = $(client_test_ldadd)
+tests_test_loop_SOURCES = tests/test-loop.c $(played_daemon)
+tests_test_loop_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_loop_LDADD = $(client_test_ldadd)
 tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(played_server) $(both)
 tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_descriptors_LDADD = $(client_test_ldadd)
