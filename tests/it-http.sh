@@ -52,6 +52,7 @@ def serve(c):
         method, target, _ = lines[0].split(" ", 2)
         fields = {k.lower(): v.strip() for k, v in (l.split(":", 1) for l in lines[1:])}
         print(method, target, file=log)
+        if target.endswith("/fields"): print(method, target, *sorted(f for f in fields if f in ("host",) or f.startswith("x-")), file=log)
         if target.endswith("/up") or "h2c" in fields.get("upgrade", "").lower() or method == "CONNECT": return upgraded(c)
         if target.endswith("/stay"):
             c.sendall(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"); time.sleep(600)
@@ -168,6 +169,15 @@ done <<'EOT'
 403 /images/./../info
 403 /IMAGES/json
 403 /images%2fjson
+403 /containers/%252e%252e/info
+403 /containers/..%252Finfo
+403 /containers/..%255cinfo
+403 /containers/%c0%ae%C0%ae/info
+403 /containers/..%c0%afinfo
+403 /containers/..%3bx/info
+403 /containers/%2e%3B/info
+200 /containers/%25json
+200 /containers/a%3bb
 200 //containers//json
 200 /containers/./json
 200 /info/../images/json
@@ -257,6 +267,13 @@ t_is "an_absolute_path" 403 "$(ask "$ci" "GET http://d/info HTTP/1.1\r\nHost: d\
 t_is "an_absolute_path_that_is_allowed" 200 "$(ask "$ci" "GET http://d/images/json HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "of_another_host" 400 "$(ask "$ci" "GET http://other/images/json HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "an_absolute_path_behind_a_query" 403 "$(ask "$ci" "GET http://d?/images/json HTTP/1.1\r\nHost: d?\r\n$end" | answers)"
+for url in 'http://d\\\\info/containers/x' foo://d/containers/x http:///containers/x http://d?/containers/x \
+	'http://d#/containers/x'; do
+	t_like "an_odd_url: $url" '^40[03]$' answers < <(ask "$ci" "GET $url HTTP/1.1\r\nHost: d\r\n$end")
+done
+# A server that goes by a field of a request would see another one than was compared.
+ask "$ci" "GET /containers/fields HTTP/1.1\r\nHost: d\r\nX-HTTP-Method-Override: DELETE\r\nX-Method-Override: PUT\r\nX-HTTP-Method: PUT\r\nX-Original-URL: /info\r\nX-Rewrite-URL: /info\r\nX-Kept: 1\r\n$end" >/dev/null
+t_is "no_field_makes_another_of_a_request" "GET /containers/fields host x-kept" "$(tail -n 1 "$asked")"
 t_is "a_star" 403 "$(ask "$ci" "OPTIONS * HTTP/1.1\r\nHost: d\r\n$end" | answers)"
 t_is "a_tunnel" 403 "$(ask "$ci" "CONNECT d:80 HTTP/1.1\r\nHost: d:80\r\n$end" | answers)"
 t_ok "a_set_of_what_is_not" say 'to=two as=set only="GET /containers/[!@-Z ]*"' "$CAPFS/caps/docker/grant"

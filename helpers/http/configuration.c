@@ -51,19 +51,24 @@ static const char *const forms[] = {
 
 /*
  * What servers may take for a slash, for an end, or for nothing: a path with one of these could mean another one to
- * them than it does here. And what ends a line, since it is one that is compared.
+ * them than it does here. So could what is a dot or one of these once it is decoded a second time, or as the longer
+ * form of a character that UTF-8 forbids. And what ends a line, since it is one that is compared.
  */
-#define AMBIGUOUS "%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF])|\\\\|/\\.\\.?;"
+#define AMBIGUOUS \
+	"%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF]|25(?:2[eEfF]|5[cC]|[01])|[cC][01])|\\\\|/\\.\\.?(?:;|%3[bB])"
 
 /*
  * What would go by unlooked at behind a request that is allowed: HTTP/2, to which a server may switch a connection by
- * an upgrade, and whatever a tunnel has. The path of "http://host?/path" is none to servers, and one to HAProxy.
+ * an upgrade, and whatever a tunnel has. Of a whole URL servers and HAProxy may take other parts for the path, unless
+ * there is nothing odd before it. And by some fields servers let a request have another method or path than it has.
  */
 static const char never[] =
 	"\thttp-request del-header Upgrade if { req.hdr(Upgrade) -i -m sub h2 }\n"
 	"\thttp-request del-header HTTP2-Settings\n"
+	"\thttp-request del-header ^x-(http-method(-override)?|method-override|original-ur[il]|rewrite-ur[il])$ -m reg\n"
 	"\thttp-request set-var(txn.never) bool(true) if { method CONNECT }\n"
-	"\thttp-request set-var(txn.never) bool(true) if { url -m reg '^[^/?#]+//[^/]*[?#]' }\n"
+	"\thttp-request set-var(txn.never) bool(true) if !{ url -m beg / } "
+	"!{ url -m reg '^[hH][tT][tT][pP]://[A-Za-z0-9._-]+(?::[0-9]*)?/' }\n"
 	"\thttp-request set-var(txn.never) bool(true) if { path -m reg '" AMBIGUOUS "' }\n";
 
 /*
