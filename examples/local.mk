@@ -19,7 +19,8 @@ noinst_PROGRAMS += \
 	examples/reattach \
 	examples/sealed \
 	examples/switchboard/switch \
-	examples/switchboard/switchboard
+	examples/switchboard/switchboard \
+	examples/workers
 examples_cppflags = -I$(top_srcdir)/libcap-client
 examples_echo_client_CPPFLAGS = $(examples_cppflags)
 examples_echo_client_LDADD = libcap-client/libcap-client.la
@@ -43,6 +44,8 @@ examples_pager_CPPFLAGS = $(examples_cppflags)
 examples_pager_LDADD = libcap-client/libcap-client.la
 examples_pool_CPPFLAGS = $(examples_cppflags)
 examples_pool_LDADD = libcap-client/libcap-client.la
+examples_workers_CPPFLAGS = $(examples_cppflags)
+examples_workers_LDADD = libcap-client/libcap-client.la
 examples_sealed_CPPFLAGS = $(examples_cppflags)
 examples_sealed_LDADD = libcap-client/libcap-client.la
 examples_pass_CPPFLAGS = $(examples_cppflags)
@@ -78,6 +81,7 @@ nobase_dist_examples_DATA = \
 	examples/pager.c \
 	examples/pass.c \
 	examples/pool.c \
+	examples/workers.c \
 	examples/reattach.c \
 	examples/sealed.c \
 	examples/pages/fetcher.c \

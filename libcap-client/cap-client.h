@@ -16,7 +16,9 @@
  *	"Takes fd"	the descriptor belongs to the library from then on, also on failure.
  *	Threads		one object (a session, a connection, an entrypoint) is used by one thread
  *			at a time, different objects by any. A connection of capc_open() and an
- *			entrypoint use their session: they count as one object with it.
+ *			entrypoint use their session: they count as one object with it. But a
+ *			request is an object of its own, which any thread may read and answer while
+ *			another one serves, and also when its entrypoint was detached.
  *	Waiting		sleeps, unless capc_set_busy_poll() has said otherwise.
  *	fork		an object belongs to the process that made it. In a child every function
  *			gives -ECHILD, and the destructors only close the child's descriptors, so
@@ -107,6 +109,8 @@ struct capc_caller {
 	/* For who attached with CAPC_ATTACH_CAVEATS, and read by capc_caveats(); NULL and 0 for others. */
 	const char *caveats;
 	size_t n_caveats; /* bytes */
+	uint64_t connection; /* of calls: its number, which no other one of this entrypoint ever has; else 0 */
+	void *data;          /* the server's own, by capc_caller_set_data(); or NULL */
 };
 
 #define CAPC_RIGHT_CALL (1 << 0)
@@ -666,6 +670,14 @@ CAPC_PUBLIC int capc_open_dir(int dirfd, uint64_t timeout, capc **ret);
  */
 CAPC_PUBLIC int capc_open_node(int fd, uint64_t timeout, capc **ret);
 
+/*
+ * Makes a connection of a connected socket, such as an end of socketpair(2) whose other end has capc_serve_fd(). No
+ * session and no daemon is needed. Takes fd. When it has ended it is not opened again: calls give -ENOTCONN.
+ *
+ * Returns: 0, -EBADF, -ENOTSOCK. Does not block.
+ */
+CAPC_PUBLIC int capc_from_fd(int fd, capc **ret);
+
 /* Shuts the connection down and closes it. Takes NULL. Returns: NULL. */
 CAPC_PUBLIC capc *capc_free(capc *c);
 
@@ -694,7 +706,8 @@ CAPC_PUBLIC int capc_take_fd(capc *c);
  * ret  always written, so that capc_msg_done() is always right: the reply; or, with its code not
  *      0, the service's refusal, whose data is the reason; else empty but for its origin
  *
- * Returns: 0; -errno of the service when ret->code is not 0, else: -EMSGSIZE, -EINVAL, -EBADF (of
+ * Returns: 0; -errno of the service when ret->code is not 0; of the origin CAPC_ORIGIN_SERVER without a code: the server
+ * had no room for the connection (-EMFILE, -ENFILE, -ENOMEM) or refused it, and nothing was executed; else: -EMSGSIZE, -EINVAL, -EBADF (of
  * a descriptor in REQ), -EOPNOTSUPP (descriptors to a service that takes none; then also -EMSGSIZE for
  * more than 64 KiB), -EPROTOTYPE (the service speaks a protocol of its own), -ETIMEDOUT (not
  * answered, perhaps executed; the reply will be discarded), -ECONNRESET (the connection ended under
@@ -969,13 +982,78 @@ CAPC_PUBLIC int capc_attach_how(capc_session *s, const char *name, const char *h
 	capc_entrypoint **ret);
 
 /*
+ * Makes an entrypoint without a daemon, for tests, and for services between processes that have a socket in common:
+ * the same objects and handlers, with connections of capc_serve_fd() alone. Of an object the `how` says nothing, its
+ * badge lasts as long as the entrypoint; visits and listeners are not there (-EOPNOTSUPP).
+ *
+ * Returns: 0.
+ */
+CAPC_PUBLIC int capc_entrypoint_new(capc_entrypoint **ret);
+
+/*
+ * Serves calls of the object KEY of E on a socket that no daemon has handed over, beside those that one does: a
+ * connected one, or a listener, of which capc_serve() accepts. Takes fd. Its callers have the rights `call` and `fds`,
+ * the capability 0 and the label "", no limits are counted; uid, gid and pid are what SO_PEERCRED of unix(7) says.
+ * They do not end with the object: their calls get ENXIO then.
+ *
+ * Returns: 0, -ENOENT (no such object was added), -EPROTOTYPE (calls need a SEQPACKET socket), -EBADF, -ENOTSOCK,
+ * -errno as capc_serve(). Does not block.
+ */
+CAPC_PUBLIC int capc_serve_fd(capc_entrypoint *e, uint64_t key, int fd);
+
+/*
+ * What a server can be told beside its calls. Each may be NULL; capc_serve() runs them, and capc_detach() those of
+ * what it ends. DATA is that of capc_entrypoint_set_handlers(). In all of them requests may be answered.
+ */
+struct capc_handlers {
+	size_t size; /* sizeof(struct capc_handlers): it grows at its end, where zeros mean nothing */
+	/*
+	 * A client has connected, for calls; no call of it was read. It is served if this returns 0; with a -errno its
+	 * connection ends, and the client gets that from each call, as of CAPC_ORIGIN_SERVER. *RET_DATA becomes `data`
+	 * of the caller. It must not detach the entrypoint.
+	 */
+	int (*connected)(const struct capc_caller *caller, void **ret_data, void *data);
+	/*
+	 * Nobody waits any more for R, which has no answer: the client has given it up, or its connection has ended.
+	 * It is told once. R is to be answered all the same, here or later. Where other threads answer, one may do so
+	 * at the same time: then R is good for being compared, until this returns, and nothing else.
+	 */
+	void (*cancelled)(capc_request *r, void *data);
+	/*
+	 * A connection that was told of has ended, after what it has not answered was cancelled; CALLER lasts on for
+	 * requests that are kept. ERROR is 0 when the client has left, or was revoked; -ETIMEDOUT (it took no replies),
+	 * -EBADMSG, -EPROTO (it did not speak this protocol), -ENOTCONN (the entrypoint ended), -errno.
+	 */
+	void (*disconnected)(const struct capc_caller *caller, int error, void *data);
+	/*
+	 * Something was refused since this process has no room for it: a connection, the descriptors of a call, or
+	 * those of a reply. Who asked gets this errno. ERROR is -EMFILE, -ENFILE or -ENOMEM. Told once in a round.
+	 */
+	void (*exhausted)(int error, void *data);
+};
+
+/*
+ * Has these told from now on; F is copied, NULL: none. Best set before the first round: `disconnected` is not told of
+ * who came before `connected` was there.
+ *
+ * Returns: 0, -EOPNOTSUPP (F has what a later version of the structure has), -errno as capc_serve().
+ */
+CAPC_PUBLIC int capc_entrypoint_set_handlers(capc_entrypoint *e, const struct capc_handlers *f, void *data);
+
+/* `data` of a caller is DATA from now on, which the library never touches: of one thread at a time. */
+CAPC_PUBLIC void capc_caller_set_data(const struct capc_caller *caller, void *data);
+
+/*
  * Stops serving: shuts the connections of calls down; the entrypoint stays, detached. Sockets that
  * a raw handler has are not the library's, but the daemon shuts them down. Requests that were kept
  * can still be replied to, in vain. May be called from a handler. Takes NULL. Returns: NULL.
  */
 CAPC_PUBLIC capc_entrypoint *capc_detach(capc_entrypoint *e);
 
-/* Poll this for POLLIN; when it is ready, capc_serve() has something to do. Stays the library's. */
+/*
+ * Poll this for POLLIN; when it is ready, capc_serve() has something to do, be it that a time is over. When the
+ * entrypoint has ended it is ready for ever, and capc_serve() says why. Stays the library's.
+ */
 CAPC_PUBLIC int capc_entrypoint_fd(const capc_entrypoint *e);
 
 /*
@@ -1059,7 +1137,9 @@ CAPC_PUBLIC uint64_t capc_object_was(const capc_entrypoint *e, uint64_t key);
 CAPC_PUBLIC int capc_listener(capc_entrypoint *e, uint64_t key, uint64_t timeout);
 
 /*
- * Ends an object and with it all its capabilities and connections.
+ * Ends an object and with it all its capabilities and connections. Objects may be added and removed in a handler,
+ * also the one that it is the handler of; its request is answered as any other, in vain once the daemon has ended
+ * the connection.
  * Returns: 0, -ENOENT, -errno as capc_write(). Blocks for at most the session's timeout.
  */
 CAPC_PUBLIC int capc_object_remove(capc_entrypoint *e, uint64_t badge);
@@ -1138,11 +1218,11 @@ CAPC_PUBLIC int capc_glob(const char *pattern, const char *text);
  */
 CAPC_PUBLIC int capc_only(const char *text, char **ret);
 
-/* Whether nobody waits for R any more: its client has given it up, or is gone. Answer it anyway. */
+/* Whether nobody waits for R any more: its client has given it up, or is gone. Answer it anyway. From any thread. */
 CAPC_PUBLIC bool capc_cancelled(const capc_request *r);
 
 /*
- * Answers R and frees it, also on failure. Never blocks: what the client does not take at once is
+ * Answers R and frees it, also on failure; from any thread. Never blocks: what the client does not take at once is
  * sent in later rounds of capc_serve(); see capc_entrypoint_set_timeout().
  *
  * m  its code is ignored; NULL: an empty reply; descriptors stay the caller's

@@ -251,6 +251,9 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 	bool lost;
 	ssize_t n = msg_receive_lossy(fd, buffer, size, fds, room, &n_fds, &lost, MSG_DONTWAIT);
 
+	/* The error of an end stands before what was sent until then. */
+	if (n == -ECONNRESET)
+		n = msg_receive_lossy(fd, buffer, size, fds, room, &n_fds, &lost, MSG_DONTWAIT);
 	if (n < 0)
 		return (int)n;
 	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);

@@ -13,7 +13,9 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/calling/link.c \
 	libcap-client/cap-client.h \
 	libcap-client/server/caveats.c \
+	libcap-client/server/channel.c \
 	libcap-client/server/connection.c \
+	libcap-client/server/plain.c \
 	libcap-client/delegation/delegate.c \
 	libcap-client/delegation/how.c \
 	libcap-client/frame.c libcap-client/frame.h \

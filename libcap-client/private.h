@@ -16,7 +16,9 @@
  *	observe/	what the library tells of itself
  *	pass.c		capabilities in messages, and those that came in one
  *	posted.c	descriptors that are left with the daemon, and memory
- *	server.c	entrypoints: the channel, the round
+ *	server.c	entrypoints: the round
+ *	channel.c	… what the daemon hands over
+ *	plain.c		… and sockets that nobody did
  *	caveats.c	… what its callers may ask, glob.c: … as patterns
  *	objects.c	… their objects and listeners
  *	connection.c	of a served entrypoint: the calls of one client

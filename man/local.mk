@@ -13,6 +13,7 @@ function_pages = \
 	man/capc_call.3 \
 	man/capc_caveats.3 \
 	man/capc_dispatch.3 \
+	man/capc_entrypoint_new.3 \
 	man/capc_export.3 \
 	man/capc_grant.3 \
 	man/capc_how_new.3 \

@@ -77,6 +77,14 @@ wait_for 5 grep -q HELD "$TMP/pool1"
 wait_for 5 grep -q HELD "$TMP/pool2"
 t_is "both_worked_at_once" 2 "$(cat "$TMP/pool1" "$TMP/pool2" | cut -d: -f1 | sort -u | wc -l)"
 
+# Two calls work at the same time; what is given up is left off, before it would be over.
+start_example workers workers workers 2 >workers.log
+"$(program examples/echo-client)" -s workers 1000 >given-up 2>&1 &
+given_up=$!
+t_is "workers_answer_while_one_works" "worked" "$(example echo-client -s workers 0)"
+kill "$given_up"
+t_ok "workers_leave_off_what_nobody_waits_for" wait_for 10 grep -q "left off" workers.log
+
 # --- nobody but the daemon makes sockets
 
 "$PROBE" inherit "$CAPFS/control" "$(program examples/sealed)" - serve quiet >/dev/null 2>&1 &

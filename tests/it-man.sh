@@ -147,6 +147,7 @@ mkdir "$CAPFS/sessions/asks"
 echo 'init/asks echo echo' >"$CAPFS/policy"
 t_is "capc_ask.3_asks" "init/asks has echo" "$(CAPFS=$CAPFS/sessions/asks run capc_ask echo)"
 t_like "capc_ask.3_and_says_why_not" 'there is a slot' env CAPFS="$CAPFS/sessions/asks" timeout 20 "$TMP/capc_ask" echo
+t_is "capc_entrypoint_new.3_serves_without_a_daemon" "hello you" "$(CAPFS=/nowhere run capc_entrypoint_new)"
 job "$TMP/capc_attach" >"$TMP/upper"
 t_ok "capc_attach.3_serves" wait_for 10 test -d "$CAPFS/caps/upper"
 t_is "capc_attach.3_answers" HELLO "$(run cap-client upper hello)"

@@ -46,6 +46,8 @@ unit_tests = \
 	tests/test-credit \
 	tests/test-flow \
 	tests/test-loop \
+	tests/test-plain \
+	tests/test-workers \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
 	tests/test-limits \
@@ -553,6 +555,12 @@ tests_test_flow_LDADD = $(client_test_ldadd)
 tests_test_loop_SOURCES = tests/test-loop.c $(played_daemon)
 tests_test_loop_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_loop_LDADD = $(client_test_ldadd)
+tests_test_plain_SOURCES = tests/test-plain.c $(played_daemon)
+tests_test_plain_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_plain_LDADD = $(client_test_ldadd)
+tests_test_workers_SOURCES = tests/test-workers.c $(played_daemon)
+tests_test_workers_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_workers_LDADD = $(client_test_ldadd)
 tests_test_serve_descriptors_SOURCES = tests/test-serve-descriptors.c $(played_server) $(both)
 tests_test_serve_descriptors_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_descriptors_LDADD = $(client_test_ldadd)

@@ -270,9 +270,12 @@ START_TEST(a_process_without_descriptors_hangs_nobody)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	while ((full[n] = fd_dup(0)) >= 0)
 		n++;
-	/* Taken, acknowledged, and ended at once, though somebody has a duplicate. */
+	/* Taken, acknowledged, and ended at once, though somebody has a duplicate, with a word why. */
 	ck_assert_int_eq(played_serve_all(e), 1);
 	played_taken(channel, 1);
+	ck_assert(played_return(fds[0], buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.code, EMFILE);
+	ck_assert_uint_eq(wire_refusal_origin(&reply), WIRE_ORIGIN_END);
 	ck_assert(played_at_end(fds[0]));
 	while (n > 0)
 		close(full[--n]);

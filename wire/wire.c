@@ -407,6 +407,14 @@ wire_refusal_origin(struct wire_call *m)
 	return p[m->n_payload + 1];
 }
 
+bool
+wire_call_is_farewell(const struct wire_call *m)
+{
+	struct wire_call refusal = *m;
+
+	return m->code <= WIRE_ERRNO_MAX && wire_refusal_origin(&refusal) == WIRE_ORIGIN_END;
+}
+
 int
 wire_call_decode(const void *data, size_t n, struct wire_call *ret)
 {

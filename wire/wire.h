@@ -146,6 +146,7 @@ struct wire_call {
 enum wire_origin {
 	WIRE_ORIGIN_LIMIT = 1, /* of the capability */
 	WIRE_ORIGIN_SERVER,    /* what speaks this protocol in the server's stead, and has not asked it */
+	WIRE_ORIGIN_END,       /* … for all calls, of which it has looked at none: the connection ends */
 };
 
 /* The payload is in a memfd, the first of the descriptors. */
@@ -157,6 +158,9 @@ wire_call_is_large(const struct wire_call *m)
 
 /* The payload of a refusal with this origin. Returns: its length, -EMSGSIZE. */
 int wire_refusal_encode(const char *reason, enum wire_origin origin, void *buffer, size_t size);
+
+/* It is for all calls of the connection, of which the server has looked at none. */
+bool wire_call_is_farewell(const struct wire_call *m);
 
 /* Cuts the origin off the payload of a refusal. Returns: it, 0: none is said, so it is the service's. */
 uint8_t wire_refusal_origin(struct wire_call *m);

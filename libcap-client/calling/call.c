@@ -182,6 +182,8 @@ capc_call(struct capc *c, const struct capc_msg *req, struct capc_msg *ret, uint
 		r = call_start(c, req, NULL, NULL, &serial);
 	/* Not before REQ was read: both may be one. */
 	*ret = (struct capc_msg){.origin = c->refused ? CAPC_ORIGIN_DAEMON : CAPC_ORIGIN_LIBRARY};
+	if (r < 0 && r == c->farewell)
+		ret->origin = CAPC_ORIGIN_SERVER;
 	if (r < 0)
 		return r;
 	r = call_finish(c, serial, ret, deadline);

@@ -49,7 +49,8 @@ struct pending {
 	struct index_link by_serial;
 	enum pending_state state;
 	bool is_last_try; /* while queued: it has seen a connection end, or there was none */
-	bool refused;	  /* once done: by who makes connections */
+	bool refused;	  /* once done: by who makes connections, */
+	bool by_server;	  /* … or by the server, which has not looked at it */
 	uint64_t serial;
 	size_t n_fds;
 	struct kept_frame *frame; /* while queued */
@@ -76,6 +77,7 @@ struct capc {
 	int type;
 	uint64_t generation; /* connections so far */
 	int ended;	     /* why the last one ended, or was not made */
+	int farewell;	     /* … since the server looked at no call of it: that -errno; or 0 */
 
 	enum credit credit;
 	unsigned n_asked; /* times that it was asked for */
@@ -115,6 +117,9 @@ struct capc {
 void handle_enter(struct capc *c); /* the payload to come is large: there is to be memory for it that stays */
 
 /* link.c */
+
+/* The connection is there: C->fd. Closes it where it fails. Returns: 0, -errno. */
+int link_up(struct capc *c);
 
 /* Makes a connection, and waits for it. There is none, nor one under way. Returns: 0, -errno. */
 int link_connect(struct capc *c, uint64_t deadline);

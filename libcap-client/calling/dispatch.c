@@ -163,7 +163,9 @@ pending_result(struct pending *p, struct capc_msg *ret)
 	int r = p->error ? p->error : -(int)p->msg.code;
 
 	*ret = p->msg;
-	if (p->error)
+	if (p->by_server)
+		ret->origin = CAPC_ORIGIN_SERVER;
+	else if (p->error)
 		ret->origin = p->refused ? CAPC_ORIGIN_DAEMON : CAPC_ORIGIN_LIBRARY;
 	p->msg = (struct capc_msg){};
 	return r;

@@ -83,6 +83,7 @@ pending_done(struct capc *c, struct pending *p, int error)
 	pending_leave(c, p);
 	p->state = PENDING_DONE;
 	p->error = error;
+	p->by_server = error && error == c->farewell;
 	list_append(p->replied ? &c->due : &c->done, &p->link);
 	dispatch_news(c);
 }
@@ -155,6 +156,10 @@ flow_take(struct capc *c)
 		return link_end(c, r);
 	if (reply.type == WIRE_CREDIT)
 		return take_credit(c, &reply);
+	if (r > 0 && wire_call_is_farewell(&reply)) {
+		c->farewell = -(int)reply.code;
+		return link_end(c, c->farewell);
+	}
 	if (reply.serial > c->serial || (r > 0 && (reply.type != WIRE_RETURN || reply.code > WIRE_ERRNO_MAX)))
 		return link_end(c, -EBADMSG);
 	return r > 0 ? take_return(c, &reply) : 1;

@@ -124,6 +124,22 @@ capc_open_flags(struct capc_session *s, const char *slot, unsigned flags, struct
 	return 0;
 }
 
+int
+capc_from_fd(int from, struct capc **ret)
+{
+	cleanup(capc_free_p) struct capc *c = handle_new();
+	cleanup_close int fd = from;
+	int r = c ? fd_set_cloexec(fd, true) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	c->fd = take_fd(fd);
+	r = link_up(c);
+	if (r == 0)
+		*ret = take_ptr(c);
+	return r;
+}
+
 static int
 open_node(int fd, bool is_socket, uint64_t timeout, struct capc **ret)
 {

@@ -67,11 +67,14 @@ has_session(const struct capc *c)
 static int
 may_connect(const struct capc *c)
 {
-	return c->flags & CAPC_ONE_CONNECTION && c->generation > 0 ? -ENOTCONN : 0;
+	bool has_slot = c->session || c->node >= 0;
+
+	if (has_slot && !(c->flags & CAPC_ONE_CONNECTION && c->generation > 0))
+		return 0;
+	return c->farewell ? c->farewell : -ENOTCONN;
 }
 
-/* The connection is there. */
-static int
+int
 link_up(struct capc *c)
 {
 	int r;
@@ -86,6 +89,7 @@ link_up(struct capc *c)
 	}
 	c->state = LINK_UP;
 	c->generation++;
+	c->farewell = 0;
 	c->failed = false;
 	dispatch_news(c);
 	return 0;

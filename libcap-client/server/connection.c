@@ -19,32 +19,21 @@
 #include "base/fd.h"
 #include "libcap-client/server/serving.h"
 
-int
-connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
-	uint32_t page_index)
+static int connection_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events);
+
+static struct connection *
+connection_make(struct capc_entrypoint *e, const struct capc_caller *caller)
 {
-	struct epoll_event event = {.events = EPOLLIN};
 	size_t n_label = strlen(caller->label) + 1;
 	struct connection *c = calloc(1, sizeof(*c) + n_label + caller->n_caveats);
-	int r = -ENOMEM;
 
-	event.data.ptr = c;
-	if (c)
-		r = socket_type(fd) != SOCK_SEQPACKET ? -EPROTOTYPE : 0;
-	if (r == 0 && epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
-		r = -errno;
-	if (r < 0) {
-		fd_shutdown_close(fd);
-		fd_close(caller->pidfd);
-		free(c);
-		return r;
-	}
+	if (!c)
+		return NULL;
+	c->watched.dispatch = connection_dispatch;
 	c->n_refs = 1;
 	c->entrypoint = e;
-	c->fd = fd;
-	c->events = event.events;
-	c->page_index = page_index;
 	c->caller = *caller;
+	c->caller.connection = ++e->connection_id;
 	c->caller.label = memcpy(c->label, caller->label, n_label);
 	if (caller->caveats)
 		c->caller.caveats = memcpy(c->label + n_label, caller->caveats, caller->n_caveats);
@@ -55,8 +44,55 @@ connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *call
 	buffer_init(&c->buffer, &e->room, false);
 	window_init(&c->window, &e->room);
 	c->in.window = &c->window;
+	return c;
+}
+
+/* Asks the program whether C may be, before a call of it is read. */
+static void
+connection_announce(struct connection *c)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+	void *data = NULL;
+	int r;
+
+	if (!e->on.connected)
+		return;
+	c->n_refs++;
+	entrypoint_unlock(e);
+	r = e->on.connected(&c->caller, &data, e->on_data);
+	entrypoint_lock(e);
+	c->announced = r >= 0;
+	c->caller.data = data;
+	if (r < 0 && c->open) {
+		connection_farewell(c->fd, -r, "the server refuses the connection");
+		connection_close(c, r);
+	}
+	connection_unref(c);
+}
+
+void
+connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller, uint32_t page_index)
+{
+	struct connection *c = connection_make(e, caller);
+	int r = c ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = socket_type(fd) != SOCK_SEQPACKET ? -EPROTOTYPE : 0;
+	if (r == 0)
+		r = entrypoint_watch(e, fd, &c->watched);
+	if (r < 0) {
+		entrypoint_refuse(e, fd, r);
+		fd_close(caller->pidfd);
+		free(c);
+		return;
+	}
+	e->n_refs++;
+	c->open = true;
+	c->fd = fd;
+	c->events = EPOLLIN;
+	c->page_index = page_index;
 	list_append(&e->connections, &c->link);
-	return 0;
+	connection_announce(c);
 }
 
 struct connection *
@@ -65,6 +101,7 @@ connection_unref(struct connection *c)
 	if (--c->n_refs > 0)
 		return NULL;
 	fd_close(c->caller.pidfd);
+	c->entrypoint->n_refs--;
 	free(c);
 	return NULL;
 }
@@ -97,12 +134,14 @@ connection_ahead(struct connection *c)
 }
 
 void
-connection_close(struct connection *c)
+connection_close(struct connection *c, int error)
 {
 	struct capc_entrypoint *e = c->entrypoint;
 
-	if (!e)
+	if (!c->open)
 		return;
+	c->open = false;
+	c->error = error;
 	/*
 	 * The daemon's duplicate keeps the socket alive, and with it what epoll knows of it. In a
 	 * child of fork the epoll is its parent's as well.
@@ -112,19 +151,48 @@ connection_close(struct connection *c)
 	c->fd = close_owned(c->fd, e->owner);
 	while (!list_empty(&c->replies))
 		kept_frame_free(list_entry(list_first(&c->replies), struct kept_frame, link));
-	while (!list_empty(&c->requests))
-		list_unlink(list_first(&c->requests));
+	list_for_each (i, &c->requests)
+		__atomic_store_n(
+			&list_entry(i, struct capc_request, link)->cancelled, true, __ATOMIC_RELEASE);
 	inbox_clear(&c->in);
 	connection_ahead(c);
 	window_drop(&c->window);
 	buffer_drop(&c->buffer);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
-	c->entrypoint = NULL;
-	if (e->serving)
-		list_append(&e->dead, &c->link);
-	else
+	list_append(&e->dead, &c->link);
+	entrypoint_wake(e);
+}
+
+static void
+connection_tell_dead(struct connection *c)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+
+	while (e->on.cancelled && !list_empty(&c->requests)) {
+		struct capc_request *r = list_entry(list_first(&c->requests), struct capc_request, link);
+
+		if (r->told)
+			break;
+		request_tell_cancelled(r);
+	}
+	if (!c->announced || !e->on.disconnected)
+		return;
+	entrypoint_unlock(e);
+	e->on.disconnected(&c->caller, c->error, e->on_data);
+	entrypoint_lock(e);
+}
+
+void
+entrypoint_bury(struct capc_entrypoint *e)
+{
+	while (!list_empty(&e->dead)) {
+		struct connection *c = list_entry(list_first(&e->dead), struct connection, link);
+
+		list_unlink(&c->link);
+		connection_tell_dead(c);
 		connection_unref(c);
+	}
 }
 
 /* Why a call is not given to its handler. Returns: 0, or a positive errno, with *RET_REASON and *RET_ORIGIN. */
@@ -170,6 +238,7 @@ connection_call(struct connection *c, const struct wire_call *call)
 	if (!r)
 		return -ENOMEM;
 	r->connection = c;
+	r->n_refs = 1;
 	r->serial = call->serial;
 	list_append(&c->requests, &r->link);
 	c->n_refs++;
@@ -193,10 +262,14 @@ connection_call(struct connection *c, const struct wire_call *call)
 		c->lent = r->lent = true;
 	if (wire_call_is_large(call))
 		entrypoint_keeps(c->entrypoint);
+	if (error == EMFILE || error == ENFILE)
+		c->entrypoint->exhausted = -error;
+	entrypoint_unlock(c->entrypoint);
 	if (error)
 		request_refuse(r, error, reason, origin);
 	else
 		o->handler(r, &r->msg, o->data);
+	entrypoint_lock(c->entrypoint);
 	return 0;
 }
 
@@ -206,8 +279,10 @@ connection_cancel(struct connection *c, uint64_t serial)
 	list_for_each (i, &c->requests) {
 		struct capc_request *r = list_entry(i, struct capc_request, link);
 
-		if (r->serial == serial)
-			r->cancelled = true;
+		if (r->serial == serial) {
+			request_tell_cancelled(r);
+			return;
+		}
 	}
 }
 
@@ -278,20 +353,22 @@ connection_read_one(struct connection *c)
 {
 	int r = connection_read(c);
 
-	if (r < 0 && c->entrypoint)
-		connection_close(c);
-	else if (c->entrypoint)
+	if (r < 0)
+		connection_close(c, r == -ECONNRESET ? 0 : r);
+	else if (c->open)
 		connection_watch(c);
 	return r > 0;
 }
 
-int
-connection_dispatch(struct connection *c, uint32_t events)
+/* Returns how many calls were given to handlers. */
+static int
+connection_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events)
 {
+	struct connection *c = container_of(w, struct connection, watched);
 	int n = 0;
 
-	/* Closed by a handler in this round. */
-	if (!c->entrypoint)
+	/* Closed in this round, or while it was waited for. */
+	if (!c->open)
 		return 0;
 	c->n_refs++;
 	if (c->events & EPOLLIN)
@@ -300,7 +377,7 @@ connection_dispatch(struct connection *c, uint32_t events)
 		connection_flush(c);
 	else if (events & (EPOLLHUP | EPOLLERR))
 		/* Nobody is there to reply to, and it is not read from: ready for ever. */
-		connection_close(c);
+		connection_close(c, 0);
 	connection_unref(c);
 	return n;
 }

@@ -75,7 +75,8 @@ object_link(struct capc_entrypoint *e, struct object *o)
 static int
 objects_begin(struct capc_entrypoint *e)
 {
-	session_begin(e->session);
+	if (e->session)
+		session_begin(e->session);
 	return entrypoint_check(e);
 }
 
@@ -107,34 +108,55 @@ parse_badge(const char *result, const char *key, uint64_t *ret)
 	return 0;
 }
 
+/* Has the daemon add it. */
+static int
+object_ask(struct capc_entrypoint *e, struct object *o, const char *how)
+{
+	cleanup_text struct text command = {};
+	cleanup_free char *result = NULL;
+	int r;
+
+	text_addf(&command, "key=%" PRIu64 "%s%s%s", o->key, how && *how ? " " : "", how ? how : "",
+		o->handler ? " protocol=calls" : "");
+	r = objects_write(e, &command, &result);
+	if (r == 0)
+		r = parse_badge(result, "badge=", &o->badge);
+	if (r == 0)
+		parse_badge(result, "was=", &o->was);
+	return r;
+}
+
+/* Where there is no daemon a badge lasts as long as the entrypoint. */
+static void
+object_number(struct capc_entrypoint *e, struct object *o)
+{
+	const struct object *old = entrypoint_find(e, o->key);
+
+	o->badge = old ? old->badge : ++e->badge;
+}
+
 int
 capc_object_add(struct capc_entrypoint *e, uint64_t key, capc_handler *f, void *data,
 	const char *how, uint64_t *ret_badge)
 {
-	cleanup_text struct text command = {};
-	cleanup_free char *result = NULL;
 	cleanup_free struct object *o = NULL;
 	uint64_t badge;
 	int r;
 
 	r = objects_begin(e);
+	if (r == 0)
+		r = object_prepare(e, key, &o);
 	if (r < 0)
 		return r;
-	r = object_prepare(e, key, &o);
-	if (r < 0)
-		return r;
-	text_addf(&command, "key=%" PRIu64 "%s%s%s", key, how && *how ? " " : "", how ? how : "",
-		f ? " protocol=calls" : "");
-	r = objects_write(e, &command, &result);
-	if (r < 0)
-		return r;
-	r = parse_badge(result, "badge=", &badge);
-	if (r < 0)
-		return r;
-	parse_badge(result, "was=", &o->was);
-	o->badge = badge;
 	o->handler = f;
 	o->data = data;
+	if (e->session)
+		r = object_ask(e, o, how);
+	else
+		object_number(e, o);
+	if (r < 0)
+		return r;
+	badge = o->badge;
 	object_link(e, take_ptr(o));
 	if (ret_badge)
 		*ret_badge = badge;
@@ -159,9 +181,12 @@ capc_object_remove(struct capc_entrypoint *e, uint64_t badge)
 	r = objects_begin(e);
 	if (r < 0)
 		return r;
-	text_addf(&command, "remove=%" PRIu64, badge);
-	r = objects_write(e, &command, NULL);
 	o = entrypoint_find_badge(e, badge);
+	text_addf(&command, "remove=%" PRIu64, badge);
+	if (e->session)
+		r = objects_write(e, &command, NULL);
+	else
+		r = o ? 0 : -ENOENT;
 	if (o && (r == 0 || r == -ENOENT))
 		object_unlink(e, o);
 	return r;
@@ -183,6 +208,8 @@ capc_listener(struct capc_entrypoint *e, uint64_t key, uint64_t timeout)
 {
 	uint64_t deadline = deadline_after(timeout);
 
+	if (!e->session)
+		return -EOPNOTSUPP;
 	for (;;) {
 		struct object *o = entrypoint_find(e, key);
 		uint64_t now;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Requests from when they are with a handler, and their replies until these are sent. A request outlives its
- * connection: the handler has it. A reply then goes nowhere.
+ * connection: the handler has it. A reply then goes nowhere. Any thread answers, and sends by itself what its client
+ * takes at once: nobody has to be woken up for that.
  */
 #include "config.h"
 
@@ -9,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/msg.h"
 #include "libcap-client/server/serving.h"
 
 #define REASON_MAX 128 /* bytes of one that is the library's */
@@ -20,7 +23,7 @@ void
 connection_watch(struct connection *c)
 {
 	bool waits = !list_empty(&c->replies);
-	struct epoll_event event = {.data.ptr = c};
+	struct epoll_event event = {.data.ptr = &c->watched};
 
 	if (waits)
 		event.events = c->starved ? 0 : EPOLLOUT;
@@ -30,7 +33,7 @@ connection_watch(struct connection *c)
 		return;
 	c->events = event.events;
 	if (epoll_ctl(c->entrypoint->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
-		connection_close(c);
+		connection_close(c, -errno);
 }
 
 void
@@ -41,8 +44,7 @@ connection_flush(struct connection *c)
 	c->starved = false;
 	while (!list_empty(&c->replies)) {
 		struct kept_frame *o = list_entry(list_first(&c->replies), struct kept_frame, link);
-		int r = frame_send(&o->frame, c->fd, c->entrypoint->buffer,
-			sizeof(c->entrypoint->buffer));
+		int r = frame_send(&o->frame, c->fd, c->entrypoint->out, sizeof(c->entrypoint->out));
 
 		c->starved = r == -ETOOMANYREFS;
 		if (c->starved)
@@ -50,7 +52,7 @@ connection_flush(struct connection *c)
 		if (r == -EAGAIN || c->starved)
 			break;
 		if (r < 0)
-			return connection_close(c);
+			return connection_close(c, 0);
 		if (o->frame.call.type == WIRE_RETURN)
 			c->n_unanswered--;
 		kept_frame_free(o);
@@ -95,7 +97,7 @@ connection_credit(struct connection *c)
 			.n_payload = e->fds_max},
 		.memfd = -1,
 	};
-	int r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer)) : -EAGAIN;
+	int r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->out, sizeof(e->out)) : -EAGAIN;
 
 	if (r != -EAGAIN)
 		return r;
@@ -114,8 +116,7 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 	int r = frame_begin(&f, WIRE_RETURN, code, serial, m, &c->buffer);
 
 	if (r == 0)
-		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->buffer, sizeof(e->buffer))
-					    : -EAGAIN;
+		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->out, sizeof(e->out)) : -EAGAIN;
 	if (r == -EAGAIN || (r == -ETOOMANYREFS && f.n_sent > 0))
 		r = connection_enqueue(c, &f);
 	else if (r == 0)
@@ -124,7 +125,9 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 		entrypoint_keeps(e);
 	/* What went ahead of it must not come with the error that would be sent instead. */
 	if (r < 0 && f.n_sent > 0)
-		connection_close(c);
+		connection_close(c, r);
+	if (r == -EMFILE || r == -ENFILE)
+		e->exhausted = r;
 	frame_end(&f);
 	return r;
 }
@@ -139,6 +142,23 @@ connection_reply_none(struct connection *c, uint32_t code, uint64_t serial)
 	return connection_reply(c, code, serial, &(struct capc_msg){.data = text, .n_data = (size_t)n});
 }
 
+/* In the place of the first call's RETURN, which those who do not know it take it for. */
+void
+connection_farewell(int fd, int error, const char *reason)
+{
+	char text[REASON_MAX], packet[REASON_MAX + 64];
+	int n = wire_refusal_encode(reason, WIRE_ORIGIN_END, text, sizeof(text));
+	struct wire_call m = {.type = WIRE_RETURN,
+		.code = (uint32_t)error,
+		.serial = 1,
+		.payload = text,
+		.n_payload = n < 0 ? 0 : (size_t)n};
+
+	n = wire_call_encode(&m, packet, sizeof(packet));
+	if (n > 0)
+		(void)msg_send(fd, packet, (size_t)n, NULL, 0, MSG_DONTWAIT);
+}
+
 /* … its buffer to the client, who has the RETURN. */
 static void
 connection_return(struct capc_request *r)
@@ -148,44 +168,103 @@ connection_return(struct capc_request *r)
 	r->lent = false;
 }
 
-struct capc_request *
-request_free(struct capc_request *r)
+static void
+request_unlink(struct capc_request *r)
 {
 	list_unlink(&r->link);
 	r->connection->n_fds -= r->n_fds;
-	capc_msg_done(&r->msg);
+	r->n_fds = 0;
+}
+
+/* Returns: whether it is to be freed, which takes as long as closing its descriptors does. */
+static bool
+request_unref(struct capc_request *r)
+{
+	if (--r->n_refs > 0)
+		return false;
 	connection_unref(r->connection);
+	return true;
+}
+
+static void
+request_done(struct capc_request *r)
+{
+	capc_msg_done(&r->msg);
 	free(r);
-	return NULL;
+}
+
+void
+request_free(struct capc_request *r)
+{
+	request_unlink(r);
+	if (request_unref(r))
+		request_done(r);
+}
+
+void
+request_tell_cancelled(struct capc_request *r)
+{
+	struct capc_entrypoint *e = r->connection->entrypoint;
+
+	__atomic_store_n(&r->cancelled, true, __ATOMIC_RELEASE);
+	if (r->told || !e->on.cancelled)
+		return;
+	r->told = true;
+	/* Those of whom it was told stand last. */
+	list_unlink(&r->link);
+	list_append(&r->connection->requests, &r->link);
+	r->n_refs++;
+	entrypoint_unlock(e);
+	e->on.cancelled(r, e->on_data);
+	entrypoint_lock(e);
+	if (request_unref(r))
+		request_done(r);
 }
 
 /*
- * Answers once and frees R. When the reply itself cannot be sent (its descriptor is none, or too
- * many are in flight), the client gets that error instead, and so does the server.
+ * When the reply itself cannot be sent (its descriptor is none, or too many are in flight), the client gets that
+ * error instead, and so does the server.
  */
+static int
+connection_answer(struct connection *c, struct capc_request *r, uint32_t code, const struct capc_msg *m)
+{
+	int result, again;
+
+	again = result = connection_reply(c, code, r->serial, m);
+	if (result < 0 && result != -EPIPE && result != -ECONNRESET && c->open)
+		again = connection_reply_none(c, (uint32_t)-result, r->serial);
+	request_unlink(r);
+	connection_return(r);
+	c->full = false;
+	if (again < 0)
+		connection_close(c, again == -EPIPE || again == -ECONNRESET ? 0 : again);
+	else if (c->open)
+		connection_watch(c);
+	return result == -EPIPE ? -ECONNRESET : result;
+}
+
+/* Answers once and frees R. */
 static int
 request_answer(struct capc_request *r, uint32_t code, const struct capc_msg *m)
 {
 	struct connection *c = r->connection;
-	int result = -ECONNRESET, again;
+	struct capc_entrypoint *e = c->entrypoint;
+	int result = -ECONNRESET;
+	bool last;
 
-	if (c->entrypoint && c->entrypoint->owner != process_id()) {
-		result = -ECHILD;
-	} else if (c->entrypoint) {
-		again = result = connection_reply(c, code, r->serial, m);
-		if (result < 0 && result != -EPIPE && result != -ECONNRESET && c->entrypoint)
-			again = connection_reply_none(c, (uint32_t)-result, r->serial);
-		c->n_fds -= r->n_fds;
-		r->n_fds = 0;
-		connection_return(r);
-		c->full = false;
-		if (again < 0)
-			connection_close(c);
-		else if (c->entrypoint)
-			connection_watch(c);
-		result = result == -EPIPE ? -ECONNRESET : result;
+	if (e->owner != process_id()) {
+		request_free(r);
+		return -ECHILD;
 	}
-	request_free(r);
+	entrypoint_lock(e);
+	if (c->open)
+		result = connection_answer(c, r, code, m);
+	else
+		request_unlink(r);
+	last = request_unref(r);
+	entrypoint_unlock(e);
+	if (last)
+		request_done(r);
 	return result;
 }
 
@@ -223,7 +302,7 @@ capc_reply_error(struct capc_request *r, int error, const char *reason)
 bool
 capc_cancelled(const struct capc_request *r)
 {
-	return r->cancelled || !r->connection->entrypoint;
+	return __atomic_load_n(&r->cancelled, __ATOMIC_ACQUIRE);
 }
 
 const struct capc_caller *
@@ -232,3 +311,8 @@ capc_caller(const struct capc_request *r)
 	return &r->connection->caller;
 }
 
+void
+capc_caller_set_data(const struct capc_caller *caller, void *data)
+{
+	((struct capc_caller *)(uintptr_t)caller)->data = data;
+}

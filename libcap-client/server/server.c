@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Serving. The daemon hands connected sockets over on the entrypoint's channel, each with a serial
- * that ascends, and counts those that were not acknowledged; after its own restart it may offer
- * one again, which the serial tells.
- */
+/* Serving: entrypoints, and rounds of what is due in them. */
 #include "config.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/msg.h"
 #include "libcap-client/server/serving.h"
 #include "libcap-client/server/visited.h"
 
@@ -48,9 +44,12 @@ capc_accept_raw(struct capc_entrypoint *e, capc_raw_handler *f, void *data)
 void
 capc_entrypoint_set_timeout(struct capc_entrypoint *e, uint64_t timeout)
 {
+	if (entrypoint_check(e) < 0)
+		return;
+	entrypoint_lock(e);
 	e->timeout = timeout;
-	if (entrypoint_check(e) == 0)
-		entrypoint_set_timer(e);
+	entrypoint_set_timer(e);
+	entrypoint_unlock(e);
 }
 
 int
@@ -64,20 +63,51 @@ capc_entrypoint_set_busy_poll(struct capc_entrypoint *e, uint64_t usec)
 void
 capc_entrypoint_set_max(struct capc_entrypoint *e, size_t n_data, size_t n_fds)
 {
+	if (entrypoint_check(e) < 0)
+		return;
+	entrypoint_lock(e);
 	e->data_max = n_data < CAPC_PAYLOAD_MAX ? n_data : CAPC_PAYLOAD_MAX;
 	e->fds_max = n_fds < CAPC_FDS_MAX ? n_fds : CAPC_FDS_MAX;
+	entrypoint_unlock(e);
 }
 
 int
 capc_entrypoint_set_calls(struct capc_entrypoint *e, unsigned n)
 {
+	int r = entrypoint_check(e);
+
 	if (n < WIRE_CREDIT_MIN || n > CAPC_CALLS_MAX)
 		return -EINVAL;
+	if (r < 0)
+		return r;
+	entrypoint_lock(e);
 	e->calls_max = n;
+	entrypoint_unlock(e);
 	return 0;
 }
 
-static int
+int
+capc_entrypoint_set_handlers(struct capc_entrypoint *e, const struct capc_handlers *f, void *data)
+{
+	struct capc_handlers on = {};
+	int r = entrypoint_check(e);
+
+	if (r < 0)
+		return r;
+	if (f && f->size > sizeof(on))
+		for (size_t i = sizeof(on); i < f->size; i++)
+			if (((const char *)f)[i])
+				return -EOPNOTSUPP;
+	if (f)
+		memcpy(&on, f, f->size < sizeof(on) ? f->size : sizeof(on));
+	entrypoint_lock(e);
+	e->on = on;
+	e->on_data = data;
+	entrypoint_unlock(e);
+	return 0;
+}
+
+int
 spares_take(struct capc_entrypoint *e)
 {
 	for (size_t i = 0; i < 2; i++) {
@@ -90,25 +120,44 @@ spares_take(struct capc_entrypoint *e)
 	return 0;
 }
 
-static void
+void
 spares_give(struct capc_entrypoint *e)
 {
 	for (size_t i = 0; i < 2; i++)
 		e->spare[i] = fd_close(e->spare[i]);
 }
 
-static int
-watch(struct capc_entrypoint *e, int fd, void *what)
+int
+entrypoint_watch(struct capc_entrypoint *e, int fd, struct watched *w)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = w};
 
 	return epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int
-entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *name)
+void
+entrypoint_refuse(struct capc_entrypoint *e, int fd, int error)
 {
+	if (error == -EMFILE || error == -ENFILE || error == -ENOMEM)
+		e->exhausted = error;
+	if (socket_type(fd) == SOCK_SEQPACKET)
+		connection_farewell(fd, -error, "the server has no room for the connection");
+	fd_shutdown_close(fd);
+}
+
+static int timer_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events);
+
+/* Also of one that fails capc_detach() makes an end. */
+static int
+entrypoint_make(struct capc_session *s, const char *name, struct capc_entrypoint **ret)
+{
+	struct capc_entrypoint *e = malloc(sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
 	memset(e, 0, offsetof(struct capc_entrypoint, buffer));
+	pthread_mutex_init(&e->mutex, NULL);
+	e->n_refs = 1;
 	e->owner = getpid();
 	e->session = s;
 	e->timeout = CAPC_TIMEOUT_USEC;
@@ -116,12 +165,16 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	e->fds_max = FDS_DEFAULT;
 	e->calls_max = CALLS_DEFAULT;
 	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = -1;
+	e->channel_watched.dispatch = channel_dispatch;
+	e->timer_watched.dispatch = timer_dispatch;
 	list_init(&e->connections);
 	list_init(&e->stalled);
 	list_init(&e->dead);
 	list_init(&e->ahead);
+	list_init(&e->listeners);
 	room_init(&e->room, ROOM_MAX);
 	visited_init(&e->visited);
+	*ret = e;
 	e->name = strdup(name);
 	if (!e->name)
 		return -ENOMEM;
@@ -131,7 +184,21 @@ entrypoint_init(struct capc_entrypoint *e, struct capc_session *s, const char *n
 	e->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (e->timer < 0)
 		return -errno;
-	return spares_take(e);
+	return entrypoint_watch(e, e->timer, &e->timer_watched);
+}
+
+int
+capc_entrypoint_new(struct capc_entrypoint **ret)
+{
+	cleanup(capc_detach_p) struct capc_entrypoint *e = NULL;
+	int r = entrypoint_make(NULL, "", &e);
+
+	if (r == 0)
+		r = spares_take(e);
+	if (r < 0)
+		return r;
+	*ret = take_ptr(e);
+	return 0;
 }
 
 /* A daemon of 0.1.0 does not know the word for what is not wanted, and sends it. */
@@ -165,18 +232,15 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 	int r;
 
 	session_begin(s);
-	e = malloc(sizeof(*e));
-	if (!e)
-		return -ENOMEM;
-	r = entrypoint_init(e, s, name);
+	r = entrypoint_make(s, name, &e);
+	if (r == 0)
+		r = spares_take(e);
 	if (r < 0)
 		return r;
 	e->caveats = how && strstr(how, "caveats=yes");
 	r = channel_ask(s, name, how, &e->channel);
 	if (r == 0)
-		r = watch(e, e->channel, &e->channel);
-	if (r == 0)
-		r = watch(e, e->timer, &e->timer);
+		r = entrypoint_watch(e, e->channel, &e->channel_watched);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(e);
@@ -214,20 +278,24 @@ capc_attach(struct capc_session *s, const char *name, unsigned flags, struct cap
 	return r;
 }
 
-/* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */
-static void
+/* Its timer has run out for ever: whoever polls hears of it. */
+void
 entrypoint_end(struct capc_entrypoint *e, int error)
 {
 	while (!list_empty(&e->connections))
-		connection_close(list_entry(list_first(&e->connections), struct connection, link));
+		connection_close(list_entry(list_first(&e->connections), struct connection, link), error);
+	listeners_free(e);
 	room_deinit(&e->room);
 	e->channel = close_owned(e->channel, e->owner);
 	spares_give(e);
 	e->error = error;
+	if (e->owner == getpid())
+		entrypoint_set_timer(e);
 }
 
+/* All but what kept requests need: the mutex. */
 static void
-entrypoint_free(struct capc_entrypoint *e)
+entrypoint_deinit(struct capc_entrypoint *e)
 {
 	objects_free(e);
 	limits_unmap(&e->limits);
@@ -235,7 +303,38 @@ entrypoint_free(struct capc_entrypoint *e)
 	fd_close(e->timer);
 	fd_close(e->epoll);
 	free(e->name);
+	e->n_refs--;
+}
+
+void
+entrypoint_unlock(struct capc_entrypoint *e)
+{
+	bool last = e->n_refs == 0;
+
+	pthread_mutex_unlock(&e->mutex);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&e->mutex);
 	free(e);
+}
+
+/* In a child of fork another thread's mutex may be locked for ever, and its memory is nobody's. */
+static void
+entrypoint_abandon(struct capc_entrypoint *e)
+{
+	/* The timer is the parent's. */
+	e->in_round = true;
+	entrypoint_end(e, -ECHILD);
+	e->on = (struct capc_handlers){};
+	while (!list_empty(&e->dead)) {
+		struct connection *c = list_entry(list_first(&e->dead), struct connection, link);
+
+		list_unlink(&c->link);
+		connection_unref(c);
+	}
+	entrypoint_deinit(e);
+	if (e->n_refs == 0)
+		free(e);
 }
 
 struct capc_entrypoint *
@@ -243,11 +342,18 @@ capc_detach(struct capc_entrypoint *e)
 {
 	if (!e)
 		return NULL;
+	if (e->owner != getpid()) {
+		entrypoint_abandon(e);
+		return NULL;
+	}
+	entrypoint_lock(e);
 	entrypoint_end(e, -ENOTCONN);
+	entrypoint_bury(e);
 	if (e->serving)
 		e->detached = true;
 	else
-		entrypoint_free(e);
+		entrypoint_deinit(e);
+	entrypoint_unlock(e);
 	return NULL;
 }
 
@@ -257,247 +363,16 @@ capc_entrypoint_fd(const struct capc_entrypoint *e)
 	return e->owner == process_id() ? e->epoll : -ECHILD;
 }
 
-static void
-channel_watch(struct capc_entrypoint *e, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.ptr = &e->channel};
-
-	if (epoll_ctl(e->epoll, EPOLL_CTL_MOD, e->channel, &event) < 0)
-		entrypoint_end(e, -errno);
-}
-
-/*
- * Tells the daemon that the last hand-over was taken. When the channel is full nothing else is
- * received until it was told.
- */
-static void
-channel_acknowledge(struct capc_entrypoint *e)
-{
-	uint8_t message[16];
-	int n = wire_taken_encode(e->unacknowledged, message, sizeof(message));
-	ssize_t sent = msg_send(e->channel, message, (size_t)n, NULL, 0, MSG_DONTWAIT);
-
-	if (sent == -EAGAIN)
-		channel_watch(e, EPOLLOUT);
-	else if (sent < 0)
-		entrypoint_end(e, -ENOTCONN);
-	else
-		e->unacknowledged = 0;
-}
-
-/* Gives the connection to the raw handler or starts to read calls. Takes the descriptors. */
-static void
-handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd, int pidfd)
-{
-	char label[WIRE_LABEL_MAX + 1];
-	struct capc_caller caller = {
-		.badge = m->badge,
-		.key = m->key,
-		.capability = m->capability,
-		.rights = m->rights,
-		.uid = m->uid,
-		.gid = m->gid,
-		.pid = (pid_t)m->pid,
-		.pidfd = pidfd,
-		.label = label,
-		.aside = m->aside,
-		.caveats = m->caveats,
-		.n_caveats = m->n_caveats,
-	};
-
-	memcpy(label, m->label, m->n_label);
-	label[m->n_label] = '\0';
-	if (!e->raw || m->page_index) {
-		/* A failure has shut FD down: its client sees the end, which is all to be said. */
-		connection_new(e, fd, &caller, m->page_index);
-		return;
-	}
-	e->raw(fd, &caller, e->raw_data);
-	fd_close(pidfd);
-}
-
-/* The listener of an object, or why there is none. Takes FD. Returns: 0, -EBADMSG, -EPROTO. */
 static int
-listener_take(struct capc_entrypoint *e, size_t n, int from)
-{
-	cleanup_close int fd = from;
-	struct wire_listener m;
-	struct object *o;
-	int r = wire_listener_decode(e->buffer, n, &m);
-
-	if (r < 0)
-		return r;
-	if (!m.error != (fd >= 0))
-		return -EBADMSG;
-	e->unacknowledged = m.badge;
-	channel_acknowledge(e);
-	o = entrypoint_find_badge(e, m.badge);
-	if (!o) {
-		/* Nobody will accept there: whoever connects is told at once. */
-		fd = fd_shutdown_close(fd);
-	} else if (m.error) {
-		o->listener_error = -(int)m.error;
-	} else if (!o->has_come) {
-		o->listener = take_fd(fd);
-		o->has_come = true;
-	}
-	return 0;
-}
-
-/*
- * The daemon sends them once more after its own restart. Returns: 0, -EBADMSG, -EPROTO, -ENOTCONN: there
- * is no memory for them, and without them no call may be answered.
- */
-static int
-channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
-{
-	cleanup_close int granted = n_fds > 0 ? fds[0] : -1, used = n_fds > 1 ? fds[1] : -1;
-	int r = wire_pages_decode(e->buffer, n);
-
-	if (r < 0)
-		return r;
-	if (used < 0)
-		return -EBADMSG;
-	r = e->limits.granted ? 0 : limits_map(granted, used, &e->limits);
-	return r == 0 || r == -EBADMSG || r == -EPROTO ? r : -ENOTCONN;
-}
-
-/* Without a word on what has come of them a server would keep for ever what its clients had. */
-static int
-channel_look(struct capc_entrypoint *e, size_t n)
-{
-	uint64_t id;
-	int r = wire_visit_decode(e->buffer, n, &id);
-
-	if (r < 0)
-		return r;
-	e->unacknowledged = WIRE_VISIT_SERIAL;
-	channel_acknowledge(e);
-	r = e->error ? 0 : visited_look(e, id);
-	if (r < 0 && !e->error)
-		entrypoint_end(e, r);
-	return 0;
-}
-
-/*
- * One message of the daemon with the descriptors in FDS, closed on failure. Returns: 1 when it was
- * a connection, 0 for a repetition or a listener, -EBADMSG, -EPROTO.
- */
-static int
-channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
-{
-	cleanup_close int fd = n_fds > 0 ? fds[0] : -1, pidfd = n_fds > 1 ? fds[1] : -1;
-	struct wire_handover m;
-	int r;
-
-	if (n > 1 && e->buffer[1] == WIRE_LISTENER)
-		return listener_take(e, n, take_fd(fd));
-	if (n > 1 && e->buffer[1] == WIRE_VISIT)
-		return channel_look(e, n);
-	r = wire_handover_decode(e->buffer, n, &m);
-	if (r < 0)
-		return r;
-	if (fd < 0 || (m.page_index && !e->limits.granted))
-		return -EBADMSG;
-	e->unacknowledged = m.serial;
-	if (m.serial <= e->serial) {
-		/* The same connection again: a shutdown would end the one that is served. */
-		channel_acknowledge(e);
-		return 0;
-	}
-	e->serial = m.serial;
-	channel_acknowledge(e);
-	/* A daemon that does not know caveats must not be believed that there are none. */
-	if (e->error || spares_take(e) < 0 || (e->caveats && !m.caveats))
-		fd = fd_shutdown_close(fd);
-	else
-		handover_accept(e, &m, take_fd(fd), take_fd(pidfd));
-	return 1;
-}
-
-/* Another thread took the room of the spares: the hand-over stays where it is for a while. */
-static int
-channel_pause(struct capc_entrypoint *e)
-{
-	epoll_ctl(e->epoll, EPOLL_CTL_DEL, e->channel, NULL);
-	e->paused = true;
-	entrypoint_retry(e);
-	return 0;
-}
-
-static void
-channel_resume(struct capc_entrypoint *e)
-{
-	int r = watch(e, e->channel, &e->channel);
-
-	e->paused = false;
-	if (r < 0)
-		entrypoint_end(e, r);
-}
-
-/* One message, or what there is instead. Returns: as channel_take(); -EMFILE: it stays there. */
-static int
-channel_read(struct capc_entrypoint *e)
-{
-	int fds[2];
-	size_t n_fds = 0;
-	ssize_t n = msg_receive_whole(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds);
-
-	if (n > 1 && e->buffer[1] == WIRE_PAGES)
-		return channel_take_pages(e, (size_t)n, fds, n_fds);
-	if (n > 0)
-		return channel_take(e, (size_t)n, fds, n_fds);
-	if (n == -EMFILE)
-		return -EMFILE;
-	for (size_t i = 0; n == 0 && i < n_fds; i++)
-		fd_close(fds[i]);
-	if (n == -EAGAIN)
-		return 0;
-	return n == -EBADMSG || n == -EMSGSIZE ? -EBADMSG : -ENOTCONN;
-}
-
-/*
- * A process at its limit of descriptors has no room for the socket. So two spare ones make it; when
- * they cannot be taken again afterwards, the connection is ended at once, lest its client wait for
- * ever.
- */
-static int
-channel_receive(struct capc_entrypoint *e)
-{
-	int r = channel_read(e);
-
-	if (r == -EMFILE) {
-		spares_give(e);
-		r = channel_read(e);
-		if (r == -EMFILE)
-			r = channel_pause(e);
-	}
-	if (r < 0 && !e->error)
-		entrypoint_end(e, r);
-	/* The sockets that were closed meanwhile have made room, or others have taken it. */
-	if (!e->error)
-		spares_take(e);
-	return r > 0 ? r : 0;
-}
-
-static int
-channel_dispatch(struct capc_entrypoint *e)
-{
-	if (!e->unacknowledged)
-		return channel_receive(e);
-	channel_acknowledge(e);
-	if (!e->error && !e->unacknowledged)
-		channel_watch(e, EPOLLIN);
-	return 0;
-}
-
-static void
-timer_dispatch(struct capc_entrypoint *e)
+timer_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events)
 {
 	uint64_t n;
 
+	(void)w;
+	(void)events;
 	if (read(e->timer, &n, sizeof(n)) < 0)
-		return;
+		return 0;
+	e->dead_at = 0;
 	connections_expire(e);
 	if (e->room_at && e->room_at <= now_usec()) {
 		e->room_at = 0;
@@ -508,19 +383,10 @@ timer_dispatch(struct capc_entrypoint *e)
 		e->retry_at = 0;
 		if (e->paused)
 			channel_resume(e);
+		listeners_retry(e);
 		connections_retry(e);
 	}
 	entrypoint_set_timer(e);
-}
-
-static int
-dispatch(struct capc_entrypoint *e, const struct epoll_event *event)
-{
-	if (event->data.ptr == &e->channel)
-		return channel_dispatch(e);
-	if (event->data.ptr != &e->timer)
-		return connection_dispatch(event->data.ptr, event->events);
-	timer_dispatch(e);
 	return 0;
 }
 
@@ -547,33 +413,52 @@ events_wait(struct capc_entrypoint *e, struct epoll_event *events, uint64_t dead
 	}
 }
 
+/* What is due, and then what the program is to be told of it. Returns how much was served. */
+static int
+round_run(struct capc_entrypoint *e, const struct epoll_event *events, int n)
+{
+	int n_served = 0;
+
+	e->in_round = true;
+	for (int i = 0; i < n && !e->error; i++) {
+		struct watched *w = events[i].data.ptr;
+
+		n_served += w->dispatch(e, w, events[i].events);
+	}
+	entrypoint_bury(e);
+	if (e->exhausted && e->on.exhausted && !e->detached) {
+		int error = e->exhausted;
+
+		e->exhausted = 0;
+		entrypoint_unlock(e);
+		e->on.exhausted(error, e->on_data);
+		entrypoint_lock(e);
+	}
+	entrypoint_bury(e);
+	e->in_round = false;
+	return n_served;
+}
+
 int
 capc_serve(struct capc_entrypoint *e, uint64_t timeout)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int n, r, n_served = 0;
+	int n, r, n_served;
 
 	r = entrypoint_check(e);
 	if (r < 0)
 		return r;
 	if (e->serving)
 		return -EBUSY;
-	n = events_wait(e, events, deadline_after(timeout));
-	if (n < 0)
-		return n;
 	e->serving = true;
-	for (int i = 0; i < n && !e->error; i++)
-		n_served += dispatch(e, &events[i]);
+	n = events_wait(e, events, deadline_after(timeout));
+	entrypoint_lock(e);
+	n_served = round_run(e, events, n);
 	e->serving = false;
-	while (!list_empty(&e->dead)) {
-		struct connection *c = list_entry(list_first(&e->dead), struct connection, link);
-
-		list_unlink(&c->link);
-		connection_unref(c);
-	}
 	e->expects = n_served > 0;
-	r = e->error;
+	r = n < 0 ? n : e->error;
 	if (e->detached)
-		entrypoint_free(e);
+		entrypoint_deinit(e);
+	entrypoint_unlock(e);
 	return r < 0 ? r : n_served;
 }

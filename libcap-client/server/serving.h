@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The serving half of the library, shared by server.c, objects.c, connection.c, request.c and timer.c: an
- * entrypoint owns its objects and the connections that were handed over to it. All of it is used by
- * the thread that serves the entrypoint, and by nobody in a child of fork(2), which is refused.
+ * entrypoint owns its objects and the connections that were handed over to it.
+ *
+ * One thread serves it at a time; any thread answers requests. `mutex` is for that: it covers connections, their
+ * requests and replies, the room and the timer. Objects, the channel and what is visited belong to who serves. The
+ * program's functions run without it, so that they may answer, and take their time; whoever calls one holds a count of
+ * what it needs afterwards. In a child of fork(2), which is refused, nothing is locked.
  */
 #pragma once
 
+#include <pthread.h>
+
 #include "libcap-client/private.h"
+
+struct capc_entrypoint;
+
+/* What the epoll of an entrypoint knows by its address. Returns: how much was served. */
+struct watched {
+	int (*dispatch)(struct capc_entrypoint *e, struct watched *w, uint32_t events);
+};
 
 struct object {
 	struct index_link by_key, by_badge;
@@ -28,11 +41,17 @@ struct visited {
 
 struct capc_entrypoint {
 	pid_t owner;
-	struct capc_session *session; /* borrowed */
+	pthread_mutex_t mutex;
+	unsigned n_refs;              /* the program's, and that of each connection */
+	struct capc_session *session; /* borrowed; NULL: it is no daemon's */
 	char *name;
+	struct capc_handlers on;
+	void *on_data;
+	int exhausted; /* why something was refused that needs room, which is to be told; or 0 */
 	int error;   /* why it ended: all its descriptors but the epoll are closed then; or 0 */
 	int epoll;   /* watches channel, timer, connections */
-	int channel;
+	struct watched channel_watched, timer_watched;
+	int channel; /* or -1 */
 	int timer;   /* runs out when the first of `stalled` has been so for too long, or: */
 	uint64_t retry_at; /* when to try again for descriptors, or 0 */
 	uint64_t timeout;  /* of what is stalled */
@@ -40,6 +59,7 @@ struct capc_entrypoint {
 	unsigned calls_max;       /* unanswered, of one connection */
 	struct room room;         /* for large payloads */
 	uint64_t room_at;         /* when to look what of that is idle, or 0 */
+	uint64_t dead_at;         /* 1: somebody is to be told of the dead, at once; or 0 */
 	int spare[2]; /* given back while a hand-over is received: see channel_receive() */
 	uint64_t serial;         /* of the last hand-over */
 	uint64_t unacknowledged; /* serial that waits until the channel takes it, or 0 */
@@ -47,25 +67,33 @@ struct capc_entrypoint {
 	bool expects;            /* the next call soon: one was served in the last round */
 	bool caveats;            /* those of each connection are wanted, or none is taken */
 	bool paused;             /* the channel, until `retry_at` */
-	bool serving;            /* inside capc_serve(): nothing that an event may name is freed */
+	bool serving;            /* inside capc_serve() */
+	bool in_round;           /* … and behind its wait: nothing that an event may name is freed before its end */
 	bool detached;           /* to be freed when `serving` ends */
 	struct limits limits;    /* the pages that the daemon gave, if it did */
 	struct index objects_by_key, objects_by_badge;
 	struct list connections;
 	struct list stalled; /* of these, by the time since when they take nothing */
-	struct list dead;    /* closed while `serving` */
+	struct list dead;    /* closed, which who serves has to be told */
+	struct list listeners;
+	uint64_t connection_id, badge; /* the last ones */
 	struct list ahead;   /* connections with descriptors of a call that has not come; oldest first */
 	size_t n_ahead;      /* all of these */
 	struct visited visited;
 	capc_raw_handler *raw;
 	void *raw_data;
-	uint8_t buffer[WIRE_CALL_MAX];
+	uint8_t buffer[WIRE_CALL_MAX]; /* of who serves */
+	uint8_t out[WIRE_CALL_MAX];    /* with the mutex */
 };
 
 /* Counted by: being open or dead (1), and each request that is not answered. */
 struct connection {
+	struct watched watched;
 	unsigned n_refs;
-	struct capc_entrypoint *entrypoint; /* NULL once closed */
+	struct capc_entrypoint *entrypoint;
+	bool open;
+	bool announced; /* by `connected` */
+	int error;      /* once closed: why, or 0 */
 	struct list link;
 	struct list stalled_link;
 	uint64_t stalled_since;
@@ -88,11 +116,14 @@ struct connection {
 	char label[]; /* and the caveats behind it */
 };
 
+/* Counted by: having no answer (1), and being told of. */
 struct capc_request {
 	struct connection *connection;
+	unsigned n_refs;
+	bool told; /* that it is cancelled */
 	struct list link; /* connection.requests */
 	uint64_t serial;
-	bool cancelled;
+	bool cancelled; /* read without the mutex */
 	size_t n_fds; /* that came with it */
 	bool lent;    /* the payload came through the client's buffer */
 	struct capc_msg msg;
@@ -100,6 +131,43 @@ struct capc_request {
 
 /* Returns: 0, -ECHILD, or why it has ended. */
 int entrypoint_check(const struct capc_entrypoint *e);
+
+static inline void
+entrypoint_lock(struct capc_entrypoint *e)
+{
+	pthread_mutex_lock(&e->mutex);
+}
+
+/* Frees E when it was the last that knew it. */
+void entrypoint_unlock(struct capc_entrypoint *e);
+
+/* Has the epoll know FD. Returns: 0, -errno. */
+int entrypoint_watch(struct capc_entrypoint *e, int fd, struct watched *w);
+
+/* Descriptors that make room for one that is to be received or accepted. Returns: 0, -errno. */
+int spares_take(struct capc_entrypoint *e);
+void spares_give(struct capc_entrypoint *e);
+
+/*
+ * It has a connection, but no room for a next one: ends this one, whose client is told why, where calls are spoken.
+ * Takes FD.
+ */
+void entrypoint_refuse(struct capc_entrypoint *e, int fd, int error);
+
+/* Nothing comes any more, for the reason ERROR, which capc_serve() gives from now on. */
+void entrypoint_end(struct capc_entrypoint *e, int error);
+
+/* channel.c */
+int channel_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events);
+/* It was paused for want of descriptors. */
+void channel_resume(struct capc_entrypoint *e);
+
+/* Nobody sleeps on while there are dead. */
+void entrypoint_wake(struct capc_entrypoint *e);
+
+/* plain.c: accepts again where there was no room. */
+void listeners_retry(struct capc_entrypoint *e);
+void listeners_free(struct capc_entrypoint *e);
 
 struct object *entrypoint_find(const struct capc_entrypoint *e, uint64_t key);
 struct object *entrypoint_find_badge(const struct capc_entrypoint *e, uint64_t badge);
@@ -115,18 +183,20 @@ void entrypoint_retry(struct capc_entrypoint *e);
 void entrypoint_keeps(struct capc_entrypoint *e);
 
 /*
- * Starts to read calls, which count at PAGE_INDEX. Takes FD and the caller's pidfd. Returns: 0,
- * -ENOMEM, -errno.
+ * Starts to read calls, which count at PAGE_INDEX. Takes FD and the caller's pidfd, and says that there is a
+ * connection. Without the mutex meanwhile.
  */
-int connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller,
-	uint32_t page_index);
+void connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller *caller, uint32_t page_index);
 
-/* Shuts down and closes; frees unless that must wait. */
-void connection_close(struct connection *c);
+/* Shuts down and closes; ERROR is what the program is told, by entrypoint_bury(). */
+void connection_close(struct connection *c, int error);
 struct connection *connection_unref(struct connection *c);
 
-/* Returns how many calls were given to handlers. C may be closed, not freed, afterwards. */
-int connection_dispatch(struct connection *c, uint32_t events);
+/* Tells of the dead and forgets them; without the mutex meanwhile. */
+void entrypoint_bury(struct capc_entrypoint *e);
+
+/* Nobody waits for R any more, which is told once; without the mutex meanwhile. */
+void request_tell_cancelled(struct capc_request *r);
 
 /* Reads as long as there is room, writes while something waits. */
 void connection_watch(struct connection *c);
@@ -137,9 +207,16 @@ void connection_flush(struct connection *c);
 /* Tells the client how much it may have unanswered, before anything else is read. Returns: 0, -errno. */
 int connection_credit(struct connection *c);
 
-struct capc_request *request_free(struct capc_request *r);
+/* Says that the connection FD ends before a call of it was looked at, for the reason ERROR, an errno. */
+void connection_farewell(int fd, int error, const char *reason);
 
-/* The service itself has not been asked, for this reason: a limit, or something of the library. Frees R. */
+/* Nobody has it, and it has no answer. */
+void request_free(struct capc_request *r);
+
+/*
+ * The service itself has not been asked, for this reason: a limit, or something of the library. Frees R. Takes the
+ * mutex.
+ */
 void request_refuse(struct capc_request *r, int error, const char *reason, enum wire_origin origin);
 
 /* Sends what waited for descriptors. */

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <sys/timerfd.h>
 
 #include "libcap-client/server/serving.h"
@@ -33,6 +34,8 @@ entrypoint_set_timer(struct capc_entrypoint *e)
 		due = e->retry_at;
 	if (e->room_at && e->room_at < due)
 		due = e->room_at;
+	if (e->dead_at || e->error)
+		due = 1;
 	if (due != UINT64_MAX) {
 		t.it_value.tv_sec = (time_t)(due / 1000000);
 		t.it_value.tv_nsec = (long)(due % 1000000) * 1000;
@@ -46,6 +49,16 @@ entrypoint_retry(struct capc_entrypoint *e)
 	if (e->retry_at)
 		return;
 	e->retry_at = now_usec() + RETRY_USEC;
+	entrypoint_set_timer(e);
+}
+
+/* Within a round they are buried at its end. */
+void
+entrypoint_wake(struct capc_entrypoint *e)
+{
+	if (e->in_round || e->dead_at)
+		return;
+	e->dead_at = 1;
 	entrypoint_set_timer(e);
 }
 
@@ -84,6 +97,6 @@ connections_expire(struct capc_entrypoint *e)
 
 		if (connection_due(c) > now)
 			return;
-		connection_close(c);
+		connection_close(c, -ETIMEDOUT);
 	}
 }

@@ -250,6 +250,8 @@ capc_visits(struct capc_entrypoint *e, capc_visit_handler *f, void *data)
 		return r;
 	if (e->serving)
 		return -EBUSY;
+	if (!e->session)
+		return -EOPNOTSUPP;
 	e->visited.handler = f;
 	e->visited.data = data;
 	/* As if it was asked from within a round, so that a handler may detach it. */
@@ -265,6 +267,8 @@ capc_visit_answer(struct capc_entrypoint *e, uint64_t capability, const char *ho
 	cleanup_text struct text node = {};
 	int r = entrypoint_check(e);
 
+	if (r == 0 && !e->session)
+		r = -EOPNOTSUPP;
 	if (r < 0)
 		return r;
 	text_addf(&node, "visits/%" PRIu64 "/answer", capability);
