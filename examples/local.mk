@@ -9,6 +9,8 @@ noinst_PROGRAMS += \
 	examples/import \
 	examples/log-service \
 	examples/loop \
+	examples/loops/loop-epoll \
+	examples/loops/loop-sd-event \
 	examples/pages/pages-fetcher \
 	examples/pages/pages-front \
 	examples/pages/pages-worker \
@@ -38,6 +40,19 @@ examples_reattach_CPPFLAGS = $(examples_cppflags)
 examples_reattach_LDADD = libcap-client/libcap-client.la
 examples_log_service_CPPFLAGS = $(examples_cppflags)
 examples_log_service_LDADD = libcap-client/libcap-client.la
+loops_lines = examples/loops/lines.c examples/loops/lines.h
+examples_loops_loop_epoll_SOURCES = examples/loops/loop-epoll.c $(loops_lines)
+examples_loops_loop_epoll_CPPFLAGS = $(examples_cppflags)
+examples_loops_loop_epoll_LDADD = libcap-client/libcap-client.la
+examples_loops_loop_sd_event_SOURCES = examples/loops/loop-sd-event.c $(loops_lines)
+examples_loops_loop_sd_event_CPPFLAGS = $(examples_cppflags) $(SYSTEMD_CFLAGS)
+examples_loops_loop_sd_event_LDADD = libcap-client/libcap-client.la $(SYSTEMD_LIBS)
+if HAVE_GLIB
+noinst_PROGRAMS += examples/loops/loop-glib
+endif
+examples_loops_loop_glib_SOURCES = examples/loops/loop-glib.c $(loops_lines)
+examples_loops_loop_glib_CPPFLAGS = $(examples_cppflags) $(GLIB_CFLAGS)
+examples_loops_loop_glib_LDADD = libcap-client/libcap-client.la $(GLIB_LIBS)
 examples_notes_CPPFLAGS = $(examples_cppflags)
 examples_notes_LDADD = libcap-client/libcap-client.la
 examples_pager_CPPFLAGS = $(examples_cppflags)
@@ -77,6 +92,10 @@ nobase_dist_examples_DATA = \
 	examples/import.c \
 	examples/log-service.c \
 	examples/loop.c \
+	examples/loops/loop-glib.c \
+	examples/loops/loop-sd-event.c \
+	$(loops_lines) \
+	examples/loops/loop-epoll.c \
 	examples/notes.c \
 	examples/pager.c \
 	examples/pass.c \
@@ -97,8 +116,9 @@ nobase_dist_examples_DATA = \
 
 installcheck-local:
 	@examples=$(DESTDIR)$(docdir)/examples; \
-	for program in $$examples/*.c $$examples/pages/*.c $$examples/switchboard/switch*.c; do \
-		case $$program in */switchboard.c|*/switch.c) more=$$examples/switchboard/labels.c;; *) more=;; esac; \
+	for program in $$examples/*.c $$examples/pages/*.c $$examples/switchboard/switch*.c $$examples/loops/loop-epoll.c; do \
+		case $$program in */switchboard.c|*/switch.c) more=$$examples/switchboard/labels.c;; \
+			*/loop-epoll.c) more=$$examples/loops/lines.c;; *) more=;; esac; \
 		$(CC) $(AM_CFLAGS) $(CFLAGS) $$program $$more -o examples/installed \
 			`PKG_CONFIG_PATH=$(DESTDIR)$(pkgconfigdir) $(PKG_CONFIG) --cflags --libs cap-client` || exit 1; \
 	done

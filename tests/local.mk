@@ -160,6 +160,7 @@ integration_tests = \
 	tests/it-events.sh \
 	tests/it-faults.sh \
 	tests/it-examples.sh \
+	tests/it-loops.sh \
 	tests/it-disposal.sh \
 	tests/it-fdstore.sh \
 	tests/it-backlog.sh \
@@ -225,6 +226,7 @@ test_tools = \
 	tests/call-service \
 	tests/limited \
 	tests/caller \
+	tests/keeping \
 	tests/http-rules \
 	tests/hybrid \
 	tests/inject \
@@ -307,6 +309,8 @@ tests_hybrid_SOURCES = tests/hybrid.c
 tests_hybrid_LDADD = libcap-client/libcap-client.la -lpthread
 tests_caller_SOURCES = tests/caller.c
 tests_caller_LDADD = libcap-client/libcap-client.la base/libbase.la
+tests_keeping_SOURCES = tests/keeping.c
+tests_keeping_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_mass_SOURCES = tests/mass.c
 tests_mass_LDADD = libcap-client/libcap-client.la base/libbase.la
 tests_storm_SOURCES = tests/storm.c

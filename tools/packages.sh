@@ -7,7 +7,7 @@
 PACKAGES_BUILD=(autoconf automake libtool pkg-config gcc make libc6-dev libfuse3-dev fuse3 libsystemd-dev
 	liblmdb-dev libseccomp-dev libcbor-dev libyaml-dev check)
 PACKAGES_TEST=(curl socat lighttpd redis-server redis-tools procps strace mandoc python3
-	systemd util-linux mount graphviz)
+	systemd util-linux mount graphviz libglib2.0-dev)
 # Small programs that read and write, each in its own way; larger ones (node, php, ruby, vim) are tried where they are.
 PACKAGES_WRITERS=(busybox ed gawk git lua5.4 mksh moreutils rsync tcl xxd zsh zstd)
 # Servers that are tried with unmodified clients.
