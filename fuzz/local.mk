@@ -5,6 +5,7 @@ fuzzers = \
 	fuzz/fuzz-args \
 	fuzz/fuzz-call \
 	fuzz/fuzz-caveats \
+	fuzz/fuzz-client \
 	fuzz/fuzz-command \
 	fuzz/fuzz-frame \
 	fuzz/fuzz-handover \
@@ -65,6 +66,9 @@ fuzz_fuzz_visit_LDADD = $(fuzz_wire_libs)
 fuzz_fuzz_frame_SOURCES = fuzz/fuzz-frame.c $(fuzz_common)
 fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_frame_LDADD = $(fuzz_client_libs)
+fuzz_fuzz_client_SOURCES = fuzz/fuzz-client.c $(fuzz_common)
+fuzz_fuzz_client_LDFLAGS = $(fuzz_ldflags)
+fuzz_fuzz_client_LDADD = $(fuzz_client_libs)
 fuzz_fuzz_server_SOURCES = fuzz/fuzz-server.c $(fuzz_common)
 fuzz_fuzz_server_LDFLAGS = $(fuzz_ldflags)
 fuzz_fuzz_server_LDADD = $(fuzz_client_libs)

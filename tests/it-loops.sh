@@ -10,7 +10,7 @@ harness_check
 harness_start
 
 serve_echo() {
-	job "$(program examples/echo-server)"
+	job "$(program examples/echo-server)" 7>&- # whose end is the end of the input
 	SERVER=$!
 	wait_for 10 served echo
 }
