@@ -16,7 +16,7 @@ call(capc *c, const char *text)
 		printf("%.*s\n", (int)reply.n_data, (const char *)reply.data);
 	else if (reply.code)
 		fprintf(stderr, "echo-client: refused: %s\n", (const char *)reply.data);
-	capc_msg_done(&reply);
+	capc_msg_clear(&reply);
 	return r;
 }
 

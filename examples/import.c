@@ -81,7 +81,7 @@ give(capc_session *s, const char *service, const char *slot)
 		r = capc_call(c, &(struct capc_msg){.fds = &fd, .n_fds = 1}, &reply, CAPC_TIMEOUT_USEC);
 		if (reply.owned)
 			printf("%.*s\n", (int)reply.n_data, (const char *)reply.data);
-		capc_msg_done(&reply);
+		capc_msg_clear(&reply);
 		capc_free(c);
 	}
 	close(fd);

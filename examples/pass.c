@@ -29,7 +29,7 @@ main(int argc, char **argv)
 		printf("%.*s\n", (int)m.n_data, (const char *)m.data);
 	if (r < 0)
 		fprintf(stderr, "pass: %s %s\n", strerror(-r), s ? capc_session_reason(s) : "");
-	capc_msg_done(&m);
+	capc_msg_clear(&m);
 	close(fd);
 	capc_free(c);
 	capc_session_free(s);

@@ -106,7 +106,7 @@ call(capc_session *s, const char *slot, const char *text)
 	r = capc_call(c, &m, &m, CAPC_TIMEOUT_USEC);
 	if (r == 0)
 		puts(m.data);
-	capc_msg_done(&m);
+	capc_msg_clear(&m);
 	capc_free(c);
 	return r;
 }

@@ -135,6 +135,62 @@ struct capc_caller {
 /* The version of the library that runs, as CAPC_VERSION is that of the header. Does not block. */
 CAPC_PUBLIC unsigned capc_version(void);
 
+/*
+ * ---- What the library does, for who looks into a program ---------------------------------------
+ *
+ * Calls and replies here are those of the library's protocol; what goes over raw connections, and what is asked of
+ * the daemon, is not among them.
+ */
+
+/* Of this process, by all its threads, since it began; a child of fork(2) goes on from where its parent was. */
+struct capc_counters {
+	uint64_t calls_sent, calls_received;       /* calls to services, and of clients */
+	uint64_t replies_sent, replies_received;   /* their answers: a call that has none yet is not in here */
+	uint64_t refusals_sent, refusals_received; /* those of them with an errno, also of limits */
+	uint64_t bytes_sent, bytes_received;       /* of payloads, both of calls and replies */
+	uint64_t fds_sent, fds_received;           /* that came with them */
+	uint64_t connections;   /* that were made through slots, the first ones and others … */
+	uint64_t reconnections; /* … and which of these in the place of one that had ended */
+	uint64_t clients;       /* that were handed over to an entrypoint */
+};
+
+/*
+ * Reads them.
+ *
+ * size  sizeof(*ret): there will be more at the end; what the library does not have is 0
+ *
+ * Never blocks. Each counter is right, and no two of them need be of the same moment.
+ */
+CAPC_PUBLIC void capc_counters(struct capc_counters *ret, size_t size);
+
+enum capc_trace_what {
+	CAPC_TRACE_CALL_SENT = 1,
+	CAPC_TRACE_CALL_RECEIVED,
+	CAPC_TRACE_REPLY_SENT,
+	CAPC_TRACE_REPLY_RECEIVED,
+	CAPC_TRACE_CONNECTED,   /* a slot's handle has a connection */
+	CAPC_TRACE_RECONNECTED, /* told after that, when it is not the first */
+	CAPC_TRACE_CLIENT,      /* a client was handed over */
+};
+
+/* Belongs to the library, and lasts until the handler returns; there will be more at its end. */
+struct capc_trace {
+	enum capc_trace_what what;
+	int fd;          /* of the connection, by which its calls are told from others' while it lasts; borrowed */
+	uint32_t code;   /* as of struct capc_msg */
+	uint64_t serial; /* of the call on that connection; 0: of none */
+	size_t n_data, n_fds;
+};
+
+/* Is called by every thread that uses the library, and must not use it. */
+typedef void capc_trace_handler(const struct capc_trace *t, void *data);
+
+/*
+ * Tells F of each step when it has been done; NULL: nobody any more, while other threads may still be in it. To be
+ * called before these are there, as DATA is F's from then on. Costs nothing where nobody is told. Never blocks.
+ */
+CAPC_PUBLIC void capc_set_trace(capc_trace_handler *f, void *data);
+
 /* ---- A session ------------------------------------------------------------------------------ */
 
 /*
@@ -737,8 +793,11 @@ CAPC_PUBLIC int capc_call(capc *c, const struct capc_msg *req, struct capc_msg *
  * event loop, call it when capc_poll_fd() can be read, after capc_dispatch(), until it gives 0. Returns: 1, 0
  * (none). Never blocks, but as capc_call_start().
  *
+ * capc_call_ready() is a name that says so; capc_call_done() is the same, for programs that have it.
+ *
  * serial  of the call, unique on this handle
  */
+CAPC_PUBLIC int capc_call_ready(capc *c, uint64_t *ret_serial);
 CAPC_PUBLIC int capc_call_start(capc *c, const struct capc_msg *req, uint64_t *ret_serial);
 CAPC_PUBLIC int capc_call_finish(capc *c, uint64_t serial, struct capc_msg *ret, uint64_t timeout);
 CAPC_PUBLIC int capc_call_done(capc *c, uint64_t *ret_serial);
@@ -821,7 +880,11 @@ CAPC_PUBLIC int capc_set_busy_poll(capc *c, uint64_t usec);
  */
 CAPC_PUBLIC int capc_msg_take_fd(struct capc_msg *m, size_t i);
 
-/* Frees what the library put into M, closes the descriptors that were not taken, empties M. */
+/*
+ * Frees what the library put into M, closes the descriptors that were not taken, empties M. capc_msg_done() is the
+ * same, by its name of before.
+ */
+CAPC_PUBLIC void capc_msg_clear(struct capc_msg *m);
 CAPC_PUBLIC void capc_msg_done(struct capc_msg *m);
 
 /* ---- Passing on ----------------------------------------------------------------------------- */
@@ -891,6 +954,7 @@ struct capc_identity {
 	char slot[65];       /* of this session, the one that capc_import() would find; or "" */
 	char holder[1025];   /* label of the session whose slot it is that was passed on */
 	bool vouched;        /* only who may use that slot can have passed it on */
+	uint8_t reserved[134]; /* 0: what is added takes its place, and the size stays */
 };
 
 /*
@@ -1522,6 +1586,7 @@ CAPC_PUBLIC int capc_args_parse_yaml(const char *text, size_t n, const char *nam
 struct capc_place {
 	size_t line, column;         /* of its first character */
 	size_t end_line, end_column; /* of what is behind its last one */
+	size_t reserved[2];          /* 0: what is added takes its place, and the size stays */
 };
 
 /*
@@ -1665,6 +1730,7 @@ struct capc_exit {
 	/* Of it and of those of its children that it has waited for, as of getrusage(2): */
 	uint64_t utime_usec, stime_usec;
 	uint64_t maxrss_kib;
+	uint64_t reserved[4]; /* 0: what is added takes its place, and the size stays */
 };
 
 /*

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
+#include "libcap-client/observe/observe.h"
 #include "libcap-client/private.h"
 
 #define PART_BYTES 131072 /* that are copied on one side while those before are on the other */
@@ -192,6 +193,7 @@ frame_send(struct frame *f, int fd, void *buffer, size_t size)
 		if (sent < 0)
 			return (int)sent;
 		if (last) {
+			observe_sent(fd, &f->call, f->n_fds);
 			frame_sent(f);
 			return 0;
 		}
@@ -276,6 +278,7 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 		inbox_fail(in, room > 0 ? -EMFILE : -EMSGSIZE);
 	if (ret->type == WIRE_PART)
 		window_part(in->window, ret->serial, ret->n_payload);
+	observe_received(fd, ret, in->n > 0 ? in->n - wire_call_is_large(ret) : 0);
 	return ret->type != WIRE_FDS && ret->type != WIRE_PART;
 }
 

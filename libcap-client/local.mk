@@ -25,7 +25,7 @@ libcap_client_libinner_la_SOURCES = \
 	libcap-client/server/glob.c libcap-client/server/glob.h \
 	libcap-client/server/objects.c \
 	libcap-client/nodes.c \
-	libcap-client/observe/version.c \
+	libcap-client/observe/observe.c libcap-client/observe/observe.h \
 	libcap-client/pass.c \
 	libcap-client/posted.c \
 	libcap-client/private.h \

@@ -41,6 +41,7 @@ unit_tests = \
 	tests/test-call \
 	tests/test-payload \
 	tests/test-server \
+	tests/test-observe \
 	tests/test-serve-calls \
 	tests/test-origin \
 	tests/test-credit \
@@ -544,6 +545,9 @@ tests_test_args_yaml_SOURCES = tests/test-args-yaml.c $(args_world)
 tests_test_args_yaml_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_args_yaml_LDADD = $(client_test_ldadd)
 both = tests/both.c tests/both.h $(played_daemon)
+tests_test_observe_SOURCES = tests/test-observe.c $(played_server) $(both)
+tests_test_observe_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_observe_LDADD = $(client_test_ldadd)
 tests_test_serve_calls_SOURCES = tests/test-serve-calls.c $(played_server) $(both)
 tests_test_serve_calls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_serve_calls_LDADD = $(client_test_ldadd)

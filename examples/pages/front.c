@@ -38,16 +38,16 @@ hand_on(capc_request *r, struct capc_msg *m, void *data)
 	int error = -ECONNREFUSED;
 
 	for (int i = 0; i < n_workers && error < 0 && reply.code == 0; i++) {
-		capc_msg_done(&reply);
+		capc_msg_clear(&reply);
 		error = call(workers[next++ % n_workers], &request, &reply);
 	}
 	call("log", &request, &ignored);
-	capc_msg_done(&ignored);
+	capc_msg_clear(&ignored);
 	if (error == 0)
 		capc_reply(r, &(struct capc_msg){.data = reply.data, .n_data = reply.n_data});
 	else
 		capc_reply_error(r, -error, reply.code ? reply.data : "no worker answers");
-	capc_msg_done(&reply);
+	capc_msg_clear(&reply);
 }
 
 int

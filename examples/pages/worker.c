@@ -51,7 +51,7 @@ tell(const struct capc_msg *m, const char *result)
 	int n = snprintf(line, sizeof(line), "%.*s: %s", (int)m->n_data, (const char *)m->data, result);
 
 	call("log", line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1, &ignored);
-	capc_msg_done(&ignored);
+	capc_msg_clear(&ignored);
 }
 
 static void
@@ -65,7 +65,7 @@ work(capc_request *r, struct capc_msg *m, void *data)
 		count(&page, result);
 	else
 		snprintf(result, sizeof(result), "fetch: %s", strerror(-error));
-	capc_msg_done(&page);
+	capc_msg_clear(&page);
 	tell(m, result);
 	if (error == 0)
 		capc_reply(r, &(struct capc_msg){.data = result, .n_data = strlen(result)});

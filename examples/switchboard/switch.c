@@ -104,7 +104,7 @@ connect_to(const char *slot, const char *labels)
 		fprintf(stderr, "labels: %s\n", (const char *)m.data);
 		r = converse(m.fds[0]);
 	}
-	capc_msg_done(&m);
+	capc_msg_clear(&m);
 	return r;
 }
 
@@ -116,7 +116,7 @@ list(const char *slot, const char *labels)
 
 	if (r == 0)
 		fwrite(m.data, 1, m.n_data, stdout);
-	capc_msg_done(&m);
+	capc_msg_clear(&m);
 	return r;
 }
 
@@ -187,7 +187,7 @@ serve(const char *slot, const char *labels, char **command)
 
 	if (r == 0 && channel < 0)
 		r = -EPROTO;
-	capc_msg_done(&m);
+	capc_msg_clear(&m);
 	signal(SIGCHLD, SIG_IGN);
 	while (r == 0)
 		r = take(channel, command);

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "libcap-client/calling/calling.h"
+#include "libcap-client/observe/observe.h"
 
 static const char aside[] = "aside";
 
@@ -90,6 +91,9 @@ link_up(struct capc *c)
 	c->state = LINK_UP;
 	c->generation++;
 	c->farewell = 0;
+	observe_connected(c->fd);
+	if (c->generation > 1)
+		observe_reconnected(c->fd);
 	c->failed = false;
 	dispatch_news(c);
 	return 0;

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/msg.h"
+#include "libcap-client/observe/observe.h"
 #include "libcap-client/server/serving.h"
 #include "libcap-client/server/visited.h"
 
@@ -65,6 +66,7 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 
 	memcpy(label, m->label, m->n_label);
 	label[m->n_label] = '\0';
+	observe_client(fd);
 	if (!e->raw || m->page_index) {
 		connection_new(e, fd, &caller, m->page_index);
 		return;
