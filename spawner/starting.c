@@ -48,12 +48,16 @@ tell_client(const struct program_arena *a, int step, int error)
 	raw(SYS_sendto, a->launch, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
 }
 
-/* The broker is told by the init, which sees us end and then finds the reason here. */
+/*
+ * The broker is told by the init, which sees us end and then finds the reason here. The client waits for the end of the
+ * pair, which is not to come behind that of its own files.
+ */
 static void __attribute__((noreturn))
 fail(struct program_arena *a, int error)
 {
 	__atomic_store_n(&a->error, error, __ATOMIC_RELEASE);
 	tell_client(a, a->step, error);
+	raw(SYS_close, a->launch);
 	leave();
 }
 

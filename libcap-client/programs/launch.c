@@ -84,13 +84,14 @@ say_rest(int fd, const struct launch *l, uint64_t deadline)
 
 /*
  * One answer. Returns: 1, 0: the end of the pair, -ETIMEDOUT, -EBADMSG, -errno. Nothing can come with it that
- * would be installed here.
+ * would be installed here. It is the end that is waited for, with which all answers are there: to be woken for the
+ * first of them as well, only to wait again, costs as much as a start can be seen to take.
  */
 static int
 hear(int fd, uint64_t deadline, struct process_answer *ret)
 {
 	uint8_t buffer[ANSWER_BYTES];
-	bool reset = false;
+	bool reset = false, late = false;
 	size_t n_fds;
 
 	for (;;) {
@@ -110,10 +111,11 @@ hear(int fd, uint64_t deadline, struct process_answer *ret)
 			reset = true;
 			continue;
 		}
-		if (n != -EAGAIN)
-			return (int)n;
-		r = wait_until(fd, POLLIN, deadline);
-		if (r < 0)
+		if (n != -EAGAIN || late)
+			return n == -EAGAIN ? -ETIMEDOUT : (int)n;
+		r = wait_until(fd, POLLRDHUP, deadline);
+		late = r == -ETIMEDOUT;
+		if (r < 0 && !late)
 			return r;
 	}
 }
