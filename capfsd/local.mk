@@ -281,6 +281,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/control/spawn.h \
 	capfsd/control/vouch.c \
 	capfsd/control/vouch.h \
+	capfsd/control/wait.c \
+	capfsd/control/wait.h \
 	capfsd/answers/answers.c \
 	capfsd/answers/answers.h \
 	capfsd/answers/fd.c \

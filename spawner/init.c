@@ -28,6 +28,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/msg.h"
 #include "spawner/birth.h"
 #include "spawner/channel.h"
 #include "spawner/hello.h"
@@ -85,14 +86,36 @@ set_flags(struct thread *t, uint32_t flags)
 	t->program.is_later = t->program.is_kept && flags & START_LATER;
 }
 
-/* The client's end is the broker's to hand out. */
+static void
+send_pair(struct init *i, uint64_t id, int *client)
+{
+	const struct process_record r = {
+		.type = PROCESS_LAUNCH, .thread = id, .session = i->session, .version = PROCESS_VERSION};
+
+	channel_send(&i->channel, &r, client, *client >= 0);
+	*client = -1;
+}
+
+/* The client has its end of a spare pair by now, and hears of it there as well. */
+static void
+fail_start(struct init *i, struct thread *t, int launch, int error)
+{
+	const struct process_answer answer = {
+		.step = error == -ECONNRESET ? STEP_HELLO : STEP_FORK, .error = -error};
+
+	if (launch >= 0)
+		(void)msg_send(launch, &answer, sizeof(answer), NULL, 0, MSG_DONTWAIT);
+	program_leave_pair(launch);
+	fail(i, t, answer.step, answer.error);
+}
+
 static void
 start(struct init *i, uint64_t id, uint32_t flags)
 {
 	struct thread *t = threads_find(&i->threads, id);
 	cleanup_close int launch = -1, client = -1;
 	struct process_record r;
-	int pair[2], error;
+	int error;
 
 	if (t) {
 		tell(i, t, PROCESS_STATE);
@@ -109,18 +132,19 @@ start(struct init *i, uint64_t id, uint32_t flags)
 		return;
 	}
 	set_flags(t, flags);
-	error = hello_pair(pair);
-	launch = pair[0];
-	client = pair[1];
+	error = program_take_pair(&i->programs, flags & START_SPARE, &launch, &client);
 	if (error == 0)
 		error = program_start(&i->programs, &t->program, launch, NULL);
 	if (error < 0) {
-		fail(i, t, STEP_FORK, -error);
+		fail_start(i, t, take_fd(launch), error);
 		return;
 	}
 	threads_started(&i->threads, t);
-	thread_describe(t, PROCESS_LAUNCH, &r);
-	channel_send(&i->channel, &r, (int[]){take_fd(client)}, 1);
+	if (client >= 0)
+		send_pair(i, id, &client);
+	client = flags & START_WANT_SPARE ? program_make_spare(&i->programs) : -1;
+	if (client >= 0)
+		send_pair(i, 0, &client);
 }
 
 static void
@@ -438,22 +462,40 @@ receive(struct init *i)
 	}
 }
 
+/*
+ * Somebody may be given the other end just now, and would find nobody. So the broker, behind all that it has asked
+ * for, closes that, and then we may go. Returns: is there one?
+ */
+static bool
+recall_spare(struct init *i)
+{
+	if (i->programs.spare >= 0 && !i->programs.is_recalled)
+		send_pair(i, 0, &(int){-1});
+	i->programs.is_recalled = i->programs.spare >= 0;
+	return i->programs.is_recalled;
+}
+
 static void __attribute__((noreturn))
 serve(struct init *i)
 {
 	for (;;) {
+		uint64_t end = lives_until_msec(i), due[] = {openers_due_msec(&i->openers), kill_due_msec(i)};
+		bool over = end <= clock_msec(CLOCK_MONOTONIC) && !recall_spare(i);
 		struct pollfd p[] = {
 			{.fd = i->channel.fd, .events = channel_events(&i->channel)},
 			{.fd = i->signal_fd, .events = POLLIN},
 			{.fd = i->openers.fd, .events = POLLIN},
+			{.fd = i->programs.is_recalled ? i->programs.spare : -1},
 		};
-		uint64_t end = lives_until_msec(i), due[] = {openers_due_msec(&i->openers), kill_due_msec(i)};
 
-		if (end <= clock_msec(CLOCK_MONOTONIC))
+		if (over)
 			_exit(EXIT_SUCCESS);
-		poll(p, 3, clock_until(due, 2, end));
+		poll(p, 4, clock_until(due, 2, i->programs.is_recalled ? UINT64_MAX : end));
 		channel_flush(&i->channel);
 		receive(i);
+		/* Whoever was given it has been asked for before its end could come. */
+		if (p[3].revents && i->programs.is_recalled)
+			program_drop_spare(&i->programs);
 		openers_receive(&i->openers);
 		reap(i);
 		end_if_done(i);
@@ -527,6 +569,7 @@ init_main(struct birth *b, const struct process_hello *hello)
 		birth_fail(b, STEP_FORK, ENOMEM);
 	settle(i, b);
 	self_title("capfs-init", *b->plan.session ? b->plan.session : "/");
+	i->programs.spare = -1;
 	i->signal_fd = listen_to_signals(i->place->confined);
 	if (i->signal_fd < 0)
 		birth_fail(b, STEP_FORK, -i->signal_fd);

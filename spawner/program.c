@@ -12,8 +12,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "spawner/hello.h"
 #include "spawner/raw.h"
 #include "spawner/starting.h"
 
@@ -128,6 +132,62 @@ find_arena(struct programs *all)
 		n += !a->owner->is_kept;
 	}
 	return n < ARENAS_MAX ? make_arena(all) : NULL;
+}
+
+/*
+ * What a client has sent there already nobody is to receive; but to close a stranger's file may take as long as he likes,
+ * and we are to wait for nobody. So it goes when we do.
+ */
+void
+program_leave_pair(int launch)
+{
+	char byte;
+
+	if (launch < 0)
+		return;
+	shutdown(launch, SHUT_RDWR);
+	if (recv(launch, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) <= 0)
+		close(launch);
+}
+
+void
+program_drop_spare(struct programs *all)
+{
+	program_leave_pair(take_fd(all->spare));
+	all->is_recalled = false;
+}
+
+int
+program_take_pair(struct programs *all, bool spare, int *ret_launch, int *ret_client)
+{
+	int pair[2], r;
+
+	*ret_launch = *ret_client = -1;
+	if (spare) {
+		*ret_launch = take_fd(all->spare);
+		all->is_recalled = false;
+		return *ret_launch < 0 ? -ECONNRESET : 0;
+	}
+	r = hello_pair(pair);
+	*ret_launch = pair[0];
+	*ret_client = pair[1];
+	return r;
+}
+
+/* One whose other end is gone was lost with a broker, or with who was given it. */
+int
+program_make_spare(struct programs *all)
+{
+	int client;
+
+	if (all->spare >= 0 && !fd_has_hung_up(all->spare))
+		return -1;
+	program_drop_spare(all);
+	if (program_take_pair(all, false, &all->spare, &client) == 0)
+		return client;
+	program_drop_spare(all);
+	fd_close(client);
+	return -1;
 }
 
 static pid_t

@@ -24,6 +24,8 @@ struct programs {
 	int openers;	      /* … and gives those what its opens are asked by, if it is to have one */
 	struct rlimit nofile; /* as it was before the init took all */
 	struct program_arena *arenas;
+	int spare; /* our end of a launch pair that no program has yet; -1: there is none … */
+	bool is_recalled; /* … and its other end is not to be given to anybody any more */
 };
 
 /* What is known of one. */
@@ -39,6 +41,17 @@ struct program {
 	bool runs;	 /* it has said so, and is another program by now, or about to be */
 	int step, error; /* it has failed there; else where it was seen last, and 0 */
 };
+
+/*
+ * The launch pair of a program that is to be started, in *RET_CLIENT the end that is to be sent: of the SPARE one that
+ * was. Both are the caller's, and -1 where they are not there. Returns: 0, -ECONNRESET: there is no spare one; -errno.
+ */
+int program_take_pair(struct programs *all, bool spare, int *ret_launch, int *ret_client);
+/* Makes a spare pair, unless there is one with both its ends. Returns: that which is to be sent, the caller's; -1. */
+int program_make_spare(struct programs *all);
+void program_drop_spare(struct programs *all);
+/* There is no program for LAUNCH, whose client may have spoken there. Takes it. */
+void program_leave_pair(int launch);
 
 /*
  * Makes P, whose client is at the other end of LAUNCH, which stays the caller's. HELLO: what was received of

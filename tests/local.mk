@@ -86,6 +86,7 @@ unit_tests = \
 	tests/test-confine \
 	tests/test-programs \
 	tests/test-programs-crash \
+	tests/test-spare \
 	tests/test-registered \
 	tests/test-vouch \
 	tests/test-filter \
@@ -727,6 +728,9 @@ tests_test_programs_crash_SOURCES = tests/test-programs-crash.c tests/programs-w
 	$(sockets_web)
 tests_test_programs_crash_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_programs_crash_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_spare_SOURCES = tests/test-spare.c tests/programs-world.c tests/programs-world.h $(sockets_web)
+tests_test_spare_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_spare_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_deciding_SOURCES = tests/test-deciding.c $(sockets_web)
 tests_test_deciding_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_deciding_LDADD = tests/libfixture.la capfsd/libdaemon.la

@@ -328,6 +328,14 @@ on_program(void *data, struct list *waiter, bool first)
 	controls_resume(w->controls, waiter, first);
 }
 
+static void
+on_end(void *data, struct list *waiter, uint64_t connection)
+{
+	struct world *w = data;
+
+	controls_end(w->controls, waiter, connection);
+}
+
 /* There are no files in this world, and a store that fails ends the test elsewhere. */
 static const struct askings_ops world_askings = {.resume = on_program};
 
@@ -339,7 +347,7 @@ on_want_spawner(void *data)
 	w->n_spawners_wanted++;
 }
 
-static const struct programs_ops world_programs = {on_program, on_want_spawner};
+static const struct programs_ops world_programs = {on_program, on_end, on_want_spawner};
 
 void
 world_start(struct world *w)

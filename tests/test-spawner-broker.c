@@ -389,6 +389,160 @@ START_TEST(whose_broker_leaves_waits_for_no_client)
 }
 END_TEST
 
+/* --- the spare pair --- */
+
+static void
+ask_with(uint64_t thread, uint32_t flags)
+{
+	const struct process_record r = {
+		.type = PROCESS_START, .session = s.session, .thread = thread, .flags = flags};
+
+	broker_send(s.fd, &r, NULL);
+}
+
+/* What the init says next of pairs. Returns: the descriptor that came along; -1. */
+static int
+await_pair(uint64_t thread)
+{
+	struct process_record r;
+	int fds[2];
+
+	do
+		ck_assert(broker_receive(s.fd, &r, fds));
+	while (r.type == PROCESS_ORPHAN);
+	ck_assert_uint_eq(r.type, PROCESS_LAUNCH);
+	ck_assert_uint_eq(r.thread, thread);
+	ck_assert_int_lt(fds[1], 0);
+	return fds[0];
+}
+
+/* A program runs, by an init that has offered a pair for the next one, which is returned. */
+static int
+begin_with_spare(int kind, int *ret_keep)
+{
+	uint64_t thread = 1000;
+	int pair[2], launch, spare;
+
+	begin(kind);
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	played_run(&s, WORDS("sleep"), &pair[1], 1);
+	close(pair[1]);
+	*ret_keep = pair[0];
+	ask_with(thread, START_WANT_SPARE);
+	launch = await_pair(thread);
+	ck_assert_int_ge(launch, 0);
+	spare = await_pair(0);
+	ck_assert_int_ge(spare, 0);
+	client_run(&w, launch, WORDS("exit", "0"), NULL, 0);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_RUNNING).thread, thread);
+	ck_assert_uint_eq(broker_await(s.fd, PROCESS_EXITED).thread, thread);
+	ack(thread);
+	return spare;
+}
+
+/* EARLY: the client speaks before its program is asked for. */
+static void
+run_with(int launch, uint64_t thread, bool early)
+{
+	struct process_record r;
+
+	if (early)
+		client_run(&w, launch, WORDS("exit", "6"), NULL, 0);
+	ask_with(thread, START_SPARE);
+	if (!early)
+		client_run(&w, launch, WORDS("exit", "6"), NULL, 0);
+	/* No LAUNCH comes before it. */
+	r = broker_await(s.fd, PROCESS_RUNNING);
+	ck_assert_uint_eq(r.thread, thread);
+	r = broker_await(s.fd, PROCESS_EXITED);
+	ck_assert_uint_eq(r.thread, thread);
+	ck_assert_int_eq(WEXITSTATUS(r.status), 6);
+	ack(thread);
+}
+
+START_TEST(S18_a_program_has_the_spare_pair)
+{
+	int keep, launch = begin_with_spare(_i / 2, &keep);
+
+	run_with(launch, 1001, _i % 2);
+	/* It was one, and no more was wanted. */
+	ask_with(1002, START_SPARE);
+	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
+	close(keep);
+	world_over(&s);
+}
+END_TEST
+
+/* Its broker has lost it: where the next one wants one there is another. */
+START_TEST(a_lost_spare_pair_is_replaced)
+{
+	int keep, launch = begin_with_spare(_i, &keep);
+
+	close(launch);
+	ask_with(1003, START_WANT_SPARE);
+	close(await_pair(1003));
+	launch = await_pair(0);
+	ck_assert_int_ge(launch, 0);
+	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_HELLO, ECONNRESET);
+	run_with(launch, 1004, false);
+	close(keep);
+	world_over(&s);
+}
+END_TEST
+
+#define WAITING 256 /* programs of an init that may wait for their clients */
+
+/*
+ * There is no room for a program whose client has sent all already: he is told, and the init does not close what he has
+ * sent, which might take for ever.
+ */
+START_TEST(S18_what_was_sent_to_no_program_is_left)
+{
+	int keep, launch = begin_with_spare(_i, &keep), pair[2], waiting[WAITING];
+	struct process_answer answer;
+	char *argv[] = {(char[]){"/bin/true"}, NULL};
+	char byte;
+
+	ck_assert_int_eq(fd_socketpair(SOCK_STREAM, pair), 0);
+	ck_assert_int_eq(client_send(&w, launch, argv, NULL, &pair[1], 1, 0), 0);
+	close(pair[1]);
+	for (int i = 0; i < WAITING; i++) {
+		ask_with(2000 + (uint64_t)i, 0);
+		waiting[i] = await_pair(2000 + (uint64_t)i);
+	}
+	ask_with(1006, START_SPARE);
+	check_failure(broker_await(s.fd, PROCESS_FAILED), STEP_FORK, EAGAIN);
+	answer = client_receive(launch);
+	ck_assert_int_eq(answer.step, STEP_FORK);
+	ck_assert_int_eq(answer.error, EAGAIN);
+	close(launch);
+	ck_assert_int_eq(recv(pair[0], &byte, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	close(pair[0]);
+	close_all(waiting, WAITING);
+	close(keep);
+	world_over(&s);
+}
+END_TEST
+
+/* It is there for whoever is given the pair, until the broker says by closing it that nobody is. */
+START_TEST(an_init_does_not_go_while_its_spare_pair_may_be_used)
+{
+	int keep, launch = begin_with_spare(_i, &keep);
+
+	broker_send(s.fd, &(struct process_record){.type = PROCESS_KILL, .thread = s.thread, .signal = SIGKILL}, NULL);
+	broker_await(s.fd, PROCESS_EXITED);
+	close(keep);
+	ack(s.thread);
+	ck_assert_int_lt(await_pair(0), 0);
+	run_with(launch, 1005, false);
+	await_end(s.pidfd);
+	broker_await(w.fd, PROCESS_ENDED);
+	played_end(&s);
+	world_end(&w);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -411,5 +565,10 @@ main(void)
 	tcase_add_loop_test(t, init_goes_on_without_its_spawner, 0, n);
 	tcase_add_loop_test(t, session_below_is_made_by_the_init, 0, n);
 	tcase_add_loop_test(t, whose_broker_leaves_waits_for_no_client, 0, n);
+	t = fixture_case(suite, "spare", 120);
+	tcase_add_loop_test(t, S18_a_program_has_the_spare_pair, 0, 2 * n);
+	tcase_add_loop_test(t, a_lost_spare_pair_is_replaced, 0, n);
+	tcase_add_loop_test(t, S18_what_was_sent_to_no_program_is_left, 0, n);
+	tcase_add_loop_test(t, an_init_does_not_go_while_its_spare_pair_may_be_used, 0, n / 2);
 	return fixture_main(suite);
 }

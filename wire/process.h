@@ -22,7 +22,7 @@ enum process_type {
 	/*
 	 * broker to the spawner, or to the init of the session above: make an init for `session` by the plan that
 	 * follows in the same packet, whose first program is `thread`. To an init without a plan: start `thread`.
-	 * `flags`: START_KEEP, START_LATER.
+	 * `flags`: enum start_flags.
 	 */
 	PROCESS_START,
 	PROCESS_KILL,     /* send `signal` to `thread`; 0: to all of the session */
@@ -40,7 +40,9 @@ enum process_type {
 	PROCESS_SYNC,     /* say the state of all: STATE for each, then SYNCED, with this `serial` */
 	/*
 	 * spawner or init to broker. LAUNCH brings the client's end of the launch pair of `thread` and, for the
-	 * first thread of a session, behind it the broker's end of the init's own pair.
+	 * first thread of a session, behind it the broker's end of the init's own pair. Without a thread it is the spare
+	 * pair: one for a program that is not asked for yet; and without a descriptor as well, that this is not to be
+	 * given to any more: whoever has its end closes it, or has asked for a program with it before.
 	 */
 	PROCESS_LAUNCH = 32,
 	/*
@@ -58,8 +60,13 @@ enum process_type {
 	PROCESS_ENDED,   /* spawner: the init of `session` has ended with `status` */
 };
 
-#define START_KEEP 1  /* what it is started with is kept, so that it can run again */
-#define START_LATER 2 /* … and not run at once, but told by STATE that it is there; an older image runs it */
+enum start_flags {
+	START_KEEP = 1,  /* what it is started with is kept, so that it can run again */
+	START_LATER = 2, /* … and not run at once, but told by STATE that it is there; an older image runs it */
+	/* Its launch pair is the spare one, and no LAUNCH follows; where that is lost, FAILED with STEP_HELLO. */
+	START_SPARE = 4,
+	START_WANT_SPARE = 8, /* there is to be a spare pair for the next; an older image knows of none */
+};
 
 /* Where a start failed; the words are process_steps[]. */
 enum process_step {

@@ -279,6 +279,14 @@ on_waiter(void *data, struct list *waiter, bool first)
 }
 
 static void
+on_end(void *data, struct list *waiter, uint64_t connection)
+{
+	struct fronts *f = data;
+
+	controls_end(f->controls, waiter, connection);
+}
+
+static void
 on_want_spawner(void *data)
 {
 	struct fronts *f = data;
@@ -302,6 +310,7 @@ static const struct askings_ops askings_ops = {
 
 static const struct programs_ops programs_ops = {
 	.resume = on_waiter,
+	.end = on_end,
 	.want_spawner = on_want_spawner,
 };
 

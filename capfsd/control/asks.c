@@ -20,7 +20,7 @@
 #include "capfsd/asking/asking.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
-#include "capfsd/control/spawn.h"
+#include "capfsd/control/wait.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
@@ -104,7 +104,7 @@ perform_ask(struct exchange *x, struct node node)
 	}
 	if (a->record.state == ASK_ANSWERED)
 		return finish(x, node, a);
-	spawn_forget(c);
+	wait_forget(c);
 	askings_wait(a, &c->parked_link);
 	x->parked = true;
 	return 0;
@@ -164,11 +164,11 @@ perform_wait_to_decide(struct exchange *x, struct session *s)
 	}
 	if (is_followed(x))
 		return refuse(&x->request, EAGAIN, "there is another request");
-	if (spawn_is_late(x))
+	if (wait_is_late(x))
 		return refuse(&x->request, ETIMEDOUT, "there is nothing to decide");
-	spawn_forget(c);
+	wait_forget(c);
 	askings_wait_decider(s, &c->parked_link);
 	x->parked = x->gives_way = true;
-	spawn_arm(c);
+	wait_arm(c);
 	return 0;
 }

@@ -25,8 +25,8 @@
 #include "capfsd/control/delegated.h"
 #include "capfsd/control/exchange.h"
 #include "capfsd/control/perform.h"
-#include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
+#include "capfsd/control/wait.h"
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
@@ -97,7 +97,7 @@ control_free(struct control *c)
 	list_unlink(&c->link);
 	list_unlink(&c->pending_link);
 	list_unlink(&c->starved_link);
-	spawn_forget(c);
+	wait_forget(c);
 	if (c->memo && !c->controls->sockets->forgetting)
 		controls_connection_ended(c->controls, c->memo->record.cookie);
 	parcel_clear(c);
@@ -314,7 +314,7 @@ control_perform(struct control *c, struct exchange *x)
 		control_resume(c, true); /* behind them */
 		return 0;
 	}
-	spawn_forget(c);
+	wait_forget(c);
 	if (page && !boot_page_enter(page, id)) {
 		model_of(c)->counters->poisoned++;
 		log_poisoned(c, id);
@@ -357,12 +357,12 @@ control_execute(struct control *c, const struct wire_request *asked, size_t n, b
 	x.request.data = &x;
 	x.request.through = delegated_subject(c);
 	x.request.by = c->capability;
-	c->performing = true;
+	c->performing = c->controls->performing = true;
 	if (has_fds)
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
 		r = control_perform(c, &x);
-	c->performing = false;
+	c->performing = c->controls->performing = false;
 	if (r == 0 && x.parked && !x.request.error) {
 		/* Its end is told once, perhaps before this. */
 		watch_set(&c->watch, x.gives_way ? EPOLLIN : 0);
@@ -446,6 +446,13 @@ control_on_io(void *data)
 	if (step == STEP_END)
 		control_free(c);
 	return step == STEP_MORE;
+}
+
+void
+control_look(struct control *c)
+{
+	if (!c->controls->performing && control_on_io(c))
+		watch_again(&c->watch);
 }
 
 void

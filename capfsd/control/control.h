@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A client of the control protocol, and what all of them share. Of struct control the vouch is
- * written by vouch.c and inspection.c, the snapshot by perform.c, what it waits for by spawn.c, the rest
+ * written by vouch.c and inspection.c, the snapshot by perform.c, what it waits for by wait.c, the rest
  * by accept.c and control.c; of struct controls each group by the module that it is named after.
  */
 #pragma once
@@ -90,13 +90,14 @@ struct controls {
 	struct programs *programs;
 	struct askings *askings;
 	/* control.c */
+	bool performing; /* the request in REQUEST is being done */
 	struct list all;
 	struct list pending;	  /* their reply waits for something to be reaped */
 	struct list starved;	  /* their reply found no memory or room in flight */
 	uint8_t *request, *reply; /* WIRE_CONTROL_MAX bytes each */
 	/* vouch.c */
 	struct index challenges;
-	/* spawn.c */
+	/* wait.c */
 	struct list timed;
 	sd_event_source *wait_timer;
 	/* ownership.c */
@@ -125,5 +126,7 @@ bool control_on_io(void *data);
 void control_farewell(struct controls *controls, int fd, int error, const char *reason);
 /* Ends C, which is told why, outside of any request. Frees it. */
 void control_dismiss(struct control *c, int error, const char *reason);
+/* It looks now, unless somebody else's request is being done. May free C. */
+void control_look(struct control *c);
 /* What C waits for may have come: it looks when it is its turn; FIRST: before all others. */
 void control_resume(struct control *c, bool first);

@@ -21,7 +21,7 @@
 #include "capfsd/control/control.h"
 #include "capfsd/control/manager.h"
 #include "capfsd/control/ownership.h"
-#include "capfsd/control/spawn.h"
+#include "capfsd/control/wait.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/core.h"
 #include "capfsd/listeners/listener.h"
@@ -129,7 +129,7 @@ controls_new(struct sockets *sockets, struct programs *programs, struct askings 
 	controls->reply = malloc(WIRE_CONTROL_MAX);
 	if (!controls->request || !controls->reply)
 		return -ENOMEM;
-	r = spawn_init(controls);
+	r = wait_init(controls);
 	if (r == 0)
 		r = manager_init(controls);
 	if (r < 0)
@@ -152,7 +152,7 @@ controls_free(struct controls *controls)
 		control_free(list_entry(list_first(&controls->all), struct control, link));
 	assert(list_empty(&controls->pending) && list_empty(&controls->starved));
 	manager_deinit(controls);
-	spawn_deinit(controls);
+	wait_deinit(controls);
 	ownership_deinit(controls);
 	index_deinit(&controls->challenges);
 	free(controls->request);
@@ -177,7 +177,13 @@ controls_stop(struct controls *controls)
 void
 controls_resume(struct controls *controls, struct list *waiter, bool first)
 {
-	spawn_resume(controls, waiter, first);
+	wait_resume(controls, waiter, first);
+}
+
+void
+controls_end(struct controls *controls, struct list *waiter, uint64_t connection)
+{
+	wait_end(waiter, connection);
 }
 
 void
@@ -185,12 +191,12 @@ controls_changed(struct controls *controls, const struct entity *e)
 {
 	ownership_changed(controls, e);
 	if (e->kind == ENTITY_VISIT && !visit_of(e)->record.asks)
-		spawn_visit_answered(visit_of(e));
+		wait_visit_answered(visit_of(e));
 }
 
 void
 controls_gone(struct controls *controls, const struct entity *e)
 {
 	if (e->kind == ENTITY_VISIT)
-		spawn_visit_answered(visit_of(e));
+		wait_visit_answered(visit_of(e));
 }

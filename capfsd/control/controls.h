@@ -12,7 +12,8 @@
  *	delegated	clients that have come through a slot: what they may
  *	control		one client: its requests in turn, and their replies
  *	perform		what each operation does; attach: those that give a descriptor
- *	spawn		programs, which are asked for, and waited for
+ *	spawn		programs are asked for
+ *	wait		programs, and what else there is, are waited for
  *	asks		what is asked of other sessions, and waited for
  *	vouch		what was passed on to a client by another session
  *	inspection	the same, of connected sockets
@@ -50,6 +51,9 @@ void controls_stop(struct controls *controls);
  */
 struct list;
 void controls_resume(struct controls *controls, struct list *waiter, bool first);
+
+/* WAITER alone waits for the end of a program that CONNECTION has asked for: if that is it, it takes it now. */
+void controls_end(struct controls *controls, struct list *waiter, uint64_t connection);
 
 /* What `metrics` calls an operation, by its number; 0: all others. NULL: there is none. */
 const char *controls_operation_name(size_t op);

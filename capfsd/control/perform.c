@@ -26,6 +26,7 @@
 #include "capfsd/control/register.h"
 #include "capfsd/control/spawn.h"
 #include "capfsd/control/vouch.h"
+#include "capfsd/control/wait.h"
 #include "capfsd/model/event.h"
 #include "capfsd/tree/tree.h"
 #include "wire/wire.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The two control requests about programs, which are answered later: when a program has begun, and its client
- * can speak to it; when it has ended.
+ * The control request for a program, which is answered when its client can speak to it: at once where there is a launch
+ * pair for it already.
  *
  * Such a request stays in the queue and is performed again whenever something has become of its program. That
  * one is found by the connection and the serial, also by a later broker: so a request starts one program and
@@ -17,78 +17,20 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/number.h"
-#include "capfsd/control/asks.h"
 #include "capfsd/control/control.h"
 #include "capfsd/control/exchange.h"
-#include "capfsd/disposal/disposal.h"
+#include "capfsd/control/wait.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
 #include "capfsd/model/change.h"
 #include "capfsd/ops/refusals.h"
 #include "capfsd/ops/texts.h"
-#include "capfsd/process/loop.h"
 #include "capfsd/programs/programs.h"
 #include "capfsd/verbs/verbs.h"
 #include "wire/process.h"
 #include "wire/wire.h"
-
-/* --- waiting --- */
-
-void
-spawn_resume(struct controls *controls, struct list *waiter, bool first)
-{
-	control_resume(container_of(waiter, struct control, parked_link), first);
-}
-
-void
-spawn_forget(struct control *c)
-{
-	list_unlink(&c->parked_link);
-	list_unlink(&c->timed_link);
-}
-
-/* Performed again when something has become of P. */
-static int
-park(struct exchange *x, struct program *p)
-{
-	spawn_forget(x->control);
-	x->parked = programs_wait(p, &x->control->parked_link);
-	return x->parked ? 0 : refuse(&x->request, ENOMEM, "the daemon is out of memory");
-}
-
-/* All whose time is over are performed once more, and see that. */
-static int
-on_time(sd_event_source *source, uint64_t usec, void *data)
-{
-	struct controls *controls = data;
-	uint64_t now = loop_now(controls->sockets->event);
-
-	list_for_each_safe (i, &controls->timed) {
-		struct control *c = list_entry(i, struct control, timed_link);
-
-		if (c->wait_until_usec <= now)
-			control_resume(c, false);
-		else
-			loop_arm(controls->wait_timer, c->wait_until_usec - now);
-	}
-	return 0;
-}
-
-int
-spawn_init(struct controls *controls)
-{
-	list_init(&controls->timed);
-	return loop_add_timer(controls->sockets->event, on_time, controls, &controls->wait_timer);
-}
-
-void
-spawn_deinit(struct controls *controls)
-{
-	controls->wait_timer = sd_event_source_disable_unref(controls->wait_timer);
-}
 
 /* --- spawn --- */
 
@@ -99,6 +41,7 @@ struct spawning {
 	struct program_record record;
 	unsigned takes;     /* enum entrypoint_takes */
 	uint64_t hold, key; /* of the entrypoint and its object, if it is the command of one */
+	int *spare_fd; /* the client's end of its launch pair, if that is there already */
 	struct capability *through; /* to its session, which is not below who asks; NULL: it is */
 };
 
@@ -254,6 +197,13 @@ tell_started(struct operation *o, const struct spawning *s, struct session *sess
 	text_addf(&o->event, "/caps/%s", s->through->entity.name);
 }
 
+/* The client learns everything else from the program itself. */
+static void
+tell_launch(struct request *r, const struct program *p)
+{
+	text_addf(&r->text, "thread=%s uid=%" PRIu32 " gid=%" PRIu32, p->entity.name, p->record.uid, p->record.gid);
+}
+
 /* The first program of a session needs an init, which its session pays for as well. */
 static int
 spawn_stage(struct operation *o)
@@ -277,6 +227,9 @@ spawn_stage(struct operation *o)
 	if (!change_affords(o->change, session, &cost, &kind))
 		return refuse_quota(o->request, session, kind);
 	record.phase = PHASE_STARTING;
+	*s->spare_fd = programs_take_spare(s->programs, session);
+	if (*s->spare_fd >= 0)
+		record.flags |= PROGRAM_LAUNCHED | PROGRAM_SPARE;
 	record.uid = session->record.uid;
 	record.gid = session->record.gid;
 	if (confinement_effective(session, &confinement)) {
@@ -299,6 +252,8 @@ spawn_stage(struct operation *o)
 	if (e > 0)
 		return refuse_quota(o->request, session, QUOTA_RAM);
 	o->request->made = &p->entity;
+	if (*s->spare_fd >= 0)
+		tell_launch(o->request, p);
 	tell_started(o, s, session, p);
 	return 0;
 }
@@ -308,8 +263,12 @@ spawn_done(struct operation *o, bool committed)
 {
 	struct spawning *s = o->state;
 
-	if (committed)
+	if (committed) {
 		programs_start(s->programs, program_of(o->request->made));
+	} else if (*s->spare_fd >= 0) {
+		programs_return_spare(s->programs, session_of(o->subject), *s->spare_fd);
+		*s->spare_fd = -1;
+	}
 }
 
 const struct verb verb_spawn = {
@@ -323,15 +282,15 @@ const struct verb verb_spawn = {
 };
 
 /*
- * There is no reply yet, so none is stored; but the connection is, so that a later broker knows it as the one
+ * With a spare pair there is a reply. Else there is none yet, so none is stored; but the connection is, so that a later broker knows it as the one
  * that has asked. What it was replied before was read, since it has asked for something else.
  */
 static int
 note_connection(struct request *r, struct change *ch)
 {
-	const struct exchange *x = r->data;
+	struct exchange *x = r->data;
 
-	return memo_stage(x->control->memo, ch, "", 0);
+	return x->fd >= 0 ? x->note(r, ch) : memo_stage(x->control->memo, ch, "", 0);
 }
 
 /* "threads" of a session below, or of that which a slot refers to: "@SLOT/threads". NULL: refused. */
@@ -365,9 +324,9 @@ begin(struct exchange *x)
 	struct spawning s = {
 		.programs = x->control->controls->programs,
 		.record = {.connection = x->control->memo->record.cookie, .serial = x->asked->serial},
+		.spare_fd = &x->fd,
 	};
 	struct request *r = &x->request;
-	int (*note)(struct request *r, struct change *ch) = r->note;
 	struct session *session;
 	struct operation o;
 	int e;
@@ -377,16 +336,16 @@ begin(struct exchange *x)
 		return 0;
 	o = exchange_operation(x, &verb_spawn, s.through ? x->control->session : session, &session->entity);
 	o.state = &s;
+	x->note = r->note;
 	r->note = note_connection;
 	e = verb_run(&o);
-	r->note = note;
-	if (e == 0 && !r->error)
+	r->note = x->note;
+	if (e == 0 && !r->error && !x->noted)
 		memo_stored(x->control->controls->sockets, x->control->memo);
 	r->made = NULL;
 	return e;
 }
 
-/* The client learns everything else from the program itself. */
 static int
 launch_stage(struct operation *o)
 {
@@ -396,8 +355,7 @@ launch_stage(struct operation *o)
 	if (!record)
 		return -ENOMEM;
 	record->flags |= PROGRAM_LAUNCHED;
-	text_addf(&o->request->text, "thread=%s uid=%" PRIu32 " gid=%" PRIu32, p->entity.name, record->uid,
-		record->gid);
+	tell_launch(o->request, p);
 	return 0;
 }
 
@@ -457,7 +415,7 @@ perform_spawn(struct exchange *x)
 
 	if (!p) {
 		e = begin(x);
-		if (e < 0 || x->request.error)
+		if (e < 0 || x->request.error || x->fd >= 0)
 			return e;
 		text_deinit(&x->request.text);
 		p = programs_find(programs, cookie, x->asked->serial);
@@ -467,121 +425,5 @@ perform_spawn(struct exchange *x)
 	if (!program_is_live(p))
 		return fail(x, p);
 	fd = programs_take_launch(p);
-	return fd >= 0 ? launch(x, p, fd) : park(x, p);
-}
-
-/* --- wait --- */
-
-/* Who asked for the program, and asked to be told of its end, has been told by this. */
-static int
-wait_stage(struct operation *o)
-{
-	struct exchange *x = o->front;
-	struct program *p = program_of(o->subject);
-
-	text_addf(&o->request->text, "thread=%s ", p->entity.name);
-	text_program(&p->record, " ", &o->request->text);
-	o->unchanged = p->record.connection != x->control->memo->record.cookie;
-	if (o->unchanged)
-		return 0;
-	o->state = programs_is_awaited(p) ? p : NULL;
-	return o->state ? programs_stage_told(o->change, p) : program_drop(o->change, p);
-}
-
-static void
-wait_done(struct operation *o, bool committed)
-{
-	if (committed && o->state)
-		programs_told(o->state);
-}
-
-static const struct verb verb_wait = {
-	.name = "wait",
-	.quiet = true,
-	.wordless = true,
-	.stage = wait_stage,
-	.done = wait_done,
-};
-
-bool
-spawn_is_late(struct exchange *x)
-{
-	struct control *c = x->control;
-	uint64_t now = loop_now(c->controls->sockets->event), timeout = x->asked->offset;
-
-	if (c->wait_serial != x->asked->serial) {
-		c->wait_serial = x->asked->serial;
-		c->wait_until_usec = timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
-	}
-	return now >= c->wait_until_usec;
-}
-
-void
-spawn_arm(struct control *c)
-{
-	if (c->wait_until_usec == UINT64_MAX)
-		return;
-	list_append(&c->controls->timed, &c->timed_link);
-	loop_arm(c->controls->wait_timer, c->wait_until_usec - loop_now(c->controls->sockets->event));
-}
-
-/* Performed again when the visit is answered, or gone: then there is no such slot. */
-static int
-wait_for_visit(struct exchange *x, const struct capability *slot)
-{
-	struct visit *v = slot->visit;
-
-	if (!v)
-		return refuse(&x->request, EINVAL, "only the slot of a visit is waited for");
-	if (!v->record.asks) {
-		text_addf(&x->request.text, "answer=%s", v->record.answer == VISIT_REFUSED ? "refused" : "accepted");
-		return 0;
-	}
-	if (spawn_is_late(x))
-		return refuse(&x->request, ETIMEDOUT, "its server has not answered");
-	spawn_forget(x->control);
-	list_append(&v->waiting, &x->control->parked_link);
-	x->parked = true;
-	spawn_arm(x->control);
-	return 0;
-}
-
-void
-spawn_visit_answered(struct visit *v)
-{
-	while (!list_empty(&v->waiting)) {
-		struct list *waiter = list_first(&v->waiting);
-
-		list_unlink(waiter);
-		control_resume(container_of(waiter, struct control, parked_link), false);
-	}
-}
-
-int
-perform_wait(struct exchange *x)
-{
-	struct control *c = x->control;
-	struct operation o;
-	struct node node;
-	int e;
-
-	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
-		return 0;
-	if (node.entity->kind == ENTITY_SESSION && !node.row->name)
-		return perform_wait_to_decide(x, session_of(node.entity));
-	if (node.entity->kind == ENTITY_CAPABILITY && !node.row->name)
-		return wait_for_visit(x, capability_of(node.entity));
-	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
-		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID, a visit, at caps/SLOT, or what a session is to decide");
-	if (program_of(node.entity)->record.flags & PROGRAM_REGISTERED)
-		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
-	if (program_is_live(program_of(node.entity))) {
-		if (spawn_is_late(x))
-			return refuse(&x->request, ETIMEDOUT, "it has not ended");
-		e = park(x, program_of(node.entity));
-		spawn_arm(c);
-		return e;
-	}
-	o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);
-	return verb_run(&o);
+	return fd >= 0 ? launch(x, p, fd) : wait_park(x, p);
 }

@@ -27,6 +27,7 @@ enum program_flags {
 	PROGRAM_LAUNCHED = 4, /* who asked speaks to it directly, and learns from it whether it runs */
 	PROGRAM_KEPT = 8, /* so is what it was started with, and it can run again */
 	PROGRAM_REGISTERED = 16, /* it was not started by us, and has registered itself */
+	PROGRAM_SPARE = 32, /* its launch pair was there before it, and its init may not have been asked for it yet */
 };
 
 /* A status that is none of wait(2)'s: a registered one has left; or has ended, and nobody has said how. */

@@ -190,6 +190,25 @@ programs_ask(struct running *r)
 	list_append(&r->programs->asking, &r->link);
 }
 
+/* One whose init is on its way out is of no use. */
+int
+programs_take_spare(struct programs *programs, const struct session *s)
+{
+	struct init *i = init_find(programs, s);
+
+	if (!i || i->ending || i->sync || i->spare_fd < 0)
+		return -1;
+	if (fd_has_hung_up(i->spare_fd))
+		init_close_spare(i);
+	return take_fd(i->spare_fd);
+}
+
+void
+programs_return_spare(struct programs *programs, const struct session *s, int fd)
+{
+	init_find(programs, s)->spare_fd = fd;
+}
+
 /* There is no spawner for any of them. */
 static void
 fail_asking(struct programs *programs, int error)

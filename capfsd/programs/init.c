@@ -49,6 +49,15 @@ init_find(struct programs *programs, const struct session *s)
 
 CLEANUP_DEFINE(struct init *, init_free)
 
+/* Nobody had it, but a session's user made it. */
+void
+init_close_spare(struct init *i)
+{
+	if (i->spare_fd >= 0 && !i->programs->sockets->forgetting)
+		disposal_leave(i->programs->sockets->disposal, i->spare_fd, i->session, NULL);
+	i->spare_fd = -1;
+}
+
 struct init *
 init_free(struct init *i)
 {
@@ -57,6 +66,7 @@ init_free(struct init *i)
 	assert(list_empty(&i->programs_of_it));
 	watch_remove(&i->watch);
 	watch_remove(&i->end_watch);
+	init_close_spare(i);
 	fd_close(i->pidfd);
 	fd_close(i->leaf_fd);
 	list_unlink(&i->link);
@@ -81,7 +91,7 @@ init_new(struct programs *programs, struct session *s, int fd, struct memo *memo
 		return -ENOMEM;
 	i->programs = programs;
 	i->session = s;
-	i->fd = i->pidfd = i->leaf_fd = -1;
+	i->fd = i->spare_fd = i->pidfd = i->leaf_fd = -1;
 	list_init(&i->programs_of_it);
 	list_append(&programs->inits, &i->link);
 	if (charge_init(&i->charge, s, QUOTA_THREADS, 1))
@@ -129,7 +139,7 @@ init_tell(struct init *i, enum process_type type, const struct running *r, int32
 	const struct process_record record = {
 		.type = type,
 		.session = i->session->entity.id,
-		.flags = type == PROCESS_START ? start_flags(r) : 0,
+		.flags = type == PROCESS_START ? start_flags(r) | START_WANT_SPARE : 0,
 		.thread = r ? r->program->entity.id : 0,
 		.signal = signal,
 		.cookie = cookie,
@@ -216,11 +226,25 @@ find_running(struct init *i, uint64_t id)
 	return r && r->init == i ? r : NULL;
 }
 
+/*
+ * Without one it is not to be given to anybody any more: we close it behind all that we have asked for, by which its
+ * init knows that nobody has it whom it does not know of.
+ */
+static void
+on_spare(struct init *i, int *fd)
+{
+	init_close_spare(i);
+	if (!i->ending)
+		i->spare_fd = take_fd(*fd);
+}
+
 /* The client's end. Of one that is not wanted any more the other end learns that, and fails. */
 static int
 on_launch(struct init *i, struct running *r, const struct process_record *record,
 	const struct msg_sender *sender, int *fd)
 {
+	if (record->thread == 0)
+		on_spare(i, fd);
 	if (!r || r->orphaned || *fd < 0 || r->launch_fd >= 0 || r->program->record.phase != PHASE_STARTING ||
 		r->program->record.flags & PROGRAM_LAUNCHED)
 		return 0;
@@ -347,7 +371,8 @@ on_synced(struct init *i, struct running *none, const struct process_record *rec
 
 		if (r->known || e < 0 || !program_is_live(r->program))
 			continue;
-		if (r->program->record.phase != PHASE_STARTING || r->program->record.flags & PROGRAM_LAUNCHED)
+		if (r->program->record.phase != PHASE_STARTING ||
+			(r->program->record.flags & (PROGRAM_LAUNCHED | PROGRAM_SPARE)) == PROGRAM_LAUNCHED)
 			e = report_failed(r, STEP_NONE, ECONNRESET);
 		else
 			r->asked_usec = 0;

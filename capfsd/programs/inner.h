@@ -28,6 +28,7 @@ struct running {
 	struct index_link connection_link; /* programs.by_connection, while it is … */
 	bool indexed;                      /* … there */
 	struct list waiters;
+	const struct program_record *end; /* with which it may go at once (end_with_waiter()); NULL: none */
 	struct list ended_link;     /* programs.ended: its connection has ended, or it has; or programs.untold */
 	uint64_t since_usec;        /* it is being started, or was found by this broker */
 	uint64_t asked_usec;        /* 0: not yet */
@@ -65,6 +66,7 @@ struct init {
 	bool synced;          /* … and it has been sent */
 	struct watch end_watch;
 	int fd;
+	int spare_fd;         /* the client's end of a launch pair for the next program; -1: none */
 	int pidfd;            /* -1: not known (yet) */
 	int leaf_fd;          /* cgroup.events of the leaf of one that is not confined; -1: it has none, or not known */
 	bool behind;          /* something that it said could not be stored */
@@ -112,6 +114,7 @@ static inline uint32_t
 start_flags(const struct running *r)
 {
 	return (r->program->record.flags & PROGRAM_KEPT ? START_KEEP : 0) |
+		(r->program->record.flags & PROGRAM_SPARE ? START_SPARE : 0) |
 		(r->program->record.entrypoint ? START_LATER : 0);
 }
 
@@ -162,6 +165,8 @@ struct adopted;
 bool init_adopt(void *data, struct adopted *found);
 /* Sends what there is to be sent. */
 void init_pump(struct init *i);
+/* The spare pair is to be given to nobody. */
+void init_close_spare(struct init *i);
 /* Takes what it has said, without waiting for the loop. I may be gone after it. */
 void init_look(struct init *i);
 /* Has it say all once more. */

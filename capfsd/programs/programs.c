@@ -491,11 +491,16 @@ resume_nobody(void *data, struct list *waiter, bool first)
 }
 
 static void
+end_nobody(void *data, struct list *waiter, uint64_t connection)
+{
+}
+
+static void
 want_nothing(void *data)
 {
 }
 
-static const struct programs_ops no_ops = {resume_nobody, want_nothing};
+static const struct programs_ops no_ops = {resume_nobody, end_nobody, want_nothing};
 
 CLEANUP_DEFINE(struct programs *, programs_free)
 

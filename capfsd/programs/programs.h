@@ -37,6 +37,11 @@ struct programs_ops {
 	 * FIRST: it is the end of a program, which whoever waits for it is told before anybody can read of it in a log.
 	 */
 	void (*resume)(void *data, struct list *waiter, bool first);
+	/*
+	 * Nobody but this one waits for a program that has ended (programs_end()) and was asked for by CONNECTION. If that
+	 * is who waits it may take the end, by which the program goes, before this returns; else it is told as all are.
+	 */
+	void (*end)(void *data, struct list *waiter, uint64_t connection);
 	/* The broker is to ask the keeper for a connection to the spawner. */
 	void (*want_spawner)(void *data);
 };
@@ -54,6 +59,12 @@ void programs_set_spawner(struct programs *programs, int fd);
 
 /* Has S an init, so that one process less is needed for the next program? */
 bool programs_has_init(const struct programs *programs, const struct session *s);
+/*
+ * The client's end of the launch pair of S's next program, which is the caller's from here on; -1: there is none in
+ * advance. Or it was not given to anybody: takes FD.
+ */
+int programs_take_spare(struct programs *programs, const struct session *s);
+void programs_return_spare(struct programs *programs, const struct session *s, int fd);
 /* A new one is in the model: it is asked for. */
 void programs_start(struct programs *programs, struct program *p);
 /* The one that the request SERIAL of this connection has made. NULL: none. */
@@ -69,6 +80,13 @@ int programs_forget(struct program *p);
  * memory for P.
  */
 bool programs_wait(struct program *p, struct list *waiter);
+/*
+ * How P has ended, which is not stored yet: whoever takes it stages that, and P's end with it. NULL: it has not, or not
+ * for who asked for it alone.
+ */
+const struct program_record *programs_end(const struct program *p);
+/* Returns: 0 or -errno. */
+int programs_stage_end(struct change *ch, const struct program *p);
 /*
  * P has ended, and who asked for it is told. Others wait for it: then it goes when these are told, too. Stages that
  * nobody else asks about it. Returns: 0 or -ENOMEM.

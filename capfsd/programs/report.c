@@ -194,6 +194,48 @@ drop_when_told(struct running *r)
 	core_resume_later(r->programs->sockets, TOLD_USEC);
 }
 
+const struct program_record *
+programs_end(const struct program *p)
+{
+	const struct running *r = running_of(p);
+
+	return r && list_empty(&r->waiters) ? r->end : NULL;
+}
+
+int
+programs_stage_end(struct change *ch, const struct program *p)
+{
+	int e = report_alarm(ch, p, running_of(p)->end);
+
+	return e == 0 ? end_hold(ch, p) : e;
+}
+
+/*
+ * Who asked for it, and alone waits for it, takes its end: that this is so, is told, and is forgotten then is one change
+ * instead of two. Returns: has he? R is no more then.
+ */
+static bool
+end_with_waiter(struct running *r, const struct program_record *as)
+{
+	struct programs *programs = r->programs;
+	struct program *p = r->program;
+	struct list *waiter = list_first(&r->waiters);
+	uint64_t id = p->entity.id;
+	struct init *i = r->init;
+
+	if (!i || !waiter || waiter->next != &r->waiters || p->record.entrypoint ||
+		!(p->record.flags & PROGRAM_LAUNCHED) || !program_is_asked_about(p) || program_is_given_up(p))
+		return false;
+	r->end = as;
+	programs->ops->end(programs->data, waiter, p->record.connection);
+	if (entity_find(programs->sockets->model, id)) {
+		r->end = NULL;
+		return false;
+	}
+	init_acknowledge(i, id);
+	return true;
+}
+
 /* One that nobody asks about goes right after that, or when those who wait for it have been told. */
 static int
 end(struct running *r, const struct program_record *as)
@@ -206,6 +248,8 @@ end(struct running *r, const struct program_record *as)
 
 	if (!program_is_given_up(p))
 		tell(r, as, false);
+	if (end_with_waiter(r, as))
+		return 0;
 	ch = change_begin(r->programs->sockets->model);
 	if (!program_is_given_up(p))
 		e = report_alarm(ch, p, as);
