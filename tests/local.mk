@@ -216,6 +216,7 @@ integration_tests = \
 	tests/it-pager.sh \
 	tests/it-visits.sh \
 	tests/it-upgrade-from.sh \
+	tests/it-upgrade-programs.sh \
 	tests/it-web.sh \
 	tests/it-writes.sh \
 	tests/it-watchdog.sh \
