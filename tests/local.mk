@@ -23,6 +23,7 @@ unit_tests = \
 	tests/test-scale \
 	tests/test-full \
 	tests/test-event \
+	tests/test-ring \
 	tests/test-fs \
 	tests/test-halves \
 	tests/test-pending \
@@ -618,6 +619,10 @@ tests_test_share_again_LDADD = $(model_libs)
 tests_test_visits_SOURCES = tests/test-visits.c $(model_service)
 tests_test_visits_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_visits_LDADD = $(model_libs)
+tests_test_ring_SOURCES = tests/test-ring.c $(model_world)
+tests_test_ring_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_ring_LDADD = $(model_libs)
+
 tests_test_event_SOURCES = tests/test-event.c $(model_world)
 tests_test_event_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_event_LDADD = $(model_libs)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A log is an array of pointers to lines, in the order of their numbers, which is that of where they
+ * A log is a ring of pointers to lines, in the order of their numbers, which is that of where they
  * end. Offsets count all bytes that were ever written; since any line may go, there are holes
- * between those that stay. The array is short: to walk or to move it costs less than a system call.
+ * between those that stay. In a full log each line that comes makes another one go, which is most often
+ * among the oldest: so a ring, in which the shorter side of a hole is moved.
  *
  * The bytes of a log are a part of what its session uses of `ram`, and counted in three places (the
  * session's event_bytes and `used`, the model's `used`); for lines only count_bytes() changes these.
@@ -19,7 +20,7 @@
 #include "capfsd/model/line.h"
 #include "capfsd/model/model.h"
 
-#define ENTRIES_MIN 16
+#define ENTRIES_MIN 16 /* a power of two, as all sizes of the ring */
 #define SHARES_MIN 4
 
 struct entry {
@@ -30,23 +31,32 @@ struct entry {
 	uint8_t keep;
 };
 
-/* What one of the others has. In the order in which they came: among equals the first gives. */
+/* How many lines somebody has, and how many of each sort. */
 struct share {
 	uint64_t owner;
 	uint32_t n;
+	uint32_t n_of[EVENT_N_KEEPS]; /* by enum event_keep */
 };
 
 struct events {
 	struct entry *entries;
-	size_t n, size;
-	struct share *shares; /* none is empty */
+	size_t first, n, size;
+	struct share own;
+	/* Those of the others, none empty. In the order in which they came: among equals the first gives. */
+	struct share *shares;
 	size_t n_shares, shares_size;
-	size_t n_own;
 	uint64_t own_bytes; /* of session.event_bytes */
 	uint64_t end;
 	uint64_t faults_end;  /* that of the last fault that was kept */
 	uint64_t fault_bytes; /* of all that were */
 };
+
+/* The I-th of the lines that are there. */
+static struct entry *
+entry_at(const struct events *ev, size_t i)
+{
+	return &ev->entries[(ev->first + i) & (ev->size - 1)];
+}
 
 static bool
 events_make(struct session *s)
@@ -69,6 +79,8 @@ count_bytes(struct session *s, uint64_t owner, uint64_t n)
 static struct share *
 share_find(struct events *ev, uint64_t owner)
 {
+	if (owner == RING_OWN)
+		return &ev->own;
 	for (size_t i = 0; i < ev->n_shares; i++)
 		if (ev->shares[i].owner == owner)
 			return &ev->shares[i];
@@ -76,20 +88,32 @@ share_find(struct events *ev, uint64_t owner)
 }
 
 static void
-share_leave(struct events *ev, uint64_t owner)
+share_leave(struct events *ev, const struct entry *e)
 {
-	struct share *share;
+	struct share *share = share_find(ev, e->owner);
 
-	if (owner == RING_OWN) {
-		ev->n_own--;
-		return;
-	}
-	share = share_find(ev, owner);
-	if (--share->n > 0)
+	share->n--;
+	share->n_of[e->keep]--;
+	if (share == &ev->own || share->n > 0)
 		return;
 	ev->n_shares--;
 	memmove(share, share + 1,
 		(size_t)(ev->shares + ev->n_shares - share) * sizeof(*share));
+}
+
+/* The I-th is nobody's any more: those behind it come nearer, or those before it where these are fewer. */
+static void
+close_hole(struct events *ev, size_t i)
+{
+	ev->n--;
+	if (i < ev->n / 2) {
+		for (; i > 0; i--)
+			*entry_at(ev, i) = *entry_at(ev, i - 1);
+		ev->first = (ev->first + 1) & (ev->size - 1);
+	} else {
+		for (; i < ev->n; i++)
+			*entry_at(ev, i) = *entry_at(ev, i + 1);
+	}
 }
 
 /*
@@ -100,59 +124,40 @@ static void
 drop(struct session *s, size_t i)
 {
 	struct events *ev = s->events;
-	struct entry e = ev->entries[i];
+	struct entry e = *entry_at(ev, i);
 
-	ev->n--;
-	memmove(&ev->entries[i], &ev->entries[i + 1], (ev->n - i) * sizeof(e));
-	share_leave(ev, e.owner);
+	close_hole(ev, i);
+	share_leave(ev, &e);
 	count_bytes(s, e.owner, 0 - (uint64_t)e.line->header.n_text);
 	line_unref(s->model, e.line);
 }
 
-/* Are more than half of what OWNER has faults? */
-static bool
-is_faulty(const struct events *ev, uint64_t owner)
-{
-	size_t n = 0, n_faults = 0;
-
-	for (size_t i = 0; i < ev->n; i++)
-		if (ev->entries[i].owner == owner) {
-			n++;
-			n_faults += ev->entries[i].keep == EVENT_FAULT;
-		}
-	return n_faults > n / 2;
-}
-
-/* What OWNER, who has one, can best do without. */
+/* What SHARE, which has one, can best do without: of faults where they are more than half, else of what goes first. */
 static size_t
-least_of(const struct events *ev, uint64_t owner)
+least_of(const struct events *ev, const struct share *share)
 {
-	enum event_keep first = is_faulty(ev, owner) ? EVENT_FAULT : EVENT_REFUSAL;
-	size_t best = ev->n;
+	unsigned keep = EVENT_REFUSAL;
+	size_t i = 0;
 
-	for (size_t i = 0; i < ev->n; i++) {
-		const struct entry *e = &ev->entries[i];
-
-		if (e->owner != owner)
-			continue;
-		if (e->keep == first)
-			return i;
-		if (best == ev->n || e->keep < ev->entries[best].keep)
-			best = i;
-	}
-	return best;
+	if (share->n_of[EVENT_FAULT] > share->n / 2)
+		keep = EVENT_FAULT;
+	while (share->n_of[keep] == 0)
+		keep++;
+	while (entry_at(ev, i)->owner != share->owner || entry_at(ev, i)->keep != keep)
+		i++;
+	return i;
 }
 
 /* Who of the others has the most; LOGGING itself if nobody has more. */
-static uint64_t
+static const struct share *
 largest(struct events *ev, uint64_t logging)
 {
-	const struct share *best = share_find(ev, logging);
+	const struct share *best = logging == RING_OWN ? NULL : share_find(ev, logging);
 
 	for (size_t i = 0; i < ev->n_shares; i++)
 		if (!best || ev->shares[i].n > best->n)
 			best = &ev->shares[i];
-	return best->owner;
+	return best;
 }
 
 /*
@@ -166,9 +171,9 @@ give_way(struct session *s, uint64_t owner)
 	bool others = ev->n_shares > 0 &&
 		(owner != RING_OWN || s->event_bytes - ev->own_bytes > ev->own_bytes);
 
-	if (!others && (owner != RING_OWN || ev->n_own == 0))
+	if (!others && (owner != RING_OWN || ev->own.n == 0))
 		return false;
-	drop(s, least_of(ev, others ? largest(ev, owner) : RING_OWN));
+	drop(s, least_of(ev, others ? largest(ev, owner) : &ev->own));
 	return true;
 }
 
@@ -198,18 +203,28 @@ grow(void *array, size_t *n, size_t min, size_t size)
 	return new;
 }
 
+/* Twice as large, where the end of the ring's array was: what had gone on at its begin is put behind that. */
+static bool
+grow_ring(struct events *ev)
+{
+	const size_t n = ev->size;
+	struct entry *new = grow(ev->entries, &ev->size, ENTRIES_MIN, sizeof(*new));
+
+	if (!new)
+		return false;
+	memcpy(new + n, new, ev->first * sizeof(*new));
+	ev->entries = new;
+	return true;
+}
+
 static bool
 has_memory(struct events *ev, uint64_t owner)
 {
 	void *new;
 
-	if (ev->n == ev->size) {
-		new = grow(ev->entries, &ev->size, ENTRIES_MIN, sizeof(*ev->entries));
-		if (!new)
-			return false;
-		ev->entries = new;
-	}
-	if (owner == RING_OWN || ev->n_shares < ev->shares_size || share_find(ev, owner))
+	if (ev->n == ev->size && !grow_ring(ev))
+		return false;
+	if (ev->n_shares < ev->shares_size || share_find(ev, owner))
 		return true;
 	new = grow(ev->shares, &ev->shares_size, SHARES_MIN, sizeof(*ev->shares));
 	if (!new)
@@ -224,8 +239,8 @@ make_room(struct session *s, uint64_t owner, uint64_t n)
 {
 	struct events *ev = s->events;
 
-	if ((owner == RING_OWN ? ev->n_own : ev->n - ev->n_own) == EVENTS_LINES_MAX / 2)
-		drop(s, least_of(ev, owner == RING_OWN ? RING_OWN : largest(ev, owner)));
+	if ((owner == RING_OWN ? ev->own.n : ev->n - ev->own.n) == EVENTS_LINES_MAX / 2)
+		drop(s, least_of(ev, owner == RING_OWN ? &ev->own : largest(ev, owner)));
 	while (quota_free(s, QUOTA_RAM) < n)
 		if (!give_way(s, owner))
 			return false;
@@ -233,20 +248,16 @@ make_room(struct session *s, uint64_t owner, uint64_t n)
 }
 
 static void
-share_enter(struct events *ev, uint64_t owner)
+share_enter(struct events *ev, const struct entry *e)
 {
-	struct share *share;
+	struct share *share = share_find(ev, e->owner);
 
-	if (owner == RING_OWN) {
-		ev->n_own++;
-		return;
-	}
-	share = share_find(ev, owner);
 	if (!share) {
 		share = &ev->shares[ev->n_shares++];
-		*share = (struct share){.owner = owner};
+		*share = (struct share){.owner = e->owner};
 	}
 	share->n++;
+	share->n_of[e->keep]++;
 }
 
 /*
@@ -265,8 +276,8 @@ ring_push(struct session *s, struct line *line, uint64_t owner)
 	ev->end += n;
 	if (!make_room(s, owner, n))
 		return ev->end;
-	ev->entries[ev->n++] = (struct entry){line, ev->end, owner, line->hash, line->keep};
-	share_enter(ev, owner);
+	*entry_at(ev, ev->n++) = (struct entry){line, ev->end, owner, line->hash, line->keep};
+	share_enter(ev, entry_at(ev, ev->n - 1));
 	line->refs++;
 	count_bytes(s, owner, n);
 	if (line->keep == EVENT_FAULT) {
@@ -294,7 +305,7 @@ ring_find(const struct session *s, const char *body, size_t n)
 	uint32_t hash = line_hash(body, n);
 
 	for (size_t i = ev ? ev->n : 0; i-- > 0;) {
-		const struct entry *e = &ev->entries[i];
+		const struct entry *e = entry_at(ev, i);
 
 		if (e->hash == hash && e->keep == EVENT_REFUSAL && line_is_same(e->line, body, n))
 			return e->line;
@@ -311,12 +322,12 @@ ring_remove(struct session *s, uint64_t number)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (ev->entries[middle].line->number < number)
+		if (entry_at(ev, middle)->line->number < number)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (ev && low < ev->n && ev->entries[low].line->number == number)
+	if (ev && low < ev->n && entry_at(ev, low)->line->number == number)
 		drop(s, low);
 }
 
@@ -352,7 +363,7 @@ events_start(const struct session *s)
 {
 	const struct events *ev = s->events;
 
-	return ev && ev->n > 0 ? entry_start(&ev->entries[0]) : events_end(s);
+	return ev && ev->n > 0 ? entry_start(entry_at(ev, 0)) : events_end(s);
 }
 
 uint64_t
@@ -394,7 +405,7 @@ find_entry(const struct events *ev, uint64_t offset)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (ev->entries[middle].end > offset)
+		if (entry_at(ev, middle)->end > offset)
 			high = middle;
 		else
 			low = middle + 1;
@@ -409,7 +420,7 @@ events_read(const struct session *s, enum event_view view, uint64_t *offset, cha
 	size_t done = 0, i = ev ? find_entry(ev, *offset) : 0;
 
 	for (; ev && i < ev->n && done < size; i++) {
-		const struct entry *e = &ev->entries[i];
+		const struct entry *e = entry_at(ev, i);
 		uint64_t at = *offset > entry_start(e) ? *offset : entry_start(e);
 		size_t n = (size_t)(e->end - at);
 
@@ -423,7 +434,7 @@ events_read(const struct session *s, enum event_view view, uint64_t *offset, cha
 		done += n;
 		*offset = at + n;
 	}
-	if (ev && i == ev->n && (done == 0 || *offset == ev->entries[i - 1].end))
+	if (ev && i == ev->n && (done == 0 || *offset == entry_at(ev, i - 1)->end))
 		*offset = ev->end;
 	return done;
 }
@@ -436,7 +447,7 @@ events_seek(const struct session *s, enum event_view view, uint64_t left)
 	if (!ev || left == 0)
 		return events_end(s);
 	for (size_t i = ev->n; i-- > 0;) {
-		const struct entry *e = &ev->entries[i];
+		const struct entry *e = entry_at(ev, i);
 
 		if (!is_seen(e, view))
 			continue;
@@ -447,15 +458,28 @@ events_seek(const struct session *s, enum event_view view, uint64_t left)
 	return events_start(s);
 }
 
+/* What it counts is taken from N_KEPT, which is what there is. */
+static void
+check_share(const struct share *share, size_t n_kept[EVENT_N_KEEPS])
+{
+	size_t n = 0;
+
+	for (unsigned keep = 0; keep < EVENT_N_KEEPS; keep++) {
+		n += share->n_of[keep];
+		n_kept[keep] -= share->n_of[keep];
+	}
+	model_holds(M50, n == share->n);
+}
+
 void
 events_check(const struct session *s)
 {
 	struct events *ev = s->events;
 	uint64_t bytes = 0, own_bytes = 0, before = 0;
-	size_t n_own = 0, n_others = 0;
+	size_t n_own = 0, n_others = 0, n_kept[EVENT_N_KEEPS] = {0};
 
 	for (size_t i = 0; ev && i < ev->n; i++) {
-		const struct entry *e = &ev->entries[i];
+		const struct entry *e = entry_at(ev, i);
 		uint64_t n = e->line->header.n_text;
 
 		model_holds(M50, entry_start(e) >= before && e->end <= ev->end);
@@ -463,16 +487,22 @@ events_check(const struct session *s)
 		bytes += n;
 		own_bytes += e->owner == RING_OWN ? n : 0;
 		n_own += e->owner == RING_OWN;
+		n_kept[e->keep]++;
 		model_holds(M50, e->owner == RING_OWN || share_find(ev, e->owner));
 		model_holds(M50, e->keep != EVENT_FAULT || e->end <= ev->faults_end);
 	}
 	model_holds(M50, bytes == s->event_bytes);
 	model_holds(M50, !ev || (ev->faults_end <= ev->end && ev->fault_bytes <= ev->faults_end));
-	for (size_t i = 0; ev && i < ev->n_shares; i++)
-		n_others += ev->shares[i].n;
 	if (!ev)
 		return;
-	model_holds(M50, own_bytes == ev->own_bytes && n_own == ev->n_own);
+	check_share(&ev->own, n_kept);
+	for (size_t i = 0; i < ev->n_shares; i++) {
+		check_share(&ev->shares[i], n_kept);
+		n_others += ev->shares[i].n;
+	}
+	for (unsigned keep = 0; keep < EVENT_N_KEEPS; keep++)
+		model_holds(M50, n_kept[keep] == 0);
+	model_holds(M50, own_bytes == ev->own_bytes && n_own == ev->own.n);
 	model_holds(M50, n_others == ev->n - n_own);
 	model_holds(M50, n_own <= EVENTS_LINES_MAX / 2 && n_others <= EVENTS_LINES_MAX / 2);
 }
