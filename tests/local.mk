@@ -149,6 +149,7 @@ integration_tests = \
 	tests/it-asking.sh \
 	tests/it-at-slot.sh \
 	tests/it-args.sh \
+	tests/it-attributes.sh \
 	tests/it-aside.sh \
 	tests/it-backoff.sh \
 	tests/it-call.sh \

@@ -315,14 +315,14 @@ START_TEST(hooks_and_stamps)
 {
 	struct session *app = session_at(&w, "app");
 	struct capability *c = slot_in(&w, app, "web"), *top = slot_in(&w, w.model->root, "web");
-	uint64_t stamp = top->entity.changed_nsec, app_stamp = app->entity.changed_nsec;
+	uint64_t stamp = top->entity.shown_nsec, app_stamp = app->entity.shown_nsec;
 
 	w.told = (struct told){};
 	ck_assert_int_eq(run(op_connect), 0);
-	ck_assert_uint_gt(w.told.n_changed, 0);
+	ck_assert_uint_eq(w.told.n_changed, 0);
 	ck_assert_uint_eq(w.told.n_restricted, 0);
-	ck_assert_uint_gt(top->entity.changed_nsec, stamp);
-	ck_assert_uint_gt(app->entity.changed_nsec, app_stamp);
+	ck_assert_uint_gt(top->entity.shown_nsec, stamp);
+	ck_assert_uint_gt(app->entity.shown_nsec, app_stamp);
 	ck_assert_int_eq(run(op_reduce), 0);
 	ck_assert_uint_eq(w.told.n_restricted, 1);
 	ck_assert_uint_eq(w.told.last_restricted, c->entity.id);
@@ -338,11 +338,13 @@ END_TEST
 
 /* A grant that changes what it comes from as well, between those that list it. */
 static int
-op_grant_and_reduce(struct change *ch)
+op_grant_and_take(struct change *ch)
 {
+	struct capability *c = slot_in(&w, session_at(&w, "app"), "web");
+	struct reductions how = {.has_rights = true, .rights = RIGHT_CALL};
 	int r = op_grant(ch);
 
-	return r ? r : op_reduce(ch);
+	return r ? r : capability_reduce(ch, c, &how);
 }
 
 static unsigned n_shown;
@@ -360,7 +362,7 @@ START_TEST(who_shows_a_change_has_not_changed)
 				*top = slot_in(&w, w.model->root, "web");
 	const struct model_hooks *before = w.model->hooks;
 	const struct model_hooks hooks = {.shown = count_shown};
-	const uint64_t stamp = top->entity.changed_nsec;
+	const uint64_t stamp = top->entity.changed_nsec, shown = top->entity.shown_nsec;
 
 	ck_assert_ptr_eq(c->parent, top);
 	w.model->hooks = &hooks;
@@ -368,11 +370,16 @@ START_TEST(who_shows_a_change_has_not_changed)
 	w.model->hooks = before;
 	/* Those it comes from, and the session that has it and pays for it. */
 	ck_assert_uint_eq(n_shown, 3);
-	ck_assert(c->entity.shows_change && top->entity.shows_change);
-	ck_assert_uint_gt(top->entity.changed_nsec, stamp);
-	ck_assert_int_eq(run(op_grant_and_reduce), 0);
-	ck_assert(!c->entity.shows_change && top->entity.shows_change);
-	ck_assert_uint_eq(top->entity.changed_nsec, c->entity.changed_nsec);
+	ck_assert_uint_gt(top->entity.shown_nsec, shown);
+	ck_assert_uint_eq(top->entity.changed_nsec, stamp);
+	ck_assert_uint_eq(top->entity.shown_nsec, c->entity.shown_nsec);
+	/* Nor has who gets other limits; who gets other rights has, as its commands say so. */
+	ck_assert_int_eq(run(op_reduce), 0);
+	ck_assert_uint_lt(c->entity.changed_nsec, c->entity.shown_nsec);
+	ck_assert_int_eq(run(op_grant_and_take), 0);
+	ck_assert_uint_eq(c->entity.changed_nsec, c->entity.shown_nsec);
+	ck_assert_uint_eq(top->entity.changed_nsec, stamp);
+	ck_assert_uint_eq(top->entity.shown_nsec, c->entity.shown_nsec);
 }
 END_TEST
 

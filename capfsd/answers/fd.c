@@ -319,7 +319,7 @@ fd_left(struct connection *conn)
 	if (a->posted != conn)
 		return;
 	a->posted = NULL;
-	entity_touch_below(m, &a->entity, model_stamp(m));
+	entity_touch_below(m, &a->entity, entity_touch, model_stamp(m));
 }
 
 const struct answers fd_answers = {

@@ -170,10 +170,10 @@ anchor_reap_ended(struct reaper *r, struct entity *e)
 
 /* Its capabilities show what it has. */
 static void
-anchor_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+anchor_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	list_for_each (i, &anchor_of(e)->origins)
-		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, stamp);
+		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, touch, stamp);
 }
 
 static void

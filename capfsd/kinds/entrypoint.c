@@ -174,10 +174,10 @@ entrypoint_reap(struct reaper *r, struct entity *e)
 
 /* Its capabilities show whether it is served. */
 static void
-entrypoint_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+entrypoint_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	list_for_each (i, &entrypoint_of(e)->objects)
-		entity_touch_below(m, list_entry(i, struct entity, owner_link), stamp);
+		entity_touch_below(m, list_entry(i, struct entity, owner_link), touch, stamp);
 }
 
 static void

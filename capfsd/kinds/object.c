@@ -160,10 +160,10 @@ object_reap(struct reaper *r, struct entity *e)
  * through here.
  */
 static void
-object_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+object_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	list_for_each (i, &object_of(e)->origins)
-		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, stamp);
+		entity_touch_below(m, &list_entry(i, struct capability, origin_link)->entity, touch, stamp);
 }
 
 /* Its origins are the uppermost capabilities that it restricts. */

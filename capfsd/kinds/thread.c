@@ -93,14 +93,14 @@ thread_applied(struct model *m, struct entity *e, const void *old)
 
 /* It is shown by what it serves, and by all that leads there. */
 static void
-thread_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+thread_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	struct entrypoint *served = thread_of(e)->serves;
 
 	if (!served)
 		return;
-	entity_touch(m, &served->entity, stamp);
-	entity_touch_below(m, &served->entity, stamp);
+	touch(m, &served->entity, stamp);
+	entity_touch_below(m, &served->entity, touch, stamp);
 }
 
 static struct session *

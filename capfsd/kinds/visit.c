@@ -248,8 +248,10 @@ visit_reap(struct reaper *r, struct entity *e)
 static void
 visit_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
-	entity_touch(m, e, stamp);
-	capability_kind.touch(m, &visit_of(e)->capability->entity, stamp);
+	struct entity *slot = &visit_of(e)->capability->entity;
+
+	entity_touch(m, slot, stamp);
+	capability_kind.touch(m, slot, stamp);
 }
 
 /* What a session has lent to visits is the sum of theirs. */

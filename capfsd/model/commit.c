@@ -194,12 +194,14 @@ publish_item(struct model *m, struct staged *item)
 
 	if (item->added)
 		entity_link(m, e);
-	if (item->name)
-		entity_set_name(m, e, take_ptr(item->name));
 	if (item->edited) {
 		swap_bytes(entity_record(e), item->record, kind->record_bytes);
 		if (kind->applied)
 			item->applied = kind->applied(m, e, item->record);
+	}
+	if (item->name) {
+		entity_set_name(m, e, take_ptr(item->name));
+		item->applied &= ~(unsigned)APPLIED_SHOWN;
 	}
 }
 
@@ -215,6 +217,12 @@ publish_drop(struct model *m, struct entity *e)
 		m->hooks->gone(m->hooks_data, e);
 	if (entity_kind(e)->gone)
 		entity_kind(e)->gone(e);
+}
+
+static entity_toucher *
+toucher(const struct staged *item)
+{
+	return item->applied & APPLIED_SHOWN ? entity_touch_shown : entity_touch;
 }
 
 /*
@@ -242,10 +250,12 @@ publish(struct change *ch)
 			publish_drop(m, list_entry(i, struct staged, link)->entity);
 	stamp = model_stamp(m);
 	list_for_each (i, &ch->items)
-		entity_touch_all(m, list_entry(i, struct staged, link)->entity, stamp);
+		entity_touch_all(m, list_entry(i, struct staged, link)->entity,
+			toucher(list_entry(i, struct staged, link)), stamp);
 	list_for_each (i, &ch->items)
 		if (list_entry(i, struct staged, link)->applied & APPLIED_BELOW)
-			entity_touch_below(m, list_entry(i, struct staged, link)->entity, stamp);
+			entity_touch_below(m, list_entry(i, struct staged, link)->entity,
+				toucher(list_entry(i, struct staged, link)), stamp);
 }
 
 /*

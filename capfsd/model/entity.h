@@ -65,7 +65,8 @@ struct entity {
 	struct list ending_link;     /* model.ending, while it is the root of what is being ended */
 	char *name;
 	struct staged *staged;       /* what the change under way does to it (change.c), or NULL */
-	uint64_t changed_nsec;       /* CLOCK_REALTIME of the last change, strictly growing */
+	uint64_t changed_nsec;       /* CLOCK_REALTIME of its last change, strictly growing */
+	uint64_t shown_nsec;         /* … and of the last one of what it shows; never before that */
 	/*
 	 * One word for each of those outside the model who must remember something about an entity: 0 at
 	 * first, never looked at here. Who has which stands in broker/fronts.c.
@@ -73,7 +74,6 @@ struct entity {
 	uint64_t slots[ENTITY_SLOTS];
 	uint16_t depth; /* how many of its kind stand above it, where they form a tree */
 	uint8_t kind;   /* enum entity_kind */
-	bool shows_change; /* the last change was only of what it shows of others */
 	bool linked;  /* in the model; not yet, or no longer, while it is being published */
 };
 

@@ -173,7 +173,7 @@ tell_logged(struct model *m, struct session *s, const struct event_told *told)
 		m->hooks->told(m->hooks_data, told);
 
 	for (; s; s = s->parent) {
-		s->entity.changed_nsec = stamp;
+		s->logged_nsec = stamp;
 		if (m->hooks && m->hooks->logged)
 			m->hooks->logged(m->hooks_data, s);
 	}

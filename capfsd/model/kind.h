@@ -15,6 +15,7 @@
 
 #include "capfsd/model/entity.h"
 #include "capfsd/model/quota.h"
+#include "capfsd/model/touch.h"
 
 struct list;
 struct model;
@@ -25,6 +26,7 @@ struct session;
 enum applied {
 	APPLIED_RESTRICTED = 1 << 0, /* live connections must be checked again */
 	APPLIED_BELOW = 1 << 1,      /* what is derived from it, or refers to it, shows it too */
+	APPLIED_SHOWN = 1 << 2,      /* texts and lists are other, and no more: entity_touch_shown() is enough */
 };
 
 /* Where an entity stands, and which session pays for it. All NULL for the root session. */
@@ -78,10 +80,10 @@ struct kind {
 	/* The same for one that is in model.ending, where not all of it has ended. NULL: all has. */
 	int (*reap_ended)(struct reaper *r, struct entity *e);
 
-	/* Tells of E and of all that shows it, beside its owner and payer. NULL: of E alone. */
+	/* Tells of all that shows it, beside itself, its owner and its payer. */
 	void (*touch)(struct model *m, struct entity *e, uint64_t stamp);
-	/* Of all further below that shows what has changed: for APPLIED_BELOW. */
-	void (*touch_below)(struct model *m, struct entity *e, uint64_t stamp);
+	/* By TOUCH, of all further below that shows what has changed: for APPLIED_BELOW. */
+	void (*touch_below)(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp);
 	/* The hook `restricted` for the uppermost capabilities that E's record restricts. */
 	void (*tell_restricted)(struct model *m, struct entity *e);
 

@@ -88,7 +88,7 @@ load_checked(struct model *m, struct entity *e)
 	/* An older daemon has given the name of what it did not know to something else. */
 	if (!name_is_free(m, e))
 		return entity_is_later(e) ? -ENOENT : -EBADMSG;
-	e->changed_nsec = m->stamp_nsec;
+	e->changed_nsec = e->shown_nsec = m->stamp_nsec;
 	entity_link(m, e);
 	/* What was being ended when the record was stored. */
 	if (entity_is_ending(e))

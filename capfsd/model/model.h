@@ -133,7 +133,7 @@ struct model {
 	uint64_t loaded_upto;  /* the largest revoked_upto that model_load() took */
 	uint64_t *orphans;     /* ids in STORE_LATER that model_load() has found to be left over */
 	size_t n_orphans;
-	uint64_t stamp_nsec;   /* the last one given to an entity's changed_nsec */
+	uint64_t stamp_nsec;   /* the last one given to an entity */
 	uint64_t n[ENTITY_N_KINDS]; /* how many of each kind */
 	struct quota used;          /* by all sessions together */
 	uint64_t (*now_usec)(void); /* CLOCK_REALTIME, replaced by tests */

@@ -62,6 +62,8 @@ struct session {
 	struct list visits;    /* of struct visit, payer_link: those for which it pays */
 	uint64_t n_visits;     /* in its own list: of those others pay for */
 	struct quota charged;  /* the part of `used` that is in a struct charge somewhere */
+	uint64_t paid_nsec;    /* the stamp of the last change of anything that it pays for */
+	uint64_t logged_nsec;  /* CLOCK_REALTIME of the last line of its log; 0: none was written by this broker */
 	uint64_t event_bytes;  /* the part of `used` that events have: they give way to others */
 	struct events *events; /* allocated with the first event (event.h) */
 	struct list asked;     /* of struct ask: what it is to decide */

@@ -31,10 +31,9 @@ model_stamp(struct model *m)
 bool
 entity_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
-	if (!e->linked || (e->changed_nsec >= stamp && !e->shows_change))
+	if (!e->linked || e->changed_nsec >= stamp)
 		return false;
-	e->changed_nsec = stamp;
-	e->shows_change = false;
+	e->changed_nsec = e->shown_nsec = stamp;
 	if (m->hooks && m->hooks->changed)
 		m->hooks->changed(m->hooks_data, e);
 	return true;
@@ -47,12 +46,9 @@ entity_touch(struct model *m, struct entity *e, uint64_t stamp)
 bool
 entity_touch_shown(struct model *m, struct entity *e, uint64_t stamp)
 {
-	if (!e->linked || (e->changed_nsec >= stamp && e->shows_change))
-		return false;
-	if (e->changed_nsec >= stamp)
-		return true;
-	e->changed_nsec = stamp;
-	e->shows_change = true;
+	if (!e->linked || e->shown_nsec >= stamp)
+		return e->linked && e->changed_nsec >= stamp;
+	e->shown_nsec = stamp;
 	if (m->hooks && m->hooks->shown)
 		m->hooks->shown(m->hooks_data, e);
 	return true;
@@ -67,20 +63,23 @@ entity_used(struct model *m, struct entity *e)
 }
 
 void
-entity_touch_all(struct model *m, struct entity *e, uint64_t stamp)
+entity_touch_all(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	const struct kind *kind = entity_kind(e);
 	struct place place = kind->place(e);
 
+	touch(m, e, stamp);
 	if (kind->touch)
 		kind->touch(m, e, stamp);
-	else
-		entity_touch(m, e, stamp);
-	/* The owner's list has changed, and what the payer has used. */
-	if (place.owner)
-		entity_touch_shown(m, place.owner, stamp);
-	if (place.payer)
-		entity_touch_shown(m, &place.payer->entity, stamp);
+	/* The owner's list has changed, and of who pays for what stands elsewhere only what it has used. */
+	if (place.owner && entity_touch_shown(m, place.owner, stamp) && entity_kind(place.owner)->touch)
+		/* Whoever has the stamp has passed it on. */
+		entity_kind(place.owner)->touch(m, place.owner, stamp);
+	if (!place.payer)
+		return;
+	place.payer->paid_nsec = stamp;
+	if (&place.payer->entity != place.owner)
+		entity_used(m, &place.payer->entity);
 }
 
 /*
@@ -88,10 +87,10 @@ entity_touch_all(struct model *m, struct entity *e, uint64_t stamp)
  * most changes of its record are of no interest to them.
  */
 void
-entity_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+entity_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	if (entity_kind(e)->touch_below)
-		entity_kind(e)->touch_below(m, e, stamp);
+		entity_kind(e)->touch_below(m, e, touch, stamp);
 }
 
 /*

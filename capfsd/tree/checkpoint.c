@@ -392,7 +392,7 @@ static bool
 is_whole(const struct walk *w)
 {
 	for (const struct session *s = w->top; s; s = session_next_below(w->top, (struct session *)(uintptr_t)s))
-		if (s->entity.changed_nsec > w->at->began_nsec)
+		if (s->entity.shown_nsec > w->at->began_nsec || s->paid_nsec > w->at->began_nsec)
 			return false;
 	return true;
 }

@@ -136,14 +136,21 @@ tree_rows(enum entity_kind kind, enum row_type type)
 	return set;
 }
 
+/* Has it a text or a list of its own, or is it a socket, which may have one more name? */
+static bool
+row_shows(const struct row *row)
+{
+	return row->read || row->read_piece || row->children || row->type == ROW_SOCKET;
+}
+
 uint64_t
 tree_showing_rows(enum entity_kind kind)
 {
 	struct rows rows = rows_of(kind);
-	uint64_t set = tree_rows(kind, ROW_SOCKET);
+	uint64_t set = 0;
 
 	for (size_t i = 0; i < rows.n; i++)
-		if (rows.rows[i].read || rows.rows[i].read_piece || rows.rows[i].children)
+		if (row_shows(&rows.rows[i]))
 			set |= UINT64_C(1) << i;
 	return set;
 }
@@ -346,6 +353,20 @@ slot_owner(struct node node, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_mode)
 	*ret_mode &= 0666 | search;
 }
 
+/*
+ * Of a file whose text shows something, and of a list, when that changed last; of others when they became what they
+ * are. So none moves without the kernel being told to ask for it again.
+ */
+static uint64_t
+mtime(struct node node)
+{
+	const struct entity *e = node.entity;
+
+	if (node.row->type == ROW_LOG && session_of(e)->logged_nsec > e->changed_nsec)
+		return session_of(e)->logged_nsec;
+	return row_shows(node.row) ? e->shown_nsec : e->changed_nsec;
+}
+
 void
 tree_stat(struct node node, struct node_stat *ret)
 {
@@ -356,7 +377,7 @@ tree_stat(struct node node, struct node_stat *ret)
 	if (node.entity->kind == ENTITY_CAPABILITY)
 		slot_owner(node, &st.uid, &st.gid, &mode);
 	st.mode = row_mode(node.row, mode);
-	st.mtime_nsec = node.entity->changed_nsec;
+	st.mtime_nsec = mtime(node);
 	if (node.row->type == ROW_DIRECTORY)
 		st.nlink = 2 + count_directories(node);
 	else if (node.row->type == ROW_LOG)

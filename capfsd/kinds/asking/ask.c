@@ -174,7 +174,6 @@ ask_touch(struct model *m, struct entity *e, uint64_t stamp)
 {
 	struct ask *a = ask_of(e);
 
-	entity_touch(m, e, stamp);
 	entity_touch(m, &ask_decider(a->session, a->record.what)->entity, stamp);
 }
 

@@ -244,6 +244,17 @@ is_shown_below(const struct capability_record *r, const struct capability_record
 }
 
 /*
+ * Is what its commands say, or who may use it, other than before? All else of a record are numbers in texts, and
+ * what the kernel has of the other files stays true.
+ */
+static bool
+is_other(const struct capability_record *r, const struct capability_record *before)
+{
+	return record_rights(r) != record_rights(before) || r->mode != before->mode || r->uid != before->uid ||
+		r->gid != before->gid || r->flags != before->flags;
+}
+
+/*
  * The mark of a revocation counts as an end, though C itself lives: its children have connections.
  */
 static unsigned
@@ -258,7 +269,8 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 	if (ended)
 		entity_set_ending(m, e);
 	expiry_follow(m, c);
-	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0);
+	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0) |
+		(is_other(r, before) ? 0 : APPLIED_SHOWN);
 }
 
 /*
@@ -442,7 +454,6 @@ capability_touch(struct model *m, struct entity *e, uint64_t stamp)
 	struct capability *c = capability_of(e);
 	struct entrypoint *ep = c->parent ? NULL : capability_entrypoint(c);
 
-	entity_touch(m, e, stamp);
 	for (c = c->parent; c && entity_touch_shown(m, &c->entity, stamp);)
 		c = c->parent;
 	if (ep)
@@ -451,13 +462,13 @@ capability_touch(struct model *m, struct entity *e, uint64_t stamp)
 
 /* All that is derived from it shows its limits. */
 static void
-capability_touch_below(struct model *m, struct entity *e, uint64_t stamp)
+capability_touch_below(struct model *m, struct entity *e, entity_toucher *touch, uint64_t stamp)
 {
 	struct capability *top = capability_of(e);
 
 	for (struct capability *c = top; c; c = capability_next_below(top, c)) {
-		entity_touch(m, &c->entity, stamp);
-		ties_touch_below(m, c, stamp);
+		touch(m, &c->entity, stamp);
+		ties_touch_below(m, c, touch, stamp);
 	}
 }
 

@@ -311,10 +311,10 @@ ties_reap(struct reaper *r, struct capability *c)
 }
 
 void
-ties_touch_below(struct model *m, struct capability *c, uint64_t stamp)
+ties_touch_below(struct model *m, struct capability *c, entity_toucher *touch, uint64_t stamp)
 {
 	for (const struct tie *t = c->ties; t; t = tie_next(t))
-		entity_touch_below(m, &t->capability->entity, stamp);
+		entity_touch_below(m, &t->capability->entity, touch, stamp);
 }
 
 /* Only what is for an anchor has any: of what else a million may be derived, nothing is walked for this. */

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "capfsd/model/entity.h"
+#include "capfsd/model/touch.h"
 
 struct capability;
 struct change;
@@ -69,6 +70,6 @@ int tie_copy(struct change *ch, const struct capability *from, struct capability
 
 /* For the row of capabilities: what is tied to C goes before it, and shows what becomes of it. */
 int ties_reap(struct reaper *r, struct capability *c);
-void ties_touch_below(struct model *m, struct capability *c, uint64_t stamp);
+void ties_touch_below(struct model *m, struct capability *c, entity_toucher *touch, uint64_t stamp);
 /* Of what is tied to TOP and all that was derived from it. */
 void ties_tell_restricted(struct model *m, struct capability *top);
