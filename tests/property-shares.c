@@ -92,6 +92,7 @@ op_share(struct property *p)
 	struct share *share;
 	struct session *s;
 	struct change *ch;
+	int answer;
 
 	if (cap < 0 || place < 0)
 		return;
@@ -106,12 +107,16 @@ op_share(struct property *p)
 	if (!expected && found < 0 && left[QUOTA_RAM] < 512)
 		expected = CAPABILITY_E_QUOTA_RAM;
 	ch = change_begin(p->world.model);
-	if (!property_done(p, ch, share_stage(ch, property_cap(p, cap), made.with, s, &made.how, &share), expected))
+	answer = share_stage(ch, property_cap(p, cap), made.with, s, &made.how, &share);
+	if (answer == 0 && property_random(p, 2))
+		answer = share_begin(ch, share);
+	if (!property_done(p, ch, answer, expected))
 		return;
 	made.id = share->entity.id;
 	made.written = share->record.written;
 	assert(found < 0 || (ref->shares[found].id == made.id && made.written > ref->shares[found].written));
 	write_share(ref, place, &made);
+	property_shares_follow(p);
 }
 
 static int

@@ -159,6 +159,60 @@ START_TEST(S15_what_was_declined_leaves_room)
 }
 END_TEST
 
+static void
+begin_share(enum share_with with)
+{
+	const struct reductions how = {};
+	struct change *ch = change_begin(w.model);
+	struct share *share;
+
+	ck_assert_int_eq(share_stage(ch, origin, with, NULL, &how, &share), 0);
+	ck_assert_int_eq(finish(ch, share_begin(ch, share)), 0);
+}
+
+START_TEST(S15_a_few_get_it_with_the_share)
+{
+	const struct quota quota = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = 20000}};
+	uint64_t id = origin->entity.id, commits;
+	char name[32];
+
+	for (int i = 0; i < CHILDREN; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		make_session(&w, root, name, &quota);
+	}
+	commits = w.store->n_commits;
+	begin_share(SHARE_CHILDREN);
+	ck_assert_uint_eq(w.store->n_commits, commits + 1);
+	ck_assert(!share_is_due(w.model));
+	ck_assert_uint_eq(origin->n_children, CHILDREN + 1);
+	model_check(w.model);
+	/* Who comes later gets it, too; and for who starts the daemon anew there is nothing to do. */
+	make_session(&w, root, "later", &quota);
+	ck_assert_int_eq(world_restart(&w), 0);
+	run_all();
+	origin = capability_of(entity_find(w.model, id));
+	ck_assert_uint_eq(origin->n_children, CHILDREN + 2);
+	share_slot(origin, SHARE_NONE, 0);
+	run_all();
+	ck_assert_uint_eq(w.model->n[ENTITY_SHARE], 0);
+}
+END_TEST
+
+/* Those behind one who has no room wait with him for what tells him so. */
+START_TEST(S15_with_the_share_none_is_passed_over)
+{
+	const struct quota none = {{[QUOTA_RAM] = 20000}}, quota = {{[QUOTA_CAPS] = 1, [QUOTA_RAM] = 20000}};
+	struct session *full = make_session(&w, root, "full", &none), *s = make_session(&w, root, "s", &quota);
+
+	begin_share(SHARE_CHILDREN);
+	ck_assert(share_is_due(w.model));
+	run_all();
+	ck_assert_uint_eq(full->n_owned[ENTITY_CAPABILITY], 0);
+	ck_assert(full->lacks_shared && full->event_bytes > 0);
+	ck_assert_uint_eq(s->n_owned[ENTITY_CAPABILITY], 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -171,6 +225,8 @@ main(void)
 	tcase_add_test(t, S16_what_has_expired_is_made_anew);
 	tcase_add_test(t, S15_what_goes_leaves_room);
 	tcase_add_test(t, S15_what_was_declined_leaves_room);
+	tcase_add_test(t, S15_a_few_get_it_with_the_share);
+	tcase_add_test(t, S15_with_the_share_none_is_passed_over);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

@@ -100,6 +100,8 @@ static void
 share_link(struct model *m, struct entity *e)
 {
 	begin(m, share_of(e));
+	if (share_of(e)->settled)
+		list_unlink(&share_of(e)->work_link);
 }
 
 static void

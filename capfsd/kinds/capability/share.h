@@ -64,6 +64,7 @@ struct share {
 	struct list declined;   /* of struct declined: who does not want it any more */
 	uint64_t at;   /* the id of the last slot, or session, that was looked at */
 	bool gives;    /* those who should not have it have lost it: now the others get it */
+	bool settled;  /* all have got it with the change that makes it */
 };
 
 static inline struct share *
@@ -89,6 +90,12 @@ int share_stage(struct change *ch, struct capability *c, enum share_with with,
 /* For sharing.c: what is asked of a derivation for it, and what that would be. */
 struct reductions share_reductions(const struct share_record *r);
 int share_derive(struct change *ch, const struct share *share, struct capability_record *ret);
+
+/*
+ * Stages what SHARE gives to all whom it is for, where the same change makes it, and they are few and have room:
+ * then whoever shared is answered with that change. Else share_run() does it. Returns: 0 or -errno.
+ */
+int share_begin(struct change *ch, struct share *share);
 
 /* Stages what is shared with S, which the same change makes, up to a bound; share_run() does the rest. */
 int share_welcome(struct change *ch, struct session *s);

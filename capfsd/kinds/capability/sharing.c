@@ -21,7 +21,7 @@
 #include "capfsd/model/change.h"
 #include "capfsd/model/model.h"
 
-#define WELCOME_MAX 64 /* slots that a new session gets with its own change */
+#define WELCOME_MAX 64 /* slots that are given with the change that makes the session, or the share */
 #define LOOKS 16	   /* that cost as much as one slot made or ended */
 
 /* Is S one of those it is for? */
@@ -352,6 +352,30 @@ run_share(struct model *m, struct slice *slice, struct share *share)
 		list_unlink(&share->work_link);
 	}
 	return r;
+}
+
+/*
+ * Whom it is for is not looked at further than to the first one who does not get it: what is to be told of that is
+ * told by share_run(), which begins anew.
+ */
+int
+share_begin(struct change *ch, struct share *share)
+{
+	struct session *s;
+	int answer = 0;
+
+	if (share->entity.linked || share->record.with == SHARE_NONE)
+		return 0;
+	for (unsigned n = 0; answer == 0 && n < WELCOME_MAX; n++) {
+		s = next_session(change_model(ch), share);
+		if (!s) {
+			share->settled = true;
+			break;
+		}
+		share->at = s->entity.id;
+		answer = give(ch, share, s);
+	}
+	return answer < 0 ? answer : 0;
 }
 
 /*

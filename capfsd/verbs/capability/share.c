@@ -59,11 +59,13 @@ stage(struct operation *o)
 	if (with == SHARE_NONE && !share_find(c))
 		return refuse(r, ENOENT, "%s is not shared", c->entity.name);
 	answer = share_stage(o->change, c, with, s, &how, &share);
+	if (answer == 0)
+		answer = share_begin(o->change, share);
 	if (answer < 0)
 		return answer;
 	if (answer > 0)
 		return refuse_capability(r, answer, &about);
-	r->pending = share->entity.id;
+	r->pending = share->settled ? 0 : share->entity.id;
 	text_addf(&r->text, "slot=%s id=%" PRIu64, c->entity.name, c->entity.id);
 	operation_tell(o, c->session, " slot=%s id=%" PRIu64 " uid=%u", c->entity.name, c->entity.id,
 		(unsigned)r->uid);
