@@ -154,6 +154,8 @@ take_call(struct fuzz_input *in)
 		.n_payload = fuzz_take(in, 1),
 	};
 
+	if (m.serial == 0xff)
+		m.serial = WIRE_CREDIT_SERIAL;
 	if (m.n_payload >= 0xf8)
 		m.n_payload = lengths[m.n_payload - 0xf8];
 	else
