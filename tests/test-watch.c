@@ -145,6 +145,53 @@ works_for_ever(void *data)
 	return true;
 }
 
+#define N_TOLD 3
+
+static struct reader told[N_TOLD];
+
+static bool
+tells_all(void *data)
+{
+	now_nsec += TURN_NSEC;
+	for (unsigned i = 0; i < N_TOLD; i++)
+		watch_first(&told[i].watch);
+	return false;
+}
+
+static bool
+is_told(void *data)
+{
+	struct reader *r = data;
+
+	now_nsec += TURN_NSEC;
+	r->n++;
+	return false;
+}
+
+/* The kernel's requests are served between two rounds, and may be of somebody who looks for what these are told. */
+START_TEST(who_is_told_first_is_told_in_the_same_round)
+{
+	struct reader r;
+
+	for (unsigned i = 0; i < N_TOLD; i++) {
+		reader_init(&told[i], &crowd, EPOLLIN);
+		told[i].watch.f = is_told;
+	}
+	reader_init(&r, &single, EPOLLIN);
+	r.watch.f = tells_all;
+	put(&r, 1);
+	ck_assert_int_gt(sd_event_run(event, 0), 0);
+	for (unsigned i = 0; i < N_TOLD; i++)
+		ck_assert_uint_eq(told[i].n, 1);
+	r.watch.f = read_one;
+	reader_deinit(&r);
+	for (unsigned i = 0; i < N_TOLD; i++) {
+		told[i].watch.f = read_one;
+		reader_deinit(&told[i]);
+	}
+}
+END_TEST
+
 static int
 heard(sd_event_source *source, int fd, uint32_t revents, void *data)
 {
@@ -390,6 +437,7 @@ main(void)
 	TCase *tc = tcase_create("watch");
 
 	tcase_add_checked_fixture(tc, setup_watches, teardown_watches);
+	tcase_add_test(tc, who_is_told_first_is_told_in_the_same_round);
 	tcase_add_test(tc, all_that_is_queued_is_read);
 	tcase_add_test(tc, P21_the_line_is_no_more_than_one_source);
 	tcase_add_test(tc, who_is_not_asked_is_silent);

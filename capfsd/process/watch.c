@@ -119,6 +119,10 @@ watches_settle(struct watches *watches)
 		turns_take(watches->turns);
 }
 
+/*
+ * Who is to be told before others can see it is told before this round ends, however long that has taken already: the
+ * next one may begin with somebody who looks.
+ */
 static void
 take_turns(struct watches *watches)
 {
@@ -126,7 +130,7 @@ take_turns(struct watches *watches)
 
 	do
 		spent += turns_take(watches->turns);
-	while (spent < TURN_NSEC && !turns_empty(watches->turns));
+	while (turns_has_first(watches->turns) || (spent < TURN_NSEC && !turns_empty(watches->turns)));
 }
 
 /*
