@@ -29,7 +29,8 @@ pending_new(struct capc *c, const struct capc_msg *req)
 	list_init(&p->link);
 	p->serial = c->serial + 1;
 	p->n_fds = req->n_fds;
-	if (index_add(&c->by_serial, &p->by_serial, index_hash_id(p->serial)) < 0) {
+	/* They ascend, and are ours: no peer makes chains of them. */
+	if (index_add(&c->by_serial, &p->by_serial, p->serial) < 0) {
 		free(p);
 		return NULL;
 	}
@@ -58,7 +59,7 @@ pending_free(struct capc *c, struct pending *p)
 static struct pending *
 pending_find_any(const struct capc *c, uint64_t serial)
 {
-	struct index_link *l = index_first(&c->by_serial, index_hash_id(serial));
+	struct index_link *l = index_first(&c->by_serial, serial);
 
 	for (; l; l = index_next(l)) {
 		struct pending *p = list_entry(l, struct pending, by_serial);
