@@ -178,6 +178,28 @@ msg_receive_lossy(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
 }
 
 ssize_t
+msg_receive_lossy_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
+	bool *ret_lost, int *ret_pidfd, int flags)
+{
+	struct msg_sender sender = {.pidfd = -1};
+	ssize_t n = receive_from(fd, data, size, ret_fds, fds_max, ret_n_fds, ret_lost, &sender, flags);
+
+	if (n < 0 && sender.pidfd >= 0)
+		close(sender.pidfd);
+	/* Without room for it the kernel puts an errno there. */
+	*ret_pidfd = n < 0 || sender.pidfd < 0 ? -1 : sender.pidfd;
+	return n;
+}
+
+void
+msg_ask_pidfd(int fd, bool on)
+{
+	int value = on;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &value, sizeof(value));
+}
+
+ssize_t
 msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
 	struct msg_sender *ret, int flags)
 {
@@ -262,9 +284,7 @@ ask_credentials(int fd, int on)
 int
 msg_ask_sender(int fd, bool pidfd)
 {
-	int on = pidfd;
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on));
+	msg_ask_pidfd(fd, pidfd);
 	return ask_credentials(fd, 1);
 }
 

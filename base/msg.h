@@ -51,6 +51,12 @@ struct msg_sender {
 	int pidfd; /* -1: likewise, or none was asked for; else the caller's */
 };
 
+/* The same, with a pidfd of who has sent it, *RET_PIDFD, of which -1 is none: where msg_ask_pidfd() has asked. */
+ssize_t msg_receive_lossy_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max,
+	size_t *ret_n_fds, bool *ret_lost, int *ret_pidfd, int flags);
+/* Asks for it, or no longer; where the kernel has none nothing comes of it. */
+void msg_ask_pidfd(int fd, bool on);
+
 /* As msg_receive(), on a socket of which msg_ask_sender() was called before the message was sent. */
 ssize_t msg_receive_from(int fd, void *data, size_t size, int *ret_fds, size_t fds_max, size_t *ret_n_fds,
 	struct msg_sender *ret, int flags);

@@ -207,7 +207,7 @@ inbox_clear(struct inbox *in)
 	for (size_t i = 0; i < in->n; i++)
 		fd_close(in->fds[i]);
 	free(in->fds);
-	*in = (struct inbox){.window = in->window};
+	*in = (struct inbox){.window = in->window, .sender = in->sender};
 }
 
 void
@@ -244,6 +244,22 @@ inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
 	in->n += n;
 }
 
+static ssize_t
+packet_receive(int fd, void *buffer, size_t size, int fds[MSG_FDS_MAX], size_t room, size_t *ret_n_fds, bool *ret_lost,
+	struct inbox *in)
+{
+	ssize_t n;
+
+	if (!in->sender)
+		return msg_receive_lossy(fd, buffer, size, fds, room, ret_n_fds, ret_lost, MSG_DONTWAIT);
+	n = msg_receive_lossy_from(fd, buffer, size, fds, room, ret_n_fds, ret_lost, in->sender, MSG_DONTWAIT);
+	if (n <= 0)
+		return n;
+	msg_ask_pidfd(fd, false);
+	in->sender = NULL;
+	return n;
+}
+
 int
 frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
 	struct wire_call *ret)
@@ -251,11 +267,11 @@ frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, str
 	int fds[MSG_FDS_MAX], r;
 	size_t n_fds, room = fds_max > 0 || large ? MSG_FDS_MAX : 0;
 	bool lost;
-	ssize_t n = msg_receive_lossy(fd, buffer, size, fds, room, &n_fds, &lost, MSG_DONTWAIT);
+	ssize_t n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in);
 
 	/* The error of an end stands before what was sent until then. */
 	if (n == -ECONNRESET)
-		n = msg_receive_lossy(fd, buffer, size, fds, room, &n_fds, &lost, MSG_DONTWAIT);
+		n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in);
 	if (n < 0)
 		return (int)n;
 	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);

@@ -64,6 +64,7 @@ struct inbox {
 	int *fds;
 	size_t n;
 	struct window *window; /* of the connection; may be NULL */
+	int *sender; /* where a pidfd of who sends the next packet goes, or -1; NULL: nobody asks */
 };
 
 void inbox_clear(struct inbox *in);

@@ -106,20 +106,26 @@ deadline_left_msec(uint64_t deadline)
 
 /* A timeout of 0 still asks once. */
 int
-wait_until(int fd, short events, uint64_t deadline)
+wait_until_either(int fd, short events, int other, uint64_t deadline)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = other, .events = POLLIN}};
 
 	for (;;) {
-		int n = poll(&p, 1, deadline_left_msec(deadline));
+		int n = poll(p, other < 0 ? 1 : 2, deadline_left_msec(deadline));
 
 		if (n > 0)
-			return p.revents & POLLNVAL ? -EBADF : 0;
+			return p[0].revents & POLLNVAL ? -EBADF : 0;
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (deadline != UINT64_MAX && deadline_left(deadline) == 0)
 			return -ETIMEDOUT;
 	}
+}
+
+int
+wait_until(int fd, short events, uint64_t deadline)
+{
+	return wait_until_either(fd, events, -1, deadline);
 }
 
 static uint64_t

@@ -64,6 +64,8 @@ ssize_t receive_until(int fd, void *data, size_t size, int *ret_fd, uint64_t dea
 
 /* Until FD is ready for EVENTS or has an error, which the next call will report. 0, -ETIMEDOUT. */
 int wait_until(int fd, short events, uint64_t deadline);
+/* … or until OTHER can be read; -1: there is none. */
+int wait_until_either(int fd, short events, int other, uint64_t deadline);
 
 /*
  * Whether to look again and again for a moment before one sleeps: to be woken up takes longer than

@@ -49,6 +49,7 @@ unit_tests = \
 	tests/test-flow \
 	tests/test-loop \
 	tests/test-plain \
+	tests/test-server-dies \
 	tests/test-workers \
 	tests/test-serve-descriptors \
 	tests/test-serve-payload \
@@ -570,6 +571,9 @@ tests_test_loop_LDADD = $(client_test_ldadd)
 tests_test_plain_SOURCES = tests/test-plain.c $(played_daemon)
 tests_test_plain_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_plain_LDADD = $(client_test_ldadd)
+tests_test_server_dies_SOURCES = tests/test-server-dies.c $(played_daemon)
+tests_test_server_dies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_server_dies_LDADD = $(client_test_ldadd)
 tests_test_workers_SOURCES = tests/test-workers.c $(played_daemon)
 tests_test_workers_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_workers_LDADD = $(client_test_ldadd)

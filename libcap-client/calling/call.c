@@ -88,7 +88,7 @@ wait_step(const struct capc *c, uint64_t deadline)
 		return 0;
 	if (c->state != LINK_UP)
 		link_wants(c, &fd, &events);
-	r = wait_until(fd, events, soon < deadline ? soon : deadline);
+	r = wait_until_either(fd, events, c->server, soon < deadline ? soon : deadline);
 	return r == -ETIMEDOUT && soon < deadline ? 0 : r;
 }
 

@@ -73,6 +73,8 @@ struct capc {
 	enum link_state state;
 	struct opening opening; /* ASKING, OPENING */
 	int fd;			/* ASIDE: the first connection; UP; else -1 */
+	int server;		/* pidfd of the process that serves it, once that has sent something; or -1 */
+	bool asks_server;	/* … this was asked for */
 	int lifeline;		/* the first connection, where there were two; -1: none */
 	int type;
 	uint64_t generation; /* connections so far */
@@ -95,8 +97,8 @@ struct capc {
 	unsigned n_queued;
 
 	int epoll, timer; /* -1: nobody polls it */
-	int watched_fd, watched_session;
-	uint32_t fd_events, session_events;
+	int watched_fd, watched_session, watched_server;
+	uint32_t fd_events, session_events, server_events;
 	int timer_msec; /* that it is set to; -1: off, 0: has run out */
 	bool has_news;	/* that capc_dispatch() has not seen */
 	bool is_dispatching, is_freed;

@@ -45,8 +45,10 @@ watch(const struct capc *c, int *watched, uint32_t *events, int fd, uint32_t wan
 void
 dispatch_forget(struct capc *c)
 {
-	if (c->epoll >= 0)
-		watch(c, &c->watched_fd, &c->fd_events, -1, 0);
+	if (c->epoll < 0)
+		return;
+	watch(c, &c->watched_fd, &c->fd_events, -1, 0);
+	watch(c, &c->watched_server, &c->server_events, -1, 0);
 }
 
 static void
@@ -82,6 +84,8 @@ dispatch_update(struct capc *c)
 	if (c->state == LINK_ASKING)
 		session_events |= EPOLLOUT;
 	r = watch(c, &c->watched_fd, &c->fd_events, fd, events);
+	if (r == 0)
+		r = watch(c, &c->watched_server, &c->server_events, c->server, EPOLLIN);
 	if (r == 0)
 		r = watch(c, &c->watched_session, &c->session_events, session, session_events);
 	if (c->has_news || !list_empty(&c->due))

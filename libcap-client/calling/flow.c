@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/msg.h"
 #include "libcap-client/calling/calling.h"
 
 #define UNASKED_MAX 8 /* unanswered, before it is asked for more */
@@ -246,11 +248,34 @@ is_all_read(const struct capc *c)
 	return c->n_asked == QUESTIONS && (ioctl(c->fd, SIOCOUTQ, &n) < 0 || n == 0);
 }
 
+/*
+ * The daemon has a duplicate of the server's end: where both have stopped, or the daemon stands still, the socket does
+ * not tell of the server's death. So the kernel is asked who sends the first packet: that process serves it. Not
+ * before there is a call: what else is spoken on the socket is not ours.
+ */
+static void
+ask_server(struct capc *c)
+{
+	c->asks_server = true;
+	c->in.sender = &c->server;
+	msg_ask_pidfd(c->fd, true);
+}
+
+static bool
+server_is_gone(const struct capc *c)
+{
+	struct pollfd p = {.fd = c->server, .events = POLLIN};
+
+	return c->server >= 0 && poll(&p, 1, 0) > 0;
+}
+
 static bool
 may_send(struct capc *c, size_t n_fds)
 {
 	int r;
 
+	if (!c->asks_server)
+		ask_server(c);
 	if (fits(c, n_fds))
 		return true;
 	if (c->credit == CREDIT_UNASKED || (c->credit == CREDIT_ASKED && c->n_asked < QUESTIONS))
@@ -357,15 +382,27 @@ flow_send(struct capc *c)
 	} while ((c->state == LINK_UP && send_first(c)) || (c->state == LINK_NONE && !list_empty(&c->queued)));
 }
 
+/* What a server sent before it died comes first. */
+static void
+take_some(struct capc *c, unsigned n_max)
+{
+	int r = flow_take(c);
+
+	if (r > 0)
+		take_all(c, n_max - 1);
+	else if (r == 0 && server_is_gone(c) && take_all(c, SENT_MAX) >= 0)
+		link_end(c, -ECONNRESET);
+}
+
 void
 flow_step(struct capc *c, unsigned n_max)
 {
 	unsigned n_queued = c->n_queued;
 
 	/* On a new connection what waits is sent first. */
-	if (c->state == LINK_UP)
-		take_all(c, n_max);
-	else
+	if (c->state == LINK_UP && n_max > 0)
+		take_some(c, n_max);
+	else if (c->state != LINK_UP)
 		link_step(c);
 	if (!flow_is_simple(c))
 		flow_send(c);

@@ -47,8 +47,8 @@ handle_new(void)
 		return NULL;
 	memset(c, 0, offsetof(struct capc, buffer));
 	c->owner = process_id();
-	c->node = c->fd = c->lifeline = -1;
-	c->epoll = c->timer = c->watched_fd = c->watched_session = -1;
+	c->node = c->fd = c->server = c->lifeline = -1;
+	c->epoll = c->timer = c->watched_fd = c->watched_session = c->watched_server = -1;
 	c->timer_msec = -1;
 	c->retry_msec = RETRY_MSEC;
 	list_init(&c->opening.link);
@@ -204,6 +204,7 @@ capc_free(struct capc *c)
 	fd_close(c->timer);
 	close_owned(c->fd, c->owner);
 	close_owned(c->lifeline, c->owner);
+	fd_close(c->server);
 	fd_close(c->node);
 	free(c->slot);
 	free(c);

@@ -242,6 +242,9 @@ link_end(struct capc *c, int error)
 	dispatch_forget(c);
 	c->fd = fd_shutdown_close(c->fd);
 	c->lifeline = fd_shutdown_close(c->lifeline);
+	c->server = fd_close(c->server);
+	c->asks_server = false;
+	c->in.sender = NULL;
 	c->state = LINK_NONE;
 	c->ended = error;
 	inbox_clear(&c->in);
