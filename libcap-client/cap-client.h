@@ -113,12 +113,13 @@ struct capc_caller {
 	void *data;          /* the server's own, by capc_caller_set_data(); or NULL */
 };
 
+/* What the holder of a slot may do with it: capfs(5), RIGHTS AND LIMITS. The first and FDS are a service's matter. */
 #define CAPC_RIGHT_CALL (1 << 0)
 #define CAPC_RIGHT_GRANT (1 << 1)
 #define CAPC_RIGHT_REPLICATE (1 << 2)
 #define CAPC_RIGHT_REDUCE (1 << 3)
 #define CAPC_RIGHT_TRANSFER (1 << 4)
-#define CAPC_RIGHT_SHARE (1 << 5)
+#define CAPC_RIGHT_SHARE (1 << 5) /* let it appear in other sessions: capc_share() */
 #define CAPC_RIGHT_FDS (1 << 6) /* descriptors may be sent through it */
 #define CAPC_RIGHT_RAISE (1 << 7) /* of signals, sessions, threads and what is posted: capfs(5), TYPES */
 #define CAPC_RIGHT_WAIT (1 << 8)
@@ -151,7 +152,7 @@ struct capc_counters {
 	uint64_t fds_sent, fds_received;           /* that came with them */
 	uint64_t connections;   /* that were made through slots, the first ones and others … */
 	uint64_t reconnections; /* … and which of these in the place of one that had ended */
-	uint64_t clients;       /* that were handed over to an entrypoint */
+	uint64_t clients;       /* that an entrypoint got, from the daemon or by capc_serve_fd() */
 };
 
 /*
@@ -170,7 +171,7 @@ enum capc_trace_what {
 	CAPC_TRACE_REPLY_RECEIVED,
 	CAPC_TRACE_CONNECTED,   /* a slot's handle has a connection */
 	CAPC_TRACE_RECONNECTED, /* told after that, when it is not the first */
-	CAPC_TRACE_CLIENT,      /* a client was handed over */
+	CAPC_TRACE_CLIENT,      /* an entrypoint got a client */
 };
 
 /* Belongs to the library, and lasts until the handler returns; there will be more at its end. */
@@ -901,7 +902,7 @@ CAPC_PUBLIC void capc_msg_done(struct capc_msg *m);
  * slot  its name, or a path as for capc_grant()
  *
  * Returns: the descriptor, CLOEXEC, which is the caller's; -EOPNOTSUPP (the session was not opened by
- * its directory: a connected socket can be passed on instead), -ENOENT, -EACCES (the caller may not
+ * its directory: send capc_fd() of a connection of capc_open() instead, which capc_from_fd() takes), -ENOENT, -EACCES (the caller may not
  * connect), -EINVAL; of a connection, as capc_open(). Blocks while the daemon makes the socket, for at
  * most the session's timeout.
  */
@@ -924,7 +925,8 @@ CAPC_PUBLIC int capc_same(int a, int b);
  * that one ends or is revoked, and counts against its limits. Where this session has such a slot
  * already, be it that very one, one that it was derived from, or one derived from it directly, nothing is made.
  *
- * The other session's slot must have `grant`: without it FD itself can still be used, and passed on. A
+ * The other session's slot must have `grant`: without it FD can still be used, by capc_open_node(), or capc_from_fd()
+ * where it is a connected socket, and be passed on. A
  * node must be writable, as for capc_open_node(), and /proc in sight; a connection can be imported as
  * long as it lasts. What capc_identify() calls not vouched for is refused, also where the session has
  * such a slot: it may have been named by somebody who may not use it.

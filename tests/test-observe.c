@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "libcap-client/cap-client.h"
@@ -119,6 +120,17 @@ note(const struct capc_trace *t, void *data)
 	pthread_mutex_unlock(&told.mutex);
 }
 
+static unsigned
+n_told(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&told.mutex);
+	n = told.n;
+	pthread_mutex_unlock(&told.mutex);
+	return n;
+}
+
 /* Is there one, and with these? */
 static bool
 was_told(enum capc_trace_what what, uint64_t serial, uint32_t code, size_t n_data, size_t n_fds)
@@ -143,8 +155,11 @@ START_TEST(P37_each_step_is_told_once)
 	capc_set_trace(note, &told);
 	both_start(&b, e, &channel);
 	make_calls(&b);
+	/* The client has its reply before the other thread has told that it was sent. */
+	while (n_told() < 2 + 3 * 4)
+		sched_yield();
 	capc_set_trace(NULL, NULL);
-	n = told.n;
+	n = n_told();
 	make_calls(&b);
 	both_stop(&b);
 	ck_assert_uint_eq(told.n, n);

@@ -433,6 +433,34 @@ forget(capc_request *r, struct capc_msg *m, void *data)
 	ck_assert_int_eq(capc_reply(r, m), 0);
 }
 
+static void
+extend(capc_request *r, struct capc_msg *m, void *data)
+{
+	played_add(&d, e, 2, echo, data);
+	ck_assert_int_eq(capc_reply(r, m), 0);
+}
+
+START_TEST(a_handler_may_add_objects)
+{
+	struct wire_call reply;
+	int client, other;
+	unsigned n = 0;
+
+	played_add(&d, e, 1, extend, &n);
+	client = played_client(e, channel, 1, 1);
+	played_call(client, 1, 0, "x", 1, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	other = played_client(e, channel, 2, 2);
+	played_call(other, 1, 0, "y", 1, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert(played_return(other, buffer, &reply, NULL));
+	ck_assert_uint_eq(reply.code, 0);
+	close(client);
+	close(other);
+}
+END_TEST
+
 START_TEST(G45_an_object_that_is_removed_answers_no_more)
 {
 	struct wire_call reply;
@@ -507,6 +535,7 @@ add_tests(TCase *t)
 	tcase_add_test(t, the_end_of_the_channel_ends_all);
 	tcase_add_loop_test(t, malformed_handovers_end_all, 0, 4);
 	tcase_add_test(t, a_handler_may_detach);
+	tcase_add_test(t, a_handler_may_add_objects);
 	tcase_add_test(t, G45_an_object_that_is_removed_answers_no_more);
 	tcase_add_test(t, an_object_is_taken_up_again);
 	tcase_add_test(t, many_objects_are_told_apart);

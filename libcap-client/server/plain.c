@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "libcap-client/observe/observe.h"
 #include "libcap-client/server/serving.h"
 
 struct listener {
@@ -41,6 +42,7 @@ plain_connect(struct capc_entrypoint *e, uint64_t key, int fd)
 	caller.uid = from.uid;
 	caller.gid = from.gid;
 	caller.pid = from.pid;
+	observe_client(fd);
 	if (!e->raw || (o && o->handler)) {
 		connection_new(e, fd, &caller, 0);
 		return;
