@@ -210,11 +210,12 @@ op_replicate(struct property *p)
 		derive(p, source, ref->caps[source].session, true);
 }
 
+/* Something was derived from it, or reached by it. */
 static bool
-ref_has_children(const struct reference *ref, int cap)
+leads_on(const struct reference *ref, int cap)
 {
 	for (int i = 0; i < REF_CAPS; i++)
-		if (ref->caps[i].id && ref->caps[i].parent == cap)
+		if (ref->caps[i].id && (ref->caps[i].parent == cap || ref->caps[i].through == cap + 1))
 			return true;
 	return false;
 }
@@ -242,7 +243,7 @@ op_move(struct property *p)
 		expected = CAPABILITY_E_DEAD;
 	else if (!(ref_cap_rights(ref, source) & RIGHT_TRANSFER))
 		expected = CAPABILITY_E_RIGHT;
-	else if (ref_cap_conns(ref, source) > 0 || ref_has_children(ref, source))
+	else if (ref_cap_conns(ref, source) > 0 || leads_on(ref, source))
 		expected = CAPABILITY_E_IN_USE;
 	else
 		expected = property_expect_slot(p, to, name);

@@ -205,6 +205,17 @@ START_TEST(what_it_becomes_is_tied)
 }
 END_TEST
 
+/* Else it would end what was reached, which is not told by a command that moves a slot. */
+START_TEST(Z31_it_stays_where_something_was_reached_by_it)
+{
+	ck_assert_int_eq(replicate("target=kv as=one"), 0);
+	refused(EBUSY, "was reached by it", put(&w, "sessions/a/caps/b/transfer", "to=in"));
+	ck_assert(exists(&w, "sessions/a/caps/one"));
+	ck_assert_int_eq(removed(&w, "sessions/a/caps", "one"), 0);
+	ck_assert_int_eq(put(&w, "sessions/a/caps/b/transfer", "to=in"), 0);
+}
+END_TEST
+
 /* A session reaches its own slots, as it could anyhow. Each is a way further from what it was. */
 START_TEST(few_follow_each_other)
 {
@@ -287,6 +298,7 @@ main(void)
 	tcase_add_test(t, it_may_what_is_let_through);
 	tcase_add_test(t, it_expires_with_it_and_is_a_call_of_it);
 	tcase_add_test(t, what_it_becomes_is_tied);
+	tcase_add_test(t, Z31_it_stays_where_something_was_reached_by_it);
 	tcase_add_test(t, few_follow_each_other);
 	tcase_add_test(t, all_ways_together_are_as_long_as_one);
 	tcase_add_test(t, who_gets_it_pays);

@@ -393,7 +393,7 @@ capability_transfer(struct change *ch, struct capability *source, struct session
 		return CAPABILITY_E_DEAD;
 	if (!(derive_held(ch, source).rights & RIGHT_TRANSFER))
 		return CAPABILITY_E_RIGHT;
-	if (source->conns_used > 0 || !list_empty(&source->children))
+	if (source->conns_used > 0 || !list_empty(&source->children) || source->ties)
 		return CAPABILITY_E_IN_USE;
 	r = derive_check_slot(ch, to, name, n_name);
 	if (r)

@@ -29,7 +29,8 @@ stage(struct operation *o)
 	 */
 	if (answer == CAPABILITY_E_IN_USE)
 		return refuse(o->request, EBUSY,
-			"%s has connections, or something is derived from it", source->entity.name);
+			"%s has connections, or something is derived from it or was reached by it",
+			source->entity.name);
 	/*
 	 * The reply waits until the old slot is gone, as its quota and its name are free only then.
 	 */
