@@ -136,6 +136,28 @@ who(capc_request *r, struct capc_msg *m, void *data)
 }
 
 /* Each connection has a number of its own, and none comes again. */
+/* Somebody who has it, too, has shut it down. */
+START_TEST(P11_a_listener_that_was_shut_down_keeps_nobody_busy)
+{
+	char directory[] = "/tmp/plain-XXXXXX", path[64];
+	struct pollfd p = {.fd = capc_entrypoint_fd(e), .events = POLLIN};
+	int listener, other;
+
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/s", directory);
+	listener = played_listen(directory, "s", SOCK_SEQPACKET, 8);
+	other = dup(listener);
+	ck_assert_int_eq(capc_serve_fd(e, KEY, listener), 0);
+	ck_assert_int_eq(shutdown(other, SHUT_RDWR), 0);
+	played_serve_all(e);
+	ck_assert_int_eq(capc_serve(e, 0), 0);
+	ck_assert_int_eq(poll(&p, 1, 0), 0);
+	close(other);
+	unlink(path);
+	rmdir(directory);
+}
+END_TEST
+
 START_TEST(P11_a_listener_is_served)
 {
 	char directory[] = "/tmp/plain-XXXXXX", path[64];
@@ -511,6 +533,7 @@ main(void)
 	tcase_add_test(t, P11_a_service_is_served_on_a_socketpair);
 	tcase_add_test(t, P11_what_needs_a_daemon_is_refused_without_one);
 	tcase_add_test(t, P11_a_listener_is_served);
+	tcase_add_test(t, P11_a_listener_that_was_shut_down_keeps_nobody_busy);
 	tcase_add_loop_test(t, P11_a_server_is_told_who_comes_gives_up_and_leaves, 0, 2);
 	tcase_add_loop_test(t, P11_detaching_tells_of_every_connection, 0, 2);
 	tcase_add_test(t, P11_a_server_may_refuse_who_connects);

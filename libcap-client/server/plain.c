@@ -87,7 +87,6 @@ listener_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events)
 	struct listener *l = container_of(w, struct listener, watched);
 	int fd = listener_accept(e, l), r;
 
-	(void)events;
 	if (fd == -EMFILE || fd == -ENFILE) {
 		/* Another thread took the room of the spares. */
 		e->exhausted = fd;
@@ -95,6 +94,9 @@ listener_dispatch(struct capc_entrypoint *e, struct watched *w, uint32_t events)
 		l->paused = true;
 		entrypoint_retry(e);
 	}
+	/* Somebody has shut it down: nobody comes there any more, and it could be read for ever. */
+	if ((fd == -EAGAIN || fd == -EINVAL) && events & EPOLLHUP)
+		listener_free(e, l);
 	if (fd < 0)
 		return 0;
 	r = spares_take(e);
