@@ -141,7 +141,10 @@ struct opening {
 	void (*opened)(struct opening *o, int error, const struct wire_reply *reply, int fd);
 };
 
-/* Asks. Never waits. Returns: 0; -EAGAIN: the daemon takes no more for now; -errno: OPENED is not called. */
+/*
+ * Asks. Never waits. Returns: 0; -EAGAIN: the daemon takes no more for now, to be called again; another -errno: OPENED
+ * is not called.
+ */
 int opening_begin(struct opening *o, struct capc_session *s, const char *node, const char *text);
 
 /* Takes what has come. Never waits. Returns: 0, also when the answer was not among it; -EMFILE; -errno. */

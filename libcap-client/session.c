@@ -349,7 +349,7 @@ openings_take(struct capc_session *s, const struct wire_reply *reply, int fd)
 		struct opening *o = list_entry(i, struct opening, link);
 		int error = -(int)reply->error;
 
-		if (o->serial != reply->serial)
+		if (!o->serial || o->serial != reply->serial)
 			continue;
 		list_unlink(&o->link);
 		if (reply->error > ERRNO_MAX || reply->op != WIRE_OPEN || (!error && fd < 0))
@@ -432,9 +432,15 @@ opening_begin(struct opening *o, struct capc_session *s, const char *node, const
 		r = session_has_room(s);
 	if (r == 0)
 		r = session_send_now(s, WIRE_OPEN, node, text, &o->serial);
-	if (r < 0)
+	if (r < 0 && r != -EAGAIN)
 		return r;
+	/* Also one that waits to be sent is to hear that the session has ended. */
+	list_unlink(&o->link);
 	list_append(&s->openings, &o->link);
+	if (r < 0) {
+		o->serial = 0;
+		return r;
+	}
 	/* A wait gave way to it, and goes on behind it. */
 	(void)pager_wait(s, &s->pager);
 	return 0;
