@@ -86,6 +86,7 @@ link_up(struct capc *c)
 	r = c->type < 0 ? c->type : fd_set_nonblock(c->fd, false);
 	if (r < 0) {
 		c->fd = fd_shutdown_close(c->fd);
+		c->lifeline = fd_shutdown_close(c->lifeline);
 		return r;
 	}
 	c->state = LINK_UP;
