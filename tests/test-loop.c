@@ -488,6 +488,27 @@ START_TEST(P37_a_daemon_that_does_not_read_is_not_waited_for)
 }
 END_TEST
 
+/* Its session is at its end, which another handle has seen: nothing can be read any more. */
+START_TEST(P37_the_end_is_told_to_who_could_not_even_ask)
+{
+	static capc *all[HANDLES];
+	struct epoll_event event;
+
+	for (unsigned i = 0; i < HANDLES; i++)
+		ck_assert_int_eq(capc_open_flags(d.session, "kv", 0, &all[i]), 0);
+	open_handle(0);
+	call();
+	while (epoll_wait(loop, &event, 1, 0) > 0)
+		ck_assert_int_ge(capc_dispatch(c), 0);
+	d.fd = fd_close(d.fd);
+	ck_assert_int_ge(capc_dispatch(all[0]), 0);
+	rounds_until(&n_replies, 1);
+	ck_assert_int_lt(result, 0);
+	for (unsigned i = 0; i < HANDLES; i++)
+		capc_free(all[i]);
+}
+END_TEST
+
 START_TEST(P37_a_child_of_fork_does_no_harm)
 {
 	int status;
@@ -536,6 +557,7 @@ suite(void)
 	tcase_add_test(t, P37_a_callback_can_call_and_give_up);
 	tcase_add_test(t, P37_another_connection_is_not_waited_for);
 	tcase_add_test(t, P37_a_daemon_that_does_not_read_is_not_waited_for);
+	tcase_add_test(t, P37_the_end_is_told_to_who_could_not_even_ask);
 	tcase_add_test(t, P37_a_child_of_fork_does_no_harm);
 	suite_add_tcase(suite, t);
 	return suite;

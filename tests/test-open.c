@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/msg.h"
 #include "libcap-client/cap-client.h"
 #include "tests/fixture.h"
 #include "tests/played-daemon.h"
@@ -109,6 +110,63 @@ START_TEST(refused_opens_tell_why)
 }
 END_TEST
 
+/* A call waits for the connection, and another handle's request takes the answer: to wait then is to send it. */
+START_TEST(who_waits_sends_what_another_made_possible)
+{
+	struct capc_msg reply;
+	uint64_t serial;
+	char *read;
+	capc *c;
+
+	ck_assert_int_eq(capc_open_flags(d.session, "kv", 0, &c), 0);
+	ck_assert_int_eq(capc_call_start(c, &hello, &serial), 0);
+	service = played_answer_open(&d, SOCK_SEQPACKET);
+	played_answer(&d, WIRE_READ, 0, "text", -1);
+	ck_assert_int_eq(capc_read(d.session, "label", &read, LONG), 0);
+	free(read);
+	ck_assert_int_eq(capc_call_finish(c, serial, &reply, SHORT), -ETIMEDOUT);
+	played_get_call(service, serial, &hello, NULL);
+	played_put_return(service, serial, 0, "world", -1);
+	ck_assert_int_eq(capc_call_finish(c, serial, &reply, LONG), 0);
+	capc_msg_done(&reply);
+	capc_free(c);
+}
+END_TEST
+
+static int
+count_fds(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < 256; i++)
+		n += fcntl(i, F_GETFD) >= 0;
+	return n;
+}
+
+/* A relay gives something that is no socket, again and again. */
+START_TEST(another_connection_that_is_none_leaves_nothing)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), first[2], n = 0;
+	struct capc_msg reply;
+	capc *c;
+
+	ck_assert_int_eq(capc_open_flags(d.session, "kv", CAPC_DIRECT, &c), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		played_pair(SOCK_SEQPACKET, first);
+		ck_assert_int_eq(msg_send(first[0], "a", 1, &null, 1, MSG_DONTWAIT), 1);
+		played_answer(&d, WIRE_OPEN, 0, "aside", first[1]);
+		close(first[1]);
+		ck_assert_int_eq(capc_call(c, &hello, &reply, LONG), -ENOTSOCK);
+		close(first[0]);
+		if (i == 0)
+			n = count_fds();
+	}
+	ck_assert_int_eq(count_fds(), n);
+	capc_free(c);
+	close(null);
+}
+END_TEST
+
 /* A directory that looks like that of a slot. */
 struct slot {
 	char path[FIXTURE_PATH];
@@ -154,6 +212,42 @@ START_TEST(a_slot_is_opened_by_its_directory)
 }
 END_TEST
 
+/* Nobody asks a daemon for it, and nothing but the call itself goes on with what waits. */
+START_TEST(a_call_goes_over_the_next_connection)
+{
+	struct capc_msg reply;
+	struct slot slot;
+	uint64_t serial;
+	capc *by_dir;
+
+	slot_make(&slot, SOCK_SEQPACKET);
+	ck_assert_int_eq(capc_open_dir(slot.dir, LONG, &by_dir), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
+		ck_assert_int_ge(service, 0);
+		close(service);
+		ck_assert_int_eq(capc_call_start(by_dir, &hello, &serial), 0);
+		service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
+		played_get_call(service, serial, &hello, NULL);
+		played_put_return(service, serial, 0, "here", -1);
+		ck_assert_int_eq(capc_call_finish(by_dir, serial, &reply, LONG), 0);
+		capc_msg_done(&reply);
+		close(service);
+		/* That it has ended is seen before there is a next call, or by that. */
+		if (i == 0)
+			ck_assert_int_eq(capc_call_done(by_dir, &serial), 0);
+		ck_assert_int_eq(capc_call(by_dir, &hello, &reply, SHORT), -ETIMEDOUT);
+		service = accept4(slot.listener, NULL, NULL, SOCK_CLOEXEC);
+		played_get_call(service, serial + 1, &hello, NULL);
+		close(service);
+		ck_assert_int_eq(capc_call(by_dir, &hello, &reply, 0), -ETIMEDOUT);
+	}
+	service = -1;
+	capc_free(by_dir);
+	slot_remove(&slot);
+}
+END_TEST
+
 START_TEST(a_stream_slot_is_opened_by_its_directory)
 {
 	struct slot slot;
@@ -182,7 +276,10 @@ main(void)
 	tcase_add_test(t, and_may_have_it_for_itself);
 	tcase_add_loop_test(t, a_repeated_answer_does_no_harm, 0, 2);
 	tcase_add_test(t, refused_opens_tell_why);
+	tcase_add_test(t, who_waits_sends_what_another_made_possible);
+	tcase_add_test(t, another_connection_that_is_none_leaves_nothing);
 	tcase_add_test(t, a_slot_is_opened_by_its_directory);
+	tcase_add_test(t, a_call_goes_over_the_next_connection);
 	tcase_add_test(t, a_stream_slot_is_opened_by_its_directory);
 	suite_add_tcase(suite, t);
 	return fixture_main(suite);

@@ -103,6 +103,9 @@ pending_wait(struct capc *c, const struct pending *p, uint64_t deadline)
 			flow_take(c);
 		spin_end(&c->spin, p->state == PENDING_DONE);
 	}
+	/* There may be a connection since, by a function of another handle: nothing that is waited for tells of it. */
+	if (p->state != PENDING_DONE && !flow_is_simple(c))
+		flow_step(c, 1);
 	while (p->state != PENDING_DONE) {
 		int r;
 

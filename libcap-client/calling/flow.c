@@ -306,6 +306,7 @@ queue(struct capc *c, struct pending *p, struct frame *f)
 int
 flow_call(struct capc *c, struct pending *p, const struct capc_msg *req)
 {
+	uint64_t generation = c->generation;
 	bool now = flow_is_simple(c) && may_send(c, req->n_fds);
 	struct frame f;
 	int r = frame_begin(&f, WIRE_CALL, req->code, p->serial, req, now ? &c->out : NULL);
@@ -330,7 +331,7 @@ flow_call(struct capc *c, struct pending *p, const struct capc_msg *req)
 	frame_end(&f);
 	if (r < 0)
 		pending_free(c, p);
-	else if (c->state != LINK_UP)
+	else if (c->state != LINK_UP || c->generation != generation)
 		flow_step(c, 0);
 	return r;
 }
