@@ -81,7 +81,7 @@ static int
 wait_step(const struct capc *c, uint64_t deadline)
 {
 	uint64_t retry = (uint64_t)flow_retry_msec(c) * 1000, soon = retry ? deadline_after(retry) : UINT64_MAX;
-	short events = c->is_blocked ? POLLIN | POLLOUT : POLLIN;
+	short events = c->is_blocked && !flow_is_simple(c) ? POLLIN | POLLOUT : POLLIN;
 	int fd = c->fd, r;
 
 	if (c->state == LINK_NONE)

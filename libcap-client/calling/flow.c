@@ -344,6 +344,8 @@ send_first(struct capc *c)
 	bool begun = p && p->frame->frame.n_sent > 0;
 	int r;
 
+	/* What could not be sent may have been given up since, and what is next may wait for credit: no socket tells. */
+	c->is_blocked = c->is_starved = false;
 	/* What comes between the packets of a call makes the first of them be dropped. */
 	if (!begun && !list_empty(&c->cancelling)) {
 		struct pending *given_up = first(&c->cancelling);
@@ -461,5 +463,5 @@ flow_retry_msec(const struct capc *c)
 {
 	bool asked = c->credit == CREDIT_ASKED && !list_empty(&c->queued);
 
-	return c->state == LINK_UP && (c->is_starved || asked) ? c->retry_msec : 0;
+	return c->state == LINK_UP && ((c->is_starved && !flow_is_simple(c)) || asked) ? c->retry_msec : 0;
 }
