@@ -6,8 +6,13 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -20,6 +25,7 @@
 #define UNASKED 8 /* calls that are sent before it is asked how many there may be */
 #define OLD 256	  /* that are sent to a service that does not say */
 #define QUEUE 256 /* that wait in the client */
+#define MANY 290  /* calls; so many replies without the first 20 fit into a socket, and are more than a round takes */
 
 static struct played d;
 static int service = -1;
@@ -331,6 +337,135 @@ START_TEST(P36_payloads_that_wait_are_as_they_were)
 }
 END_TEST
 
+/* Calls that the socket has no room for, and one that waits, which has this serial. */
+static uint64_t
+fill(void)
+{
+	static const char large[60000];
+	struct capc_msg m = {.data = large, .n_data = sizeof(large)};
+	uint64_t serial;
+	int n = 0, before;
+
+	do {
+		before = n;
+		ck_assert_int_eq(capc_call_start(c, &m, &serial), 0);
+		ck_assert_int_eq(ioctl(capc_fd(c), SIOCOUTQ, &n), 0);
+	} while (n > before);
+	return serial;
+}
+
+static void
+drain(void)
+{
+	struct wire_call m;
+	size_t n_fds;
+
+	while (next(&m, &n_fds))
+		;
+}
+
+/* What could not be sent was given up: that there is room is of no use, and nobody is to be woken up by it. */
+START_TEST(P36_room_for_nothing_is_not_waited_for)
+{
+	struct timespec before, after;
+	struct capc_msg reply;
+	uint64_t serial;
+
+	start(1);
+	serial = fill();
+	ck_assert_int_eq(capc_call_cancel(c, serial), 0);
+	drain();
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	ck_assert_int_eq(capc_call_finish(c, 1, &reply, 20 * SHORT), -ETIMEDOUT);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000, 20);
+}
+END_TEST
+
+/* A service takes credit back, and then reads: what waits is credit, and not room. */
+START_TEST(P36_credit_that_shrinks_keeps_nobody_busy)
+{
+	struct pollfd p = {.fd = capc_poll_fd(c), .events = POLLIN};
+
+	start(WIRE_CREDIT_MIN);
+	start(1);
+	drain();
+	tell(64, 10);
+	go_on();
+	drain();
+	fill();
+	tell(WIRE_CREDIT_MIN, 10);
+	drain();
+	ck_assert_int_ge(capc_dispatch(c), 0);
+	drain();
+	ck_assert_int_eq(poll(&p, 1, 0), 0);
+}
+END_TEST
+
+/* However many a service would have: what waits for it takes memory. */
+START_TEST(P36_credit_without_end_is_bounded)
+{
+	unsigned n = 20;
+	uint64_t serial;
+	int r;
+
+	start(n);
+	drain();
+	tell(UINT32_MAX, 10);
+	go_on();
+	do {
+		drain();
+		r = capc_call_start(c, &hello, &serial);
+	} while (r == 0 && n++ < 2 * CAPC_CALLS_MAX);
+	ck_assert_int_eq(r, -EBUSY);
+	ck_assert_uint_eq(n, CAPC_CALLS_MAX + QUEUE);
+}
+END_TEST
+
+static void
+count(capc *handle, uint64_t serial, int r, struct capc_msg *m, void *data)
+{
+	unsigned *n = data;
+
+	ck_assert_int_eq(r, 0);
+	++*n;
+}
+
+/* More replies than one round takes; … and then the end, which a call that is sent would find first. */
+START_TEST(P36_many_replies_are_taken_in_some_rounds)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	unsigned n = 0, n_sent;
+	int loop = epoll_create1(EPOLL_CLOEXEC);
+
+	ck_assert_int_eq(epoll_ctl(loop, EPOLL_CTL_ADD, capc_poll_fd(c), &event), 0);
+	start(20);
+	drain();
+	tell(1000, 10);
+	go_on();
+	drain();
+	for (n_sent = 20; n_sent < MANY; n_sent++) {
+		ck_assert_int_eq(capc_call_async(c, &hello, count, &n, NULL), 0);
+		drain();
+	}
+	while (epoll_wait(loop, &event, 1, 0) > 0)
+		capc_dispatch(c);
+	for (uint64_t i = 21; i <= MANY; i++)
+		played_put_return(service, i, 0, "", -1);
+	if (_i == 1) {
+		close(service);
+		service = played_answer_open(&d, SOCK_SEQPACKET);
+		start(1);
+	}
+	/* An edge that was seen is not shown again. */
+	while (n < MANY - 20) {
+		ck_assert_int_eq(epoll_wait(loop, &event, 1, 10000), 1);
+		ck_assert_int_ge(capc_dispatch(c), 0);
+	}
+	close(loop);
+}
+END_TEST
+
 START_TEST(P36_credit_that_was_not_asked_for_is_malformed)
 {
 	struct capc_msg reply;
@@ -356,6 +491,10 @@ suite(void)
 	tcase_add_test(t, P36_descriptors_have_a_bound_of_their_own);
 	tcase_add_test(t, P36_calls_that_wait_outlast_a_connection);
 	tcase_add_test(t, P36_payloads_that_wait_are_as_they_were);
+	tcase_add_test(t, P36_room_for_nothing_is_not_waited_for);
+	tcase_add_test(t, P36_credit_that_shrinks_keeps_nobody_busy);
+	tcase_add_test(t, P36_credit_without_end_is_bounded);
+	tcase_add_loop_test(t, P36_many_replies_are_taken_in_some_rounds, 0, 2);
 	tcase_add_test(t, P36_credit_that_was_not_asked_for_is_malformed);
 	suite_add_tcase(suite, t);
 	return suite;

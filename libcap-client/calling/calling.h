@@ -101,6 +101,7 @@ struct capc {
 	uint32_t fd_events, session_events, server_events;
 	int timer_msec; /* that it is set to; -1: off, 0: has run out */
 	bool has_news;	/* that capc_dispatch() has not seen */
+	bool has_more;	/* in the socket, which was not taken in one step */
 	bool is_dispatching, is_freed;
 	capc_connection_changed *changed;
 	void *changed_data;

@@ -88,7 +88,7 @@ dispatch_update(struct capc *c)
 		r = watch(c, &c->watched_server, &c->server_events, c->server, EPOLLIN);
 	if (r == 0)
 		r = watch(c, &c->watched_session, &c->session_events, session, session_events);
-	if (c->has_news || !list_empty(&c->due))
+	if (c->has_news || c->has_more || !list_empty(&c->due))
 		set_timer(c, 0);
 	else
 		set_timer(c, retry ? retry : r < 0 ? RETRY_MSEC : OFF);
@@ -209,6 +209,9 @@ capc_dispatch(struct capc *c)
 	c->is_dispatching = true;
 	n = tell_connection(c) + tell_replies(c);
 	c->is_dispatching = false;
+	/* The timer runs out anew: who waits for an edge has seen it. */
+	if (c->has_more)
+		c->timer_msec = OFF;
 	if (c->is_freed)
 		capc_free(c);
 	else

@@ -115,7 +115,8 @@ take_credit(struct capc *c, const struct wire_call *credit)
 	if (c->credit == CREDIT_UNASKED)
 		return link_end(c, -EBADMSG);
 	c->credit = CREDIT_TOLD;
-	c->calls_max = credit->code;
+	/* Each of them takes memory here, however many it would have. */
+	c->calls_max = credit->code < CAPC_CALLS_MAX ? credit->code : CAPC_CALLS_MAX;
 	c->fds_max = credit->n_payload;
 	return 1;
 }
@@ -179,6 +180,18 @@ take_all(struct capc *c, unsigned max)
 	return r;
 }
 
+/* It has ended, but replies that came before are replies. Bounded: who reads nothing more may go on to write. */
+static void
+take_rest(struct capc *c)
+{
+	int r = 1;
+
+	for (unsigned i = 0; r > 0 && i < CAPC_CALLS_MAX / SENT_MAX; i++)
+		r = take_all(c, SENT_MAX);
+	if (r >= 0)
+		link_end(c, -ECONNRESET);
+}
+
 /* --- out --- */
 
 /*
@@ -199,9 +212,7 @@ transmit(struct capc *c, struct frame *f)
 	c->is_starved = r == -ETOOMANYREFS;
 	if (r != -EPIPE && r != -ECONNRESET)
 		return r;
-	/* Replies that came before the end are replies. */
-	if (take_all(c, SENT_MAX) >= 0)
-		link_end(c, -ECONNRESET);
+	take_rest(c);
 	return -ECONNRESET;
 }
 
@@ -392,9 +403,9 @@ take_some(struct capc *c, unsigned n_max)
 	int r = flow_take(c);
 
 	if (r > 0)
-		take_all(c, n_max - 1);
-	else if (r == 0 && server_is_gone(c) && take_all(c, SENT_MAX) >= 0)
-		link_end(c, -ECONNRESET);
+		c->has_more = take_all(c, n_max - 1) > 0 && n_max > 1;
+	else if (r == 0 && server_is_gone(c))
+		take_rest(c);
 }
 
 void
@@ -402,6 +413,7 @@ flow_step(struct capc *c, unsigned n_max)
 {
 	unsigned n_queued = c->n_queued;
 
+	c->has_more = false;
 	/* On a new connection what waits is sent first. */
 	if (c->state == LINK_UP && n_max > 0)
 		take_some(c, n_max);
