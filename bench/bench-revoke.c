@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *	bench-revoke ROOT SLOT SESSION CAPABILITIES CONNECTIONS
+ *	bench-revoke ROOT SLOT SESSION CAPABILITIES CONNECTIONS CPU
  *
  * The revocation of a slot from which a tree of capabilities was derived, with connections through some of them,
  * against a loop that shuts as many sockets down and deletes as many records of an LMDB. And what it costs others
- * meanwhile: the longest request of another client's, against the median of its requests.
+ * meanwhile: the longest request of another client's, against the median of its requests. The loop runs on CPU, which
+ * is the daemon's: how fast two CPUs are at a time may differ by half.
  */
 #include "config.h"
 
@@ -12,6 +13,7 @@
 #include <inttypes.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +26,7 @@
 #include "libcap-client/cap-client.h"
 
 #define TIMEOUT_USEC UINT64_C(120000000)
-#define ROUNDS 3
+#define ROUNDS 5
 #define WIDTH 1000	 /* children of each capability in the middle */
 #define RECORD_BYTES 240 /* a capability's, as it is stored */
 #define MAP_BYTES ((size_t)1 << 30)
@@ -160,6 +162,13 @@ lmdb(int r, const char *what)
 	}
 }
 
+static void
+go_to(const cpu_set_t *cpus)
+{
+	if (sched_setaffinity(0, sizeof(*cpus), cpus) < 0)
+		bench_die("sched_setaffinity");
+}
+
 /* The records lie as they do in the state, with the same options. */
 static double
 peer(const struct tree *t, MDB_env *env)
@@ -223,18 +232,23 @@ int
 main(int argc, char **argv)
 {
 	double ours[ROUNDS], peers[ROUNDS], most[ROUNDS], usual;
+	cpu_set_t own, cpu;
 	char directory[] = "/dev/shm/bench-revoke-XXXXXX";
 	struct other o = {};
 	struct tree t;
 	MDB_env *env;
 	int worse;
 
-	if (argc != 6) {
-		fprintf(stderr, "usage: bench-revoke ROOT SLOT SESSION CAPABILITIES CONNECTIONS\n");
+	if (argc != 7) {
+		fprintf(stderr, "usage: bench-revoke ROOT SLOT SESSION CAPABILITIES CONNECTIONS CPU\n");
 		return 2;
 	}
 	t = (struct tree){.root = argv[1], .slot = argv[2], .to = argv[3], .n = atol(argv[4]),
 		.n_connections = atol(argv[5])};
+	CPU_ZERO(&cpu);
+	CPU_SET(atoi(argv[6]), &cpu);
+	if (sched_getaffinity(0, sizeof(own), &own) < 0)
+		bench_die("sched_getaffinity");
 	t.fds = calloc((size_t)t.n_connections, sizeof(*t.fds));
 	o.usec = calloc(REQUESTS_MAX, sizeof(*o.usec));
 	if (!t.fds || !o.usec)
@@ -248,7 +262,9 @@ main(int argc, char **argv)
 	usual = bench_median(o.usec, o.n);
 	for (int i = 0; i < ROUNDS; i++) {
 		ours[i] = fell(&t, &o, &most[i]);
+		go_to(&cpu);
 		peers[i] = peer(&t, env);
+		go_to(&own);
 	}
 	peer_close(env, directory);
 	worse = bench_report("revocation of a tree with connections / shutdown and mdb_del",
