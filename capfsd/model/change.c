@@ -98,19 +98,17 @@ change_last_id(const struct change *ch)
 
 /*
  * The item of E in this change, made when it is first asked for. The entity points to it, so that a
- * change of thousands of entities costs time in their number, not in its square. It has room for a
- * copy of the kind's record, and that copy is all that an edit may write to. NULL: no memory.
+ * change of thousands of entities costs time in their number, not in its square. NULL: no memory.
  */
 static struct staged *
 stage(struct change *ch, struct entity *e)
 {
-	const struct kind *kind = entity_kind(e);
 	struct staged *item = e->staged;
 
 	assert(ch->active);
 	if (item)
 		return item;
-	item = calloc(1, sizeof(*item) + kind->record_bytes);
+	item = calloc(1, sizeof(*item));
 	if (!item)
 		return NULL;
 	item->entity = e;
@@ -119,7 +117,10 @@ stage(struct change *ch, struct entity *e)
 	return item;
 }
 
-/* What this change has added is seen by nobody yet, so its own record is edited in place. */
+/*
+ * What this change has added is seen by nobody yet, so its own record is edited in place. Of all else a copy is all
+ * that an edit may write to.
+ */
 void *
 change_edit(struct change *ch, struct entity *e)
 {
@@ -129,7 +130,10 @@ change_edit(struct change *ch, struct entity *e)
 		return NULL;
 	if (item->added)
 		return entity_record(e);
-	if (!item->edited) {
+	if (!item->record) {
+		item->record = malloc(entity_kind(e)->record_bytes);
+		if (!item->record)
+			return NULL;
 		memcpy(item->record, entity_record(e), entity_kind(e)->record_bytes);
 		item->edited = true;
 	}

@@ -271,6 +271,7 @@ change_end(struct change *ch, bool published)
 		item->entity->staged = NULL;
 		if (published ? item->dropped : item->added)
 			entity_free(item->entity);
+		free(item->record);
 		free(item->name);
 		free(item);
 	}

@@ -21,8 +21,8 @@ struct staged {
 	struct entity *entity;
 	char *name; /* a new one, or NULL */
 	bool added, edited, dropped;
-	unsigned applied;  /* enum applied, when it was published */
-	uint64_t record[]; /* the new one when `edited`; the old one while it is being published */
+	unsigned applied; /* enum applied, when it was published */
+	void *record;	  /* the new one when `edited`; the old one while it is being published */
 };
 
 struct note {

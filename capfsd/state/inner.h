@@ -24,6 +24,7 @@ struct state {
 	MDB_env *env;
 	MDB_dbi dbi;
 	MDB_txn *txn; /* the write transaction under way, or NULL */
+	MDB_cursor *dropping; /* of that one; where it deleted last, or NULL */
 	struct crc crc;
 	struct state_header header;
 	struct copy *copies;

@@ -292,14 +292,30 @@ state_put(void *store, uint64_t key, const void *data, size_t n)
 	return error_trace(put_record(s, key, data, n, 0));
 }
 
+/* What goes together often has keys that follow each other, and the next one is found from the last. */
 static int
 state_drop(void *store, uint64_t key)
 {
 	struct state *s = store;
 	MDB_val k = {.mv_data = &key, .mv_size = sizeof(key)};
+	int r = 0;
 
 	assert(s->txn && key != STATE_KEY_HEADER);
-	return error_trace(state_error(mdb_del(s->txn, s->dbi, &k, NULL)));
+	if (!s->dropping)
+		r = mdb_cursor_open(s->txn, s->dbi, &s->dropping);
+	if (r == 0)
+		r = mdb_cursor_get(s->dropping, &k, NULL, MDB_SET);
+	if (r == 0)
+		r = mdb_cursor_del(s->dropping, 0);
+	return error_trace(state_error(r));
+}
+
+/* The end of a transaction of LMDB's is that of its cursors. */
+static MDB_txn *
+take_txn(struct state *s)
+{
+	s->dropping = NULL;
+	return take_ptr(s->txn);
 }
 
 /* Safe without a transaction, since a commit that failed has ended it already. */
@@ -309,8 +325,7 @@ state_abort(void *store)
 	struct state *s = store;
 
 	if (s->txn)
-		mdb_txn_abort(s->txn);
-	s->txn = NULL;
+		mdb_txn_abort(take_txn(s));
 	set_storing(s, 0);
 }
 
@@ -355,7 +370,7 @@ state_commit(void *store)
 			goto fail;
 	}
 	/* Frees the transaction, also when it fails. */
-	r = mdb_txn_commit(take_ptr(s->txn));
+	r = mdb_txn_commit(take_txn(s));
 	set_storing(s, 0);
 	if (r != 0)
 		return error_trace(commit_error(s, r));
