@@ -100,6 +100,7 @@ unit_tests = \
 	tests/test-listeners \
 	tests/test-places \
 	tests/test-queue \
+	tests/test-revoke \
 	tests/test-why \
 	tests/test-ownership \
 	tests/test-inspection \
@@ -686,6 +687,10 @@ tests_test_places_LDADD = tests/libfixture.la capfsd/libdaemon.la
 tests_test_why_SOURCES = tests/test-why.c $(sockets_web)
 tests_test_why_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_why_LDADD = tests/libfixture.la capfsd/libdaemon.la
+tests_test_revoke_SOURCES = tests/test-revoke.c $(sockets_web)
+tests_test_revoke_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SYSTEMD_CFLAGS)
+tests_test_revoke_LDADD = tests/libfixture.la capfsd/libdaemon.la
+
 tests_test_queue_SOURCES = tests/test-queue.c $(sockets_web)
 tests_test_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_queue_LDADD = tests/libfixture.la capfsd/libdaemon.la

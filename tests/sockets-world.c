@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/msg.h"
 #include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/adopt.h"
@@ -264,6 +265,8 @@ world_settle_for(struct world *w, uint64_t usec)
 
 		ck_assert_int_ge(r, 0);
 		any = any || r > 0; /* it may have given the binder a job */
+		while (listeners_are_doomed(w->sockets))
+			listeners_end_one(w->sockets);
 		while ((r = model_reap(w->model, 64)) > 0)
 			any = true;
 		ck_assert_int_eq(r, 0);

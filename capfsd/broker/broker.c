@@ -35,6 +35,7 @@
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/jobs.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"
 #include "capfsd/process/boot.h"
 #include "capfsd/process/fds.h"
@@ -47,7 +48,12 @@
 #include "capfsd/tree/metrics.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
-#define REAP_BUDGET 32	   /* entities removed in one round */
+#define REAPING_NSEC 100000 /* what is removed in one round is to take so long */
+#define REAP_MIN 16	   /* entities at least, however long that takes */
+#define REAP_MAX 512
+#define END_BUDGET 2	   /* sockets and connections of what has ended that end in one round */
+#define HOLD_ROUNDS 1024   /* a crowd holds up for so many rounds what is to be removed, and then it does not */
+#define SHARE_BUDGET 32	   /* slots given in one round */
 #define RETRY_USEC 1000000 /* a full store is tried again after that */
 #define TIMER_ACCURACY_USEC 1000
 
@@ -61,6 +67,8 @@ struct broker {
 	struct keeper_orders orders;
 	struct metrics metrics;
 	struct meter meter;
+	unsigned slice; /* so many entities were removed in REAPING_NSEC lately */
+	unsigned held;	/* rounds in which there was a crowd */
 	int statm_fd; /* /proc/self/statm: opened while files can be */
 	uint64_t asked_nsec;   /* when the kernel last asked for something */
 	uint64_t talked_nsec;  /* … and a client by its control connection */
@@ -289,19 +297,75 @@ expire(struct broker *b)
 	return wait_if_full(b, expiry_run(b->model, &next));
 }
 
-/* Removes a slice of what has ended: the end of a large session must not make all others wait. */
+/*
+ * Ends a few connections of what has ended, as long as there are any. More at once would be no gain: the servers are
+ * woken by each, and the kernel has to free what it was, and both may have the CPU before whoever waits for us.
+ * Returns: was there any?
+ */
+static bool
+end_connections(struct broker *b)
+{
+	unsigned n = 0;
+
+	for (; n < END_BUDGET && listeners_are_doomed(b->fronts.sockets); n++)
+		listeners_end_one(b->fronts.sockets);
+	return n > 0;
+}
+
+/*
+ * What is removed ends with all its connections at once, so where there are many these end first. But whoever fills and
+ * revokes one slot after the other must not keep all others' from being removed.
+ */
+static bool
+is_held(struct broker *b)
+{
+	if (!listeners_are_crowded(b->fronts.sockets)) {
+		b->held = 0;
+		return false;
+	}
+	return b->held++ / HOLD_ROUNDS % 2 == 0;
+}
+
+/*
+ * How long a transaction takes depends on the machine and on what goes, such as slots with a connection each after many
+ * without. It grows slowly: what took little time now and then says nothing.
+ */
+static void
+set_pace(struct broker *b, uint64_t nsec, uint64_t wanted)
+{
+	if (nsec > 2 * wanted)
+		b->slice /= 2;
+	else if (nsec > wanted)
+		b->slice -= b->slice / 8;
+	else
+		b->slice += b->slice / 8;
+	if (b->slice < REAP_MIN)
+		b->slice = REAP_MIN;
+	if (b->slice > REAP_MAX)
+		b->slice = REAP_MAX;
+}
+
+/*
+ * Removes a slice of what has ended: the end of a large session must not make all others wait. Where somebody was
+ * served he may be back at once, and it is half a slice. Only one that leaves something was whole and tells the pace.
+ */
 static int
 reap(struct broker *b, bool *ret_busy)
 {
+	const unsigned part = *ret_busy ? 2 : 1;
+	uint64_t begin;
 	int r;
 
-	if (list_empty(&b->model->ending) || must_wait(b))
+	if (list_empty(&b->model->ending) || is_held(b) || must_wait(b))
 		return 0;
-	r = wait_if_full(b, model_reap(b->model, REAP_BUDGET));
+	begin = clock_nsec(CLOCK_MONOTONIC);
+	r = wait_if_full(b, model_reap(b->model, b->slice / part));
 	if (r < 0)
 		return error_trace(r);
 	if (b->retry_usec)
 		return 0;
+	if (r > 0)
+		set_pace(b, clock_nsec(CLOCK_MONOTONIC) - begin, REAPING_NSEC / part);
 	b->told_full = false;
 	*ret_busy = true;
 	fronts_reaped(&b->fronts);
@@ -319,7 +383,7 @@ share(struct broker *b, bool *ret_busy)
 
 	if (!share_is_due(b->model) || !list_empty(&b->model->ending) || must_wait(b))
 		return 0;
-	r = wait_if_full(b, share_run(b->model, REAP_BUDGET));
+	r = wait_if_full(b, share_run(b->model, SHARE_BUDGET));
 	if (r < 0)
 		return error_trace(r);
 	*ret_busy = true;
@@ -409,6 +473,7 @@ before_sleep(struct broker *b, bool *ret_sleeps)
 		*ret_sleeps = b->retry_usec ||
 			(list_empty(&b->model->ending) && !share_is_due(b->model));
 	}
+	*ret_sleeps &= !listeners_are_doomed(b->fronts.sockets);
 	if (b->retry_usec && b->retry_usec < deadline)
 		deadline = b->retry_usec;
 	r = set_timer(b->expiry_timer, expires, &b->expires_usec);
@@ -465,7 +530,7 @@ static int
 broker_round(struct broker *b, uint64_t now)
 {
 	struct boot_page *page = b->boot->page;
-	bool busy = false, came = false, sleeps;
+	bool busy = false, came = false, ended, sleeps;
 	int r;
 
 	/* For the holder, who would end a broker whose count stands still. */
@@ -482,11 +547,12 @@ broker_round(struct broker *b, uint64_t now)
 	b->quiet = !came;
 	fs_timeouts(b->fronts.fs);
 	r = expire(b);
+	ended = end_connections(b);
 	if (r == 0)
 		r = reap(b, &came);
 	if (r == 0)
 		r = share(b, &came);
-	if (r == 0 && !busy && !came)
+	if (r == 0 && !busy && !came && !ended)
 		sched_yield(); /* it takes no time from anybody who could use it */
 	return r;
 }
@@ -514,6 +580,7 @@ broker_main(const struct boot *boot)
 {
 	struct broker b = {
 		.boot = boot,
+		.slice = 2 * REAP_MIN,
 		.expires_usec = UINT64_MAX,
 		.timer_usec = UINT64_MAX,
 	};

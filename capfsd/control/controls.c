@@ -39,8 +39,10 @@ on_accepted(void *data, struct listener *l, int fd)
 static void
 on_gone(void *data, struct listener *l)
 {
-	while (!list_empty(&l->clients))
-		control_free(list_entry(list_first(&l->clients), struct control, listener_link));
+	struct list *first = list_first(&l->clients);
+
+	if (first)
+		control_free(list_entry(first, struct control, listener_link));
 }
 
 /*

@@ -58,7 +58,7 @@ struct endpoint_ops {
 	void (*accepted)(void *data, struct listener *l, int fd);
 	/* L has a socket, or ERROR instead. */
 	void (*bound)(void *data, struct listener *l, int error);
-	/* L ends, and so must all its clients: they leave it by listener_unlink(). */
+	/* L ends, and so must one of its clients, if there is any: it leaves L by listener_unlink(). */
 	void (*gone)(void *data, struct listener *l);
 	/*
 	 * What was missing may be there again: descriptors, memory, room in flight, what was

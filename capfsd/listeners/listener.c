@@ -32,8 +32,8 @@
 #include "capfsd/model/session.h"
 #include "capfsd/process/loop.h"
 
-#define PAUSE_USEC 100000  /* without descriptors nobody is accepted for so long */
-#define DOOMED_MAX 8      /* freed in one round of the loop */
+#define PAUSE_USEC 100000 /* without descriptors nobody is accepted for so long */
+#define CROWD 4		  /* more clients do not end all at once */
 
 static enum entity_kind
 kind_of(const struct listener *l)
@@ -487,44 +487,40 @@ listener_set_fd(struct listener *l, int fd)
 
 /* --- the end --- */
 
-/*
- * Closed before its clients end: who is let in by nobody must not get in while they go. Its user
- * unlinks them, since only that knows what they are.
- */
+static void
+leave_crowd(struct listener *l)
+{
+	l->sockets->listeners->n_crowded -= l->crowded;
+	l->crowded = false;
+}
+
+/* Before its clients end: who is let in by nobody must not get in while they go. */
+static void
+end_socket(struct listener *l)
+{
+	l->ending = true;
+	listener_close(l, false);
+}
+
 struct listener *
 listener_free(struct listener *l)
 {
 	if (!l)
 		return NULL;
-	l->ending = true;
-	listener_close(l, false);
-	core_tell_gone(l->sockets, endpoint_user(l->entity), l);
-	assert(list_empty(&l->clients) && list_empty(&l->loan.link));
+	end_socket(l);
+	do /* it unlinks a client, since only it knows what that is */
+		core_tell_gone(l->sockets, endpoint_user(l->entity), l);
+	while (!list_empty(&l->clients));
+	assert(list_empty(&l->loan.link));
 	listener_enter(l, LISTENER_UNBOUND);
 	charge_deinit(&l->charge);
 	endpoint_set_slot(l->entity, NULL);
 	list_unlink(&l->link);
 	list_unlink(&l->doomed_link);
+	leave_crowd(l);
 	l->sockets->listeners->n--;
 	free(l);
 	return NULL;
-}
-
-/* Where many end at once nobody waits for all of them: each round of the loop ends a few. */
-static int
-listener_on_doom(sd_event_source *source, uint64_t usec, void *data)
-{
-	struct listeners *all = ((struct sockets *)data)->listeners;
-
-	for (unsigned n = 0; n < DOOMED_MAX && !list_empty(&all->doomed); n++) {
-		struct listener *l = list_entry(list_first(&all->doomed), struct listener, doomed_link);
-
-		listener_done(l, ECONNREFUSED);
-		listener_free(l);
-	}
-	if (!list_empty(&all->doomed))
-		loop_arm(all->doom_timer, 0);
-	return 0;
 }
 
 void
@@ -532,25 +528,52 @@ listener_doom(struct listener *l)
 {
 	struct listeners *all = l->sockets->listeners;
 
-	if (list_empty(&l->doomed_link))
-		list_append(&all->doomed, &l->doomed_link);
-	loop_arm(all->doom_timer, 0);
+	if (!list_empty(&l->doomed_link))
+		return;
+	l->crowded = l->n_clients > CROWD;
+	all->n_crowded += l->crowded;
+	list_append(&all->doomed, &l->doomed_link);
+}
+
+bool
+listeners_are_doomed(const struct sockets *sockets)
+{
+	return !list_empty(&sockets->listeners->doomed);
+}
+
+bool
+listeners_are_crowded(const struct sockets *sockets)
+{
+	return sockets->listeners->n_crowded > 0;
+}
+
+void
+listeners_end_one(struct sockets *sockets)
+{
+	struct listener *l = list_entry(list_first(&sockets->listeners->doomed), struct listener, doomed_link);
+
+	listener_done(l, ECONNREFUSED);
+	if (!l->ending)
+		end_socket(l);
+	else
+		core_tell_gone(sockets, endpoint_user(l->entity), l);
+	if (l->n_clients <= CROWD)
+		leave_crowd(l);
+	if (list_empty(&l->clients))
+		listener_free(l);
 }
 
 void
 listeners_end(struct sockets *sockets)
 {
-	struct list *all = &sockets->listeners->all;
-
-	while (!list_empty(all))
-		listener_free(list_entry(list_first(all), struct listener, link));
+	while (!list_empty(&sockets->listeners->all))
+		listener_free(list_entry(list_first(&sockets->listeners->all), struct listener, link));
 }
 
 int
 listeners_new(struct sockets *sockets)
 {
 	struct listeners *all = calloc(1, sizeof(*all));
-	int r;
 
 	if (!all)
 		return -ENOMEM;
@@ -560,8 +583,7 @@ listeners_new(struct sockets *sockets)
 	for (unsigned i = 0; i < LISTENER_N_STATES; i++)
 		list_init(&all->by_state[i]);
 	sockets->listeners = all;
-	r = loop_add_timer(sockets->event, listener_on_pause, sockets, &all->pause_timer);
-	return r < 0 ? r : loop_add_timer(sockets->event, listener_on_doom, sockets, &all->doom_timer);
+	return loop_add_timer(sockets->event, listener_on_pause, sockets, &all->pause_timer);
 }
 
 void
@@ -573,6 +595,5 @@ listeners_free(struct sockets *sockets)
 		return;
 	assert(list_empty(&all->all));
 	sd_event_source_disable_unref(all->pause_timer);
-	sd_event_source_disable_unref(all->doom_timer);
 	free(all);
 }

@@ -63,6 +63,7 @@ struct listener {
 	uint8_t state; /* enum listener_state */
 	bool wanted;   /* a look-up waits */
 	bool ending;   /* it is being freed: clients that leave do not free it */
+	bool crowded;  /* doomed, with many clients */
 };
 
 struct listeners {
@@ -72,9 +73,9 @@ struct listeners {
 	 */
 	struct list by_state[LISTENER_N_STATES];
 	struct list paused;
-	struct list doomed; /* to be freed, a few at a time */
-	size_t n, n_idle;
-	sd_event_source *pause_timer, *doom_timer;
+	struct list doomed; /* to be freed, a piece at a time */
+	size_t n, n_idle, n_crowded;
+	sd_event_source *pause_timer;
 };
 
 /* Returns: 0 or -errno. */
@@ -136,8 +137,14 @@ void listener_release(struct listener *l);
 void listener_give_up(struct listener *l);
 /* Ends everything of L, and L, which may be NULL. */
 struct listener *listener_free(struct listener *l);
-/* The same soon, with all that waits there refused; or by listener_free() before that. */
+/* The same in pieces (listeners_end_one()), with all that waits there refused; or by listener_free() before that. */
 void listener_doom(struct listener *l);
+/* Is one of them still to be ended? */
+bool listeners_are_doomed(const struct sockets *sockets);
+/* … and has so many clients that its entity may not be removed, with all of them, before most have ended? */
+bool listeners_are_crowded(const struct sockets *sockets);
+/* If listeners_are_doomed(): one piece of that, the socket of one of them, or with that gone one of its clients. */
+void listeners_end_one(struct sockets *sockets);
 
 /* Makes it pay for its socket. Returns: 0 or EDQUOT. */
 int listener_charge(struct listener *l);

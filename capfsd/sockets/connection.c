@@ -547,13 +547,14 @@ connection_left(struct connection *conn)
 
 /* --- all of them --- */
 
-/* The listener's end is that of all who came through it: a revocation is nothing else. */
+/* The listener's end is that of all who came through it, one after the other: a revocation is nothing else. */
 void
 connections_gone(void *data, struct listener *l)
 {
-	while (!list_empty(&l->clients))
-		connection_end(
-			list_entry(list_first(&l->clients), struct connection, listener_link));
+	struct list *first = list_first(&l->clients);
+
+	if (first)
+		connection_end(list_entry(first, struct connection, listener_link));
 }
 
 int

@@ -80,7 +80,7 @@ struct connections {
 /* Returns: 0 or -errno. */
 int connections_new(struct sockets *sockets);
 void connections_free(struct sockets *sockets);
-/* For endpoint_ops: all that came through L end. */
+/* For endpoint_ops: one of those that came through L ends. */
 void connections_gone(void *data, struct listener *l);
 /*
  * It may have changed whether L, a slot's, and those that came through it take descriptors; and which caveats they

@@ -42,7 +42,6 @@
 
 /* Descendants that are visited one by one before walking all listeners is the shorter way. */
 #define DESCENDANTS_MAX 256
-#define ENDS_AT_ONCE 16 /* listeners of what has ended */
 
 CLEANUP_DEFINE(struct sockets *, sockets_free)
 
@@ -197,14 +196,14 @@ capability_is_below(const struct capability *c, const struct capability *top)
 
 /*
  * A listener of what may not be called ends, and with it every connection that came through it:
- * that is what a revocation means. A look-up that waits is refused. Of what has ended only the first few end at
- * once, and AT_ONCE counts these: whoever revokes waits until all of it is removed, and nobody else should.
+ * that is what a revocation means. A look-up that waits is refused. Those of what has ended end in pieces, before any
+ * of it is removed: whoever revokes waits until all of it is, and nobody else should.
  *
  * What may be called again, as it was adjusted, may still be named in the kernel, or held by somebody, from before;
  * and what may not be called any more for now is not to be named there without a listener.
  */
 static void
-check_capability(struct sockets *sockets, struct capability *c, unsigned *at_once)
+check_capability(struct sockets *sockets, struct capability *c)
 {
 	struct listener *l = listener_find(&c->entity);
 
@@ -218,20 +217,18 @@ check_capability(struct sockets *sockets, struct capability *c, unsigned *at_onc
 	}
 	if (!l)
 		return;
-	if (!capability_is_doomed(c))
-		sockets->fs->socket_invalidate(sockets->fs_data, &c->entity);
-	if (capability_is_doomed(c) && *at_once == 0) {
+	if (capability_is_doomed(c)) {
 		listener_doom(l);
 		return;
 	}
-	*at_once -= *at_once > 0;
+	sockets->fs->socket_invalidate(sockets->fs_data, &c->entity);
 	listener_done(l, ECONNREFUSED);
 	listener_free(l);
 }
 
 /* All that is C or below it, by walking the listeners instead of the descendants. */
 static void
-check_listeners(struct sockets *sockets, struct capability *c, unsigned *at_once)
+check_listeners(struct sockets *sockets, struct capability *c)
 {
 	list_for_each_safe (i, &sockets->listeners->all) {
 		struct listener *l = list_entry(i, struct listener, link);
@@ -241,7 +238,7 @@ check_listeners(struct sockets *sockets, struct capability *c, unsigned *at_once
 			continue;
 		d = capability_of(l->entity);
 		if (capability_is_below(d, c))
-			check_capability(sockets, d, at_once);
+			check_capability(sockets, d);
 	}
 }
 
@@ -255,7 +252,6 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 	const struct service service = capability_service(c);
 	struct capability *d = c;
 	size_t budget = DESCENDANTS_MAX;
-	unsigned at_once = ENDS_AT_ONCE;
 
 	/* What is called from here on is refused, also where it need not come to us. */
 	pages_restrict(c);
@@ -268,11 +264,11 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		return;
 	}
 	do
-		check_capability(sockets, d, &at_once);
+		check_capability(sockets, d);
 	while ((d = capability_next_below(c, d)) && --budget > 0);
 	/* There are more descendants than listeners are likely to be. */
 	if (d)
-		check_listeners(sockets, c, &at_once);
+		check_listeners(sockets, c);
 }
 
 static void
