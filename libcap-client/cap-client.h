@@ -111,6 +111,7 @@ struct capc_caller {
 	size_t n_caveats; /* bytes */
 	uint64_t connection; /* of calls: its number, which no other one of this entrypoint ever has; else 0 */
 	void *data;          /* the server's own, by capc_caller_set_data(); or NULL */
+	uint32_t page_index; /* for who attached with counts=yes: the capability's entry in capc_pages(), or 0 */
 };
 
 /* What the holder of a slot may do with it: capfs(5), RIGHTS AND LIMITS. The first and FDS are a service's matter. */
@@ -1037,7 +1038,8 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
  * The same, with words: "once"; "fds=yes", "pidfd=yes", "caveats=yes" and "visits", which the other flags are;
  * "hold=N", so many callers wait for the next server when this one has ended; "backlog=N", so many clients may
  * wait at each slot to be accepted, as many as the system allows unless it is said; "aside", callers may be given
- * other connections, see capc_step_aside(); "mode=listen" for an entrypoint whose server accepts by itself, as it
+ * other connections, see capc_step_aside(); "counts=yes", this server counts what clients ask for, see capc_pages(),
+ * which a daemon that does not know it refuses, -EINVAL; "mode=listen" for an entrypoint whose server accepts by itself, as it
  * is made with, for ever: its objects have listeners, capc_listener(), and no connections are handed over.
  *
  * how  words separated by blanks; NULL: none
@@ -1046,6 +1048,20 @@ CAPC_PUBLIC int capc_attach(capc_session *s, const char *name, unsigned flags,
  */
 CAPC_PUBLIC int capc_attach_how(capc_session *s, const char *name, const char *how,
 	capc_entrypoint **ret);
+
+/*
+ * For a server that attached with "counts=yes" and speaks a protocol of its own on raw connections: what its clients
+ * ask for there, and no longer that they connect, is a call of calls= and rate=, which this server counts. It does so
+ * in the pages that this gives, whose form is that of doc/PROTOCOL, PAGES: at the entry caller.page_index, which
+ * has to be caller.capability's, and at all those above it; any number of its processes may. A caller with 0 is a
+ * daemon's that counts connections, since it has been an older one for a while.
+ *
+ * Objects with a handler go on as they are: their calls are counted by the library.
+ *
+ * Returns: 0, *RET_GRANTED to read and *RET_USED to write, which belong to E and last as long; -ENOENT: none have
+ * come, as they do before the first caller with an entry; -errno as capc_serve().
+ */
+CAPC_PUBLIC int capc_pages(const capc_entrypoint *e, int *ret_granted, int *ret_used);
 
 /*
  * Makes an entrypoint without a daemon, for tests, and for services between processes that have a socket in common:

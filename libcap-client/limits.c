@@ -12,12 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "libcap-client/private.h"
+#include "base/clock.h"
+#include "libcap-client/cap-client.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 /* A daemon that died while it wrote: what is read then is not more than was granted. */
@@ -172,7 +172,7 @@ step_look(const struct step *s, uint32_t method, uint64_t *now, const char **ret
 	if (rate == PAGES_NO_LIMIT)
 		return 0;
 	if (!*now)
-		*now = now_usec();
+		*now = clock_usec(CLOCK_MONOTONIC);
 	return rate_has_room(rate, rate_start(get(&s->used->rate_at), *now), *now) ? 0 : EDQUOT;
 }
 
@@ -286,6 +286,18 @@ count(const struct limits *l, struct step s, uint64_t now, const char **ret_reas
 	if (r)
 		give_back(taken, n);
 	return r;
+}
+
+bool
+limits_apply(const struct limits *l, uint32_t index, uint64_t capability)
+{
+	struct step s = {.index = index, .capability = capability};
+
+	do
+		if (step_enter(l, &s) || step_is_counted(&s))
+			return true;
+	while (step_up(&s));
+	return false;
 }
 
 int

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wire/pages.h"
@@ -21,6 +22,9 @@ struct limits {
  */
 int limits_map(int granted_fd, int used_fd, struct limits *ret);
 void limits_unmap(struct limits *l);
+
+/* Has CAPABILITY, whose entry is INDEX, or anything that it came from, a limit of calls or a rate now? */
+bool limits_apply(const struct limits *l, uint32_t index, uint64_t capability);
 
 /*
  * One call of METHOD by CAPABILITY, whose entry is INDEX: checked against it and all that it came

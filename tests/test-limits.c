@@ -121,6 +121,23 @@ START_TEST(calls_count_along_the_ancestors)
 }
 END_TEST
 
+START_TEST(who_has_limits_is_known_without_a_call)
+{
+	ck_assert(!limits_apply(&limits, SLOT, SLOT_ID));
+	granted[ORIGIN].rate = 5;
+	ck_assert(limits_apply(&limits, SLOT, SLOT_ID));
+	granted[ORIGIN].rate = PAGES_NO_LIMIT;
+	granted[PARENT].calls_limit = 0;
+	ck_assert(limits_apply(&limits, SLOT, SLOT_ID));
+	ck_assert(!limits_apply(&limits, ORIGIN, ORIGIN_ID));
+	/* What has ended may nothing. */
+	granted[PARENT].calls_limit = PAGES_NO_LIMIT;
+	granted[ORIGIN].capability = 0;
+	ck_assert(limits_apply(&limits, SLOT, SLOT_ID));
+	ck_assert_uint_eq(limits.used[SLOT].calls, 0);
+}
+END_TEST
+
 START_TEST(Z42_methods_of_all_count)
 {
 	granted[SLOT].methods[0] = 1 | UINT64_C(4) << 32;
@@ -397,6 +414,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, without_limits_nothing_is_counted);
 	tcase_add_test(t, calls_count_along_the_ancestors);
+	tcase_add_test(t, who_has_limits_is_known_without_a_call);
 	tcase_add_test(t, Z42_methods_of_all_count);
 	tcase_add_test(t, what_has_ended_is_refused);
 	tcase_add_test(t, P10_at_the_edge_of_64_bits);

@@ -144,7 +144,7 @@ static bool (*const key_checks[N_FILE_KEYS])(const char *) = {
 	[KEY_path] = is_path, [KEY_name] = is_name, [KEY_uid] = is_number, [KEY_gid] = is_number,
 	[KEY_caps] = is_number, [KEY_sockets] = is_number, [KEY_threads] = is_number, [KEY_ram] = is_number,
 	[KEY_inflight] = is_number, [KEY_hold] = is_number, [KEY_backlog] = is_number, [KEY_fds] = is_word,
-	[KEY_caveats] = is_word,
+	[KEY_caveats] = is_word, [KEY_counts] = is_word,
 	[KEY_entrypoint] = is_name, [KEY_id] = is_number, [KEY_key] = is_number, [KEY_socket] = is_word,
 	[KEY_protocol] = is_word, [KEY_badge] = is_badge, [KEY_type] = is_word, [KEY_parent] = is_number,
 	[KEY_object] = is_number, [KEY_from] = is_label, [KEY_rights] = is_word, [KEY_methods] = is_methods,
@@ -166,7 +166,8 @@ static const struct kind {
 	[FILE_ONLY] = {"only", K(id), 0, is_caveats},
 	[FILE_SHARE] = {"share", K(id), 0, is_share},
 	[FILE_POLICY] = {"policy", K(path), 0, is_policy},
-	[FILE_ENTRYPOINT] = {"entrypoint", K(path) | K(name) | K(mode) | K(hold) | K(backlog) | K(fds) | K(caveats), 0},
+	[FILE_ENTRYPOINT] = {"entrypoint", K(path) | K(name) | K(mode) | K(hold) | K(backlog) | K(fds) | K(caveats),
+		K(counts)},
 	[FILE_OBJECT] = {"object", K(path) | K(entrypoint) | K(id) | K(key) | K(socket) | K(protocol) | K(badge), 0},
 	[FILE_SLOT] = {"slot", K(path) | K(name) | K(id) | K(type) | K(rights),
 		K(parent) | K(object) | K(from) | K(methods) | K(calls) | K(used) | K(conns) | K(rate) |

@@ -14,7 +14,7 @@
 
 #define FILE_KEYS(X)                                                                               \
 	X(path) X(name) X(uid) X(gid) X(mode) X(caps) X(sockets) X(threads) X(ram) X(inflight)      \
-	X(hold) X(backlog) X(fds) X(caveats) X(entrypoint) X(id) X(key) X(socket) X(protocol) X(badge)         \
+	X(hold) X(backlog) X(fds) X(caveats) X(counts) X(entrypoint) X(id) X(key) X(socket) X(protocol) X(badge)         \
 	X(type) X(parent) X(object) X(from) X(rights) X(methods) X(calls) X(used) X(conns) X(rate)  \
 	X(expires) X(slot) X(what) X(n)
 

@@ -99,6 +99,8 @@ attach(capc_session *session, const struct file_line *l, capc_entrypoint **ret)
 	capc_how_add(how, "mode", l->value[KEY_mode]);
 	capc_how_add(how, "fds", l->value[KEY_fds]);
 	capc_how_add(how, "caveats", l->value[KEY_caveats]);
+	if (l->value[KEY_counts])
+		capc_how_add(how, "counts", l->value[KEY_counts]);
 	if (strcmp(l->value[KEY_hold], "0") != 0)
 		capc_how_add(how, "hold", l->value[KEY_hold]);
 	if (strcmp(l->value[KEY_backlog], "0") != 0)

@@ -41,21 +41,24 @@ struct attachment {
 	struct channel_ways ways;
 };
 
-/* "fds=yes", "caveats=yes", "pidfd=no", "aside", "visits": what the server can do with what it is handed. */
+/* "fds=yes", "caveats=yes", "counts=yes", "pidfd=no", "aside", "visits": what the server can do with what it is handed. */
 static bool
 attach_ways(struct request *r, const struct command *c, struct attachment *a)
 {
-	bool fds = false;
+	bool fds = false, counts = false;
 
 	/* Servers of 0.1.0 have no word for it, and expect one. */
 	a->ways = (struct channel_ways){.pidfd = true, .aside = command_has(c, KEY_ASIDE),
 		.visits = command_has(c, KEY_VISITS)};
 	if (!command_yes(r, c, KEY_FDS, &fds) || !command_yes(r, c, KEY_CAVEATS, &a->ways.caveats) ||
-		!command_yes(r, c, KEY_PIDFD, &a->ways.pidfd))
+		!command_yes(r, c, KEY_COUNTS, &counts) || !command_yes(r, c, KEY_PIDFD, &a->ways.pidfd))
 		return false;
 	if (a->ways.caveats && a->flags & ENTRYPOINT_LISTEN)
 		return refuse(r, EOPNOTSUPP, "with mode=listen nobody could tell the server of caveats");
-	a->flags |= (fds ? ENTRYPOINT_FDS : 0) | (a->ways.caveats ? ENTRYPOINT_CAVEATS : 0);
+	if (counts && a->flags & ENTRYPOINT_LISTEN)
+		return refuse(r, EOPNOTSUPP, "with mode=listen the server does not know for whom it counts");
+	a->flags |= (fds ? ENTRYPOINT_FDS : 0) | (a->ways.caveats ? ENTRYPOINT_CAVEATS : 0) |
+		(counts ? ENTRYPOINT_COUNTS : 0);
 	return true;
 }
 
@@ -163,7 +166,7 @@ attach_done(struct operation *o, bool committed)
 const struct verb verb_attach = {
 	VERB_ROW(ATTACH, attach),
 	.keys = KEY_BIT(KEY_ONCE) | KEY_BIT(KEY_MODE) | KEY_BIT(KEY_HOLD) | KEY_BIT(KEY_FDS) |
-		KEY_BIT(KEY_CAVEATS) | KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD) | KEY_BIT(KEY_ASIDE) |
+		KEY_BIT(KEY_CAVEATS) | KEY_BIT(KEY_COUNTS) | KEY_BIT(KEY_BACKLOG) | KEY_BIT(KEY_PIDFD) | KEY_BIT(KEY_ASIDE) |
 		KEY_BIT(KEY_VISITS),
 	.wordless = true,
 	.prepare = attach_prepare,

@@ -85,18 +85,18 @@ decode_heartbeat(struct operation *o, struct program_record *record)
 
 #define KEYS_OF_COMMANDS                                                                                       \
 	(KEY_BIT(KEY_KEY) | KEY_BIT(KEY_AS) | KEY_BIT(KEY_SOCKET) | KEY_BIT(KEY_PROTOCOL) | KEY_BIT(KEY_HOLD) | \
-		KEY_BIT(KEY_FDS) | KEY_BIT(KEY_CAVEATS))
+		KEY_BIT(KEY_FDS) | KEY_BIT(KEY_CAVEATS) | KEY_BIT(KEY_COUNTS))
 
 /* The command of an entrypoint: it runs for those who call there. */
 static bool
 decode_command(struct operation *o, struct spawning *s, struct program_record *record)
 {
 	struct command *c = &o->command;
-	bool fds = false, caveats = false;
+	bool fds = false, caveats = false, counts = false;
 
 	if (!command_has(c, KEY_SERVES))
 		return !(c->given & KEYS_OF_COMMANDS) ||
-			refuse(o->request, EINVAL, "key, as, socket, protocol, hold, fds and caveats go with 'serves='");
+			refuse(o->request, EINVAL, "key, as, socket, protocol, hold, fds, caveats and counts go with 'serves='");
 	s->hold = HOLD_DEFAULT;
 	if (command_has(c, KEY_HOLD) && !command_number(o->request, c, KEY_HOLD, &s->hold))
 		return false;
@@ -104,9 +104,11 @@ decode_command(struct operation *o, struct spawning *s, struct program_record *r
 		return false;
 	if (s->hold < 1 || s->hold > ENTRYPOINT_HOLD_MAX)
 		return refuse(o->request, EINVAL, "1 to %d callers wait", ENTRYPOINT_HOLD_MAX);
-	if (!command_yes(o->request, c, KEY_FDS, &fds) || !command_yes(o->request, c, KEY_CAVEATS, &caveats))
+	if (!command_yes(o->request, c, KEY_FDS, &fds) || !command_yes(o->request, c, KEY_CAVEATS, &caveats) ||
+		!command_yes(o->request, c, KEY_COUNTS, &counts))
 		return false;
-	s->takes = (fds ? ENTRYPOINT_TAKES_FDS : 0) | (caveats ? ENTRYPOINT_TAKES_CAVEATS : 0);
+	s->takes = (fds ? ENTRYPOINT_TAKES_FDS : 0) | (caveats ? ENTRYPOINT_TAKES_CAVEATS : 0) |
+		(counts ? ENTRYPOINT_TAKES_COUNTS : 0);
 	if (!command_has(c, KEY_AS)) {
 		c->given |= KEY_BIT(KEY_AS);
 		c->value[KEY_AS] = c->value[KEY_SERVES];

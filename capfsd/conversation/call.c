@@ -93,7 +93,7 @@ call_new(struct conversations *all, struct capability *c, uint64_t handle, struc
 	call->handle = handle;
 	call->fd = -1;
 	call->stream = service.socket == SOCK_STREAM;
-	call->calls = service.counts;
+	call->calls = service.calls;
 	list_init(&call->link);
 	*ret_kind = QUOTA_RAM;
 	if (charge_init(&call->ram, c->session, QUOTA_RAM, CALL_RAM))

@@ -337,7 +337,8 @@ entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t
 	record->attachment++;
 	record->flags = flags & (ENTRYPOINT_ONCE | ENTRYPOINT_LISTEN);
 	record->takes = (flags & ENTRYPOINT_FDS ? ENTRYPOINT_TAKES_FDS : 0) |
-		(flags & ENTRYPOINT_CAVEATS ? ENTRYPOINT_TAKES_CAVEATS : 0);
+		(flags & ENTRYPOINT_CAVEATS ? ENTRYPOINT_TAKES_CAVEATS : 0) |
+		(flags & ENTRYPOINT_COUNTS ? ENTRYPOINT_TAKES_COUNTS : 0);
 	record->hold = 0;
 	record->backlog = 0;
 	*ret = ep;

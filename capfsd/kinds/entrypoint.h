@@ -24,18 +24,21 @@ enum entrypoint_flags {
 	ENTRYPOINT_DEAD = 1 << 1, /* ended, and so are all its objects; being reaped */
 	/* Its server gets the listeners and accepts by itself; as it was made, for ever. */
 	ENTRYPOINT_LISTEN = 1 << 2,
-	/* Of entrypoint_attach() alone: descriptors may be sent to it; it keeps caveats. */
+	/* Of entrypoint_attach() alone: descriptors may be sent to it; it keeps caveats; it counts. */
 	ENTRYPOINT_FDS = 1 << 3,
 	ENTRYPOINT_CAVEATS = 1 << 4,
+	ENTRYPOINT_COUNTS = 1 << 5,
 };
 
 /*
  * No flags, which daemons of 0.1.0 would refuse. To one that does not know caveats this is whether descriptors are
- * taken: a server that asked for caveats takes no connection of such a daemon.
+ * taken: a server that asked for caveats takes no connection of such a daemon. One that does not know who counts
+ * goes on counting connections itself, of those that have no entry in the pages.
  */
 enum entrypoint_takes {
 	ENTRYPOINT_TAKES_FDS = 1 << 0,
 	ENTRYPOINT_TAKES_CAVEATS = 1 << 1,
+	ENTRYPOINT_TAKES_COUNTS = 1 << 2, /* what is asked by all its connections, which are no calls then */
 };
 
 struct entrypoint_record {
@@ -104,7 +107,7 @@ enum {
 
 /*
  * Stages an attachment: takes a detached entrypoint up again or makes one, with a thread for the
- * server. FLAGS are ENTRYPOINT_ONCE, _LISTEN, _FDS and _CAVEATS. The session pays threads=1, ram=512 for a new entrypoint.
+ * server. FLAGS are ENTRYPOINT_ONCE, _LISTEN, _FDS, _CAVEATS and _COUNTS. The session pays threads=1, ram=512 for a new entrypoint.
  * Returns: 0, ENTRYPOINT_E_*; -errno.
  */
 int entrypoint_attach(struct change *ch, struct session *s, const char *name, size_t n_name,

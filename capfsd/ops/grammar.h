@@ -54,6 +54,7 @@ struct request;
 	X(HOLD, "hold", false, "hold=N")                                                           \
 	X(FDS, "fds", false, "fds=yes|no")                                                         \
 	X(CAVEATS, "caveats", false, "caveats=yes|no")                                             \
+	X(COUNTS, "counts", false, "counts=yes|no")                                                \
 	X(BACKLOG, "backlog", false, "backlog=N")                                                  \
 	X(PIDFD, "pidfd", false, "pidfd=yes|no")                                                   \
 	X(ASIDE, "aside", true, "aside")                                                           \

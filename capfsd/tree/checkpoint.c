@@ -83,11 +83,13 @@ add_entrypoint(const struct walk *w, const struct entrypoint *ep, struct text *t
 {
 	text_add(t, "entrypoint");
 	add_path(w, ep->session, t);
-	text_addf(t, " name=%s mode=%s hold=%u backlog=%" PRIu32 " fds=%s caveats=%s\n", ep->entity.name,
+	text_addf(t, " name=%s mode=%s hold=%u backlog=%" PRIu32 " fds=%s caveats=%s%s\n", ep->entity.name,
 		entrypoint_listens(ep) ? "listen" : "broker", ep->record.hold,
 		ep->record.backlog ? entrypoint_backlog(ep) : 0,
 		entrypoint_takes(ep, ENTRYPOINT_TAKES_FDS) ? "yes" : "no",
-		entrypoint_takes(ep, ENTRYPOINT_TAKES_CAVEATS) ? "yes" : "no");
+		entrypoint_takes(ep, ENTRYPOINT_TAKES_CAVEATS) ? "yes" : "no",
+		/* What restores it may be of before, and know no such word. */
+		entrypoint_takes(ep, ENTRYPOINT_TAKES_COUNTS) ? " counts=yes" : "");
 	if (ep->n_connections == 0 || entrypoint_listens(ep))
 		return;
 	text_add(t, "left");

@@ -295,6 +295,8 @@ info_entrypoint(struct request *r, struct entity *e, struct text *t)
 	text_addf(t, " fds=%s", entrypoint_takes(ep, ENTRYPOINT_TAKES_FDS) ? "yes" : "no");
 	if (entrypoint_takes(ep, ENTRYPOINT_TAKES_CAVEATS))
 		text_add(t, " caveats=yes");
+	if (entrypoint_takes(ep, ENTRYPOINT_TAKES_COUNTS))
+		text_add(t, " counts=yes");
 	if (ep->command)
 		text_addf(t, " command=%s", ep->command->entity.name);
 	if (ep->thread && ep->thread->record.error)

@@ -30,7 +30,9 @@ service(const struct capability *c)
 		.badge = o->record.badge,
 		.socket = o->record.socket == OBJECT_STREAM ? SOCK_STREAM : SOCK_SEQPACKET,
 		.listens = entrypoint_listens(o->entrypoint),
-		.counts = o->record.protocol == OBJECT_CALLS,
+		.calls = o->record.protocol == OBJECT_CALLS,
+		.counts = o->record.protocol == OBJECT_CALLS ||
+			entrypoint_takes(o->entrypoint, ENTRYPOINT_TAKES_COUNTS),
 		.fds = entrypoint_takes(o->entrypoint, ENTRYPOINT_TAKES_FDS),
 		.caveats = entrypoint_takes(o->entrypoint, ENTRYPOINT_TAKES_CAVEATS),
 	};
@@ -49,8 +51,8 @@ describe(const struct capability *c, struct text *t)
 }
 
 /*
- * The daemon counts connections where it accepts them, and calls and methods where the library's
- * protocol tells it of them. What a connection carries is seen by the server alone. Where all slots
+ * The daemon counts connections where it accepts them; what is asked is counted by servers that speak the library's
+ * protocol, which alone has methods, and by those that say that they do. What a connection carries is seen by the server alone. Where all slots
  * are names of one socket, all or none of them take descriptors.
  */
 static struct kept_limits
@@ -63,7 +65,7 @@ limits(const struct capability *c)
 			.kept = s.fds ? 0 : KEPT_FDS,
 			.why = ", whose server accepts by itself",
 		};
-	if (!s.counts)
+	if (!s.calls)
 		return (struct kept_limits){
 			.kept = KEPT_ALL & ~KEPT_METHODS & ~(s.caveats ? 0 : KEPT_CAVEATS),
 			.why = s.caveats ? ": its service does not speak the library's protocol"

@@ -44,6 +44,14 @@ channel_acknowledge(struct capc_entrypoint *e)
 		e->unacknowledged = 0;
 }
 
+static bool
+counts_itself(const struct capc_entrypoint *e, const struct wire_handover *m)
+{
+	const struct object *o = e->counts ? entrypoint_find(e, m->key) : NULL;
+
+	return e->counts && !(o && o->handler);
+}
+
 /* Gives the connection to the raw handler or starts to read calls. Takes the descriptors. */
 static void
 handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd, int pidfd)
@@ -62,12 +70,14 @@ handover_accept(struct capc_entrypoint *e, const struct wire_handover *m, int fd
 		.aside = m->aside,
 		.caveats = m->caveats,
 		.n_caveats = m->n_caveats,
+		.page_index = m->page_index,
 	};
 
 	memcpy(label, m->label, m->n_label);
 	label[m->n_label] = '\0';
 	observe_client(fd);
-	if (!e->raw || m->page_index) {
+	/* Whose calls are to be counted speaks them, unless the program counts what it speaks itself. */
+	if (!e->raw || (m->page_index && !counts_itself(e, m))) {
 		connection_new(e, fd, &caller, m->page_index);
 		return;
 	}
@@ -120,6 +130,10 @@ channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds
 	if (used < 0)
 		return -EBADMSG;
 	r = e->limits.granted ? 0 : limits_map(granted, used, &e->limits);
+	if (r == 0 && e->counts && e->pages[0] < 0) {
+		e->pages[0] = take_fd(granted);
+		e->pages[1] = take_fd(used);
+	}
 	return r == 0 || r == -EBADMSG || r == -EPROTO ? r : -ENOTCONN;
 }
 

@@ -164,7 +164,7 @@ entrypoint_make(struct capc_session *s, const char *name, struct capc_entrypoint
 	e->data_max = CAPC_PAYLOAD_MAX;
 	e->fds_max = FDS_DEFAULT;
 	e->calls_max = CALLS_DEFAULT;
-	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = -1;
+	e->epoll = e->channel = e->timer = e->spare[0] = e->spare[1] = e->pages[0] = e->pages[1] = -1;
 	e->channel_watched.dispatch = channel_dispatch;
 	e->timer_watched.dispatch = timer_dispatch;
 	list_init(&e->connections);
@@ -238,6 +238,7 @@ capc_attach_how(struct capc_session *s, const char *name, const char *how,
 	if (r < 0)
 		return r;
 	e->caveats = how && strstr(how, "caveats=yes");
+	e->counts = how && strstr(how, "counts=yes");
 	r = channel_ask(s, name, how, &e->channel);
 	if (r == 0)
 		r = entrypoint_watch(e, e->channel, &e->channel_watched);
@@ -299,6 +300,8 @@ entrypoint_deinit(struct capc_entrypoint *e)
 {
 	objects_free(e);
 	limits_unmap(&e->limits);
+	fd_close(e->pages[0]);
+	fd_close(e->pages[1]);
 	visited_deinit(&e->visited);
 	fd_close(e->timer);
 	fd_close(e->epoll);
@@ -361,6 +364,20 @@ int
 capc_entrypoint_fd(const struct capc_entrypoint *e)
 {
 	return e->owner == process_id() ? e->epoll : -ECHILD;
+}
+
+int
+capc_pages(const struct capc_entrypoint *e, int *ret_granted, int *ret_used)
+{
+	int r = entrypoint_check(e);
+
+	if (r < 0)
+		return r;
+	if (e->pages[0] < 0)
+		return -ENOENT;
+	*ret_granted = e->pages[0];
+	*ret_used = e->pages[1];
+	return 0;
 }
 
 static int

@@ -66,6 +66,8 @@ struct capc_entrypoint {
 	struct spin spin;
 	bool expects;            /* the next call soon: one was served in the last round */
 	bool caveats;            /* those of each connection are wanted, or none is taken */
+	bool counts;             /* the program counts what raw connections ask for … */
+	int pages[2];            /* … in these, as they came; or -1 */
 	bool paused;             /* the channel, until `retry_at` */
 	bool serving;            /* inside capc_serve() */
 	bool in_round;           /* … and behind its wait: nothing that an event may name is freed before its end */

@@ -44,6 +44,7 @@ struct service {
 	uint64_t badge;
 	int socket;   /* SOCK_STREAM or SOCK_SEQPACKET */
 	bool listens; /* the server accepts by itself, and the daemon sees no connection */
+	bool calls;   /* the library's protocol is spoken */
 	bool counts;  /* the server counts its calls, which else are connections */
 	bool fds;     /* the server takes descriptors … */
 	bool fds_own; /* … through an origin alone: nothing that is derived from it has that right */

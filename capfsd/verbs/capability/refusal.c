@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * refusal: what the server of an entrypoint has refused to somebody who came by one of its capabilities, for what
- * the daemon does not understand, such as a caveat. Whoever has that capability reads it as if the daemon had
+ * the daemon does not understand, such as a caveat, or where a limit that it counts is used up. Whoever has that capability reads it as if the daemon had
  * refused it; session and slot are the daemon's own words, user and call are the server's. So a server says
  * something of those alone who may call it, in their own share of their logs, and no more often than it may.
  */
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/number.h"
 #include "capfsd/model/change.h"
 #include "capfsd/ops/refusals.h"
@@ -76,11 +77,17 @@ refusal_stage(struct operation *o)
 {
 	struct entrypoint *ep = entrypoint_of(o->subject);
 	struct capability *c = find(o, ep);
+	const struct word *name = &o->command.value[KEY_ERROR];
 	uint64_t uid = UINT64_MAX;
+	int error = EPERM;
 
 	if (!c || (command_has(&o->command, KEY_UID) &&
 		!command_number(o->request, &o->command, KEY_UID, &uid)))
 		return 0;
+	if (command_has(&o->command, KEY_ERROR))
+		error = error_number(name->p, name->n);
+	if (error == 0)
+		return refuse(o->request, EINVAL, "no error is called '%.*s'", (int)name->n, name->p);
 	if (!ep->thread)
 		return refuse(o->request, ECONNREFUSED, "nobody serves it");
 	if (!take_turn(ep))
@@ -90,7 +97,7 @@ refusal_stage(struct operation *o)
 	if (uid <= UINT32_MAX)
 		text_addf(&o->event, " uid=%u", (unsigned)uid);
 	o->told_as = "call";
-	o->told_error = EPERM;
+	o->told_error = error;
 	text_reset(&o->told_text);
 	add_decoded(&o->told_text, &o->command.value[KEY_CALL]);
 	return text_done(&o->told_text);
@@ -98,7 +105,8 @@ refusal_stage(struct operation *o)
 
 const struct verb verb_refusal = {
 	VERB_ROW(REFUSAL, refusal),
-	.keys = KEY_BIT(KEY_ID) | KEY_BIT(KEY_UID) | KEY_BIT(KEY_CALL),
+	.keys = KEY_BIT(KEY_ID) | KEY_BIT(KEY_UID) | KEY_BIT(KEY_CALL) |
+		KEY_BIT(KEY_ERROR),
 	.required = KEY_BIT(KEY_ID) | KEY_BIT(KEY_CALL),
 	.stage = refusal_stage,
 };
