@@ -26,18 +26,21 @@ helpers_capfs_listen_LDADD = helpers/libhelper.la
 helpers_capfs_http_SOURCES = helpers/http/capfs-http.c \
 	helpers/http/clients.c helpers/http/clients.h \
 	helpers/http/configuration.c helpers/http/configuration.h \
+	helpers/http/counts.c helpers/http/counts.h \
 	helpers/http/engine.c helpers/http/engine.h \
 	helpers/http/refusals.c helpers/http/refusals.h \
 	helpers/http/rules.c helpers/http/rules.h \
 	helpers/http/slots.c helpers/http/slots.h \
-	helpers/http/upgrades.c helpers/http/upgrades.h
+	helpers/http/upgrades.c helpers/http/upgrades.h \
+	libcap-client/limits.c libcap-client/limits.h
 helpers_capfs_http_LDADD = helpers/libhelper.la
 
 # Loaded into a program that is not ours: whatever ours are checked by would be missing there.
 preloadeddir = $(pkglibexecdir)
 preloaded_LTLIBRARIES = helpers/capfs-haproxy.la
-helpers_capfs_haproxy_la_SOURCES = helpers/http/preloaded.c
-helpers_capfs_haproxy_la_CFLAGS = -Wall -fvisibility=default
+helpers_capfs_haproxy_la_SOURCES = helpers/http/counter.c helpers/http/preloaded.c \
+	libcap-client/limits.c libcap-client/limits.h base/clock.c base/clock.h
+helpers_capfs_haproxy_la_CFLAGS = -Wall -fvisibility=hidden
 helpers_capfs_haproxy_la_LDFLAGS = -module -avoid-version -shared
 helpers_capfs_metrics_http_SOURCES = metrics/capfs-metrics-http.c metrics/http.c metrics/http.h
 helpers_capfs_metrics_http_LDADD = helpers/libhelper.la

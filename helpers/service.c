@@ -40,19 +40,14 @@ add_if(capc_how *how, bool wanted, const char *key, const char *value)
 }
 
 static int
-try_attach(struct service *s, const struct service_options *o)
+attach_as(struct service *s, const struct service_options *o, bool counts)
 {
 	capc_how *how;
-	int e;
+	int e = capc_how_new(&how);
 
-	if (!s->session) {
-		e = capc_session_open(NULL, OPEN_TIMEOUT_USEC, &s->session);
-		if (e < 0)
-			return e;
-	}
-	e = capc_how_new(&how);
 	if (e < 0)
 		return e;
+	add_if(how, counts, "counts", "yes");
 	add_if(how, o->aside, "aside", NULL);
 	add_if(how, o->caveats, "caveats", "yes");
 	add_if(how, o->fds, "fds", "yes");
@@ -65,6 +60,21 @@ try_attach(struct service *s, const struct service_options *o)
 		capc_how_add_number(how, "backlog", o->backlog);
 	e = capc_attach_how(s->session, o->name, capc_how_text(how), &s->entrypoint);
 	capc_how_free(how);
+	return e;
+}
+
+static int
+try_attach(struct service *s, const struct service_options *o)
+{
+	int e = s->session ? 0 : capc_session_open(NULL, OPEN_TIMEOUT_USEC, &s->session);
+
+	if (e == 0)
+		e = attach_as(s, o, o->counts);
+	if (e == -EINVAL && o->counts) {
+		e = attach_as(s, o, false);
+		if (e == 0)
+			message("%s: the daemon is an older one: calls= and rate= are of connections", o->name);
+	}
 	/* A connection that is lost does not come back; the next try makes a new one. */
 	if (e == -ENOTCONN || e == -ECONNRESET)
 		s->session = capc_session_free(s->session);
@@ -238,7 +248,7 @@ add_value(struct text *t, const char *p)
 }
 
 int
-service_refused(struct service *s, uint64_t capability, uid_t uid, const char *call)
+service_refused(struct service *s, uint64_t capability, uid_t uid, const char *error, const char *call)
 {
 	cleanup_text struct text node = {}, value = {};
 	capc_how *words;
@@ -253,6 +263,9 @@ service_refused(struct service *s, uint64_t capability, uid_t uid, const char *c
 		e = capc_how_add_number(words, "uid", uid);
 	if (e == 0)
 		e = capc_how_add(words, "call", value.n > 0 ? value.data : "");
+	/* A daemon of before knows only the one. */
+	if (e == 0 && strcmp(error, "EPERM") != 0)
+		e = capc_how_add(words, "error", error);
 	if (e == 0)
 		e = capc_write(s->session, node.data, capc_how_text(words), NULL, HEALTH_TIMEOUT_USEC);
 	capc_how_free(words);

@@ -24,6 +24,7 @@ struct service_options {
 	bool fds;	    /* clients may send descriptors */
 	bool aside;	    /* callers may be given other connections */
 	bool caveats;	    /* they come with their capability's caveats */
+	bool counts;	    /* what they ask is counted here; where the daemon does not know that, they are */
 	bool late;	    /* service_ready() is the user's to call */
 	const char *slot;   /* NULL: as the entrypoint */
 	uint64_t wait_usec; /* how long to try while another serves, or no daemon answers */
@@ -61,10 +62,11 @@ int service_health(struct service *s, int error);
 
 /*
  * Tells the daemon that the server has refused CALL, words of its own, to who came by CAPABILITY as UID, -1: that
- * is not known. Blocks as service_health(). Returns: 0, -ENOENT (the capability has ended), -EDQUOT (too many of
+ * is not known; by ERROR, as EPERM, or else EDQUOT where it counts. Blocks as service_health(). Returns: 0, -ENOENT (the capability has ended), -EDQUOT (too many of
  * these), -errno as capc_write().
  */
-int service_refused(struct service *s, uint64_t capability, uid_t uid, const char *call);
+int service_refused(struct service *s, uint64_t capability, uid_t uid, const char *error,
+	const char *call);
 
 void service_pause(struct service *s);
 void service_resume(struct service *s);

@@ -176,6 +176,7 @@ integration_tests = \
 	tests/it-heartbeat.sh \
 	tests/it-hostile.sh \
 	tests/it-hybrid.sh \
+	tests/it-http-calls.sh \
 	tests/it-http.sh \
 	tests/it-identity.sh \
 	tests/it-import.sh \

@@ -285,6 +285,8 @@ add_entrypoint(const struct options *o, const char *name, struct text *t)
 		text_add(t, ",fds=yes");
 	if (options_have(o, OPTION_HTTP) || options_have(o, OPTION_CAVEATS))
 		text_add(t, ",caveats=yes");
+	if (options_have(o, OPTION_HTTP))
+		text_add(t, ",counts=yes");
 }
 
 /* As by `capctl run`. Nobody can wait for one who accepts by himself: such a one runs at once. */

@@ -38,6 +38,7 @@ struct front {
 	struct loop loop;
 	struct service service;
 	struct engine engine;
+	struct counts counts;
 	struct slots slots;
 	struct clients clients;
 	struct refusals refusals;
@@ -166,7 +167,8 @@ start(struct front *f, const struct service_options *o, const struct engine_opti
 		e = engine_start(&f->engine, engine);
 	if (e < 0)
 		return e;
-	slots_init(&f->slots, &f->engine, engine->n_listeners, o->name);
+	counts_init(&f->counts, &f->engine, &f->service.entrypoint);
+	slots_init(&f->slots, &f->engine, engine->n_listeners, o->name, &f->counts);
 	f->slots.settle = settle;
 	f->slots.data = f;
 	clients_init(&f->clients, &f->loop, &f->service, &f->slots, engine->max);
@@ -248,6 +250,7 @@ serve(struct front *f, const struct service_options *o, const struct engine_opti
 	clients_deinit(&f->clients);
 	refusals_deinit(&f->refusals);
 	slots_deinit(&f->slots);
+	counts_deinit(&f->counts);
 	engine_stop(&f->engine);
 	service_deinit(&f->service);
 	loop_deinit(&f->loop);
@@ -258,8 +261,8 @@ int
 main(int argc, char **argv)
 {
 	struct engine_options engine = {.max = MAX_DEFAULT};
-	struct service_options o = {.identity.for_others = true, .caveats = true, .late = true};
-	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1}, .engine = {.commands = -1, .log = -1}};
+	struct service_options o = {.identity.for_others = true, .caveats = true, .counts = true, .late = true};
+	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1}, .engine = {.commands = -1, .log = -1, .pages = -1}};
 	cleanup_free char *server = NULL;
 	int status, e;
 

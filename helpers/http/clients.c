@@ -20,6 +20,8 @@
 #define LOOK_FIRST_USEC 20000
 #define LOOK_MAX_USEC 640000
 
+#define LIMITS_USEC 1000000 /* so soon it is seen that there are limits where there were none */
+
 struct tenant {
 	struct list link;
 	uint64_t n;
@@ -34,6 +36,8 @@ struct client {
 	struct tenant *tenant;
 	uint64_t since_usec; /* … it waits */
 	uint64_t next_usec, look_usec; /* of a half: the next look, and what lies between two */
+	uint64_t capability;
+	uint32_t page_index; /* where its requests would be counted, or 0 */
 	uint64_t inode;
 	int there; /* where HAProxy has it; -1: not known */
 	bool taken;
@@ -66,6 +70,13 @@ tenant_put(struct tenant *t)
 	free(t);
 }
 
+/* Of a capability without limits, which may get some. */
+static bool
+is_uncounted(const struct client *one)
+{
+	return one->page_index && one->slot->listener == LISTENER_FREE;
+}
+
 /* The memory stays until the round is over. */
 static void
 client_end(struct client *one)
@@ -78,6 +89,7 @@ client_end(struct client *one)
 	else
 		capc_raw_close(take_fd(one->source.fd));
 	one->slot->n_clients--;
+	c->n_uncounted -= is_uncounted(one);
 	one->tenant->n--;
 	tenant_put(one->tenant);
 	list_unlink(&one->link);
@@ -161,13 +173,15 @@ client_new(struct clients *c, int fd, const struct capc_caller *caller, const ch
 	/* HAProxy reads bytes alone; whatever else came would end there. */
 	(void)fd_refuse_descriptors(fd);
 	*one = (struct client){.source = {.fd = fd, .run = client_run}, .all = c, .slot = slot,
-		.tenant = tenant, .since_usec = c->loop->now_usec, .inode = st.st_ino, .there = -1};
+		.tenant = tenant, .since_usec = c->loop->now_usec, .inode = st.st_ino, .there = -1,
+		.capability = caller->capability, .page_index = caller->page_index};
 	/* Who asks for what is not known of each, but of all where they are one. */
 	if (slot->n_clients == 0)
 		slot->uid = caller->uid;
 	else if (slot->uid != caller->uid)
 		slot->uid = (uid_t)-1;
 	slot->n_clients++;
+	c->n_uncounted += is_uncounted(one);
 	tenant->n++;
 	c->n++;
 	return one;
@@ -217,6 +231,24 @@ look_at_halves(struct clients *c)
 	}
 }
 
+/* Who asks through it would not be counted: it is made anew by who goes on. */
+static void
+look_for_limits(struct clients *c)
+{
+	struct list *const lists[] = {&c->waiting, &c->open, &c->halves};
+
+	if (c->n_uncounted == 0 || c->loop->now_usec < c->limits_usec)
+		return;
+	c->limits_usec = c->loop->now_usec + LIMITS_USEC;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_for_each_safe (j, lists[i]) {
+			struct client *one = list_entry(j, struct client, link);
+
+			if (is_uncounted(one) && counts_hold(c->slots->counts, one->capability, one->page_index))
+				client_end(one);
+		}
+}
+
 static void
 free_dead(struct clients *c)
 {
@@ -231,6 +263,7 @@ clients_tend(struct clients *c)
 {
 	pass_waiting(c);
 	look_at_halves(c);
+	look_for_limits(c);
 	free_dead(c);
 }
 
@@ -262,6 +295,8 @@ clients_timeout(const struct clients *c)
 {
 	uint64_t now = c->loop->now_usec, timeout = list_empty(&c->waiting) ? UINT64_MAX : RETRY_USEC;
 
+	if (c->n_uncounted > 0 && timeout > LIMITS_USEC)
+		timeout = c->limits_usec > now ? c->limits_usec - now : 0;
 	for (const struct list *i = c->halves.next; i != &c->halves; i = i->next) {
 		uint64_t next = list_entry((struct list *)(uintptr_t)i, struct client, link)->next_usec;
 		uint64_t left = next > now ? next - now : 0;

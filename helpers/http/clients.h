@@ -21,6 +21,7 @@ struct clients {
 	struct service *service;
 	struct slots *slots;
 	uint64_t max, n;
+	uint64_t n_uncounted, limits_usec; /* of these; when it is looked whether they have limits by now */
 	struct list waiting; /* HAProxy has not taken those of before */
 	struct list open;
 	struct list halves; /* the client has ended its side */

@@ -58,14 +58,20 @@ static const char *const forms[] = {
 	"%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF]|25(?:2[eEfF]|5[cC]|[01])|[cC][01])|\\\\|/\\.\\.?(?:;|%3[bB])"
 
 /*
- * What would go by unlooked at behind a request that is allowed: HTTP/2, to which a server may switch a connection by
- * an upgrade, and whatever a tunnel has. Of a whole URL servers and HAProxy may take other parts for the path, unless
- * there is nothing odd before it. And by some fields servers let a request have another method or path than it has.
+ * What would go by unlooked at behind a request that is allowed, and uncounted: HTTP/2, to which a server may switch a
+ * connection by an upgrade.
+ */
+static const char other_versions[] =
+	"\thttp-request del-header Upgrade if { req.hdr(Upgrade) -i -m sub h2 }\n"
+	"\thttp-request del-header HTTP2-Settings\n";
+
+/*
+ * And whatever a tunnel has. Of a whole URL servers and HAProxy may take other parts for the path, unless there is
+ * nothing odd before it. And by some fields servers let a request have another method or path than it has.
  */
 static const char never[] =
-	"\thttp-request del-header Upgrade if { req.hdr(Upgrade) -i -m sub h2 }\n"
-	"\thttp-request del-header HTTP2-Settings\n"
-	"\thttp-request del-header ^x-(http-method(-override)?|method-override|original-ur[il]|rewrite-ur[il])$ -m reg\n"
+	"\thttp-request del-header ^x-(http-method(-override)?|method-override|original-ur[il]|rewrite-ur[il])$ -m reg "
+	"if !{ var(txn.fits) -m found }\n"
 	"\thttp-request set-var(txn.never) bool(true) if { method CONNECT }\n"
 	"\thttp-request set-var(txn.never) bool(true) if !{ url -m beg / } "
 	"!{ url -m reg '^[hH][tT][tT][pP]://[A-Za-z0-9._-]+(?::[0-9]*)?/' }\n"
@@ -127,42 +133,98 @@ add_errors(struct text *t)
 			errors[i].status, errors[i].message);
 }
 
+/* What a listener's capability may ask: then txn.fits is there. */
 static void
-add_rules(const struct configuration *c, struct text *t)
+add_comparison(const struct configuration *c, struct text *t)
 {
-	char patterns[CONFIGURATION_FILE_BYTES], names[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
+	char patterns[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
 
 	configuration_file(c->patterns, patterns);
-	configuration_file(c->names, names);
 	configuration_file(c->words, words);
-	text_add(t, "\tlog-format \"%[so_id] %[var(txn.asked)]\"\n"
-		    "\thttp-request set-log-level silent\n");
-	text_addf(t, "\thttp-request allow if { so_id %d }\n", LISTENER_FREE);
-	text_add(t, "\thttp-request set-var(txn.odd) bool(true) if { url -m reg '[%#]|//|/[.]' }\n");
+	text_addf(t, "\thttp-request set-var(txn.fits) bool(true) if { so_id,map(%s) -m str " CONFIGURATION_ALL " }\n",
+		words);
+	text_add(t, "\thttp-request set-var(txn.odd) bool(true) if { url -m reg '[%#]|//|/[.]' } "
+		    "!{ var(txn.fits) -m found }\n");
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
 		text_addf(t, "\thttp-request normalize-uri %s if { var(txn.odd) -m found }\n", forms[i]);
 	/* Decoded, once, as servers do: in what is sent on, all that has to be encoded stays so. */
 	text_add(t, "\thttp-request set-var-fmt(txn.compared) \"%[so_id] %[method] %[path,url_dec]\"\n");
 	text_add(t, never);
-	text_addf(t, "\thttp-request allow if { var(txn.compared) -m reg -f %s } !{ var(txn.never) -m found }\n",
-		patterns);
+	text_addf(t, "\thttp-request set-var(txn.fits) bool(true) if { var(txn.compared) -m reg -f %s } "
+		     "!{ var(txn.never) -m found }\n", patterns);
+}
+
+/* What fits is counted, where it is to be, and then allowed; else txn.count is there, the reason. */
+static void
+add_counting(const struct configuration *c, struct text *t)
+{
+	char entries[CONFIGURATION_FILE_BYTES];
+
+	configuration_file(c->entries, entries);
+	text_addf(t, "\thttp-request allow if { var(txn.fits) -m found } { so_id,map(%s) -m str -- "
+		     CONFIGURATION_NONE " }\n", entries);
+	text_addf(t, "\thttp-request set-var(txn.count) so_id,map(%s),lua.capfs_count if { var(txn.fits) -m found }\n",
+		entries);
+	text_add(t, "\thttp-request allow if { var(txn.count) -m str ok }\n");
+}
+
+/* Both are told by the log, each with its errno. */
+static void
+add_refusals(const struct configuration *c, struct text *t)
+{
+	char names[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
+
+	configuration_file(c->names, names);
+	configuration_file(c->words, words);
 	text_add(t, "\thttp-request set-log-level info\n"
-		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n");
+		    "\thttp-request set-var-fmt(txn.asked) \"%[method] %[path]\"\n"
+		    "\thttp-request set-var(txn.why) str(EDQUOT) if { var(txn.fits) -m found }\n");
+	text_addf(t, "\thttp-request return status 429 content-type application/json lf-string "
+		     "'{\"message\":\"%%[so_id,map(%s),json(utf8s)]: %%[var(txn.asked),json(utf8s)]: "
+		     "%%[var(txn.count)]\"}'\\n if { var(txn.fits) -m found }\n", names);
+	text_add(t, "\thttp-request set-var(txn.why) str(EPERM)\n");
 	text_addf(t, "\thttp-request return status 403 content-type application/json lf-string "
 		     "'{\"message\":\"%%[so_id,map(%s),json(utf8s)]: %%[var(txn.asked),json(utf8s)] is outside "
 		     "%%[so_id,map(%s),json(utf8s)]\"}'\\n\n", names, words);
+}
+
+static void
+add_rules(const struct configuration *c, struct text *t)
+{
+	text_add(t, "\tlog-format \"%[so_id] %[var(txn.why)] %[var(txn.asked)]\"\n"
+		    "\thttp-request set-log-level silent\n");
+	text_addf(t, "\thttp-request allow if { so_id %d }\n", LISTENER_FREE);
+	text_add(t, other_versions);
+	add_comparison(c, t);
+	add_counting(c, t);
+	add_refusals(c, t);
+}
+
+/* What is loaded as a library of Lua is there already, since it is the same file. */
+void
+configuration_script(int preloaded, int pages, struct text *t)
+{
+	char file[CONFIGURATION_FILE_BYTES];
+
+	configuration_file(preloaded, file);
+	text_addf(t, "local count = assert(package.loadlib('%s', 'capfs_count'))\n"
+		     "core.register_converters('capfs_count', function(entry) return count(entry, %d) end)\n",
+		file, pages);
 }
 
 void
 configuration_write(const struct configuration *c, struct text *t)
 {
 	uint64_t waits = c->wait_usec / 1000000, share = CLIENTS_SHARE(c->max);
+	char script[CONFIGURATION_FILE_BYTES];
 
 	text_add(t, "global\n\texpose-experimental-directives\n\tnbthread 1\n");
 	/* It has room for as many descriptors as that asks for, and gets its listeners among them. */
 	text_addf(t, "\tmaxconn %" PRIu64 "\n", c->max > MAXCONN_MIN ? c->max : MAXCONN_MIN);
 	text_addf(t, "\tstats socket sockpair@%d level admin\n", c->commands);
 	text_addf(t, "\tlog fd@%d len 4096 format raw local0\n", c->log);
+	configuration_file(c->script, script);
+	text_addf(t, "\tlua-load %s\n", script);
 	text_add(t, settings);
 	text_addf(t, "\ttimeout http-request %ds\n", HEAD_SECONDS);
 	if (c->idle_usec && c->idle_usec < FOREVER_USEC)

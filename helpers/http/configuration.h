@@ -30,7 +30,14 @@ struct configuration {
 	int patterns; /* what is allowed, of all */
 	int names;    /* whose a listener is, as it is told to who is refused */
 	int words;    /* … and why */
+	int entries;  /* where its requests are counted */
+	int script;   /* in Lua, which has them counted */
+	int pages;    /* … there, as it gets them */
 };
+
+/* In these maps: it is so of none; and in words: all is allowed. */
+#define CONFIGURATION_NONE "-"
+#define CONFIGURATION_ALL "*"
 
 /* The backend of requests that ask for an upgrade and have a body; and what says that we go on with their client. */
 #define CONFIGURATION_UPGRADES "upgrades"
@@ -41,6 +48,9 @@ int configuration_check(const char *server);
 
 /* Appends it. */
 void configuration_write(const struct configuration *c, struct text *t);
+
+/* Appends its script. PRELOADED is what is loaded into it, and PAGES as above. */
+void configuration_script(int preloaded, int pages, struct text *t);
 
 /* How HAProxy calls a file that is open as FD. */
 #define CONFIGURATION_FILE_BYTES 32

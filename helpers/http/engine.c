@@ -42,7 +42,7 @@
 
 /* What goes on to HAProxy. */
 struct heirs {
-	int fds[ENGINE_LISTENERS_MAX + 8];
+	int fds[ENGINE_LISTENERS_MAX + 16];
 	size_t n;
 };
 
@@ -92,7 +92,7 @@ heirs_add_map(struct heirs *h, const char *name, size_t n)
 	cleanup_text struct text t = {};
 
 	for (size_t i = 0; i < n; i++)
-		text_addf(&t, "%zu -\n", i + LISTENER_FREE);
+		text_addf(&t, "%zu " CONFIGURATION_NONE "\n", i + LISTENER_FREE);
 	return text_done(&t) < 0 ? -ENOMEM : heirs_add_file(h, name, &t);
 }
 
@@ -130,7 +130,7 @@ execute(const struct heirs *h, int config, int preloaded, pid_t parent)
 static int
 prepare(struct engine *e, const struct engine_options *o, struct heirs *h, int *ret_config)
 {
-	cleanup_text struct text t = {};
+	cleanup_text struct text t = {}, script = {};
 	int listeners[ENGINE_LISTENERS_MAX];
 	struct configuration c = {.server = o->server, .idle_usec = o->idle_usec, .wait_usec = o->wait_usec,
 		.max = o->max, .listeners = listeners, .n_listeners = o->n_listeners};
@@ -143,14 +143,21 @@ prepare(struct engine *e, const struct engine_options *o, struct heirs *h, int *
 	c.commands = heirs_add_pair(h, SOCK_STREAM, &e->commands);
 	c.log = c.commands < 0 ? c.commands : heirs_add_pair(h, SOCK_SEQPACKET, &e->log);
 	c.upgrades = c.log < 0 ? c.log : heirs_add_pair(h, SOCK_STREAM, &e->upgrades);
-	c.patterns = c.upgrades < 0 ? c.upgrades : heirs_add_file(h, "patterns", NULL);
+	c.pages = c.upgrades < 0 ? c.upgrades : heirs_add_pair(h, SOCK_SEQPACKET, &e->pages);
+	c.patterns = c.pages < 0 ? c.pages : heirs_add_file(h, "patterns", NULL);
 	c.names = c.patterns < 0 ? c.patterns : heirs_add_map(h, "names", o->n_listeners);
 	c.words = c.names < 0 ? c.names : heirs_add_map(h, "words", o->n_listeners);
-	if (c.words < 0)
-		return c.words;
+	c.entries = c.words < 0 ? c.words : heirs_add_map(h, "entries", o->n_listeners);
+	if (c.entries < 0)
+		return c.entries;
+	configuration_script(o->preloaded, c.pages, &script);
+	c.script = text_done(&script) < 0 ? -ENOMEM : heirs_add_file(h, "count.lua", &script);
+	if (c.script < 0)
+		return c.script;
 	configuration_file(c.patterns, e->patterns);
 	configuration_file(c.names, e->names);
 	configuration_file(c.words, e->words);
+	configuration_file(c.entries, e->entries);
 	/* What it says waits for nobody: what finds no room is lost. */
 	if (fd_set_nonblock(c.log, true) < 0 || fd_set_nonblock(e->log, true) < 0 ||
 		fd_set_nonblock(e->upgrades, true) < 0)
@@ -262,12 +269,13 @@ engine_bar(const struct engine *e, const char *pattern)
 }
 
 int
-engine_allow(const struct engine *e, uint32_t listener, const char *pattern, const char *name, const char *words)
+engine_allow(const struct engine *e, uint32_t listener, const char *pattern, const struct lease *lease)
 {
 	cleanup_text struct text t = {};
 
-	add_setting(&t, e->names, listener, name);
-	add_setting(&t, e->words, listener, words);
+	add_setting(&t, e->names, listener, lease->name);
+	add_setting(&t, e->words, listener, lease->words);
+	add_setting(&t, e->entries, listener, lease->entry);
 	text_addf(&t, "add acl %s", e->patterns);
 	add_word(&t, pattern);
 	return order(e, &t);
@@ -313,6 +321,15 @@ engine_pass(const struct engine *e, uint32_t listener, int fd)
 	ssize_t n = msg_send(e->listeners[listener - LISTENER_FREE], PASSED_BYTES, 2, &fd, 1, MSG_DONTWAIT);
 
 	return n == -ETOOMANYREFS ? -EAGAIN : n < 0 ? (int)n : 0;
+}
+
+int
+engine_give_pages(const struct engine *e, int granted, int used)
+{
+	const int fds[] = {granted, used};
+	ssize_t n = msg_send(e->pages, "p", 1, fds, 2, MSG_DONTWAIT);
+
+	return n < 0 ? (int)n : 0;
 }
 
 /* --- what it holds --- */
@@ -450,6 +467,7 @@ engine_close(struct engine *e)
 	e->commands = fd_close(e->commands);
 	e->log = fd_close(e->log);
 	e->upgrades = fd_close(e->upgrades);
+	e->pages = fd_close(e->pages);
 }
 
 static int
@@ -523,7 +541,8 @@ greet(const struct engine *e)
 static int
 try_pattern(const struct engine *e)
 {
-	int r = engine_allow(e, LISTENER_FREE, "^0$", "-", "-");
+	const struct lease nobody = {CONFIGURATION_NONE, CONFIGURATION_NONE, CONFIGURATION_NONE};
+	int r = engine_allow(e, LISTENER_FREE, "^0$", &nobody);
 
 	if (r == 0)
 		r = engine_bar(e, "^0$");
@@ -538,7 +557,7 @@ engine_start(struct engine *e, const struct engine_options *o)
 	cleanup(heirs_deinit) struct heirs h = {};
 	int config = -1, r;
 
-	*e = (struct engine){.commands = -1, .log = -1, .upgrades = -1};
+	*e = (struct engine){.commands = -1, .log = -1, .upgrades = -1, .pages = -1};
 	r = prepare(e, o, &h, &config);
 	if (r == 0)
 		r = fork_it(e, &h, config, o->preloaded);

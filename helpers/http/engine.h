@@ -20,9 +20,11 @@ struct engine {
 	int commands; /* our ends */
 	int log;
 	int upgrades; /* by which HAProxy connects to us, as to a server */
+	int pages; /* where it gets those from in which it counts */
 	int listeners[ENGINE_LISTENERS_MAX];
 	size_t n_listeners;
 	char patterns[CONFIGURATION_FILE_BYTES], names[CONFIGURATION_FILE_BYTES], words[CONFIGURATION_FILE_BYTES];
+	char entries[CONFIGURATION_FILE_BYTES];
 };
 
 /* What is told to HAProxy; the rest is the engine's. */
@@ -52,12 +54,22 @@ bool engine_has_ended(struct engine *e, int *ret_status);
  */
 int engine_pass(const struct engine *e, uint32_t listener, int fd);
 
+/* The pages of the entrypoint, which stay the caller's: what is asked after that can be counted. Returns: 0 or -errno. */
+int engine_give_pages(const struct engine *e, int granted, int used);
+
+/* Whose LISTENER is. */
+struct lease {
+	const char *name;  /* told to who is refused … */
+	const char *words; /* … and why; CONFIGURATION_ALL: everything is allowed */
+	const char *entry; /* "INDEX CAPABILITY", where requests are counted; CONFIGURATION_NONE: nowhere */
+};
+
 /*
  * HAProxy compares what is asked through LISTENER with PATTERN, too, until engine_bar(): what matches is allowed.
- * NAME and WORDS are told to who is refused. Both block, shortly. Return: 0, -EMSGSIZE: that is more than HAProxy
+ * Both block, shortly. Return: 0, -EMSGSIZE: that is more than HAProxy
  * takes; -EPROTO: it has refused, said; -ETIMEDOUT, -errno.
  */
-int engine_allow(const struct engine *e, uint32_t listener, const char *pattern, const char *name, const char *words);
+int engine_allow(const struct engine *e, uint32_t listener, const char *pattern, const struct lease *lease);
 int engine_bar(const struct engine *e, const char *pattern);
 
 /* Has LISTENER no connections any more, in HAProxy either? Blocks, shortly. */

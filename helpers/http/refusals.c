@@ -25,21 +25,24 @@ slot_may_tell(struct slot *slot, uint64_t now_usec)
 	return slot->n_refused++ < SLOT_MAX;
 }
 
-/* "LISTENER METHOD PATH", or "LISTENER -": it was no request. */
+/* "LISTENER ERRNO METHOD PATH", or "LISTENER - …": it was no request. */
 static void
 take_line(struct refusals *r, char *line)
 {
 	char *what;
 	struct slot *slot = slots_find(r->slots, (uint32_t)strtoul(line, &what, 10));
+	const char *error = *what == ' ' ? what + 1 : "-";
 	int e;
 
 	line[strcspn(line, "\r\n")] = '\0';
-	if (!slot || *what != ' ' || strcmp(what, " -") == 0)
+	what = strchr(error, ' ');
+	if (!slot || *error == '-' || !what)
 		return;
-	message_limited(&r->limit, r->loop->now_usec, "%s: refused: %s", slot->label, what + 1);
+	*what++ = '\0';
+	message_limited(&r->limit, r->loop->now_usec, "%s: refused: %s: %s", slot->label, error, what);
 	if (!slot_may_tell(slot, r->loop->now_usec))
 		return;
-	e = service_refused(r->service, slot->capability, slot->uid, what + 1);
+	e = service_refused(r->service, slot->capability, slot->uid, error, what);
 	/* It may have ended meanwhile, and daemons of before take no such word. */
 	if (e < 0 && e != -ENOENT && e != -EDQUOT)
 		message_limited(&r->limit, r->loop->now_usec, "a refusal cannot be told: %s", error_name(e));

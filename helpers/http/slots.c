@@ -4,6 +4,7 @@
 #include "helpers/http/slots.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 #define TRIES_MAX 16 /* HAProxy is asked about each; the next caller tries others */
 
 void
-slots_init(struct slots *s, struct engine *e, size_t n, const char *name)
+slots_init(struct slots *s, struct engine *e, size_t n, const char *name, struct counts *counts)
 {
+	s->counts = counts;
 	s->engine = e;
 	s->name = name;
 	s->n = n;
@@ -33,6 +35,7 @@ slot_clear(struct slot *s)
 	s->caveats = s->label = NULL;
 	s->n_caveats = 0;
 	s->capability = 0;
+	s->page_index = 0;
 }
 
 void
@@ -112,20 +115,21 @@ find_unused(struct slots *s, uint64_t now_usec)
 static bool
 is_as(const struct slot *slot, const struct capc_caller *caller)
 {
-	return slot->capability == caller->capability && slot->n_caveats == caller->n_caveats &&
+	return slot->capability == caller->capability && slot->page_index == caller->page_index &&
+		slot->n_caveats == caller->n_caveats &&
 		memcmp(slot->caveats, caller->caveats, caller->n_caveats) == 0 &&
 		strcmp(slot->label, caller->label) == 0;
 }
 
 /* What there is of it here, made before HAProxy is told. */
 struct made {
-	struct text pattern, words, shown, caveats, label;
+	struct text pattern, words, shown, caveats, label, entry;
 };
 
 static void
 made_deinit(struct made *m)
 {
-	struct text *const all[] = {&m->pattern, &m->words, &m->shown, &m->caveats, &m->label};
+	struct text *const all[] = {&m->pattern, &m->words, &m->shown, &m->caveats, &m->label, &m->entry};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		text_deinit(all[i]);
@@ -135,12 +139,19 @@ static int
 make(const struct slots *s, const struct slot *slot, const struct capc_caller *caller, struct made *m)
 {
 	rules_pattern(caller, slot->listener, &m->pattern);
+	if (caller->n_caveats == 0)
+		text_add(&m->words, CONFIGURATION_ALL);
 	rules_words(caller, &m->words);
+	if (caller->page_index)
+		text_addf(&m->entry, "%" PRIu32 " %" PRIu64, caller->page_index, caller->capability);
+	else
+		text_add(&m->entry, CONFIGURATION_NONE);
 	text_addf(&m->shown, "%s %s", caller->label, s->name);
 	text_add_n(&m->caveats, caller->caveats, caller->n_caveats);
 	text_add(&m->label, caller->label);
 	return text_done(&m->pattern) < 0 || text_done(&m->words) < 0 || text_done(&m->shown) < 0 ||
-			text_done(&m->caveats) < 0 || text_done(&m->label) < 0 ? -ENOMEM : 0;
+			text_done(&m->caveats) < 0 || text_done(&m->label) < 0 ||
+			text_done(&m->entry) < 0 ? -ENOMEM : 0;
 }
 
 /* It is nobody's, and allows nothing. Returns: 0; -errno: nobody knows what HAProxy would allow. */
@@ -168,10 +179,12 @@ slot_set(struct slots *s, struct slot *slot, const struct capc_caller *caller)
 	if (e == 0)
 		e = slot_reset(s, slot);
 	if (e == 0)
-		e = engine_allow(s->engine, slot->listener, m.pattern.data, m.shown.data, m.words.data);
+		e = engine_allow(s->engine, slot->listener, m.pattern.data,
+			&(struct lease){m.shown.data, m.words.data, m.entry.data});
 	if (e < 0)
 		return e;
 	slot->capability = caller->capability;
+	slot->page_index = caller->page_index;
 	slot->n_caveats = m.caveats.n;
 	slot->caveats = text_take(&m.caveats);
 	slot->pattern = text_take(&m.pattern);
@@ -185,7 +198,12 @@ slots_get(struct slots *s, const struct capc_caller *caller, uint64_t now_usec, 
 {
 	struct slot *slot = find_capability(s, caller->capability);
 
-	if (caller->n_caveats == 0)
+	*ret_why = "its requests cannot be counted";
+	if (caller->page_index && counts_open(s->counts) < 0) {
+		s->failed = true;
+		return NULL;
+	}
+	if (caller->n_caveats == 0 && !counts_hold(s->counts, caller->capability, caller->page_index))
 		return &s->all[0];
 	*ret_why = "too many capabilities of its session are in use";
 	if ((!slot || slot->n_clients == 0) && is_crowded(s, caller->label))

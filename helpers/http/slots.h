@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which of HAProxy's listeners has the connections of which capability: what it allows goes by that. One that may
- * do everything has none of its own.
+ * Which of HAProxy's listeners has the connections of which capability: what it allows and counts goes by that. One
+ * that may do everything, however often, has none of its own.
  *
  * A slot stays its capability's when there is no connection any more: most come again. When another one needs
  * it, it is taken away from whoever has not used it longest; but only when HAProxy itself says that nothing is
@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "helpers/http/counts.h"
 #include "helpers/http/engine.h"
 #include "libcap-client/cap-client.h"
 
@@ -22,6 +23,7 @@ struct slot {
 	uint64_t capability; /* 0: nobody's */
 	char *caveats; /* n_caveats bytes, as its callers have them */
 	size_t n_caveats;
+	uint32_t page_index; /* where its requests are counted, or 0 */
 	char *pattern; /* that HAProxy compares with; NULL: there is none, and it allows nothing */
 	char *label;   /* of the session */
 	uint32_t n_clients;
@@ -35,6 +37,7 @@ struct slot {
 struct slots {
 	struct engine *engine;
 	const char *name; /* of the service */
+	struct counts *counts;
 	struct slot all[ENGINE_LISTENERS_MAX];
 	size_t n;
 	bool failed; /* HAProxy is not as it should be; whoever has the slots ends it */
@@ -43,7 +46,7 @@ struct slots {
 	void *data;
 };
 
-void slots_init(struct slots *s, struct engine *e, size_t n, const char *name);
+void slots_init(struct slots *s, struct engine *e, size_t n, const char *name, struct counts *counts);
 void slots_deinit(struct slots *s);
 
 /*
