@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/msg.h"
+#include "capfsd/listeners/core.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/process/records.h"
 #include "capfsd/sockets/connect.h"
@@ -309,6 +310,47 @@ START_TEST(P14_a_binder_that_does_not_end_is_left)
 }
 END_TEST
 
+static int going; /* a server's channel; -1: none, or it has gone */
+static uint64_t (*clock_of_turns)(void);
+
+static uint64_t
+go_meanwhile(void)
+{
+	if (going >= 0)
+		going = world_close(&w, going);
+	return clock_of_turns();
+}
+
+/* Somebody connects, and finds no room; when it is looked for what others have left the server has gone, too. */
+START_TEST(a_server_goes_while_room_is_made)
+{
+	int control, channel = serve_web(&control);
+	struct capability *slot;
+	int clients[2];
+	char byte;
+
+	ck_assert_int_eq(world_ask(&w, control, WIRE_CREATE, "sessions/app", "sockets=8 inflight=8", &a), 0);
+	ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/web/grant", "to=app rights=call conns=1", &a), 0);
+	slot = world_slot(&w, session_find(w.model, root(), "app", 3), "web");
+	clients[0] = world_connect(&w, &slot->entity);
+	ck_assert_int_ge(clients[0], 0);
+	world_settle(&w);
+	ck_assert(world_handed(&w, channel, &h));
+	watches_delay(w.sockets->watches);
+	watches_delay(w.sockets->watches);
+	clients[1] = world_connect(&w, &slot->entity);
+	ck_assert_int_ge(clients[1], 0);
+	going = channel;
+	clock_of_turns = w.sockets->turns->now_nsec;
+	w.sockets->turns->now_nsec = go_meanwhile;
+	world_settle(&w);
+	w.sockets->turns->now_nsec = clock_of_turns;
+	ck_assert_int_lt(going, 0);
+	ck_assert_ptr_null(listener_find(&slot->entity));
+	ck_assert_int_eq(recv(clients[1], &byte, 1, MSG_DONTWAIT), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -321,6 +363,7 @@ main(void)
 	tcase_add_test(t, lent_listeners_survive);
 	tcase_add_test(t, lends_within_quota);
 	tcase_add_test(t, binder_dies);
+	tcase_add_test(t, a_server_goes_while_room_is_made);
 	tcase_add_test(t, P14_jobs_of_a_dead_broker_are_done_first);
 	tcase_add_test(t, P14_killed_while_a_listener_is_closed);
 	tcase_add_test(t, P14_a_binder_that_is_replaced_ends_its_jobs);

@@ -21,6 +21,7 @@
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/endpoint.h"
+#include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/spares.h"
 #include "capfsd/model/session.h"
 #include "capfsd/process/boot.h"
@@ -138,16 +139,31 @@ user_of(const struct sockets *sockets, enum entity_kind kind, void **ret_data)
  * A kind that nobody serves has no listener, so the client is an accident: it gets an end, not
  * silence.
  */
-void
+bool
 core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd)
 {
 	void *data;
 	const struct endpoint_ops *ops = user_of(sockets, kind, &data);
+	bool gone;
 
+	l->n_accepting++;
 	if (ops && ops->accepted)
 		ops->accepted(data, l, fd);
 	else
 		socket_discard(sockets, fd, sockets->model->root);
+	l->n_accepting--;
+	gone = l->gone;
+	if (gone)
+		core_drop(l);
+	return !gone;
+}
+
+void
+core_drop(struct listener *l)
+{
+	l->gone = true;
+	if (l->n_accepting == 0)
+		free(l);
 }
 
 void

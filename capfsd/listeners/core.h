@@ -141,8 +141,13 @@ void core_add_user(struct sockets *sockets, const struct endpoint_ops *ops, void
 void core_remove_user(struct sockets *sockets, const struct endpoint_ops *ops);
 /* Gives FOUND to whoever can use it. Returns: did anybody? */
 bool core_adopt(struct sockets *sockets, struct adopted *found);
-/* Tells the user of the listeners of KIND, of which L is one. */
-void core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd);
+/* Frees the memory of L, but not before its user knows of the client of whom it is being told. */
+void core_drop(struct listener *l);
+/*
+ * Tells the user of the listeners of KIND, of which L is one. Of a client: returns: is L still there? The user may have
+ * found that the server has gone.
+ */
+bool core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd);
 void core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener *l, int error);
 void core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l);
 /* Tells everybody. */

@@ -354,7 +354,8 @@ listener_admit(struct sockets *sockets, struct entity *e, int fd)
 	l->uneven = true;
 	/* Counted as a client meanwhile: a refusal lets go of a listener that is not bound. */
 	l->n_clients++;
-	core_tell_accepted(sockets, endpoint_user(l->entity), l, fd);
+	if (!core_tell_accepted(sockets, endpoint_user(l->entity), l, fd))
+		return;
 	l->n_clients--;
 	listener_touch(l);
 	listener_release(l);
@@ -519,7 +520,7 @@ listener_free(struct listener *l)
 	list_unlink(&l->doomed_link);
 	leave_crowd(l);
 	l->sockets->listeners->n--;
-	free(l);
+	core_drop(l);
 	return NULL;
 }
 

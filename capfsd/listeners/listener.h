@@ -64,6 +64,8 @@ struct listener {
 	bool wanted;   /* a look-up waits */
 	bool ending;   /* it is being freed: clients that leave do not free it */
 	bool crowded;  /* doomed, with many clients */
+	bool gone;     /* it is freed, but for its memory … */
+	unsigned n_accepting; /* … as so many are being told of a client, the last of whom frees that */
 };
 
 struct listeners {
