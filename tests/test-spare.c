@@ -250,6 +250,43 @@ START_TEST(G10_an_end_is_one_change_with_its_answer)
 }
 END_TEST
 
+/*
+ * The last that an init says is an end that somebody waits for who has asked for another program as well, and knows of
+ * that no more than that it was begun. 0: the init has gone then; 1: it lives.
+ */
+START_TEST(an_end_is_taken_though_its_init_has_gone)
+{
+	struct process_record end = {.type = PROCESS_EXITED, .status = 5 << 8};
+	char path[64], next[64], name[32];
+	uint64_t id;
+
+	begin();
+	end.thread = spawn_with(offer(), "descriptors=0 keep");
+	ck_assert_int_eq(sscanf(a.text, "thread=%31s", name), 1);
+	snprintf(path, sizeof(path), "threads/%s", name);
+	played_report(init, PROCESS_RUNNING, end.thread, 0, 0);
+	played_report(init, PROCESS_EXITED, first, 0, 0);
+	id = spawn_with(offer(), "descriptors=0 keep");
+	ck_assert_int_eq(sscanf(a.text, "thread=%31s", name), 1);
+	snprintf(next, sizeof(next), "threads/%s", name);
+	played_ask(WIRE_WAIT, path, UINT64_MAX, "");
+	ck_assert(!played_is_answered());
+	ck_assert_int_eq(msg_send(init, &end, sizeof(end), NULL, 0, 0), sizeof(end));
+	if (_i == 0)
+		init = world_close(&w, init);
+	world_settle(&w);
+	ck_assert(played_is_answered());
+	ck_assert_ptr_nonnull(strstr(a.text, "state=exited status=1280 "));
+	ck_assert_ptr_null(entity_find(w.model, end.thread));
+	played_ask(WIRE_WAIT, next, UINT64_MAX, "");
+	if (_i == 1)
+		played_report(init, PROCESS_FAILED, id, STEP_NONE, ECONNRESET);
+	ck_assert(played_is_answered());
+	ck_assert_msg(strstr(a.text, "state=failed "), "%u %s", a.m.error, a.text);
+	ck_assert_ptr_null(entity_find(w.model, id));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -264,6 +301,7 @@ main(void)
 	tcase_add_loop_test(t, G10_a_broker_that_dies_has_it_started_once, 0, 3);
 	tcase_add_test(t, the_pair_of_a_dead_broker_is_closed);
 	tcase_add_loop_test(t, G10_an_end_is_one_change_with_its_answer, 0, 2);
+	tcase_add_loop_test(t, an_end_is_taken_though_its_init_has_gone, 0, 2);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

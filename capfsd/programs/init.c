@@ -486,9 +486,11 @@ init_on_io(void *data)
 		e = asking_failed(i->programs, first, &record);
 	if (n == sizeof(record) && record.type == PROCESS_ENDED)
 		asking_ended(i->programs, i, record.session);
+	i->obeying = true;
 	for (size_t k = 0; !first && n == sizeof(record) && k < sizeof(reports) / sizeof(reports[0]); k++)
 		if (reports[k].type == record.type)
 			e = reports[k].obey(i, find_running(i, record.thread), &record, &sender, &fds[0]);
+	i->obeying = false;
 	/* All are the daemon's own ends, in which nobody has left anything. */
 	fd_close(fds[0]);
 	fd_close(fds[1]);
@@ -501,10 +503,14 @@ init_on_io(void *data)
 	return true;
 }
 
+/*
+ * Not in the midst of a report, whose client may be answered by it (end_with_waiter()): what came behind that may be the
+ * end of I.
+ */
 void
 init_look(struct init *i)
 {
-	for (int n = 0; n < LOOK_MAX && init_on_io(i); n++)
+	for (int n = 0; n < LOOK_MAX && !i->obeying && init_on_io(i); n++)
 		continue;
 }
 

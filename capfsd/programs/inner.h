@@ -74,6 +74,7 @@ struct init {
 	bool introduced;      /* it is there, and no longer on the way to it */
 	bool ending;          /* it is told to end all, or will be */
 	bool told;            /* … and was */
+	bool obeying;         /* one of its reports is being taken account of */
 };
 
 struct programs {
