@@ -58,6 +58,31 @@ START_TEST(S16_less_after_a_kill)
 }
 END_TEST
 
+/* With the change that makes it all have it, and nobody waits; but what is written to it later takes its time. */
+START_TEST(S15_what_is_written_later_is_waited_for)
+{
+	static const char *const names[] = {"a", "b"};
+	const struct quota quota = {{[QUOTA_CAPS] = 4, [QUOTA_RAM] = 20000}};
+
+	for (int i = 0; i < 2; i++)
+		make_session(&w, root, names[i], &quota);
+	for (int i = 0; i < 2; i++) {
+		const struct reductions how = {.has_conns = i == 1, .conns = 2};
+		struct change *ch = change_begin(w.model);
+		struct share *share;
+		int r = share_stage(ch, origin, SHARE_CHILDREN, NULL, &how, &share);
+
+		if (r == 0)
+			r = share_begin(ch, share);
+		ck_assert_int_eq(r, 0);
+		ck_assert(share->settled == (i == 0));
+		ck_assert_int_eq(finish(ch, r), 0);
+		ck_assert(share_is_due(w.model) == (i == 1));
+		run_all();
+	}
+}
+END_TEST
+
 /* In a session without any room: what is remembered takes a part of what the slot had. */
 START_TEST(S15_what_was_dropped_stays_so_after_kills)
 {
@@ -221,6 +246,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, service_setup, service_teardown);
 	tcase_add_test(t, S16_less_after_a_kill);
+	tcase_add_test(t, S15_what_is_written_later_is_waited_for);
 	tcase_add_test(t, S15_what_was_dropped_stays_so_after_kills);
 	tcase_add_test(t, S16_what_has_expired_is_made_anew);
 	tcase_add_test(t, S15_what_goes_leaves_room);

@@ -99,9 +99,13 @@ begin(struct model *m, struct share *s)
 static void
 share_link(struct model *m, struct entity *e)
 {
-	begin(m, share_of(e));
-	if (share_of(e)->settled)
-		list_unlink(&share_of(e)->work_link);
+	struct share *s = share_of(e);
+
+	begin(m, s);
+	if (s->settled)
+		list_unlink(&s->work_link);
+	/* It is not said of what it is written to later. */
+	s->settled = false;
 }
 
 static void
