@@ -218,6 +218,23 @@ START_TEST(P36_a_service_that_does_not_say_is_sent_all)
 }
 END_TEST
 
+/* … and that is soon seen, however many steps there were before in which nothing waited. */
+START_TEST(P36_a_wait_begins_short)
+{
+	struct pollfd p = {.fd = capc_poll_fd(c), .events = POLLIN};
+
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_ge(capc_dispatch(c), 0);
+	start(20);
+	expect_calls(UNASKED);
+	expect_questions();
+	expect_calls(WIRE_CREDIT_MIN - UNASKED);
+	ck_assert_int_eq(poll(&p, 1, 500), 1);
+	ck_assert_int_ge(capc_dispatch(c), 0);
+	expect_calls(4);
+}
+END_TEST
+
 /* While it has not read all that can be said of none. */
 START_TEST(P36_a_service_that_does_not_read_is_waited_for)
 {
@@ -487,6 +504,7 @@ suite(void)
 	tcase_add_test(t, P36_more_calls_wait_for_what_they_may);
 	tcase_add_test(t, P36_a_call_is_given_up_at_once);
 	tcase_add_test(t, P36_a_service_that_does_not_say_is_sent_all);
+	tcase_add_test(t, P36_a_wait_begins_short);
 	tcase_add_test(t, P36_a_service_that_does_not_read_is_waited_for);
 	tcase_add_test(t, P36_descriptors_have_a_bound_of_their_own);
 	tcase_add_test(t, P36_calls_that_wait_outlast_a_connection);

@@ -307,6 +307,9 @@ queue(struct capc *c, struct pending *p, struct frame *f)
 
 	if (r < 0)
 		return r;
+	/* It begins to wait now, whatever steps there were before. */
+	if (c->n_queued == 0)
+		c->retry_msec = RETRY_MSEC;
 	p->state = PENDING_QUEUED;
 	p->is_last_try = c->state != LINK_UP;
 	list_append(&c->queued, &p->link);
