@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "capfsd/listeners/endpoint.h"
+#include "capfsd/process/watch.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 
@@ -112,6 +113,28 @@ START_TEST(C24_callers_wait_for_a_server)
 	world_settle(&w);
 	ck_assert(world_is_over(clients[103]));
 	ck_assert_int_eq(world_want(&w, &web()->entity), ECONNREFUSED);
+}
+END_TEST
+
+/* As many wait as may, of whom one has left who has not been looked at since. */
+START_TEST(who_has_left_makes_room_for_who_waits)
+{
+	int control = world_control(&w, root()), channel = serve_holding(control, "hold=1"), client;
+
+	ck_assert_int_eq(add_web(control, "key=7 as=web socket=stream"), 0);
+	world_close(&w, channel);
+	world_settle(&w);
+	for (unsigned i = 0; i < 20; i++) {
+		client = world_connect(&w, &web()->entity);
+		ck_assert_int_ge(client, 0);
+		world_settle(&w);
+		ck_assert_uint_eq(endpoint_n_queued(capability_entrypoint(web())), 1);
+		/* As when others are served: what may be late wakes nobody. */
+		watches_delay(w.sockets->watches);
+		watches_delay(w.sockets->watches);
+		world_close(&w, client);
+	}
+	ck_assert(!world_has_event(&w, "refused connect"));
 }
 END_TEST
 
@@ -406,6 +429,7 @@ main(void)
 	tcase_add_checked_fixture(t, web_setup, web_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, C24_callers_wait_for_a_server);
+	tcase_add_test(t, who_has_left_makes_room_for_who_waits);
 	tcase_add_test(t, who_waits_can_be_revoked);
 	tcase_add_test(t, served_once_or_not_at_all);
 	tcase_add_test(t, P24_clients_that_left_a_hung_service_cost_nothing);

@@ -344,6 +344,20 @@ refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *p
 	listener_log_refusal(l, peer->uid, error, reason.data ? reason.data : "");
 }
 
+/* Is there a limit that would keep out who comes by L, and that others who have left may still count against? */
+static bool
+is_tight(const struct sockets *sockets, const struct capability *c, const struct listener *l)
+{
+	const struct entrypoint *e = capability_entrypoint(c);
+
+	if (capability_conns_left(c) == 0 || quota_available(c->session, QUOTA_SOCKETS) == 0 ||
+		crowds(sockets, c->session, l))
+		return true;
+	if (endpoint_channel(e))
+		return !connections_can_fly(c->session, l);
+	return e && endpoint_n_queued(e) >= e->record.hold;
+}
+
 /*
  * Who connects comes before the ends of others, and what servers said of them, that were told along with it
  * (WATCH_NEW). Where that leaves too little room it is their turn first.
@@ -351,9 +365,7 @@ refuse_client(struct sockets *sockets, struct listener *l, const struct ucred *p
 static void
 settle_if_tight(struct sockets *sockets, struct capability *c, struct listener *l)
 {
-	if (capability_conns_left(c) > 0 && quota_available(c->session, QUOTA_SOCKETS) > 0 &&
-		(!endpoint_channel(capability_entrypoint(c)) || connections_can_fly(c->session, l)) &&
-		!crowds(sockets, c->session, l))
+	if (!is_tight(sockets, c, l))
 		return;
 	watches_settle(sockets->watches);
 	connect_make_room(c);
