@@ -58,6 +58,8 @@ struct endpoint_ops {
 	void (*accepted)(void *data, struct listener *l, int fd);
 	/* L has a socket, or ERROR instead. */
 	void (*bound)(void *data, struct listener *l, int error);
+	/* L is about to end, by what one of its clients may be in the midst of: that one leaves it now. */
+	void (*doomed)(void *data, struct listener *l);
 	/* L ends, and so must one of its clients, if there is any: it leaves L by listener_unlink(). */
 	void (*gone)(void *data, struct listener *l);
 	/*
@@ -149,6 +151,7 @@ void core_drop(struct listener *l);
  */
 bool core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd);
 void core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener *l, int error);
+void core_tell_doomed(struct sockets *sockets, enum entity_kind kind, struct listener *l);
 void core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l);
 /* Tells everybody. */
 void core_resume(struct sockets *sockets);

@@ -527,13 +527,12 @@ listener_free(struct listener *l)
 void
 listener_doom(struct listener *l)
 {
-	struct listeners *all = l->sockets->listeners;
-
 	if (!list_empty(&l->doomed_link))
 		return;
+	core_tell_doomed(l->sockets, endpoint_user(l->entity), l);
 	l->crowded = l->n_clients > CROWD;
-	all->n_crowded += l->crowded;
-	list_append(&all->doomed, &l->doomed_link);
+	l->sockets->listeners->n_crowded += l->crowded;
+	list_append(&l->sockets->listeners->doomed, &l->doomed_link);
 }
 
 bool
