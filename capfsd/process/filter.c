@@ -271,6 +271,7 @@ static const int inspector_calls[] = {
 };
 
 static const struct rule inspector_rules[] = {
+	WITH(sendto, IS(4, 0)),
 	WITH(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_PASSCRED)),
 	WITH(statx, IS(2, AT_EMPTY_PATH | AT_STATX_DONT_SYNC)),
 	WITH(getdents64, IS(2, 0)),
