@@ -19,7 +19,7 @@ say 'to=b as=o' "$CAPFS/caps/other/grant"
 id=$(field id "$app/caps/e/info")
 foreign=$(field id "$CAPFS/sessions/b/caps/o/info")
 
-t_is "its_usage" "id=N call=TEXT [uid=N]" "$(cat "$node")"
+t_is "its_usage" "id=N call=TEXT [error=ERRNO] [uid=N]" "$(cat "$node")"
 t_ok "a_refusal" say "id=$id uid=990 call=POST%20/containers/create" "$node"
 t_like "it_is_an_event_of_the_session" \
 	'^[^ ]+ e=[0-9]+ refused call session=init/app slot=e uid=990 EPERM: POST /containers/create$' cat "$app/events"
