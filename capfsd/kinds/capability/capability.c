@@ -102,7 +102,6 @@ capability_init(struct model *m, struct entity *e)
 	list_init(&c->caveats);
 	list_init(&c->shares);
 	list_init(&c->origin_link);
-	c->expiry.usec = LIMIT_NONE;
 }
 
 static struct place
@@ -209,7 +208,7 @@ capability_link(struct model *m, struct entity *e)
 	} else {
 		list_append(capability_type(c)->origins(c->target), &c->origin_link);
 	}
-	expiry_follow(m, c);
+	expiry_add(m, c);
 }
 
 static void
@@ -268,7 +267,7 @@ capability_applied(struct model *m, struct entity *e, const void *old)
 
 	if (ended)
 		entity_set_ending(m, e);
-	expiry_follow(m, c);
+	expiry_follow(m, c, before);
 	return (ended || reduced ? APPLIED_RESTRICTED : 0) | (reduced ? APPLIED_BELOW : 0) |
 		(is_other(r, before) ? 0 : APPLIED_SHOWN);
 }

@@ -27,7 +27,6 @@ extern const struct kind capability_kind;
 
 /* Its place among those that expire (expiry.c). */
 struct expiry {
-	uint64_t usec; /* LIMIT_NONE: it has none */
 	struct capability *before, *after;
 };
 

@@ -23,16 +23,29 @@
 #include "capfsd/model/model.h"
 #include "capfsd/model/reap.h"
 
+/* When it expires, by R; LIMIT_NONE: never, or it has ended. Nothing else says whether it is in the tree. */
+static uint64_t
+expires_at(const struct capability_record *r)
+{
+	return r->flags & CAPABILITY_DEAD ? LIMIT_NONE : r->expires_usec;
+}
+
+static uint64_t
+usec_of(const struct capability *c)
+{
+	return expires_at(&c->record);
+}
+
 /*
  * No two are equal, so that each has one place, and one can be found again without a pointer
- * upwards.
+ * upwards. USEC is when C expires.
  */
 static bool
-is_before(const struct capability *a, const struct capability *b)
+is_before(const struct capability *c, uint64_t usec, const struct capability *other)
 {
-	if (a->expiry.usec != b->expiry.usec)
-		return a->expiry.usec < b->expiry.usec;
-	return a->entity.id < b->entity.id;
+	if (usec != usec_of(other))
+		return usec < usec_of(other);
+	return c->entity.id < other->entity.id;
 }
 
 /*
@@ -53,7 +66,7 @@ split(struct capability *tree, const struct capability *at, struct capability **
 	struct capability **after)
 {
 	while (tree) {
-		if (is_before(tree, at)) {
+		if (is_before(tree, usec_of(tree), at)) {
 			*before = tree;
 			before = &tree->expiry.after;
 			tree = tree->expiry.after;
@@ -88,39 +101,58 @@ join(struct capability *a, struct capability *b)
 }
 
 static struct capability **
-side(struct capability *tree, const struct capability *c)
+side(struct capability *tree, const struct capability *c, uint64_t usec)
 {
-	return is_before(c, tree) ? &tree->expiry.before : &tree->expiry.after;
+	return is_before(c, usec, tree) ? &tree->expiry.before : &tree->expiry.after;
 }
 
-/*
- * Its own `usec` is the key under which it stands, so it must be unchanged since it was added; what
- * its record says by now is looked at by expiry_follow() alone.
- */
+/* It stands where R, its record until now, has put it. */
+static void
+take_out(struct model *m, struct capability *c, const struct capability_record *r)
+{
+	struct capability **at = &m->expiring;
+
+	if (expires_at(r) == LIMIT_NONE)
+		return;
+	while (*at != c)
+		at = side(*at, c, expires_at(r));
+	*at = join(c->expiry.before, c->expiry.after);
+	c->expiry = (struct expiry){};
+}
+
 void
 expiry_remove(struct model *m, struct capability *c)
 {
-	struct capability **at = &m->expiring;
-
-	if (c->expiry.usec == LIMIT_NONE)
-		return;
-	while (*at != c)
-		at = side(*at, c);
-	*at = join(c->expiry.before, c->expiry.after);
-	c->expiry = (struct expiry){.usec = LIMIT_NONE};
+	take_out(m, c, &c->record);
 }
 
-static void
-expiry_add(struct model *m, struct capability *c, uint64_t usec)
+/*
+ * The next one to expire is only ever corrected downwards here: too early costs the broker one look in vain,
+ * too late would be a capability that stays.
+ */
+void
+expiry_add(struct model *m, struct capability *c)
 {
 	struct capability **at = &m->expiring;
+	uint64_t usec = usec_of(c);
 
-	expiry_remove(m, c);
-	c->expiry.usec = usec;
+	if (usec == LIMIT_NONE)
+		return;
 	while (*at && ranks_above(*at, c))
-		at = side(*at, c);
+		at = side(*at, c, usec);
 	split(*at, c, &c->expiry.before, &c->expiry.after);
 	*at = c;
+	if (usec < m->next_expiry_usec)
+		m->next_expiry_usec = usec;
+}
+
+void
+expiry_follow(struct model *m, struct capability *c, const struct capability_record *before)
+{
+	if (expires_at(before) == usec_of(c))
+		return;
+	take_out(m, c, before);
+	expiry_add(m, c);
 }
 
 /* The one that expires after C, which is there; NULL: the first. */
@@ -130,33 +162,13 @@ expiry_next(const struct model *m, const struct capability *c)
 	struct capability *next = NULL;
 
 	for (struct capability *i = m->expiring; i;) {
-		bool is_after = !c || is_before(c, i);
+		bool is_after = !c || is_before(c, usec_of(c), i);
 
 		if (is_after)
 			next = i;
 		i = is_after ? i->expiry.before : i->expiry.after;
 	}
 	return next;
-}
-
-/*
- * A record that has changed may have another expiry or none to wait for, since it is dead. The next
- * one to expire is only ever corrected downwards here: too early costs the broker one look in vain,
- * too late would be a capability that stays.
- */
-void
-expiry_follow(struct model *m, struct capability *c)
-{
-	const struct capability_record *r = &c->record;
-
-	if (r->expires_usec == LIMIT_NONE || (r->flags & CAPABILITY_DEAD)) {
-		expiry_remove(m, c);
-		return;
-	}
-	if (c->expiry.usec != r->expires_usec)
-		expiry_add(m, c, r->expires_usec);
-	if (r->expires_usec < m->next_expiry_usec)
-		m->next_expiry_usec = r->expires_usec;
 }
 
 /*
@@ -171,7 +183,7 @@ stage_expired(struct change *ch, uint64_t now, unsigned n, struct capability **e
 	struct capability *c = expiry_next(m, NULL);
 
 	*ret_n_ended = 0;
-	for (; c && c->expiry.usec <= now; c = expiry_next(m, c)) {
+	for (; c && usec_of(c) <= now; c = expiry_next(m, c)) {
 		if (capability_is_doomed(c))
 			continue;
 		if (*ret_n_ended == n) {
@@ -182,7 +194,7 @@ stage_expired(struct change *ch, uint64_t now, unsigned n, struct capability **e
 			return -ENOMEM;
 		ended[(*ret_n_ended)++] = c;
 	}
-	*ret_next = c ? c->expiry.usec : LIMIT_NONE;
+	*ret_next = c ? usec_of(c) : LIMIT_NONE;
 	return 0;
 }
 
@@ -244,11 +256,8 @@ expiry_run(struct model *m, uint64_t *ret_next_usec)
 void
 expiry_check(const struct model *m, const struct capability *c)
 {
-	bool dead = c->record.flags & CAPABILITY_DEAD;
-
-	model_holds(M22, c->expiry.usec == (dead ? LIMIT_NONE : c->record.expires_usec));
-	model_holds(M22, c->expiry.usec == LIMIT_NONE || capability_is_doomed(c) ||
-		m->next_expiry_usec <= c->record.expires_usec);
+	model_holds(M22, usec_of(c) == LIMIT_NONE || capability_is_doomed(c) || m->next_expiry_usec <= usec_of(c));
+	model_holds(M22, usec_of(c) != LIMIT_NONE || (!c->expiry.before && !c->expiry.after));
 }
 
 /*
@@ -261,15 +270,15 @@ expiry_check_all(const struct model *m)
 	uint64_t before = 0, n = 0;
 
 	for (struct capability *c = expiry_next(m, NULL); c; c = expiry_next(m, c), n++) {
-		model_holds(M22, c->expiry.usec >= before && c->expiry.usec != LIMIT_NONE);
-		before = c->expiry.usec;
+		model_holds(M22, usec_of(c) >= before && usec_of(c) != LIMIT_NONE);
+		before = usec_of(c);
 	}
 	for (size_t i = 0; i < m->by_id.size; i++)
 		for (struct index_link *l = m->by_id.buckets[i]; l; l = l->next) {
 			const struct entity *e = container_of(l, struct entity, id_link);
 
 			n -= e->kind == ENTITY_CAPABILITY &&
-				capability_of(e)->expiry.usec != LIMIT_NONE;
+				usec_of(capability_of(e)) != LIMIT_NONE;
 		}
 	model_holds(M22, n == 0);
 }

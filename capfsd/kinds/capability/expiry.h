@@ -9,10 +9,15 @@
 #include <stdint.h>
 
 struct capability;
+struct capability_record;
 struct model;
 
-/* After C's record has come or changed, and when C goes: it is there while it lives and expires. */
-void expiry_follow(struct model *m, struct capability *c);
+/*
+ * When C comes, when its record has changed from what it was BEFORE, and when C goes: it is there while it lives and
+ * expires, as its record says.
+ */
+void expiry_add(struct model *m, struct capability *c);
+void expiry_follow(struct model *m, struct capability *c, const struct capability_record *before);
 void expiry_remove(struct model *m, struct capability *c);
 
 /*
