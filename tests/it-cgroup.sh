@@ -121,7 +121,7 @@ t_is "and_no_other_one" 1 "$(find "$PLACE" -mindepth 1 -type d | wc -l)"
 
 session app
 run app -- /bin/true
-t_ok "an_init_that_has_nothing_to_do_leaves_none_either" wait_for 20 test "$(find "$PLACE" -mindepth 1 -type d | wc -l)" -le 2
+t_ok "an_init_that_has_nothing_to_do_leaves_none_either" wait_for 20 eval 'test "$(find "$PLACE" -mindepth 1 -type d | wc -l)" -le 2'
 leaf_of_app_gone() { [ "$(find "$PLACE" -mindepth 1 -type d | wc -l)" = 1 ]; }
 t_ok "a_moment_after_its_end" wait_for 20 leaf_of_app_gone
 

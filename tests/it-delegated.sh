@@ -69,7 +69,7 @@ t_like "and_no_more" "^EDQUOT its conns are in use$" once "$it/socket" "read lab
 t_like "which_is_an_event" "refused connect session=init/holder slot=it uid=[0-9]+ EDQUOT: its conns are in use" \
 	cat "$CAPFS/events"
 ends other
-t_ok "one_that_leaves_makes_room" wait_for 10 test "$(used "$it")" = 1
+t_ok "one_that_leaves_makes_room" wait_for 10 eval 'test "$(used "$it")" = 1'
 "$CAP" grant app holder as=few rights=control calls=2 >/dev/null
 t_is "calls_are_connections" "ok init/app" "$(once "$holder/caps/few/socket" "read label")"
 t_is "two_of_them" "ok init/app" "$(once "$holder/caps/few/socket" "read label")"
@@ -174,7 +174,7 @@ id=${id#ok }
 state() {
 	sed -n 's/^state=//p' "$app/threads/$id/info"
 }
-t_ok "a_program_runs" wait_for 30 test "$(state)" = running
+t_ok "a_program_runs" wait_for 30 eval 'test "$(state)" = running'
 t_fails ENOENT "S14_its_id_is_none_from_beside" "$CAP" --session=holder originate thread t thread="$id"
 "$CAP" revoke app >/dev/null
 "$CAP" grant app holder as=speak rights=control >/dev/null

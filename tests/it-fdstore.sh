@@ -109,7 +109,7 @@ trap '' PIPE
 exec 8>"$TMP/line"
 echo begin >&8
 wait_for 5 grep -q begin "$TMP/lines"
-t_ok "sockets_are_kept" wait_for 5 test "$(n_stored)" -ge 5
+t_ok "sockets_are_kept" wait_for 5 eval 'test "$(n_stored)" -ge 5'
 echo "# kept: $(n_stored)"
 
 # A server whose calls are counted: it shares memory with the daemon.

@@ -61,7 +61,7 @@ t_is "it_arrives" first "$("$CAP" fetch app:conf cat)"
 t_is "it_is_the_same_open_file" "" "$("$CAP" fetch app:conf cat)"
 t_ok "another_one_is_posted" "$CAP" post conf <"$TMP/second"
 t_is "it_takes_the_place" second "$("$CAP" fetch conf cat)"
-t_ok "what_was_there_is_paid_back" wait_for 10 test "$(used inflight)" = $((inflight + 1))
+t_ok "what_was_there_is_paid_back" wait_for 10 eval 'test "$(used inflight)" = $((inflight + 1))'
 t_fails EINVAL "a_file_is_no_dataspace" "$CAP" dataspace cat conf
 t_fails EPERM "a_receiver_cannot_post" "$CAP" post app:conf <"$TMP/first"
 t_ok "a_slot_is_made_for_what_is_posted" "$CAP" post new <"$TMP/first"
@@ -208,7 +208,7 @@ t_fails ENOENT "from_who_had_it" "$CAP" fetch app:conf cat
 t_ok "the_poster_still_has_it" is_served "$conf"
 t_fails EBUSY "what_has_something_is_not_moved" "$CAP" transfer conf app
 t_ok "the_slot_is_dropped" rmdir "$conf"
-t_ok "and_what_was_posted_with_it" wait_for 10 test "$(used inflight)" = $((inflight + 1))
+t_ok "and_what_was_posted_with_it" wait_for 10 eval 'test "$(used inflight)" = $((inflight + 1))'
 rmdir "$data"
 t_is "nothing_is_left" "$inflight" "$(used inflight)"
 

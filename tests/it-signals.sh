@@ -48,7 +48,7 @@ t_is "a_holder_is_shown" 2 "$(wc -l <"$bell/holders")"
 # --- raised and waited for
 
 t_ok "it_is_raised" "$CAP" signal raise app:raise 3
-wait_for 10 test "$(count "$bell")" = 3
+wait_for 10 eval 'test "$(count "$bell")" = 3'
 t_ok "and_again" "$CAP" signal raise app:raise
 t_is "what_was_raised_is_summed" 4 "$("$CAP" signal wait app:wait 30)"
 t_is "and_taken" 0 "$(count "$bell")"
@@ -164,7 +164,7 @@ done
 # --- over a restart
 
 "$CAP" signal raise bell 6
-wait_for 10 test "$(count "$bell")" -ge 6
+wait_for 10 eval 'test "$(count "$bell")" -ge 6'
 before=$(count "$bell")
 old=$BROKER
 upgraded() {
