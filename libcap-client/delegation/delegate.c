@@ -116,6 +116,17 @@ add_how(struct text *t, const char *how)
 	text_addf(t, "%s%s", t->n > 0 && how && *how ? " " : "", how ? how : "");
 }
 
+/* "KEY=VALUE HOW", of which either may be left out, by NULL. Returns: 0 or -EINVAL, as command_add(). */
+static int
+command_make(struct text *ret, const char *key, const char *value, const char *how)
+{
+	int r = command_add(ret, key, value);
+
+	if (r == 0)
+		add_how(ret, how);
+	return r;
+}
+
 int
 capc_grant(struct capc_session *s, const char *slot, const char *to, const char *how,
 	char **ret_slot)
@@ -124,11 +135,8 @@ capc_grant(struct capc_session *s, const char *slot, const char *to, const char 
 	int r;
 
 	session_begin(s);
-	r = to ? command_add(&command, "to", to) : -EINVAL;
-	if (r < 0)
-		return r;
-	add_how(&command, how);
-	return slot_make(s, slot, "/grant", &command, ret_slot);
+	r = to ? command_make(&command, "to", to, how) : -EINVAL;
+	return r < 0 ? r : slot_make(s, slot, "/grant", &command, ret_slot);
 }
 
 int
@@ -139,11 +147,8 @@ capc_replicate(struct capc_session *s, const char *slot, const char *as, const c
 	int r;
 
 	session_begin(s);
-	r = command_add(&command, "as", as);
-	if (r < 0)
-		return r;
-	add_how(&command, how);
-	return slot_make(s, slot, "/replicate", &command, ret_slot);
+	r = command_make(&command, "as", as, how);
+	return r < 0 ? r : slot_make(s, slot, "/replicate", &command, ret_slot);
 }
 
 int
@@ -153,11 +158,8 @@ capc_split(struct capc_session *s, const char *slot, const char *as, const char 
 	int r;
 
 	session_begin(s);
-	r = command_add(&command, "as", as);
-	if (r < 0)
-		return r;
-	add_how(&command, how);
-	return slot_make(s, slot, "/split", &command, ret_slot);
+	r = command_make(&command, "as", as, how);
+	return r < 0 ? r : slot_make(s, slot, "/split", &command, ret_slot);
 }
 
 int
@@ -180,11 +182,8 @@ capc_share(struct capc_session *s, const char *slot, const char *with, const cha
 	int r;
 
 	session_begin(s);
-	r = with ? command_add(&command, "with", with) : -EINVAL;
-	if (r < 0)
-		return r;
-	add_how(&command, how);
-	return slot_write(s, slot, "/share", &command, NULL);
+	r = with ? command_make(&command, "with", with, how) : -EINVAL;
+	return r < 0 ? r : slot_write(s, slot, "/share", &command, NULL);
 }
 
 int
