@@ -114,7 +114,10 @@ program_again(struct program *p)
 	return 0;
 }
 
-/* One whose program has memory of its own by now is free before that ends. */
+/*
+ * One whose program has memory of its own by now is free before that ends. Where it has some from its beginning, as in
+ * sanitized builds, one that runs does not count: it waits for no client.
+ */
 static struct program_arena *
 find_arena(struct programs *all)
 {
@@ -129,7 +132,8 @@ find_arena(struct programs *all)
 		}
 		if (!a->owner)
 			return a;
-		n += !a->owner->is_kept;
+		program_look(p);
+		n += !p->is_kept && !p->runs;
 	}
 	return n < ARENAS_MAX ? make_arena(all) : NULL;
 }
