@@ -79,7 +79,7 @@ struct fs {
 	struct kept kept;     /* texts whose length was told, for who opens them */
 	size_t n_pending, n_pending_bytes;
 	uint64_t cached_below;   /* of entities with smaller ids the kernel may know all (cache.h) */
-	bool sockets_cached;     /* since the last epoch */
+	bool names_given;        /* since the last epoch */
 	bool no_epochs;          /* this kernel has none */
 	bool no_resend;          /* this kernel sends no request again */
 	bool resending;          /* it sends those of an earlier broker, before all others */

@@ -186,17 +186,30 @@ fs_request_init(struct fs *fs, fuse_req_t req, struct request *r)
 	};
 }
 
+/* All names are asked for again. */
+static void
+forget_names(struct fs *fs)
+{
+	if (!fs->names_given)
+		return;
+	fs->names_given = false;
+	fs_next_epoch(fs);
+}
+
 /*
  * Those of ROWS that the kernel may have: it asks for them again. Others cost nothing, which
  * matters, as one change can touch a million entities that nobody has ever looked at.
+ *
+ * An inode that the kernel does not have may be on its way: who looked it up has our reply, and has not run since. He
+ * would keep it for a day; but his name is of an older epoch then, and leads nobody there.
  */
 static void
 invalidate_rows(struct fs *fs, struct entity *e, uint64_t rows)
 {
 	rows = fs_cache_take(fs, e, rows);
 	for (uint64_t row = 0; rows; row++, rows >>= 1)
-		if (rows & 1)
-			fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0);
+		if (rows & 1 && fuse_lowlevel_notify_inval_inode(fs->session, row << 48 | e->id, -1, 0) == -ENOENT)
+			forget_names(fs);
 }
 
 void
@@ -227,16 +240,6 @@ fs_deadline(const struct fs *fs)
 	return lookup < read ? lookup : read;
 }
 
-/* All names of sockets are asked for again. */
-static void
-forget_sockets(struct fs *fs)
-{
-	if (!fs->sockets_cached)
-		return;
-	fs->sockets_cached = false;
-	fs_next_epoch(fs);
-}
-
 /*
  * A socket's entry must go from the cache, since connect(2) would find no listener, and not ask. Its
  * attributes are no way: that connect(2) has walked the path when it would be told ESTALE. Nor do they
@@ -246,7 +249,7 @@ void
 fs_socket_invalidate(struct fs *fs, struct entity *e)
 {
 	if (fs_cache_names_socket(fs, e))
-		forget_sockets(fs);
+		forget_names(fs);
 }
 
 /*
@@ -319,7 +322,7 @@ fs_gone(struct fs *fs, struct entity *e)
 	fs_lookups_gone(fs, e);
 	if (e->kind == ENTITY_ALIAS)
 		/* Its socket stays, here and in all that was derived from its slot. */
-		forget_sockets(fs);
+		forget_names(fs);
 	if (e->kind != ENTITY_SESSION)
 		return;
 	fs_pending_gone(fs, session_of(e));

@@ -25,7 +25,7 @@
 #include "wire/wire.h"
 
 #define TIMEOUT_SECONDS 86400.0      /* what the kernel caches is invalidated, not expired */
-#define SOCKET_TIMEOUT_SECONDS 1.0 /* of socket entries, where the kernel has no epochs */
+#define NO_EPOCH_SECONDS 1.0 /* where the kernel has no epochs: of socket entries, and of what comes with a name */
 
 /* A look-up that waits for a listener. */
 struct fs_lookup {
@@ -97,14 +97,12 @@ fs_reply_node(struct fs *fs, fuse_req_t req, struct node node, bool cached)
 	}
 	entry.attr = node_attributes(node, size.n);
 	if (size.cached) {
-		entry.attr_timeout = TIMEOUT_SECONDS;
+		entry.attr_timeout = fs->no_epochs ? NO_EPOCH_SECONDS : TIMEOUT_SECONDS;
 		fs_cache_note(fs, node);
 	}
-	if (node.row->type == ROW_SOCKET && cached) {
-		fs->sockets_cached = true;
-		if (fs->no_epochs)
-			entry.entry_timeout = SOCKET_TIMEOUT_SECONDS;
-	}
+	if (node.row->type == ROW_SOCKET && cached && fs->no_epochs)
+		entry.entry_timeout = NO_EPOCH_SECONDS;
+	fs->names_given = true;
 	fuse_reply_entry(req, &entry);
 }
 

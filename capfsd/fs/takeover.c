@@ -97,8 +97,8 @@ notify(int code)
 }
 
 /*
- * The first refusal tells that this kernel has none; socket names then expire after a second
- * instead.
+ * The first refusal tells that this kernel has none; socket names, and attributes that came with a name, then
+ * expire after a second instead.
  */
 void
 fs_next_epoch(struct fs *fs)
