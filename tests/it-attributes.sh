@@ -63,7 +63,7 @@ t_ok "with_its_rights_a_command_changes" test "$(mtime "$a/caps/kv/grant")" != "
 # Who looks a name up may run long after he was answered, and brings the kernel what has gone since. Here he has what
 # another leaves of a CPU, and the slot goes about when he is answered: earlier after a look that found it, else later.
 cpu=$(taskset -cp $$ | sed 's/.*: //; s/[,-].*//')
-taskset -c "$cpu" sh -c 'while :; do :; done' &
+taskset -c "$cpu" timeout 300 sh -c 'while :; do :; done' &
 busy=$!
 coproc slow {
 	chrt -i -p 0 "$BASHPID" && taskset -cp "$cpu" "$BASHPID" >/dev/null
