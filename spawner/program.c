@@ -115,9 +115,19 @@ program_again(struct program *p)
 }
 
 /*
- * One whose program has memory of its own by now is free before that ends. Where it has some from its beginning, as in
- * sanitized builds, one that runs does not count: it waits for no client.
+ * May its client still be waited for? One that shares our memory has left it when not. Where each has a copy, as in
+ * sanitized builds, it keeps its arena until it ends, and is past its client when it runs.
  */
+static bool
+may_wait(struct program *p)
+{
+	if (RAW_SHARES_MEMORY)
+		return true;
+	program_look(p);
+	return !p->runs;
+}
+
+/* One whose program has memory of its own by now is free before that ends. */
 static struct program_arena *
 find_arena(struct programs *all)
 {
@@ -132,8 +142,7 @@ find_arena(struct programs *all)
 		}
 		if (!a->owner)
 			return a;
-		program_look(p);
-		n += !p->is_kept && !p->runs;
+		n += !p->is_kept && may_wait(p);
 	}
 	return n < ARENAS_MAX ? make_arena(all) : NULL;
 }
