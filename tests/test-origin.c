@@ -214,6 +214,47 @@ START_TEST(P09_the_client_tells_its_library_from_the_daemon)
 }
 END_TEST
 
+/* What was sent has no answer, and what was not can no longer be. */
+static void
+on_end(capc *c, uint64_t serial, int error, struct capc_msg *m, void *data)
+{
+	ck_assert_uint_eq(m->origin, CAPC_ORIGIN_LIBRARY);
+	ck_assert(error == -ECONNRESET || error == -ENOTCONN);
+	*(int *)data = error;
+}
+
+/* Where there is only one connection ever, nobody is asked for another: least of all a daemon. */
+START_TEST(P09_an_end_is_not_the_daemons)
+{
+	struct capc_msg reply;
+	int service, fds[2], last = 0;
+	capc *c;
+
+	if (_i == 0) {
+		service = played_answer_open(&d, SOCK_SEQPACKET);
+		ck_assert_int_eq(capc_open_flags(d.session, "kv", CAPC_ONE_CONNECTION, &c), 0);
+		ck_assert_int_eq(capc_call(c, &(struct capc_msg){}, &reply, SHORT), -ETIMEDOUT);
+	} else {
+		played_pair(SOCK_SEQPACKET, fds);
+		service = fds[0];
+		ck_assert_int_eq(capc_from_fd(fds[1], &c), 0);
+	}
+	/* More than may be sent. */
+	for (int i = 0; _i == 1 && i < WIRE_CREDIT_MIN + 1; i++)
+		ck_assert_int_eq(capc_call_async(c, &(struct capc_msg){}, on_end, &last, NULL), 0);
+	close(service);
+	ck_assert_int_ge(capc_dispatch(c), 0);
+	if (_i == 1)
+		ck_assert_int_eq(last, -ENOTCONN);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(capc_call(c, &(struct capc_msg){}, &reply, LONG), -ENOTCONN);
+		ck_assert_uint_eq(reply.code, 0);
+		ck_assert_uint_eq(reply.origin, CAPC_ORIGIN_LIBRARY);
+	}
+	capc_free(c);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -227,6 +268,7 @@ main(void)
 	tcase_add_test(t, P09_an_object_that_is_not_there_is_refused_by_the_library);
 	tcase_add_test(t, P10_a_limit_and_the_service_are_told_apart);
 	tcase_add_test(t, P09_the_client_tells_its_library_from_the_daemon);
+	tcase_add_loop_test(t, P09_an_end_is_not_the_daemons, 0, 2);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

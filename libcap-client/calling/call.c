@@ -179,7 +179,7 @@ capc_call(struct capc *c, const struct capc_msg *req, struct capc_msg *ret, uint
 	c->refused = false;
 	if (r == 0 && c->owner == process_id() && c->state == LINK_NONE) {
 		r = link_connect(c, deadline);
-		c->refused = r < 0;
+		c->refused = r < 0 && link_may(c) == 0;
 	}
 	if (r == 0)
 		r = call_start(c, req, NULL, NULL, &serial);

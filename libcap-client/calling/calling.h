@@ -124,6 +124,9 @@ void handle_enter(struct capc *c); /* the payload to come is large: there is to 
 /* The connection is there: C->fd. Closes it where it fails. Returns: 0, -errno. */
 int link_up(struct capc *c);
 
+/* Whether there can be another one at all. Returns: 0, or why not, a -errno. */
+int link_may(const struct capc *c);
+
 /* Makes a connection, and waits for it. There is none, nor one under way. Returns: 0, -errno. */
 int link_connect(struct capc *c, uint64_t deadline);
 

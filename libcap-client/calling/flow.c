@@ -338,7 +338,7 @@ flow_call(struct capc *c, struct pending *p, const struct capc_msg *req)
 	}
 	if (r == 0 && !now && c->state == LINK_NONE) {
 		r = link_begin(c);
-		c->refused = r < 0;
+		c->refused = r < 0 && link_may(c) == 0;
 	}
 	if (r == 0 && !now)
 		r = queue(c, p, &f);
@@ -393,7 +393,7 @@ flow_send(struct capc *c)
 		if (c->state == LINK_NONE && !list_empty(&c->queued))
 			r = link_begin(c);
 		if (r < 0)
-			return flow_fail(c, r, true);
+			return flow_fail(c, r, link_may(c) == 0);
 		if (c->state == LINK_UP && c->type != SOCK_SEQPACKET)
 			return flow_fail(c, -EPROTOTYPE, false);
 	} while ((c->state == LINK_UP && send_first(c)) || (c->state == LINK_NONE && !list_empty(&c->queued)));

@@ -65,8 +65,8 @@ has_session(const struct capc *c)
 	return c->session && !c->listens;
 }
 
-static int
-may_connect(const struct capc *c)
+int
+link_may(const struct capc *c)
 {
 	bool has_slot = c->session || c->node >= 0;
 
@@ -128,7 +128,7 @@ open_slot(struct capc *c, uint64_t deadline)
 int
 link_connect(struct capc *c, uint64_t deadline)
 {
-	int r = may_connect(c);
+	int r = link_may(c);
 
 	if (r < 0)
 		return r;
@@ -182,7 +182,7 @@ link_begin(struct capc *c)
 
 	if (!has_session(c))
 		return link_connect(c, deadline_after(CAPC_TIMEOUT_USEC));
-	r = may_connect(c);
+	r = link_may(c);
 	if (r < 0)
 		return r;
 	c->opening.opened = opened;
