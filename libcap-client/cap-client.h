@@ -730,7 +730,8 @@ CAPC_PUBLIC int capc_open_node(int fd, uint64_t timeout, capc **ret);
 
 /*
  * Makes a connection of a connected socket, such as an end of socketpair(2) whose other end has capc_serve_fd(). No
- * session and no daemon is needed. Takes fd. When it has ended it is not opened again: calls give -ENOTCONN.
+ * session and no daemon is needed. Takes fd. When it has ended it is not opened again: calls give -ENOTCONN,
+ * of CAPC_ORIGIN_LIBRARY.
  *
  * Returns: 0, -EBADF, -ENOTSOCK. Does not block.
  */
@@ -1092,7 +1093,7 @@ struct capc_handlers {
 	/*
 	 * A client has connected, for calls; no call of it was read. It is served if this returns 0; with a -errno its
 	 * connection ends, and the client gets that from each call, as of CAPC_ORIGIN_SERVER. *RET_DATA becomes `data`
-	 * of the caller. It must not detach the entrypoint.
+	 * of the caller. Where it detaches the entrypoint and returns 0 it is told of the end of this one, too, afterwards.
 	 */
 	int (*connected)(const struct capc_caller *caller, void **ret_data, void *data);
 	/*

@@ -192,6 +192,36 @@ START_TEST(P36_nothing_is_read_before_credit_was_told)
 }
 END_TEST
 
+static int ended;
+
+static void
+on_disconnected(const struct capc_caller *caller, int error, void *data)
+{
+	ended = error;
+}
+
+static int
+on_connected(const struct capc_caller *caller, void **ret_data, void *data)
+{
+	return 0;
+}
+
+/* Nothing was wrong with it: it is as for any other client that has left. */
+START_TEST(P36_who_leaves_before_credit_was_told_has_left)
+{
+	struct capc_handlers on = {.size = sizeof(on), .connected = on_connected, .disconnected = on_disconnected};
+	int client;
+
+	ck_assert_int_eq(capc_entrypoint_set_handlers(e, &on, NULL), 0);
+	ended = 1;
+	client = played_client(e, channel, 1, 1);
+	give_up(client, WIRE_CREDIT_SERIAL);
+	close(client);
+	played_serve_all(e);
+	ck_assert_int_eq(ended, 0);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -203,6 +233,7 @@ suite(void)
 	tcase_add_loop_test(t, P36_who_keeps_to_it_is_always_heard, 0, 3);
 	tcase_add_test(t, P36_who_does_not_keep_to_it_waits);
 	tcase_add_test(t, P36_nothing_is_read_before_credit_was_told);
+	tcase_add_test(t, P36_who_leaves_before_credit_was_told_has_left);
 	suite_add_tcase(suite, t);
 	return suite;
 }

@@ -90,7 +90,7 @@ START_TEST(P11_a_service_is_served_on_a_socketpair)
 	/* There is nowhere to open it again. */
 	e = capc_detach(e);
 	ck_assert_int_eq(capc_call(c, &(struct capc_msg){}, &reply, LONG), -ENOTCONN);
-	ck_assert_uint_eq(reply.origin, CAPC_ORIGIN_DAEMON);
+	ck_assert_uint_eq(reply.origin, CAPC_ORIGIN_LIBRARY);
 	capc_free(c);
 }
 END_TEST
@@ -330,6 +330,35 @@ START_TEST(P11_detaching_tells_of_every_connection)
 }
 END_TEST
 
+static int
+detach_connected(const struct capc_caller *caller, void **ret_data, void *data)
+{
+	on_connected(caller, ret_data, data);
+	if (told.connected == 2)
+		e = capc_detach(e);
+	return told.refuse;
+}
+
+/* It has ended before the server has said whether it may be: whoever said yes is told. */
+START_TEST(P11_who_connects_is_told_of_who_detaches_then)
+{
+	struct capc_handlers on = handlers;
+	capc *one, *two;
+
+	listen_to(keep);
+	on.connected = detach_connected;
+	ck_assert_int_eq(capc_entrypoint_set_handlers(e, &on, &told), 0);
+	one = client_new();
+	told.refuse = _i > 0 ? -EACCES : 0;
+	two = client_new();
+	ck_assert_uint_eq(told.connected, 2);
+	ck_assert_uint_eq(told.disconnected, _i > 0 ? 1 : 2);
+	ck_assert_int_eq(told.error, -ENOTCONN);
+	capc_free(one);
+	capc_free(two);
+}
+END_TEST
+
 /* The client gets the error that the server has refused it with, whether or not it has called by then. */
 START_TEST(P11_a_server_may_refuse_who_connects)
 {
@@ -537,6 +566,7 @@ main(void)
 	tcase_add_loop_test(t, P11_a_server_is_told_who_comes_gives_up_and_leaves, 0, 2);
 	tcase_add_loop_test(t, P11_detaching_tells_of_every_connection, 0, 2);
 	tcase_add_test(t, P11_a_server_may_refuse_who_connects);
+	tcase_add_loop_test(t, P11_who_connects_is_told_of_who_detaches_then, 0, 2);
 	tcase_add_test(t, P11_handlers_of_other_versions);
 	tcase_add_test(t, P11_a_handler_adds_and_removes_objects);
 	tcase_add_loop_test(t, P09_a_server_out_of_descriptors_tells_its_callers, 0, 2);

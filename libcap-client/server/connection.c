@@ -47,6 +47,25 @@ connection_make(struct capc_entrypoint *e, const struct capc_caller *caller)
 	return c;
 }
 
+static void
+connection_tell_dead(struct connection *c)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+
+	while (e->on.cancelled && !list_empty(&c->requests)) {
+		struct capc_request *r = list_entry(list_first(&c->requests), struct capc_request, link);
+
+		if (r->told)
+			break;
+		request_tell_cancelled(r);
+	}
+	if (!c->announced || !e->on.disconnected)
+		return;
+	entrypoint_unlock(e);
+	e->on.disconnected(&c->caller, c->error, e->on_data);
+	entrypoint_lock(e);
+}
+
 /* Asks the program whether C may be, before a call of it is read. */
 static void
 connection_announce(struct connection *c)
@@ -67,6 +86,9 @@ connection_announce(struct connection *c)
 		connection_farewell(c->fd, -r, "the server refuses the connection");
 		connection_close(c, r);
 	}
+	/* It has detached the entrypoint, which has told all the others. */
+	if (!c->open && list_empty(&c->link))
+		connection_tell_dead(c);
 	connection_unref(c);
 }
 
@@ -162,25 +184,6 @@ connection_close(struct connection *c, int error)
 	list_unlink(&c->link);
 	list_append(&e->dead, &c->link);
 	entrypoint_wake(e);
-}
-
-static void
-connection_tell_dead(struct connection *c)
-{
-	struct capc_entrypoint *e = c->entrypoint;
-
-	while (e->on.cancelled && !list_empty(&c->requests)) {
-		struct capc_request *r = list_entry(list_first(&c->requests), struct capc_request, link);
-
-		if (r->told)
-			break;
-		request_tell_cancelled(r);
-	}
-	if (!c->announced || !e->on.disconnected)
-		return;
-	entrypoint_unlock(e);
-	e->on.disconnected(&c->caller, c->error, e->on_data);
-	entrypoint_lock(e);
 }
 
 void
@@ -354,7 +357,7 @@ connection_read_one(struct connection *c)
 	int r = connection_read(c);
 
 	if (r < 0)
-		connection_close(c, r == -ECONNRESET ? 0 : r);
+		connection_close(c, r == -ECONNRESET || r == -EPIPE ? 0 : r);
 	else if (c->open)
 		connection_watch(c);
 	return r > 0;
