@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,15 +20,16 @@
 #include "wire/wire.h"
 
 #define MANY 2000
+#define HOST 32768
 #define DEFAULT 64
 
-static capc_request *kept[MANY];
+static capc_request *kept[HOST];
 static unsigned n_kept;
 
 static void
 keep(capc_request *r, struct capc_msg *m, void *data)
 {
-	ck_assert_uint_lt(n_kept, MANY);
+	ck_assert_uint_lt(n_kept, HOST);
 	kept[n_kept++] = r;
 }
 
@@ -192,6 +194,83 @@ START_TEST(P36_nothing_is_read_before_credit_was_told)
 }
 END_TEST
 
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static unsigned n_told;
+
+static void
+on_cancelled(capc_request *r, void *data)
+{
+	ck_assert_ptr_eq(r, *(capc_request **)data);
+	n_told++;
+}
+
+/* The first that came is given up first, or the last: neither has the server look at all the others. */
+static double
+give_up_all(int client, bool last_first)
+{
+	capc_request *expected;
+	struct capc_handlers on = {.size = sizeof(on), .cancelled = on_cancelled};
+	double start;
+
+	ck_assert_int_eq(capc_entrypoint_set_handlers(e, &on, &expected), 0);
+	n_told = 0;
+	start = seconds();
+	for (unsigned i = 0; i < HOST; i++) {
+		unsigned which = last_first ? HOST - 1 - i : i;
+
+		expected = kept[which];
+		give_up(client, which + 1);
+		ck_assert_int_ge(capc_serve(e, LONG), 0);
+	}
+	ck_assert_uint_eq(n_told, HOST);
+	return seconds() - start;
+}
+
+START_TEST(P36_giving_up_costs_the_same_in_any_order)
+{
+	double took[2];
+
+	ck_assert_int_eq(capc_entrypoint_set_calls(e, HOST), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		int client = played_client(e, channel, 1 + i, 1);
+
+		call_many(client, 1, HOST);
+		ck_assert_uint_eq(n_kept, HOST);
+		took[i] = give_up_all(client, i > 0);
+		close(client);
+		played_serve_all(e);
+		answer_all();
+	}
+	ck_assert_msg(took[1] < 4 * took[0], "%f s, %f s where the last was the first", took[0], took[1]);
+}
+END_TEST
+
+/* Nobody could tell the replies of two that have the same serial. */
+START_TEST(P36_a_serial_that_is_in_use_ends_the_connection)
+{
+	int client = played_client(e, channel, 1, 1);
+	struct wire_call reply;
+
+	call_many(client, 7, 1);
+	capc_reply(kept[--n_kept], NULL);
+	ck_assert(played_return(client, buffer, &reply, NULL));
+	call_many(client, 7, 1);
+	ck_assert_uint_eq(n_kept, 1);
+	call_many(client, 7, 1);
+	ck_assert_uint_eq(n_kept, 1);
+	ck_assert(played_at_end(client));
+	close(client);
+}
+END_TEST
+
 static int ended;
 
 static void
@@ -233,7 +312,10 @@ suite(void)
 	tcase_add_loop_test(t, P36_who_keeps_to_it_is_always_heard, 0, 3);
 	tcase_add_test(t, P36_who_does_not_keep_to_it_waits);
 	tcase_add_test(t, P36_nothing_is_read_before_credit_was_told);
+	tcase_add_test(t, P36_giving_up_costs_the_same_in_any_order);
+	tcase_add_test(t, P36_a_serial_that_is_in_use_ends_the_connection);
 	tcase_add_test(t, P36_who_leaves_before_credit_was_told_has_left);
+	tcase_set_timeout(t, 60);
 	suite_add_tcase(suite, t);
 	return suite;
 }

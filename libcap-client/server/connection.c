@@ -124,6 +124,7 @@ connection_unref(struct connection *c)
 		return NULL;
 	fd_close(c->caller.pidfd);
 	c->entrypoint->n_refs--;
+	index_deinit(&c->by_serial);
 	free(c);
 	return NULL;
 }
@@ -233,18 +234,13 @@ static int
 connection_call(struct connection *c, const struct wire_call *call)
 {
 	struct object *o = entrypoint_find(c->entrypoint, c->caller.key);
-	struct capc_request *r = calloc(1, sizeof(*r));
+	struct capc_request *r;
 	enum wire_origin origin;
 	const char *reason;
-	int error;
+	int error = request_new(c, call->serial, &r);
 
-	if (!r)
-		return -ENOMEM;
-	r->connection = c;
-	r->n_refs = 1;
-	r->serial = call->serial;
-	list_append(&c->requests, &r->link);
-	c->n_refs++;
+	if (error < 0)
+		return error;
 	c->n_unanswered++;
 	error = call_check(c, call, r, o, &reason, &origin);
 	/* The copy is ours to pay for: one, as the client was told. */
@@ -279,14 +275,10 @@ connection_call(struct connection *c, const struct wire_call *call)
 static void
 connection_cancel(struct connection *c, uint64_t serial)
 {
-	list_for_each (i, &c->requests) {
-		struct capc_request *r = list_entry(i, struct capc_request, link);
+	struct capc_request *r = request_find(c, serial);
 
-		if (r->serial == serial) {
-			request_tell_cancelled(r);
-			return;
-		}
-	}
+	if (r)
+		request_tell_cancelled(r);
 }
 
 static bool

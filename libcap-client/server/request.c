@@ -168,10 +168,48 @@ connection_return(struct capc_request *r)
 	r->lent = false;
 }
 
+static uint64_t
+serial_hash(const struct connection *c, uint64_t serial)
+{
+	return index_hash(c->entrypoint->seed, &serial, sizeof(serial));
+}
+
+struct capc_request *
+request_find(const struct connection *c, uint64_t serial)
+{
+	struct index_link *i = index_first(&c->by_serial, serial_hash(c, serial));
+
+	while (i && container_of(i, struct capc_request, by_serial)->serial != serial)
+		i = index_next(i);
+	return i ? container_of(i, struct capc_request, by_serial) : NULL;
+}
+
+int
+request_new(struct connection *c, uint64_t serial, struct capc_request **ret)
+{
+	struct capc_request *r;
+
+	if (request_find(c, serial))
+		return -EBADMSG;
+	r = calloc(1, sizeof(*r));
+	if (!r || index_add(&c->by_serial, &r->by_serial, serial_hash(c, serial)) < 0) {
+		free(r);
+		return -ENOMEM;
+	}
+	r->connection = c;
+	r->n_refs = 1;
+	r->serial = serial;
+	list_append(&c->requests, &r->link);
+	c->n_refs++;
+	*ret = r;
+	return 0;
+}
+
 static void
 request_unlink(struct capc_request *r)
 {
 	list_unlink(&r->link);
+	index_remove(&r->connection->by_serial, &r->by_serial);
 	r->connection->n_fds -= r->n_fds;
 	r->n_fds = 0;
 }

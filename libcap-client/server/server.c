@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -172,6 +173,9 @@ entrypoint_make(struct capc_session *s, const char *name, struct capc_entrypoint
 	list_init(&e->dead);
 	list_init(&e->ahead);
 	list_init(&e->listeners);
+	/* Early at boot there may be none; addresses are a secret, too. */
+	if (getrandom(&e->seed, sizeof(e->seed), GRND_NONBLOCK) < 0)
+		e->seed = (uintptr_t)e;
 	room_init(&e->room, ROOM_MAX);
 	visited_init(&e->visited);
 	*ret = e;

@@ -79,6 +79,7 @@ struct capc_entrypoint {
 	struct list dead;    /* closed, which who serves has to be told */
 	struct list listeners;
 	uint64_t connection_id, badge; /* the last ones */
+	uint64_t seed;       /* of hashes of what clients choose */
 	struct list ahead;   /* connections with descriptors of a call that has not come; oldest first */
 	size_t n_ahead;      /* all of these */
 	struct visited visited;
@@ -104,6 +105,7 @@ struct connection {
 	size_t n_ahead;		/* descriptors in the inbox, as counted there */
 	bool full;		/* too much is unanswered: nothing but CANCEL is read */
 	struct list requests; /* that have no reply */
+	struct index by_serial; /* … which CANCEL names */
 	struct list replies;  /* that the client did not take yet */
 	unsigned n_unanswered; /* both */
 	size_t n_fds;          /* descriptors of the requests */
@@ -124,6 +126,7 @@ struct capc_request {
 	unsigned n_refs;
 	bool told; /* that it is cancelled */
 	struct list link; /* connection.requests */
+	struct index_link by_serial;
 	uint64_t serial;
 	bool cancelled; /* read without the mutex */
 	size_t n_fds; /* that came with it */
@@ -211,6 +214,10 @@ int connection_credit(struct connection *c);
 
 /* Says that the connection FD ends before a call of it was looked at, for the reason ERROR, an errno. */
 void connection_farewell(int fd, int error, const char *reason);
+
+/* Returns: 0; -ENOMEM; -EBADMSG: the client has used SERIAL for another one, which has no answer. */
+int request_new(struct connection *c, uint64_t serial, struct capc_request **ret);
+struct capc_request *request_find(const struct connection *c, uint64_t serial);
 
 /* Nobody has it, and it has no answer. */
 void request_free(struct capc_request *r);
