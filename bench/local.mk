@@ -8,6 +8,7 @@ bench_programs = \
 	bench/bench-latency \
 	bench/bench-verbs \
 	bench/bench-open \
+	bench/bench-payload \
 	bench/bench-peer-fs \
 	bench/bench-relay \
 	bench/bench-restart \
@@ -40,6 +41,8 @@ bench_bench_verbs_SOURCES = bench/bench-verbs.c $(bench_common)
 bench_bench_verbs_LDADD = $(bench_libs)
 bench_bench_open_SOURCES = bench/bench-open.c $(bench_common)
 bench_bench_open_LDADD = $(bench_libs)
+bench_bench_payload_SOURCES = bench/bench-payload.c $(bench_common)
+bench_bench_payload_LDADD = $(bench_libs)
 bench_bench_peer_fs_SOURCES = bench/bench-peer-fs.c
 bench_bench_peer_fs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 bench_bench_peer_fs_LDADD = $(FUSE_LIBS)
