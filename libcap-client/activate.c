@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The socket of a service manager that starts the daemon for its first client. It is asked only where
- * there is no capfs at all: below one that is, whose session has ended or whose mode bits refuse us,
- * nobody is led to another session.
+ * Where a session is found: at the `control` of its directory, or by the socket of a service manager that starts the
+ * daemon for its first client. That is asked only where there is no capfs at all: below one that is, whose session has
+ * ended or whose mode bits refuse us, nobody is led to another session.
  */
 #include "config.h"
 
@@ -19,6 +19,7 @@
 
 #include "libcap-client/private.h"
 
+#define ROOT_DEFAULT "/cap"
 #define ACTIVATION_ROOT "/run/capfsd"
 #define ACTIVATION_USER "capfsd" /* below $XDG_RUNTIME_DIR */
 #define ACTIVATION_NAME "control"
@@ -27,7 +28,7 @@
 #define FUSE_SUPER_MAGIC 0x65735546
 #endif
 
-bool
+static bool
 activation_may_help(const char *root)
 {
 	struct statfs s;
@@ -70,7 +71,11 @@ open_directory(const char *path)
 	return take_fd(fd);
 }
 
-int
+/*
+ * Connects to the socket that starts the daemon, if its directory is ours or root's and nobody else can write there.
+ * Returns: as connect_path(); -EPERM.
+ */
+static int
 activation_connect(uint64_t deadline, int *ret_fd)
 {
 	cleanup_text struct text path = {};
@@ -85,4 +90,73 @@ activation_connect(uint64_t deadline, int *ret_fd)
 		return directory;
 	snprintf(name, sizeof(name), "/proc/self/fd/%d/" ACTIVATION_NAME, directory);
 	return connect_path(name, SOCK_SEQPACKET, deadline, ret_fd);
+}
+
+static int
+session_open_root(const char *root, uint64_t deadline, struct capc_session **ret)
+{
+	cleanup_text struct text path = {};
+	struct capc_session *s;
+	int fd, r;
+
+	text_addf(&path, "%s/control", root);
+	r = text_done(&path);
+	if (r < 0)
+		return r;
+	r = connect_path(path.data, SOCK_SEQPACKET, deadline, &fd);
+	if (r < 0)
+		return r;
+	r = capc_session_from_fd(fd, &s);
+	if (r < 0)
+		return r;
+	/* Without it only capc_export() is missed. */
+	session_set_root(s, open(root, O_PATH | O_DIRECTORY | O_CLOEXEC));
+	*ret = s;
+	return 0;
+}
+
+/*
+ * Has the daemon started, and waits for its first answer. Then ROOT is there; where it is not to be
+ * seen from here, the connection that started the daemon is the session, if no other one was NAMED.
+ */
+static int
+session_activate(const char *root, bool named, uint64_t deadline, struct capc_session **ret)
+{
+	struct capc_session *s;
+	int fd, r;
+
+	if (!activation_may_help(root))
+		return -ENOENT;
+	r = activation_connect(deadline, &fd);
+	if (r < 0)
+		return r == -ETIMEDOUT || r == -EPERM ? r : -ENOENT;
+	r = capc_session_from_fd(fd, &s);
+	if (r < 0)
+		return r;
+	r = session_do(s, WIRE_READ, "label", NULL, NULL, deadline);
+	if (r == 0) {
+		r = session_open_root(root, deadline, ret);
+		if (r < 0 && !named) {
+			*ret = take_ptr(s);
+			r = 0;
+		}
+	}
+	capc_session_free(s);
+	return r;
+}
+
+int
+capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
+{
+	uint64_t deadline = deadline_after(timeout);
+	const char *path = root ? root : secure_getenv("CAPFS");
+	bool named = path && *path;
+	int r;
+
+	if (!named)
+		path = ROOT_DEFAULT;
+	r = session_open_root(path, deadline, ret);
+	if (r == -ENOENT && !root)
+		r = session_activate(path, named, deadline, ret);
+	return r;
 }

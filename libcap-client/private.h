@@ -2,7 +2,7 @@
 /*
  * Inside the library:
  *
- *	activate.c	the socket that starts the daemon
+ *	activate.c	where a session is found, and the socket that starts the daemon
  *	io.c		deadlines, and sockets that keep them
  *	session.c	the control connection
  *	nodes.c		… what is read there
@@ -92,14 +92,6 @@ int wait_in_flight(uint64_t deadline);
 /* A socket connected to PATH, however long it is. Returns: 0, -ETIMEDOUT, -errno. */
 int connect_path(const char *path, int type, uint64_t deadline, int *ret_fd);
 
-/* activate.c: is there no capfs at ROOT, as far as can be told? */
-bool activation_may_help(const char *root);
-/*
- * Connects to the socket that starts the daemon, if its directory is ours or root's and nobody else can
- * write there. Returns: as connect_path(); -EPERM.
- */
-int activation_connect(uint64_t deadline, int *ret_fd);
-
 /* SOCK_STREAM and so on, or -errno. */
 int socket_type(int fd);
 
@@ -149,6 +141,9 @@ int opening_begin(struct opening *o, struct capc_session *s, const char *node, c
 
 /* Takes what has come. Never waits. Returns: 0, also when the answer was not among it; -EMFILE; -errno. */
 int opening_process(struct opening *o, struct capc_session *s);
+
+/* ROOT, which S owns from now on, is its directory; -1: there is none in sight. */
+void session_set_root(struct capc_session *s, int root);
 
 /* Its directory in the file system, or -EOPNOTSUPP: there is none in sight; -ECHILD. */
 int session_root(const struct capc_session *s);

@@ -6,7 +6,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +17,6 @@
 #include "libcap-client/asking/pager.h"
 #include "libcap-client/private.h"
 
-#define ROOT_DEFAULT "/cap"
 #define ERRNO_MAX 4095  /* the kernel's; an answer beyond is no errno */
 #define DISCARDS_MAX 64 /* in one capc_session_process() */
 
@@ -79,73 +77,10 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 	return 0;
 }
 
-static int
-session_open_root(const char *root, uint64_t deadline, struct capc_session **ret)
+void
+session_set_root(struct capc_session *s, int root)
 {
-	cleanup_text struct text path = {};
-	struct capc_session *s;
-	int fd, r;
-
-	text_addf(&path, "%s/control", root);
-	r = text_done(&path);
-	if (r < 0)
-		return r;
-	r = connect_path(path.data, SOCK_SEQPACKET, deadline, &fd);
-	if (r < 0)
-		return r;
-	r = capc_session_from_fd(fd, &s);
-	if (r < 0)
-		return r;
-	/* Without it only capc_export() is missed. */
-	s->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	*ret = s;
-	return 0;
-}
-
-/*
- * Has the daemon started, and waits for its first answer. Then ROOT is there; where it is not to be
- * seen from here, the connection that started the daemon is the session, if no other one was NAMED.
- */
-static int
-session_activate(const char *root, bool named, uint64_t deadline, struct capc_session **ret)
-{
-	struct capc_session *s;
-	int fd, r;
-
-	if (!activation_may_help(root))
-		return -ENOENT;
-	r = activation_connect(deadline, &fd);
-	if (r < 0)
-		return r == -ETIMEDOUT || r == -EPERM ? r : -ENOENT;
-	r = capc_session_from_fd(fd, &s);
-	if (r < 0)
-		return r;
-	r = session_do(s, WIRE_READ, "label", NULL, NULL, deadline);
-	if (r == 0) {
-		r = session_open_root(root, deadline, ret);
-		if (r < 0 && !named) {
-			*ret = take_ptr(s);
-			r = 0;
-		}
-	}
-	capc_session_free(s);
-	return r;
-}
-
-int
-capc_session_open(const char *root, uint64_t timeout, struct capc_session **ret)
-{
-	uint64_t deadline = deadline_after(timeout);
-	const char *path = root ? root : secure_getenv("CAPFS");
-	bool named = path && *path;
-	int r;
-
-	if (!named)
-		path = ROOT_DEFAULT;
-	r = session_open_root(path, deadline, ret);
-	if (r == -ENOENT && !root)
-		r = session_activate(path, named, deadline, ret);
-	return r;
+	s->root = root;
 }
 
 int
