@@ -51,7 +51,7 @@ capctl_libcapctl_la_SOURCES = \
 	capctl/why/remedy.c \
 	capctl/why/why.h
 capctl_libcapctl_la_CPPFLAGS = $(AM_CPPFLAGS) -DPROFILES='"$(pkgdatadir)/profiles"'
-capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la -lpthread
+capctl_libcapctl_la_LIBADD = libcap-client/libcap-client.la base/libbase.la
 
 # The page as a string, which the command prints with the picture in it.
 nodist_capctl_libcapctl_la_SOURCES = capctl/commands/graph-page.h

@@ -1755,8 +1755,8 @@ struct capc_exit {
 /*
  * Waits until T has ended, be it before or after the call, and tells how; further calls tell the same at once.
  *
- * While it waits, nothing else can be asked through the session: capc_thread_ctl() of the same program, too, needs
- * another one (capc_write() to its `ctl`).
+ * While it waits, nothing else can be asked through the session: for that, capc_thread_ctl() too, there is
+ * capc_thread_poll().
  *
  * timeout  0: looks; CAPC_FOREVER
  *
@@ -1765,6 +1765,18 @@ struct capc_exit {
  * daemon answers.
  */
 CAPC_PUBLIC int capc_thread_wait(capc_thread *t, uint64_t timeout, struct capc_exit *ret);
+
+/*
+ * Has T ended? Never waits for that, so that a program with a loop of its own can do other things meanwhile: the
+ * descriptor of capc_session_fd() of its session can be read when there may be an answer. Other requests of the
+ * session, capc_thread_ctl() too, take precedence: after each this is to be called again, before one waits.
+ * One thread of a session at a time, and none where there is a capc_pager().
+ *
+ * Returns: 0, and how it ended, as capc_thread_wait(); -EAGAIN (it runs), -EBUSY (another one is waited for so),
+ * -EMFILE (calls that are being connected come first), -ENOENT and others as capc_thread_wait(). Blocks for at most
+ * the session's timeout, where no daemon takes what it asks.
+ */
+CAPC_PUBLIC int capc_thread_poll(capc_thread *t, struct capc_exit *ret);
 
 /* Within so many microseconds this program has to call capc_heartbeat() again. 0: it was not started so. */
 CAPC_PUBLIC uint64_t capc_heartbeat_usec(void);

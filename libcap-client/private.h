@@ -124,23 +124,30 @@ int session_ask(struct capc_session *s, struct wire_request *q, uint64_t deadlin
 	int *ret_fd);
 
 /*
- * An OPEN that is under way while others use the session: whoever reads its answer gives it to OPENED, which is
- * called once, unless the opening is given up by list_unlink(). Takes FD; REPLY NULL: the session has ended.
+ * A request that is under way while others use the session: whoever reads its answer gives it to ANSWERED, which is
+ * called once, unless the request is given up by list_unlink(). Takes FD; REPLY NULL: the session has ended.
  */
-struct opening {
+struct errand {
 	struct list link; /* of the session, while it is under way */
 	uint64_t serial;
-	void (*opened)(struct opening *o, int error, const struct wire_reply *reply, int fd);
+	uint8_t op;
+	void (*answered)(struct errand *e, int error, const struct wire_reply *reply, int fd);
 };
 
 /*
- * Asks. Never waits. Returns: 0; -EAGAIN: the daemon takes no more for now, to be called again; another -errno: OPENED
- * is not called.
+ * Asks for an OPEN. Never waits. Returns: 0; -EAGAIN: the daemon takes no more for now, to be called again; another
+ * -errno: ANSWERED is not called.
  */
-int opening_begin(struct opening *o, struct capc_session *s, const char *node, const char *text);
+int errand_open(struct errand *e, struct capc_session *s, const char *node, const char *text);
+
+/*
+ * Asks for a WAIT, which is answered with -EAGAIN when the session asks for anything else. Returns: 0, -EBUSY: there is
+ * another wait; -errno: ANSWERED is not called. Blocks as long as the daemon takes nothing.
+ */
+int errand_wait(struct errand *e, struct capc_session *s, const char *node);
 
 /* Takes what has come. Never waits. Returns: 0, also when the answer was not among it; -EMFILE; -errno. */
-int opening_process(struct opening *o, struct capc_session *s);
+int errand_process(struct errand *e, struct capc_session *s);
 
 /* ROOT, which S owns from now on, is its directory; -1: there is none in sight. */
 void session_set_root(struct capc_session *s, int root);

@@ -29,7 +29,7 @@ struct capc_session {
 	char *label;  /* NULL until somebody asks */
 	char *reason; /* of the last refusal */
 	struct pager pager;
-	struct list openings; /* whose answers nobody waits for in session_receive() */
+	struct list errands; /* whose answers nobody waits for in session_receive() */
 	uint8_t buffer[WIRE_CONTROL_MAX];
 };
 
@@ -72,7 +72,7 @@ capc_session_from_fd(int fd, struct capc_session **ret)
 	s->label = NULL;
 	s->reason = NULL;
 	s->pager = (struct pager){};
-	list_init(&s->openings);
+	list_init(&s->errands);
 	*ret = s;
 	return 0;
 }
@@ -91,14 +91,24 @@ session_root(const struct capc_session *s)
 	return s->root < 0 ? -EOPNOTSUPP : s->root;
 }
 
+static void
+errands_fail(struct capc_session *s, int error)
+{
+	while (!list_empty(&s->errands)) {
+		struct errand *e = list_entry(list_first(&s->errands), struct errand, link);
+
+		list_unlink(&e->link);
+		e->answered(e, error, NULL, -1);
+	}
+}
+
 struct capc_session *
 capc_session_free(struct capc_session *s)
 {
 	if (!s)
 		return NULL;
-	if (!list_empty(&s->openings))
-		session_end(s, -ENOTCONN);
-	close_owned(s->fd, s->owner);
+	s->fd = close_owned(s->fd, s->owner);
+	errands_fail(s, -ENOTCONN);
 	fd_close(s->root);
 	free(s->label);
 	free(s->reason);
@@ -169,12 +179,7 @@ int
 session_end(struct capc_session *s, int error)
 {
 	s->fd = fd_shutdown_close(s->fd);
-	while (!list_empty(&s->openings)) {
-		struct opening *o = list_entry(list_first(&s->openings), struct opening, link);
-
-		list_unlink(&o->link);
-		o->opened(o, error, NULL, -1);
-	}
+	errands_fail(s, error);
 	return error;
 }
 
@@ -243,7 +248,7 @@ session_post(struct capc_session *s, enum wire_op op, const char *node, const ch
 	uint64_t *ret_serial)
 {
 	struct wire_request q = request_make(op, node, text);
-	uint8_t buffer[256];
+	uint8_t buffer[WIRE_PATH_MAX + 64];
 	int n, r = session_check(s);
 
 	if (r < 0)
@@ -278,26 +283,35 @@ session_send_now(struct capc_session *s, enum wire_op op, const char *node, cons
 
 /* Gives the answer to whose it is. Takes FD. Returns: whether there is such a one. */
 static bool
-openings_take(struct capc_session *s, const struct wire_reply *reply, int fd)
+errand_take(struct capc_session *s, const struct wire_reply *reply, int fd)
 {
-	list_for_each (i, &s->openings) {
-		struct opening *o = list_entry(i, struct opening, link);
+	list_for_each (i, &s->errands) {
+		struct errand *e = list_entry(i, struct errand, link);
 		int error = -(int)reply->error;
 
-		if (!o->serial || o->serial != reply->serial)
+		if (!e->serial || e->serial != reply->serial)
 			continue;
-		list_unlink(&o->link);
-		if (reply->error > ERRNO_MAX || reply->op != WIRE_OPEN || (!error && fd < 0))
+		list_unlink(&e->link);
+		if (reply->error > ERRNO_MAX || reply->op != e->op)
 			error = -EBADMSG;
 		if (error) {
 			fd = fd_close(fd);
 			session_begin(s);
 			s->reason = strndup(reply->text, reply->n_text);
 		}
-		o->opened(o, error, reply, fd);
+		e->answered(e, error, reply, fd);
 		return true;
 	}
 	fd_close(fd);
+	return false;
+}
+
+static bool
+errand_has(const struct capc_session *s, uint8_t op)
+{
+	list_for_each (i, (struct list *)(uintptr_t)&s->errands)
+		if (list_entry(i, struct errand, link)->op == op)
+			return true;
 	return false;
 }
 
@@ -314,7 +328,7 @@ process_packet(struct capc_session *s, size_t n, int fd, bool tell)
 		fd_close(fd);
 		return 0;
 	}
-	if (openings_take(s, &reply, fd))
+	if (errand_take(s, &reply, fd))
 		return 0;
 	if (tell)
 		return pager_take(s, &s->pager, &reply);
@@ -325,7 +339,7 @@ process_packet(struct capc_session *s, size_t n, int fd, bool tell)
 static int
 session_take(struct capc_session *s, bool tell)
 {
-	int r = list_empty(&s->openings) ? 0 : session_has_room(s), fd = -1;
+	int r = errand_has(s, WIRE_OPEN) ? session_has_room(s) : 0, fd = -1;
 	size_t n_fds = 0;
 	ssize_t n;
 
@@ -359,21 +373,22 @@ capc_session_process(struct capc_session *s)
 }
 
 int
-opening_begin(struct opening *o, struct capc_session *s, const char *node, const char *text)
+errand_open(struct errand *e, struct capc_session *s, const char *node, const char *text)
 {
 	int r = session_check(s);
 
 	if (r == 0)
 		r = session_has_room(s);
 	if (r == 0)
-		r = session_send_now(s, WIRE_OPEN, node, text, &o->serial);
+		r = session_send_now(s, WIRE_OPEN, node, text, &e->serial);
 	if (r < 0 && r != -EAGAIN)
 		return r;
+	e->op = WIRE_OPEN;
 	/* Also one that waits to be sent is to hear that the session has ended. */
-	list_unlink(&o->link);
-	list_append(&s->openings, &o->link);
+	list_unlink(&e->link);
+	list_append(&s->errands, &e->link);
 	if (r < 0) {
-		o->serial = 0;
+		e->serial = 0;
 		return r;
 	}
 	/* A wait gave way to it, and goes on behind it. */
@@ -382,17 +397,37 @@ opening_begin(struct opening *o, struct capc_session *s, const char *node, const
 }
 
 int
-opening_process(struct opening *o, struct capc_session *s)
+errand_wait(struct errand *e, struct capc_session *s, const char *node)
 {
 	int r = session_check(s);
 
-	for (int i = 0; r == 0 && !list_empty(&o->link) && i < DISCARDS_MAX; i++) {
+	if (r < 0)
+		return r;
+	/* One would give way to the other, which would be asked for again, for ever. */
+	if (errand_has(s, WIRE_WAIT) || s->pager.handler)
+		return -EBUSY;
+	r = session_post(s, WIRE_WAIT, node, WIRE_WAIT_YIELDS, UINT64_MAX, &e->serial);
+	if (r == -EPIPE || r == -ECONNRESET)
+		return session_lost(s);
+	if (r < 0)
+		return r;
+	e->op = WIRE_WAIT;
+	list_append(&s->errands, &e->link);
+	return 0;
+}
+
+int
+errand_process(struct errand *e, struct capc_session *s)
+{
+	int r = session_check(s);
+
+	for (int i = 0; r == 0 && !list_empty(&e->link) && i < DISCARDS_MAX; i++) {
 		r = session_take(s, false);
 		if (r == 0)
 			return 0;
 		r = r > 0 ? session_check(s) : r;
 	}
-	return list_empty(&o->link) ? 0 : r;
+	return list_empty(&e->link) ? 0 : r;
 }
 
 static int
@@ -435,7 +470,7 @@ session_receive(struct capc_session *s, uint8_t op, uint64_t deadline, struct wi
 		 * duplicate of one that is in use, so it is closed, never shut down.
 		 */
 		if (ret->serial < s->serial) {
-			openings_take(s, ret, take_fd(fd));
+			errand_take(s, ret, take_fd(fd));
 			if (s->fd < 0)
 				return -ENOTCONN;
 			if (deadline_left_msec(deadline) == 0)

@@ -88,8 +88,8 @@ if is_root; then
 	t_like "S25_a_program_is_started_there" '^12345 ' run /bin/sh -c 'echo "$(id -u) $LISTEN_FDNAMES"'
 	t_like "S25_that_session_reads_of_it" ' spawn session=init/db thread=.* from=init/web/caps/db' cat "$db/events"
 	t_is "its_status_is_ours" 7 "$(run /bin/sh -c 'exit 7' >/dev/null; echo $?)"
-	job timeout 60 "$CAP" --cap="$web" run --session=@db -- /bin/sleep 300
-	sleeper=$!
+	job "$CAP" --cap="$web" run --session=@db -- /bin/sleep 300
+	sleeper=${HARNESS_JOBS[-1]}
 	there() {
 		[ -n "$(ls "$db/threads")" ]
 	}
@@ -99,8 +99,15 @@ if is_root; then
 	t_ok "one_that_stays" wait_for 10 there
 	kill_broker
 	t_ok "stays" there
-	kill -TERM "$sleeper"
+	kill -9 "$sleeper"
 	t_ok "until_who_has_started_it_goes" wait_for 10 none
+	job timeout 60 "$CAP" --cap="$web" run --session=@db -- /bin/sh -c 'trap "exit 9" TERM; echo ready >&2; while :; do sleep 1; done' 2>ready
+	sleeper=${HARNESS_JOBS[-1]}
+	t_ok "one_that_is_ready" wait_for 10 grep -q ready ready
+	kill_broker
+	kill -TERM "$sleeper"
+	wait "$sleeper"
+	t_is "S25_what_is_meant_for_it_reaches_it" 9 $?
 	say 'to=web rights=accept,call' "$CAPFS/caps/db/adjust"
 	t_like "S25_not_without_spawn" "does not hold right 'spawn' on db" run /bin/true
 fi

@@ -115,14 +115,12 @@ accept_control(void)
 	return fd;
 }
 
-/* The next request over FD is this one, and is answered so. PASSED stays the caller's. Returns its offset. */
-static uint64_t
-serve(int fd, enum wire_op op, const char *node, const char *text, int error, const char *answer, int passed)
+/* The next request over FD is this one. */
+static struct wire_request
+asked(int fd, enum wire_op op, const char *node, const char *text)
 {
 	uint8_t buffer[WIRE_CONTROL_MAX];
 	struct wire_request q;
-	struct wire_reply reply = {.op = (uint8_t)op, .error = (uint32_t)error, .text = answer,
-		.n_text = strlen(answer)};
 	size_t n_fds;
 	ssize_t n;
 
@@ -135,9 +133,33 @@ serve(int fd, enum wire_op op, const char *node, const char *text, int error, co
 		q.path);
 	ck_assert_msg(q.n_text == strlen(text) && memcmp(q.text, text, q.n_text) == 0, "%.*s", (int)q.n_text,
 		q.text);
-	reply.serial = q.serial;
-	n = wire_reply_encode(&reply, buffer, sizeof(buffer));
+	return q;
+}
+
+/* PASSED stays the caller's. */
+static void
+answer(int fd, const struct wire_request *q, int error, const char *text, int passed)
+{
+	const struct wire_reply reply = {
+		.op = q->op,
+		.error = (uint32_t)error,
+		.serial = q->serial,
+		.text = text,
+		.n_text = strlen(text),
+	};
+	uint8_t buffer[WIRE_CONTROL_MAX];
+	int n = wire_reply_encode(&reply, buffer, sizeof(buffer));
+
 	ck_assert_int_eq(msg_send(fd, buffer, (size_t)n, &passed, passed >= 0, 0), n);
+}
+
+/* Returns its offset. */
+static uint64_t
+serve(int fd, enum wire_op op, const char *node, const char *text, int error, const char *reply, int passed)
+{
+	struct wire_request q = asked(fd, op, node, text);
+
+	answer(fd, &q, error, reply, passed);
 	return q.offset;
 }
 
@@ -181,7 +203,7 @@ serve_wait(int status)
 	char answer[128];
 
 	snprintf(answer, sizeof(answer), ENDED, status);
-	ck_assert_uint_eq(serve(control, WIRE_WAIT, "threads/7.3", "", 0, answer, -1), UINT64_MAX);
+	ck_assert_uint_eq(serve(control, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS, 0, answer, -1), UINT64_MAX);
 }
 
 /* It exits with STATUS, and has said so much. */
@@ -222,7 +244,7 @@ START_TEST(S17_S27_C09_a_program_gets_what_it_is_to_have_and_nothing_else)
 	ck_assert_uint_eq(program.n_bytes, sizeof(bytes));
 	ck_assert_mem_eq(program.bytes, bytes, sizeof(bytes));
 	ck_assert(program.files[3] == store && program.files[4] == zero.st_ino && program.files[5] == cache);
-	ck_assert_uint_eq(serve(control, WIRE_WAIT, "sessions/app/sessions/db/threads/7.3", "", 0,
+	ck_assert_uint_eq(serve(control, WIRE_WAIT, "sessions/app/sessions/db/threads/7.3", WIRE_WAIT_YIELDS, 0,
 				  "thread=7.3 state=exited status=1792 utime_usec=1 stime_usec=2 maxrss_kib=3", -1),
 		UINT64_MAX);
 	ends(7, "", "");
@@ -253,7 +275,7 @@ START_TEST(G65_its_status_is_that_of_the_program)
 	ck_assert_str_eq(program.bytes, "/bin/true");
 	ck_assert_uint_eq(program.hello.argc, 1);
 	snprintf(answer, sizeof(answer), "thread=7.3 %s", ended[_i].end);
-	serve(control, WIRE_WAIT, "threads/7.3", "", 0, answer, -1);
+	serve(control, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS, 0, answer, -1);
 	ends(ended[_i].status, "", ended[_i].err);
 }
 END_TEST
@@ -325,70 +347,66 @@ START_TEST(a_daemon_may_go_while_it_runs)
 	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	control = fd_close(control);
-	ends(125, "", "capctl: /bin/true: it was started, how it ended is not known: ECONNRESET: "
-		      "Connection reset by peer\n");
+	ends(125, "", "capctl: /bin/true: it was started, how it ended is not known: ENOTCONN: "
+		      "Transport endpoint is not connected\n");
 }
 END_TEST
 
 /* --- signals --- */
 
-/* What capctl writes to the thread's ctl, on a connection of its own. */
+/* What capctl writes to the thread's ctl, to which what it waits for gives way. */
 static void
-commands(int *other, const char *command, int error)
+commands(const char *command, int error)
 {
-	if (*other < 0)
-		*other = accept_control();
-	serve(*other, WIRE_WRITE, "threads/7.3/ctl", command, error, "", -1);
+	struct wire_request wait = asked(control, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS);
+
+	await(control);
+	answer(control, &wait, EAGAIN, "there is another request", -1);
+	serve(control, WIRE_WRITE, "threads/7.3/ctl", command, error, "", -1);
 }
 
 static const struct {
 	int signal;
 	const char *command;
 } signals[] = {{SIGINT, "signal=2"}, {SIGTERM, "signal=15"}, {SIGQUIT, "signal=3"}, {SIGHUP, "signal=1"},
-	{SIGUSR1, "signal=10"}, {SIGUSR2, "signal=12"}};
+	{SIGUSR1, "signal=10"}, {SIGUSR2, "signal=12"}, {SIGWINCH, "signal=28"}};
 
 START_TEST(signals_are_the_programs)
 {
-	int other = -1;
-
 	begin(WORDS(W("true")));
 	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	/* From here on it has blocked them. */
 	await(control);
 	ck_assert_int_eq(kill(capctl, signals[_i].signal), 0);
-	commands(&other, signals[_i].command, 0);
+	commands(signals[_i].command, 0);
 	/* One that comes when it has ended is of no interest. */
 	ck_assert_int_eq(kill(capctl, signals[_i].signal), 0);
-	commands(&other, signals[_i].command, ESRCH);
+	commands(signals[_i].command, ESRCH);
 	serve_wait(signals[_i].signal);
 	ends(128 + signals[_i].signal, "", "");
-	close(other);
 }
 END_TEST
 
 START_TEST(to_stop_it_is_to_stop_the_program)
 {
-	int other = -1, status;
+	int status;
 
 	begin(WORDS(W("true")));
 	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGTSTP), 0);
-	commands(&other, "pause", 0);
+	commands("pause", 0);
 	ck_assert_int_eq(waitpid(capctl, &status, WUNTRACED), capctl);
 	ck_assert(WIFSTOPPED(status));
 	ck_assert_int_eq(kill(capctl, SIGCONT), 0);
-	commands(&other, "resume", 0);
+	commands("resume", 0);
 	serve_wait(0);
 	ends(0, "", "");
-	close(other);
 }
 END_TEST
 
 START_TEST(what_is_ignored_is_not_passed_on)
 {
-	int other = -1;
-
 	begin_ignoring(WORDS(W("true")), SIGHUP);
 	control = accept_control();
 	serve(control, WIRE_READ, "label", "", 0, "init\n", -1);
@@ -396,24 +414,20 @@ START_TEST(what_is_ignored_is_not_passed_on)
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGHUP), 0);
 	ck_assert_int_eq(kill(capctl, SIGUSR1), 0);
-	commands(&other, "signal=10", 0);
+	commands("signal=10", 0);
 	serve_wait(0);
 	ends(0, "", "");
-	close(other);
 }
 END_TEST
 
 START_TEST(one_that_cannot_be_passed_on_ends_capctl)
 {
-	int other = -1;
-
 	begin(WORDS(W("true")));
 	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
 	await(control);
 	ck_assert_int_eq(kill(capctl, SIGTERM), 0);
-	commands(&other, "signal=15", EACCES);
+	commands("signal=15", EACCES);
 	ends(128 + SIGTERM, "", "capctl: signal 15: EACCES: Permission denied\n");
-	close(other);
 }
 END_TEST
 

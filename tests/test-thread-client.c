@@ -143,6 +143,134 @@ START_TEST(commands_go_to_the_thread)
 }
 END_TEST
 
+static void
+runs_on(void)
+{
+	struct capc_exit e = {.status = 4711};
+
+	ck_assert_int_eq(capc_thread_poll(thread, &e), -EAGAIN);
+	ck_assert_int_eq(e.status, 4711);
+}
+
+static void
+is_waited_for(void)
+{
+	runs_on();
+	ck_assert_uint_eq(played_asked(&d, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS), CAPC_FOREVER);
+}
+
+START_TEST(G65_a_loop_waits_and_does_other_things)
+{
+	struct capc_exit e;
+
+	is_waited_for();
+	runs_on();
+	played_quiet(&d);
+	played_answer(&d, WIRE_WAIT, EAGAIN, "there is another request", -1);
+	played_answer(&d, WIRE_WRITE, 0, "done", -1);
+	ck_assert_int_eq(capc_thread_ctl(thread, "signal=15", &reason), 0);
+	ck_assert_str_eq(capc_session_reason(d.session), "");
+	played_asked(&d, WIRE_WRITE, "threads/7.3/ctl", "signal=15");
+	is_waited_for();
+	played_answer(&d, WIRE_WAIT, 0, END, -1);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), 0);
+	is_end(&e);
+	ck_assert_int_eq(capc_thread_wait(thread, LONG, &e), 0);
+	played_quiet(&d);
+}
+END_TEST
+
+START_TEST(G65_it_may_end_while_it_is_told_something)
+{
+	struct capc_exit e, again;
+
+	is_waited_for();
+	played_answer(&d, WIRE_WAIT, 0, END, -1);
+	played_answer(&d, WIRE_WRITE, ENOENT, "there is no 'threads/7.3'", -1);
+	ck_assert_int_eq(capc_thread_ctl(thread, "kill", &reason), -ENOENT);
+	played_asked(&d, WIRE_WRITE, "threads/7.3/ctl", "kill");
+	ck_assert_int_eq(capc_thread_poll(thread, &e), 0);
+	is_end(&e);
+	ck_assert_int_eq(capc_thread_poll(thread, &again), 0);
+	is_end(&again);
+	played_quiet(&d);
+}
+END_TEST
+
+/* What comes too late for the one is told to the other. */
+START_TEST(G65_a_loop_may_wait_in_the_end)
+{
+	struct capc_exit e;
+
+	is_waited_for();
+	played_answer(&d, WIRE_WAIT, 0, END, -1);
+	played_answer(&d, WIRE_WAIT, ENOENT, "there is no 'threads/7.3'", -1);
+	ck_assert_int_eq(capc_thread_wait(thread, LONG, &e), 0);
+	is_end(&e);
+}
+END_TEST
+
+START_TEST(one_at_a_time_is_waited_for_so)
+{
+	capc_thread *first = take_ptr(thread);
+	struct capc_exit e;
+
+	next_program();
+	starts(&(struct capc_spawn){.size = sizeof(struct capc_spawn), .argv = true_argv});
+	played_asked(&d, WIRE_SPAWN, "threads", NULL);
+	ck_assert_int_eq(capc_thread_poll(first, &e), -EAGAIN);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), -EBUSY);
+	played_asked(&d, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS);
+	capc_thread_free(first);
+	is_waited_for();
+	played_quiet(&d);
+}
+END_TEST
+
+START_TEST(what_a_loop_is_told_may_be_nonsense)
+{
+	struct capc_exit e = {.status = 4711};
+
+	is_waited_for();
+	played_answer(&d, WIRE_WAIT, 0, nonsense[_i], -1);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), -EBADMSG);
+	ck_assert_int_eq(e.status, 4711);
+	is_waited_for();
+}
+END_TEST
+
+START_TEST(a_loop_sees_that_the_daemon_is_gone)
+{
+	struct capc_exit e;
+
+	is_waited_for();
+	d.fd = fd_close(d.fd);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), -ENOTCONN);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), -ENOTCONN);
+}
+END_TEST
+
+START_TEST(a_child_that_frees_it_ends_no_wait)
+{
+	struct capc_exit e;
+	int status;
+	pid_t pid;
+
+	is_waited_for();
+	pid = fork();
+	if (pid == 0) {
+		thread = capc_thread_free(thread);
+		d.session = capc_session_free(d.session);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	played_answer(&d, WIRE_WAIT, 0, END, -1);
+	ck_assert_int_eq(capc_thread_poll(thread, &e), 0);
+	is_end(&e);
+}
+END_TEST
+
 START_TEST(a_child_has_programs_of_its_own)
 {
 	pid_t pid = fork();
@@ -185,6 +313,13 @@ suite(void)
 	tcase_add_test(c, one_that_did_not_even_start_says_where);
 	tcase_add_loop_test(c, an_end_may_be_nonsense, 0, N_NONSENSE);
 	tcase_add_test(c, commands_go_to_the_thread);
+	tcase_add_test(c, G65_a_loop_waits_and_does_other_things);
+	tcase_add_test(c, G65_it_may_end_while_it_is_told_something);
+	tcase_add_test(c, G65_a_loop_may_wait_in_the_end);
+	tcase_add_test(c, one_at_a_time_is_waited_for_so);
+	tcase_add_loop_test(c, what_a_loop_is_told_may_be_nonsense, 0, N_NONSENSE);
+	tcase_add_test(c, a_loop_sees_that_the_daemon_is_gone);
+	tcase_add_test(c, a_child_that_frees_it_ends_no_wait);
 	tcase_add_test(c, a_child_has_programs_of_its_own);
 	tcase_add_test(c, nothing_is_freed_without_harm);
 	suite_add_tcase(s, c);

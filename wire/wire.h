@@ -48,6 +48,9 @@ enum wire_op {
 	WIRE_CHECK,     /* as a WRITE of what is written as a whole, which changes nothing */
 };
 
+/* The text of a WAIT for threads/ID that is not to hold up what the connection asks behind it. */
+#define WIRE_WAIT_YIELDS "yield"
+
 /* The extended attribute of a `socket` that takes the challenge. */
 #define WIRE_VOUCH_ATTRIBUTE "capfs.vouch"
 

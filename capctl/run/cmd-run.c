@@ -28,38 +28,16 @@ status_of(const struct capc_exit *e, const char *program)
 }
 
 static int
-end_status(struct context *x, capc_thread *t, const char *program)
+wait_for(struct context *x, capc_thread *t, const struct start *s)
 {
+	const char *program = s->argv[0];
 	struct capc_exit e;
-	int r = capc_thread_wait(t, CAPC_FOREVER, &e);
+	int r = forward_wait(x->session, t, start_restart(s), &e);
 
 	if (r == 0)
 		return status_of(&e, program);
 	complain(r, capc_session_reason(x->session), "%s: it was started, how it ended is not known", program);
 	return STATUS_LOST;
-}
-
-static int
-wait_for(struct context *x, capc_thread *t, const struct start *s)
-{
-	const char *session = s->session, *program = s->argv[0];
-	cleanup_text struct text node = {};
-	struct forward f;
-	int forwarding, status;
-
-	/* Only its own connection reaches that, with which it ends, as that does with this process. */
-	if (start_is_elsewhere(s))
-		return end_status(x, t, program);
-	text_addf(&node, "%s%sthreads/%s", session, *session ? "/" : "", capc_thread_id(t));
-	forwarding = text_done(&node);
-	if (forwarding == 0)
-		forwarding = forward_start(&f, x->options.cap, node.data, start_restart(s));
-	if (forwarding < 0)
-		complain(forwarding, NULL, "%s: signals are not passed on", program);
-	status = end_status(x, t, program);
-	if (forwarding == 0)
-		forward_end(&f);
-	return status;
 }
 
 static int

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "base/error.h"
 #include "base/number.h"
@@ -139,15 +138,6 @@ find_after(const struct session *s, uint64_t id)
 	return NULL;
 }
 
-/* The kernel counts all packets of the queue, of which the first is the one that is performed. */
-static bool
-is_followed(const struct exchange *x)
-{
-	int n = 0;
-
-	return ioctl(x->control->fd, FIONREAD, &n) == 0 && (size_t)n > x->n_asked;
-}
-
 int
 perform_wait_to_decide(struct exchange *x, struct session *s)
 {
@@ -162,13 +152,13 @@ perform_wait_to_decide(struct exchange *x, struct session *s)
 		text_ask(a, x->request.model->now_usec(), &x->request.text);
 		return text_done(&x->request.text) < 0 ? refuse(&x->request, ENOMEM, "the daemon is out of memory") : 0;
 	}
-	if (is_followed(x))
-		return refuse(&x->request, EAGAIN, "there is another request");
+	if (wait_gives_way(x))
+		return 0;
 	if (wait_is_late(x))
 		return refuse(&x->request, ETIMEDOUT, "there is nothing to decide");
 	wait_forget(c);
 	askings_wait_decider(s, &c->parked_link);
-	x->parked = x->gives_way = true;
+	x->parked = true;
 	wait_arm(c);
 	return 0;
 }

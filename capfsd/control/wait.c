@@ -8,6 +8,8 @@
 #include "capfsd/control/wait.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
 
 #include "capfsd/control/asks.h"
 #include "capfsd/control/control.h"
@@ -133,6 +135,25 @@ wait_is_late(struct exchange *x)
 	return now >= c->wait_until_usec;
 }
 
+/* The kernel counts all packets of the queue, of which the first is the one that is performed. */
+static bool
+is_followed(const struct exchange *x)
+{
+	int n = 0;
+
+	return ioctl(x->control->fd, FIONREAD, &n) == 0 && (size_t)n > x->n_asked;
+}
+
+bool
+wait_gives_way(struct exchange *x)
+{
+	x->gives_way = true;
+	if (!is_followed(x))
+		return false;
+	refuse(&x->request, EAGAIN, "there is another request");
+	return true;
+}
+
 void
 wait_arm(struct control *c)
 {
@@ -140,6 +161,16 @@ wait_arm(struct control *c)
 		return;
 	list_append(&c->controls->timed, &c->timed_link);
 	loop_arm(c->controls->wait_timer, c->wait_until_usec - loop_now(c->controls->sockets->event));
+}
+
+static bool
+take_yields(struct exchange *x, bool *ret)
+{
+	size_t n = strlen(WIRE_WAIT_YIELDS);
+
+	*ret = x->asked->n_text == n && memcmp(x->asked->text, WIRE_WAIT_YIELDS, n) == 0;
+	return *ret || x->asked->n_text == 0 ||
+		refuse(&x->request, EINVAL, "a wait says '" WIRE_WAIT_YIELDS "', or nothing");
 }
 
 /* Performed again when the visit is answered, or gone: then there is no such slot. */
@@ -174,13 +205,36 @@ wait_visit_answered(struct visit *v)
 	}
 }
 
+/* What has been said already of the end comes before what stands behind this. */
+static int
+wait_for_program(struct exchange *x, struct node node)
+{
+	struct program *p = program_of(node.entity);
+	struct operation o;
+	bool yields;
+	int e;
+
+	if (p->record.flags & PROGRAM_REGISTERED)
+		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
+	if (!take_yields(x, &yields))
+		return 0;
+	if (!program_is_live(p) || programs_end(p)) {
+		o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);
+		return verb_run(&o);
+	}
+	if (yields && wait_gives_way(x))
+		return 0;
+	if (wait_is_late(x))
+		return refuse(&x->request, ETIMEDOUT, "it has not ended");
+	e = wait_park(x, p);
+	wait_arm(x->control);
+	return e;
+}
+
 int
 perform_wait(struct exchange *x)
 {
-	struct control *c = x->control;
-	struct operation o;
 	struct node node;
-	int e;
 
 	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
@@ -190,15 +244,5 @@ perform_wait(struct exchange *x)
 		return wait_for_visit(x, capability_of(node.entity));
 	if (node.entity->kind != ENTITY_PROGRAM || node.row->name)
 		return refuse(&x->request, EINVAL, "only a program is waited for, at threads/ID, a visit, at caps/SLOT, or what a session is to decide");
-	if (program_of(node.entity)->record.flags & PROGRAM_REGISTERED)
-		return refuse(&x->request, EOPNOTSUPP, "it was not started by the daemon: its end is an event");
-	if (program_is_live(program_of(node.entity)) && !programs_end(program_of(node.entity))) {
-		if (wait_is_late(x))
-			return refuse(&x->request, ETIMEDOUT, "it has not ended");
-		e = wait_park(x, program_of(node.entity));
-		wait_arm(c);
-		return e;
-	}
-	o = exchange_operation(x, &verb_wait, tree_session_of(node), node.entity);
-	return verb_run(&o);
+	return wait_for_program(x, node);
 }

@@ -31,5 +31,7 @@ int wait_park(struct exchange *x, struct program *p);
 void wait_forget(struct control *c);
 /* Is the time over that a WAIT may take? It counts from when it was asked first. */
 bool wait_is_late(struct exchange *x);
+/* It is refused where another request of the connection stands behind it, now or later. Returns: whether it is now. */
+bool wait_gives_way(struct exchange *x);
 /* The WAIT of C is performed again when that is over. */
 void wait_arm(struct control *c);

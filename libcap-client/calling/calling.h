@@ -71,7 +71,7 @@ struct capc {
 	bool refused;		      /* the last call could not be sent, since there is no connection */
 
 	enum link_state state;
-	struct opening opening; /* ASKING, OPENING */
+	struct errand opening; /* ASKING, OPENING */
 	int fd;			/* ASIDE: the first connection; UP; else -1 */
 	int server;		/* pidfd of the process that serves it, once that has sent something; or -1 */
 	bool asks_server;	/* … this was asked for */

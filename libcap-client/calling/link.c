@@ -155,10 +155,10 @@ link_failed(struct capc *c, int error)
 }
 
 static void
-opened(struct opening *o, int error, const struct wire_reply *reply, int fd)
+opened(struct errand *e, int error, const struct wire_reply *reply, int fd)
 {
-	struct capc *c = list_entry(o, struct capc, opening);
-	int r = error;
+	struct capc *c = list_entry(e, struct capc, opening);
+	int r = error == 0 && fd < 0 ? -EBADMSG : error;
 
 	c->listens = error == -EOPNOTSUPP;
 	c->fd = fd;
@@ -185,8 +185,8 @@ link_begin(struct capc *c)
 	r = link_may(c);
 	if (r < 0)
 		return r;
-	c->opening.opened = opened;
-	r = opening_begin(&c->opening, c->session, c->slot, words(c));
+	c->opening.answered = opened;
+	r = errand_open(&c->opening, c->session, c->slot, words(c));
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	c->state = r == 0 ? LINK_OPENING : LINK_ASKING;
@@ -200,12 +200,12 @@ step(struct capc *c)
 
 	switch (c->state) {
 	case LINK_ASKING:
-		r = opening_begin(&c->opening, c->session, c->slot, words(c));
+		r = errand_open(&c->opening, c->session, c->slot, words(c));
 		if (r == 0)
 			c->state = LINK_OPENING;
 		return r;
 	case LINK_OPENING:
-		return opening_process(&c->opening, c->session);
+		return errand_process(&c->opening, c->session);
 	case LINK_ASIDE:
 		r = aside_answer(c->fd, &fd);
 		if (r < 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/number.h"
 
 #define ABANDON_USEC UINT64_C(1000000) /* so long at most does the next request wait for it */
@@ -27,6 +28,7 @@ thread_new(struct capc_session *s, const char *threads, const char *id, struct c
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
+	list_init(&t->wait.link);
 	t->session = s;
 	t->node = t->text = text_take(&node);
 	t->id = t->node + strlen(threads) + 1;
@@ -39,6 +41,7 @@ capc_thread_free(struct capc_thread *t)
 {
 	if (!t)
 		return NULL;
+	list_unlink(&t->wait.link);
 	capc_session_free(t->own);
 	free(t->text);
 	free(t);
@@ -81,6 +84,7 @@ capc_thread_through(struct capc_session *s, const char *slot, uint64_t timeout, 
 
 	if (!t)
 		return -ENOMEM;
+	list_init(&t->wait.link);
 	r = find_id(s, slot, timeout, &t->text);
 	if (r == 0)
 		r = capc_session_through(s, slot, timeout, &t->own);
@@ -220,11 +224,56 @@ capc_thread_wait(struct capc_thread *t, uint64_t timeout, struct capc_exit *ret)
 		r = session_do_at(t->session, WIRE_WAIT, t->node, NULL, timeout, &text, deadline);
 		if (r == 0)
 			r = parse_end(t, text, &t->exit);
-		t->ended = r == 0;
+		/* It may have been told to a capc_thread_poll() that gave way to this. */
+		t->ended |= r == 0;
 	}
-	if (r == 0)
+	if (t->ended) {
 		*ret = t->exit;
+		r = 0;
+	}
 	return r;
+}
+
+static void
+wait_answered(struct errand *e, int error, const struct wire_reply *reply, int fd)
+{
+	struct capc_thread *t = list_entry(e, struct capc_thread, wait);
+	cleanup_free char *text = NULL;
+
+	fd_close(fd);
+	if (error == -EAGAIN) { /* another request came behind it, and has reasons of its own */
+		session_begin(t->session);
+		return;
+	}
+	if (error == 0) {
+		text = strndup(reply->text, reply->n_text);
+		error = text ? parse_end(t, text, &t->exit) : -ENOMEM;
+	}
+	t->ended = error == 0;
+	t->error = error;
+}
+
+int
+capc_thread_poll(struct capc_thread *t, struct capc_exit *ret)
+{
+	int r = 0;
+
+	while (!t->ended && !t->error) {
+		t->wait.answered = wait_answered;
+		if (list_empty(&t->wait.link))
+			r = errand_wait(&t->wait, t->session, t->node);
+		if (r == 0)
+			r = errand_process(&t->wait, t->session);
+		if (r < 0 && !t->error)
+			return r;
+		if (!list_empty(&t->wait.link))
+			return -EAGAIN;
+	}
+	r = t->error;
+	t->error = 0;
+	if (t->ended)
+		*ret = t->exit;
+	return t->ended ? 0 : r;
 }
 
 /* --- this program --- */

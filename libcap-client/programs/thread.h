@@ -10,6 +10,8 @@ struct capc_thread {
 	char *text;       /* "sessions/app/threads/7.3", in which these are */
 	const char *node; /* where it is; "" at its own connection */
 	const char *id;
+	struct errand wait; /* of capc_thread_poll() */
+	int error; /* … which has been in vain */
 	bool ended;
 	struct capc_exit exit; /* then; the daemon tells it once */
 };
