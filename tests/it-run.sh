@@ -169,8 +169,11 @@ none_is_left() { # NAME
 }
 t_fails ENOENT "C04_no_such_program" new --cap=echo -- /no/such
 none_is_left exec
-t_fails ENOENT "C04_no_such_slot" new --cap=echo --cap=none -- /bin/true
+no_slot="capctl: none: ENOENT: there is no such slot; 'capctl why none' says more"
+t_is "C04_no_such_slot" "$no_slot" "$(new --cap=echo --cap=none -- /bin/true)"
 none_is_left slot
+t_is "says_the_same_of_ones_own" "$no_slot" "$(timeout 60 "$CAP" run --cap=none -- /bin/true 2>&1)"
+t_like "and_that_does" "has no slot none" "$CAP" why none
 t_fails EINVAL "C04_no_such_word" new --confine=nonsense=1 -- /bin/true
 none_is_left confine
 t_fails EINVAL "C04_no_such_limit" new --cap=echo,conns=x -- /bin/true

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "capctl/owner.h"
+#include "capctl/run/resolve.h"
 #include "capctl/run/run.h"
 #include "capctl/run/settle.h"
 
@@ -201,10 +202,12 @@ grant(struct child *c, struct context *x, const struct run_given *g)
 	r = text_done(&how);
 	if (r == 0)
 		r = child_grant(c, x, node.data, how.data, &made->slot);
-	if (r < 0) {
+	if (r == -ENOENT)
+		run_complain_slot(x, r, g->slot);
+	else if (r < 0)
 		complain(r, capc_session_reason(x->session), "grant %s to %s", g->slot, c->name);
+	if (r < 0)
 		return STATUS_CANNOT;
-	}
 	made->word = g->slot;
 	c->n_grants++;
 	return 0;

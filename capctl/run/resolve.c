@@ -25,6 +25,16 @@ run_open_slot(struct context *x, const char *node, uint64_t timeout)
 	return fd < 0 ? fd : capc_take_fd(c);
 }
 
+void
+run_complain_slot(const struct context *x, int error, const char *word)
+{
+	cleanup_text struct text reason = {};
+
+	text_addf(&reason, "there is no such slot; 'capctl why %s' says more", word);
+	complain(error, error == -ENOENT && text_done(&reason) == 0 ? reason.data : capc_session_reason(x->session), "%s",
+		word);
+}
+
 static int __attribute__((format(printf, 3, 4)))
 refuse(char **ret_reason, int error, const char *format, ...)
 {

@@ -84,8 +84,10 @@ open_slot(struct context *x, const struct run_given *g, uint64_t timeout, struct
 	if (node_kind(node.data) != NODE_SLOT)
 		return complain_usage("'%s' is not a slot", g->slot);
 	fd = run_open_slot(x, node.data, timeout);
-	if (fd < 0)
-		return complain(fd, capc_session_reason(x->session), "%s", g->slot);
+	if (fd < 0) {
+		run_complain_slot(x, fd, g->slot);
+		return STATUS_CANNOT;
+	}
 	return table_add(t, fd, g->label ? g->label : node_name(node.data));
 }
 
