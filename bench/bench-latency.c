@@ -5,7 +5,8 @@
  * What a call of 64 bytes that are sent back costs, against equals: a SEQPACKET socket served from an
  * epoll set, by a program that waits in the same way, and sd-bus, peer to peer, without a bus daemon.
  *
- *	asleep	whoever waits sleeps: the client in poll(2), the server in epoll_wait(2)
+ *	asleep	whoever waits sleeps: the client in poll(2), since its call has a time, the server in epoll_wait(2);
+ *		the library's client does so in recvmsg(2), whose time it has set (SO_RCVTIMEO)
  *	loop	both have an event loop of their own, an epoll set, that what is measured is one part of
  *	look	both look again and again for 30 microseconds before they sleep
  *

@@ -31,7 +31,7 @@ check_sent_on(const struct capc_msg *m)
 	FUZZ_CHECK(frame_send(&f, pair[0], buffer, sizeof(buffer)) == 0);
 	frame_end(&f);
 	do
-		r = frame_receive(pair[1], buffer, sizeof(buffer), m->n_fds, true, &in, &call);
+		r = frame_receive(pair[1], buffer, sizeof(buffer), m->n_fds, true, &in, MSG_DONTWAIT, &call);
 	while (r == 0);
 	FUZZ_CHECK(r == 1 && inbox_take(&in, &call, &same) == 0);
 	FUZZ_CHECK(same.code == m->code && same.n_data == m->n_data && same.n_fds == m->n_fds);
@@ -66,7 +66,7 @@ receive(int fd, struct inbox *in, size_t fds_max)
 {
 	struct wire_call call;
 	struct capc_msg m;
-	int r = frame_receive(fd, buffer, sizeof(buffer), fds_max, true, in, &call);
+	int r = frame_receive(fd, buffer, sizeof(buffer), fds_max, true, in, MSG_DONTWAIT, &call);
 
 	if (r <= 0)
 		return r;

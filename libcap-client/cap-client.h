@@ -731,7 +731,7 @@ CAPC_PUBLIC int capc_open_node(int fd, uint64_t timeout, capc **ret);
 /*
  * Makes a connection of a connected socket, such as an end of socketpair(2) whose other end has capc_serve_fd(). No
  * session and no daemon is needed. Takes fd. When it has ended it is not opened again: calls give -ENOTCONN,
- * of CAPC_ORIGIN_LIBRARY.
+ * of CAPC_ORIGIN_LIBRARY. Calls set SO_RCVTIMEO of the socket, which its duplicates have too.
  *
  * Returns: 0, -EBADF, -ENOTSOCK. Does not block.
  */

@@ -246,13 +246,13 @@ inbox_add(struct inbox *in, const int *fds, size_t n, size_t max)
 
 static ssize_t
 packet_receive(int fd, void *buffer, size_t size, int fds[MSG_FDS_MAX], size_t room, size_t *ret_n_fds, bool *ret_lost,
-	struct inbox *in)
+	struct inbox *in, int flags)
 {
 	ssize_t n;
 
 	if (!in->sender)
-		return msg_receive_lossy(fd, buffer, size, fds, room, ret_n_fds, ret_lost, MSG_DONTWAIT);
-	n = msg_receive_lossy_from(fd, buffer, size, fds, room, ret_n_fds, ret_lost, in->sender, MSG_DONTWAIT);
+		return msg_receive_lossy(fd, buffer, size, fds, room, ret_n_fds, ret_lost, flags);
+	n = msg_receive_lossy_from(fd, buffer, size, fds, room, ret_n_fds, ret_lost, in->sender, flags);
 	if (n <= 0)
 		return n;
 	msg_ask_pidfd(fd, false);
@@ -261,17 +261,17 @@ packet_receive(int fd, void *buffer, size_t size, int fds[MSG_FDS_MAX], size_t r
 }
 
 int
-frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
+frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in, int flags,
 	struct wire_call *ret)
 {
 	int fds[MSG_FDS_MAX], r;
 	size_t n_fds, room = fds_max > 0 || large ? MSG_FDS_MAX : 0;
 	bool lost;
-	ssize_t n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in);
+	ssize_t n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in, flags);
 
 	/* The error of an end stands before what was sent until then. */
 	if (n == -ECONNRESET)
-		n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in);
+		n = packet_receive(fd, buffer, size, fds, room, &n_fds, &lost, in, MSG_DONTWAIT);
 	if (n < 0)
 		return (int)n;
 	r = n == 0 ? -ECONNRESET : wire_call_decode(buffer, (size_t)n, ret);

@@ -74,11 +74,12 @@ void inbox_fail(struct inbox *in, int error);
 
 /*
  * Receives one packet; the payload of *RET points into BUFFER. Where neither FDS_MAX descriptors nor a
- * LARGE payload may come, none is ever installed in this process.
- * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -ECONNRESET (the end), -EBADMSG,
+ * LARGE payload may come, none is ever installed in this process. FLAGS are MSG_DONTWAIT; 0 waits as long as
+ * SO_RCVTIMEO of the socket says.
+ * Returns: 1, 0 (something that goes with a later one), -EAGAIN, -EINTR, -ECONNRESET (the end), -EBADMSG,
  * -EPROTO, -errno.
  */
-int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in,
+int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large, struct inbox *in, int flags,
 	struct wire_call *ret);
 
 /* Nobody wants the RETURN that CALL is: empties the inbox. */

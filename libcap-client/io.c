@@ -84,11 +84,10 @@ deadline_after(uint64_t timeout)
 	return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
 }
 
-/* Microseconds until then, 0 if it is over. */
-static uint64_t
+uint64_t
 deadline_left(uint64_t deadline)
 {
-	uint64_t now = now_usec();
+	uint64_t now = deadline == UINT64_MAX ? 0 : now_usec();
 
 	return deadline > now ? deadline - now : 0;
 }

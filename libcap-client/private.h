@@ -55,6 +55,9 @@ pid_t process_id(void);
 uint64_t now_usec(void);
 uint64_t deadline_after(uint64_t timeout);
 
+/* Microseconds until then, 0 if it is over. */
+uint64_t deadline_left(uint64_t deadline);
+
 /* Milliseconds until then for poll(2), rounded up; -1: for ever. */
 int deadline_left_msec(uint64_t deadline);
 

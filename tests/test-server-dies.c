@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,6 +154,50 @@ START_TEST(P09_a_loop_hears_of_its_servers_death)
 }
 END_TEST
 
+static bool
+is_timed(int fd)
+{
+	struct timeval t = {};
+	socklen_t n = sizeof(t);
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &n), 0);
+	return t.tv_sec || t.tv_usec;
+}
+
+/* Who waits sleeps in the receive, not for long. Whoever gets the socket then waits in it for as long as he likes. */
+START_TEST(P09_who_waits_sleeps_in_the_receive)
+{
+	int fd;
+
+	ck_assert(is_timed(fds[1]));
+	fd = capc_take_fd(c);
+	c = NULL;
+	ck_assert_int_ge(fd, 0);
+	ck_assert(!is_timed(fd));
+	close(fd);
+}
+END_TEST
+
+static void
+on_alarm(int number)
+{
+}
+
+/* A signal ends neither the call nor the connection. */
+START_TEST(P09_a_signal_ends_no_call)
+{
+	struct itimerval often = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000};
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct capc_msg reply;
+
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+	ck_assert_int_eq(capc_call(c, &(struct capc_msg){.code = 9}, &reply, 300000), -ETIMEDOUT);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &(struct itimerval){}, NULL), 0);
+	ck_assert_int_eq(call(0), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -169,6 +214,8 @@ main(void)
 	tcase_add_test(t, P09_a_call_ends_with_its_server);
 	tcase_add_test(t, P09_what_a_server_sent_before_it_died_is_there);
 	tcase_add_test(t, P09_a_loop_hears_of_its_servers_death);
+	tcase_add_test(t, P09_who_waits_sleeps_in_the_receive);
+	tcase_add_test(t, P09_a_signal_ends_no_call);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }

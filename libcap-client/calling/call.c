@@ -92,6 +92,16 @@ wait_step(const struct capc *c, uint64_t deadline)
 	return r == -ETIMEDOUT && soon < deadline ? 0 : r;
 }
 
+/* As long as nothing but replies is waited for, most of which come soon. */
+static void
+pending_await(struct capc *c, const struct pending *p, uint64_t deadline)
+{
+	int r = 1;
+
+	while (r > 0 && p->state != PENDING_DONE && flow_is_simple(c) && deadline_left(deadline) >= AWAIT_USEC)
+		r = flow_await(c);
+}
+
 /* Waits until P is done, which is at once when its connection has ended. */
 static int
 pending_wait(struct capc *c, const struct pending *p, uint64_t deadline)
@@ -103,6 +113,7 @@ pending_wait(struct capc *c, const struct pending *p, uint64_t deadline)
 			flow_take(c);
 		spin_end(&c->spin, p->state == PENDING_DONE);
 	}
+	pending_await(c, p, deadline);
 	/* There may be a connection since, by a function of another handle: nothing that is waited for tells of it. */
 	if (p->state != PENDING_DONE && !flow_is_simple(c))
 		flow_step(c, 1);

@@ -17,6 +17,7 @@
 
 #define QUEUE_MAX 256 /* calls that wait to be sent */
 #define SENT_MAX 256  /* unanswered, of a server that does not say how many it takes */
+#define AWAIT_USEC 100000
 #define RETRY_MSEC 10 /* where nothing tells that it is time; then twice as much, up to … */
 #define RETRY_MSEC_MAX 1280
 
@@ -75,6 +76,7 @@ struct capc {
 	int fd;			/* ASIDE: the first connection; UP; else -1 */
 	int server;		/* pidfd of the process that serves it, once that has sent something; or -1 */
 	bool asks_server;	/* … this was asked for */
+	bool is_timed;		/* FD: SO_RCVTIMEO is AWAIT_USEC */
 	int lifeline;		/* the first connection, where there were two; -1: none */
 	int type;
 	uint64_t generation; /* connections so far */
@@ -159,6 +161,12 @@ int flow_call(struct capc *c, struct pending *p, const struct capc_msg *req);
 
 /* Takes one packet. Returns: 1, 0 (there is none), or -errno: the connection has ended. */
 int flow_take(struct capc *c);
+
+/*
+ * The same, but sleeps for AWAIT_USEC at most when there is none: in the receive itself, for which nobody has to be
+ * woken up first. Nothing else is seen meanwhile, not that the server has died either. 0: also after a signal.
+ */
+int flow_await(struct capc *c);
 
 /* Sends what waits, as far as that is possible; makes a connection if there has to be one. */
 void flow_send(struct capc *c);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include "base/msg.h"
 #include "libcap-client/calling/calling.h"
@@ -148,13 +149,13 @@ take_return(struct capc *c, const struct wire_call *reply)
 	return 1;
 }
 
-int
-flow_take(struct capc *c)
+static int
+take(struct capc *c, int flags)
 {
 	struct wire_call reply;
-	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, true, &c->in, &reply);
+	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, true, &c->in, flags, &reply);
 
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || r == -EINTR)
 		return 0;
 	if (r < 0)
 		return link_end(c, r);
@@ -167,6 +168,23 @@ flow_take(struct capc *c)
 	if (reply.serial > c->serial || (r > 0 && (reply.type != WIRE_RETURN || reply.code > WIRE_ERRNO_MAX)))
 		return link_end(c, -EBADMSG);
 	return r > 0 ? take_return(c, &reply) : 1;
+}
+
+int
+flow_take(struct capc *c)
+{
+	return take(c, MSG_DONTWAIT);
+}
+
+int
+flow_await(struct capc *c)
+{
+	struct timeval t = {.tv_usec = AWAIT_USEC};
+
+	if (!c->is_timed && setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0)
+		return 0;
+	c->is_timed = true;
+	return take(c, 0);
 }
 
 /* All that has come, unless that is more than MAX. Returns: 1: it is, 0, -errno: the connection has ended. */

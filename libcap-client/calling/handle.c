@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -232,6 +234,8 @@ capc_take_fd(struct capc *c)
 
 	if (fd >= 0) {
 		dispatch_forget(c);
+		if (c->is_timed)
+			(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){}, sizeof(struct timeval));
 		c->fd = -1;
 	}
 	capc_free(c);

@@ -245,6 +245,7 @@ link_end(struct capc *c, int error)
 	c->lifeline = fd_shutdown_close(c->lifeline);
 	c->server = fd_close(c->server);
 	c->asks_server = false;
+	c->is_timed = false;
 	c->in.sender = NULL;
 	c->state = LINK_NONE;
 	c->ended = error;

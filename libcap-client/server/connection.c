@@ -314,7 +314,7 @@ connection_read(struct connection *c)
 		return 0;
 	}
 	r = frame_receive(c->fd, e->buffer, sizeof(e->buffer), e->fds_max,
-		e->data_max > WIRE_PAYLOAD_MAX, &c->in, &call);
+		e->data_max > WIRE_PAYLOAD_MAX, &c->in, MSG_DONTWAIT, &call);
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
 	if (r == 0) {
