@@ -5,13 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/list.h"
 
 #define EVENTS_MAX 64
 
@@ -37,25 +38,6 @@ fill_standard_fds(void)
 	} while (fd <= STDERR_FILENO);
 	close(fd);
 	return 0;
-}
-
-int
-loop_init(struct loop *l)
-{
-	int e = fill_standard_fds();
-
-	*l = (struct loop){.epoll_fd = -1, .signal_fd = -1, .now_usec = loop_clock_usec()};
-	if (e < 0)
-		return e;
-	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	return l->epoll_fd < 0 ? -errno : 0;
-}
-
-void
-loop_deinit(struct loop *l)
-{
-	l->signal_fd = fd_close(l->signal_fd);
-	l->epoll_fd = fd_close(l->epoll_fd);
 }
 
 int
@@ -117,21 +99,70 @@ loop_end(struct loop *l, int status)
 	l->status = status;
 }
 
-/* Rounded up, so that nothing is looked at just before its time, again and again. */
-static int
-timeout_msec(uint64_t usec)
+static void
+timer_run(struct source *source, uint32_t events)
 {
-	if (usec == UINT64_MAX)
-		return -1;
-	return usec >= (uint64_t)INT_MAX * 1000 - 999 ? INT_MAX : (int)((usec + 999) / 1000);
+	struct loop *l = container_of(source, struct loop, timer);
+	uint64_t n;
+
+	if (read(source->fd, &n, sizeof(n)) == sizeof(n))
+		l->timer_usec = UINT64_MAX;
+}
+
+int
+loop_init(struct loop *l)
+{
+	int e = fill_standard_fds();
+
+	*l = (struct loop){.epoll_fd = -1,
+		.signal_fd = -1,
+		.timer = {.fd = -1, .run = timer_run},
+		.timer_usec = UINT64_MAX,
+		.now_usec = loop_clock_usec()};
+	if (e < 0)
+		return e;
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll_fd < 0)
+		return -errno;
+	l->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	return l->timer.fd < 0 ? -errno : loop_add(l, &l->timer, EPOLLIN);
+}
+
+void
+loop_deinit(struct loop *l)
+{
+	l->timer.fd = fd_close(l->timer.fd);
+	l->signal_fd = fd_close(l->signal_fd);
+	l->epoll_fd = fd_close(l->epoll_fd);
+}
+
+/*
+ * A timeout of epoll_wait(2) is started and stopped whenever there is nothing to do. This timer is left alone
+ * while it goes off early enough, even if by then what it was set for will have moved.
+ */
+static int
+timer_set(struct loop *l, uint64_t timeout_usec)
+{
+	uint64_t usec = timeout_usec < UINT64_MAX - l->now_usec ? l->now_usec + timeout_usec : UINT64_MAX;
+	struct itimerspec t = {.it_value = {(time_t)(usec / 1000000), (long)(usec % 1000000) * 1000}};
+
+	if (timeout_usec == 0 || usec >= l->timer_usec)
+		return 0;
+	if (timerfd_settime(l->timer.fd, TFD_TIMER_ABSTIME, &t, NULL) < 0)
+		return -errno;
+	l->timer_usec = usec;
+	return 0;
 }
 
 int
 loop_wait(struct loop *l, uint64_t timeout_usec)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int n = epoll_wait(l->epoll_fd, events, EVENTS_MAX, timeout_msec(timeout_usec));
+	int n = timer_set(l, timeout_usec);
 
+	if (n < 0)
+		return n;
+	n = epoll_wait(l->epoll_fd, events, EVENTS_MAX, timeout_usec == 0 ? 0 : -1);
 	l->now_usec = loop_clock_usec();
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;

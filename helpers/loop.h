@@ -20,6 +20,8 @@ struct source {
 struct loop {
 	int epoll_fd;
 	int signal_fd;
+	struct source timer;	/* wakes it for what is due later */
+	uint64_t timer_usec;	/* when; UINT64_MAX: not at all */
 	bool ended;	   /* set by whoever wants loop_wait()'s caller to stop */
 	int status;	   /* the process's exit status then */
 	uint64_t now_usec; /* CLOCK_MONOTONIC at the begin of this round */

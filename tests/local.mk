@@ -114,6 +114,7 @@ unit_tests = \
 	tests/test-minder \
 	tests/test-proxy-header \
 	tests/test-relay \
+	tests/test-relay-edges \
 	tests/test-relay-ends \
 	tests/test-state \
 	tests/test-damage \
@@ -476,6 +477,9 @@ relay_world = tests/relay-world.c tests/relay-world.h
 tests_test_relay_SOURCES = tests/test-relay.c $(relay_world)
 tests_test_relay_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_relay_LDADD = tests/libfixture.la helpers/libhelper.la
+tests_test_relay_edges_SOURCES = tests/test-relay-edges.c $(relay_world)
+tests_test_relay_edges_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_relay_edges_LDADD = tests/libfixture.la helpers/libhelper.la
 tests_test_relay_ends_SOURCES = tests/test-relay-ends.c tests/peers.c tests/peers.h $(relay_world)
 tests_test_relay_ends_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_relay_ends_LDADD = tests/libfixture.la helpers/libhelper.la
