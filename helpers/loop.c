@@ -154,6 +154,17 @@ timer_set(struct loop *l, uint64_t timeout_usec)
 	return 0;
 }
 
+static void
+run_sources(const struct epoll_event *events, int n, bool late)
+{
+	for (int i = 0; i < n; i++) {
+		struct source *s = events[i].data.ptr;
+
+		if (s->added && s->late == late)
+			s->run(s, events[i].events);
+	}
+}
+
 int
 loop_wait(struct loop *l, uint64_t timeout_usec)
 {
@@ -166,11 +177,7 @@ loop_wait(struct loop *l, uint64_t timeout_usec)
 	l->now_usec = loop_clock_usec();
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
-	for (int i = 0; i < n; i++) {
-		struct source *s = events[i].data.ptr;
-
-		if (s->added)
-			s->run(s, events[i].events);
-	}
+	run_sources(events, n, false);
+	run_sources(events, n, true);
 	return 0;
 }

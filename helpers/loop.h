@@ -14,6 +14,7 @@ struct source {
 	int fd;
 	uint32_t events; /* what it waits for; meaningful while it is added */
 	bool added;
+	bool late; /* of those that are ready in a round it runs after all that are not */
 	void (*run)(struct source *s, uint32_t events);
 };
 

@@ -347,7 +347,7 @@ relays_add(struct relays *all, int client_fd, const struct capc_caller *caller)
 	}
 	r->relays = all;
 	r->sides[CLIENT] = (struct side){.source = {.fd = -1, .run = client_run}};
-	r->sides[SERVER] = (struct side){.source = {.fd = -1, .run = server_run}};
+	r->sides[SERVER] = (struct side){.source = {.fd = -1, .run = server_run, .late = true}};
 	for (int i = 0; i < 2; i++) {
 		r->sides[i].other = &r->sides[!i];
 		r->sides[i].mover = &all->mover;
