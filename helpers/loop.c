@@ -83,6 +83,12 @@ loop_modify(struct loop *l, struct source *s, uint32_t events)
 	return s->events == events ? 0 : control(l, EPOLL_CTL_MOD, s, events);
 }
 
+int
+loop_renew(struct loop *l, struct source *s)
+{
+	return control(l, EPOLL_CTL_MOD, s, s->events);
+}
+
 void
 loop_remove(struct loop *l, struct source *s)
 {

@@ -37,6 +37,8 @@ int loop_add_signals(struct loop *l, struct source *s, const int *signals, int n
 
 int loop_add(struct loop *l, struct source *s, uint32_t events);
 int loop_modify(struct loop *l, struct source *s, uint32_t events);
+/* What it waits for is told again, if it is so: by EPOLLET that comes only with a change. */
+int loop_renew(struct loop *l, struct source *s);
 void loop_remove(struct loop *l, struct source *s);
 
 /* One round. TIMEOUT_USEC UINT64_MAX: for ever. Returns: 0 or -errno. */

@@ -92,8 +92,16 @@ static void
 relay_watch(struct relay *r, enum side_index i)
 {
 	struct side *s = &r->sides[i];
+	uint32_t events = side_events(s);
+	int e;
 
-	if (!r->dead && !s->hung_up && loop_modify(r->relays->loop, &s->source, side_events(s)) < 0)
+	if (r->dead || s->hung_up)
+		return;
+	e = loop_modify(r->relays->loop, &s->source, events);
+	if (e == 0 && s->unread && events & EPOLLET)
+		e = loop_renew(r->relays->loop, &s->source);
+	s->unread = false;
+	if (e < 0)
 		relay_end(r);
 }
 
@@ -168,6 +176,7 @@ relay_run(struct relay *r, enum side_index i, uint32_t events)
 		s->hung_up = true;
 		side_deafen(s);
 	}
+	s->to_end = hung_up || events & (EPOLLPRI | EPOLLRDHUP);
 	/* Only what this end is ready for: a look at the other one would find nothing, each time. */
 	if (hung_up || events & EPOLLIN)
 		relay_pump(r, i);
@@ -266,7 +275,7 @@ relay_start(struct relay *r, int server_fd)
 		int e = side_start(&r->sides[i]);
 
 		if (e == 0)
-			e = loop_add(all->loop, &r->sides[i].source, EPOLLIN);
+			e = loop_add(all->loop, &r->sides[i].source, side_events(&r->sides[i]));
 		if (e < 0) {
 			message_limited(
 				&all->limit, all->loop->now_usec, "epoll: %s", error_name(e));

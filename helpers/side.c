@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/msg.h"
 
 /* A packet is never longer than a socket's default buffer; a longer one is refused. */
 #define BUFFER_STREAM_BYTES 65536
@@ -131,7 +132,7 @@ side_splice(struct side *s, struct pipe *p)
 	s->n_pumped += (size_t)n;
 	s->pipe = p;
 	p->n = (size_t)n;
-	return side_flush_pipe(s) && (n >= MORE_BYTES || s->hung_up) ? MOVED_MORE : MOVED_ALL;
+	return side_flush_pipe(s) && (n >= MORE_BYTES || s->to_end) ? MOVED_MORE : MOVED_ALL;
 }
 
 /* --- through the buffer --- */
@@ -222,7 +223,7 @@ side_copy(struct side *s, const char **ret_why)
 		return side_keep(s, m->buffer + sent, (size_t)n - sent, ret_why);
 	/* A stream that gave less than was asked for has no more: what comes later wakes us again. */
 	if (!m->seqpacket && (size_t)n < m->size)
-		return s->hung_up ? MOVED_MORE : MOVED_ALL;
+		return s->to_end ? MOVED_MORE : MOVED_ALL;
 	side_found_much(s);
 	return MOVED_MORE;
 }
@@ -272,6 +273,7 @@ side_pump(struct side *s)
 	s->n_pumped = 0;
 	while (moved == MOVED_MORE && rounds-- > 0 && !s->other->deaf && side_flush_pending(s) && !s->ended)
 		moved = side_move(s, &why);
+	s->unread = moved == MOVED_MORE;
 	/* As a whole: the last piece of something large may be small. */
 	if (s->n_pumped >= BULK_BYTES)
 		side_found_much(s);
@@ -300,18 +302,23 @@ side_events(const struct side *s)
 		events |= EPOLLIN;
 	if (side_keeps(s->other))
 		events |= EPOLLOUT;
+	if (events == EPOLLIN && !s->bulk && !s->mover->seqpacket)
+		events |= EPOLLET | EPOLLPRI | EPOLLRDHUP;
 	return events;
 }
 
 int
 side_start(struct side *s)
 {
-	int on = 1;
+	int on = 1, off = 0;
 
-	s->barred = !s->mover->seqpacket && fd_bars_descriptors(s->source.fd);
-	if (!s->mover->seqpacket)
-		return 0;
-	return setsockopt(s->source.fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)) < 0 ? -errno : 0;
+	if (s->mover->seqpacket)
+		return setsockopt(s->source.fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)) < 0 ? -errno : 0;
+	/* A listener may have left these on; and who tells each sender's bytes apart ends a piece with them. */
+	(void)setsockopt(s->source.fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+	msg_ask_pidfd(s->source.fd, false);
+	s->barred = fd_bars_descriptors(s->source.fd);
+	return 0;
 }
 
 int

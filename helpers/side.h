@@ -48,6 +48,8 @@ struct side {
 	bool bulk;    /* that was much, and the next goes through a pipe */
 	bool piped;   /* it may */
 	bool barred;  /* nobody can send descriptors here */
+	bool to_end;  /* what is read may stop short of what has come: at urgent data, or before the end */
+	bool unread;  /* there may be more, of which an edge will not tell again */
 };
 
 /* Returns: 0 or -errno. */
@@ -68,5 +70,8 @@ void side_drop(struct side *s);
 bool side_is_done(const struct side *s);
 /* Who writes what nobody will read at S is told so, and does not wait for room in vain. */
 void side_deafen(struct side *s);
-/* What S must be woken for: EPOLLIN, EPOLLOUT. */
+/*
+ * What S must be woken for: EPOLLIN, EPOLLOUT. By EPOLLET where a piece that is shorter than the buffer says
+ * that all has been read, so that no later look is needed to see that there is nothing.
+ */
 uint32_t side_events(const struct side *s);

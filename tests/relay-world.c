@@ -67,7 +67,7 @@ start_relays(const struct relays_options *o)
 	struct relays_options options = *o;
 
 	options.path = w.path;
-	options.connect = connect_behind;
+	options.connect = o->connect ? o->connect : connect_behind;
 	options.max = o->max ? o->max : 100;
 	ck_assert_int_eq(relays_init(&w.relays, &w.loop, &w.service, &options), 0);
 }
