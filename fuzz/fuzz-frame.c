@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 #include "libcap-client/private.h"
 
 static uint8_t buffer[WIRE_CALL_MAX];
+static struct call_packet *packet;
 static struct room room; /* for what is sent on */
 static struct buffer out;
 
@@ -18,6 +20,7 @@ static struct buffer out;
 static void
 check_sent_on(const struct capc_msg *m)
 {
+	struct call_packet *other = malloc(sizeof(*other));
 	struct window window;
 	struct inbox in = {.window = &window};
 	struct wire_call call;
@@ -31,12 +34,13 @@ check_sent_on(const struct capc_msg *m)
 	FUZZ_CHECK(frame_send(&f, pair[0], buffer, sizeof(buffer)) == 0);
 	frame_end(&f);
 	do
-		r = frame_receive(pair[1], buffer, sizeof(buffer), m->n_fds, true, &in, MSG_DONTWAIT, &call);
+		r = frame_receive(pair[1], other->bytes, sizeof(other->bytes), m->n_fds, true, &in, MSG_DONTWAIT, &call);
 	while (r == 0);
-	FUZZ_CHECK(r == 1 && inbox_take(&in, &call, &same) == 0);
+	FUZZ_CHECK(r == 1 && inbox_take(&in, &call, &other, &same) == 0);
 	FUZZ_CHECK(same.code == m->code && same.n_data == m->n_data && same.n_fds == m->n_fds);
 	FUZZ_CHECK(memcmp(same.data, m->data, m->n_data) == 0);
 	capc_msg_done(&same);
+	free(other);
 	buffer_copied(&out, 1);
 	window_drop(&window);
 	fd_close(pair[0]);
@@ -66,14 +70,14 @@ receive(int fd, struct inbox *in, size_t fds_max)
 {
 	struct wire_call call;
 	struct capc_msg m;
-	int r = frame_receive(fd, buffer, sizeof(buffer), fds_max, true, in, MSG_DONTWAIT, &call);
+	int r = frame_receive(fd, packet->bytes, sizeof(packet->bytes), fds_max, true, in, MSG_DONTWAIT, &call);
 
 	if (r <= 0)
 		return r;
 	FUZZ_CHECK(r == 1);
 	if (call.type == WIRE_CREDIT)
 		return 1;
-	r = inbox_take(in, &call, &m);
+	r = inbox_take(in, &call, &packet, &m);
 	FUZZ_CHECK(in->n == 0 && !in->fds && !in->error);
 	if (r < 0) {
 		FUZZ_CHECK(r == -EBADMSG || r == -EMSGSIZE || r == -EMFILE);
@@ -94,6 +98,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct inbox in = {.window = &window};
 	int pair[2], r = 0;
 
+	packet = malloc(sizeof(*packet));
 	room_init(&room, 1);
 	buffer_init(&out, &room, true);
 	window_init(&window, &room);
@@ -105,6 +110,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	FUZZ_CHECK(r >= 0 || r == -EBADMSG || r == -EPROTO || r == -ECONNRESET || r == -EMSGSIZE);
 	inbox_clear(&in);
+	free(packet);
 	room_deinit(&room);
 	FUZZ_CHECK(room_is_empty(&room));
 	fd_close(pair[0]);

@@ -307,12 +307,12 @@ inbox_discard(struct inbox *in, const struct wire_call *call)
 }
 
 int
-inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret)
+inbox_take(struct inbox *in, const struct wire_call *call, struct call_packet **packet, struct capc_msg *ret)
 {
 	int r = in->error;
 
 	if (r == 0)
-		r = message_make(call, in->fds, in->n, in->window, ret);
+		r = message_make(call, in->fds, in->n, in->window, packet, ret);
 	if (r == 0)
 		in->n = 0;
 	inbox_clear(in);

@@ -12,6 +12,13 @@
 
 struct capc_msg;
 
+/* One that comes in, whose payload begins where anything may be read: a message may take it as it is. */
+struct call_packet {
+	uint8_t before[14];
+	uint8_t bytes[WIRE_CALL_MAX];
+};
+
+_Static_assert((offsetof(struct call_packet, bytes) + WIRE_CALL_HEAD) % 16 == 0, "payloads are aligned");
 
 /* A message on its way out; data and descriptors stay the caller's. */
 struct frame {
@@ -85,5 +92,8 @@ int frame_receive(int fd, void *buffer, size_t size, size_t fds_max, bool large,
 /* Nobody wants the RETURN that CALL is: empties the inbox. */
 void inbox_discard(struct inbox *in, const struct wire_call *call);
 
-/* Makes a message of CALL and what the inbox has, and empties that. Returns: 0, its error, -errno. */
-int inbox_take(struct inbox *in, const struct wire_call *call, struct capc_msg *ret);
+/*
+ * Makes a message of CALL, which came in *PACKET, and what the inbox has, and empties that. *PACKET may be another one
+ * then. Returns: 0, its error, -errno.
+ */
+int inbox_take(struct inbox *in, const struct wire_call *call, struct call_packet **packet, struct capc_msg *ret);

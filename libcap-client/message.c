@@ -17,11 +17,13 @@
 #include "base/fd.h"
 #include "libcap-client/private.h"
 
+#define TAKEN_MIN (WIRE_PAYLOAD_MAX / 2) /* bytes of a payload for which a packet's memory is not too much */
 #define LARGE_SEALS (F_SEAL_WRITE | BUFFER_SEALS)
 
 /* What a message owns, in one block with the descriptors and what is short of its data. */
 struct message {
 	struct block *block; /* of what was copied, or NULL */
+	struct call_packet *packet; /* that has the data, or NULL */
 	void *map; /* of what is long, or NULL */
 	size_t n_map;
 	int fds[];
@@ -35,6 +37,7 @@ message_new(const int *fds, size_t n_fds, size_t n_data)
 	if (!m)
 		return NULL;
 	m->block = NULL;
+	m->packet = NULL;
 	m->map = NULL;
 	m->n_map = 0;
 	if (n_fds > 0)
@@ -56,16 +59,32 @@ message_set(struct message *m, const struct wire_call *call, const void *data, s
 	};
 }
 
-static int
-make_short(const struct wire_call *call, const int *fds, size_t n_fds, struct capc_msg *ret)
+/* To copy it again would take as long as all else together. Where there is no memory for another one it is copied. */
+static struct call_packet *
+take_packet(struct call_packet **packet, size_t n)
 {
-	struct message *m = message_new(fds, n_fds, call->n_payload + 1);
+	struct call_packet *other = n < TAKEN_MIN ? NULL : malloc(sizeof(*other)), *taken = *packet;
+
+	if (!other)
+		return NULL;
+	*packet = other;
+	return taken;
+}
+
+static int
+make_short(const struct wire_call *call, const int *fds, size_t n_fds, struct call_packet **packet, struct capc_msg *ret)
+{
+	struct call_packet *taken = take_packet(packet, call->n_payload);
+	struct message *m = message_new(fds, n_fds, taken ? 0 : call->n_payload + 1);
 	char *data;
 
-	if (!m)
+	if (!m) {
+		free(taken);
 		return -ENOMEM;
-	data = (char *)&m->fds[n_fds];
-	if (call->n_payload > 0)
+	}
+	m->packet = taken;
+	data = taken ? (char *)taken->bytes + WIRE_CALL_HEAD : (char *)&m->fds[n_fds];
+	if (!taken && call->n_payload > 0)
 		memcpy(data, call->payload, call->n_payload);
 	data[call->n_payload] = '\0';
 	message_set(m, call, data, n_fds, ret);
@@ -136,12 +155,12 @@ make_large(const struct wire_call *call, const int *fds, size_t n_fds, struct wi
 
 int
 message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
-	struct capc_msg *ret)
+	struct call_packet **packet, struct capc_msg *ret)
 {
 	struct wire_call plain = *call;
 	uint8_t origin = wire_refusal_origin(&plain);
 	int r = wire_call_is_large(call) ? make_large(call, fds, n_fds, w, ret)
-					 : make_short(&plain, fds, n_fds, ret);
+					 : make_short(&plain, fds, n_fds, packet, ret);
 
 	if (r == 0 && origin)
 		ret->origin = origin == WIRE_ORIGIN_LIMIT ? CAPC_ORIGIN_LIMIT : CAPC_ORIGIN_SERVER;
@@ -222,6 +241,8 @@ capc_msg_done(struct capc_msg *m)
 		munmap(owned->map, owned->n_map);
 	if (owned)
 		block_unref(owned->block);
+	if (owned)
+		free(owned->packet);
 	free(owned);
 	*m = (struct capc_msg){};
 }

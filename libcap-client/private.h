@@ -209,11 +209,12 @@ int command_add(struct text *t, const char *key, const char *value);
 
 /*
  * A message that owns a copy of the payload of CALL, and the descriptors, which stay the caller's
- * on failure. W is for a payload in a buffer, may be NULL.
+ * on failure. W is for a payload in a buffer, may be NULL. A long one that is in *PACKET stays there: then *PACKET is
+ * another one afterwards.
  * Returns: 0, -ENOMEM, -EBADMSG (a large payload that is not as it must be).
  */
 int message_make(const struct wire_call *call, const int *fds, size_t n_fds, struct window *w,
-	struct capc_msg *ret);
+	struct call_packet **packet, struct capc_msg *ret);
 
 /* It came through a buffer. */
 bool message_is_copied(const struct capc_msg *m);

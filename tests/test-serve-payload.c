@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -156,6 +157,27 @@ START_TEST(parts_are_copied_as_they_come)
 	ck_assert_int_eq(played_serve_all(e), 0);
 	foreign_free(&f);
 	foreign_free(&other);
+}
+END_TEST
+
+/* Those that fit into a packet are not copied again: each of them has its own. */
+START_TEST(what_fits_into_a_packet_stays_there)
+{
+	static const size_t sizes[] = {WIRE_PAYLOAD_MAX, 10, WIRE_PAYLOAD_MAX / 2, WIRE_PAYLOAD_MAX};
+	int client = played_client(e, channel, 1, 1);
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct wire_call m = {.type = WIRE_CALL, .serial = i + 1, .payload = large + i, .n_payload = sizes[i]};
+		int n = wire_call_encode(&m, buffer, sizeof(buffer));
+
+		ck_assert_int_eq(send(client, buffer, (size_t)n, 0), n);
+		ck_assert_int_eq(played_serve_all(e), 1);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_uint_eq((uintptr_t)messages[i]->data % sizeof(uint64_t), 0);
+	for (unsigned i = 4; i-- > 0;)
+		answer_kept(client, large + i, sizes[i]);
+	close(client);
 }
 END_TEST
 
@@ -441,6 +463,7 @@ main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, a_payload_is_the_servers_own_copy);
 	tcase_add_test(t, parts_are_copied_as_they_come);
+	tcase_add_test(t, what_fits_into_a_packet_stays_there);
 	tcase_add_test(t, what_a_handler_reads_does_not_change);
 	tcase_add_loop_test(t, calls_that_are_not_as_they_must_be, 0, FOREIGN_N_MALFORMED);
 	tcase_add_loop_test(t, a_second_call_in_a_buffer_ends_the_connection, 0, 2);

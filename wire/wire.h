@@ -25,6 +25,7 @@
 #define WIRE_PAYLOAD_MAX 65536         /* bytes of a call's payload that are in its packet */
 #define WIRE_LARGE_MAX (1 << 24)       /* … that are in a memfd */
 #define WIRE_CALL_MAX (WIRE_PAYLOAD_MAX + 64)
+#define WIRE_CALL_HEAD 18              /* bytes before the payload */
 #define WIRE_BUFFER_MAX (1 << 21)      /* … that are in a buffer, behind which is … */
 #define WIRE_BUFFER_BYTES (WIRE_BUFFER_MAX + 4096) /* … the serial of what was copied */
 

@@ -115,7 +115,7 @@ struct capc {
 	struct window window;
 	struct inbox in;
 	struct spin spin;
-	uint8_t buffer[WIRE_CALL_MAX];
+	struct call_packet *packet; /* that comes in, or goes out */
 };
 
 /* handle.c */

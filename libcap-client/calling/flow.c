@@ -142,7 +142,7 @@ take_return(struct capc *c, const struct wire_call *reply)
 	}
 	if (wire_call_is_large(reply))
 		handle_enter(c);
-	r = inbox_take(&c->in, reply, &p->msg);
+	r = inbox_take(&c->in, reply, &c->packet, &p->msg);
 	if (r == -EBADMSG)
 		return link_end(c, r);
 	pending_done(c, p, r);
@@ -153,7 +153,7 @@ static int
 take(struct capc *c, int flags)
 {
 	struct wire_call reply;
-	int r = frame_receive(c->fd, c->buffer, sizeof(c->buffer), CAPC_FDS_MAX, true, &c->in, flags, &reply);
+	int r = frame_receive(c->fd, c->packet->bytes, sizeof(c->packet->bytes), CAPC_FDS_MAX, true, &c->in, flags, &reply);
 
 	if (r == -EAGAIN || r == -EINTR)
 		return 0;
@@ -219,13 +219,13 @@ take_rest(struct capc *c)
 static int
 transmit(struct capc *c, struct frame *f)
 {
-	int r = frame_send(f, c->fd, c->buffer, sizeof(c->buffer));
+	int r = frame_send(f, c->fd, c->packet->bytes, sizeof(c->packet->bytes));
 
 	/* Perhaps the service waits for its replies to be read. */
 	if (r == -EAGAIN && take_all(c, SENT_MAX) < 0)
 		return -ECONNRESET;
 	if (r == -EAGAIN)
-		r = frame_send(f, c->fd, c->buffer, sizeof(c->buffer));
+		r = frame_send(f, c->fd, c->packet->bytes, sizeof(c->packet->bytes));
 	c->is_blocked = r == -EAGAIN;
 	c->is_starved = r == -ETOOMANYREFS;
 	if (r != -EPIPE && r != -ECONNRESET)

@@ -43,11 +43,15 @@ handle_leave(struct capc *c)
 static struct capc *
 handle_new(void)
 {
-	struct capc *c = malloc(sizeof(*c));
+	struct capc *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
-	memset(c, 0, offsetof(struct capc, buffer));
+	c->packet = malloc(sizeof(*c->packet));
+	if (!c->packet) {
+		free(c);
+		return NULL;
+	}
 	c->owner = process_id();
 	c->node = c->fd = c->server = c->lifeline = -1;
 	c->epoll = c->timer = c->watched_fd = c->watched_session = c->watched_server = -1;
@@ -208,6 +212,7 @@ capc_free(struct capc *c)
 	close_owned(c->lifeline, c->owner);
 	fd_close(c->server);
 	fd_close(c->node);
+	free(c->packet);
 	free(c->slot);
 	free(c);
 	return NULL;

@@ -94,7 +94,7 @@ listener_take(struct capc_entrypoint *e, size_t n, int from)
 	cleanup_close int fd = from;
 	struct wire_listener m;
 	struct object *o;
-	int r = wire_listener_decode(e->buffer, n, &m);
+	int r = wire_listener_decode(e->packet->bytes, n, &m);
 
 	if (r < 0)
 		return r;
@@ -123,7 +123,7 @@ static int
 channel_take_pages(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 {
 	cleanup_close int granted = n_fds > 0 ? fds[0] : -1, used = n_fds > 1 ? fds[1] : -1;
-	int r = wire_pages_decode(e->buffer, n);
+	int r = wire_pages_decode(e->packet->bytes, n);
 
 	if (r < 0)
 		return r;
@@ -142,7 +142,7 @@ static int
 channel_look(struct capc_entrypoint *e, size_t n)
 {
 	uint64_t id;
-	int r = wire_visit_decode(e->buffer, n, &id);
+	int r = wire_visit_decode(e->packet->bytes, n, &id);
 
 	if (r < 0)
 		return r;
@@ -167,11 +167,11 @@ channel_take(struct capc_entrypoint *e, size_t n, int fds[2], size_t n_fds)
 	struct wire_handover m;
 	int r;
 
-	if (n > 1 && e->buffer[1] == WIRE_LISTENER)
+	if (n > 1 && e->packet->bytes[1] == WIRE_LISTENER)
 		return listener_take(e, n, take_fd(fd));
-	if (n > 1 && e->buffer[1] == WIRE_VISIT)
+	if (n > 1 && e->packet->bytes[1] == WIRE_VISIT)
 		return channel_look(e, n);
-	r = wire_handover_decode(e->buffer, n, &m);
+	r = wire_handover_decode(e->packet->bytes, n, &m);
 	if (r < 0)
 		return r;
 	if (fd < 0 || (m.page_index && !e->limits.granted))
@@ -222,9 +222,9 @@ channel_read(struct capc_entrypoint *e)
 {
 	int fds[2];
 	size_t n_fds = 0;
-	ssize_t n = msg_receive_whole(e->channel, e->buffer, sizeof(e->buffer), fds, 2, &n_fds);
+	ssize_t n = msg_receive_whole(e->channel, e->packet->bytes, sizeof(e->packet->bytes), fds, 2, &n_fds);
 
-	if (n > 1 && e->buffer[1] == WIRE_PAGES)
+	if (n > 1 && e->packet->bytes[1] == WIRE_PAGES)
 		return channel_take_pages(e, (size_t)n, fds, n_fds);
 	if (n > 0)
 		return channel_take(e, (size_t)n, fds, n_fds);

@@ -214,7 +214,7 @@ call_check(struct connection *c, const struct wire_call *call, struct capc_reque
 	if (error == -EMSGSIZE)
 		*ret_reason = "the server takes no call with as much";
 	if (error == 0)
-		error = inbox_take(&c->in, call, &r->msg);
+		error = inbox_take(&c->in, call, &e->packet, &r->msg);
 	else
 		inbox_clear(&c->in);
 	if (error == 0 && (!o || !o->handler)) {
@@ -313,7 +313,7 @@ connection_read(struct connection *c)
 		connection_watch(c);
 		return 0;
 	}
-	r = frame_receive(c->fd, e->buffer, sizeof(e->buffer), e->fds_max,
+	r = frame_receive(c->fd, e->packet->bytes, sizeof(e->packet->bytes), e->fds_max,
 		e->data_max > WIRE_PAYLOAD_MAX, &c->in, MSG_DONTWAIT, &call);
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;

@@ -156,7 +156,7 @@ entrypoint_make(struct capc_session *s, const char *name, struct capc_entrypoint
 
 	if (!e)
 		return -ENOMEM;
-	memset(e, 0, offsetof(struct capc_entrypoint, buffer));
+	memset(e, 0, offsetof(struct capc_entrypoint, out));
 	pthread_mutex_init(&e->mutex, NULL);
 	e->n_refs = 1;
 	e->owner = getpid();
@@ -180,7 +180,8 @@ entrypoint_make(struct capc_session *s, const char *name, struct capc_entrypoint
 	visited_init(&e->visited);
 	*ret = e;
 	e->name = strdup(name);
-	if (!e->name)
+	e->packet = malloc(sizeof(*e->packet));
+	if (!e->name || !e->packet)
 		return -ENOMEM;
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (e->epoll < 0)
@@ -309,6 +310,7 @@ entrypoint_deinit(struct capc_entrypoint *e)
 	visited_deinit(&e->visited);
 	fd_close(e->timer);
 	fd_close(e->epoll);
+	free(e->packet);
 	free(e->name);
 	e->n_refs--;
 }

@@ -85,7 +85,7 @@ struct capc_entrypoint {
 	struct visited visited;
 	capc_raw_handler *raw;
 	void *raw_data;
-	uint8_t buffer[WIRE_CALL_MAX]; /* of who serves */
+	struct call_packet *packet; /* that comes in, of who serves */
 	uint8_t out[WIRE_CALL_MAX];    /* with the mutex */
 };
 
