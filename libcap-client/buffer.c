@@ -33,8 +33,12 @@ room_init(struct room *r, unsigned max)
 void
 room_deinit(struct room *r)
 {
-	while (!list_empty(&r->buffers))
-		buffer_drop(list_entry(list_first(&r->buffers), struct buffer, link));
+	list_for_each_safe (i, &r->buffers) {
+		struct buffer *b = list_entry(i, struct buffer, link);
+
+		if (!b->reserved)
+			buffer_drop(b);
+	}
 	while (!list_empty(&r->windows))
 		window_drop(list_entry(list_first(&r->windows), struct window, link));
 	while (r->n_blocks > 0)

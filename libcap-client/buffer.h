@@ -43,7 +43,7 @@ struct room {
 };
 
 void room_init(struct room *r, unsigned max);
-void room_deinit(struct room *r);
+void room_deinit(struct room *r); /* but what is reserved stays, until it is dropped */
 
 static inline bool
 room_is_empty(const struct room *r)

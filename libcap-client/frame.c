@@ -36,11 +36,11 @@ frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64_t s
 	};
 	if (r < 0 || !wire_call_is_large(&f->call))
 		return r;
-	if (b && m->n_data <= WIRE_BUFFER_MAX && buffer_reserve(b))
+	if (b && m->n_data <= WIRE_BUFFER_MAX && buffer_reserve(b)) {
 		f->buffer = b;
-	else
-		r = message_memfd(m->data, m->n_data, &f->memfd);
-	return r;
+		f->telling = b->known;
+	}
+	return 0;
 }
 
 void
@@ -72,33 +72,28 @@ fill_part(struct frame *f, size_t max)
 	f->n_filled += n;
 }
 
-void
-frame_fill(struct frame *f)
+int
+frame_load(struct frame *f)
 {
-	if (f->buffer)
-		fill_part(f, SIZE_MAX);
+	if (!wire_call_is_large(&f->call) || f->memfd >= 0)
+		return 0;
+	if (!f->buffer)
+		return message_memfd(f->call.payload, f->call.n_payload, &f->memfd);
+	fill_part(f, f->telling ? PART_BYTES : SIZE_MAX);
+	return f->n_filled < f->call.n_payload;
 }
 
 /*
- * Tells the other side of each part while the next is copied: so it is woken up in good time, and
- * copies as we do. Where it does not take that, it will find all in one.
+ * Of each part, while the next is copied: so the other side is woken up in good time, and copies as we do. Where it
+ * does not take that, it will find all in one.
  */
-static void
-frame_fill_telling(struct frame *f, int fd, void *buffer, size_t size)
+void
+frame_tell(struct frame *f, int fd, void *buffer, size_t size)
 {
-	struct wire_call part = {.type = WIRE_PART, .serial = f->call.serial};
-	bool told = f->buffer->known;
+	struct wire_call part = {.type = WIRE_PART, .serial = f->call.serial, .n_payload = f->n_filled};
+	int n = wire_call_encode(&part, buffer, size);
 
-	while (f->n_filled < f->call.n_payload) {
-		int n;
-
-		fill_part(f, told ? PART_BYTES : SIZE_MAX);
-		if (f->n_filled == f->call.n_payload)
-			break;
-		part.n_payload = f->n_filled;
-		n = wire_call_encode(&part, buffer, size);
-		told = n > 0 && msg_send(fd, buffer, (size_t)n, NULL, 0, MSG_DONTWAIT) == n;
-	}
+	f->telling = n > 0 && msg_send(fd, buffer, (size_t)n, NULL, 0, MSG_DONTWAIT) == n;
 }
 
 /* It is on its way: what is in the buffer stays there. */
@@ -115,10 +110,14 @@ frame_keep(struct frame *f, struct kept_frame **ret)
 {
 	size_t n_data = f->call.payload && !wire_call_is_large(&f->call) ? f->call.n_payload : 0;
 	struct kept_frame *k = malloc(sizeof(*k) + f->n_fds * sizeof(int) + n_data);
+	int r = k ? 1 : -ENOMEM;
 
-	if (!k)
-		return -ENOMEM;
-	frame_fill(f);
+	while (r > 0)
+		r = frame_load(f);
+	if (r < 0) {
+		free(k);
+		return r;
+	}
 	k->frame = *f;
 	k->frame.fds = k->fds;
 	k->frame.memfd = take_fd(f->memfd);
@@ -171,11 +170,13 @@ next_fds(const struct frame *f, size_t n, int room[MSG_FDS_MAX])
 int
 frame_send(struct frame *f, int fd, void *buffer, size_t size)
 {
-	size_t n_all = f->n_fds + (f->memfd >= 0 || f->buffer);
-	int room[MSG_FDS_MAX];
+	size_t n_all = f->n_fds + wire_call_is_large(&f->call);
+	int room[MSG_FDS_MAX], r;
 
-	if (f->buffer)
-		frame_fill_telling(f, fd, buffer, size);
+	while ((r = frame_load(f)) > 0)
+		frame_tell(f, fd, buffer, size);
+	if (r < 0)
+		return r;
 	for (;;) {
 		struct wire_call ahead = {.type = WIRE_FDS, .serial = f->call.serial};
 		bool last = n_all - f->n_sent <= MSG_FDS_MAX;

@@ -25,9 +25,10 @@ struct frame {
 	struct wire_call call;
 	const int *fds;
 	size_t n_fds;
-	int memfd;     /* the payload when it is large … */
+	int memfd;     /* the payload when it is large, was loaded … */
 	struct buffer *buffer; /* … and goes through none of these, which is reserved else */
-	size_t n_filled; /* bytes of it that are in the buffer */
+	size_t n_filled; /* bytes of it that are in the buffer, */
+	bool telling;	 /* … of which the other side is told as they come */
 	size_t n_sent; /* descriptors that went ahead; 0: begin again */
 };
 
@@ -39,11 +40,17 @@ int frame_begin(struct frame *f, enum wire_call_type type, uint32_t code, uint64
 	const struct capc_msg *m, struct buffer *b);
 void frame_end(struct frame *f);
 
+/*
+ * Puts some of a large payload where it travels: once it is all there, what the caller has may go. Touches nothing but F
+ * and the memory that it has. Returns: 1: there is more, after frame_tell(); 0: none, -errno.
+ */
+int frame_load(struct frame *f);
+
+/* The other side may read what is there. BUFFER of SIZE is for the packet. */
+void frame_tell(struct frame *f, int fd, void *buffer, size_t size);
+
 /* It is to go through another connection, which shares no buffer with this one. 0, -errno. */
 int frame_restart(struct frame *f);
-
-/* The payload is in the buffer, if there is one: it need not stay where it was. */
-void frame_fill(struct frame *f);
 
 /* One that waits, with a copy of the payload and duplicates of the descriptors. */
 struct kept_frame {
@@ -59,7 +66,7 @@ int frame_keep(struct frame *f, struct kept_frame **ret);
 struct kept_frame *kept_frame_free(struct kept_frame *k);
 
 /*
- * Sends what is left of it, by way of BUFFER.
+ * Sends what is left of it, by way of BUFFER, and loads it where that was not done.
  * Returns: 0; -EAGAIN, -ETOOMANYREFS (go on later); -errno.
  */
 int frame_send(struct frame *f, int fd, void *buffer, size_t size);

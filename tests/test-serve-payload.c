@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -292,6 +293,83 @@ START_TEST(holes_cost_the_server_nothing)
 }
 END_TEST
 
+/* A page that takes its time: whoever reads it stands until somebody writes into the pipe. */
+static char *slow;
+static int slow_began[2], slow_ends[2];
+
+static void
+be_slow(int signal)
+{
+	char byte = 0;
+
+	if (write(slow_began[1], &byte, 1) != 1 || read(slow_ends[0], &byte, 1) != 1 ||
+		mprotect(slow, LARGE, PROT_READ) < 0)
+		_exit(1);
+}
+
+static void *
+reply_slow(void *data)
+{
+	return (void *)(intptr_t)capc_reply(data, &(struct capc_msg){.data = slow, .n_data = LARGE});
+}
+
+/* While one thread copies its reply others answer, and calls come; also when the client or the entrypoint ends. */
+START_TEST(a_large_reply_stops_nobody_else)
+{
+	struct sigaction action = {.sa_handler = be_slow};
+	int client = played_client(e, channel, 1, 1), other = played_client(e, channel, 2, 1), fd;
+	pthread_t thread;
+	unsigned parts;
+	void *result;
+	char byte = 0;
+
+	ck_assert(pipe2(slow_began, O_CLOEXEC) == 0 && pipe2(slow_ends, O_CLOEXEC) == 0);
+	ck_assert_int_eq(sigaction(SIGSEGV, &action, NULL), 0);
+	slow = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(slow, large, LARGE);
+	ck_assert_int_eq(mprotect(slow + LARGE / 2, LARGE / 2, PROT_NONE), 0);
+	foreign_put(client, WIRE_CALL, 1, 0, -1);
+	foreign_put(other, WIRE_CALL, 1, 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 2);
+	if (capc_caller(kept[0])->connection > capc_caller(kept[1])->connection) {
+		capc_request *first = kept[0];
+
+		kept[0] = kept[1];
+		kept[1] = first;
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, reply_slow, kept[0]), 0);
+	ck_assert_int_eq(read(slow_began[0], &byte, 1), 1);
+	ck_assert_int_eq(capc_reply(kept[1], NULL), 0);
+	ck_assert(played_return(other, buffer, &(struct wire_call){}, NULL));
+	foreign_put(other, WIRE_CALL, 2, 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 1);
+	ck_assert_int_eq(capc_reply(kept[2], NULL), 0);
+	if (_i == 1) {
+		client = fd_close(client);
+		played_serve_all(e);
+	} else if (_i == 2) {
+		e = capc_detach(e);
+	}
+	ck_assert_int_eq(write(slow_ends[1], &byte, 1), 1);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_int_eq((intptr_t)result, _i == 0 ? 0 : -ECONNRESET);
+	if (_i == 0) {
+		fd = foreign_get_large(client, WIRE_RETURN, 1, &parts);
+		ck_assert(foreign_is_buffer(fd));
+		foreign_check(fd, large, LARGE);
+		close(fd);
+	}
+	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), _i == 0);
+	ck_assert_int_eq(munmap(slow, LARGE), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		close(slow_began[i]);
+		close(slow_ends[i]);
+	}
+	fd_close(client);
+	close(other);
+}
+END_TEST
+
 /* A client gets the server's buffer again when it has said that it copied the payload. */
 START_TEST(a_buffer_waits_for_its_client)
 {
@@ -468,6 +546,7 @@ main(void)
 	tcase_add_loop_test(t, calls_that_are_not_as_they_must_be, 0, FOREIGN_N_MALFORMED);
 	tcase_add_loop_test(t, a_second_call_in_a_buffer_ends_the_connection, 0, 2);
 	tcase_add_test(t, holes_cost_the_server_nothing);
+	tcase_add_loop_test(t, a_large_reply_stops_nobody_else, 0, 3);
 	tcase_add_test(t, a_buffer_waits_for_its_client);
 	tcase_add_test(t, what_a_server_keeps_is_bounded);
 	tcase_add_test(t, large_payloads_pass_each_other);

@@ -180,7 +180,9 @@ connection_close(struct connection *c, int error)
 	inbox_clear(&c->in);
 	connection_ahead(c);
 	window_drop(&c->window);
-	buffer_drop(&c->buffer);
+	/* Another thread may be writing a reply there, and drops it then. */
+	if (!c->buffer.reserved)
+		buffer_drop(&c->buffer);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
 	list_append(&e->dead, &c->link);

@@ -107,6 +107,27 @@ connection_credit(struct connection *c)
 	return r;
 }
 
+/*
+ * Without the mutex: to copy what is large takes so long that others would stand still. The connection may have closed
+ * meanwhile.
+ */
+static int
+reply_load(struct connection *c, struct frame *f)
+{
+	struct capc_entrypoint *e = c->entrypoint;
+	int r = wire_call_is_large(&f->call);
+
+	while (r > 0 && c->open) {
+		entrypoint_unlock(e);
+		r = frame_load(f);
+		entrypoint_lock(e);
+		/* Nothing comes between the packets of a reply that waits. */
+		if (r > 0 && c->open && list_empty(&c->replies))
+			frame_tell(f, c->fd, e->out, sizeof(e->out));
+	}
+	return r < 0 ? r : c->open ? 0 : -ECONNRESET;
+}
+
 /* Sends a reply, or has it wait. */
 static int
 connection_reply(struct connection *c, uint32_t code, uint64_t serial, const struct capc_msg *m)
@@ -115,6 +136,8 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 	struct frame f;
 	int r = frame_begin(&f, WIRE_RETURN, code, serial, m, &c->buffer);
 
+	if (r == 0)
+		r = reply_load(c, &f);
 	if (r == 0)
 		r = list_empty(&c->replies) ? frame_send(&f, c->fd, e->out, sizeof(e->out)) : -EAGAIN;
 	if (r == -EAGAIN || (r == -ETOOMANYREFS && f.n_sent > 0))
@@ -129,6 +152,8 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 	if (r == -EMFILE || r == -ENFILE)
 		e->exhausted = r;
 	frame_end(&f);
+	if (!c->open)
+		buffer_drop(&c->buffer);
 	return r;
 }
 
