@@ -3,6 +3,7 @@
 
 #include "wire/wire.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -14,9 +15,20 @@ wire_get(struct wire_reader *r, unsigned n_bytes)
 
 	if (!p)
 		return 0;
-	for (unsigned i = n_bytes; i > 0; i--)
-		value = value << 8 | p[i - 1];
-	return value;
+	/* With a constant length each of them is one load. */
+	switch (n_bytes) {
+	case 1:
+		return *p;
+	case 4:
+		memcpy(&value, p, 4);
+		break;
+	case 8:
+		memcpy(&value, p, 8);
+		break;
+	default:
+		memcpy(&value, p, n_bytes);
+	}
+	return le64toh(value);
 }
 
 const void *
@@ -41,11 +53,8 @@ wire_reader_done(const struct wire_reader *r)
 void
 wire_put(struct wire_writer *w, uint64_t value, unsigned n_bytes)
 {
-	uint8_t bytes[sizeof(value)];
-
-	for (unsigned i = 0; i < n_bytes; i++)
-		bytes[i] = (uint8_t)(value >> (8 * i));
-	wire_put_bytes(w, bytes, n_bytes);
+	value = htole64(value);
+	wire_put_bytes(w, &value, n_bytes);
 }
 
 void
