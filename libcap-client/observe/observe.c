@@ -21,7 +21,8 @@ static void *trace_data;
 static void
 count(uint64_t *counter, uint64_t n)
 {
-	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+	if (n > 0)
+		__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
 static void

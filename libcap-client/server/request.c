@@ -199,31 +199,39 @@ serial_hash(const struct connection *c, uint64_t serial)
 	return index_hash(c->entrypoint->seed, &serial, sizeof(serial));
 }
 
-struct capc_request *
-request_find(const struct connection *c, uint64_t serial)
+static struct capc_request *
+find(const struct connection *c, uint64_t serial, uint64_t hash)
 {
-	struct index_link *i = index_first(&c->by_serial, serial_hash(c, serial));
+	struct index_link *i = index_first(&c->by_serial, hash);
 
 	while (i && container_of(i, struct capc_request, by_serial)->serial != serial)
 		i = index_next(i);
 	return i ? container_of(i, struct capc_request, by_serial) : NULL;
 }
 
+struct capc_request *
+request_find(const struct connection *c, uint64_t serial)
+{
+	return find(c, serial, serial_hash(c, serial));
+}
+
 int
 request_new(struct connection *c, uint64_t serial, struct capc_request **ret)
 {
+	uint64_t hash = serial_hash(c, serial);
 	struct capc_request *r;
 
-	if (request_find(c, serial))
+	if (find(c, serial, hash))
 		return -EBADMSG;
-	r = calloc(1, sizeof(*r));
-	if (!r || index_add(&c->by_serial, &r->by_serial, serial_hash(c, serial)) < 0) {
+	/* calloc() passes what malloc() keeps for this thread by. */
+	r = malloc(sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	*r = (struct capc_request){.connection = c, .n_refs = 1, .serial = serial};
+	if (index_add(&c->by_serial, &r->by_serial, hash) < 0) {
 		free(r);
 		return -ENOMEM;
 	}
-	r->connection = c;
-	r->n_refs = 1;
-	r->serial = serial;
 	list_append(&c->requests, &r->link);
 	c->n_refs++;
 	*ret = r;
