@@ -278,6 +278,24 @@ entity_after(struct list *owner_list, struct list *link)
 }
 
 /*
+ * From both ends: whoever deletes what was just listed finds the next one near the beginning, and whoever has listed
+ * most of it near the end.
+ */
+static struct entity *
+next_by_id(struct list *owner_list, uint64_t id)
+{
+	struct list *up = owner_list->next, *down = owner_list->prev;
+
+	for (; up != owner_list; up = up->next, down = down->prev) {
+		if (list_entry(up, struct entity, owner_link)->id > id)
+			return list_entry(up, struct entity, owner_link);
+		if (list_entry(down, struct entity, owner_link)->id <= id)
+			return entity_after(owner_list, down);
+	}
+	return NULL;
+}
+
+/*
  * A listing goes on behind the last entity that it has given, which may have ended in between. As
  * long as that one is there its link is the place, and a directory of a million is listed in one
  * walk.
@@ -291,13 +309,7 @@ entity_next(struct model *m, struct list *owner_list, uint64_t id)
 		return entity_after(owner_list, owner_list);
 	if (e && entity_kind(e)->place(e).list == owner_list)
 		return entity_after(owner_list, &e->owner_link);
-	/* Whoever deletes what was just listed finds the next one near the beginning. */
-	list_for_each (i, owner_list) {
-		e = list_entry(i, struct entity, owner_link);
-		if (e->id > id)
-			return e;
-	}
-	return NULL;
+	return next_by_id(owner_list, id);
 }
 
 bool
