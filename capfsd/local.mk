@@ -150,6 +150,7 @@ capfsd_libmodel_la_SOURCES = \
 	capfsd/tree/graph.h \
 	capfsd/tree/info.c \
 	capfsd/tree/info.h \
+	capfsd/tree/listing.c \
 	capfsd/tree/lists.c \
 	capfsd/tree/lists.h \
 	capfsd/tree/metrics.c \

@@ -61,6 +61,7 @@ static bool
 walk_entry(void *data, const char *name, struct node node, uint64_t cookie)
 {
 	struct walk *w = data;
+	uint64_t at = 0;
 	struct node same;
 
 	FUZZ_CHECK(tree_node(w->model, tree_number(node), &same));
@@ -69,7 +70,8 @@ walk_entry(void *data, const char *name, struct node node, uint64_t cookie)
 	if (node.row->type != ROW_DIRECTORY)
 		return true;
 	FUZZ_CHECK(++w->depth < 3 * SESSION_DEPTH_MAX);
-	FUZZ_CHECK(tree_list(w->model, node, 0, walk_entry, w) == 0);
+	for (bool more = true; more;)
+		FUZZ_CHECK(tree_list(w->model, node, &at, walk_entry, w, &more) == 0);
 	w->depth--;
 	return true;
 }

@@ -147,6 +147,17 @@ count_entry(void *data, const char *name, struct node node, uint64_t cookie)
 	return last[1] % 10 != 0;
 }
 
+static void
+list_from(struct world *w, uint64_t state[2])
+{
+	uint64_t cookie = state[0];
+	bool more;
+
+	ck_assert_int_eq(tree_list(w->model, walk(w, "sessions/app/caps"), &cookie, count_entry, state, &more), 0);
+	/* What was refused is not behind it. */
+	ck_assert(!more || cookie < state[0]);
+}
+
 START_TEST(listing_resumes_by_cookie_also_when_that_slot_is_gone)
 {
 	struct world w;
@@ -160,18 +171,80 @@ START_TEST(listing_resumes_by_cookie_also_when_that_slot_is_gone)
 		snprintf(text, sizeof(text), "to=app as=n%d", i);
 		ck_assert_int_eq(put(&w, "caps/kv/grant", text), 0);
 	}
-	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps"), 0, count_entry, state), 0);
+	list_from(&w, state);
 	ck_assert_uint_eq(state[1], 10);
 	ck_assert_int_eq(removed(&w, "sessions/app/caps", "n9"), 0);
 	while (state[1] < 35) {
 		uint64_t n = state[1];
 
-		ck_assert_int_eq(
-			tree_list(w.model, walk(&w, "sessions/app/caps"), state[0], count_entry, state),
-			0);
+		list_from(&w, state);
 		ck_assert_uint_gt(state[1], n);
 	}
 	ck_assert_uint_eq(state[1], 35);
+	world_deinit(&w);
+}
+END_TEST
+
+#define MANY 1500
+#define DEEP 60
+
+static bool
+note_entry(void *data, const char *name, struct node node, uint64_t cookie)
+{
+	unsigned *n = data;
+
+	/* Each once, and in their order. */
+	ck_assert_int_eq(atoi(name + 1), (*n)++);
+	return true;
+}
+
+/* Gives N slots, each derived from SLOT, to SESSION, and lists them. Returns: in how many pieces. */
+static unsigned
+list_in_pieces(struct world *w, const char *slot, const char *session, unsigned n)
+{
+	char text[64], grant[64], path[64];
+	unsigned n_pieces = 0, n_found = 0, before;
+	uint64_t cookie = 0;
+	bool more = true;
+
+	snprintf(grant, sizeof(grant), "caps/%s/grant", slot);
+	snprintf(path, sizeof(path), "sessions/%s/caps", session);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "to=%s as=n%u", session, i);
+		ck_assert_int_eq(put(w, grant, text), 0);
+	}
+	for (; more; n_pieces++) {
+		before = n_found;
+		ck_assert_int_eq(tree_list(w->model, walk(w, path), &cookie, note_entry, &n_found, &more), 0);
+		ck_assert(!more || n_found > before);
+	}
+	ck_assert_uint_eq(n_found, n);
+	return n_pieces;
+}
+
+/* Whether a slot is shown is for all those to say that it was derived from. */
+START_TEST(a_long_list_is_told_in_pieces)
+{
+	const struct quota plenty = {.n = {1 << 20, 1024, 64, 1 << 30, 256}};
+	char text[64] = "as=d0", path[64] = "caps/kv/replicate";
+	struct world w;
+	unsigned flat;
+
+	world_init(&w);
+	ck_assert_int_eq(model_set_root_limit(w.model, &plenty), 0);
+	serve(&w);
+	ck_assert_int_eq(make(&w, "sessions", "app", "caps=2000 ram=10M"), 0);
+	ck_assert_int_eq(make(&w, "sessions", "deep", "caps=2000 ram=10M"), 0);
+	flat = list_in_pieces(&w, "kv", "app", MANY);
+	ck_assert_uint_gt(flat, 1);
+	ck_assert_uint_lt(flat, 10);
+	for (int i = 0; i < DEEP; i++) {
+		ck_assert_int_eq(put(&w, path, text), 0);
+		snprintf(path, sizeof(path), "caps/d%d/replicate", i);
+		snprintf(text, sizeof(text), "as=d%d", i + 1);
+	}
+	snprintf(text, sizeof(text), "d%d", DEEP - 1);
+	ck_assert_uint_gt(list_in_pieces(&w, text, "deep", MANY), 3 * flat);
 	world_deinit(&w);
 }
 END_TEST
@@ -199,6 +272,8 @@ START_TEST(an_alias_is_a_name_of_the_socket)
 {
 	struct world w;
 	unsigned n = 0;
+	uint64_t cookie = 0;
+	bool more;
 
 	world_init(&w);
 	serve(&w);
@@ -215,7 +290,8 @@ START_TEST(an_alias_is_a_name_of_the_socket)
 	ck_assert_int_eq(link_count(&w, "sessions/app/caps/kv/socket"), 1);
 	ck_assert_int_eq(link_count(&w, "caps/kv"), 3);
 	ck_assert_int_eq(link_count(&w, "caps/kv/as"), 2);
-	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps/kv/as"), 0, count_socket, &n), 0);
+	ck_assert_int_eq(tree_list(w.model, walk(&w, "sessions/app/caps/kv/as"), &cookie, count_socket, &n, &more), 0);
+	ck_assert(!more);
 	ck_assert_uint_eq(n, 2);
 	ck_assert_int_eq(removed(&w, "sessions/app/caps/kv/as", "X5"), EPERM);
 	ck_assert_int_eq(removed(&w, "caps/kv/as", "X7"), ENOENT);
@@ -286,6 +362,7 @@ main(void)
 	tcase_add_test(t, long_texts_are_bounded);
 	tcase_add_test(t, what_has_ended_is_hidden_and_keeps_its_name_for_a_while);
 	tcase_add_test(t, listing_resumes_by_cookie_also_when_that_slot_is_gone);
+	tcase_add_test(t, a_long_list_is_told_in_pieces);
 	tcase_add_test(t, an_alias_is_a_name_of_the_socket);
 	tcase_add_test(t, P13_modes_follow_the_session_and_the_slot);
 	tcase_add_test(t, node_numbers_lead_back);

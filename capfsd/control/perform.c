@@ -183,21 +183,15 @@ perform_read(struct exchange *x)
 	return 0;
 }
 
-/*
- * Up to where the reply is full; the cookie says where the next one goes on. Each name is given
- * room for the longest, so that none is cut.
- */
+/* Up to where the reply is full. Each name is given room for the longest, so that none is cut. */
 static bool
 list_one(void *data, const char *name, struct node node, uint64_t cookie)
 {
 	struct exchange *x = data;
 
-	if (x->request.text.n + NAME_ROOM > WIRE_TEXT_MAX) {
-		x->flags = WIRE_MORE;
+	if (x->request.text.n + NAME_ROOM > WIRE_TEXT_MAX)
 		return false;
-	}
 	text_addf(&x->request.text, "%s\n", name);
-	x->value = cookie;
 	return true;
 }
 
@@ -205,17 +199,17 @@ static int
 perform_list(struct exchange *x)
 {
 	struct node node;
-	int e;
+	bool more;
 
 	if (exchange_walk(x, x->asked->path, x->asked->n_path, &node))
 		return 0;
-	if (node.row->type != ROW_DIRECTORY)
-		return refuse(&x->request, ENOTDIR, "that is not a directory");
 	x->value = x->asked->offset;
-	e = tree_list(x->request.model, node, x->asked->offset, list_one, x);
-	if (e < 0 || text_done(&x->request.text) < 0)
+	if (tree_list(x->request.model, node, &x->value, list_one, x, &more))
+		return refuse(&x->request, ENOTDIR, "that is not a directory");
+	if (text_done(&x->request.text) < 0)
 		return refuse(&x->request, ENOMEM, "the daemon is out of memory");
-	return e ? refuse(&x->request, e, "that cannot be listed") : 0;
+	x->flags = more ? WIRE_MORE : 0;
+	return 0;
 }
 
 /* Bounded as a write to the file is, so that both fronts take the same commands. */

@@ -431,6 +431,7 @@ struct fill {
 	fuse_req_t req;
 	char *buffer;
 	size_t size, used;
+	bool full;
 };
 
 static bool
@@ -440,10 +441,10 @@ fill_add(struct fill *f, const char *name, uint64_t number, mode_t mode, uint64_
 	size_t n = fuse_add_direntry(f->req, f->buffer + f->used, f->size - f->used, name, &st,
 		(off_t)next);
 
-	if (n > f->size - f->used)
-		return false;
-	f->used += n;
-	return true;
+	f->full = n > f->size - f->used;
+	if (!f->full)
+		f->used += n;
+	return !f->full;
 }
 
 /* Two entries, "." and "..", come before those of the tree, and have the first two cookies. */
@@ -451,6 +452,19 @@ static bool
 fill_node(void *data, const char *name, struct node node, uint64_t cookie)
 {
 	return fill_add(data, name, tree_number(node), row_format(node.row), cookie + 2);
+}
+
+/* An empty reply would be the end, so it goes on where nothing is to be shown yet. */
+static int
+fill_from(struct fill *f, struct fs *fs, struct node at, uint64_t cookie)
+{
+	bool more = false;
+	int e;
+
+	do
+		e = tree_list(fs->model, at, &cookie, fill_node, f, &more);
+	while (more && f->used == 0 && !f->full);
+	return e;
 }
 
 /*
@@ -480,7 +494,7 @@ fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fus
 	}
 	if ((offset > 0 || fill_add(&f, ".", ino, S_IFDIR, 1)) &&
 		(offset > 1 || fill_add(&f, "..", tree_number(tree_parent(at)), S_IFDIR, 2)))
-		e = tree_list(fs->model, at, offset > 2 ? (uint64_t)offset - 2 : 0, fill_node, &f);
+		e = fill_from(&f, fs, at, offset > 2 ? (uint64_t)offset - 2 : 0);
 	if (e)
 		fuse_reply_err(req, e);
 	else

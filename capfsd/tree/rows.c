@@ -150,6 +150,13 @@ rows_of(enum entity_kind kind)
 	return tables[kind];
 }
 
+/* Some files are only in the root session, whose id is always 1. */
+bool
+row_exists(const struct row *row, const struct entity *e)
+{
+	return !row->hidden && (!row->root_only || e->id == 1);
+}
+
 /*
  * What all files of a type are. A file that cannot be written has no bit that says so, whatever the
  * mode of its owner is, and only a directory has bits for searching.

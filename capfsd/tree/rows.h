@@ -75,6 +75,9 @@ struct rows {
 
 struct rows rows_of(enum entity_kind kind);
 
+/* Has E this file? */
+bool row_exists(const struct row *row, const struct entity *e);
+
 /* S_IFDIR, S_IFREG or S_IFSOCK; and that with the mode, where the mode of the owner is OWNER. */
 mode_t row_format(const struct row *row);
 mode_t row_mode(const struct row *row, mode_t owner);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Walking, listing and asking, by the tables of rows.c. Both fronts call it, and nobody else. It
+ * Walking and asking, by the tables of rows.c. Both fronts call it, and nobody else. It
  * keeps nothing: a node is made of an entity and a row whenever somebody asks, so there is nothing
  * to free, and none can be left over from an entity that has ended.
  *
@@ -23,19 +23,6 @@
 #include "capfsd/ops/texts.h"
 #include "capfsd/verbs/verbs.h"
 
-/*
- * Cookies of entities stand above those of rows, so that one number tells which of the two it was,
- * whatever directory it is given back for. There are far fewer rows than this.
- */
-#define COOKIE_ENTITIES 256
-
-/* Some files are only in the root session, whose id is always 1. */
-static bool
-row_exists(const struct row *row, const struct entity *e)
-{
-	return !row->hidden && (!row->root_only || e->id == 1);
-}
-
 struct node
 tree_object_socket(struct object *o)
 {
@@ -47,8 +34,8 @@ tree_object_socket(struct object *o)
  * object's: one listener has one inode. A slot that cannot be called keeps a node of its own, that
  * nobody ever listens at, so that connect(2) there is refused and does not reach the shared one.
  */
-static struct node
-node_of(struct entity *e, const struct row *row)
+struct node
+tree_file(struct entity *e, const struct row *row)
 {
 	struct capability *c = capability_of(e);
 
@@ -62,7 +49,7 @@ node_of(struct entity *e, const struct row *row)
 struct node
 tree_slot_socket(struct capability *c)
 {
-	return node_of(&c->entity, &rows_of(ENTITY_CAPABILITY).rows[3]);
+	return tree_file(&c->entity, &rows_of(ENTITY_CAPABILITY).rows[3]);
 }
 
 struct node
@@ -184,7 +171,7 @@ tree_lookup(struct model *m, struct node at, const char *name, size_t n, struct 
 	for (size_t i = 1; i < rows.n; i++)
 		if (strlen(rows.rows[i].name) == n && memcmp(rows.rows[i].name, name, n) == 0 &&
 			row_exists(&rows.rows[i], at.entity)) {
-			*ret = node_of(at.entity, &rows.rows[i]);
+			*ret = tree_file(at.entity, &rows.rows[i]);
 			return 0;
 		}
 	return ENOENT;
@@ -232,85 +219,6 @@ tree_parent(struct node node)
 	else if (node.entity->kind == ENTITY_SESSION)
 		return node;
 	return (struct node){&s->entity, rows_place(node.entity->kind)};
-}
-
-/*
- * The cookie of a row is its number, and the directory itself has no entry. A listing that is
- * interrupted goes on behind the last row it gave, whatever was done meanwhile.
- */
-static int
-list_rows(struct node at, uint64_t cookie, tree_each *each, void *data)
-{
-	struct rows rows = rows_of(at.entity->kind);
-
-	for (uint64_t i = cookie + 1; i < rows.n; i++)
-		if (row_exists(&rows.rows[i], at.entity) &&
-			!each(data, rows.rows[i].name, node_of(at.entity, &rows.rows[i]), i))
-			return 0;
-	return 0;
-}
-
-/* At most ALIASES_MAX, which stand in lists of several slots; their cookies are those of entities. */
-static int
-list_aliases(struct node at, uint64_t after, tree_each *each, void *data)
-{
-	struct capability *c = capability_of(at.entity);
-	struct alias *a = capability_is_live(c) ? alias_next(c, after) : NULL;
-
-	for (; a; a = alias_next(c, a->entity.id))
-		if (!each(data, a->entity.name, tree_slot_socket(c),
-			    a->entity.id + COOKIE_ENTITIES))
-			break;
-	return 0;
-}
-
-/* The first of what AT lists, of all of its kinds, whose id is above AFTER. */
-static struct entity *
-next_child(struct model *m, struct node at, uint64_t after)
-{
-	struct list *owned = session_of(at.entity)->owned;
-	struct entity *e = entity_next(m, &owned[at.row->children], after);
-	struct entity *other = at.row->others ? entity_next(m, &owned[at.row->others], after) : NULL;
-
-	return !e || (other && other->id < e->id) ? other : e;
-}
-
-/* The one behind E. Where there is one kind it stands beside it. */
-static struct entity *
-next_below(struct model *m, struct node at, struct entity *e)
-{
-	struct list *next = e->owner_link.next;
-
-	if (at.row->others)
-		return next_child(m, at, e->id);
-	return next == &session_of(at.entity)->owned[at.row->children]
-		? NULL : list_entry(next, struct entity, owner_link);
-}
-
-/*
- * The cookie of an entity is made of its id. Ids only grow and are never used again, and children
- * stand in their order: so a listing that goes on later, even in another broker, finds its place
- * again whatever came and went.
- */
-int
-tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data)
-{
-	uint64_t after = cookie > COOKIE_ENTITIES ? cookie - COOKIE_ENTITIES : 0;
-	struct entity *e;
-
-	if (at.row->type != ROW_DIRECTORY)
-		return ENOTDIR;
-	if (!at.row->children)
-		return list_rows(at, cookie, each, data);
-	if (at.row->children == ENTITY_ALIAS)
-		return list_aliases(at, after, each, data);
-	for (e = next_child(m, at, after); e; e = next_below(m, at, e)) {
-		struct node node = tree_entity(e);
-
-		if (entity_is_shown(e) && !each(data, e->name, node, e->id + COOKIE_ENTITIES))
-			break;
-	}
-	return 0;
 }
 
 /* Directories below: what find(1) and others expect of a link count. */

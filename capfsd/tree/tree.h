@@ -51,12 +51,17 @@ struct node tree_slot_socket(struct capability *c);
 /* The socket of O, where its entrypoint listens: the slots' `socket` are names of it. */
 struct node tree_object_socket(struct object *o);
 
+/* A file of E. */
+struct node tree_file(struct entity *e, const struct row *row);
+
 /*
- * Calls EACH for the entries of directory AT after COOKIE (0: from the start) until it returns false
- * or all are listed. A cookie stays good when entries come and go. "." and ".." are not given.
+ * Calls EACH for the entries of directory AT behind *COOKIE (0: from the start) until it returns false, all are
+ * listed, or this piece took long enough. Where there is MORE it goes on at *COOKIE, which is behind those for which
+ * EACH gave true, and those that are not shown. A cookie stays good when entries come and go. "." and ".." are not
+ * given. Returns: 0, ENOTDIR.
  */
 typedef bool tree_each(void *data, const char *name, struct node node, uint64_t cookie);
-int tree_list(struct model *m, struct node at, uint64_t cookie, tree_each *each, void *data);
+int tree_list(struct model *m, struct node at, uint64_t *cookie, tree_each *each, void *data, bool *ret_more);
 
 struct node_stat {
 	mode_t mode; /* with S_IFMT */
