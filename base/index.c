@@ -110,6 +110,13 @@ index_remove(struct index *x, struct index_link *link)
 	x->n--;
 }
 
+/* The bucket is read here, but as nothing depends on it, the next one is as well meanwhile. */
+void
+index_prefetch(const struct index *x, const struct index_link *link)
+{
+	__builtin_prefetch(x->buckets[link->hash & (x->size - 1)]);
+}
+
 struct index_link *
 index_first(const struct index *x, uint64_t hash)
 {

@@ -31,6 +31,8 @@ int index_reserve(struct index *x, size_t n);
 /* Returns: 0, or -ENOMEM, only while the table has no bucket at all. */
 int index_add(struct index *x, struct index_link *link, uint64_t hash);
 void index_remove(struct index *x, struct index_link *link);
+/* LINK will be removed soon: what that has to read is fetched, without waiting for it. */
+void index_prefetch(const struct index *x, const struct index_link *link);
 
 /* The first link with this hash, then the next: the caller compares. NULL at the end. */
 struct index_link *index_first(const struct index *x, uint64_t hash);

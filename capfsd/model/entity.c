@@ -204,6 +204,13 @@ entity_link(struct model *m, struct entity *e)
 		kind->link(m, e);
 }
 
+void
+entity_prefetch(const struct model *m, const struct entity *e)
+{
+	index_prefetch(&m->by_id, &e->id_link);
+	index_prefetch(&m->by_name, &e->name_link);
+}
+
 /*
  * The reverse of entity_link(): the row first, while all that it may look for can still be found.
  * Afterwards nobody can reach the entity but the change that drops it, which frees it.

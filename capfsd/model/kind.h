@@ -129,6 +129,8 @@ struct entity *entity_new(struct model *m, enum entity_kind kind, const char *na
 struct entity *entity_free(struct entity *e);
 void entity_link(struct model *m, struct entity *e);
 void entity_unlink(struct model *m, struct entity *e);
+/* E, which is linked, will be unlinked soon, after others. */
+void entity_prefetch(const struct model *m, const struct entity *e);
 /* Takes NAME. */
 void entity_set_name(struct model *m, struct entity *e, char *name);
 
