@@ -331,11 +331,11 @@ is_held(struct broker *b)
  * without. It grows slowly: what took little time now and then says nothing.
  */
 static void
-set_pace(struct broker *b, uint64_t nsec, uint64_t wanted)
+set_pace(struct broker *b, uint64_t nsec)
 {
-	if (nsec > 2 * wanted)
+	if (nsec > 2 * REAPING_NSEC)
 		b->slice /= 2;
-	else if (nsec > wanted)
+	else if (nsec > REAPING_NSEC)
 		b->slice -= b->slice / 8;
 	else
 		b->slice += b->slice / 8;
@@ -346,26 +346,25 @@ set_pace(struct broker *b, uint64_t nsec, uint64_t wanted)
 }
 
 /*
- * Removes a slice of what has ended: the end of a large session must not make all others wait. Where somebody was
- * served he may be back at once, and it is half a slice. Only one that leaves something was whole and tells the pace.
+ * Removes a slice of what has ended: the end of a large session must not make all others wait. Only one that leaves
+ * something was whole and tells the pace.
  */
 static int
 reap(struct broker *b, bool *ret_busy)
 {
-	const unsigned part = *ret_busy ? 2 : 1;
 	uint64_t begin;
 	int r;
 
 	if (list_empty(&b->model->ending) || is_held(b) || must_wait(b))
 		return 0;
 	begin = clock_nsec(CLOCK_MONOTONIC);
-	r = wait_if_full(b, model_reap(b->model, b->slice / part));
+	r = wait_if_full(b, model_reap(b->model, b->slice));
 	if (r < 0)
 		return error_trace(r);
 	if (b->retry_usec)
 		return 0;
 	if (r > 0)
-		set_pace(b, clock_nsec(CLOCK_MONOTONIC) - begin, REAPING_NSEC / part);
+		set_pace(b, clock_nsec(CLOCK_MONOTONIC) - begin);
 	b->told_full = false;
 	*ret_busy = true;
 	fronts_reaped(&b->fronts);
