@@ -207,6 +207,8 @@ capfsd_libdaemon_la_SOURCES = \
 	capfsd/listeners/binding.h \
 	capfsd/listeners/core.c \
 	capfsd/listeners/core.h \
+	capfsd/listeners/doomed.c \
+	capfsd/listeners/doomed.h \
 	capfsd/listeners/drain.c \
 	capfsd/listeners/drain.h \
 	capfsd/listeners/endpoint.h \

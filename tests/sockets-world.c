@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/msg.h"
+#include "capfsd/listeners/doomed.h"
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/listeners/memos.h"

@@ -3,16 +3,20 @@
 #include "config.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <sys/resource.h>
 
+#include "capfsd/listeners/doomed.h"
 #include "capfsd/listeners/listener.h"
 #include "tests/fixture.h"
 #include "tests/sockets-web.h"
 
 #define MANY 1000
+#define SLOTS 700 /* more than twice what is looked at at once */
 #define AT_ONCE 2 /* ends in one round of the broker's loop */
 
 static int clients[MANY];
+static int slots[SLOTS];
 
 /* caps/many, below caps/web, with N connections: some were its server's, which has gone, and the others wait for the next. */
 static struct capability *
@@ -162,6 +166,63 @@ START_TEST(a_crowd_that_goes_otherwise)
 }
 END_TEST
 
+/* How many listeners are known to end. */
+static int
+count_doomed(void)
+{
+	int n = 0;
+
+	list_for_each (i, &w.sockets->listeners->doomed)
+		n++;
+	return n;
+}
+
+/*
+ * More slots than are looked at by whoever revokes: who has listeners is found a few at a time, and nothing is removed
+ * before that. What they were derived from goes on.
+ */
+START_TEST(many_listeners_are_found_between_the_requests_of_others)
+{
+	int control = world_control(&w, root()), channel, before;
+	struct capability *c = fill(control, &channel, 1);
+	struct change *ch;
+
+	root()->record.limit.n[QUOTA_CAPS] += SLOTS;
+	for (int i = 0; i < SLOTS; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "as=s%d", i);
+		ck_assert_int_eq(world_ask(&w, control, WIRE_WRITE, "caps/many/replicate", text, &a), 0);
+		slots[i] = world_connect(&w, &world_slot(&w, root(), text + 3)->entity);
+		ck_assert_int_ge(slots[i], 0);
+		if (i % 20 == 0)
+			world_settle(&w);
+	}
+	world_settle(&w);
+	ch = change_begin(w.model);
+	ck_assert_int_eq(capability_end_children(ch, c), 0);
+	ck_assert_int_eq(change_commit(ch), 0);
+	before = count_doomed();
+	ck_assert_int_lt(before, SLOTS / 2);
+	while (listeners_are_crowded(w.sockets)) {
+		int doomed;
+
+		turn_round();
+		doomed = count_doomed();
+		ck_assert_int_le(doomed - before, 32 * AT_ONCE);
+		before = doomed;
+	}
+	while (listeners_are_doomed(w.sockets))
+		turn_round();
+	for (int i = 0; i < SLOTS; i++)
+		ck_assert(world_is_over(slots[i]));
+	world_settle(&w);
+	ck_assert(!world_is_over(clients[0]));
+	ck_assert_ptr_null(world_slot(&w, root(), "s0"));
+	model_check(w.model);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -172,6 +233,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, many_connections_end_between_the_requests_of_others);
 	tcase_add_test(t, a_crowd_ends_before_its_slot);
+	tcase_add_test(t, many_listeners_are_found_between_the_requests_of_others);
 	tcase_add_loop_test(t, a_crowd_that_goes_otherwise, 0, 3);
 	suite_add_tcase(s, t);
 	return fixture_main(s);

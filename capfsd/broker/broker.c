@@ -34,6 +34,7 @@
 #include "capfsd/broker/keeper-orders.h"
 #include "capfsd/fs/fs.h"
 #include "capfsd/kinds/kinds.h"
+#include "capfsd/listeners/doomed.h"
 #include "capfsd/listeners/jobs.h"
 #include "capfsd/listeners/listener.h"
 #include "capfsd/model/model.h"

@@ -362,6 +362,9 @@ control_execute(struct control *c, const struct wire_request *asked, size_t n, b
 		r = refuse(&x.request, EINVAL, "no request takes descriptors");
 	else
 		r = control_perform(c, &x);
+	/* By this it has ended its own way in: it is answered now, before that ends piece by piece. */
+	if (c->capability && capability_is_doomed(c->capability))
+		control_free(c);
 	c->performing = c->controls->performing = false;
 	if (r == 0 && x.parked && !x.request.error) {
 		/* Its end is told once, perhaps before this. */

@@ -35,22 +35,6 @@ on_accepted(void *data, struct listener *l, int fd)
 	control_accepted(data, l, fd);
 }
 
-/* Who has asked for that is answered, and not ended before. */
-static void
-on_doomed(void *data, struct listener *l)
-{
-	const struct controls *controls = data;
-
-	if (!controls->performing)
-		return;
-	list_for_each_safe (i, &l->clients) {
-		struct control *c = list_entry(i, struct control, listener_link);
-
-		if (c->performing)
-			control_free(c);
-	}
-}
-
 /* A session that is closed, or the end of all: its clients go with their listener. */
 static void
 on_gone(void *data, struct listener *l)
@@ -114,7 +98,6 @@ static const struct endpoint_ops control_ops = {
 	.entity = ENTITY_SESSION,
 	.socket = SOCKET_CONTROL,
 	.accepted = on_accepted,
-	.doomed = on_doomed,
 	.gone = on_gone,
 	.resume = on_resume,
 	.adopt = on_adopt,

@@ -177,19 +177,6 @@ core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener 
 }
 
 void
-core_tell_doomed(struct sockets *sockets, enum entity_kind kind, struct listener *l)
-{
-	void *data;
-	const struct endpoint_ops *ops = user_of(sockets, kind, &data);
-
-	/* The last of its clients may leave, and L stays. */
-	l->n_clients++;
-	if (ops && ops->doomed)
-		ops->doomed(data, l);
-	l->n_clients--;
-}
-
-void
 core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l)
 {
 	void *data;

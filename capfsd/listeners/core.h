@@ -9,7 +9,7 @@
  * none of them: each has its state behind a pointer of its own, and nobody else looks into that.
  * Includes run one way:
  *
- *	record, spares <- core, endpoint <- drain <- memos, listener <- jobs, inspections <- binding
+ *	record, spares <- core, endpoint <- drain <- memos, listener <- doomed, jobs, inspections <- binding
  *
  * What runs inside a hook of the model must not start a change: records are then dropped later, by
  * struct memo.
@@ -58,8 +58,6 @@ struct endpoint_ops {
 	void (*accepted)(void *data, struct listener *l, int fd);
 	/* L has a socket, or ERROR instead. */
 	void (*bound)(void *data, struct listener *l, int error);
-	/* L is about to end, by what one of its clients may be in the midst of: that one leaves it now. */
-	void (*doomed)(void *data, struct listener *l);
 	/* L ends, and so must one of its clients, if there is any: it leaves L by listener_unlink(). */
 	void (*gone)(void *data, struct listener *l);
 	/*
@@ -151,7 +149,6 @@ void core_drop(struct listener *l);
  */
 bool core_tell_accepted(struct sockets *sockets, enum entity_kind kind, struct listener *l, int fd);
 void core_tell_bound(struct sockets *sockets, enum entity_kind kind, struct listener *l, int error);
-void core_tell_doomed(struct sockets *sockets, enum entity_kind kind, struct listener *l);
 void core_tell_gone(struct sockets *sockets, enum entity_kind kind, struct listener *l);
 /* Tells everybody. */
 void core_resume(struct sockets *sockets);

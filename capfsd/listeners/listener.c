@@ -33,7 +33,6 @@
 #include "capfsd/process/loop.h"
 
 #define PAUSE_USEC 100000 /* without descriptors nobody is accepted for so long */
-#define CROWD 4		  /* more clients do not end all at once */
 
 static enum entity_kind
 kind_of(const struct listener *l)
@@ -488,16 +487,16 @@ listener_set_fd(struct listener *l, int fd)
 
 /* --- the end --- */
 
-static void
-leave_crowd(struct listener *l)
+void
+listener_leave_crowd(struct listener *l)
 {
 	l->sockets->listeners->n_crowded -= l->crowded;
 	l->crowded = false;
 }
 
 /* Before its clients end: who is let in by nobody must not get in while they go. */
-static void
-end_socket(struct listener *l)
+void
+listener_end_socket(struct listener *l)
 {
 	l->ending = true;
 	listener_close(l, false);
@@ -506,9 +505,12 @@ end_socket(struct listener *l)
 struct listener *
 listener_free(struct listener *l)
 {
+	struct listeners *all;
+
 	if (!l)
 		return NULL;
-	end_socket(l);
+	all = l->sockets->listeners;
+	listener_end_socket(l);
 	do /* it unlinks a client, since only it knows what that is */
 		core_tell_gone(l->sockets, endpoint_user(l->entity), l);
 	while (!list_empty(&l->clients));
@@ -518,49 +520,11 @@ listener_free(struct listener *l)
 	endpoint_set_slot(l->entity, NULL);
 	list_unlink(&l->link);
 	list_unlink(&l->doomed_link);
-	leave_crowd(l);
-	l->sockets->listeners->n--;
+	listener_leave_crowd(l);
+	if (--all->n < all->n_unlooked)
+		all->n_unlooked = all->n;
 	core_drop(l);
 	return NULL;
-}
-
-void
-listener_doom(struct listener *l)
-{
-	if (!list_empty(&l->doomed_link))
-		return;
-	core_tell_doomed(l->sockets, endpoint_user(l->entity), l);
-	l->crowded = l->n_clients > CROWD;
-	l->sockets->listeners->n_crowded += l->crowded;
-	list_append(&l->sockets->listeners->doomed, &l->doomed_link);
-}
-
-bool
-listeners_are_doomed(const struct sockets *sockets)
-{
-	return !list_empty(&sockets->listeners->doomed);
-}
-
-bool
-listeners_are_crowded(const struct sockets *sockets)
-{
-	return sockets->listeners->n_crowded > 0;
-}
-
-void
-listeners_end_one(struct sockets *sockets)
-{
-	struct listener *l = list_entry(list_first(&sockets->listeners->doomed), struct listener, doomed_link);
-
-	listener_done(l, ECONNREFUSED);
-	if (!l->ending)
-		end_socket(l);
-	else
-		core_tell_gone(sockets, endpoint_user(l->entity), l);
-	if (l->n_clients <= CROWD)
-		leave_crowd(l);
-	if (list_empty(&l->clients))
-		listener_free(l);
 }
 
 void

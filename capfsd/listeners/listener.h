@@ -5,7 +5,7 @@
  * way to one, or has clients. Who accepts there is told by endpoint_ops; listener.c itself reads no
  * byte of anybody.
  *
- * All members are written by listener.c alone, but for `loan`, which is lend.c's.
+ * All members are written by listener.c alone, but for `loan`, which is lend.c's, and what doomed.c says of who ends.
  */
 #pragma once
 
@@ -75,8 +75,9 @@ struct listeners {
 	 */
 	struct list by_state[LISTENER_N_STATES];
 	struct list paused;
-	struct list doomed; /* to be freed, a piece at a time */
+	struct list doomed; /* to be freed, a piece at a time (doomed.h) */
 	size_t n, n_idle, n_crowded;
+	size_t n_unlooked; /* the first of `all`: not looked at since something ended */
 	sd_event_source *pause_timer;
 };
 
@@ -139,14 +140,10 @@ void listener_release(struct listener *l);
 void listener_give_up(struct listener *l);
 /* Ends everything of L, and L, which may be NULL. */
 struct listener *listener_free(struct listener *l);
-/* The same in pieces (listeners_end_one()), with all that waits there refused; or by listener_free() before that. */
-void listener_doom(struct listener *l);
-/* Is one of them still to be ended? */
-bool listeners_are_doomed(const struct sockets *sockets);
-/* … and has so many clients that its entity may not be removed, with all of them, before most have ended? */
-bool listeners_are_crowded(const struct sockets *sockets);
-/* If listeners_are_doomed(): one piece of that, the socket of one of them, or with that gone one of its clients. */
-void listeners_end_one(struct sockets *sockets);
+/* The first half of that: nobody gets in any more, and its clients are still there. */
+void listener_end_socket(struct listener *l);
+/* It has few clients left, or none. */
+void listener_leave_crowd(struct listener *l);
 
 /* Makes it pay for its socket. Returns: 0 or EDQUOT. */
 int listener_charge(struct listener *l);

@@ -21,6 +21,7 @@
 #include "capfsd/disposal/disposal.h"
 #include "capfsd/kinds/kinds.h"
 #include "capfsd/listeners/binding.h"
+#include "capfsd/listeners/doomed.h"
 #include "capfsd/listeners/drain.h"
 #include "capfsd/listeners/endpoint.h"
 #include "capfsd/listeners/inspections.h"
@@ -226,6 +227,14 @@ check_capability(struct sockets *sockets, struct capability *c)
 	listener_free(l);
 }
 
+/* Does nothing live that was derived from C? Children stand in the order of their ids, so the last one tells. */
+static bool
+is_over_below(const struct capability *c)
+{
+	return capability_is_doomed(c) ||
+		list_entry(c->children.prev, struct capability, sibling_link)->entity.id <= c->record.revoked_upto;
+}
+
 /* All that is C or below it, by walking the listeners instead of the descendants. */
 static void
 check_listeners(struct sockets *sockets, struct capability *c)
@@ -244,7 +253,8 @@ check_listeners(struct sockets *sockets, struct capability *c)
 
 /*
  * One change can end a million capabilities, of which few have a listener. It is told of the
- * topmost, so either what is below that or all listeners must be looked at: whichever is shorter.
+ * topmost, so either what is below that or all listeners must be looked at: whichever is shorter. The latter in pieces
+ * where all of it has ended, for then nobody relies on it that there are no connections before it is removed.
  */
 void
 sockets_restricted(struct sockets *sockets, struct capability *c)
@@ -267,7 +277,9 @@ sockets_restricted(struct sockets *sockets, struct capability *c)
 		check_capability(sockets, d);
 	while ((d = capability_next_below(c, d)) && --budget > 0);
 	/* There are more descendants than listeners are likely to be. */
-	if (d)
+	if (d && is_over_below(c))
+		listeners_look(sockets);
+	else if (d)
 		check_listeners(sockets, c);
 }
 
