@@ -47,6 +47,7 @@
 #include "capfsd/sockets/sockets.h"
 #include "capfsd/state/state.h"
 #include "capfsd/tree/metrics.h"
+#include "wire/wire.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
 #define REAPING_NSEC 100000 /* what is removed in one round is to take so long */
@@ -73,7 +74,7 @@ struct broker {
 	int statm_fd; /* /proc/self/statm: opened while files can be */
 	uint64_t asked_nsec;   /* when the kernel last asked for something */
 	uint64_t talked_nsec;  /* … and a client by its control connection */
-	uint64_t n_talked;     /* requests of such clients until then */
+	uint64_t n_talked;     /* requests of such clients until then, but for programs */
 	bool told;	       /* that the kernel may ask for something */
 	bool quiet;	       /* the last look at the loop's sources found nothing */
 	uint64_t expires_usec; /* what expiry_timer is set to */
@@ -411,7 +412,7 @@ kernel_may_ask(const struct broker *b, uint64_t now)
 	return b->told || now - b->asked_nsec < SPIN_NSEC || !turns_empty(&b->fronts.turns);
 }
 
-/* The same of clients with a control connection. Who connects has been handed on, and is not expected. */
+/* The same of clients with a control connection. Who was handed on, to a service or a program, is not expected. */
 static bool
 may_ask(const struct broker *b, uint64_t now)
 {
@@ -510,12 +511,12 @@ serve_sources(struct broker *b, bool sleeps, bool *ret_came)
 static uint64_t
 finish_round(struct broker *b)
 {
-	const uint64_t *served = &b->model->counters->served[FRONT_CONTROL];
-	uint64_t now = clock_nsec(CLOCK_MONOTONIC);
+	const struct counters *c = b->model->counters;
+	uint64_t now = clock_nsec(CLOCK_MONOTONIC), n = c->served[FRONT_CONTROL] - c->control[WIRE_SPAWN];
 
-	if (*served != b->n_talked)
+	if (n != b->n_talked)
 		b->talked_nsec = now;
-	b->n_talked = *served;
+	b->n_talked = n;
 	meter_mark(&b->meter);
 	meter_note(&b->meter, now / 1000);
 	return now;
