@@ -75,14 +75,14 @@ refused() { # NAME WORDS OPTION…
 }
 STATUS=2 refused "volatile_and_a_place" "exclude each other" --volatile --state-dir="$TMP/x"
 mkdir -m 700 "$TMP/foreign" && chown 65534 "$TMP/foreign"
-refused "P27_a_state_directory_of_somebody_else" "belongs to uid 65534" --state-dir="$TMP/foreign"
+refused "P27_a_state_directory_of_somebody_else" ": chown it if it is this daemon's" --state-dir="$TMP/foreign"
 mkdir -p -m 700 "$TMP/closed"
 refused "a_place_that_the_daemon's_user_cannot_get_to" "cannot get to the state directory" \
 	--state-dir="$TMP/closed/state"
 ln -s "$state" "$TMP/link"
 refused "P27_a_link_in_its_place" "cannot open the directory" --state-dir="$TMP/link"
 chmod 755 "$state"
-refused "P27_one_that_others_can_enter" "others can enter the state directory"
+refused "P27_one_that_others_can_enter" ": chmod it if nobody has changed what is in it"
 chmod 700 "$state"
 chmod 777 /var/lib/capfsd
 refused "P27_a_way_there_that_others_can_write_to" "others can write to the state directory /var/lib/capfsd"

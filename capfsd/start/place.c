@@ -96,13 +96,16 @@ check_state(int fd, const struct boot *boot)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_uid != boot->daemon_uid) {
-		log_message(LOG_ERR, "the state directory %s belongs to uid %u, not to %u",
+		log_message(LOG_ERR,
+			"the state directory %s belongs to uid %u, not to %u: chown it if it is this daemon's, else name "
+			"another by --state-dir",
 			boot->run_dir, st.st_uid, boot->daemon_uid);
 		return -EPERM;
 	}
 	if ((st.st_mode & 077) != 0) {
 		log_message(LOG_ERR,
-			"others can enter the state directory %s (mode %04o, not 0700)",
+			"others can enter the state directory %s (mode %04o, not 0700): chmod it if nobody has changed what "
+			"is in it, else name another by --state-dir",
 			boot->run_dir, st.st_mode & 07777);
 		return -EPERM;
 	}
