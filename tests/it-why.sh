@@ -204,6 +204,11 @@ t_ok "it_expires" wait_for 5 gone
 why poor docker
 t_like "P40_expired" '^  last +.* expire session=init/poor slot=docker ' cat "$TMP/why"
 made_so expired poor docker
+"$CAP" grant docker poor as=tools >/dev/null
+"$CAP" revoke docker --from=poor
+why poor tools
+t_like "P40_it_came_from_a_slot_of_another_name" '^  above +docker, from which it came$' cat "$TMP/why"
+made_so under_its_own_name poor tools
 t_is "no_such_session" "1 There is no session init/none." "$(why none x; echo "$? $(cat "$TMP/why")")"
 why ci nothing
 t_is "nobody_has_one" 1 $?

@@ -370,7 +370,7 @@ run(struct context *x, int argc, char **argv)
 {
 	struct why y = {.x = x};
 	int status = why(&y, argc, argv);
-	struct text *texts[] = {&y.node, &y.session, &y.label, &y.rules, &y.info, &y.commands, &y.hints};
+	struct text *texts[] = {&y.node, &y.session, &y.label, &y.from, &y.source, &y.rules, &y.info, &y.commands, &y.hints};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		text_deinit(texts[i]);

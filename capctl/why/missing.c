@@ -28,7 +28,7 @@ parent_of(const char *node, struct text *ret)
 
 /* " from=init/caps/docker" as what a revocation there begins with: " revoke session=init slot=docker ". */
 static void
-follow_source(const char *line, size_t n, struct text *t)
+follow_source(struct why *y, const char *line, size_t n, struct text *t)
 {
 	const char *from = memmem(line, n, " from=", 6), *caps = NULL;
 	size_t n_from;
@@ -42,8 +42,13 @@ follow_source(const char *line, size_t n, struct text *t)
 			caps = p;
 	if (!caps)
 		return;
+	text_reset(&y->from);
+	text_reset(&y->source);
+	text_add_n(&y->from, from, (size_t)(caps - from));
+	text_add_n(&y->source, caps + 6, (size_t)(from + n_from - caps - 6));
 	text_reset(t);
-	text_addf(t, " revoke session=%.*s slot=%.*s ", (int)(caps - from), from, (int)(from + n_from - caps - 6), caps + 6);
+	if (text_done(&y->from) == 0 && text_done(&y->source) == 0)
+		text_addf(t, " revoke session=%s slot=%s ", y->from.data, y->source.data);
 }
 
 /*
@@ -69,7 +74,7 @@ print_last(struct why *y)
 			(!own && !(source.n > 0 && memmem(line, n, source.data, source.n))))
 			continue;
 		if (own)
-			follow_source(line, n, &source);
+			follow_source(y, line, n, &source);
 		last = line;
 		n_last = n;
 	}
@@ -151,8 +156,18 @@ find_request(struct why *y, const char *parent)
 	return 0;
 }
 
+/* What the slot would be called in the session NODE above: as that which it came from, where this was granted as another. */
+static const char *
+name_in(const struct why *y, const char *node)
+{
+	cleanup_text struct text label = {};
+
+	session_label(&y->x->place, node, &label);
+	return text_done(&label) == 0 && y->from.n > 0 && strcmp(label.data, y->from.data) == 0 ? y->source.data : y->name;
+}
+
 /*
- * The nearest session above that has a slot of that name, in RET_NODE; "" is the one that we talk to. Returns: may
+ * The nearest session above that has such a slot, in RET_NODE; "" is the one that we talk to. Returns: may
  * it be granted from there?
  */
 static bool
@@ -167,7 +182,8 @@ find_above(struct why *y, struct text *ret_node, bool *ret_found)
 
 		if (!parent_of(at.data ? at.data : "", &up))
 			return false;
-		text_addf(&slot, "%s%scaps/%s", up.data ? up.data : "", up.n > 0 ? "/" : "", y->name);
+		text_addf(&slot, "%s%scaps/%s", up.data ? up.data : "", up.n > 0 ? "/" : "",
+			name_in(y, up.data ? up.data : ""));
 		if (text_done(&slot) == 0 && context_read(y->x, slot.data, "info", &info) == 0) {
 			*ret_found = true;
 			text_add(ret_node, up.data ? up.data : "");
@@ -180,10 +196,10 @@ find_above(struct why *y, struct text *ret_node, bool *ret_found)
 
 /* "docker", or "app:docker" */
 static void
-add_slot(const struct why *y, const char *session, struct text *t)
+add_slot(const char *session, const char *name, struct text *t)
 {
 	session_name(session, t);
-	text_addf(t, "%s%s", t->n > 0 ? ":" : "", y->name);
+	text_addf(t, "%s%s", t->n > 0 ? ":" : "", name);
 }
 
 /* The descendant of SESSION that Y's slot would be in: "ci", "app/db". */
@@ -199,7 +215,8 @@ static void
 remedy(struct why *y, const char *parent, bool ruled, unsigned long id)
 {
 	cleanup_text struct text above = {}, slot = {}, to = {}, path = {};
-	bool found, granted = find_above(y, &above, &found);
+	bool found, granted = find_above(y, &above, &found), renamed;
+	const char *name;
 
 	/* Whoever closes the file does not want it any more. */
 	if (ruled) {
@@ -212,17 +229,19 @@ remedy(struct why *y, const char *parent, bool ruled, unsigned long id)
 		why_hint(y, "No session above has a slot of that name, as far as can be seen from here.");
 		return;
 	}
-	add_slot(y, above.data ? above.data : "", &slot);
+	name = name_in(y, above.data ? above.data : "");
+	renamed = strcmp(name, y->name) != 0;
+	add_slot(above.data ? above.data : "", name, &slot);
 	add_relative(y, above.data ? above.data : "", &to);
 	if (text_done(&slot) < 0 || text_done(&to) < 0)
 		return;
-	printf("  %-9s %s has one\n", "above", slot.data);
+	printf("  %-9s %s%s\n", "above", slot.data, renamed ? ", from which it came" : " has one");
 	if (id > 0 && strcmp(above.data ? above.data : "", parent) == 0) {
 		add_shell_path(y, parent, &path);
 		if (text_done(&path) == 0)
-			why_shell(y, "echo id=%lu slot=%s > %s/requests", id, y->name, path.data);
+			why_shell(y, "echo id=%lu slot=%s > %s/requests", id, name, path.data);
 	} else if (granted) {
-		why_capctl(y, "grant %s %s", slot.data, to.data);
+		why_capctl(y, "grant %s %s%s%s", slot.data, to.data, renamed ? " as=" : "", renamed ? y->name : "");
 	} else {
 		why_hint(y, "%s lacks the right grant, so that nobody gets it from there.", slot.data);
 	}

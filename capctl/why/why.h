@@ -17,6 +17,7 @@ struct why {
 	struct text session;  /* of its session: "sessions/ci"; empty: the one we talk to */
 	struct text label;    /* "init/ci" */
 	const char *name;     /* "docker" */
+	struct text from, source; /* of one that has gone: from which session's slot it came, "init" and "kv", if it was told */
 	struct text rules, info; /* the slot's files `why` and `info` */
 	struct text commands; /* which make it so, one after the other, as a shell takes them */
 	struct text hints;    /* what no command of ours does, a line each */
