@@ -45,6 +45,7 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	char text[80];
 	int n = m->n_fds == 1 ? count(m->fds[0], text, sizeof(text)) : -EINVAL;
 
+	(void)data;
 	if (n < 0)
 		capc_reply_error(r, n, "it takes one descriptor, of a file");
 	else

@@ -16,6 +16,7 @@ echo(capc_request *r, struct capc_msg *m, void *data)
 	size_t n = strlen(label) + 2;
 	char *text = malloc(n + m->n_data + 1);
 
+	(void)data;
 	if (!text || n + m->n_data > CAPC_PAYLOAD_MAX) {
 		capc_reply_error(r, text ? EMSGSIZE : ENOMEM, "that is too long to be sent back");
 	} else {

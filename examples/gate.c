@@ -57,6 +57,7 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	char text[32];
 	int length;
 
+	(void)data;
 	if (m->n_data == strlen("wait") && memcmp(m->data, "wait", m->n_data) == 0) {
 		keep(r);
 		return;

@@ -21,6 +21,8 @@ static size_t n_line;
 static void
 answer(capc_request *r, struct capc_msg *m, void *data)
 {
+	(void)m;
+	(void)data;
 	capc_reply(r, &(struct capc_msg){.data = line, .n_data = n_line});
 }
 

@@ -77,6 +77,7 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	struct client *c = *find(capc_caller(r)->capability);
 	int error;
 
+	(void)data;
 	if (!c) {
 		capc_reply_error(r, EPERM, "open a visit first");
 		return;
@@ -125,6 +126,7 @@ end(uint64_t id)
 static void
 visit(const struct capc_visit *v, void *data)
 {
+	(void)data;
 	printf("%s %" PRIu64 " %s %s %s\n",
 		v->state == CAPC_VISIT_CLOSED          ? "closed"
 			: v->state == CAPC_VISIT_UPGRADE ? "upgrade"

@@ -67,6 +67,8 @@ work(void *data)
 static void
 give(int fd, const struct capc_caller *caller, void *data)
 {
+	(void)caller;
+	(void)data;
 	pthread_mutex_lock(&pool.mutex);
 	pool.fd = fd;
 	pthread_cond_broadcast(&pool.changed);

@@ -28,6 +28,8 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%u", ++n_calls);
 
+	(void)m;
+	(void)data;
 	capc_reply(r, &(struct capc_msg){.data = text, .n_data = (size_t)n});
 }
 

@@ -70,6 +70,7 @@ seal(void)
 static void
 echo(capc_request *r, struct capc_msg *m, void *data)
 {
+	(void)data;
 	capc_reply(r, m);
 }
 

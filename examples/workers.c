@@ -28,6 +28,7 @@ enqueue(capc_request *r, struct capc_msg *m, void *data)
 {
 	struct job *job = malloc(sizeof(*job));
 
+	(void)data;
 	if (!job) {
 		capc_reply_error(r, ENOMEM, NULL);
 		return;
@@ -59,6 +60,7 @@ dequeue(void)
 static void *
 work(void *data)
 {
+	(void)data;
 	for (;;) {
 		struct job *job = dequeue();
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# cap-client.h can be included alone, by C and by C++, without a warning of it.
+# cap-client.h can be included alone, by C and by C++, without a warning of it; and the programs that show its use
+# give none where they are copied to.
 
 . "$(dirname "$0")/harness.sh" || exit 99
 
@@ -30,4 +31,21 @@ if have "${CXX%% *}"; then
 else
 	t_skip "the_header_is_c++17" "no C++ compiler"
 fi
+
+# Of a loop that is not installed here there is nothing to be seen.
+compiles_example() { # FILE
+	local flags
+	flags=$(sed -n 's/^#include <\(glib\|systemd\)[-.\/].*/\1/p' "$1" | sed 's/glib/glib-2.0/; s/systemd/libsystemd/' | sort -u)
+	# shellcheck disable=SC2086 # several words
+	if [ -n "$flags" ]; then
+		pkg-config --exists $flags || return 0
+		flags=$(pkg-config --cflags $flags)
+	fi
+	# shellcheck disable=SC2086
+	${CC:-cc} -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -I"$top_srcdir" -I"$top_srcdir/libcap-client" $flags \
+		-fsyntax-only "$1"
+}
+while read -r file; do
+	t_ok "example_${file##*/}" compiles_example "$file"
+done < <(find "$top_srcdir/examples" -name '*.c' | sort)
 t_done

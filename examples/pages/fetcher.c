@@ -63,6 +63,7 @@ fetch(capc_request *r, struct capc_msg *m, void *data)
 	int fd = -1;
 	ssize_t n = -1;
 
+	(void)data;
 	if (page && sscanf(m->data, "%255[^:/ ]:%5[0-9]/%511[^ \r\n]", host, port, path) >= 2)
 		fd = open_host(host, port);
 	if (fd >= 0)

@@ -37,6 +37,7 @@ hand_on(capc_request *r, struct capc_msg *m, void *data)
 	struct capc_msg reply = {}, ignored;
 	int error = -ECONNREFUSED;
 
+	(void)data;
 	for (int i = 0; i < n_workers && error < 0 && reply.code == 0; i++) {
 		capc_msg_clear(&reply);
 		error = call(workers[next++ % n_workers], &request, &reply);

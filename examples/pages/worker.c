@@ -61,6 +61,7 @@ work(capc_request *r, struct capc_msg *m, void *data)
 	char result[64];
 	int error = call("fetch", m->data, m->n_data, &page);
 
+	(void)data;
 	if (error == 0)
 		count(&page, result);
 	else

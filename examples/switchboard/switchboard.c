@@ -487,6 +487,7 @@ answer(capc_request *r, struct capc_msg *m, void *data)
 	const char *reason;
 	int error = labels_of(r, m, &l, &reason);
 
+	(void)data;
 	if (error < 0)
 		capc_reply_error(r, error, reason);
 	else if (m->code == SWITCHBOARD_LIST)
