@@ -19,8 +19,7 @@
 
 #include "base/list.h"
 
-#define ROOM_MAX 16    /* buffers, and blocks, of an entrypoint */
-#define ROOM_WINDOWS 4 /* times as many windows: what they show is the other side's memory */
+#define ROOM_MAX 64 /* buffers, windows and blocks, of an entrypoint */
 #define ROOM_IDLE_USEC 2000000
 #define BUFFER_SEALS (F_SEAL_SHRINK | F_SEAL_GROW) /* of any payload's memfd */
 

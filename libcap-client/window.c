@@ -131,7 +131,7 @@ room_for_window(struct room *r, uint64_t now)
 {
 	struct window *oldest;
 
-	if (r->n_windows < r->max * ROOM_WINDOWS)
+	if (r->n_windows < r->max)
 		return true;
 	if (r->n_windows == 0)
 		return false;

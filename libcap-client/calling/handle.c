@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "libcap-client/calling/calling.h"
 
-#define ROOMS_MAX 16
+#define ROOMS_MAX ROOM_MAX
 
 CLEANUP_DEFINE(struct capc *, capc_free)
 
