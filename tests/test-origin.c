@@ -255,6 +255,31 @@ START_TEST(P09_an_end_is_not_the_daemons)
 }
 END_TEST
 
+/* Whatever a server writes there, it speaks neither for the daemon nor for the library of its client. */
+START_TEST(P09_no_server_speaks_for_others)
+{
+	char reason[] = {'n', 'o', 0, (char)_i};
+	struct wire_call m = {.type = WIRE_RETURN, .code = EPERM, .payload = reason, .n_payload = sizeof(reason)};
+	struct capc_msg reply;
+	int fds[2], n;
+	capc *c;
+
+	played_pair(SOCK_SEQPACKET, fds);
+	ck_assert_int_eq(capc_from_fd(fds[1], &c), 0);
+	ck_assert_int_eq(capc_call_start(c, &(struct capc_msg){}, &m.serial), 0);
+	n = wire_call_encode(&m, buffer, sizeof(buffer));
+	ck_assert_int_eq(msg_send(fds[0], buffer, (size_t)n, NULL, 0, MSG_DONTWAIT), n);
+	ck_assert_int_eq(capc_call_finish(c, m.serial, &reply, LONG), -EPERM);
+	ck_assert_uint_eq(reply.origin,
+		_i == 0                          ? CAPC_ORIGIN_SERVICE
+			: _i == WIRE_ORIGIN_LIMIT ? CAPC_ORIGIN_LIMIT
+						  : CAPC_ORIGIN_SERVER);
+	capc_msg_done(&reply);
+	capc_free(c);
+	close(fds[0]);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -269,6 +294,7 @@ main(void)
 	tcase_add_test(t, P10_a_limit_and_the_service_are_told_apart);
 	tcase_add_test(t, P09_the_client_tells_its_library_from_the_daemon);
 	tcase_add_loop_test(t, P09_an_end_is_not_the_daemons, 0, 2);
+	tcase_add_loop_test(t, P09_no_server_speaks_for_others, 0, 256);
 	suite_add_tcase(s, t);
 	return fixture_main(s);
 }
