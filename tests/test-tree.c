@@ -357,6 +357,7 @@ main(void)
 	Suite *s = suite_create("tree");
 	TCase *t = fixture_case(s, "tree", 4);
 
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, S20_info_tells_object_badge_and_owner);
 	tcase_add_test(t, a_limit_of_an_ancestor_is_shown);
 	tcase_add_test(t, long_texts_are_bounded);
