@@ -72,7 +72,7 @@ serve(const char *path)
 		return 2;
 	strcpy(address.sun_path, path);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-		listen(listener, CLIENTS_MAX) < 0 ||
+		listen(listener, SOMAXCONN) < 0 ||
 		epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) < 0)
 		bench_die(path);
 	for (;;) {
