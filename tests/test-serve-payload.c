@@ -313,21 +313,47 @@ reply_slow(void *data)
 	return (void *)(intptr_t)capc_reply(data, &(struct capc_msg){.data = slow, .n_data = LARGE});
 }
 
-/* While one thread copies its reply others answer, and calls come; also when the client or the entrypoint ends. */
-START_TEST(a_large_reply_stops_nobody_else)
+/* A thread answers R with a MiB, and stands in the middle of it. */
+static pthread_t
+slow_begin(capc_request *r)
 {
-	struct sigaction action = {.sa_handler = be_slow};
-	int client = played_client(e, channel, 1, 1), other = played_client(e, channel, 2, 1), fd;
+	struct sigaction action = {.sa_handler = be_slow, .sa_flags = (int)SA_RESETHAND};
 	pthread_t thread;
-	unsigned parts;
-	void *result;
-	char byte = 0;
+	char byte;
 
 	ck_assert(pipe2(slow_began, O_CLOEXEC) == 0 && pipe2(slow_ends, O_CLOEXEC) == 0);
 	ck_assert_int_eq(sigaction(SIGSEGV, &action, NULL), 0);
 	slow = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memcpy(slow, large, LARGE);
 	ck_assert_int_eq(mprotect(slow + LARGE / 2, LARGE / 2, PROT_NONE), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, reply_slow, r), 0);
+	ck_assert_int_eq(read(slow_began[0], &byte, 1), 1);
+	return thread;
+}
+
+/* Returns what capc_reply() did. */
+static int
+slow_end(pthread_t thread)
+{
+	void *result;
+
+	ck_assert_int_eq(write(slow_ends[1], "", 1), 1);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_int_eq(munmap(slow, LARGE), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		close(slow_began[i]);
+		close(slow_ends[i]);
+	}
+	return (int)(intptr_t)result;
+}
+
+/* While one thread copies its reply others answer, and calls come; also when the client or the entrypoint ends. */
+START_TEST(a_large_reply_stops_nobody_else)
+{
+	int client = played_client(e, channel, 1, 1), other = played_client(e, channel, 2, 1), fd;
+	pthread_t thread;
+	unsigned parts;
+
 	foreign_put(client, WIRE_CALL, 1, 0, -1);
 	foreign_put(other, WIRE_CALL, 1, 0, -1);
 	ck_assert_int_eq(played_serve_all(e), 2);
@@ -337,8 +363,7 @@ START_TEST(a_large_reply_stops_nobody_else)
 		kept[0] = kept[1];
 		kept[1] = first;
 	}
-	ck_assert_int_eq(pthread_create(&thread, NULL, reply_slow, kept[0]), 0);
-	ck_assert_int_eq(read(slow_began[0], &byte, 1), 1);
+	thread = slow_begin(kept[0]);
 	ck_assert_int_eq(capc_reply(kept[1], NULL), 0);
 	ck_assert(played_return(other, buffer, &(struct wire_call){}, NULL));
 	foreign_put(other, WIRE_CALL, 2, 0, -1);
@@ -350,9 +375,7 @@ START_TEST(a_large_reply_stops_nobody_else)
 	} else if (_i == 2) {
 		e = capc_detach(e);
 	}
-	ck_assert_int_eq(write(slow_ends[1], &byte, 1), 1);
-	ck_assert_int_eq(pthread_join(thread, &result), 0);
-	ck_assert_int_eq((intptr_t)result, _i == 0 ? 0 : -ECONNRESET);
+	ck_assert_int_eq(slow_end(thread), _i == 0 ? 0 : -ECONNRESET);
 	if (_i == 0) {
 		fd = foreign_get_large(client, WIRE_RETURN, 1, &parts);
 		ck_assert(foreign_is_buffer(fd));
@@ -360,13 +383,28 @@ START_TEST(a_large_reply_stops_nobody_else)
 		close(fd);
 	}
 	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), _i == 0);
-	ck_assert_int_eq(munmap(slow, LARGE), 0);
-	for (unsigned i = 0; i < 2; i++) {
-		close(slow_began[i]);
-		close(slow_ends[i]);
-	}
 	fd_close(client);
 	close(other);
+}
+END_TEST
+
+/* A reply with which the connection ends, since half of it had gone ahead, leaves the buffer to who writes there. */
+START_TEST(a_reply_that_fails_leaves_the_buffer_of_another)
+{
+	int client = played_client(e, channel, 1, 1), fds[300];
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 300; i++)
+		fds[i] = i < 299 ? client : -1;
+	foreign_put(client, WIRE_CALL, 1, 0, -1);
+	foreign_put(client, WIRE_CALL, 2, 0, -1);
+	ck_assert_int_eq(played_serve_all(e), 2);
+	thread = slow_begin(kept[0]);
+	ck_assert_int_eq(capc_reply(kept[1], &(struct capc_msg){.fds = fds, .n_fds = 300}), -EBADF);
+	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), 1);
+	ck_assert_int_eq(slow_end(thread), -ECONNRESET);
+	ck_assert_uint_eq(foreign_count_maps("memfd:capc-buffer"), 0);
+	close(client);
 }
 END_TEST
 
@@ -548,6 +586,7 @@ main(void)
 	tcase_add_loop_test(t, a_second_call_in_a_buffer_ends_the_connection, 0, 2);
 	tcase_add_test(t, holes_cost_the_server_nothing);
 	tcase_add_loop_test(t, a_large_reply_stops_nobody_else, 0, 3);
+	tcase_add_test(t, a_reply_that_fails_leaves_the_buffer_of_another);
 	tcase_add_test(t, a_buffer_waits_for_its_client);
 	tcase_add_test(t, what_a_server_keeps_is_bounded);
 	tcase_add_test(t, large_payloads_pass_each_other);

@@ -157,6 +157,13 @@ connection_ahead(struct connection *c)
 }
 
 void
+connection_drop_buffer(struct connection *c)
+{
+	if (!c->buffer.reserved)
+		buffer_drop(&c->buffer);
+}
+
+void
 connection_close(struct connection *c, int error)
 {
 	struct capc_entrypoint *e = c->entrypoint;
@@ -180,9 +187,7 @@ connection_close(struct connection *c, int error)
 	inbox_clear(&c->in);
 	connection_ahead(c);
 	window_drop(&c->window);
-	/* Another thread may be writing a reply there, and drops it then. */
-	if (!c->buffer.reserved)
-		buffer_drop(&c->buffer);
+	connection_drop_buffer(c);
 	list_unlink(&c->stalled_link);
 	list_unlink(&c->link);
 	list_append(&e->dead, &c->link);

@@ -153,7 +153,7 @@ connection_reply(struct connection *c, uint32_t code, uint64_t serial, const str
 		e->exhausted = r;
 	frame_end(&f);
 	if (!c->open)
-		buffer_drop(&c->buffer);
+		connection_drop_buffer(c);
 	return r;
 }
 

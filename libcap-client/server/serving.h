@@ -195,6 +195,9 @@ void connection_new(struct capc_entrypoint *e, int fd, const struct capc_caller 
 
 /* Shuts down and closes; ERROR is what the program is told, by entrypoint_bury(). */
 void connection_close(struct connection *c, int error);
+
+/* C is closed: of no use any more, unless a thread is writing a reply there, which calls this afterwards. */
+void connection_drop_buffer(struct connection *c);
 struct connection *connection_unref(struct connection *c);
 
 /* Tells of the dead and forgets them; without the mutex meanwhile. */
