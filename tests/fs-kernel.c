@@ -228,7 +228,7 @@ make_slot(struct model *m)
 static int
 open_model(struct state **ret_state, struct model **ret)
 {
-	const struct quota quota = {{1000, 500, 100, 64 << 20, 200}};
+	const struct quota quota = {{2000, 500, 100, 64 << 20, 200}};
 	cleanup_free char *reason = NULL;
 	int r = state_open(k.dir, MAP_BYTES, ret_state, &reason);
 
@@ -295,7 +295,7 @@ serve(void)
 	while (r >= 0 && (poll(&p, 1, sleep_msec()) >= 0 || errno == EINTR)) {
 		r = fs_drain(fs, false);
 		fs_timeouts(fs);
-		while (r >= 0 && !list_empty(&m->ending)) {
+		while (r >= 0 && !k.unreaped && !list_empty(&m->ending)) {
 			r = model_reap(m, 64);
 			fs_reaped(fs);
 		}

@@ -31,6 +31,7 @@ struct kernel {
 	unsigned n_polls; /* pollers woken */
 	bool old;	  /* it sends nothing again */
 	bool impatient;   /* what was interrupted and waits is not done any more */
+	bool unreaped;	  /* what has ended stays */
 	bool no_sockets;  /* whoever looks one up waits */
 };
 

@@ -81,22 +81,30 @@ START_TEST(P21_sessions_take_turns)
 }
 END_TEST
 
+/* A new session `many` has N slots of caps/kv. Returns: the session. */
+static uint64_t
+grant_many(unsigned n)
+{
+	uint64_t many = session_of_name("many");
+	uint64_t grant = look_up(look_up(look_up(FUSE_ROOT_ID, "caps"), "kv"), "grant"), fh = open_node(grant);
+	uint64_t transfer = look_up(FUSE_ROOT_ID, "transfer_quota");
+	char command[64];
+
+	snprintf(command, sizeof(command), "to=many caps=%u\n", n + 20);
+	ck_assert_int_eq(write_node(transfer, open_node(transfer), command), 0);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(command, sizeof(command), "to=many as=kv%u\n", i);
+		ck_assert_int_eq(write_node(grant, fh, command), 0);
+	}
+	return many;
+}
+
 /* caps/kv/holders with as many lines as take many pieces. */
 static uint64_t
 make_holders(void)
 {
-	uint64_t kv = look_up(look_up(FUSE_ROOT_ID, "caps"), "kv");
-	uint64_t grant = look_up(kv, "grant"), fh = open_node(grant);
-	uint64_t transfer = look_up(FUSE_ROOT_ID, "transfer_quota");
-	char command[64];
-
-	session_of_name("many");
-	ck_assert_int_eq(write_node(transfer, open_node(transfer), "to=many caps=800\n"), 0);
-	for (unsigned i = 0; i < 20 * LISTS_PIECE_LINES; i++) {
-		snprintf(command, sizeof(command), "to=many as=kv%u\n", i);
-		ck_assert_int_eq(write_node(grant, fh, command), 0);
-	}
-	return look_up(kv, "holders");
+	grant_many(20 * LISTS_PIECE_LINES);
+	return look_up(look_up(look_up(FUSE_ROOT_ID, "caps"), "kv"), "holders");
 }
 
 /* Who has a long text made is not the only one who is served meanwhile. */
@@ -117,6 +125,32 @@ START_TEST(P21_long_texts_are_made_in_turns)
 	fh = out.fh;
 	text = read_node(holders, fh, 0);
 	ck_assert_ptr_nonnull(strstr(text, "init/many/caps/kv0 "));
+}
+END_TEST
+
+/* What has ended and is still there is looked at in pieces, too, though no reply can say of them that there are more. */
+START_TEST(P21_what_is_not_shown_is_listed_in_turns)
+{
+	const struct fuse_read_in in = {.offset = 2, .size = 4096};
+	uint64_t calm = look_up(session_of_name("calm"), "quota"), many = grant_many(1500), one;
+	unsigned n;
+
+	k.unreaped = true;
+	kernel_kill();
+	k.unique += 2;
+	kernel_send(FUSE_RMDIR, look_up(FUSE_ROOT_ID, "caps"), k.unique, "kv", 3);
+	many = look_up(many, "caps");
+	kernel_stop();
+	one = k.unique += 2;
+	kernel_send(FUSE_READDIR, many, one, &in, sizeof(in));
+	for (unsigned i = 0; i < 4; i++)
+		send_open(calm);
+	kernel_continue();
+	n = answered_before(one);
+	ck_assert_uint_ge(n, 2);
+	ck_assert_int_eq(k.out.error, 0);
+	ck_assert_uint_eq(k.out.len, sizeof(k.out));
+	receive_all(4 - n);
 }
 END_TEST
 
@@ -334,6 +368,7 @@ main(void)
 	tcase_add_checked_fixture(t, kernel_setup, kernel_teardown);
 	tcase_add_test(t, P21_sessions_take_turns);
 	tcase_add_test(t, P21_long_texts_are_made_in_turns);
+	tcase_add_test(t, P21_what_is_not_shown_is_listed_in_turns);
 	tcase_add_test(t, P21_what_is_opened_may_go_meanwhile);
 	tcase_add_test(t, P21_within_a_session_the_order_stays);
 	tcase_add_test(t, P21_what_waits_outlives_its_session);

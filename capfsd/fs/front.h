@@ -49,8 +49,10 @@
 struct fs_current {
 	uint64_t unique; /* without the bit that marks a repetition */
 	uint64_t poll;   /* POLL: the kernel's own handle, 0: it does not wait */
+	uint64_t place;  /* READDIR: it goes on behind this cookie; 0: as it says itself */
 	uint32_t opcode;
 	bool resent;
+	bool unfinished; /* it is served again, from `place` */
 };
 
 /* Who has what is said in the open files of one type of row. */

@@ -454,16 +454,19 @@ fill_node(void *data, const char *name, struct node node, uint64_t cookie)
 	return fill_add(data, name, tree_number(node), row_format(node.row), cookie + 2);
 }
 
-/* An empty reply would be the end, so it goes on where nothing is to be shown yet. */
+/* An empty reply would be the end: where nothing is to be shown yet it goes on in another turn, and replies then. */
 static int
 fill_from(struct fill *f, struct fs *fs, struct node at, uint64_t cookie)
 {
+	struct fs_current *current = &fs->current;
 	bool more = false;
 	int e;
 
-	do
-		e = tree_list(fs->model, at, &cookie, fill_node, f, &more);
-	while (more && f->used == 0 && !f->full);
+	if (current->place)
+		cookie = current->place;
+	e = tree_list(fs->model, at, &cookie, fill_node, f, &more);
+	current->unfinished = e == 0 && more && f->used == 0 && !f->full;
+	current->place = cookie;
 	return e;
 }
 
@@ -497,6 +500,8 @@ fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fus
 		e = fill_from(&f, fs, at, offset > 2 ? (uint64_t)offset - 2 : 0);
 	if (e)
 		fuse_reply_err(req, e);
+	else if (fs->current.unfinished)
+		fuse_reply_none(req);
 	else
 		fuse_reply_buf(req, f.buffer, f.used);
 	free(f.buffer);

@@ -20,6 +20,7 @@ struct fs_pending {
 	struct list all;	/* fs.all_pending */
 	struct fs *fs;
 	uint64_t unique, since_usec;
+	uint64_t place; /* of fs_serve() */
 	bool interrupted;
 	size_t n;
 	_Alignas(uint64_t) char request[];
@@ -45,11 +46,11 @@ pending_take(struct turn *turn)
 {
 	struct fs_pending *p = container_of(turn, struct fs_pending, turn);
 
-	pending_unlink(p);
 	if (fs_was_killed(p->fs, p->interrupted, p->since_usec))
 		fs_refuse(p->fs, p->request, p->n, EINTR);
-	else
-		fs_serve(p->fs, p->request, p->n, p->interrupted);
+	else if (fs_serve(p->fs, p->request, p->n, p->interrupted, &p->place))
+		return true;
+	pending_unlink(p);
 	free(p);
 	return false;
 }

@@ -160,8 +160,8 @@ tell_interrupted(struct fs *fs, uint64_t unique)
 }
 
 /* Who dies of a request leaves its number in the page; one that two have died of is refused. */
-void
-fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
+bool
+fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted, uint64_t *place)
 {
 	const struct fuse_in_header *in = fs_header(request);
 	struct counters *counters = fs->model->counters;
@@ -169,6 +169,7 @@ fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 	fs->current = (struct fs_current){
 		.unique = BOOT_REQUEST_FUSE(in->unique),
 		.poll = in->opcode == FUSE_POLL ? poll_number(request, n) : 0,
+		.place = *place,
 		.opcode = in->opcode,
 		.resent = in->unique & RESENT,
 	};
@@ -183,9 +184,13 @@ fs_serve(struct fs *fs, const char *request, size_t n, bool interrupted)
 		counters->poisoned++;
 		answer_poisoned(fs, request, n);
 	}
+	*place = fs->current.place;
+	if (fs->current.unfinished)
+		return true;
 	counters_add(counters->fuse, in->opcode);
 	counters->served[FRONT_FUSE]++;
 	fs_calls_interrupted(fs);
+	return false;
 }
 
 /* What is being interrupted; 0 where that is not what it is. */
@@ -226,7 +231,10 @@ put_in_line(struct fs *fs, const char *request, size_t n)
 		return false;
 	}
 	if (must_not_wait(fs, in)) {
-		fs_serve(fs, request, n, false);
+		uint64_t place = 0;
+
+		while (fs_serve(fs, request, n, false, &place))
+			;
 		return has_answer(in->opcode);
 	}
 	if (fs_pending_add(fs, request, n) < 0)
