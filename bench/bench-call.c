@@ -31,27 +31,6 @@
 #define BUS_INTERFACE "bench.Call"
 
 static void
-check(int r, const char *what)
-{
-	if (r < 0) {
-		errno = -r;
-		bench_die(what);
-	}
-}
-
-/* Everybody who gets a payload looks at all of it. */
-static uint64_t
-sum(const void *data, size_t n)
-{
-	const uint64_t *words = data;
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < n / sizeof(*words); i++)
-		all += words[i];
-	return all;
-}
-
-static void
 raise_nofile(void)
 {
 	struct rlimit l;
@@ -67,7 +46,7 @@ raise_nofile(void)
 static void
 answer(capc_request *r, struct capc_msg *m, void *data)
 {
-	uint64_t all = sum(m->data, m->n_data);
+	uint64_t all = bench_sum(m->data, m->n_data);
 
 	capc_reply(r, &(struct capc_msg){.data = &all, .n_data = m->n_data > 0 ? sizeof(all) : 0});
 }
@@ -81,10 +60,10 @@ serve(const char *root, const char *name)
 	int r;
 
 	raise_nofile();
-	check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
-	check(capc_attach(s, name, CAPC_ATTACH_FDS, &e), name);
+	bench_check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
+	bench_check(capc_attach(s, name, CAPC_ATTACH_FDS, &e), name);
 	snprintf(how, sizeof(how), "as=%s", name);
-	check(capc_object_add(e, 0, answer, NULL, how, NULL), name);
+	bench_check(capc_object_add(e, 0, answer, NULL, how, NULL), name);
 	while ((r = capc_serve(e, CAPC_FOREVER)) >= 0)
 		;
 	return r == -ENOTCONN ? 0 : 1;
@@ -96,8 +75,8 @@ open_slot(const char *root, const char *name)
 	capc_session *s;
 	capc *c;
 
-	check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
-	check(capc_open(s, name, CALL_TIMEOUT_USEC, &c), name);
+	bench_check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
+	bench_check(capc_open(s, name, CALL_TIMEOUT_USEC, &c), name);
 	return c;
 }
 
@@ -106,7 +85,7 @@ run_call(void *data)
 {
 	struct capc_msg reply;
 
-	check(capc_call(data, &(struct capc_msg){}, &reply, CALL_TIMEOUT_USEC), "call");
+	bench_check(capc_call(data, &(struct capc_msg){}, &reply, CALL_TIMEOUT_USEC), "call");
 	capc_msg_done(&reply);
 }
 
@@ -117,8 +96,8 @@ run_large(void *data)
 {
 	struct capc_msg reply;
 
-	check(capc_call(data, &(struct capc_msg){.data = large, .n_data = sizeof(large)}, &reply,
-		      CALL_TIMEOUT_USEC),
+	bench_check(capc_call(data, &(struct capc_msg){.data = large, .n_data = sizeof(large)},
+			    &reply, CALL_TIMEOUT_USEC),
 		"large call");
 	capc_msg_done(&reply);
 }
@@ -173,7 +152,7 @@ serve_copy(const char *path)
 		uint64_t all;
 
 		read_all(fd, large, sizeof(large));
-		all = sum(large, sizeof(large));
+		all = bench_sum(large, sizeof(large));
 		if (send(fd, &all, sizeof(all), MSG_NOSIGNAL) != sizeof(all))
 			return 0;
 	}
@@ -214,7 +193,8 @@ static const sd_bus_vtable table[] = {
 static int
 serve_sd_bus(sd_bus *bus)
 {
-	check(sd_bus_add_object_vtable(bus, NULL, BUS_PATH, BUS_INTERFACE, table, NULL), "vtable");
+	bench_check(sd_bus_add_object_vtable(bus, NULL, BUS_PATH, BUS_INTERFACE, table, NULL),
+		"vtable");
 	for (;;) {
 		int r = sd_bus_process(bus, NULL);
 
@@ -230,8 +210,8 @@ serve_bus(const char *name)
 {
 	sd_bus *bus;
 
-	check(sd_bus_open_user(&bus), "bus");
-	check(sd_bus_request_name(bus, name, 0), name);
+	bench_check(sd_bus_open_user(&bus), "bus");
+	bench_check(sd_bus_request_name(bus, name, 0), name);
 	return serve_sd_bus(bus);
 }
 
@@ -245,7 +225,8 @@ run_sd_bus(void *data)
 {
 	struct bus_client *b = data;
 
-	check(sd_bus_call_method(b->bus, b->name, BUS_PATH, BUS_INTERFACE, "Null", NULL, NULL, ""),
+	bench_check(sd_bus_call_method(
+			    b->bus, b->name, BUS_PATH, BUS_INTERFACE, "Null", NULL, NULL, ""),
 		"sd-bus call");
 }
 
@@ -260,7 +241,7 @@ measure(char **argv)
 	struct bench_side call = {run_call, open_slot(argv[0], argv[1]), NULL};
 	double a, b;
 
-	check(sd_bus_open_user(&bus.bus), "bus");
+	bench_check(sd_bus_open_user(&bus.bus), "bus");
 	bench_pair(&call, &(struct bench_side){run_sd_bus, &bus, NULL}, &plan, &a, &b);
 	return bench_report("call / through dbus-daemon", a, b, 0.40);
 }
@@ -285,13 +266,13 @@ hold(const char *root, const char *name, long n)
 	char byte;
 
 	raise_nofile();
-	check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
+	bench_check(capc_session_open(root, CALL_TIMEOUT_USEC, &s), root);
 	for (long i = 0; i < n; i++) {
 		struct capc_msg reply;
 		capc *c;
 
-		check(capc_open(s, name, CALL_TIMEOUT_USEC, &c), name);
-		check(capc_call(c, &(struct capc_msg){}, &reply, CALL_TIMEOUT_USEC), "call");
+		bench_check(capc_open(s, name, CALL_TIMEOUT_USEC, &c), name);
+		bench_check(capc_call(c, &(struct capc_msg){}, &reply, CALL_TIMEOUT_USEC), "call");
 		capc_msg_done(&reply);
 	}
 	puts("held");

@@ -10,7 +10,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,15 +34,6 @@ struct way {
 	double medians[RUNS], p99s[RUNS], ratios[RUNS];
 };
 
-static void
-check(int r, const char *what)
-{
-	if (r >= 0)
-		return;
-	errno = -r;
-	bench_die(what);
-}
-
 /* --- the bus --- */
 
 static void
@@ -51,8 +41,9 @@ call_bus(const char *name)
 {
 	sd_bus *bus;
 
-	check(sd_bus_open_user(&bus), "bus");
-	check(sd_bus_call_method(bus, name, BUS_PATH, BUS_INTERFACE, "Null", NULL, NULL, ""), "call");
+	bench_check(sd_bus_open_user(&bus), "bus");
+	bench_check(sd_bus_call_method(bus, name, BUS_PATH, BUS_INTERFACE, "Null", NULL, NULL, ""),
+		"call");
 	sd_bus_close_unref(bus);
 }
 

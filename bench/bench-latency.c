@@ -14,7 +14,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -41,15 +40,6 @@
 #define BUS_INTERFACE "bench.Call"
 
 static const char text[BYTES] = "sixty-three characters and a zero, of which nobody reads a word";
-
-static void
-check(int r, const char *what)
-{
-	if (r < 0) {
-		errno = -r;
-		bench_die(what);
-	}
-}
 
 static int
 new_epoll(int fd)
@@ -86,11 +76,11 @@ attach(const struct way *way)
 	capc_entrypoint *e;
 	char how[128];
 
-	check(capc_session_open(way->root, TIMEOUT_USEC, &s), way->root);
-	check(capc_attach(s, way->address, 0, &e), way->address);
+	bench_check(capc_session_open(way->root, TIMEOUT_USEC, &s), way->root);
+	bench_check(capc_attach(s, way->address, 0, &e), way->address);
 	snprintf(how, sizeof(how), "as=%s", way->address);
-	check(capc_object_add(e, 0, answer, NULL, how, NULL), way->address);
-	check(capc_entrypoint_set_busy_poll(e, (uint64_t)way->usec), "busy poll");
+	bench_check(capc_object_add(e, 0, answer, NULL, how, NULL), way->address);
+	bench_check(capc_entrypoint_set_busy_poll(e, (uint64_t)way->usec), "busy poll");
 	return e;
 }
 
@@ -111,7 +101,7 @@ serve_library_in_loop(const struct way *way)
 
 	for (;;) {
 		wait_in(poller);
-		check(capc_serve(e, 0), "serve");
+		bench_check(capc_serve(e, 0), "serve");
 	}
 }
 
@@ -127,9 +117,9 @@ connect_library(const struct way *way)
 	static struct client client;
 	capc_session *s;
 
-	check(capc_session_open(way->root, TIMEOUT_USEC, &s), way->root);
-	check(capc_open(s, way->address, TIMEOUT_USEC, &client.c), way->address);
-	check(capc_set_busy_poll(client.c, (uint64_t)way->usec), "busy poll");
+	bench_check(capc_session_open(way->root, TIMEOUT_USEC, &s), way->root);
+	bench_check(capc_open(s, way->address, TIMEOUT_USEC, &client.c), way->address);
+	bench_check(capc_set_busy_poll(client.c, (uint64_t)way->usec), "busy poll");
 	client.poller = new_epoll(capc_fd(client.c));
 	return &client;
 }
@@ -140,7 +130,8 @@ call(void *data)
 	struct client *client = data;
 	struct capc_msg reply;
 
-	check(capc_call(client->c, &(struct capc_msg){.data = text, .n_data = BYTES}, &reply, TIMEOUT_USEC),
+	bench_check(capc_call(client->c, &(struct capc_msg){.data = text, .n_data = BYTES}, &reply,
+			    TIMEOUT_USEC),
 		"call");
 	capc_msg_done(&reply);
 }
@@ -152,11 +143,13 @@ call_in_loop(void *data)
 	struct capc_msg reply;
 	uint64_t serial, done;
 
-	check(capc_call_start(client->c, &(struct capc_msg){.data = text, .n_data = BYTES}, &serial), "start");
+	bench_check(capc_call_start(
+			    client->c, &(struct capc_msg){.data = text, .n_data = BYTES}, &serial),
+		"start");
 	do
 		wait_in(client->poller);
 	while (capc_call_done(client->c, &done) == 0);
-	check(capc_call_finish(client->c, done, &reply, 0), "finish");
+	bench_check(capc_call_finish(client->c, done, &reply, 0), "finish");
 	capc_msg_done(&reply);
 }
 
@@ -284,7 +277,7 @@ on_echo(sd_bus_message *m, void *data, sd_bus_error *error)
 {
 	const char *s;
 
-	check(sd_bus_message_read(m, "s", &s), "sd-bus");
+	bench_check(sd_bus_message_read(m, "s", &s), "sd-bus");
 	return sd_bus_reply_method_return(m, "s", s);
 }
 
@@ -303,13 +296,14 @@ on_connection(sd_event_source *source, int listener, uint32_t events, void *data
 
 	if (fd < 0)
 		return 0;
-	check(sd_id128_randomize(&id), "id");
-	check(sd_bus_new(&bus), "sd-bus");
-	check(sd_bus_set_fd(bus, fd, fd), "sd-bus");
-	check(sd_bus_set_server(bus, 1, id), "sd-bus");
-	check(sd_bus_set_anonymous(bus, 1), "sd-bus");
-	check(sd_bus_start(bus), "sd-bus");
-	check(sd_bus_add_object_vtable(bus, NULL, BUS_PATH, BUS_INTERFACE, table, NULL), "vtable");
+	bench_check(sd_id128_randomize(&id), "id");
+	bench_check(sd_bus_new(&bus), "sd-bus");
+	bench_check(sd_bus_set_fd(bus, fd, fd), "sd-bus");
+	bench_check(sd_bus_set_server(bus, 1, id), "sd-bus");
+	bench_check(sd_bus_set_anonymous(bus, 1), "sd-bus");
+	bench_check(sd_bus_start(bus), "sd-bus");
+	bench_check(sd_bus_add_object_vtable(bus, NULL, BUS_PATH, BUS_INTERFACE, table, NULL),
+		"vtable");
 	return sd_bus_attach_event(bus, sd_event_source_get_event(source), 0);
 }
 
@@ -318,10 +312,11 @@ serve_bus(const struct way *way)
 {
 	sd_event *loop;
 
-	check(sd_event_new(&loop), "sd-event");
-	check(sd_event_add_io(loop, NULL, listen_at(way->address, SOCK_STREAM), EPOLLIN, on_connection, NULL),
+	bench_check(sd_event_new(&loop), "sd-event");
+	bench_check(sd_event_add_io(loop, NULL, listen_at(way->address, SOCK_STREAM), EPOLLIN,
+			    on_connection, NULL),
 		"sd-event");
-	check(sd_event_loop(loop), "sd-event");
+	bench_check(sd_event_loop(loop), "sd-event");
 }
 
 static void *
@@ -331,9 +326,9 @@ connect_bus(const struct way *way)
 	sd_bus *bus;
 
 	snprintf(address, sizeof(address), "unix:path=%s", way->address);
-	check(sd_bus_new(&bus), "sd-bus");
-	check(sd_bus_set_address(bus, address), "sd-bus");
-	check(sd_bus_start(bus), "sd-bus");
+	bench_check(sd_bus_new(&bus), "sd-bus");
+	bench_check(sd_bus_set_address(bus, address), "sd-bus");
+	bench_check(sd_bus_start(bus), "sd-bus");
 	return bus;
 }
 
@@ -342,7 +337,9 @@ call_bus(void *data)
 {
 	sd_bus_message *reply = NULL;
 
-	check(sd_bus_call_method(data, NULL, BUS_PATH, BUS_INTERFACE, "Echo", NULL, &reply, "s", text), "sd-bus");
+	bench_check(sd_bus_call_method(
+			    data, NULL, BUS_PATH, BUS_INTERFACE, "Echo", NULL, &reply, "s", text),
+		"sd-bus");
 	sd_bus_message_unref(reply);
 }
 

@@ -29,15 +29,6 @@
 static size_t n_bytes, n_connections;
 static char *data;
 
-static void
-check(int r, const char *what)
-{
-	if (r < 0) {
-		errno = -r;
-		bench_die(what);
-	}
-}
-
 static void *
 get(size_t n)
 {
@@ -59,23 +50,12 @@ run_on(int cpu)
 		bench_die("sched_setaffinity");
 }
 
-static uint64_t
-sum(const void *p, size_t n)
-{
-	const uint64_t *words = p;
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < n / sizeof(*words); i++)
-		all += words[i];
-	return all;
-}
-
 /* --- the library --- */
 
 static void
 answer(capc_request *r, struct capc_msg *m, void *unused)
 {
-	uint64_t all = sum(m->data, m->n_data);
+	uint64_t all = bench_sum(m->data, m->n_data);
 
 	(void)unused;
 	capc_reply(r, &(struct capc_msg){.data = &all, .n_data = sizeof(all)});
@@ -86,10 +66,10 @@ serve_calls(const int *fds)
 {
 	capc_entrypoint *e;
 
-	check(capc_entrypoint_new(&e), "entrypoint");
-	check(capc_object_add(e, 1, answer, NULL, NULL, NULL), "object");
+	bench_check(capc_entrypoint_new(&e), "entrypoint");
+	bench_check(capc_object_add(e, 1, answer, NULL, NULL, NULL), "object");
 	for (size_t i = 0; i < n_connections; i++)
-		check(capc_serve_fd(e, 1, fds[i]), "connection");
+		bench_check(capc_serve_fd(e, 1, fds[i]), "connection");
 	while (capc_serve(e, CAPC_FOREVER) >= 0)
 		;
 }
@@ -99,7 +79,9 @@ call(void *connection)
 {
 	struct capc_msg reply;
 
-	check(capc_call(connection, &(struct capc_msg){.data = data, .n_data = n_bytes}, &reply, TIMEOUT_USEC), "call");
+	bench_check(capc_call(connection, &(struct capc_msg){.data = data, .n_data = n_bytes},
+			    &reply, TIMEOUT_USEC),
+		"call");
 	capc_msg_clear(&reply);
 }
 
@@ -123,7 +105,7 @@ stream_read(struct stream *s)
 	if (s->n_got < n_bytes)
 		return;
 	s->n_got = 0;
-	all = sum(s->data, n_bytes);
+	all = bench_sum(s->data, n_bytes);
 	if (send(s->fd, &all, sizeof(all), MSG_NOSIGNAL) != sizeof(all))
 		_exit(1);
 }
@@ -282,7 +264,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < n_connections; i++) {
 		capc *c;
 
-		check(capc_from_fd(fds[i], &c), "connection");
+		bench_check(capc_from_fd(fds[i], &c), "connection");
 		handles[i] = c;
 		sockets[i] = &streams[i];
 	}

@@ -40,18 +40,9 @@ struct tree {
 };
 
 static void
-check(int r, const char *what)
-{
-	if (r < 0) {
-		errno = -r;
-		bench_die(what);
-	}
-}
-
-static void
 command(struct tree *t, const char *node, const char *text)
 {
-	check(capc_write(t->session, node, text, NULL, TIMEOUT_USEC), text);
+	bench_check(capc_write(t->session, node, text, NULL, TIMEOUT_USEC), text);
 }
 
 /* The slot's copy, from it what stands in the middle, and from each of these WIDTH. */
@@ -97,7 +88,7 @@ run_other(void *data)
 		uint64_t begin = bench_now_nsec();
 		char *text = NULL;
 
-		check(capc_read(o->session, "label", &text, TIMEOUT_USEC), "label");
+		bench_check(capc_read(o->session, "label", &text, TIMEOUT_USEC), "label");
 		free(text);
 		o->usec[o->n++] = (double)(bench_now_nsec() - begin);
 		usleep(100);
@@ -253,8 +244,8 @@ main(int argc, char **argv)
 	o.usec = calloc(REQUESTS_MAX, sizeof(*o.usec));
 	if (!t.fds || !o.usec)
 		bench_die("calloc");
-	check(capc_session_open(argv[1], TIMEOUT_USEC, &t.session), argv[1]);
-	check(capc_session_open(argv[1], TIMEOUT_USEC, &o.session), argv[1]);
+	bench_check(capc_session_open(argv[1], TIMEOUT_USEC, &t.session), argv[1]);
+	bench_check(capc_session_open(argv[1], TIMEOUT_USEC, &o.session), argv[1]);
 	env = peer_open(directory);
 	others_begin(&o);
 	usleep(1000000);

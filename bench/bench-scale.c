@@ -6,7 +6,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,18 +23,9 @@ struct scale {
 };
 
 static void
-check(int r, const char *what)
-{
-	if (r < 0) {
-		errno = -r;
-		bench_die(what);
-	}
-}
-
-static void
 scale_open(struct scale *s, const char *root, const char *slot, const char *to)
 {
-	check(capc_session_open(root, SCALE_TIMEOUT_USEC, &s->session), root);
+	bench_check(capc_session_open(root, SCALE_TIMEOUT_USEC, &s->session), root);
 	snprintf(s->socket, sizeof(s->socket), "%s/sessions/%s/caps/x/socket", root, to);
 	snprintf(s->grant, sizeof(s->grant), "caps/%s/grant", slot);
 	snprintf(s->revoke, sizeof(s->revoke), "sessions/%s/caps/x/revoke", to);
@@ -48,7 +38,7 @@ run_grant(void *data)
 {
 	struct scale *s = data;
 
-	check(capc_write(s->session, s->grant, s->how, NULL, SCALE_TIMEOUT_USEC), "grant");
+	bench_check(capc_write(s->session, s->grant, s->how, NULL, SCALE_TIMEOUT_USEC), "grant");
 }
 
 static void
@@ -56,7 +46,7 @@ run_revoke(void *data)
 {
 	struct scale *s = data;
 
-	check(capc_write(s->session, s->revoke, s->who, NULL, SCALE_TIMEOUT_USEC), "revoke");
+	bench_check(capc_write(s->session, s->revoke, s->who, NULL, SCALE_TIMEOUT_USEC), "revoke");
 }
 
 static void

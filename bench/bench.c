@@ -98,6 +98,26 @@ bench_report(const char *name, double a_nsec, double b_nsec, double limit)
 	return worse;
 }
 
+void
+bench_check(int r, const char *what)
+{
+	if (r < 0) {
+		errno = -r;
+		bench_die(what);
+	}
+}
+
+uint64_t
+bench_sum(const void *data, size_t n)
+{
+	const uint64_t *words = data;
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < n / sizeof(*words); i++)
+		all += words[i];
+	return all;
+}
+
 int
 bench_connect(const char *path)
 {

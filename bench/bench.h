@@ -38,6 +38,12 @@ double bench_median(double *values, size_t n);
 /* Ends the program: "bench: WHAT: errno". */
 void bench_die(const char *what) __attribute__((noreturn));
 
+/* R < 0 is a -errno: ends the program so. */
+void bench_check(int r, const char *what);
+
+/* Of the words at DATA: whoever gets a payload looks at all of it. */
+uint64_t bench_sum(const void *data, size_t n);
+
 /* A connected stream socket to the node or socket at PATH. */
 int bench_connect(const char *path);
 
