@@ -1769,7 +1769,8 @@ CAPC_PUBLIC int capc_thread_wait(capc_thread *t, uint64_t timeout, struct capc_e
 /*
  * Has T ended? Never waits for that, so that a program with a loop of its own can do other things meanwhile: the
  * descriptor of capc_session_fd() of its session can be read when there may be an answer. Other requests of the
- * session, capc_thread_ctl() too, take precedence: after each this is to be called again, before one waits.
+ * session, capc_thread_ctl() too, take precedence: after each this is to be called again, before one waits. So are
+ * those of capc_dispatch(), for which a loop calls this in every round.
  * One thread of a session at a time, and none where there is a capc_pager().
  *
  * Returns: 0, and how it ended, as capc_thread_wait(); -EAGAIN (it runs), -EBUSY (another one is waited for so),

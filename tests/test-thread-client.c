@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +198,35 @@ START_TEST(G65_it_may_end_while_it_is_told_something)
 }
 END_TEST
 
+/* Calls of the same loop read the answer, also that it has to give way to them. */
+START_TEST(G65_a_loop_waits_and_connects)
+{
+	struct capc_exit e;
+	int service;
+	capc *c;
+
+	is_waited_for();
+	ck_assert_int_eq(capc_open_flags(d.session, "echo", 0, &c), 0);
+	if (_i == 0)
+		played_answer(&d, WIRE_WAIT, EAGAIN, "there is another request", -1);
+	else
+		played_answer(&d, WIRE_WAIT, 0, END, -1);
+	service = played_answer_open(&d, SOCK_SEQPACKET);
+	ck_assert_int_eq(capc_dispatch(c), 0);
+	ck_assert_int_ge(capc_fd(c), 0);
+	played_asked(&d, WIRE_OPEN, "caps/echo", NULL);
+	if (_i == 0) {
+		is_waited_for();
+		played_answer(&d, WIRE_WAIT, 0, END, -1);
+	}
+	ck_assert_int_eq(capc_thread_poll(thread, &e), 0);
+	is_end(&e);
+	played_quiet(&d);
+	capc_free(c);
+	close(service);
+}
+END_TEST
+
 /* What comes too late for the one is told to the other. */
 START_TEST(G65_a_loop_may_wait_in_the_end)
 {
@@ -315,6 +345,7 @@ suite(void)
 	tcase_add_test(c, commands_go_to_the_thread);
 	tcase_add_test(c, G65_a_loop_waits_and_does_other_things);
 	tcase_add_test(c, G65_it_may_end_while_it_is_told_something);
+	tcase_add_loop_test(c, G65_a_loop_waits_and_connects, 0, 2);
 	tcase_add_test(c, G65_a_loop_may_wait_in_the_end);
 	tcase_add_test(c, one_at_a_time_is_waited_for_so);
 	tcase_add_loop_test(c, what_a_loop_is_told_may_be_nonsense, 0, N_NONSENSE);
