@@ -431,6 +431,18 @@ START_TEST(one_that_cannot_be_passed_on_ends_capctl)
 }
 END_TEST
 
+START_TEST(one_that_cannot_be_passed_on_for_a_moment_ends_nothing)
+{
+	begin(WORDS(W("true")));
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
+	await(control);
+	ck_assert_int_eq(kill(capctl, SIGTERM), 0);
+	commands("signal=15", EAGAIN);
+	serve_wait(0);
+	ends(0, "", "capctl: signal 15: EAGAIN: Resource temporarily unavailable\n");
+}
+END_TEST
+
 /* --- words --- */
 
 static const struct {
@@ -569,6 +581,7 @@ suite(void)
 	tcase_add_test(c, to_stop_it_is_to_stop_the_program);
 	tcase_add_test(c, what_is_ignored_is_not_passed_on);
 	tcase_add_test(c, one_that_cannot_be_passed_on_ends_capctl);
+	tcase_add_test(c, one_that_cannot_be_passed_on_for_a_moment_ends_nothing);
 	tcase_add_loop_test(c, wrong_words_are_refused, 0, N(wrong));
 	tcase_add_test(c, a_directory_is_refused_by_its_name);
 	tcase_add_test(c, a_program_that_is_not_there_is_not_started);

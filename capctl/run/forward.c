@@ -61,8 +61,8 @@ pass_on(const struct forward *f, int signal)
 		r = 0;
 	if (r < 0 && r != -ENOENT && r != -ESRCH) {
 		complain(r, reason, "signal %d", signal);
-		/* Else nobody could end this process either. */
-		if (ends_us(signal))
+		/* Else nobody could end this process either. Where it is so for a moment, the next one may. */
+		if (ends_us(signal) && r != -EAGAIN)
 			_exit(STATUS_SIGNAL + signal);
 	}
 	if (signal == SIGTSTP)
