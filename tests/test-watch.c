@@ -32,7 +32,7 @@ struct reader {
 	struct reader *removes;
 	const struct reader *looks_at;
 	unsigned n_seen; /* what the other one had read then */
-	bool settles;
+	bool hurries, settles;
 };
 
 static sd_event *event;
@@ -47,6 +47,8 @@ read_one(void *data)
 	ssize_t n = recv(r->fds[0], &c, 1, MSG_DONTWAIT);
 
 	now_nsec += 10000;
+	if (r->hurries)
+		watches_hurry(watches);
 	if (r->settles)
 		watches_settle(watches);
 	if (r->looks_at)
@@ -331,18 +333,22 @@ START_TEST(what_may_be_late_wakes_nobody)
 }
 END_TEST
 
-/* Nothing of what is late is done yet when it is its turn, unless it asks for that, or somebody else comes too. */
+/*
+ * Nothing of what is late is done yet when it is its turn, unless it asks for that, also after somebody has hurried, or
+ * somebody else comes too.
+ */
 START_TEST(who_is_new_comes_before_what_is_late)
 {
 	struct reader late, new, old;
-	unsigned n_before[3];
+	unsigned n_before[4];
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		reader_init(&late, &crowd, EPOLLIN | WATCH_LATE);
 		reader_init(&new, &single, EPOLLIN | WATCH_LEVEL | WATCH_NEW);
 		reader_init(&old, &single, EPOLLIN);
 		new.looks_at = &late;
-		new.settles = i == 1;
+		new.settles = i % 2 == 1;
+		new.hurries = i == 3;
 		do {
 			settle();
 			late.n = new.n = 0;
@@ -363,6 +369,7 @@ START_TEST(who_is_new_comes_before_what_is_late)
 	ck_assert_uint_eq(n_before[0], 0);
 	ck_assert_uint_eq(n_before[1], 1);
 	ck_assert_uint_eq(n_before[2], 1);
+	ck_assert_uint_eq(n_before[3], 1);
 }
 END_TEST
 

@@ -112,7 +112,8 @@ watches_settle(struct watches *watches)
 {
 	struct ready late;
 
-	if (!watches->is_delayed || look(watches->late_fd, &late) < 0)
+	/* Also when somebody has hurried in this round: what is late is not in line yet. */
+	if (look(watches->late_fd, &late) < 0)
 		return;
 	line_up(watches, &late, turn_first);
 	while (turns_has_first(watches->turns))
