@@ -50,7 +50,7 @@
 #include "wire/wire.h"
 
 #define SPIN_NSEC 50000	   /* a sleeping process takes about as long to wake up */
-#define REAPING_NSEC 100000 /* what is removed in one round is to take so long */
+#define REAPING_NSEC 200000 /* what is removed in one round is to take so long */
 #define REAP_MIN 16	   /* entities at least, however long that takes */
 #define REAP_MAX 512
 #define END_BUDGET 2	   /* sockets and connections of what has ended that end in one round */
