@@ -36,6 +36,9 @@
 #define STARTED "thread=7.3 uid=%u gid=%u"
 #define ENDED "thread=7.3 state=exited status=%d utime_usec=1 stime_usec=2 maxrss_kib=3"
 
+#define WORDS(...) ((char *const[]){__VA_ARGS__, NULL})
+#define W(s) ((char[]){s})
+
 static char directory[FIXTURE_PATH];
 static int listener, control, out, err;
 static pid_t capctl;
@@ -206,6 +209,15 @@ serve_wait(int status)
 	ck_assert_uint_eq(serve(control, WIRE_WAIT, "threads/7.3", WIRE_WAIT_YIELDS, 0, answer, -1), UINT64_MAX);
 }
 
+/* From here on it has blocked what is the program's. */
+static void
+begin_and_wait(void)
+{
+	begin(WORDS(W("true")));
+	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
+	await(control);
+}
+
 /* It exits with STATUS, and has said so much. */
 static void
 ends(int status, const char *wanted_out, const char *wanted_err)
@@ -221,9 +233,6 @@ ends(int status, const char *wanted_out, const char *wanted_err)
 	ck_assert_int_ge(pread(out, said, sizeof(said) - 1, 0), 0);
 	ck_assert_str_eq(said, wanted_out);
 }
-
-#define WORDS(...) ((char *const[]){__VA_ARGS__, NULL})
-#define W(s) ((char[]){s})
 
 START_TEST(S17_S27_C09_a_program_gets_what_it_is_to_have_and_nothing_else)
 {
@@ -343,9 +352,7 @@ END_TEST
 
 START_TEST(a_daemon_may_go_while_it_runs)
 {
-	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
-	await(control);
+	begin_and_wait();
 	control = fd_close(control);
 	ends(125, "", "capctl: /bin/true: it was started, how it ended is not known: ENOTCONN: "
 		      "Transport endpoint is not connected\n");
@@ -373,10 +380,7 @@ static const struct {
 
 START_TEST(signals_are_the_programs)
 {
-	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
-	/* From here on it has blocked them. */
-	await(control);
+	begin_and_wait();
 	ck_assert_int_eq(kill(capctl, signals[_i].signal), 0);
 	commands(signals[_i].command, 0);
 	/* One that comes when it has ended is of no interest. */
@@ -391,9 +395,7 @@ START_TEST(to_stop_it_is_to_stop_the_program)
 {
 	int status;
 
-	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
-	await(control);
+	begin_and_wait();
 	ck_assert_int_eq(kill(capctl, SIGTSTP), 0);
 	commands("pause", 0);
 	ck_assert_int_eq(waitpid(capctl, &status, WUNTRACED), capctl);
@@ -422,9 +424,7 @@ END_TEST
 
 START_TEST(one_that_cannot_be_passed_on_ends_capctl)
 {
-	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
-	await(control);
+	begin_and_wait();
 	ck_assert_int_eq(kill(capctl, SIGTERM), 0);
 	commands("signal=15", EACCES);
 	ends(128 + SIGTERM, "", "capctl: signal 15: EACCES: Permission denied\n");
@@ -433,9 +433,7 @@ END_TEST
 
 START_TEST(one_that_cannot_be_passed_on_for_a_moment_ends_nothing)
 {
-	begin(WORDS(W("true")));
-	serve_spawn("threads", "descriptors=3 labels=stdin,stdout,stderr keep");
-	await(control);
+	begin_and_wait();
 	ck_assert_int_eq(kill(capctl, SIGTERM), 0);
 	commands("signal=15", EAGAIN);
 	serve_wait(0);
