@@ -126,7 +126,7 @@ int
 main(int argc, char **argv)
 {
 	struct service_options o = {};
-	struct inetd d = {.loop = {.epoll_fd = -1, .signal_fd = -1, .timer.fd = -1}};
+	struct inetd d = {.loop = LOOP_NONE};
 	uint64_t max = MAX_DEFAULT;
 	char **command;
 	int status = 1, e;

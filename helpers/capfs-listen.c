@@ -221,7 +221,7 @@ int
 main(int argc, char **argv)
 {
 	struct service_options o = {.listen = true};
-	struct server s = {.loop = {.epoll_fd = -1, .signal_fd = -1, .timer.fd = -1}, .service = {.listener = -1}};
+	struct server s = {.loop = LOOP_NONE, .service = {.listener = -1}};
 	char **command;
 	int status, e;
 

@@ -216,7 +216,7 @@ main(int argc, char **argv)
 {
 	struct relays_options r = {.max = default_max()};
 	struct service_options o = {.identity.for_others = true};
-	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1, .timer.fd = -1}};
+	struct front f = {.loop = LOOP_NONE};
 	int status = 1, e;
 
 	e = parse(argc, argv, &o, &r);

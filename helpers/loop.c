@@ -120,11 +120,10 @@ loop_init(struct loop *l)
 {
 	int e = fill_standard_fds();
 
-	*l = (struct loop){.epoll_fd = -1,
-		.signal_fd = -1,
-		.timer = {.fd = -1, .run = timer_run},
-		.timer_usec = UINT64_MAX,
-		.now_usec = loop_clock_usec()};
+	*l = LOOP_NONE;
+	l->timer.run = timer_run;
+	l->timer_usec = UINT64_MAX;
+	l->now_usec = loop_clock_usec();
 	if (e < 0)
 		return e;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -28,6 +28,9 @@ struct loop {
 	uint64_t now_usec; /* CLOCK_MONOTONIC at the begin of this round */
 };
 
+/* One that was not begun: loop_deinit() has nothing to do. */
+#define LOOP_NONE ((struct loop){.epoll_fd = -1, .signal_fd = -1, .timer.fd = -1})
+
 /* Also makes sure that descriptors 0 to 2 are in use. Returns: 0 or -errno. */
 int loop_init(struct loop *l);
 void loop_deinit(struct loop *l);

@@ -149,8 +149,10 @@ struct ends {
 };
 
 static void
-ends_open(struct ends *e)
+ends_start(struct ends *e)
 {
+	listen_behind(SOCK_STREAM, 5);
+	start_relays(&(struct relays_options){});
 	e->client = connect_client(SOCK_STREAM, &e->kept);
 	e->server = accept_behind();
 	assert_arrives(e->client, e->server, "hello");
@@ -158,20 +160,19 @@ ends_open(struct ends *e)
 }
 
 static void
-ends_close(struct ends *e)
+ends_end(struct ends *e)
 {
 	close(e->client);
 	close(e->kept);
 	close(e->server);
+	relays_deinit(&w.relays);
 }
 
 START_TEST(the_end_comes_with_the_last_bytes)
 {
 	struct ends e;
 
-	listen_behind(SOCK_STREAM, 5);
-	start_relays(&(struct relays_options){});
-	ends_open(&e);
+	ends_start(&e);
 	ck_assert_int_eq(send(e.client, "last", 4, MSG_NOSIGNAL), 4);
 	shutdown(e.client, SHUT_WR);
 	assert_reads(e.server, "last");
@@ -180,8 +181,7 @@ START_TEST(the_end_comes_with_the_last_bytes)
 	shutdown(e.server, SHUT_WR);
 	assert_reads(e.client, "too");
 	assert_end(e.client);
-	ends_close(&e);
-	relays_deinit(&w.relays);
+	ends_end(&e);
 }
 END_TEST
 
@@ -190,16 +190,13 @@ START_TEST(urgent_data_holds_nothing_up)
 {
 	struct ends e;
 
-	listen_behind(SOCK_STREAM, 5);
-	start_relays(&(struct relays_options){});
-	ends_open(&e);
+	ends_start(&e);
 	ck_assert_int_eq(send(e.client, "a", 1, MSG_NOSIGNAL), 1);
 	if (send(e.client, "!", 1, MSG_NOSIGNAL | MSG_OOB) < 0)
 		ck_assert_int_eq(errno, EOPNOTSUPP);
 	ck_assert_int_eq(send(e.client, "b", 1, MSG_NOSIGNAL), 1);
 	assert_reads(e.server, "ab");
-	ends_close(&e);
-	relays_deinit(&w.relays);
+	ends_end(&e);
 }
 END_TEST
 
@@ -261,8 +258,7 @@ START_TEST(what_is_left_for_later_is_not_forgotten)
 		ck_assert_int_gt(n, 0);
 		received += (size_t)n;
 	}
-	ends_close(&e);
-	relays_deinit(&w.relays);
+	ends_end(&e);
 }
 END_TEST
 

@@ -262,7 +262,7 @@ main(int argc, char **argv)
 {
 	struct engine_options engine = {.max = MAX_DEFAULT};
 	struct service_options o = {.identity.for_others = true, .caveats = true, .counts = true, .late = true};
-	struct front f = {.loop = {.epoll_fd = -1, .signal_fd = -1, .timer.fd = -1}, .engine = {.commands = -1, .log = -1, .pages = -1}};
+	struct front f = {.loop = LOOP_NONE, .engine = {.commands = -1, .log = -1, .pages = -1}};
 	cleanup_free char *server = NULL;
 	int status, e;
 
